@@ -31,18 +31,18 @@ from collectors.machine.exit_reason import words_at_the_end
 from collectors.machine.finder import Finder
 from collectors.machine.host import HostCollector
 from collectors.machine.inventory import described
-from collectors.machine.lifetimes import GRACE_S, REMOTE_GRACE_S, LivesCollector
+from collectors.machine.lifetimes import GRACE_S, REMOTE_GRACE_S, LifetimeCollector
 from collectors.machine.nvml import NvmlCollector, StaleLibrary
 from collectors.machine.run_state import OWN_LIFETIMES, SEEN, RunActivity, processes_of
 from collectors.options import CollectorOptions, add_flags, options_of
 from collectors.provenance import RAN
 from collectors.provenance.collector import ProvenanceCollector
 from collectors.records import Record
-from collectors.runtime import give_back
+from collectors.runtime import return_freed_memory
 from collectors.sampler.profile import ProfileCollector, choose
 from collectors.store.open import open_store
 from collectors.store.store import Limits, LogQuery, Store, StoreError, Thinning
-from collectors.supervisor import SetAside, Stuck, Supervisor
+from collectors.supervisor import HungCollector, Quarantine, Supervisor
 from collectors.tracing import NoEntry, ask_for_trace, entry_of
 from collectors.writer import EXIT_AGAIN, EXIT_FOLDER_GONE
 
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_flags(parser)
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this process, which started us, is gone")
     parsed = parser.parse_args(arguments)
-    give_back()
+    return_freed_memory()
     log_dir: Path = parsed.log_dir.resolve()
     options = options_of(parsed, log_dir, parsed.data_dir or folders.data_dir_of(log_dir))
     logging.basicConfig(format=LOG_FORMAT, level=logging.INFO)
@@ -105,7 +105,7 @@ class Collectors:
         self._store: Store = open_store(data_dir, write=True, limits=limits)
         wake = threading.Event()
         outputs = OutputFiles([data_dir])
-        self._aside = SetAside(data_dir, self._tree)
+        self._aside = Quarantine(data_dir, self._tree)
         offsets = self._store.offsets()
         tombstones = Tombstones(data_dir)
         is_polled = any(map(is_remote, self._tree.tops))
@@ -133,7 +133,7 @@ class Collectors:
             host=self._host,
             written=self._store.events(kinds=(SEEN, RAN)),
         )
-        self._lives = LivesCollector(
+        self._lives = LifetimeCollector(
             live_runs,
             finder,
             self._last_words,
@@ -200,7 +200,7 @@ class Collectors:
             live_runs,
             finder,
             host=self._host,
-            line_of=frames.Texts(self._store, frames.owner_of_folders(self._tree)).line_of,
+            line_of=frames.SourceTexts(self._store, frames.owner_of_folders(self._tree)).line_of,
             inventory=self._gpu.inventory,
             health=lambda: self._supervisor.health(),
             last_lines=self._last_lines,
@@ -241,7 +241,7 @@ class Collectors:
         self._exit_code = EXIT_AGAIN
         self._ending.set()
 
-    def _give_up(self, stuck: Stuck) -> None:
+    def _give_up(self, stuck: HungCollector) -> None:
         """Only a new process ends a thread that hangs; its input is set aside first."""
         if not self._aside.add(stuck):
             logging.error("%s; starting again did not help before, and is not tried any more", stuck.sentence)

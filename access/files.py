@@ -18,7 +18,7 @@ class Unwritable(Exception):
     """The disk is full, the folder is not ours, ...; the text is one sentence with the file."""
 
 
-class Stamp(NamedTuple):
+class FileStamp(NamedTuple):
     """Differs when the file does, once it is older than SETTLED_NS."""
 
     modified_ns: int
@@ -26,8 +26,8 @@ class Stamp(NamedTuple):
     inode: int
 
 
-def stamp_of(found: os.stat_result) -> Stamp:
-    return Stamp(found.st_mtime_ns, found.st_size, found.st_ino)
+def stamp_of(found: os.stat_result) -> FileStamp:
+    return FileStamp(found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

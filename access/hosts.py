@@ -47,7 +47,7 @@ class Certificate(NamedTuple):
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
             context.load_cert_chain(self.path, self.key, password=_no_password)
-        except _Locked:
+        except _EncryptedKey:
             raise BadCertificate(
                 f"{self.key} asks for a password; remove it with: openssl pkey -in {self.key} -out FILE"
             ) from None
@@ -80,7 +80,7 @@ class Certificate(NamedTuple):
         return tuple((status.st_ino, status.st_size, status.st_mtime_ns) for status in found)
 
 
-class Renewing:
+class CertificateReloader:
     """Hands each new connection the pair as it is on the disk: a renewed one holds from the next connection on, without a signal.
 
     A look costs two stats a handshake. Files that do not fit together, as between the writing of both, leave the former pair in use.
@@ -110,13 +110,13 @@ class Renewing:
             connection.context = self._newest
 
 
-class _Locked(Exception):
+class _EncryptedKey(Exception):
     pass
 
 
 def _no_password(*_: object) -> str:
     """Instead of a question on the terminal."""
-    raise _Locked
+    raise _EncryptedKey
 
 
 def _shake_hands(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:

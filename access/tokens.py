@@ -133,7 +133,7 @@ MOST_ADDRESSES = 1024
 IPV6_NETWORK = 64  # bits that a customer of a provider has in common
 
 
-class LogInLimit:
+class LoginLimiter:
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._begun_s = now()
@@ -182,7 +182,7 @@ class DamagedTokens(Exception):
     """The text is one sentence with the file and the remedy."""
 
 
-class TokenMistake(Exception):
+class TokenError(Exception):
     """A user error; the text is one sentence."""
 
 
@@ -246,36 +246,36 @@ class Tokens:
         kind: CredentialKind = "token",
         of: str = "",
     ) -> str:
-        """The secret, which is shown once. Raises TokenMistake, DamagedTokens, Unwritable."""
+        """The secret, which is shown once. Raises TokenError, DamagedTokens, Unwritable."""
         if not NAME.fullmatch(name) or name == LOCAL:
-            raise TokenMistake(
+            raise TokenError(
                 f"{name!r} is no name for a token: letters, digits, dots, dashes, 64 at most; {LOCAL!r} is taken"
             )
         secret = new_secret()
         made = Credential(name, kind, role, hash_of(secret), self._now(), expires_s, scopes, of)
         with self._changing() as credentials:
             if any(name == found.name for found in credentials):
-                raise TokenMistake(f"there is a token {name!r} already; give another name, or rotate it")
+                raise TokenError(f"there is a token {name!r} already; give another name, or rotate it")
             credentials.append(made)
             _bound(credentials)
         return secret
 
     def revoke(self, name: str) -> int:
-        """With its sessions; how many there were of them. Raises TokenMistake, DamagedTokens, Unwritable."""
+        """With its sessions; how many there were of them. Raises TokenError, DamagedTokens, Unwritable."""
         with self._changing() as credentials:
             found = [each for each in credentials if name in (each.name, each.of)]
             if not any(each.name == name for each in found):
-                raise TokenMistake(f"there is no token {name!r}; deepseek-dashboard token list names them")
+                raise TokenError(f"there is no token {name!r}; deepseek-dashboard token list names them")
             credentials[:] = [each for each in credentials if name not in (each.name, each.of)]
         return sum(each.kind == "session" for each in found)
 
     def rotate(self, name: str) -> str:
-        """The new secret; the old one and its sessions end. Raises TokenMistake, DamagedTokens, Unwritable."""
+        """The new secret; the old one and its sessions end. Raises TokenError, DamagedTokens, Unwritable."""
         secret = new_secret()
         with self._changing() as credentials:
             old = next((each for each in credentials if each.name == name and each.kind == "token"), None)
             if old is None:
-                raise TokenMistake(f"there is no token {name!r}; deepseek-dashboard token list names them")
+                raise TokenError(f"there is no token {name!r}; deepseek-dashboard token list names them")
             credentials[:] = [each for each in credentials if name not in (each.name, each.of)]
             credentials.append(old._replace(hash=hash_of(secret), created_s=self._now()))
         return secret
@@ -315,7 +315,7 @@ class Tokens:
             yield credentials
             text = json.dumps({"credentials": [row_of(each) for each in credentials]}, indent=1).encode()
             if len(text) > MOST_BYTES:
-                raise TokenMistake(f"{self.path} would have more than {MOST_BYTES >> 20} MiB; revoke some tokens")
+                raise TokenError(f"{self.path} would have more than {MOST_BYTES >> 20} MiB; revoke some tokens")
             write_bytes(self.path, text)
 
 
@@ -361,7 +361,7 @@ def _damaged(path: Path, why: str) -> DamagedTokens:
 
 
 def _bound(credentials: list[Credential]) -> None:
-    """The oldest sessions make room: those of a token for each other, not for those of others. Raises TokenMistake where tokens would have to."""
+    """The oldest sessions make room: those of a token for each other, not for those of others. Raises TokenError where tokens would have to."""
     sessions = sorted((each for each in credentials if each.kind == "session"), key=lambda each: each.created_s)
     of_a_token: dict[str, list[Credential]] = {}
     for each in sessions:
@@ -372,7 +372,7 @@ def _bound(credentials: list[Credential]) -> None:
     for each in [*over, *rest[: max(0, len(rest) - MOST_SESSIONS)]]:
         credentials.remove(each)
     if sum(each.kind != "session" for each in credentials) > MOST_TOKENS:
-        raise TokenMistake(f"there are {MOST_TOKENS} tokens; revoke some: deepseek-dashboard token list names them")
+        raise TokenError(f"there are {MOST_TOKENS} tokens; revoke some: deepseek-dashboard token list names them")
 
 
 @contextmanager

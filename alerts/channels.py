@@ -22,7 +22,7 @@ from email.utils import format_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from .config import NoSecret, Receiver, resolved, secrets_of, web_address, without
+from .config import MissingSecret, Receiver, resolved, secrets_of, web_address, without
 from .messages import MOST_BODY, AlertMessage, NotDelivered, body, harmless, headline
 
 # What channels share: the fields of a message, and the failure of a delivery.
@@ -75,7 +75,7 @@ def send(receiver: Receiver, message: AlertMessage) -> None:
                 send_by_apprise(values, message)
             case "desktop":
                 return  # pages read it where it was sent
-    except NoSecret as error:
+    except MissingSecret as error:
         raise NotDelivered(str(error)) from None
     except NotDelivered as error:
         raise NotDelivered(without(str(error), secrets_of(receiver.values)), dead=error.dead) from None
@@ -103,7 +103,7 @@ def post(url: str, document: Mapping[str, Any], id_: str, authorization: str = "
         headers["Authorization"] = authorization
     try:
         request = urllib.request.Request(url, written(document), headers, method="POST")
-        with urllib.request.build_opener(_SameHost).open(request, timeout=TIMEOUT_S):
+        with urllib.request.build_opener(_SameHostRedirectHandler).open(request, timeout=TIMEOUT_S):
             pass  # its status is the answer, whatever becomes of the rest
     except urllib.error.HTTPError as error:
         with error:
@@ -118,7 +118,7 @@ def written(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document).encode()
 
 
-class _SameHost(urllib.request.HTTPRedirectHandler):
+class _SameHostRedirectHandler(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:

@@ -19,10 +19,10 @@ from collectors.records import Finding, Points, Record
 from collectors.store.store import Store
 
 from .config import AlertSettings, AlertsFile
-from .delivery import Deliveries, Outbox, Send, send
+from .delivery import CourierPool, Outbox, Send, send
 from .messages import Composer, test_message
-from .routing import AlertDesk, MutesFile, SeenFindings
-from .rules import OwnRules
+from .routing import AlertRouter, MutesFile, SeenFindings
+from .rules import UserRules
 
 PERIOD_S = 1.0
 KNOWN_S = 7 * 86400.0  # findings that are read at the start
@@ -65,13 +65,13 @@ class AlertsCollector:
         self._outbox = Outbox(data_dir)
         self._gpus: dict[str, int] = {}
         known = store.findings(lo=clock() - KNOWN_S, most=MOST_KNOWN)
-        self._desk = AlertDesk(
+        self._desk = AlertRouter(
             self._outbox, SeenFindings(data_dir), Composer(store, lambda run: self._gpus.get(run, 0))
         )
         self._desk.begin(known)
-        self._own = OwnRules(store, [found for found in known if not found.over], self._has_ended)
+        self._own = UserRules(store, [found for found in known if not found.over], self._has_ended)
         self._own.use(self._settings)
-        self._deliveries = Deliveries(self._outbox, lambda: self._settings, send, clock, threads)
+        self._deliveries = CourierPool(self._outbox, lambda: self._settings, send, clock, threads)
         self._findings: deque[Finding] = deque()  # none is lost, however many points come
         self._points: deque[Points] = deque(maxlen=MOST_WAITING)
         self._error = ""

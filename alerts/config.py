@@ -17,14 +17,14 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
-from access.files import SETTLED_NS, Stamp, bytes_of, stamp_of
+from access.files import SETTLED_NS, FileStamp, bytes_of, stamp_of
 from analysis.findings.rules import BY_NAME
 from collectors import options
 from collectors.records import FindingWeight
 from deepseek.log.redaction import LEFT_OUT, redacted
 
 ReceiverKind: TypeAlias = Literal["webhook", "email", "ntfy", "desktop", "apprise"]
-OwnRuleKind: TypeAlias = Literal["when", "absent", "anomaly"]
+UserRuleKind: TypeAlias = Literal["when", "absent", "anomaly"]
 OWN = "rule:"  # begins the rule of a finding that an own rule made
 GROUP_S, RATE, RATE_PER_S = 60.0, 30, 3600.0
 
@@ -40,11 +40,11 @@ class Receiver:
 
 
 @dataclass(frozen=True)
-class OwnRule:
+class UserRule:
     """Holds where its expression does for `for_s` seconds; of `absent` where a series gets no point for so long."""
 
     name: str
-    kind: OwnRuleKind
+    kind: UserRuleKind
     text: str  # the expression
     for_s: float
     line: int
@@ -79,7 +79,7 @@ class QuietHours(NamedTuple):
     but: tuple[str, ...] = ()
 
 
-class AlertTrouble(NamedTuple):
+class ConfigProblem(NamedTuple):
     """What is wrong with a line, as a sentence; `name` is that of the entry of `part` which is left out, where it has one."""
 
     line: int
@@ -96,14 +96,14 @@ class AlertSettings:
     """`literals` are secrets that stand in the file where they must not."""
 
     receivers: tuple[Receiver, ...] = ()
-    rules: tuple[OwnRule, ...] = ()
+    rules: tuple[UserRule, ...] = ()
     policies: tuple[FindingPolicy, ...] = ()
     quiet: QuietHours | None = None
     rate: int = RATE  # messages to a receiver, within
     rate_per_s: float = RATE_PER_S
     group_s: float = GROUP_S
     link: str = ""
-    troubles: tuple[AlertTrouble, ...] = ()
+    troubles: tuple[ConfigProblem, ...] = ()
     literals: tuple[str, ...] = field(default=(), repr=False)
 
     def receiver(self, name: str) -> Receiver | None:
@@ -140,7 +140,7 @@ KEYS = re.compile(
 ADDRESSES = re.compile(r"""\b(?!env:|file:)([A-Za-z][A-Za-z0-9+.-]{0,40})://([^\s"',}]*)""")
 
 
-class NoSecret(Exception):
+class MissingSecret(Exception):
     """The text says in one sentence what is missing."""
 
 
@@ -149,7 +149,7 @@ def is_reference(text: str) -> bool:
 
 
 def resolved(values: Mapping[str, str]) -> dict[str, str]:
-    """With secrets in place of their references, read anew. Raises NoSecret."""
+    """With secrets in place of their references, read anew. Raises MissingSecret."""
     return {key: _read(text) if is_reference(text) else text for key, text in values.items()}
 
 
@@ -159,7 +159,7 @@ def secrets_of(values: Mapping[str, str]) -> list[str]:
     for text in filter(is_reference, values.values()):
         try:
             found.append(_read(text))
-        except NoSecret:
+        except MissingSecret:
             continue
     return found
 
@@ -200,16 +200,16 @@ def _read(reference: str) -> str:
     if reference.startswith(ENV):
         name = reference.removeprefix(ENV).strip()
         if not os.environ.get(name):
-            raise NoSecret(f"the variable {name} is not set where the collector runs")
+            raise MissingSecret(f"the variable {name} is not set where the collector runs")
         return os.environ[name].strip()
     path = Path(reference.removeprefix(FILE).strip()).expanduser()
     try:
         text = bytes_of(path.resolve(strict=True), most=MOST_BYTES).decode("utf-8").strip()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text file"
-        raise NoSecret(f"the file {path} cannot be read ({why})") from None
+        raise MissingSecret(f"the file {path} cannot be read ({why})") from None
     if not text:
-        raise NoSecret(f"the file {path} is empty")
+        raise MissingSecret(f"the file {path} is empty")
     return text
 
 
@@ -238,15 +238,15 @@ BARE_SECONDS = re.compile(r"\d+(?:\.\d+)?")
 T = TypeVar("T")
 
 
-class _Wrong(Exception):
+class _ConfigError(Exception):
     def __init__(self, line: int, what: str) -> None:
         super().__init__(what)
         self.line, self.what = line, what
 
 
 @dataclass
-class _Found:
-    troubles: list[AlertTrouble] = field(default_factory=list)
+class _ParseContext:
+    troubles: list[ConfigProblem] = field(default_factory=list)
     literals: list[str] = field(default_factory=list)
 
 
@@ -254,15 +254,15 @@ def settings_of(text: str) -> AlertSettings:
     """Raises nothing: what cannot be read is in `troubles`; an unreadable text has no rules."""
     from collectors.yaml_tree import YamlError, tree_of  # of those who have such a file
 
-    found = _Found()
+    found = _ParseContext()
     try:
         root = tree_of(text, "alerts.yaml", MOST_RULES_BYTES, MOST_NODES)
         table = _table(root, "alerts.yaml")
         for key, node in table.items():
             if key not in ALL:
-                raise _Wrong(node.line, f"there is no key {key[:80]!r}{_meant(key, ALL)}")
-    except (YamlError, _Wrong) as error:
-        return AlertSettings(troubles=(AlertTrouble(error.line, error.what),))
+                raise _ConfigError(node.line, f"there is no key {key[:80]!r}{_meant(key, ALL)}")
+    except (YamlError, _ConfigError) as error:
+        return AlertSettings(troubles=(ConfigProblem(error.line, error.what),))
     receivers = _each(table.get("receivers"), MOST_RECEIVERS, "receivers", lambda node: _receiver(node, found), found)
     names = [receiver.name for receiver in receivers]
     entries = _each(table.get("rules"), MOST_RULES, "rules", lambda node: _rule(node, names), found)
@@ -270,7 +270,7 @@ def settings_of(text: str) -> AlertSettings:
     rate, per_s = _one(table.get("rate"), _rate, (RATE, RATE_PER_S), found)
     return AlertSettings(
         tuple(receivers),
-        tuple(entry for entry in entries if isinstance(entry, OwnRule)),
+        tuple(entry for entry in entries if isinstance(entry, UserRule)),
         tuple(entry for entry in entries if isinstance(entry, FindingPolicy)),
         quiet,
         rate,
@@ -282,12 +282,12 @@ def settings_of(text: str) -> AlertSettings:
     )
 
 
-def _each(node: Any, most: int, what: str, read: Callable[[Any], T], found: _Found) -> list[T]:
+def _each(node: Any, most: int, what: str, read: Callable[[Any], T], found: _ParseContext) -> list[T]:
     """Those of a list that can be read; names are there once."""
     if node is None or node.empty:
         return []
     if not isinstance(node.value, list):
-        found.troubles.append(AlertTrouble(node.line, f"{what} is a list, each beginning with a dash"))
+        found.troubles.append(ConfigProblem(node.line, f"{what} is a list, each beginning with a dash"))
         return []
     entries: list[T] = []
     for item in node.value[:most]:
@@ -297,36 +297,38 @@ def _each(node: Any, most: int, what: str, read: Callable[[Any], T], found: _Fou
                 getattr(entry, "name", "") and getattr(entry, "name", "") == getattr(known, "name", None)
                 for known in entries[-MOST_RULES:]
             ):
-                raise _Wrong(item.line, f"the name {getattr(entry, 'name', '')!r} is there twice")
+                raise _ConfigError(item.line, f"the name {getattr(entry, 'name', '')!r} is there twice")
             entries.append(entry)
-        except _Wrong as wrong:
-            found.troubles.append(AlertTrouble(wrong.line, wrong.what, what, _name_in(item)))
+        except _ConfigError as wrong:
+            found.troubles.append(ConfigProblem(wrong.line, wrong.what, what, _name_in(item)))
     if len(node.value) > most:
-        found.troubles.append(AlertTrouble(node.value[most].line, f"at most {most:,} {what} are read"))
+        found.troubles.append(ConfigProblem(node.value[most].line, f"at most {most:,} {what} are read"))
     return entries
 
 
-def _one(node: Any, read: Callable[[Any], T], default: T, found: _Found) -> T:
+def _one(node: Any, read: Callable[[Any], T], default: T, found: _ParseContext) -> T:
     if node is None or node.empty:
         return default
     try:
         return read(node)
-    except _Wrong as wrong:
-        found.troubles.append(AlertTrouble(wrong.line, wrong.what))
+    except _ConfigError as wrong:
+        found.troubles.append(ConfigProblem(wrong.line, wrong.what))
         return default
 
 
-def _receiver(node: Any, found: _Found) -> Receiver:
+def _receiver(node: Any, found: _ParseContext) -> Receiver:
     table = _table(node, "a receiver")
     name, kind = _name(table, node, "receiver"), _text(_needed(table, "kind", node, "a receiver"))
     if kind not in MAY:
-        raise _Wrong(table["kind"].line, f"there is no kind {kind[:80]!r}{_meant(kind, MAY)}; kinds: {', '.join(MAY)}")
+        raise _ConfigError(
+            table["kind"].line, f"there is no kind {kind[:80]!r}{_meant(kind, MAY)}; kinds: {', '.join(MAY)}"
+        )
     values: dict[str, str] = {}
     for key, value in table.items():
         if key in ("name", "kind"):
             continue
         if key not in MAY[kind]:
-            raise _Wrong(value.line, f"a receiver of kind {kind} has no key {key[:80]!r}{_meant(key, MAY[kind])}")
+            raise _ConfigError(value.line, f"a receiver of kind {kind} has no key {key[:80]!r}{_meant(key, MAY[kind])}")
         text = ", ".join(_words(value)) if key == "to" else _text(value)
         if (kind, key) in SECRET or (key == "url" and kind != "apprise"):
             _check_secret(kind, key, text, value.line, found)
@@ -334,21 +336,23 @@ def _receiver(node: Any, found: _Found) -> Receiver:
         values[key] = text
     for key in NEEDS[kind]:
         if not values.get(key):
-            raise _Wrong(node.line, f"the receiver {name!r} of kind {kind} needs {key}")
+            raise _ConfigError(node.line, f"the receiver {name!r} of kind {kind} needs {key}")
     if "user" in values and "password" not in values:
-        raise _Wrong(node.line, f"the receiver {name!r} has a user and no password")
+        raise _ConfigError(node.line, f"the receiver {name!r} has a user and no password")
     return Receiver(name, kind, node.line, values)  # type: ignore[arg-type]  # of MAY
 
 
-def _check_secret(kind: str, key: str, text: str, line: int, found: _Found) -> None:
+def _check_secret(kind: str, key: str, text: str, line: int, found: _ParseContext) -> None:
     if is_reference(text):
         return
     if (kind, key) in SECRET:
         found.literals.append(text)
-        raise _Wrong(line, f"{key} is a secret: write env:NAME of a variable, or file:/path of a file that holds it")
+        raise _ConfigError(
+            line, f"{key} is a secret: write env:NAME of a variable, or file:/path of a file that holds it"
+        )
     if not is_plain(text) if web_address(text) else (redacted(text) != text or "@" in text):
         found.literals.append(text)
-        raise _Wrong(
+        raise _ConfigError(
             line, f"there is a secret in {key}: write env:NAME of a variable, or file:/path of a file that holds it"
         )
 
@@ -357,27 +361,27 @@ def _check_value(kind: str, key: str, text: str, line: int) -> None:
     if is_reference(text):
         return
     if key == "url" and kind != "apprise" and web_address(text) is None:
-        raise _Wrong(line, "url is an address such as https://example.org/hook, or env:NAME, or file:/path")
+        raise _ConfigError(line, "url is an address such as https://example.org/hook, or env:NAME, or file:/path")
     if key == "topic" and not TOPIC.fullmatch(text):
-        raise _Wrong(line, "topic has up to 64 letters, digits, - and _")
+        raise _ConfigError(line, "topic has up to 64 letters, digits, - and _")
     if key == "security" and text not in ("starttls", "ssl", "none"):
-        raise _Wrong(line, "security is starttls, ssl or none")
+        raise _ConfigError(line, "security is starttls, ssl or none")
     if key in ("to", "from") and not all(ADDRESS.fullmatch(word) for word in text.split(", ")):
-        raise _Wrong(line, f"{key} is an address such as anna@example.org, or a list of them")
+        raise _ConfigError(line, f"{key} is an address such as anna@example.org, or a list of them")
     if key == "server" and not (
         (server := SERVER.fullmatch(text)) and int(server[1] or server[2] or 1) in range(1, 1 << 16)
     ):
-        raise _Wrong(line, "server is a host and a port such as smtp.example.org:587")
+        raise _ConfigError(line, "server is a host and a port such as smtp.example.org:587")
 
 
-def _rule(node: Any, receivers: list[str]) -> OwnRule | FindingPolicy:
+def _rule(node: Any, receivers: list[str]) -> UserRule | FindingPolicy:
     table = _table(node, "a rule")
     for key, value in table.items():
         if key not in OF_RULE:
-            raise _Wrong(value.line, f"a rule has no key {key[:80]!r}{_meant(key, OF_RULE)}")
+            raise _ConfigError(value.line, f"a rule has no key {key[:80]!r}{_meant(key, OF_RULE)}")
     kinds = [kind for kind in ("when", "absent", "anomaly", "finding") if kind in table]
     if len(kinds) != 1:
-        raise _Wrong(node.line, "a rule has one of when, absent, anomaly and finding")
+        raise _ConfigError(node.line, "a rule has one of when, absent, anomaly and finding")
     kind = kinds[0]
     runs = _text(table["runs"]) if "runs" in table else "*"
     to = _to(table["to"], receivers) if "to" in table else None
@@ -392,12 +396,12 @@ def _rule(node: Any, receivers: list[str]) -> OwnRule | FindingPolicy:
     _check_expression(kind, text, table[kind].line)
     severity = _text(table["severity"]) if "severity" in table else "alert"
     if severity not in ("note", "alert"):
-        raise _Wrong(table["severity"].line, "severity is alert, or note for a mark on the axis only")
+        raise _ConfigError(table["severity"].line, "severity is alert, or note for a mark on the axis only")
     for_s = _seconds(table["for"]) if "for" in table else 0.0
     if kind == "absent" and not for_s:
-        raise _Wrong(node.line, f"the rule {name!r} needs for: the time without a point, such as 10 min")
+        raise _ConfigError(node.line, f"the rule {name!r} needs for: the time without a point, such as 10 min")
     times = _number(table["times"], 1.0, 1000.0) if "times" in table else 8.0
-    return OwnRule(name, kind, text, for_s, node.line, runs, to, severity, times)  # type: ignore[arg-type]  # checked above
+    return UserRule(name, kind, text, for_s, node.line, runs, to, severity, times)  # type: ignore[arg-type]  # checked above
 
 
 def _check_expression(kind: str, text: str, line: int) -> None:
@@ -406,18 +410,18 @@ def _check_expression(kind: str, text: str, line: int) -> None:
     try:
         condition_of(kind, text)
     except ValueError as error:
-        raise _Wrong(line, f"{kind}: {error}") from None
+        raise _ConfigError(line, f"{kind}: {error}") from None
 
 
 def _findings(node: Any) -> tuple[str, ...]:
     words = _words(node)
     for word in words:
         if word != "*" and word not in BY_NAME:
-            raise _Wrong(
+            raise _ConfigError(
                 node.line, f"there is no finding {word[:80]!r}{_meant(word, BY_NAME)}; docs/findings.md lists them"
             )
     if not words:
-        raise _Wrong(node.line, "finding names one, or a list of them")
+        raise _ConfigError(node.line, "finding names one, or a list of them")
     return tuple(words)
 
 
@@ -425,7 +429,7 @@ def _to(node: Any, receivers: list[str]) -> tuple[str, ...]:
     words = _words(node)
     for word in words:
         if word not in receivers:
-            raise _Wrong(node.line, f"there is no receiver {word[:80]!r}{_meant(word, receivers)}")
+            raise _ConfigError(node.line, f"there is no receiver {word[:80]!r}{_meant(word, receivers)}")
     return tuple(dict.fromkeys(words))
 
 
@@ -437,20 +441,20 @@ def _quiet(node: Any) -> QuietHours:
         text = _text(_needed(table, key, node, "quiet"))
         clock = CLOCK.fullmatch(text)
         if clock is None:
-            raise _Wrong(table[key].line, f"{key} is a time of the day such as 22:00")
+            raise _ConfigError(table[key].line, f"{key} is a time of the day such as 22:00")
         minutes.append(60 * int(clock[1]) + int(clock[2]))
     zone = _text(_needed(table, "zone", node, "quiet"))
     try:
         found = ZoneInfo(zone)
     except (ValueError, OSError, KeyError):
-        raise _Wrong(table["zone"].line, f"{zone[:80]!r} is no time zone such as Europe/Berlin") from None
+        raise _ConfigError(table["zone"].line, f"{zone[:80]!r} is no time zone such as Europe/Berlin") from None
     return QuietHours(minutes[0], minutes[1], found, tuple(_words(table["but"])) if "but" in table else ())
 
 
 def _rate(node: Any) -> tuple[int, float]:
     found = PER.fullmatch(_text(node))
     if found is None or not int(found[1]):
-        raise _Wrong(node.line, "rate is a number of messages such as 30/h")
+        raise _ConfigError(node.line, "rate is a number of messages such as 30/h")
     return int(found[1]), float(options.SECONDS[found[2]])
 
 
@@ -458,7 +462,7 @@ def _link(node: Any) -> str:
     text = _text(node)
     address = web_address(text)
     if address is None or address.username or re.search(r"[\s<>\"']", text):
-        raise _Wrong(node.line, "link is the address of the dashboard, such as http://gpu-box:8080")
+        raise _ConfigError(node.line, "link is the address of the dashboard, such as http://gpu-box:8080")
     return text.rstrip("/")
 
 
@@ -469,7 +473,7 @@ def _seconds(node: Any) -> float:
     try:
         return min(options.seconds(re.sub(r"(?<=[\d ])m$", "min", text)), 30 * 86400.0)
     except argparse.ArgumentTypeError as error:
-        raise _Wrong(node.line, str(error)) from None
+        raise _ConfigError(node.line, str(error)) from None
 
 
 def _number(node: Any, least: float, most: float) -> float:
@@ -478,21 +482,21 @@ def _number(node: Any, least: float, most: float) -> float:
     except ValueError:
         value = math.nan
     if not least <= value <= most:
-        raise _Wrong(node.line, f"a number from {least:g} to {most:g}")
+        raise _ConfigError(node.line, f"a number from {least:g} to {most:g}")
     return value
 
 
 def _truth(node: Any) -> bool:
     text = _text(node).lower()
     if text not in ("true", "yes", "on", "false", "no", "off"):
-        raise _Wrong(node.line, "true or false")
+        raise _ConfigError(node.line, "true or false")
     return text in ("true", "yes", "on")
 
 
 def _name(table: Mapping[str, Any], node: Any, what: str) -> str:
     text = _text(_needed(table, "name", node, f"a {what}"))
     if not 0 < len(text) <= MOST_NAME or not text.isprintable():
-        raise _Wrong(table["name"].line, f"the name of a {what} has 1 to {MOST_NAME} printable characters")
+        raise _ConfigError(table["name"].line, f"the name of a {what} has 1 to {MOST_NAME} printable characters")
     return text
 
 
@@ -504,18 +508,18 @@ def _name_in(node: Any) -> str:
 def _only(table: Mapping[str, Any], known: Iterable[str], what: str) -> None:
     for key, value in table.items():
         if key not in set(known):
-            raise _Wrong(value.line, f"{what} has no key {key[:80]!r}{_meant(key, known)}")
+            raise _ConfigError(value.line, f"{what} has no key {key[:80]!r}{_meant(key, known)}")
 
 
 def _needed(table: Mapping[str, Any], key: str, node: Any, what: str) -> Any:
     if key not in table or table[key].empty:
-        raise _Wrong(node.line, f"{what} needs {key}")
+        raise _ConfigError(node.line, f"{what} needs {key}")
     return table[key]
 
 
 def _table(node: Any, what: str) -> dict[str, Any]:
     if not isinstance(node.value, dict):
-        raise _Wrong(node.line, f"{what} is a table of lines such as `name: phone`")
+        raise _ConfigError(node.line, f"{what} is a table of lines such as `name: phone`")
     return node.value
 
 
@@ -526,10 +530,10 @@ def _words(node: Any) -> list[str]:
 
 def _text(node: Any, most: int = 500) -> str:
     if not isinstance(node.value, str):
-        raise _Wrong(node.line, "text or a number belongs here")
+        raise _ConfigError(node.line, "text or a number belongs here")
     text = node.value.strip()
     if len(text) > most or not all(character.isprintable() or character in "\n\t" for character in text):
-        raise _Wrong(node.line, f"at most {most} printable characters")
+        raise _ConfigError(node.line, f"at most {most} printable characters")
     return text
 
 
@@ -550,7 +554,7 @@ class AlertsFile:
     def __init__(self, data_dir: Path) -> None:
         self.path = data_dir / RULES_FILE
         self.text = ""
-        self._stamp: Stamp | None = None
+        self._stamp: FileStamp | None = None
         self._settled = False
         self._unread = False  # the last look could not read it
         self._settings = NOTHING
@@ -592,5 +596,5 @@ class AlertsFile:
     def _keep(self, what: str) -> None:
         self._unread = True
         if [trouble.what for trouble in self._settings.troubles] != [what]:
-            self._settings = replace(self._settings, troubles=(AlertTrouble(1, what),))
+            self._settings = replace(self._settings, troubles=(ConfigProblem(1, what),))
             self.changes += 1

@@ -177,7 +177,7 @@ class Outbox:
             (self._waiting_dir / f"{id_}{SUFFIX}").unlink()
 
 
-class MessageFolders:
+class OutboxReader:
     """What waits and what was sent, as another process reads it: each file of a state once. For one thread, or under a lock."""
 
     def __init__(self, data_dir: Path) -> None:
@@ -322,7 +322,7 @@ class Courier:
         return True
 
 
-class Deliveries:
+class CourierPool:
     """All couriers, each in a thread that is started with its first message."""
 
     def __init__(

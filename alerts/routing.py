@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from access.files import Stamp, bytes_of, stamp_of, write_bytes
+from access.files import FileStamp, bytes_of, stamp_of, write_bytes
 from collectors.records import Finding
 
 from .config import OWN, AlertSettings, Receiver, is_of
@@ -92,7 +92,7 @@ class MutesFile:
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / MUTES_FILE
-        self._stamp: Stamp | None = None
+        self._stamp: FileStamp | None = None
         self.mutes: list[Mute] = []
         self.trouble = ""
 
@@ -203,12 +203,12 @@ ACKNOWLEDGED_FILE = "acknowledged.yaml"
 MAX_FINDINGS, MAX_ID_CHARACTERS, MAX_BYTES = 2000, 200, 1 << 20  # the oldest go first
 
 
-class AcknowledgedFile:
+class AcknowledgementsFile:
     """Read again when it has changed. For one thread, or under a lock."""
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / ACKNOWLEDGED_FILE
-        self._stamp: Stamp | None = None
+        self._stamp: FileStamp | None = None
         self._ids: frozenset[str] = frozenset()
 
     def look(self) -> frozenset[str]:
@@ -278,7 +278,7 @@ class GroupKey(NamedTuple):
     phase: MessagePhase
 
 
-class Groups:
+class MessageGroups:
     """What is about to become messages. Nothing of it needs to be kept: after a kill the store has the findings."""
 
     def __init__(self, known: Iterable[AlertMessage] = ()) -> None:
@@ -368,12 +368,12 @@ MOST_OPEN = 20_000
 LOOK_S = 10.0  # a mute may be over
 
 
-class AlertDesk:
+class AlertRouter:
     """For one thread. What it decided is in the outbox and in `seen`; the rest is made again from the store's findings."""
 
     def __init__(self, outbox: Outbox, seen: SeenFindings, composer: Composer) -> None:
         self._outbox, self._seen, self._composer = outbox, seen, composer
-        self._groups = Groups([*outbox.sent(), *outbox.waiting()])
+        self._groups = MessageGroups([*outbox.sent(), *outbox.waiting()])
         self._open: dict[str, Finding] = {}  # that hold, are muted or wanted by no receiver now, and may be sent later
         self._ending: dict[str, Finding] = {}  # over, and a receiver may have to know
         self._news, self._looked_s = True, 0.0

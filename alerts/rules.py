@@ -14,15 +14,15 @@ import numpy as np
 from analysis.expressions.evaluation import ExpressionColumns
 from analysis.expressions.language import ExpressionError, NoSeries, unit_of_series
 from analysis.expressions.values import Raster, SeriesColumns
-from analysis.findings.rule import Held, RunRule
-from analysis.findings.watch import Watch
+from analysis.findings.rule import Detection, RunRule
+from analysis.findings.watch import FindingTracker
 from analysis.stacks.traces import Bools, Floats
 from collectors.message import Message, Sentence, phrase
 from collectors.records import Finding, Labels, Points, Record
 from collectors.store.store import Buckets, Series, Store, StoreError, TooMuch
 
 from .conditions import Condition, SeriesComparison, condition_of
-from .config import OWN, AlertSettings, OwnRule, is_of
+from .config import OWN, AlertSettings, UserRule, is_of
 
 # Rules that compare one series with a number: all those of a series at once, at each new point.
 
@@ -42,10 +42,10 @@ OPERATORS = {
 }
 
 
-class _ComparingRules:
+class _ThresholdRules:
     """Those of one series' name: columns of equal length."""
 
-    def __init__(self, rules: Sequence[tuple[OwnRule, SeriesComparison]]) -> None:
+    def __init__(self, rules: Sequence[tuple[UserRule, SeriesComparison]]) -> None:
         self.rules = [rule for rule, _ in rules]
         self.numbers = np.array([comparison.number for _, comparison in rules])
         self.for_s = np.array([rule.for_s for rule in self.rules])
@@ -77,7 +77,7 @@ class _ComparingRules:
         self._of_run.pop(run, None)
 
 
-class _Passed(NamedTuple):
+class _HeldPeriod(NamedTuple):
     """A rule held, and does no longer."""
 
     from_s: float
@@ -85,7 +85,7 @@ class _Passed(NamedTuple):
     value: float
 
 
-class ComparedSeries:
+class ThresholdState:
     """Of one run and one set of labels. `since_s` is by rule, NaN where it does not hold; `passed` is of the newest points."""
 
     __slots__ = ("any", "fresh", "interval_s", "last_s", "passed", "since_s", "value")
@@ -93,22 +93,22 @@ class ComparedSeries:
     def __init__(self, many: int) -> None:
         self.fresh: list[tuple[float, float]] = []
         self.since_s: Floats = np.full(many, np.nan)
-        self.passed: dict[int, _Passed] = {}
+        self.passed: dict[int, _HeldPeriod] = {}
         self.last_s, self.interval_s, self.value, self.any = -math.inf, 0.0, math.nan, False
 
 
-class Comparisons:
+class ThresholdEvaluator:
     """For one thread."""
 
-    def __init__(self, rules: Sequence[OwnRule], before: Comparisons | None = None) -> None:
+    def __init__(self, rules: Sequence[UserRule], before: ThresholdEvaluator | None = None) -> None:
         """A rule that was there before, as it is, goes on where it was."""
-        found: dict[str, list[tuple[OwnRule, SeriesComparison]]] = {}
+        found: dict[str, list[tuple[UserRule, SeriesComparison]]] = {}
         for rule in rules:
             simple = condition_of(rule.kind, rule.text).simple if rule.kind == "when" else None
             if simple is not None:
                 found.setdefault(simple.name, []).append((rule, simple))
-        self._rules = {name: _ComparingRules(some) for name, some in found.items()}
-        self._series: dict[tuple[str | None, str, Labels], ComparedSeries] = {}
+        self._rules = {name: _ThresholdRules(some) for name, some in found.items()}
+        self._series: dict[tuple[str | None, str, Labels], ThresholdState] = {}
         for key, series in before._series.items() if before else ():
             if key[1] in self._rules:
                 self._series[key] = self._carried(series, before._rules[key[1]].rules, self._rules[key[1]].rules)  # type: ignore[union-attr]
@@ -122,12 +122,12 @@ class Comparisons:
         if series is None:
             if len(self._series) >= MOST_SERIES:
                 return
-            series = self._series[key] = ComparedSeries(len(rules.rules))
+            series = self._series[key] = ThresholdState(len(rules.rules))
         series.fresh.append((time_s, value))
         if len(series.fresh) > 2 * MOST_FRESH:
             del series.fresh[:MOST_FRESH]
 
-    def look(self, now_s: float, kept: HoldingRules) -> Iterator[tuple[str | None, str, Held]]:
+    def look(self, now_s: float, kept: HoldingRules) -> Iterator[tuple[str | None, str, Detection]]:
         runs = {run for run, _ in kept}
         for (run, name, labels), series in self._series.items():
             rules = self._rules[name]
@@ -154,7 +154,7 @@ class Comparisons:
             rules.let_go(run)
 
     @staticmethod
-    def _follow(series: ComparedSeries, rules: _ComparingRules) -> None:
+    def _follow(series: ThresholdState, rules: _ThresholdRules) -> None:
         rows, series.fresh = np.array(series.fresh), []
         time_s, values = rows[:, 0], rows[:, 1]
         true = rules.true(values)
@@ -175,21 +175,23 @@ class Comparisons:
         series.last_s, series.value = float(time_s[-1]), float(values[-1])
 
     @staticmethod
-    def _carried(series: ComparedSeries, before: Sequence[OwnRule], after: Sequence[OwnRule]) -> ComparedSeries:
+    def _carried(series: ThresholdState, before: Sequence[UserRule], after: Sequence[UserRule]) -> ThresholdState:
         since_s = dict(zip(((rule.name, rule.text) for rule in before), series.since_s.tolist(), strict=True))
         series.since_s = np.array([since_s.get((rule.name, rule.text), np.nan) for rule in after])
         series.any = bool((~np.isnan(series.since_s)).any())
         return series
 
 
-def _passed(rules: _ComparingRules, time_s: Floats, values: Floats, true: Bools, since_s: Floats) -> dict[int, _Passed]:
+def _passed(
+    rules: _ThresholdRules, time_s: Floats, values: Floats, true: Bools, since_s: Floats
+) -> dict[int, _HeldPeriod]:
     """By rule, its newest stretch among these points that was long enough and is over."""
-    found: dict[int, _Passed] = {}
+    found: dict[int, _HeldPeriod] = {}
     over = true.any(axis=0) & ~true[-1]
     newest = len(true) - 1 - np.argmax(true[::-1], axis=0)
     for place in np.flatnonzero(over & (rules.for_s == 0)).tolist():
         at = int(newest[place])
-        found[place] = _Passed(float(time_s[at]), float(time_s[at]), float(values[at]))
+        found[place] = _HeldPeriod(float(time_s[at]), float(time_s[at]), float(values[at]))
     began_s = np.fmin(since_s, time_s[0])
     for place in np.flatnonzero(over & (rules.for_s > 0) & (time_s[newest] - began_s >= rules.for_s)).tolist():
         holds = np.concatenate([[False], true[:, place], [False]])
@@ -200,14 +202,14 @@ def _passed(rules: _ComparingRules, time_s: Floats, values: Floats, true: Bools,
         long = np.flatnonzero(time_s[last] - begun_s >= rules.for_s[place])
         if len(long):
             at = int(last[long[-1]])
-            found[place] = _Passed(float(begun_s[long[-1]]), float(time_s[at]), float(values[at]))
+            found[place] = _HeldPeriod(float(begun_s[long[-1]]), float(time_s[at]), float(values[at]))
     return found
 
 
-def _held(rule: OwnRule, name: str, labels: Labels, since_s: float, until_s: float, value: float) -> Held:
+def _held(rule: UserRule, name: str, labels: Labels, since_s: float, until_s: float, value: float) -> Detection:
     words = dict(labels)
     rank = words.get("rank", "")
-    return Held(
+    return Detection(
         phrase(
             "{name}{where} is {value:.5g} ({rule}{lasting}).",
             name=name,
@@ -224,7 +226,7 @@ def _held(rule: OwnRule, name: str, labels: Labels, since_s: float, until_s: flo
     )
 
 
-def _lasting(rule: OwnRule, seconds: float) -> Message | None:
+def _lasting(rule: UserRule, seconds: float) -> Message | None:
     return phrase(" for {seconds:spoken}", seconds=seconds) if rule.for_s else None
 
 
@@ -256,13 +258,13 @@ class _KnownSeries:
     rows: list[Series]
 
 
-class ComputedRules:
+class ExpressionEvaluator:
     """For one thread. Each rule and run stands in a queue while there are new points for it."""
 
-    def __init__(self, store: Store, rules: Sequence[OwnRule]) -> None:
+    def __init__(self, store: Store, rules: Sequence[UserRule]) -> None:
         self._store = store
         self.troubles: dict[str, str] = {}
-        self._rules: dict[str, tuple[OwnRule, Condition]] = {}
+        self._rules: dict[str, tuple[UserRule, Condition]] = {}
         self._names: dict[str, str] = {}
         self._queue: deque[tuple[str, str | None]] = deque()
         self._queued: set[tuple[str, str | None]] = set()
@@ -273,7 +275,7 @@ class ComputedRules:
         self._series: dict[str | None, _KnownSeries] = {}
         self.use(rules)
 
-    def use(self, rules: Sequence[OwnRule]) -> None:
+    def use(self, rules: Sequence[UserRule]) -> None:
         """Rules that are as they were go on."""
         found = {rule.name: (rule, condition_of(rule.kind, rule.text)) for rule in rules}
         self._names = {
@@ -335,7 +337,7 @@ class ComputedRules:
                 self._done_s[key] = now_s
                 self._compute(*key, now_s)
 
-    def held(self, now_s: float, kept: HoldingRules) -> Iterator[tuple[str | None, str, Held]]:
+    def held(self, now_s: float, kept: HoldingRules) -> Iterator[tuple[str | None, str, Detection]]:
         for (name, run), states in self._states.items():
             rule = self._rules[name][0]
             heard_s = min(now_s, kept.get((run, name), now_s))
@@ -344,7 +346,7 @@ class ComputedRules:
                     numbers = {"value": state.value} if math.isfinite(state.value) else {}
                     lasting = _lasting(rule, now_s - state.since_s)
                     said = phrase("{what}{lasting}.", what=state.what, lasting=lasting)
-                    yield run, name, Held(said, state.since_s, now_s, key=key, numbers=numbers)
+                    yield run, name, Detection(said, state.since_s, now_s, key=key, numbers=numbers)
 
     def _compute(self, name: str, run: str | None, now_s: float) -> None:
         rule, condition = self._rules[name]
@@ -372,7 +374,7 @@ class ComputedRules:
             self._states.pop((name, run), None)
 
     def _columns(
-        self, rule: OwnRule, condition: Condition, run: str | None, now_s: float
+        self, rule: UserRule, condition: Condition, run: str | None, now_s: float
     ) -> Iterator[tuple[Labels, Floats, Floats]]:
         """Labels, places and values of each series of the result."""
         reach_s = HOUR_S if rule.kind == "anomaly" else rule.for_s + 60.0
@@ -443,7 +445,7 @@ def _is_about(condition: Condition, run: str | None, names: Sequence[str]) -> bo
     return False
 
 
-def _true(rule: OwnRule, time_s: Floats, value: Floats) -> _State | None:
+def _true(rule: UserRule, time_s: Floats, value: Floats) -> _State | None:
     """Since when its newest values are neither 0 nor NaN; None where the newest is."""
     known = ~np.isnan(value)
     time_s, value = time_s[known], value[known]
@@ -454,14 +456,14 @@ def _true(rule: OwnRule, time_s: Floats, value: Floats) -> _State | None:
     return _State(float(time_s[first]), float(time_s[-1]), rule.text, float(value[-1]))
 
 
-def _never_false_since(rule: OwnRule, time_s: Floats, value: Floats, old: _State) -> bool:
+def _never_false_since(rule: UserRule, time_s: Floats, value: Floats, old: _State) -> bool:
     if rule.kind == "anomaly":
         return True
     later = time_s > old.last_s
     return not bool((value[later] == 0).any())
 
 
-def _anomaly(rule: OwnRule, time_s: Floats, value: Floats) -> _State | None:
+def _anomaly(rule: UserRule, time_s: Floats, value: Floats) -> _State | None:
     """How far the newest value is from the median of those before, in spreads: median absolute deviations, scaled to a normal's."""
     known = np.isfinite(value)
     if int(known.sum()) < LEAST_POINTS:
@@ -500,7 +502,7 @@ ENDED_S = (
 ASK_S = 5.0  # between two such questions
 
 
-class OwnRules:
+class UserRules:
     """For one thread. `alive` are the runs of which a process is known."""
 
     def __init__(
@@ -508,12 +510,12 @@ class OwnRules:
     ) -> None:
         mine = [row for row in known if row.rule.startswith(OWN)]
         self._has_ended = has_ended
-        self._watch = Watch(mine)
+        self._watch = FindingTracker(mine)
         self._settings = AlertSettings()
-        self._rules: dict[str, tuple[OwnRule, RunRule]] = {}
-        self._comparisons = Comparisons(())
-        self._computed = ComputedRules(store, ())
-        self._awaiting: list[tuple[OwnRule, str]] = []  # with the name of the series
+        self._rules: dict[str, tuple[UserRule, RunRule]] = {}
+        self._comparisons = ThresholdEvaluator(())
+        self._computed = ExpressionEvaluator(store, ())
+        self._awaiting: list[tuple[UserRule, str]] = []  # with the name of the series
         self._awaited: set[str] = set()
         self._last_s: dict[str | None, dict[str, float]] = {}  # by run and awaited series, the time of its newest point
         self._sign_s: dict[str | None, float] = {}  # by run, the time of its newest point
@@ -531,7 +533,7 @@ class OwnRules:
             return
         self._settings = settings
         self._rules = {rule.name: (rule, as_rule(rule)) for rule in settings.rules}
-        self._comparisons = Comparisons(settings.rules, self._comparisons)
+        self._comparisons = ThresholdEvaluator(settings.rules, self._comparisons)
         self._computed.use(settings.rules)
         self._awaiting = [(rule, self._computed.name_of(rule.name)) for rule in settings.rules if rule.kind == "absent"]
         self._awaited = {name for _, name in self._awaiting}
@@ -565,7 +567,7 @@ class OwnRules:
         kept: HoldingRules = {}
         for row in self._watch.holding():
             kept[row.run, row.rule.removeprefix(OWN)] = now_s if row.run is None else self._sign_s.get(row.run, now_s)
-        held: dict[tuple[str | None, str], list[Held]] = {}
+        held: dict[tuple[str | None, str], list[Detection]] = {}
         facts = [
             *self._comparisons.look(now_s, kept),
             *self._absent(living, kept, now_s),
@@ -576,7 +578,7 @@ class OwnRules:
         for run, name in kept.keys() | held.keys():
             if (run, name) not in held and name in self._rules and self._is_awaited(run):
                 continue
-            rule = self._rules[name][1] if name in self._rules else as_rule(OwnRule(name, "when", "", 0.0, 0))
+            rule = self._rules[name][1] if name in self._rules else as_rule(UserRule(name, "when", "", 0.0, 0))
             if (run, name) in kept or len(kept) < MOST_HOLDING:
                 news += self._watch.look(rule, run, held.get((run, name), []), now_s)
         for run, since_s in list(self._since_s.items()):
@@ -610,7 +612,9 @@ class OwnRules:
         """By rule, why it could not be computed when it was tried last."""
         return dict(self._computed.troubles)
 
-    def _absent(self, living: set[str], kept: HoldingRules, now_s: float) -> Iterator[tuple[str | None, str, Held]]:
+    def _absent(
+        self, living: set[str], kept: HoldingRules, now_s: float
+    ) -> Iterator[tuple[str | None, str, Detection]]:
         """Of runs that are alive, or were when it began: a series has no new point for so long, or never had one."""
         for rule, name in self._awaiting:
             for run, known_s in self._since_s.items():
@@ -622,14 +626,14 @@ class OwnRules:
                     yield (
                         run,
                         rule.name,
-                        Held(
+                        Detection(
                             phrase("No point of {name} for {silent_s:spoken}.", name=name, silent_s=now_s - from_s),
                             from_s,
                             now_s,
                         ),
                     )
 
-    def _expressions(self, now_s: float, kept: HoldingRules) -> Iterator[tuple[str | None, str, Held]]:
+    def _expressions(self, now_s: float, kept: HoldingRules) -> Iterator[tuple[str | None, str, Detection]]:
         passed_s, self._then_s = time.monotonic() - self._then_s, time.monotonic()
         self._credit_s = min(MOST_TURN_S, self._credit_s + SHARE * passed_s)
         began_s = time.thread_time()
@@ -638,6 +642,6 @@ class OwnRules:
         return self._computed.held(now_s, kept)
 
 
-def as_rule(rule: OwnRule) -> RunRule:
+def as_rule(rule: UserRule) -> RunRule:
     """As the watch knows rules."""
     return RunRule(rule.rule, "training", rule.name, rule.weight, 0.0, "", rule.text, "alerts.yaml", lambda subject: ())

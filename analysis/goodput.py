@@ -101,7 +101,7 @@ class NamedSpans(NamedTuple):
 NO_SPANS = NamedSpans(np.zeros(0), np.zeros(0), np.zeros(0))
 
 
-class Named(NamedTuple):
+class KindSpans(NamedTuple):
     """All that is said of one kind of time."""
 
     phases: NamedSpans = NO_SPANS  # of the step log
@@ -211,7 +211,7 @@ def stretches_of(attempts: Sequence[AttemptSpan]) -> Stretches:
 BEFORE_ALL = -1.0  # steps count from 0, or from 1
 
 
-class DoneSteps(NamedTuple):
+class StepCounts(NamedTuple):
     """Per row of the step log."""
 
     steps: Floats  # that the row stands for; 0 where it went back or has no step
@@ -219,7 +219,7 @@ class DoneSteps(NamedTuple):
     stride: float  # steps from a line to the next, as a rule
 
 
-def done_steps(step: Floats, lines: Floats, attempt: Ints) -> DoneSteps:
+def done_steps(step: Floats, lines: Floats, attempt: Ints) -> StepCounts:
     """Rows are in order of time; attempts are numbered in order of their start.
 
     Steps 1 to 5, then an attempt that goes on with step 4: 4 and 5 of the first one are redone. Where not every step is logged,
@@ -229,7 +229,7 @@ def done_steps(step: Floats, lines: Floats, attempt: Ints) -> DoneSteps:
     steps, redone = np.zeros(len(step)), np.zeros(len(step))
     step, lines, attempt = step[known], lines[known], attempt[known]
     if not len(step):
-        return DoneSteps(steps, redone, 1.0)
+        return StepCounts(steps, redone, 1.0)
     order = np.argsort(attempt, kind="stable")
     step, lines, attempt = step[order], lines[order], attempt[order]
     first = np.r_[True, np.diff(attempt) != 0]
@@ -241,7 +241,7 @@ def done_steps(step: Floats, lines: Floats, attempt: Ints) -> DoneSteps:
     place = np.flatnonzero(known)[order]
     steps[place] = np.maximum(width, 0.0)
     redone[place] = np.clip(np.nan_to_num(share), 0.0, 1.0)
-    return DoneSteps(steps, redone, stride)
+    return StepCounts(steps, redone, stride)
 
 
 def _before(step: Floats, lines: Floats, first: Bools) -> tuple[Floats, float]:
@@ -290,7 +290,7 @@ class AttemptWork(NamedTuple):
     first_step_s: Floats  # how long its first step took, by its phases; NaN where unknown
 
 
-class _Cut(NamedTuple):
+class _Pieces(NamedTuple):
     """Pieces before it is known what they were. All columns have the same length."""
 
     start_s: Floats
@@ -303,7 +303,9 @@ class _Cut(NamedTuple):
     stepless: Bools  # of an attempt without a line
 
 
-def pieces_of(stretches: Stretches, rows: StepRows, named: Mapping[SpanKind, Named], work: AttemptWork) -> PieceTimes:
+def pieces_of(
+    stretches: Stretches, rows: StepRows, named: Mapping[SpanKind, KindSpans], work: AttemptWork
+) -> PieceTimes:
     """`seconds` of a piece add up to its length, whatever is said of it. Takes time in proportion to what is given, but for sorting."""
     rows, owner = _owned(stretches, sorted_rows(rows))
     if rows.lines.sum() < 2 and not np.isfinite(work.first_step_s).any():
@@ -330,7 +332,7 @@ def _owned(stretches: Stretches, rows: StepRows) -> tuple[StepRows, Ints]:
     return StepRows(*(column[inside] for column in rows)), stretches.attempt[place][inside]
 
 
-def _cut(stretches: Stretches, rows: StepRows, owner: Ints, attempts: int) -> _Cut:
+def _cut(stretches: Stretches, rows: StepRows, owner: Ints, attempts: int) -> _Pieces:
     bounds = np.unique(np.concatenate((stretches.start_s, stretches.end_s, rows.time_s)))
     start_s, end_s = bounds[:-1], bounds[1:]
     place = np.searchsorted(stretches.end_s, end_s)
@@ -348,7 +350,7 @@ def _cut(stretches: Stretches, rows: StepRows, owner: Ints, attempts: int) -> _C
     if len(owner):
         gap_s = np.where(ends, np.clip(rows.first_s[found] - start_s, 0.0, gap_s), gap_s)
     stepless = (attempt >= 0) & ~np.isfinite(first_s[attempt])
-    return _Cut(
+    return _Pieces(
         start_s,
         end_s,
         attempt,
@@ -360,13 +362,13 @@ def _cut(stretches: Stretches, rows: StepRows, owner: Ints, attempts: int) -> _C
     )
 
 
-def usual_s(cut: _Cut) -> float:
+def usual_s(cut: _Pieces) -> float:
     """The median time from a line to the next; 0 where no line follows another."""
     steady = cut.gap_s[(cut.row >= 0) & ~cut.head]
     return float(np.median(steady)) if len(steady) else 0.0
 
 
-class _Said(NamedTuple):
+class _KindSeconds(NamedTuple):
     """Of each piece, seconds of one kind."""
 
     phase_s: Floats
@@ -379,19 +381,19 @@ class _Said(NamedTuple):
         return longer
 
 
-def _said(about: Named, bounds: Floats) -> _Said:
+def _said(about: KindSpans, bounds: Floats) -> _KindSeconds:
     phase_s = np.diff(seconds_until(about.phases, bounds, joined=False))
     event_s = np.diff(seconds_until(about.events, bounds, joined=True))
-    return _Said(phase_s, event_s, _counted(about.marks_s, bounds))
+    return _KindSeconds(phase_s, event_s, _counted(about.marks_s, bounds))
 
 
 def _named(
-    cut: _Cut, named: Mapping[SpanKind, Named]
+    cut: _Pieces, named: Mapping[SpanKind, KindSpans]
 ) -> tuple[dict[SpanKind, Floats], dict[SpanKind, tuple[float, float, float]]]:
     """Of each piece the seconds that phases, events and gaps name: by kind at most what the kinds before it have left."""
     left_s = np.where(cut.attempt >= 0, cut.end_s - cut.start_s, 0.0)
     bounds = np.r_[cut.start_s, cut.end_s[-1:]]
-    said = {kind: _said(named.get(kind, Named()), bounds) for kind in SPAN_KINDS}
+    said = {kind: _said(named.get(kind, KindSpans()), bounds) for kind in SPAN_KINDS}
     gap_s = cut.gap_s - usual_s(cut) - sum(kind.longer_s for kind in said.values())
     seconds: dict[SpanKind, Floats] = {}
     sources: dict[SpanKind, tuple[float, float, float]] = {}
@@ -415,7 +417,7 @@ def _counted(marks_s: Floats, bounds: Floats) -> Bools:
 
 
 def _seconds(
-    cut: _Cut, rows: StepRows, known: Mapping[SpanKind, Floats], first_s: Floats, work: AttemptWork, redone: Floats
+    cut: _Pieces, rows: StepRows, known: Mapping[SpanKind, Floats], first_s: Floats, work: AttemptWork, redone: Floats
 ) -> Floats:
     """`first_s` are the seconds of steps until an attempt's first line."""
     seconds = np.zeros((len(cut.start_s), len(ORDER)))
@@ -453,7 +455,7 @@ def _seconds(
     return seconds
 
 
-def _first_s(cut: _Cut, rows: StepRows, work: AttemptWork, part: Floats) -> Floats:
+def _first_s(cut: _Pieces, rows: StepRows, work: AttemptWork, part: Floats) -> Floats:
     """The first step takes as long as its phases say, else as usual; `part` is how much of a usual row each row stands for."""
     if not len(rows.time_s):
         return np.zeros(len(cut.start_s))
@@ -467,16 +469,16 @@ def _first_s(cut: _Cut, rows: StepRows, work: AttemptWork, part: Floats) -> Floa
 # Goodput: shares of a run's wall time that add up to 100, with GPU-hours, energy and cost.
 
 
-class Recorded(NamedTuple):
+class GoodputInput(NamedTuple):
     """All that is known of a run's time."""
 
     attempts: Sequence[AttemptSpan]
     rows: StepRows
-    named: Mapping[SpanKind, Named]
+    named: Mapping[SpanKind, KindSpans]
     first_step_s: Mapping[float, float] = {}  # by the start of an attempt: how long its first step took, by its phases
 
 
-class Spent(NamedTuple):
+class ResourceUse(NamedTuple):
     """What the run's time is paid with. `energy_j` is a counter that only rises, at `energy_at_s`, in order."""
 
     gpus: int | None = None
@@ -485,10 +487,10 @@ class Spent(NamedTuple):
     energy_j: Floats = np.zeros(0)
 
 
-NOTHING_SPENT = Spent()
+NOTHING_SPENT = ResourceUse()
 
 
-class Paid(NamedTuple):
+class RunCost(NamedTuple):
     """None where unknown."""
 
     gpu_hours: float | None
@@ -500,7 +502,7 @@ class GoodputRow(NamedTuple):
     kind: GoodputKind
     seconds: float
     share: float  # percent of the wall time
-    paid: Paid
+    paid: RunCost
 
 
 class AttemptRow(NamedTuple):
@@ -520,8 +522,8 @@ class Goodput(NamedTuple):
     steps: int  # that count: without those that were done again
     redone_steps: int
     attempts: list[AttemptRow]
-    paid: Paid  # in all
-    lost: Paid  # for what is neither training nor time that is not separated
+    paid: RunCost  # in all
+    lost: RunCost  # for what is neither training nor time that is not separated
     named_s: Mapping[SpanKind, tuple[float, float, float]]  # by phases, by events, by gaps
 
     @property
@@ -530,7 +532,7 @@ class Goodput(NamedTuple):
 
 
 def goodput(
-    recorded: Recorded, spent: Spent = NOTHING_SPENT, split: Mapping[GoodputKind, float] | None = None
+    recorded: GoodputInput, spent: ResourceUse = NOTHING_SPENT, split: Mapping[GoodputKind, float] | None = None
 ) -> Goodput | None:
     """None where no attempt has a length. `split` says which shares of the time that is not separated stacks show to be something else."""
     attempts = usable(recorded.attempts)
@@ -590,7 +592,7 @@ def _split(pieces: PieceTimes, split: Mapping[GoodputKind, float]) -> PieceTimes
     return pieces._replace(seconds=seconds)
 
 
-def _energy(pieces: PieceTimes, spent: Spent) -> Floats | None:
+def _energy(pieces: PieceTimes, spent: ResourceUse) -> Floats | None:
     """Joules by kind: those of a piece are shared as its seconds are."""
     if len(spent.energy_at_s) < 2:
         return None
@@ -600,20 +602,20 @@ def _energy(pieces: PieceTimes, spent: Spent) -> Floats | None:
     return found
 
 
-def _paid(kind: GoodputKind, seconds: Floats, energy_j: Floats | None, spent: Spent) -> Paid:
+def _paid(kind: GoodputKind, seconds: Floats, energy_j: Floats | None, spent: ResourceUse) -> RunCost:
     """Between attempts no GPU is held, as far as the run is concerned."""
     held_s = 0.0 if kind == "between" else float(seconds[PLACE[kind]])
     hours = None if spent.gpus is None else spent.gpus * held_s / 3600
     energy = None if energy_j is None else 0.0 if kind == "between" else float(energy_j[PLACE[kind]])
-    return Paid(hours, energy, None if hours is None or not spent.price else hours * spent.price)
+    return RunCost(hours, energy, None if hours is None or not spent.price else hours * spent.price)
 
 
-def _sum(parts: Sequence[Paid]) -> Paid:
+def _sum(parts: Sequence[RunCost]) -> RunCost:
     def total(values: Sequence[float | None]) -> float | None:
         return None if any(value is None for value in values) else sum(value or 0.0 for value in values)
 
     columns = list(zip(*parts, strict=True)) if parts else [(), (), ()]
-    return Paid(*(total(column) for column in columns))
+    return RunCost(*(total(column) for column in columns))
 
 
 def _attempts(attempts: Sequence[AttemptSpan], pieces: PieceTimes) -> list[AttemptRow]:

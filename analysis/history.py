@@ -25,7 +25,7 @@ MOST_STEPPED = 4  # series, by which steps are counted
 class History:
     """One run, for one question: the run's own row is read once, everything else when it is asked for.
 
-    Times are Unix seconds. Raises what the store raises: StoreError, Ended, TooMuch.
+    Times are Unix seconds. Raises what the store raises: StoreError, QueryAborted, TooMuch.
     """
 
     def __init__(self, store: Store, run: str) -> None:

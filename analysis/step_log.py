@@ -15,7 +15,7 @@ from . import units
 from .baseline import BEFORE_S, unsteady_by_nature
 from .history import History
 from .stacks.traces import Floats, Range
-from .units import NO_PHASES, Sized, StepPhases, Units, is_size, sized, units_of, weighed
+from .units import NO_PHASES, StepPhases, Units, UnitSizes, is_size, sized, units_of, weighed
 
 INTERRUPTIONS, COMPILATIONS = ("checkpoint", "validation"), ("compile", "recompile")
 GC = "gc"
@@ -35,7 +35,7 @@ class StepLog(NamedTuple):
     answers: (
         Units | None
     )  # of a service: the same stretches, each with as many answers as fit into it one after another
-    sized: Sized | None  # their tokens or samples, where those explain how long they take
+    sized: UnitSizes | None  # their tokens or samples, where those explain how long they take
     phases: StepPhases
     unit_name: str  # what a unit is called
     first: bool  # whether these units are the run's first

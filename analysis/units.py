@@ -219,7 +219,7 @@ EXPLAINS = 0.8  # times the spread of the units' seconds: what remains of it bes
 PAIRS = 20_000  # that the slope is the median of
 
 
-class Sized(NamedTuple):
+class UnitSizes(NamedTuple):
     """What varies from unit to unit."""
 
     name: str  # "tokens"
@@ -238,7 +238,7 @@ def is_size(name: str) -> bool:
     return bool(NAME.match(name.rpartition("/")[2])) and not OF_OTHERS.match(name)
 
 
-def sized(units: Units, series: Mapping[str, tuple[Floats, Floats]]) -> Sized | None:
+def sized(units: Units, series: Mapping[str, tuple[Floats, Floats]]) -> UnitSizes | None:
     """The first of the series, each of times and values, that explains why units take unequally long; None where none does.
 
     A series that never falls is a sum over all units so far.
@@ -247,11 +247,11 @@ def sized(units: Units, series: Mapping[str, tuple[Floats, Floats]]) -> Sized | 
         size = sizes_of(units, *series[name])
         if expected(units.seconds, size, units.units) is not None:
             amount = units._replace(units=np.where(np.isfinite(size), size, np.nanmedian(size)) * units.units)
-            return Sized(_word(name), units, amount, float(np.nanmedian(size)))
+            return UnitSizes(_word(name), units, amount, float(np.nanmedian(size)))
     return None
 
 
-def weighed(units: Units, sized: Sized) -> Units:
+def weighed(units: Units, sized: UnitSizes) -> Units:
     """A unit of the usual size is one, a longer one is as many as it should take longer."""
     should_s = expected(units.seconds, sized.amount.units / units.units, units.units)
     if should_s is None:

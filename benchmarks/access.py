@@ -22,14 +22,14 @@ from access import peers
 from access.hosts import Access
 from access.peers import PEER, Peer
 from access.roles import Role
-from access.tokens import LogInLimit, Tokens
+from access.tokens import LoginLimiter, Tokens
 from benchmarks.report import Row, run
 from collectors.store.open import open_store
 from dashboard import visitors
 from dashboard.api.answers import encode
 from dashboard.app import NEEDS_OF_OTHERS, make_app
 from dashboard.audit import Audit
-from dashboard.auth import Gate
+from dashboard.auth import AuthMiddleware
 from dashboard.queries import Queries
 from dashboard.visitors import OWNER, Visitor
 
@@ -57,7 +57,7 @@ def measure() -> list[Row]:
         secret = tokens.new("measured", Role.VIEWER, None, {})
         begun = tokens.redeem(secret)
         assert begun is not None
-        gate = Gate(make_app(queries), Access(), tokens, Audit(folder), LogInLimit(), NEEDS_OF_OTHERS)
+        gate = AuthMiddleware(make_app(queries), Access(), tokens, Audit(folder), LoginLimiter(), NEEDS_OF_OTHERS)
         client, ours = connected()
         with closing(client), closing(ours):
             peer = peer_of(ours)
@@ -84,7 +84,7 @@ def measure() -> list[Row]:
     return [*rows, *answers()]
 
 
-def decided_us(gate: Gate, app: Any, peer: Peer, more: dict[bytes, bytes]) -> float:
+def decided_us(gate: AuthMiddleware, app: Any, peer: Peer, more: dict[bytes, bytes]) -> float:
     headers = list({**HEADERS, **more}.items())
     scope = {
         "type": "http",

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from collectors.records import Points, RunInfo
-from collectors.runtime import give_back
+from collectors.runtime import return_freed_memory
 from collectors.store.open import open_store
 from collectors.store.sqlite.engine import SqliteStore
 from dashboard.queries import Queries
@@ -33,7 +33,7 @@ NUMBERS = itertools.count()
 
 
 def measure() -> list[Row]:
-    give_back()
+    return_freed_memory()
     with tempfile.TemporaryDirectory(prefix="curves-bench-", dir=os.environ.get("CURVES_BENCH_DIR")) as folder:
         data_dir = Path(folder)
         fill(data_dir)

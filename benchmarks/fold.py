@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.stacks.threads import Lanes
+from analysis.stacks.threads import ThreadSelection
 from analysis.stacks.traces import Range
 from collectors.records import Frame, Points, Profile, Record, StackSample, labels_of
 from collectors.store.sqlite.engine import SqliteStore
@@ -60,7 +60,7 @@ def measure() -> list[Row]:
             (
                 "/flamechart, 60 s",
                 150,
-                lambda: encode(chart_answer(stacks.chart("run", minute, 1200, Lanes("joined")))),
+                lambda: encode(chart_answer(stacks.chart("run", minute, 1200, ThreadSelection("joined")))),
             ),
         ]
         rows = [at_once, ahead, first, *(timed(*question) for question in questions)]
@@ -70,7 +70,9 @@ def measure() -> list[Row]:
 
 def flame(stacks: Stacks, window: Range, *, own_baseline: bool = False) -> bytes:
     return encode(
-        flame_answer(stacks.fold("run", window, Lanes("joined"), own_baseline=own_baseline), Profiler("native", None))
+        flame_answer(
+            stacks.fold("run", window, ThreadSelection("joined"), own_baseline=own_baseline), Profiler("native", None)
+        )
     )
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from collectors.logs.formats.text import Text
+from collectors.logs.formats.text import TextLog
 from collectors.logs.formats.text.numbers import TextNumbers
 from collectors.logs.formats.tfrecord import crc32c, intact, masked
 from collectors.logs.tail import Tail
@@ -236,7 +236,7 @@ def seconds(folder: Path, lines: Sequence[bytes]) -> list[float]:
 def turn(folder: Path, lines: Sequence[bytes], kind: str) -> float:
     store = open_store(folder, write=True)
     numbers = TextNumbers("a", labels_of(host="box"))
-    text = Text("a", "train.log", START_S, None, None if kind == "plain" else lambda rank, kept: numbers)
+    text = TextLog("a", "train.log", START_S, None, None if kind == "plain" else lambda rank, kept: numbers)
     took_s = 0.0
     for since in range(0, len(lines), BATCH):
         began_s = time.process_time()

@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 
-from analysis.logs.columns import LogColumns, Masked
+from analysis.logs.columns import LogColumns, MaskedTemplate
 from analysis.logs.difference import difference
 from benchmarks.report import Row, run
 from tests import planted_logs
@@ -83,7 +83,7 @@ def _speed() -> list[Row]:
     share = 1 / np.arange(1, TEMPLATES + 1)
     template = drawn.choice(TEMPLATES, LINES, p=share / share.sum())
     lines = LogColumns(np.sort(drawn.uniform(0, 36_000, LINES)), template, np.where(template % 50 == 0, 30, 20))
-    templates = {number: Masked(f"message {number}", "") for number in range(TEMPLATES)}
+    templates = {number: MaskedTemplate(f"message {number}", "") for number in range(TEMPLATES)}
     times, walls = [], []
     for _ in range(REPEATS):
         begun, begun_cpu = time.perf_counter(), time.process_time()

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from benchmarks import report
 from trainer import fitting, precision
-from trainer.data.places import Batch, Data, Shuffled, batches, held_out
+from trainer.data.places import Batch, Data, ShuffledPlaces, batches, held_out
 from trainer.measure import mfu, peak_flops
 from trainer.models.recompute import recompute
 from trainer.options import Config
@@ -76,7 +76,7 @@ def train(config: Config, data: tuple[Data, Data], numbers: Precision, device: t
     recipe = TASKS[config.task].sizes[config.size]
     torch.manual_seed(config.seed)
     model = TASKS[config.task].model(recipe.shape).to(device)
-    coming = on_device(batches(data[0], Shuffled(len(data[0]), config.seed), config.batch), device)
+    coming = on_device(batches(data[0], ShuffledPlaces(len(data[0]), config.seed), config.batch), device)
     kept_bytes = kept(model, next(coming), numbers, device)
     if config.compile:
         model.compile()

@@ -11,11 +11,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from access.hosts import Certificate, Renewing, _shake_hands
+from access.hosts import Certificate, CertificateReloader, _shake_hands
 from access.peers import PEER
 from benchmarks.access import HEADERS, best_us
 from benchmarks.report import Row, run
-from dashboard.network import BasePath, TrustedProxies
+from dashboard.network import BasePathMiddleware, ProxyHeadersMiddleware
 from tests.proxies import make_certificate
 
 HANDSHAKES = 20
@@ -36,7 +36,7 @@ def measure() -> list[Row]:
     plain, behind = asked("/api/v1/points", {}), asked("/api/v1/points", more)
     below = asked("/user/ada/box/api/v1/points", {})
     nothing_us = best_us(lambda: through(answered, plain))
-    base, proxies = BasePath(answered, "/user/ada/box/"), TrustedProxies(answered, ["127.0.0.1"])
+    base, proxies = BasePathMiddleware(answered, "/user/ada/box/"), ProxyHeadersMiddleware(answered, ["127.0.0.1"])
     rows = [
         Row("a request below a base path", best_us(lambda: through(base, below)) - nothing_us, "us", budget=20),
         Row("a request through a named proxy", best_us(lambda: through(proxies, behind)) - nothing_us, "us", budget=50),
@@ -45,7 +45,7 @@ def measure() -> list[Row]:
         certificate = Certificate(*make_certificate(Path(folder), "measured"))
         client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
-        renewing, fixed = Renewing(certificate), certificate.context()
+        renewing, fixed = CertificateReloader(certificate), certificate.context()
         looked_us = best_us(lambda: _shake_hands(client, renewing.context), HANDSHAKES)
         rows += [
             Row(

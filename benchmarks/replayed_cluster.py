@@ -16,8 +16,8 @@ from jobs.plan import (
     Action,
     FamilyRecord,
     Job,
-    Learned,
     Pair,
+    PairSpeeds,
     Promise,
     Slot,
     StartJob,
@@ -189,7 +189,7 @@ class ReplayedCluster:
 
     def _act(self, actions: Sequence[Action], now_s: float) -> None:
         for action in actions:
-            if isinstance(action, Learned):
+            if isinstance(action, PairSpeeds):
                 self.pairs[action.pair] = action.speeds
             elif isinstance(action, Promise):
                 self._set(replace(self.jobs[action.job], promised=action.slots))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.replayed_cluster import ReplayedCluster
-from jobs.plan import HIGH_WEIGHT, Action, Carried, PlanRules, QueueState, StartJob, plan
+from jobs.plan import HIGH_WEIGHT, Action, PlannerState, PlanRules, QueueState, StartJob, plan
 
 
 class StrictFifo:
@@ -79,7 +79,7 @@ class OurPlan:
 
     def __init__(self, rules: PlanRules | None = None) -> None:
         self._rules = rules or PlanRules()
-        self._carried = Carried()
+        self._carried = PlannerState()
 
     def decide(self, cluster: ReplayedCluster, now_s: float) -> Sequence[Action]:
         state = QueueState(

@@ -22,7 +22,7 @@ from benchmarks.report import Row, run
 from collectors.store.open import maintenance, open_store
 from dashboard.queries import Queries
 from dashboard.runs.columns import SHOWN
-from dashboard.runs.table import TableQuestion
+from dashboard.runs.table import TableQuery
 from tests.conftest import CHROMIUM, QUIET, ROOT, wait_for
 from tests.many_runs import fill
 from tests.serving import Web
@@ -106,11 +106,11 @@ def table_rows(folder: Path) -> list[Row]:
     began_s = time.perf_counter()
     queries.runs()
     states_ms = (time.perf_counter() - began_s) * 1e3
-    first = took(lambda: queries.table.ask(TableQuestion(columns=SHOWN)), 1)
+    first = took(lambda: queries.table.ask(TableQuery(columns=SHOWN)), 1)
 
     def look() -> None:
         queries.table.stale()
-        queries.table.ask(TableQuestion(columns=SHOWN))
+        queries.table.ask(TableQuery(columns=SHOWN))
 
     again = took(look, ASKED)
     queries.close()

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from benchmarks.report import Row, run
 from collectors.machine.proc import start_ticks
 from collectors.sampler import Target
-from collectors.sampler.native import Native
+from collectors.sampler.native import NativeSampler
 from collectors.sampler.pyspy import find_program as find_pyspy
 from collectors.sampler.pyspy import parse
 from tests.programs import running
@@ -114,7 +114,7 @@ def at(hz: float, pids: Sequence[int]) -> list[Target]:
 
 
 def native_cost(found: Sequence[Target]) -> Cost:
-    sampler = Native("box")
+    sampler = NativeSampler("box")
     sampler.follow(found)
     turn(sampler, SETTLE_S)
     assert sampler.pid
@@ -127,7 +127,7 @@ def native_cost(found: Sequence[Target]) -> Cost:
     return Cost(100 * used_s / elapsed_s, 100 * reader_s / elapsed_s, rss_bytes / 1e6)
 
 
-def turn(sampler: Native, seconds: float) -> None:
+def turn(sampler: NativeSampler, seconds: float) -> None:
     until_s = time.monotonic() + seconds
     while time.monotonic() < until_s:
         list(sampler.profiles())
@@ -171,7 +171,7 @@ def pyspy(target: Target, trace: Path = Path(os.devnull)) -> subprocess.Popen[by
 
 
 def first_sample() -> Row:
-    sampler = Native("box")
+    sampler = NativeSampler("box")
     sampler.hurry(time.monotonic() + 3600)
     waits_ms = []
     with running("steady", "50") as before:
@@ -241,7 +241,7 @@ def slow_down() -> list[Row]:
     A piece is as long as a sampling period, so that each has its sample. Nothing is pinned: the sampler runs on whichever core is free.
     """
     rows: list[Row] = []
-    with closing(Native("box")) as sampler:
+    with closing(NativeSampler("box")) as sampler:
         switches = [
             Switch("nothing (A/A)", nothing, 0.3, 0.05, PAIRS),
             Switch("native", lambda target: attached(sampler, target), 0.3, 0.05, PAIRS),
@@ -261,7 +261,7 @@ def nothing(target: Target) -> Iterator[None]:
 
 
 @contextmanager
-def attached(sampler: Native, target: Target) -> Iterator[None]:
+def attached(sampler: NativeSampler, target: Target) -> Iterator[None]:
     """By a sampler that is there all the time; each time its samples must have come."""
     sampler.follow([target])
     yield

@@ -137,10 +137,10 @@ FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 def data_dir_of(log_dir: Path) -> Path:
     """`<log-dir>/.deepseek`; a folder of this host if that is another user's, or on a network file system, where SQLite fails."""
-    return local_data_dir(log_dir) if why_elsewhere(log_dir) else log_dir / INSIDE
+    return local_data_dir(log_dir) if relocation_reason(log_dir) else log_dir / INSIDE
 
 
-def why_elsewhere(log_dir: Path) -> str:
+def relocation_reason(log_dir: Path) -> str:
     """Why the data folder is not in the log folder, as a sentence without its end; "" where it is."""
     inside = log_dir / INSIDE
     if theirs := not_ours(inside) or _exchangeable(log_dir):

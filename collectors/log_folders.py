@@ -57,7 +57,7 @@ def add_place(parser: argparse.ArgumentParser) -> None:
 
 def place_of(parsed: argparse.Namespace) -> LogFolders:
     """Of the dashboard that runs over the named folders or those found here, else of the one that ran last. The data folder need not exist."""
-    given: list[Path] = parsed.log_dir or found_here()
+    given: list[Path] = parsed.log_dir or default_log_folders()
     if parsed.data_dir is None:
         return last_used(given)
     data_dir: Path = parsed.data_dir.resolve()
@@ -65,7 +65,7 @@ def place_of(parsed: argparse.Namespace) -> LogFolders:
     return recorded if recorded and (not parsed.log_dir or recorded.log_dir == usual.log_dir) else usual
 
 
-def found_here() -> list[Path]:
+def default_log_folders() -> list[Path]:
     """The usual log folders below the current one; `logs`, which may not exist, where there is none."""
     return [folder for name in USUAL if (folder := Path(name)).is_dir()] or [Path(USUAL[0])]
 
@@ -73,7 +73,7 @@ def found_here() -> list[Path]:
 def of_folders(given: Sequence[Path], data_dir: Path | None = None) -> LogFolders:
     """What a dashboard that is started over these folders follows, and its store: that of the first folder which has one, be it of this
     folder alone or of several, else in the first one."""
-    log_dir, only = together([folder.resolve() for folder in given])
+    log_dir, only = common_root([folder.resolve() for folder in given])
     if only:
         only = tuple(sorted(only, key=lambda name: _order(log_dir / name, data_dir)))
     home = log_dir / only[0] if only else log_dir
@@ -85,10 +85,10 @@ def of_folders(given: Sequence[Path], data_dir: Path | None = None) -> LogFolder
 def store_of(log_dir: Path) -> Path:
     """The data folder of a log folder; one that an earlier version made for several, where only that is there."""
     usual = folders.data_dir_of(log_dir)
-    return of_several(log_dir) if not is_store(usual) and is_store(of_several(log_dir)) else usual
+    return legacy_store_of(log_dir) if not is_store(usual) and is_store(legacy_store_of(log_dir)) else usual
 
 
-def of_several(log_dir: Path) -> Path:
+def legacy_store_of(log_dir: Path) -> Path:
     """Where earlier versions stored what they read of several log folders, this one first."""
     usual = folders.data_dir_of(log_dir)
     return usual.with_name(f"{usual.name}{OF_SEVERAL}")
@@ -120,7 +120,7 @@ def last_used(given: Sequence[Path]) -> LogFolders:
     return chosen._replace(data_dir=chosen.data_dir.resolve())
 
 
-def together(given: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
+def common_root(given: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
     """`[/a/logs] -> /a/logs, ()`; `[/a/logs, /a/b/runs] -> /a, ("logs", "b/runs")`. One that lies in another one is left out."""
     kept = [
         folder
@@ -140,7 +140,7 @@ def _order(folder: Path, data_dir: Path | None) -> int:
         return int(recorded is None or recorded.tree.home != folder)
     usual = folders.data_dir_of(folder)
     if not is_store(usual):
-        return 2 if is_store(of_several(folder)) else 3 if folder.is_dir() else 4
+        return 2 if is_store(legacy_store_of(folder)) else 3 if folder.is_dir() else 4
     recorded = _recorded(usual)
     return 0 if recorded and recorded.only else 1
 

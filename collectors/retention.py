@@ -27,7 +27,7 @@ def windows(store: Store, data_dir: Path, lo: float, hi: float) -> list[TimeWind
     found += [
         (event.time_s, event.time_s + (event.seconds or 0.0)) for event in store.events(None, lo - WHOLE_S, hi, (NOTE,))
     ]
-    found += noted(data_dir)
+    found += read_windows(data_dir)
     kept = [part for window in found for part in _ends_of(*window)]
     return [(from_s, to_s) for from_s, to_s in kept if to_s >= lo and from_s <= hi]
 
@@ -49,7 +49,7 @@ def note(data_dir: Path, run: str, window: TimeWindow, why: str) -> None:
             os.close(descriptor)
 
 
-def noted(data_dir: Path) -> list[TimeWindow]:
+def read_windows(data_dir: Path) -> list[TimeWindow]:
     """The windows of the file; a line that cannot be read is left out."""
     try:
         text = bytes_of(data_dir / FILE, most=MOST_BYTES)

@@ -53,7 +53,7 @@ def left_alone(uid: int | None) -> str:
 
 def others(uid: int) -> str:
     """That something belongs to another user than root; "" for root."""
-    return f"belongs to {named(uid)} and this dashboard is of root: {REMEDY}" if uid != ROOT_UID else ""
+    return f"belongs to {user_label(uid)} and this dashboard is of root: {REMEDY}" if uid != ROOT_UID else ""
 
 
 def open_to_others(mode: int) -> bool:
@@ -78,7 +78,7 @@ def claims_count() -> bool:
     return not is_root() or not _Choice.others
 
 
-def named(uid: int) -> str:
+def user_label(uid: int) -> str:
     """`user ada (uid 1000)`; `uid 12345` where this machine has no name for it."""
     try:
         return f"user {pwd.getpwuid(uid).pw_name} (uid {uid})"
@@ -148,7 +148,7 @@ def rights_of_process(pid: int, proc: Path = Path("/proc")) -> FileRights:
 
 
 @contextmanager
-def acting_as(who: FileRights) -> Iterator[None]:
+def with_rights(who: FileRights) -> Iterator[None]:
     """If we are root, this thread's rights over files are that user's meanwhile; else they stay ours. About 10 us. Raises NotGiven."""
     if os.geteuid() != ROOT_UID or who.uid == ROOT_UID:
         yield
@@ -202,7 +202,7 @@ class LeftAlone(Exception):
     """A dashboard of root does not open it; the text says why, as the end of a sentence that begins with its name."""
 
 
-class Reached(NamedTuple):
+class ResolvedPath(NamedTuple):
     """What a path names."""
 
     descriptor: int  # O_PATH: nothing at its other end notices
@@ -215,12 +215,12 @@ class Reached(NamedTuple):
         path = f"/proc/self/fd/{self.descriptor}"
         if self.uid == ROOT_UID:
             return os.open(path, flags)
-        with acting(self.uid):
+        with switch_user(self.uid):
             return os.open(path, flags)
 
 
 @contextmanager
-def reached(path: Path, top: Path, *, links: int = MOST_LINKS) -> Iterator[Reached]:
+def open_resolved(path: Path, top: Path, *, links: int = MOST_LINKS) -> Iterator[ResolvedPath]:
     """The file at the end of so many links, as root; `top` is the absolute folder above it that no link may leave. About 30 us.
 
     Without `--as-root` all from `top` on must be root's, and nothing of it open to others. With it, a file is opened with the rights of
@@ -248,17 +248,17 @@ def acting_for(path: Path, top: Path) -> Iterator[None]:
     if not is_root():
         yield
         return
-    with reached(path, top) as found:
+    with open_resolved(path, top) as found:
         uid = found.uid or found.above_uid
-    with acting(uid):
+    with switch_user(uid):
         yield
 
 
 @contextmanager
-def acting(uid: int) -> Iterator[None]:
+def switch_user(uid: int) -> Iterator[None]:
     """Raises LeftAlone where the rights of a user cannot be taken on."""
     try:
-        with acting_as(rights_of_user(uid)):
+        with with_rights(rights_of_user(uid)):
             yield
     except NotGiven as error:
         raise LeftAlone(f"is left alone: {error}") from error
@@ -270,7 +270,7 @@ def check_ours(path: Path, top: Path) -> None:
         os.close(_entry(path, top, ROOT_UID, strict=True).descriptor)
 
 
-def _entry(path: Path, top: Path, uid: int, *, strict: bool = False) -> Reached:
+def _entry(path: Path, top: Path, uid: int, *, strict: bool = False) -> ResolvedPath:
     """What has that name, itself a link or not. What lies below `top` is looked up with the rights of `uid`."""
     strict = strict or leaves_others_alone()
     folder, above, depth = os.open("/", FOLDER), ROOT_UID, len(top.parts)
@@ -294,7 +294,7 @@ def _entry(path: Path, top: Path, uid: int, *, strict: bool = False) -> Reached:
         os.close(descriptor)
         raise LeftAlone(why)
     of_entry = entry.st_uid if status.st_mode & OTHERS_WRITE else ROOT_UID
-    return Reached(descriptor, entry, uid or status.st_uid or of_entry, above)
+    return ResolvedPath(descriptor, entry, uid or status.st_uid or of_entry, above)
 
 
 def _inner(folder: int, name: str, uid: int, flags: int = FOLDER) -> int:
@@ -302,7 +302,7 @@ def _inner(folder: int, name: str, uid: int, flags: int = FOLDER) -> int:
     try:
         if uid == ROOT_UID:
             return os.open(name, flags, dir_fd=folder)
-        with acting(uid):
+        with switch_user(uid):
             return os.open(name, flags, dir_fd=folder)
     except NotADirectoryError:
         raise LeftAlone(BY_A_LINK) from None
@@ -365,4 +365,4 @@ def _why_not(owner: int | None, pid: int, uids: frozenset[int]) -> str:
         return f"process {pid} {why}"
     if owner is None or uid is None:
         return f"process {pid} is not looked at: the run's files are gone"
-    return f"process {pid} is not looked at: it belongs to {named(uid)}, and the run to {named(owner)}"
+    return f"process {pid} is not looked at: it belongs to {user_label(uid)}, and the run to {user_label(owner)}"

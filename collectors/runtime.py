@@ -10,7 +10,7 @@ M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # <malloc.h>
 LARGE_BYTES = 256 << 10
 
 
-def give_back() -> None:
+def return_freed_memory() -> None:
     """A large array is returned to the system as soon as it is freed; to be called before the first thread starts.
 
     glibc raises its threshold to 32 MB once an array of that size was freed, and from then on keeps smaller ones in an arena for each

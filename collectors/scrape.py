@@ -43,7 +43,7 @@ class NotScraped(Exception):
     """The text says why, as the end of a sentence that begins with the address."""
 
 
-class Fetch(threading.Thread):
+class ScrapeThread(threading.Thread):
     """One look at an endpoint, in a thread of its own; `answer` or `trouble` once it has ended."""
 
     def __init__(self, target: ScrapeTarget, most_s: float = MOST_S) -> None:
@@ -194,7 +194,7 @@ class ScrapedValue(NamedTuple):
     value: float
 
 
-class RatesSinceLast:
+class CounterRates:
     """Of one endpoint, with what its counters said at the last look."""
 
     def __init__(self) -> None:
@@ -340,9 +340,9 @@ class Endpoint:
 
     def __init__(self, target: ScrapeTarget) -> None:
         self.target = target
-        self.fetch: Fetch | None = None
+        self.fetch: ScrapeThread | None = None
         self.trouble = ""
-        self.rates = RatesSinceLast()
+        self.rates = CounterRates()
         self.at_s = 0.0  # of the next look, CLOCK_MONOTONIC
         self.introduced = False
 
@@ -362,7 +362,7 @@ class ScrapeCollector:
             fetch, now_s = endpoint.fetch, time.monotonic()
             if fetch is None:
                 if now_s >= endpoint.at_s:
-                    endpoint.fetch = Fetch(endpoint.target)
+                    endpoint.fetch = ScrapeThread(endpoint.target)
                     endpoint.fetch.start()
             elif not fetch.is_alive():
                 endpoint.fetch = None
@@ -385,7 +385,7 @@ class ScrapeCollector:
             if endpoint.fetch:
                 endpoint.fetch.cut()
 
-    def _taken(self, endpoint: Endpoint, fetch: Fetch) -> list[Record]:
+    def _taken(self, endpoint: Endpoint, fetch: ScrapeThread) -> list[Record]:
         begun_s = time.thread_time()
         endpoint.trouble = fetch.trouble
         records: list[Record] = []

@@ -22,14 +22,14 @@ MAX_COUNTED = 64  # series of one line: they share its step, and thousands of th
 OF_SAMPLES = re.compile(r"(?i)(?:^|[^a-z])(?:samples|tokens|images|examples)(?:$|[^a-z])")
 
 
-class _Counted:
+class _SeriesSteps:
     __slots__ = ("by_samples", "points", "step")
 
     def __init__(self, name: str) -> None:
         self.by_samples = _is_by_samples(name)
         self.points = self.step = 0
 
-    def leads(self, other: _Counted) -> bool:
+    def leads(self, other: _SeriesSteps) -> bool:
         """Whether the axis of steps is rather its own than the other's."""
         if self.by_samples != other.by_samples:
             return other.by_samples
@@ -37,7 +37,7 @@ class _Counted:
             return self._is_finer(other)
         return self.points > other.points
 
-    def _is_finer(self, other: _Counted) -> bool:
+    def _is_finer(self, other: _SeriesSteps) -> bool:
         return ENOUGH * self.points >= other.points and self.step >= FINER * max(other.step, 1)
 
 
@@ -46,7 +46,7 @@ class StepAxis:
 
     def __init__(self) -> None:
         self.step: int | None = None
-        self._series: dict[Hashable, _Counted] = {}
+        self._series: dict[Hashable, _SeriesSteps] = {}
         self._leader: Hashable = None
 
     def __len__(self) -> int:
@@ -74,7 +74,7 @@ class StepAxis:
     def _count(self, key: Hashable, name: str, points: int, step: int) -> bool:
         counted = self._series.get(key)
         if counted is None:
-            counted = self._series[key] = _Counted(name)
+            counted = self._series[key] = _SeriesSteps(name)
         counted.points += points
         counted.step = step
         if key != self._leader and (self._leader is None or counted.leads(self._series[self._leader])):
@@ -87,7 +87,7 @@ def are_near(a: float, b: float) -> bool:
     return a <= FINER * b + 1 and b <= FINER * a + 1
 
 
-class _Stepped(Protocol):
+class _HasSteps(Protocol):
     @property
     def name(self) -> str: ...
     @property
@@ -96,7 +96,7 @@ class _Stepped(Protocol):
     def last_step(self) -> int | None: ...
 
 
-S = TypeVar("S", bound=_Stepped)
+S = TypeVar("S", bound=_HasSteps)
 
 
 def stepper(series: Sequence[S]) -> S | None:

@@ -36,13 +36,13 @@ log = logging.getLogger("collectors")
 
 
 @runtime_checkable
-class Naming(Protocol):
+class CurrentInput(Protocol):
     """A collector that reads one of many inputs at a time."""
 
     at_work_on: str  # the file, run or device; "" between two
 
 
-class Stuck(NamedTuple):
+class HungCollector(NamedTuple):
     """A collector that has hung for too long."""
 
     collector: str
@@ -59,14 +59,14 @@ class Stuck(NamedTuple):
 class Watchable(Protocol):
     """A worker of the supervisor."""
 
-    def stuck(self) -> Stuck | None: ...
+    def stuck(self) -> HungCollector | None: ...
 
 
 class Watchdog(threading.Thread):
     """Calls `give_up` once, with the first collector that is stuck for too long."""
 
     def __init__(
-        self, workers: Sequence[Watchable], give_up: Callable[[Stuck], None], give_up_s: float = GIVE_UP_S
+        self, workers: Sequence[Watchable], give_up: Callable[[HungCollector], None], give_up_s: float = GIVE_UP_S
     ) -> None:
         super().__init__(name="watchdog", daemon=True)
         self._workers, self._give_up, self._give_up_s = workers, give_up, give_up_s
@@ -106,7 +106,7 @@ def place_of(thread: threading.Thread) -> str:
     return " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
 
 
-class LeftOut(NamedTuple):
+class QuarantineEntry(NamedTuple):
     """An input that made the collector hang."""
 
     reason: str  # one sentence, without its name
@@ -115,14 +115,14 @@ class LeftOut(NamedTuple):
     mark: list[int]  # inode, size and mtime of the file at that time; [] for what is no file
 
 
-class SetAside:
+class Quarantine:
     """The inputs that made the collector hang, in a file of the data folder: a new process skips them."""
 
     def __init__(self, data_dir: Path, logs: Path | LogTree) -> None:
         self._path, self._tree = data_dir / FILE, LogTree.of(logs)
         self._inputs = dict(_read(self._path))
 
-    def add(self, stuck: Stuck) -> bool:
+    def add(self, stuck: HungCollector) -> bool:
         """Record it; return whether another process may do better: not after the third restart, unless the file has changed since.
 
         Without a known input the restarts are counted, and nothing is skipped.
@@ -136,7 +136,9 @@ class SetAside:
             return False
         if name in self._inputs or len(self._inputs) < MOST_INPUTS:
             until_s = now_s + RETRY_S if restarts < MOST_RESTARTS else NEVER_S
-            self._inputs[name] = LeftOut(f"made {stuck.collector} hang in {stuck.place}", restarts, until_s, mark)
+            self._inputs[name] = QuarantineEntry(
+                f"made {stuck.collector} hang in {stuck.place}", restarts, until_s, mark
+            )
         self._write()
         return True
 
@@ -171,12 +173,12 @@ class SetAside:
         fresh.replace(self._path)
 
 
-def _read(path: Path) -> list[tuple[str, LeftOut]]:
+def _read(path: Path) -> list[tuple[str, QuarantineEntry]]:
     """Empty if there is none, or if we did not write it."""
     try:
         rows: Any = json.loads(path.read_bytes())
         return [
-            (name, LeftOut(str(row["reason"]), int(row["restarts"]), float(row["until_s"]), list(row["mark"])))
+            (name, QuarantineEntry(str(row["reason"]), int(row["restarts"]), float(row["until_s"]), list(row["mark"])))
             for name, row in rows.items()
         ]
     except FileNotFoundError:
@@ -216,7 +218,7 @@ class Collector(Protocol):
 
 
 @runtime_checkable
-class Isolating(Protocol):
+class IsolatingCollector(Protocol):
     """A collector of many inputs that goes on with the others where one is faulty, and names that one."""
 
     def trouble(self) -> str:
@@ -224,7 +226,7 @@ class Isolating(Protocol):
 
 
 @runtime_checkable
-class Counting(Isolating, Protocol):
+class AccountingCollector(IsolatingCollector, Protocol):
     """One that also accounts for records that the store does not take."""
 
     def refused(self, refused: list[RefusedRecord]) -> None:
@@ -232,7 +234,7 @@ class Counting(Isolating, Protocol):
 
 
 @runtime_checkable
-class Resuming(Protocol):
+class ResumableCollector(Protocol):
     """One that reads files on from the offset that it has reached."""
 
     def go_back(self, stored: Mapping[str, Offset], faults: Mapping[str, str]) -> None:
@@ -260,7 +262,7 @@ class Supervisor:
         self,
         store: Store,
         on_stale: Callable[[StaleLibrary], None],
-        on_stuck: Callable[[Stuck], None] = lambda stuck: None,
+        on_stuck: Callable[[HungCollector], None] = lambda stuck: None,
         on_stored: Callable[[Sequence[Record]], None] = lambda records: None,
     ) -> None:
         """`on_stale` is called when only a new process can continue, because a collector's library was replaced; `on_stuck`
@@ -348,7 +350,7 @@ class _Worker(threading.Thread):
             return Health(self.name, "failing", lag_s, why, waiting)
         return Health(self.name, self._state, lag_s, self._error, waiting)
 
-    def stuck(self) -> Stuck | None:
+    def stuck(self) -> HungCollector | None:
         """It is, where it has been at work for longer than it may, or has let its time to work pass."""
         if not self.is_alive() or self._ending.is_set():
             return None
@@ -357,8 +359,8 @@ class _Worker(threading.Thread):
             began_s = self._delivered + self._period_s()
         if began_s is None or now_s - began_s <= STUCK_S:
             return None
-        at_work_on = self._collector.at_work_on if isinstance(self._collector, Naming) else ""
-        return Stuck(self.name, at_work_on, now_s - began_s, place_of(self))
+        at_work_on = self._collector.at_work_on if isinstance(self._collector, CurrentInput) else ""
+        return HungCollector(self.name, at_work_on, now_s - began_s, place_of(self))
 
     def stop(self) -> None:
         self._ending.set()
@@ -445,12 +447,12 @@ class _Worker(threading.Thread):
             )
             return 0.0
         self._state, self._back_off_s = "ok", BACK_OFF_S[0]
-        self._error = self._collector.trouble() if isinstance(self._collector, Isolating) else ""
+        self._error = self._collector.trouble() if isinstance(self._collector, IsolatingCollector) else ""
         return 0.0
 
     def _go_back(self) -> None:
         """After a failure, for a collector that reads files. Raises StoreError."""
-        if self._goes_back is not None and isinstance(self._collector, Resuming):
+        if self._goes_back is not None and isinstance(self._collector, ResumableCollector):
             self._collector.go_back(self._store.offsets(), self._goes_back)
         self._goes_back = None
 
@@ -468,7 +470,7 @@ class _Worker(threading.Thread):
                     if isinstance(found.record, Offset)
                 }
                 self._goes_back = faults or None
-                if not (refused and isinstance(self._collector, Counting)):
+                if not (refused and isinstance(self._collector, AccountingCollector)):
                     return refused
                 self._collector.refused(refused)
                 return []

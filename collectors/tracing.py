@@ -23,7 +23,7 @@ import orjson
 from .folders import LogTree, is_received
 from .machine.proc import user_of
 from .records import Frame
-from .rights import LeftAlone, check_ours, is_root, reached
+from .rights import LeftAlone, check_ours, is_root, open_resolved
 
 # Where a run looks for requests: an entry of the data folder of its log folder, which its `run.json` names.
 #
@@ -75,7 +75,7 @@ KernelKind: TypeAlias = Literal["compute", "communication", "copy"]
 KERNEL_KINDS: tuple[KernelKind, ...] = get_args(KernelKind)
 
 
-class OddTrace(Exception):
+class MalformedTrace(Exception):
     """It is not what RunLog writes; the text says what is wrong, as the end of a sentence."""
 
 
@@ -104,7 +104,7 @@ class BusySeconds(NamedTuple):
 
 
 @dataclass(frozen=True)
-class StepsTraced:
+class StepTrace:
     """`error` is one sentence on why there is nothing else, "" where there is."""
 
     id: str
@@ -127,21 +127,21 @@ class StepsTraced:
         return self.last_step - self.first_step + 1
 
 
-def read_trace(path: Path) -> StepsTraced:
-    """Of an entry of a data folder. Raises OSError, OddTrace."""
+def read_trace(path: Path) -> StepTrace:
+    """Of an entry of a data folder. Raises OSError, MalformedTrace."""
     file = _opened(path)
     try:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
-            raise OddTrace("is no regular file")
+            raise MalformedTrace("is no regular file")
         if found.st_size > MOST_BYTES:
-            raise OddTrace(f"is larger than {MOST_BYTES >> 20} MiB")
+            raise MalformedTrace(f"is larger than {MOST_BYTES >> 20} MiB")
         with os.fdopen(os.dup(file), "rb") as stream:
             data = stream.read(MOST_BYTES + 1)
     finally:
         os.close(file)
     if len(data) > MOST_BYTES:
-        raise OddTrace(f"is larger than {MOST_BYTES >> 20} MiB")
+        raise MalformedTrace(f"is larger than {MOST_BYTES >> 20} MiB")
     return parsed(data)
 
 
@@ -149,27 +149,27 @@ def _opened(path: Path) -> int:
     if not is_root():
         return os.open(path, FLAGS | os.O_NOFOLLOW)
     try:
-        with reached(path, path.parents[ABOVE], links=0) as found:
+        with open_resolved(path, path.parents[ABOVE], links=0) as found:
             return found.open(FLAGS)
     except LeftAlone as error:
-        raise OddTrace(str(error)) from error
+        raise MalformedTrace(str(error)) from error
 
 
-def parsed(data: bytes) -> StepsTraced:
-    """Raises OddTrace."""
+def parsed(data: bytes) -> StepTrace:
+    """Raises MalformedTrace."""
     try:
         fields = orjson.loads(data)
     except ValueError:
-        raise OddTrace("is not JSON") from None
+        raise MalformedTrace("is not JSON") from None
     if not isinstance(fields, dict):
-        raise OddTrace("is not a JSON object")
+        raise MalformedTrace("is not a JSON object")
     try:
         return _trace(fields)
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise OddTrace(f"is not what RunLog writes ({error!r})"[:300]) from None
+        raise MalformedTrace(f"is not what RunLog writes ({error!r})"[:300]) from None
 
 
-def _trace(fields: dict[str, Any]) -> StepsTraced:
+def _trace(fields: dict[str, Any]) -> StepTrace:
     """Raises KeyError, TypeError, ValueError, IndexError."""
     name, rank, error, torch = (
         _text(fields["id"]),
@@ -178,7 +178,7 @@ def _trace(fields: dict[str, Any]) -> StepsTraced:
         _text(fields["torch"]),
     )
     if error:
-        return StepsTraced(name, rank, error, torch)
+        return StepTrace(name, rank, error, torch)
     device, first, last = fields["device"], _whole(fields["first_step"]), _whole(fields["last_step"])
     if device not in ("GPU", "CPU") or last < first:
         raise ValueError("device or steps")
@@ -193,7 +193,7 @@ def _trace(fields: dict[str, Any]) -> StepsTraced:
     kernels = tuple(_kernel(row, stacks) for row in _listed(fields["kernels"], MOST_ROWS))
     busy = fields["busy"]
     left_out, left_out_s = fields["left_out"]
-    return StepsTraced(
+    return StepTrace(
         name,
         rank,
         "",
@@ -265,34 +265,34 @@ class _TraceFile(NamedTuple):
     modified_ns: int
 
 
-class KeptTraces:
+class TraceReader:
     """May be asked from many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[_TraceFile, StepsTraced | str] = OrderedDict()
+        self._kept: OrderedDict[_TraceFile, StepTrace | str] = OrderedDict()
 
-    def newest(self, entry: Path) -> Iterator[StepsTraced]:
+    def newest(self, entry: Path) -> Iterator[StepTrace]:
         """Those of an entry, the newest first; what cannot be read is left out, and named in the log once."""
         for key in _files(entry):
             found = self._read(key)
-            if isinstance(found, StepsTraced):
+            if isinstance(found, StepTrace):
                 yield found
 
-    def answer(self, entry: Path, name: str) -> StepsTraced | str | None:
+    def answer(self, entry: Path, name: str) -> StepTrace | str | None:
         """That with this id; why it cannot be read; None where it is not there."""
         wanted = f"trace-{name}.json"
         return next((self._read(key) for key in _files(entry) if key.path.endswith(f"/{wanted}")), None)
 
-    def _read(self, key: _TraceFile) -> StepsTraced | str:
+    def _read(self, key: _TraceFile) -> StepTrace | str:
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        found: StepsTraced | str
+        found: StepTrace | str
         try:
             found = read_trace(Path(key.path))
-        except OddTrace as error:
+        except MalformedTrace as error:
             found = f"{key.path} {error}"
         except OSError as error:
             found = f"{key.path} cannot be read ({error.strerror})"

@@ -54,7 +54,7 @@ class Writer:
 
 
 @dataclass(frozen=True)
-class Stranger:
+class UnreadableWriter:
     """A writer whose record cannot be read."""
 
     sentence: str
@@ -105,7 +105,7 @@ def is_held(descriptor: int, data_dir: Path) -> bool:
     return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
 
 
-def writer_of(data_dir: Path) -> Writer | Stranger | None:
+def writer_of(data_dir: Path) -> Writer | UnreadableWriter | None:
     """The live writer of a store; None where there is none. Waits for a lock that was taken this very moment."""
     path = data_dir / FILE
     deadline_s = time.monotonic() + WRITTEN_WITHIN_S
@@ -115,14 +115,14 @@ def writer_of(data_dir: Path) -> Writer | Stranger | None:
         except FileNotFoundError:
             return None
         except OSError as error:
-            return Stranger(f"{path} cannot be read ({error.strerror}{_owner(path)})")
+            return UnreadableWriter(f"{path} cannot be read ({error.strerror}{_owner(path)})")
         if text is None:
             return None
         try:
             return _writer(json.loads(text))
         except (ValueError, TypeError, RecursionError):
             if time.monotonic() > deadline_s:
-                return Stranger(_unknown(path, text))
+                return UnreadableWriter(_unknown(path, text))
         time.sleep(POLL_S)
 
 
@@ -345,7 +345,7 @@ class Keeper(threading.Thread):
         writer = writer_of(self._data_dir)
         if writer is None:
             self._start()
-        elif isinstance(writer, Stranger):
+        elif isinstance(writer, UnreadableWriter):
             self.read_only = (
                 f"{writer.sentence}: this dashboard only reads. End that one, or choose another folder with --data-dir."
             )

@@ -18,7 +18,7 @@ PORT = re.compile(r"https?://[^/]*:(\d+)(?:/|$)")
 
 
 @contextlib.contextmanager
-def written(data_dir: Path, address: str, public: str = "") -> Iterator[None]:
+def publish(data_dir: Path, address: str, public: str = "") -> Iterator[None]:
     """While the block runs, other commands find this process under `address`, and name it to others as `public`. A folder that takes no
     file costs only that."""
     path = data_dir / FILE
@@ -42,7 +42,7 @@ def written(data_dir: Path, address: str, public: str = "") -> Iterator[None]:
                     file.unlink()
 
 
-def of(data_dir: Path) -> str | None:
+def read_address(data_dir: Path) -> str | None:
     """`"http://127.0.0.1:8080"`, with its base path behind it; None where no dashboard lives that shows this folder."""
     return _living(data_dir, "address")
 
@@ -61,11 +61,11 @@ def _living(data_dir: Path, key: str) -> str | None:
 
 def port_of(data_dir: Path) -> int | None:
     """Of that dashboard."""
-    number = PORT.match(of(data_dir) or "")
+    number = PORT.match(read_address(data_dir) or "")
     return int(number[1]) if number else None
 
 
-def stay(data_dir: Path, pid: int, *, longer: bool = False) -> None:
+def keep_alive(data_dir: Path, pid: int, *, longer: bool = False) -> None:
     """A dashboard that ends with the programs that it was started for is not to end before this one, and no longer by itself where it is
     to stay `longer`. A folder that takes no file costs only that."""
     with contextlib.suppress(OSError):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from collectors.store.store import Question, asked
+from collectors.store.store import QueryDeadline, asked
 
 # Turns at what only a few may do at once, shared fairly among clients: one that asks in a hot loop waits for itself.
 
@@ -18,7 +18,7 @@ ClientKey: TypeAlias = tuple[str, bytes, bytes]
 """Address, what it calls itself, and its credentials: two browsers of one machine are two clients, unless they call themselves the same."""
 
 
-class FairTurn:
+class FairSemaphore:
     """On the event loop only. Where `at_once` is more than one, one client has at most all but one of the turns, so that another one never
     waits for it; and at most half of the places of those that wait."""
 
@@ -87,7 +87,7 @@ class FairTurn:
 # kept waiting.
 
 
-class QuestionKind(NamedTuple):
+class RequestClass(NamedTuple):
     """`at_once` are worked on together, for at most `most_s` each; `waiting` may wait for as long for their turn."""
 
     name: str
@@ -96,11 +96,11 @@ class QuestionKind(NamedTuple):
     most_s: float
 
 
-STACKS = QuestionKind("stacks", at_once=3, waiting=64, most_s=30.0)
-ROWS = QuestionKind("rows", at_once=3, waiting=128, most_s=15.0)
-EXPORTS = QuestionKind("exports", at_once=2, waiting=16, most_s=1800.0)  # which the client's connection may make slow
-REPORTS = QuestionKind("reports", at_once=1, waiting=16, most_s=30.0)
-FILES = QuestionKind("files", at_once=3, waiting=128, most_s=15.0)
+STACKS = RequestClass("stacks", at_once=3, waiting=64, most_s=30.0)
+ROWS = RequestClass("rows", at_once=3, waiting=128, most_s=15.0)
+EXPORTS = RequestClass("exports", at_once=2, waiting=16, most_s=1800.0)  # which the client's connection may make slow
+REPORTS = RequestClass("reports", at_once=1, waiting=16, most_s=30.0)
+FILES = RequestClass("files", at_once=3, waiting=128, most_s=15.0)
 KINDS = {
     "/api/v1/flame": STACKS,
     "/api/v1/flamechart": STACKS,
@@ -139,12 +139,12 @@ GONE = "the client is gone"
 ENDING = "the dashboard is ending; ask again once it is back"
 
 
-class Turns:
+class ConcurrencyLimit:
     """ASGI middleware."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._turns = {kind: FairTurn(kind.at_once, kind.waiting) for kind in {*KINDS.values()}}
+        self._turns = {kind: FairSemaphore(kind.at_once, kind.waiting) for kind in {*KINDS.values()}}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = KINDS.get(scope["path"]) if scope["type"] == "http" and scope["method"] != CHANGE else None
@@ -172,8 +172,8 @@ class Turns:
         finally:
             await client.leave()
 
-    async def _work(self, kind: QuestionKind, client: _Client, scope: Scope, send: Send) -> None:
-        question = Question(kind.most_s)
+    async def _work(self, kind: RequestClass, client: _Client, scope: Scope, send: Send) -> None:
+        question = QueryDeadline(kind.most_s)
         client.gone.add_done_callback(lambda _: question.end(GONE))
         before = asked.set(question)  # goes along into the thread that works
         try:

@@ -16,14 +16,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from access.hosts import Access
 from access.roles import Role, RouteNeed, needs
-from access.tokens import LogInLimit, Tokens
+from access.tokens import LoginLimiter, Tokens
 from collectors import VERSION
 
 from . import api, auth, live, static_files
-from .admission import Turns
+from .admission import ConcurrencyLimit
 from .audit import Audit
-from .auth import Gate
-from .network import NONE, BasePath, TrustedProxies, path_to
+from .auth import AuthMiddleware
+from .network import NONE, BasePathMiddleware, ProxyHeadersMiddleware, path_to
 from .pages import callbacks, frame, pages
 from .queries import NotFound, Queries
 from .static_files import ASSETS
@@ -38,7 +38,7 @@ ZSTD_LEVEL = (
 )
 
 
-class Compressing:
+class CompressionMiddleware:
     """ASGI middleware: answers of the API, which come whole, here; files, which come in parts, as Starlette does it."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -49,12 +49,12 @@ class Compressing:
         if scope["type"] == "http" and scope["path"].startswith("/api/"):
             accepted = Headers(scope=scope).get("accept-encoding", "")
             coding = next((coding for coding in ("zstd", "gzip") if coding in accepted), None)
-            await self._app(scope, receive, _Whole(send, coding).send if coding else send)
+            await self._app(scope, receive, _BodyCompressor(send, coding).send if coding else send)
         else:
             await self._parts(scope, receive, send)
 
 
-class _Whole:
+class _BodyCompressor:
     def __init__(self, send: Send, coding: str) -> None:
         self._send, self._coding = send, coding
         self._start: Message = {}
@@ -110,17 +110,17 @@ NEEDS_OF_OTHERS = {  # routes that the framework and Dash add: by path, what the
 def make_app(queries: Queries, access: Access | None = None) -> FastAPI:
     """Nothing runs until it is served. `access`: how it may be reached, on loopback only by default."""
     access = access or Access()
-    tokens, audit, limit = Tokens(queries.data_dir), Audit(queries.data_dir), LogInLimit()
+    tokens, audit, limit = Tokens(queries.data_dir), Audit(queries.data_dir), LoginLimiter()
     app = FastAPI(title="DeepSeek Dashboard", version=VERSION, docs_url=None, redoc_url=None)
-    app.add_middleware(Turns)
-    app.add_middleware(Compressing)
+    app.add_middleware(ConcurrencyLimit)
+    app.add_middleware(CompressionMiddleware)
     api.register(app, queries, tokens)
     auth.add_routes(app, access, tokens, audit, limit)
     app.include_router(live.routes(queries))
     for package in sorted({name for page in pages() for name in page.packages}):
         import_module(package)  # Dash serves the browser code of what is imported before it starts
     _before_dash(app)
-    dash = frame.Framed(
+    dash = frame.DashboardApp(
         __name__,
         server=app,
         backend="fastapi",
@@ -138,13 +138,13 @@ def make_app(queries: Queries, access: Access | None = None) -> FastAPI:
     app.state.dash, app.state.callback = dash, callbacks.route(dash)
     _behind_dash(app)
     app.add_middleware(
-        Gate, access=access, tokens=tokens, audit=audit, limit=limit, others=NEEDS_OF_OTHERS
+        AuthMiddleware, access=access, tokens=tokens, audit=audit, limit=limit, others=NEEDS_OF_OTHERS
     )  # stands before everything that answers
     if access.proxies:
-        app.add_middleware(TrustedProxies, names=access.proxies)
+        app.add_middleware(ProxyHeadersMiddleware, names=access.proxies)
     if access.base_path != NONE:
         app.servers = [{"url": access.base_path.rstrip("/")}]
-        app.add_middleware(BasePath, base=access.base_path)
+        app.add_middleware(BasePathMiddleware, base=access.base_path)
     return app
 
 

@@ -22,6 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from access.files import Unwritable
 from collectors import VERSION as COLLECTORS_VERSION
 from collectors.folders import LogTree
 from collectors.logs.formats.tfrecord import VERSION, crc32c, masked
@@ -34,7 +35,7 @@ from collectors.store.store import Store, StoreError
 
 from .samples import RunPlaces, small
 from .user_files.run_notes import NOTHING, about_run, save_about
-from .user_files.yaml_file import OddFile, Unwritable
+from .user_files.yaml_file import MalformedFile
 
 # A run's points as TensorBoard event files, one folder a rank: what TensorBoard and its readers show as scalars.
 #
@@ -48,13 +49,13 @@ VALUE, TAG, SIMPLE_VALUE = 1, 1, 2  # of Summary; of Value
 VARINT, DOUBLE, BYTES, FLOAT = 0, 1, 2, 5  # kinds of field
 
 
-class Written(NamedTuple):
+class ExportResult(NamedTuple):
     points: int
     files: int
     left_out: list[str]  # in words
 
 
-def write_event_files(store: Store, run: str, target: Path) -> Written:
+def write_event_files(store: Store, run: str, target: Path) -> ExportResult:
     """Into a folder that is new: whole, or not at all. Raises UnknownRun, StoreError, TooMuch, OSError."""
     missed: set[str] = set()
     count, files, steps = 0, dict[int, BinaryIO](), Counter[tuple[int, tuple[str, ...]]]()
@@ -76,7 +77,7 @@ def write_event_files(store: Store, run: str, target: Path) -> Written:
                 files[rank].write(event_of(points))
                 count += len(points.values)
         whole.replace(target)
-    return Written(count, len(files), sorted(missed))
+    return ExportResult(count, len(files), sorted(missed))
 
 
 def rank_of(points: Points) -> int:
@@ -255,7 +256,7 @@ def unpack(source: Path, folder: Path) -> Manifest:
         raise BadArchive(f"{source.name} is no zip that can be read ({reason}); export the run once more") from error
     _check_store(source, folder, manifest.run)
     with suppress(
-        ValueError, TypeError, AttributeError, OddFile, Unwritable
+        ValueError, TypeError, AttributeError, MalformedFile, Unwritable
     ):  # what others say about their run is not worth refusing it
         if manifest.about:
             save_about(folder, manifest.run, manifest.about)

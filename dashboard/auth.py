@@ -1,4 +1,4 @@
-"""Who asks, and what they may do: each request is the owner's, a viewer's, a writer's or anyone's, and `Gate` alone decides what it gets."""
+"""Who asks, and what they may do: each request is the owner's, a viewer's, a writer's or anyone's, and `AuthMiddleware` alone decides what it gets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from access.files import Unwritable
 from access.hosts import FOR_PROGRAMS, Access, RawHeaders, host_of, is_forwarded, refused
 from access.peers import PEER, Peer
 from access.roles import OWNERS, Role, RouteNeed, need_of, needs
-from access.tokens import RUNS, SECRET, Credential, DamagedTokens, LogInLimit, TokenMistake, Tokens
+from access.tokens import RUNS, SECRET, Credential, DamagedTokens, LoginLimiter, TokenError, Tokens
 
 from . import visitors
 from .audit import Audit
@@ -150,7 +150,7 @@ def link_of(address: str, secret: str, path: str = "") -> str:
     return f"{address.rstrip('/')}{PATH}#token={secret}{wanted}"
 
 
-def add_routes(app: FastAPI, access: Access, tokens: Tokens, audit: Audit, limit: LogInLimit) -> None:
+def add_routes(app: FastAPI, access: Access, tokens: Tokens, audit: Audit, limit: LoginLimiter) -> None:
     router = APIRouter()
 
     @router.get(PATH, include_in_schema=False)
@@ -173,7 +173,7 @@ def add_routes(app: FastAPI, access: Access, tokens: Tokens, audit: Audit, limit
         address = peer.address if peer is not None else ""
         try:
             begun = await run_in_threadpool(tokens.redeem, secret) if secret else None
-        except (DamagedTokens, TokenMistake, Unwritable) as error:
+        except (DamagedTokens, TokenError, Unwritable) as error:
             return page_of(str(error), wanted, HTTPStatus.SERVICE_UNAVAILABLE)
         if begun is None:
             is_much = limit.failed(address)
@@ -253,7 +253,7 @@ def routes_of(app: FastAPI, others: Mapping[str, RouteNeed]) -> list[KnownRoute]
     return found
 
 
-class Matching:
+class RouteMatcher:
     """Asked at each request: the first route that takes path and method, else the first one that takes the path."""
 
     def __init__(self, routes: list[KnownRoute]) -> None:
@@ -308,7 +308,7 @@ def script_hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-class Policy:
+class SecurityHeaders:
     """Sets them on each answer; a route that sets a policy of its own keeps it, and gets what holds for all besides."""
 
     def __init__(self, frame_ancestors: Iterable[str] = ()) -> None:
@@ -342,23 +342,23 @@ LOG_IN_AGAIN = 4401  # the code of a socket that was closed for it
 ENDED = "the token was revoked, or is over; log in again"
 
 
-class Visit(NamedTuple):
+class ActiveRequest(NamedTuple):
     key: str
     end: Callable[[], Awaitable[None]]
 
 
-class Visits:
+class ActiveRequests:
     """On the event loop. While any is open, all are looked at twice a second: a stat of `tokens.json`, and a look into a dict each."""
 
     def __init__(self, holds: Callable[[str], bool]) -> None:
         self._holds = holds
-        self._open: dict[int, Visit] = {}
+        self._open: dict[int, ActiveRequest] = {}
         self._looker: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def during(self, key: str, scope: Scope, send: Send) -> AsyncIterator[None]:
         """The block answers a request of the token or session with this hash."""
-        visit = Visit(key, lambda: _end(scope, send))
+        visit = ActiveRequest(key, lambda: _end(scope, send))
         self._open[id(visit)] = visit
         if self._looker is None or self._looker.done():
             self._looker = asyncio.create_task(self._look(), name="visits")
@@ -404,7 +404,7 @@ class Refusal(NamedTuple):
     sentence: str
 
 
-class Gate:
+class AuthMiddleware:
     """ASGI middleware; stands before everything else. A decision takes about 10 us, the first one of a connection 50 more."""
 
     def __init__(
@@ -413,15 +413,15 @@ class Gate:
         access: Access,
         tokens: Tokens,
         audit: Audit,
-        limit: LogInLimit,
+        limit: LoginLimiter,
         others: Mapping[str, RouteNeed],
     ) -> None:
         self._app, self._access, self._tokens, self._audit, self._others = app, access, tokens, audit, others
         self._limit = limit
         self._names = access.names()
-        self._policy = Policy(access.frame_ancestors)
-        self._visits = Visits(lambda key: tokens.by_key(key, "token", "session") is not None)
-        self._matching: Matching | None = None
+        self._policy = SecurityHeaders(access.frame_ancestors)
+        self._visits = ActiveRequests(lambda key: tokens.by_key(key, "token", "session") is not None)
+        self._matching: RouteMatcher | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -463,7 +463,7 @@ class Gate:
 
     def _need(self, scope: Scope) -> RouteNeed:
         if self._matching is None:
-            self._matching = Matching(routes_of(scope["app"], self._others))
+            self._matching = RouteMatcher(routes_of(scope["app"], self._others))
         return self._matching.need(scope["type"], scope.get("method", "GET"), scope["path"])
 
     def _decided(self, scope: Scope, need: RouteNeed) -> Visitor | Refusal:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from alerts.config import AlertSettings, AlertsFile, shown_text
-from alerts.delivery import DESKTOP_S, MessageFolders
+from alerts.delivery import DESKTOP_S, OutboxReader
 from alerts.messages import AlertMessage
-from alerts.routing import AcknowledgedFile, Mute, MutesFile, fires, is_alert, is_muted
-from analysis.findings.life import Doing, Standing
+from alerts.routing import AcknowledgementsFile, Mute, MutesFile, fires, is_alert, is_muted
+from analysis.findings.life import Activity, Standing
 from analysis.findings.rules import is_tracked
 from analysis.findings.working_set import MACHINE, RUNS_OWN
 from analysis.stacks.traces import Floats
@@ -32,17 +32,17 @@ PATIENCE_S = 0.05  # of who asks: a collector that lives answers sooner, and the
 WORDS = get_args(Standing)
 
 
-class Doings:
+class ActivityReader:
     """May be asked from many threads; the collector is asked once a second at most, and one that does not answer is not waited for."""
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         self._lock = threading.Lock()
-        self._known: dict[str, Doing] = {}
+        self._known: dict[str, Activity] = {}
         self._asking: threading.Thread | None = None
         self._asked_s = self._known_s = -OLD_S  # monotonic; the last question, and the last answer
 
-    def of(self, run: str) -> Doing | None:
+    def of(self, run: str) -> Activity | None:
         """None while it makes steps, and where the collector does not know, does not judge or does not answer."""
         with self._lock:
             asking = None
@@ -61,7 +61,7 @@ class Doings:
             with self._lock:
                 self._asked_s, self._asking = time.monotonic(), None
 
-    def _ask(self) -> dict[str, Doing]:
+    def _ask(self) -> dict[str, Activity]:
         try:
             answer = ask(self._data_dir, "doings")
         except ControlError:
@@ -70,12 +70,12 @@ class Doings:
         return {run: doing for run, given in found if (doing := _doing(given)) is not None}
 
 
-def _doing(given: object) -> Doing | None:
+def _doing(given: object) -> Activity | None:
     """Of a collector of another version, what is understood."""
     if not isinstance(given, list) or len(given) != 2 or given[0] not in WORDS:
         return None
     since_s = seconds(given[1])
-    return Doing(given[0], since_s) if since_s is not None else None
+    return Activity(given[0], since_s) if since_s is not None else None
 
 
 # Read findings from the store.
@@ -86,7 +86,7 @@ BEFORE_S, AFTER_S = 1800.0, 60.0  # of a case
 MOST_CASE_SERIES, MOST_EVENTS = 200, 500
 
 
-class FoundFindings:
+class FindingsReader:
     """May be asked from many threads."""
 
     def __init__(self, store: Store) -> None:
@@ -162,7 +162,7 @@ HOUR_S, DAY_S = 3600.0, 86400.0
 LOOK_S = 1.0  # what fires is asked for by every state
 
 
-class AlertsNow(NamedTuple):
+class AlertsSnapshot(NamedTuple):
     """`acknowledged` are the ids of firing findings that somebody has seen, `muted` findings that would fire; `troubles` are by the name of a rule what went wrong when it was evaluated."""
 
     settings: AlertSettings
@@ -181,14 +181,14 @@ class AlertsNow(NamedTuple):
 class Alerts:
     """May be asked from many threads."""
 
-    def __init__(self, data_dir: Path, findings: FoundFindings) -> None:
+    def __init__(self, data_dir: Path, findings: FindingsReader) -> None:
         self._data_dir, self._findings = data_dir, findings
-        self._file, self._mutes, self._folders = AlertsFile(data_dir), MutesFile(data_dir), MessageFolders(data_dir)
-        self._acknowledged = AcknowledgedFile(data_dir)
+        self._file, self._mutes, self._folders = AlertsFile(data_dir), MutesFile(data_dir), OutboxReader(data_dir)
+        self._acknowledged = AcknowledgementsFile(data_dir)
         self._lock = Lock()
         self._firing: tuple[float, int] = (-LOOK_S, 0)
 
-    def now(self) -> AlertsNow:
+    def now(self) -> AlertsSnapshot:
         now_s = time.time()
         with self._lock:
             settings, mutes = self._file.look(), list(self._mutes.look())
@@ -197,7 +197,7 @@ class Alerts:
         found = self._loud(settings, now_s)
         firing = [row for row in found if not is_muted(mutes, row.rule, row.run, now_s)]
         day = self._findings.findings(None, now_s - DAY_S, None)
-        return AlertsNow(
+        return AlertsSnapshot(
             settings,
             shown_text(text, settings.literals),
             firing,
@@ -223,7 +223,7 @@ class Alerts:
             waiting, sent = self._folders.look()
         return [*reversed(waiting), *sent][:most]
 
-    def desktop(self, now: AlertsNow) -> list[AlertMessage]:
+    def desktop(self, now: AlertsSnapshot) -> list[AlertMessage]:
         """Of the last minutes, for a page to show."""
         names = {receiver.name for receiver in now.settings.receivers if receiver.kind == "desktop"}
         return [

@@ -23,7 +23,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import InvalidState
 from websockets.http11 import Request
 
-from access.hosts import Access, Renewing
+from access.hosts import Access, CertificateReloader
 from access.peers import PEER, Peer
 
 from .network import NONE, WAITING
@@ -63,7 +63,7 @@ class TooLarge(Exception):
     """Stops the parser."""
 
 
-class Inflow(FlowControl):
+class ReadBuffer(FlowControl):
     """What a connection has received that is not parsed yet. While that is much, no more is received, whatever asks for it."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -106,12 +106,12 @@ class Http(HttpToolsProtocol):
     for what is kept alive from then, or from the answer, until the next request begins.
     """
 
-    flow: Inflow
+    flow: ReadBuffer
     ingest = INGEST  # how addresses begin whose requests may be longer, unquoted: a proxy writes them in its own way
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.flow = Inflow(transport)
+        self.flow = ReadBuffer(transport)
         self._extensions = {PEER: Peer(transport), ABORT: transport.abort}
         self._answered_to = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self._close)
         self._head_bytes = self._body_bytes = (
@@ -371,7 +371,7 @@ MOST_MESSAGE_BYTES = 64 << 10  # of a WebSocket
 SAID_AGAIN_S = 60.0
 
 
-class Seldom(logging.Filter):
+class RateLimitFilter(logging.Filter):
     """A message at most once a minute: what uvicorn says of requests that are none, which anyone may send by the thousand."""
 
     def __init__(self) -> None:
@@ -388,13 +388,13 @@ class Seldom(logging.Filter):
         return True
 
 
-SELDOM = Seldom()
+SELDOM = RateLimitFilter()
 
 
 class Server(uvicorn.Server):
     """Speaks TLS on its addresses where there is a certificate, and plainly on Unix sockets. Ends whether or not its clients read."""
 
-    renewing: Renewing | None = None
+    renewing: CertificateReloader | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         listeners = sockets or []
@@ -439,7 +439,7 @@ def server_of(app: FastAPI, access: Access | None = None) -> Server:
     )
     logging.getLogger("uvicorn.error").addFilter(SELDOM)  # once, however often
     server = Server(config)
-    server.renewing = Renewing(access.certificate) if access.certificate is not None else None
+    server.renewing = CertificateReloader(access.certificate) if access.certificate is not None else None
     return server
 
 

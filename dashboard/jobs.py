@@ -12,7 +12,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from collectors.folders import LogTree
-from jobs.fifo import FifoComparison, Span, compared
+from jobs.fifo import FifoComparison, Span, compare_with_fifo
 from jobs.queue import OVER
 from jobs.request import JobRequest, request_of
 from jobs.state_folder import QUEUE, QueueError, state_folder
@@ -24,7 +24,7 @@ MOST_ATTEMPTS = 5000  # of an answer: the newest
 FILES = (QUEUE, f"{QUEUE}-wal")
 
 
-class QueueNow(NamedTuple):
+class QueueSnapshot(NamedTuple):
     """`trouble` says why the queue cannot be read, "" where it can."""
 
     signature: str
@@ -64,13 +64,15 @@ class JobsReader:
                 parts.append(f"{found.st_ino:x}.{found.st_mtime_ns:x}.{found.st_size:x}")
         return "-".join(parts)
 
-    def now(self) -> QueueNow:
+    def now(self) -> QueueSnapshot:
         """Never raises: what is wrong is its `trouble`."""
         signature, now_s, daemon = self.signature(), time.time(), self._view.daemon()
         try:
-            return QueueNow(signature, now_s, daemon, self._view.jobs(), self._view.slots(), self._view.count(), "")
+            return QueueSnapshot(
+                signature, now_s, daemon, self._view.jobs(), self._view.slots(), self._view.count(), ""
+            )
         except QueueError as error:
-            return QueueNow(signature, now_s, daemon, [], [], 0, str(error))
+            return QueueSnapshot(signature, now_s, daemon, [], [], 0, str(error))
 
     def job(self, number: int) -> tuple[JobRow, list[JobAttemptRow]]:
         """With its attempts, oldest first. Raises NoSuchJob."""
@@ -101,7 +103,7 @@ class JobsReader:
         with self._lock:
             if self._compared[0] != key:
                 slots = [slot.id for slot in self._view.slots()]
-                found = compared(
+                found = compare_with_fifo(
                     self._view.submissions(now_s), slots, self._used(now_s - span_s, now_s), now_s - span_s, now_s
                 )
                 self._compared = key, found
@@ -126,7 +128,7 @@ class JobsReader:
 # What the owner wants to submit from the page, checked as `deepseek-jobs submit` checks it.
 
 
-class WantedJob(NamedTuple):
+class JobSubmission(NamedTuple):
     """Either `argv` or `command`; folders as they are written, `log_dir` relative to `cwd`."""
 
     argv: Sequence[str] | None

@@ -30,7 +30,7 @@ from .http_server import ABORT
 from .mutations import watch
 from .queries import Queries
 from .runs.runs import ALIVE, RunView
-from .series.subscription import NOTHING, NotASubscription, Subscription, subscription_of
+from .series.subscription import NOTHING, InvalidSubscription, Subscription, subscription_of
 
 POLL_S = 0.04  # the store is asked for changes so often, and only while a socket is open
 DELTA_GAP_S = 0.1  # at most 10 deltas a second; the first after a pause goes out at once
@@ -167,7 +167,7 @@ class Client:
         while (message := await self._socket.receive())["type"] != "websocket.disconnect":
             try:
                 self.wants = subscription_of(orjson.loads(message.get("text") or message.get("bytes") or b""))
-            except (NotASubscription, orjson.JSONDecodeError) as error:
+            except (InvalidSubscription, orjson.JSONDecodeError) as error:
                 refused: LiveMessage = {"type": "refused", "error": f"not a subscription: {error}"}
                 await self._send(encode(refused).decode())
                 await self._socket.close(1008)

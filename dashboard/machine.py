@@ -18,7 +18,7 @@ from collectors import catalog
 from collectors.catalog import Metric, Source
 from collectors.machine.host import busy_of
 from collectors.machine.proc import PROC, TICKS_PER_S, command_of, descendants, printable, user_of
-from collectors.store.store import Last, Series
+from collectors.store.store import LastPoint, Series
 from deepseek.log.redaction import without_secrets
 
 MISSED_LOOKS = 3  # a value is no longer that of now when so many looks at its source have returned nothing new
@@ -70,7 +70,7 @@ class GpuUser:
 
 
 def values_now(
-    series: Iterable[Series], last: Mapping[int, Last], gpus: Iterable[Mapping[str, Any]], now_s: float
+    series: Iterable[Series], last: Mapping[int, LastPoint], gpus: Iterable[Mapping[str, Any]], now_s: float
 ) -> list[Value]:
     """What of the stored values still holds: a silent source and a lost GPU have no current value."""
     lost = {gpu["uuid"] for gpu in gpus if gpu["state"] == "lost"}
@@ -89,7 +89,7 @@ def values_now(
     )
 
 
-def _fresh(source: Source, last: Last, now_s: float) -> bool:
+def _fresh(source: Source, last: LastPoint, now_s: float) -> bool:
     return now_s - (last.time_s or 0.0) < max(LEAST_FRESH_S, MISSED_LOOKS * source.period_s)
 
 
@@ -121,7 +121,7 @@ class HostProcess:
 
 
 @dataclass(frozen=True)
-class HostLook:
+class HostSnapshot:
     """`processes` are sorted by CPU, then by memory. `busy_cores` is the kernel's own account of the whole machine: what the processes
     lack of it was used by some that have ended, or that are not visible from here."""
 
@@ -134,7 +134,7 @@ class HostLook:
     processes: list[HostProcess]
 
 
-class _Use(NamedTuple):
+class _ProcessUsage(NamedTuple):
     """Of one process, up to now."""
 
     name: str
@@ -143,10 +143,10 @@ class _Use(NamedTuple):
     resident_bytes: int
 
 
-class _Look(NamedTuple):
+class _HostSample(NamedTuple):
     at_s: float  # CLOCK_MONOTONIC
     times: Mapping[str, float]  # of all cores, seconds
-    uses: Mapping[int, _Use]  # by pid
+    uses: Mapping[int, _ProcessUsage]  # by pid
 
 
 class HostProcesses:
@@ -156,10 +156,10 @@ class HostProcesses:
         """`owners`: by pid, the runs' processes and their children."""
         self._owners, self._proc = owners, proc
         self._lock = threading.Lock()
-        self._before: _Look | None = None
-        self._answer: HostLook | None = None
+        self._before: _HostSample | None = None
+        self._answer: HostSnapshot | None = None
 
-    def look(self) -> HostLook:
+    def look(self) -> HostSnapshot:
         with self._lock:
             if self._answer is not None and self._before is not None and time.monotonic() - self._before.at_s < KEPT_S:
                 return self._answer
@@ -171,7 +171,7 @@ class HostProcesses:
             self._before, self._answer = now, self._compared(before, now)
             return self._answer
 
-    def _compared(self, before: _Look, now: _Look) -> HostLook:
+    def _compared(self, before: _HostSample, now: _HostSample) -> HostSnapshot:
         elapsed_s = max(now.at_s - before.at_s, 1e-3)
         cores = {pid: _used_s(use, before.uses.get(pid)) / elapsed_s for pid, use in now.uses.items()}
         used = [pid for pid, used_cores in cores.items() if used_cores >= LEAST_CORES]
@@ -183,7 +183,7 @@ class HostProcesses:
         )
         owners = self._owners()
         shown = [self._process(pid, now.uses[pid], cores[pid], owners.get(pid)) for pid in chosen]
-        return HostLook(
+        return HostSnapshot(
             time_s=time.time(),
             measured_s=elapsed_s,
             cores=all_cores,
@@ -196,7 +196,7 @@ class HostProcesses:
             ),
         )
 
-    def _process(self, pid: int, use: _Use, cores: float, owner: RunOfProcess | None) -> HostProcess | None:
+    def _process(self, pid: int, use: _ProcessUsage, cores: float, owner: RunOfProcess | None) -> HostProcess | None:
         """None where it has ended meanwhile."""
         try:
             uid = (self._proc / str(pid)).stat().st_uid
@@ -206,13 +206,13 @@ class HostProcesses:
         return HostProcess(pid, _user(uid), _shown(tuple(words)) or f"[{use.name}]", cores, use.resident_bytes, owner)
 
 
-def _used_s(use: _Use, before: _Use | None) -> float:
+def _used_s(use: _ProcessUsage, before: _ProcessUsage | None) -> float:
     """CPU seconds since the look before; a process that was not there then has used all of its own since."""
     then = before.ticks if before is not None and before.start_ticks == use.start_ticks else 0
     return max(0, use.ticks - then) / TICKS_PER_S
 
 
-def _look(proc: Path) -> _Look:
+def _look(proc: Path) -> _HostSample:
     """About 20 us a process."""
     at_s, times = time.monotonic(), psutil.cpu_times()._asdict()
     uses = {
@@ -220,10 +220,10 @@ def _look(proc: Path) -> _Look:
         for entry in os.scandir(proc)
         if entry.name.isdecimal() and (use := _use(entry.path)) is not None
     }
-    return _Look(at_s, times, uses)
+    return _HostSample(at_s, times, uses)
 
 
-def _use(folder: str) -> _Use | None:
+def _use(folder: str) -> _ProcessUsage | None:
     """None where it is gone, or not to be seen."""
     try:
         with open(f"{folder}/stat", "rb") as file:  # noqa: PTH123  # a Path costs twice the call
@@ -235,7 +235,7 @@ def _use(folder: str) -> _Use | None:
     if end < 0 or len(fields) < 22:
         return None
     name = printable(stat[name_at + 1 : end].decode(errors="replace"))
-    return _Use(name, int(fields[11]) + int(fields[12]), int(fields[19]), int(fields[21]) * PAGE_BYTES)
+    return _ProcessUsage(name, int(fields[11]) + int(fields[12]), int(fields[19]), int(fields[21]) * PAGE_BYTES)
 
 
 @lru_cache(COMMANDS)

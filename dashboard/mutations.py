@@ -13,23 +13,23 @@ from alerts.routing import save_acknowledged, save_mute
 from analysis.findings.rules import BY_NAME
 from collectors.control import ControlError, ask
 from collectors.records import Event
-from jobs.client import Asking, Submitted
+from jobs.client import QueueClient, SubmittedJob
 from jobs.state_folder import QueueError
 
 from .attach import AttachedRun, AttachRefused, attach
 from .boards.files import BoardFile
-from .jobs import WantedJob
+from .jobs import JobSubmission
 from .queries import BadRequest, NotFound, Queries
-from .received_files import Received
+from .received_files import ReceivedFiles
 from .runs.runs import ALIVE, known_of
 from .user_files.alerts import opted_in, save_alerts
 from .user_files.cases import save_case
 from .user_files.directions import Direction, save_direction
 from .user_files.events import add_event
 from .user_files.forgotten import ForgottenRun
-from .user_files.run_notes import NOTHING, About, of_program, save_about
+from .user_files.run_notes import NOTHING, RunNotes, of_program, save_about
 from .user_files.settings import Settings, save_settings
-from .user_files.yaml_file import OddFile
+from .user_files.yaml_file import MalformedFile
 
 T = TypeVar("T")
 FORGOTTEN = "forgotten"
@@ -55,9 +55,9 @@ class Changes:
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
         self._lock = Lock()
-        self._received: dict[str, Received] = {}  # by writer
+        self._received: dict[str, ReceivedFiles] = {}  # by writer
 
-    def set_about(self, run: str, fields: Mapping[str, Any]) -> About:
+    def set_about(self, run: str, fields: Mapping[str, Any]) -> RunNotes:
         """Change only these fields of what is said about a run. Raises NotFound, BadRequest, Unwritable.
 
         `forgotten` forgets the run, or takes it back.
@@ -123,11 +123,11 @@ class Changes:
             raise BadRequest(str(error)) from error
 
     def receive(self, run: str, file: str, offset: int, data: bytes, head: str = "", writer: str = WRITER) -> int:
-        """Append to a file of another host's run; its length then. Raises BadRequest, OtherLength, Unwritable."""
+        """Append to a file of another host's run; its length then. Raises BadRequest, OffsetConflict, Unwritable."""
         self._check()
         with self._lock:
             if writer not in self._received:
-                self._received[writer] = Received(self._queries.log_dir, writer)
+                self._received[writer] = ReceivedFiles(self._queries.log_dir, writer)
         return self._received[writer].append(run, file, offset, data, head)
 
     def set_settings(self, values: Mapping[str, object]) -> Settings:
@@ -135,11 +135,11 @@ class Changes:
         return self._saved(lambda: save_settings(self._queries.data_dir, values))
 
     def save_board(self, name: str, text: str, version: str) -> BoardFile:
-        """`version` is that of the board which the editor began with. Raises BadRequest, OtherVersion, Unwritable."""
+        """`version` is that of the board which the editor began with. Raises BadRequest, VersionConflict, Unwritable."""
         return self._saved(lambda: self._queries.boards.save(name, text, version))
 
     def delete_board(self, name: str, version: str) -> BoardFile | None:
-        """What then stands under its name. Raises BadRequest, OtherVersion, Unwritable."""
+        """What then stands under its name. Raises BadRequest, VersionConflict, Unwritable."""
         return self._saved(lambda: self._queries.boards.delete(name, version))
 
     def save_alerts(self, text: str) -> None:
@@ -207,10 +207,10 @@ class Changes:
             raise BadRequest(f"{path!r} is no file of {run!r}; GET /api/v1/files lists them")
         self._ask_collector("read", key=path)
 
-    def submit_job(self, wanted: WantedJob) -> Submitted:
+    def submit_job(self, wanted: JobSubmission) -> SubmittedJob:
         """Raises BadRequest, also where no daemon runs: nothing is made then."""
 
-        def submitted(queue: Asking) -> Submitted:
+        def submitted(queue: QueueClient) -> SubmittedJob:
             queue.ask("about")
             return queue.submit(wanted.request())
 
@@ -228,10 +228,10 @@ class Changes:
         """Whether it ran: it is asked to end. Raises BadRequest."""
         return self._of_the_queue(lambda queue: queue.cancel(job))
 
-    def _of_the_queue(self, change: Callable[[Asking], T]) -> T:
+    def _of_the_queue(self, change: Callable[[QueueClient], T]) -> T:
         self._check()
         try:
-            return change(Asking(self._queries.jobs.folder))
+            return change(QueueClient(self._queries.jobs.folder))
         except QueueError as error:
             raise BadRequest(str(error)) from error
 
@@ -249,7 +249,7 @@ class Changes:
                 saved = save()
             self._queries.table.stale()
             return saved
-        except (ValueError, OddFile) as error:
+        except (ValueError, MalformedFile) as error:
             raise BadRequest(str(error)) from error
 
     def _check(self) -> None:

@@ -54,13 +54,13 @@ def path_to(path: str) -> str:
     return path if base == NONE else f"{base}{path.removeprefix('/')}"
 
 
-def within(address: str) -> str:
+def strip_base_path(address: str) -> str:
     """The other way round: `/x/flame -> /flame`; what stands elsewhere stays."""
     base = _base.get()
     return address.removeprefix(base.rstrip("/")) if address.startswith(base) else address
 
 
-class BasePath:
+class BasePathMiddleware:
     """ASGI middleware, outside of all others: takes it off, and answers what stands elsewhere with 404."""
 
     def __init__(self, app: ASGIApp, base: str) -> None:
@@ -128,7 +128,7 @@ def proxy_of(text: str) -> str:
         ) from None
 
 
-class BehindProxy(Peer):
+class ProxiedPeer(Peer):
     """A client for which a proxy speaks: it is never our own user, also where we run the proxy."""
 
     def __init__(self, proxy: Peer, address: str) -> None:
@@ -157,7 +157,7 @@ class BehindProxy(Peer):
         return False
 
 
-class TrustedProxies:
+class ProxyHeadersMiddleware:
     """ASGI middleware, outside of the gate."""
 
     def __init__(self, app: ASGIApp, names: Sequence[str]) -> None:
@@ -177,7 +177,7 @@ class TrustedProxies:
         address = self._client_in(headers) or peer.address
         is_secure = _last(headers, PROTO) in ("https", "wss")
         scheme = SECURE.get(scope["scheme"], scope["scheme"]) if is_secure else scope["scheme"]
-        client = BehindProxy(peer, address)
+        client = ProxiedPeer(peer, address)
         return {**scope, "scheme": scheme, "client": (address, 0), "extensions": {**scope["extensions"], PEER: client}}
 
     def _client_in(self, headers: RawHeaders) -> str:
@@ -400,7 +400,7 @@ def certificate_of(path: Path | None, key: Path | None) -> Certificate | None:
     return certificate
 
 
-def listening(parsed: argparse.Namespace) -> list[socket.socket]:
+def open_listeners(parsed: argparse.Namespace) -> list[socket.socket]:
     """The TCP address first. Raises CannotListen."""
     found = [listen(parsed.host, parsed.port)]
     if parsed.unix_socket is not None:

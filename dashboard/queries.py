@@ -21,7 +21,7 @@ from collectors.store.store import (
     Axis,
     Buckets,
     Delta,
-    Last,
+    LastPoint,
     LogPage,
     LogQuery,
     Run,
@@ -33,26 +33,26 @@ from collectors.store.store import (
 
 from .boards.drawing import BoardCharts
 from .boards.files import Boards
-from .findings import Alerts, Doings, FoundFindings
+from .findings import ActivityReader, Alerts, FindingsReader
 from .jobs import JobsReader
 from .logs.changes import LogChanges
 from .logs.lines import LogLines
-from .machine import Cost, CostMeter, GpuUser, HostLook, HostProcesses, Machine, RunOfProcess, values_now
+from .machine import Cost, CostMeter, GpuUser, HostProcesses, HostSnapshot, Machine, RunOfProcess, values_now
 from .runs.goodput import Goodputs
 from .runs.previous_run import RunDetail, requeued
-from .runs.run_values import Comparing
+from .runs.run_values import RunComparer
 from .runs.runs import Runs, RunView, forgotten_view, rank_view
-from .runs.search import NamedPage, SearchHits, Sources, Typed, search
+from .runs.search import NamedPage, SearchHits, SearchQuery, Sources, search
 from .runs.table import RunsSource, RunsTable
-from .samples import Checkpoint, NotShown, RunPlaces, Shown, checkpoints_of, shown
+from .samples import Checkpoint, NotShown, RunPlaces, SampleContent, checkpoints_of, read_sample
 from .series.curves import Overlays
 from .series.expressions import Expressions
 from .series.subscription import is_glob, split_names, wanted
-from .stacks.flame import Ahead
+from .stacks.flame import Prefetcher
 from .stacks.stacks import Stacks
 from .user_files.directions import Direction, directions_of
 from .user_files.forgotten import ForgottenRun, ForgottenRuns
-from .user_files.run_notes import Abouts, about_run, of_program
+from .user_files.run_notes import RunNotesReader, about_run, of_program
 from .user_files.settings import Settings, settings_of
 
 SILENT = (
@@ -134,22 +134,22 @@ class Queries:
         tree = LogTree.of(logs)
         self._store, self.tree, self.data_dir = store, tree._replace(root=tree.root.resolve()), data_dir
         self.log_dir = self.tree.home
-        self._meter, self._runs = CostMeter(), Runs(store, self.tree, Doings(data_dir).of)
+        self._meter, self._runs = CostMeter(), Runs(store, self.tree, ActivityReader(data_dir).of)
         self.stacks = Stacks(store, self.tree)
         self.overlays, self.expressions = Overlays(store), Expressions(store)
         self.boards = Boards(data_dir, (self.log_dir, self.tree.root))
         self.board_charts, self.lines, self.findings = (
             BoardCharts(store, self.expressions),
             LogLines(store),
-            FoundFindings(store),
+            FindingsReader(store),
         )
         self.alerts, self.jobs = Alerts(data_dir, self.findings), JobsReader(self.tree)
         self.log_changes = LogChanges(self.logs, self.run, self.stacks.show_sources, self.stacks.stepped_since)
-        self.ahead = Ahead(self.stacks.minutes, self.stacks.ledgers)
+        self.ahead = Prefetcher(self.stacks.minutes, self.stacks.ledgers)
         self.read_only, self._note = read_only, note
         self._host_processes = HostProcesses(self._owners)
-        self._abouts, self._forgotten = Abouts(data_dir), ForgottenRuns(data_dir)
-        self.comparing = Comparing(store, self.runs, self.stored_run, self.tree)
+        self._abouts, self._forgotten = RunNotesReader(data_dir), ForgottenRuns(data_dir)
+        self.comparing = RunComparer(store, self.runs, self.stored_run, self.tree)
         self.goodputs = Goodputs(store, self.stacks.ledgers, self.tree, data_dir, self.comparing.attempts)
         of_store = store.outcomes, store.names, store.configs
         self.table = RunsTable(
@@ -240,7 +240,7 @@ class Queries:
     def search(self, text: str, pages: Sequence[NamedPage], runs: Sequence[str], most: int) -> SearchHits:
         """Runs, series, pages and notes that match, the best first; `runs` are the shown ones."""
         notes = self._store.events(kinds=("note",), most=MOST_NOTES)
-        return search(Typed(text), Sources(pages, self.runs(), self._store.series, notes), runs, most)
+        return search(SearchQuery(text), Sources(pages, self.runs(), self._store.series, notes), runs, most)
 
     # -- points --------------------------------------------------------------------------------------------------------
 
@@ -276,7 +276,7 @@ class Queries:
         ranges = self._store.range([series.id for series in chosen], lo, hi, axis, buckets)
         return Curves(cursor, {series: ranges[series.id] for series in chosen})
 
-    def last(self, series: Sequence[Series]) -> dict[int, Last]:
+    def last(self, series: Sequence[Series]) -> dict[int, LastPoint]:
         return self._store.last([found.id for found in series])
 
     def changed(self) -> bool:
@@ -310,14 +310,14 @@ class Queries:
         self.check_run(query.run)
         return self._store.samples(query)
 
-    def sample(self, run: str, number: int) -> Shown:
+    def sample(self, run: str, number: int) -> SampleContent:
         """Its bytes. Raises NotFound, also where its file is gone, has changed since, or is not one of the run's."""
         where = self._places(run)
         found = self._store.samples(SampleQuery(run, number=number, data=True))
         if not found:
             raise NotFound(f"run {run!r} has no sample {number}; GET /api/v1/samples lists them")
         try:
-            return shown(found[0], where)
+            return read_sample(found[0], where)
         except NotShown as error:
             raise NotFound(str(error)) from error
 
@@ -373,7 +373,7 @@ class Queries:
         owners = self._owners() if found else {}
         return [GpuUser(gpu["index"], gpu["mig"], process, owners.get(process["pid"])) for gpu, process in found]
 
-    def host_processes(self) -> HostLook:
+    def host_processes(self) -> HostSnapshot:
         """The processes of this host that use most of it now."""
         return self._host_processes.look()
 

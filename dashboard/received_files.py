@@ -16,11 +16,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Generic, TypeVar
 
+from access.files import Unwritable
 from collectors.folders import FOLDER
 from collectors.logs.recognition import format_of
 
 from .queries import BadRequest
-from .user_files.yaml_file import Unwritable
 
 # Append what another host hands over to its copy of the run's files, each byte exactly once.
 #
@@ -42,7 +42,7 @@ FILE_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOC
 T = TypeVar("T")
 
 
-class OtherLength(Exception):
+class OffsetConflict(Exception):
     """The file has another length here: the sender goes on from there."""
 
     def __init__(self, size: int) -> None:
@@ -50,14 +50,14 @@ class OtherLength(Exception):
         self.size = size
 
 
-class Received:
+class ReceivedFiles:
     """The files of one writer. From many threads: what is appended to a file is appended whole, one after the other."""
 
     def __init__(self, log_dir: Path, writer: str, quota_bytes: int = QUOTA_BYTES) -> None:
         self._log_dir, self._writer, self._quota = log_dir, writer, quota_bytes
         self._lock = Lock()  # for what is counted
-        self._used = _Counted(partial(_bytes_below, log_dir / FOLDER / writer))
-        self._files = _Counted(partial(_files_below, log_dir / FOLDER / writer))
+        self._used = _RunningTotal(partial(_bytes_below, log_dir / FOLDER / writer))
+        self._files = _RunningTotal(partial(_files_below, log_dir / FOLDER / writer))
         self._begun: deque[tuple[float, bool]] = (
             deque()
         )  # when files were begun lately, CLOCK_MONOTONIC, and whether a run was with them
@@ -65,7 +65,7 @@ class Received:
     def append(self, run: str, file: str, offset: int, data: bytes, head: str = "") -> int:
         """The length of the file then. `head`, where it is given, is that of the sender's file (`head_of`).
 
-        Raises BadRequest, OtherLength, Unwritable.
+        Raises BadRequest, OffsetConflict, Unwritable.
         """
         folders = _checked(run, file)
         self._admit(run, file)
@@ -127,7 +127,7 @@ class Received:
             self._used.value += count
 
 
-class _Counted(Generic[T]):
+class _RunningTotal(Generic[T]):
     """What a walk over all files of a writer has found, which its owner keeps up to date; what is deleted counts until the next walk."""
 
     def __init__(self, walk: Callable[[], T]) -> None:
@@ -181,7 +181,7 @@ def _append(folder: int, file: str, offset: int, data: bytes, head: str) -> int:
         if not stat.S_ISREG(found.st_mode):
             raise BadRequest(f"{file!r} is no regular file here")
         if found.st_size != offset:
-            raise OtherLength(found.st_size)
+            raise OffsetConflict(found.st_size)
         if head and head != head_of(os.pread(descriptor, min(HEAD_BYTES, offset), 0)):
             raise BadRequest(f"{file} is of another run that has this name already: give the run a new name")
         _write_all(descriptor, data, back_to=offset)

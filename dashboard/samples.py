@@ -20,11 +20,11 @@ import numpy as np
 from analysis.stacks.frames import owner_of_folders
 from collectors.folders import BY_OTHERS, LogTree, is_received
 from collectors.logs.formats import tensorboard
-from collectors.logs.formats.protobuf import Malformed
+from collectors.logs.formats.protobuf import DecodeError
 from collectors.logs.formats.samples import KIND_OF
 from collectors.logs.formats.tensorboard import OF_HISTOGRAM, OF_TENSOR, sign_of
 from collectors.records import HEAD_CRC_BYTES, MOST_INLINE_BYTES, Event, Sample
-from collectors.rights import NotGiven, acting_as, rights_of_user
+from collectors.rights import NotGiven, rights_of_user, with_rights
 from collectors.sampler.sources import FilePart, Unreadable, part_as_user
 
 # Which files a run may show: those in its own folder and, named as such files are, in its working folder; links and `..` followed.
@@ -124,8 +124,8 @@ def readable(sample: Sample, data: bytes) -> bytes:
             if sample.kind == "text":
                 return b"\n".join(tensor.strings)
             table = tensor.numbers[: len(tensor.numbers) // 3 * 3].reshape(-1, 3)
-            return _histogram(tensorboard.Buckets1D(table[:, 0], table[:, 1], table[:, 2]))
-    except Malformed:
+            return _histogram(tensorboard.HistogramBuckets(table[:, 0], table[:, 1], table[:, 2]))
+    except DecodeError:
         return b""
     return data
 
@@ -146,7 +146,7 @@ def pixels(data: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def _histogram(buckets: tensorboard.Buckets1D) -> bytes:
+def _histogram(buckets: tensorboard.HistogramBuckets) -> bytes:
     """Without the empty buckets at both ends, whose edges writers choose freely."""
     filled = np.flatnonzero(buckets.count > 0)
     kept = slice(int(filled[0]), int(filled[-1]) + 1) if len(filled) else slice(0, 0)
@@ -192,7 +192,7 @@ ENDINGS |= {"audio/mpeg": ".mp3", "audio/ogg": ".ogg", "audio/flac": ".flac", PL
 
 
 @dataclass(frozen=True)
-class Shown:
+class SampleContent:
     data: bytes
     media: str
     file_name: str  # to save it as
@@ -201,7 +201,7 @@ class Shown:
     height: int = 0
 
 
-def shown(sample: Sample, places: RunPlaces) -> Shown:
+def read_sample(sample: Sample, places: RunPlaces) -> SampleContent:
     """Raises NotShown."""
     if sample.path:
         most = MOST_TEXT_BYTES if sample.kind in OF_TEXT else MOST_BYTES
@@ -215,7 +215,7 @@ def shown(sample: Sample, places: RunPlaces) -> Shown:
         raise NotShown(
             f"It has {width:,} × {height:,} pixels; more than {MOST_PIXELS // 1_000_000} million are not shown."
         )
-    return Shown(data, media, _file_name(sample, media), total, width, height)
+    return SampleContent(data, media, _file_name(sample, media), total, width, height)
 
 
 def small(sample: Sample, places: RunPlaces) -> Sample:
@@ -293,7 +293,7 @@ def checkpoints_of(events: Sequence[Event], folder: Path | None, uid: int) -> li
     """By time. A file that several events name is that of the newest of them. Root looks for them with the rights of user `uid`."""
     files: dict[str, tuple[int, float]] = {}
     if folder and uid != BY_OTHERS:
-        with suppress(NotGiven), acting_as(rights_of_user(uid)):
+        with suppress(NotGiven), with_rights(rights_of_user(uid)):
             files = dict(_files(folder))
     unnamed = dict(files)
     found: list[Checkpoint] = []

@@ -44,17 +44,19 @@ def versioned() -> str:
         return f"/assets/{_known[1]}"
 
 
-class Parts(NamedTuple):
+class AssetPath(NamedTuple):
     path: str  # below `assets/`
     page: str  # whose pack the modules of this address use; "" for none
     lasting: bool  # the address names the version that the files have now
 
 
-def parted(path: str) -> Parts:
+def split_path(path: str) -> AssetPath:
     """`v0123456789ab-flame/lib/dom.js -> lib/dom.js, flame`."""
     first, _, rest = path.partition("/")
     found = VERSION_PATH.fullmatch(first)
-    return Parts(rest, found[2] or "", versioned() == f"/assets/{found[1]}") if found else Parts(path, "", False)
+    return (
+        AssetPath(rest, found[2] or "", versioned() == f"/assets/{found[1]}") if found else AssetPath(path, "", False)
+    )
 
 
 def found(path: str) -> Path | None:
@@ -262,7 +264,7 @@ def add_routes(app: FastAPI) -> None:
 
     @needs(Role.ANYONE)  # files of the program, the same everywhere: the log-in page needs some
     def asset(request: Request, path: str) -> Response:
-        inside, page, lasting = parted(path)
+        inside, page, lasting = split_path(path)
         if page and inside.endswith(".js") and not inside.startswith(VENDOR):
             return packed(request, path, inside, page, lasting)
         file = found(inside)

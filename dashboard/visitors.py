@@ -202,7 +202,7 @@ def check_key(key: str) -> None:
         check_grant(DETAILS)
 
 
-def theirs(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+def user_fields(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     """Fields that a program or a user named, before they are mixed with ours: none of them is a name by which a page asks again."""
     asking = visitor()
     return fields if asking.role is Role.OWNER else _theirs(fields, asking, MOST_DEPTH)
@@ -225,7 +225,7 @@ def sees_all() -> bool:
     return visitor().has(DETAILS)
 
 
-def seen(text: str) -> str:
+def visible_text(text: str) -> str:
     """What who asks gets of a text; the same again, of what that is."""
     return text if sees_all() else without_details(text)
 
@@ -240,7 +240,7 @@ def _plain(text: str) -> str:
     return PATHS.sub(HIDDEN_PATH, text) if "/" in text else text
 
 
-class ShownTexts:
+class RedactionCache:
     """What viewers get of each text, for those of the last MOST_KEPT characters. For many threads."""
 
     def __init__(self) -> None:
@@ -270,7 +270,7 @@ class ShownTexts:
             self._characters -= len(oldest) + len(self._shown.pop(oldest)) + OF_ENTRY
 
 
-SHOWN = ShownTexts()
+SHOWN = RedactionCache()
 
 
 def _shown(value: Any, asking: Visitor, depth: int) -> Any:

@@ -42,9 +42,9 @@ def keep(folder: Path) -> int:
         os.sched_setaffinity(0, wanted["cores"])
     above = None
     if os.access(SAMPLER, os.X_OK):
-        from collectors.keeper.parent_sampler import go_below
+        from collectors.keeper.parent_sampler import fork_sampler
 
-        above = go_below(SAMPLER)
+        above = fork_sampler(SAMPLER)
     ours: dict[str, object] = {"boot_id": boot_id(), "pid": os.getpid(), "ticks": start_ticks(os.getpid())}
     if not make_once(folder / "token", ours):
         return 1

@@ -15,7 +15,7 @@ from pathlib import Path
 from collectors.machine.proc import ancestors
 
 from . import state_folder
-from .client import Asking
+from .client import QueueClient
 from .processes import DAEMON, MARK, environment_words
 from .state_folder import LOG, NoDaemon, QueueError, daemon_of, kept_flags
 
@@ -29,7 +29,7 @@ OF_A_JOB = (
 )
 
 
-def of_no_job(environment: Mapping[str, str]) -> dict[str, str]:
+def daemon_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of a daemon that this process starts: in a job without what the job was given, and with the sign of a daemon."""
     if not _is_in_job(environment):
         return dict(environment)
@@ -39,7 +39,7 @@ def of_no_job(environment: Mapping[str, str]) -> dict[str, str]:
 def leave_job() -> None:
     """Begin this program anew outside of the job in which it was started, if it was: /proc shows the environment of a program's start."""
     if MARK in os.environ or (DAEMON not in os.environ and _is_in_job(os.environ)):
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], of_no_job(os.environ))
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], daemon_environment(os.environ))
     if DAEMON in os.environ:
         with suppress(OSError):
             os.sched_setaffinity(0, range(os.cpu_count() or 1))  # of these the kernel takes those that are allowed
@@ -71,13 +71,13 @@ def start(folder: Path) -> int:
     mode = "wb" if path.exists() and path.stat().st_size > MOST_LOG_BYTES else "ab"
     with path.open(mode) as log:
         before = os.fstat(log.fileno()).st_size
-        environment = {**of_no_job(os.environ), state_folder.VARIABLE: str(folder)}
+        environment = {**daemon_environment(os.environ), state_folder.VARIABLE: str(folder)}
         daemon = subprocess.Popen(
             [sys.executable, str(MAIN), "daemon", *flags], cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
     path.chmod(0o600)
-    asking, until_s = Asking(folder), time.monotonic() + START_S
+    asking, until_s = QueueClient(folder), time.monotonic() + START_S
     while time.monotonic() < until_s:
         with suppress(NoDaemon):
             pid = int(asking.ask("about")["pid"])

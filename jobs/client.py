@@ -32,19 +32,19 @@ CREDENTIALS = struct.Struct("=iII")  # struct ucred
 START_IT = "start one with: deepseek-jobs daemon"
 
 
-class Submitted(NamedTuple):
+class SubmittedJob(NamedTuple):
     job: int
     run: str  # the name of its run in the log folder
 
 
-class Asking:
+class QueueClient:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def submit(self, request: JobRequest) -> Submitted:
+    def submit(self, request: JobRequest) -> SubmittedJob:
         """Durable once it returns."""
         answer = self.ask("submit", request=request.as_json())
-        return Submitted(answer["job"], answer["run"])
+        return SubmittedJob(answer["job"], answer["run"])
 
     def cancel(self, job: int) -> bool:
         """Whether it ran: it is asked to end, and cancelled when it has."""

@@ -22,9 +22,9 @@ from deepseek.log.redaction import without_secrets
 
 from . import state_folder
 from .client import MOST_BYTES, peer_uid
-from .host import NOT_NAMED, CoreHost, GpuHost, JobsHost, SeenSlot, remembered_from
+from .host import NOT_NAMED, CoreHost, GpuHost, JobsHost, SlotStatus, remembered_from
 from .lease import make_folder, owner_trouble
-from .local import AttemptEnd, AttemptSeen, Executor, LocalExecutor, NotNow, WantedAttempt
+from .local import AttemptEnd, AttemptSpec, AttemptStatus, Executor, LocalExecutor, NotNow
 from .measure import MeasuredAttempt, out_of_memory
 from .plan import Job, JobPlan, QueueState, StartJob, StopJob, each_in_words, plan, slots_in_words
 from .processes import DAEMON
@@ -143,7 +143,7 @@ class DaemonLock:
 # Attempts that are asked to end: since when, by a clock that does not jump.
 
 
-class Stops:
+class StopRequests:
     """By job and number of the attempt."""
 
     def __init__(self, stop_s: float) -> None:
@@ -179,7 +179,7 @@ SETTLE_S = 0.1  # until the next look, where something is about to change
 SLOW_S, LONG_S = 1.0, 15.0  # the same, where that has not changed for so long
 
 
-class TurnTimes:
+class TickSchedule:
     """Runs immediately, then every `look_s`; sooner after an event or while state is settling. Monotonic times, in seconds."""
 
     def __init__(self, look_s: float, now_s: float) -> None:
@@ -213,7 +213,7 @@ logger = logging.getLogger("deepseek-jobs")
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-class Door:
+class RequestSocket:
     """`answer` gets what was asked; a QueueError that it raises is the answer."""
 
     def __init__(self, folder: Path, selector: selectors.BaseSelector, answer: Answer) -> None:
@@ -330,14 +330,14 @@ class Dispatcher:
         self._folder, self._queue, self._host, self._executors, self._rules = folder, queue, host, executors, rules
         self._measured: dict[tuple[int, int], MeasuredAttempt] = {}
         self._remembered: set[tuple[int, int]] = set()
-        self._stops = Stops(rules.stop_s)
+        self._stops = StopRequests(rules.stop_s)
         self._false_starts = FalseStarts()
         self._ages: dict[tuple[int, int], float] = {}  # of attempts when they were last seen to run
         self._pids: dict[tuple[int, int], list[int]] = {}  # of all processes of each attempt
         self._failures: dict[tuple[int, str], str] = {}  # by job and what could not be done, as it was logged
         self._shared: dict[int, tuple[float, str]] = {}  # by job, since when and with whom
         self._stuck = StuckJobs(queue.run_of, rules.stuck_s)
-        self.seen: dict[str, SeenSlot] = {}
+        self.seen: dict[str, SlotStatus] = {}
         self.pids: set[int] = set()  # programs that run
         self.unsettled = False  # whether something is about to change without an event
         self.look_at_host()
@@ -476,7 +476,7 @@ class Dispatcher:
             self.pids |= {seen.process.pid} if seen.process else set()
             self.unsettled |= seen.process is None
 
-    def _ended(self, attempt: OpenAttempt, seen: AttemptSeen, now_s: float) -> None:
+    def _ended(self, attempt: OpenAttempt, seen: AttemptStatus, now_s: float) -> None:
         job, end = attempt.job, seen.end or AttemptEnd(None)
         key = job, attempt.number
         self._stops.forget(key)
@@ -590,7 +590,7 @@ class Dispatcher:
         (attempt,) = (attempt for attempt in self._queue.intended() if attempt.job == job.id)
         try:
             request, run = self._queue.request(job.id), self._queue.run_of(job.id)
-            wanted = WantedAttempt(
+            wanted = AttemptSpec(
                 job.id, attempt.number, self._queue.command(job.id), request.cwd, request.environment, slots,
                 self._host.gpus(slots), self._host.cores_of(slots), run, Path(request.log_dir) if request.log_dir else None,
             )  # fmt: skip
@@ -752,7 +752,7 @@ class JobsDaemon:
         self._selector = selectors.DefaultSelector()
         self._dispatcher = Dispatcher(folder, self._queue, host, executors, rules)
         self._slurm = SlurmDriver(folder, self._queue, rules.slurm, rules.look_s, self._local.forget, rules.stuck_s)
-        self._door = Door(folder, self._selector, self._answer)
+        self._door = RequestSocket(folder, self._selector, self._answer)
         self._ended_pids: dict[int, int] = {}  # pid -> descriptor that is readable once it has ended
         self._stops, self._clean_due_s = False, 0.0
         self._failure = ""  # of the last turn, as it was logged
@@ -769,7 +769,7 @@ class JobsDaemon:
         logger.info("looks after %s: %s", self._folder, ", ".join(slot.name for slot in self._dispatcher.seen.values()))
         if all(slot.why == NOT_NAMED for slot in self._dispatcher.seen.values()):
             logger.warning("jobs wait for the GPUs: %s", NOT_NAMED)
-        turns = TurnTimes(self._rules.look_s, time.monotonic())
+        turns = TickSchedule(self._rules.look_s, time.monotonic())
         while not self._stops:
             ready = self._selector.select(min(MOST_S, max(0.0, turns.due_s - time.monotonic())))
             news = [self._heard(key.data) for key, _ in ready]  # of all, also after the first that brings news

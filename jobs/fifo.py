@@ -35,7 +35,7 @@ class FifoComparison(NamedTuple):
     slots: int = 0  # with which all of it is replayed: those of now
 
 
-def compared(
+def compare_with_fifo(
     submissions: Iterable[Submission], slots: Sequence[str], used: Iterable[Span], since_s: float, now_s: float
 ) -> FifoComparison | None:
     """None where no job was submitted in the time, or no slot is known.

@@ -21,7 +21,7 @@ from .plan import CORES, Slot, core_slots
 # What the daemon asks of the host: its slots, as they are now.
 
 
-class SeenSlot(NamedTuple):
+class SlotStatus(NamedTuple):
     """A slot, and what else is known of it."""
 
     slot: Slot
@@ -36,7 +36,7 @@ class JobsHost(Protocol):
 
     cores: int  # that all jobs together may use
 
-    def look(self, ours: frozenset[int], used_mib: Mapping[str, float]) -> list[SeenSlot]:
+    def look(self, ours: frozenset[int], used_mib: Mapping[str, float]) -> list[SlotStatus]:
         """`ours` are the processes of the queue's jobs; `used_mib` is what those on a core slot use of its memory. A GPU takes some ms."""
 
     def gpus(self, slots: tuple[str, ...]) -> tuple[str, ...]:
@@ -61,14 +61,14 @@ class CoreHost:
         self._a_slot = min(a_slot or MOST_A_SLOT, self.cores)
         self._slots = core_slots(self.cores, self._a_slot, self._amounts().get("MemTotal"))
 
-    def look(self, ours: frozenset[int], used_mib: Mapping[str, float]) -> list[SeenSlot]:
+    def look(self, ours: frozenset[int], used_mib: Mapping[str, float]) -> list[SlotStatus]:
         available = self._amounts().get("MemAvailable")
         found = []
         for slot in self._slots:
             free = None
             if slot.memory_mib is not None and available is not None:
                 free = max(0.0, min(available, slot.memory_mib - used_mib.get(slot.id, 0.0)))
-            found.append(SeenSlot(replace(slot, free_mib=free), f"cores {spoken(self.cores_of((slot.id,)))}"))
+            found.append(SlotStatus(replace(slot, free_mib=free), f"cores {spoken(self.cores_of((slot.id,)))}"))
         return found
 
     def gpus(self, slots: tuple[str, ...]) -> tuple[str, ...]:
@@ -113,13 +113,13 @@ class GpuHost:
         leases: Path,
         idle_limit_mib: float = 0.0,
         *,
-        remembered: Sequence[SeenSlot] = (),
+        remembered: Sequence[SlotStatus] = (),
         collector: NvmlCollector | None = None,
     ) -> None:
         """`idle_limit_mib`: processes of others that hold no more, on a card that has been idle for ten minutes, do not count. `remembered`: the cards
         that this queue had before. Where the driver names none, as after a boot before it is there, these are taken until it does."""
         self._remembered = [
-            SeenSlot(replace(each.slot, free_mib=None, foreign=True, absent=True), each.name, NOT_NAMED)
+            SlotStatus(replace(each.slot, free_mib=None, foreign=True, absent=True), each.name, NOT_NAMED)
             for each in remembered
         ]
         self._leases, self._idle_limit_mib = leases, idle_limit_mib
@@ -138,12 +138,12 @@ class GpuHost:
         """Whether the host has a GPU, or had one."""
         return bool(self._known or self._remembered)
 
-    def look(self, ours: frozenset[int], used_mib: Mapping[str, float]) -> list[SeenSlot]:
+    def look(self, ours: frozenset[int], used_mib: Mapping[str, float]) -> list[SlotStatus]:
         lease.make_folder(self._leases)  # what cleans /tmp may have taken it
         present = {gpu.uuid: gpu for gpu in self._ask()}
         if not self._known:
             return self._remembered
-        leased = lease.of_others(self._leases)
+        leased = lease.foreign_leases(self._leases)
         return [self._slot(gpu, present.get(uuid), ours, leased.get(uuid)) for uuid, gpu in self._known.items()]
 
     def gpus(self, slots: tuple[str, ...]) -> tuple[str, ...]:
@@ -177,7 +177,7 @@ class GpuHost:
     def _is_settled(self) -> bool:
         return bool(self._known) and all("gpu/memory_total_bytes" in self._values.get(uuid, {}) for uuid in self._known)
 
-    def _slot(self, known: Gpu, gpu: Gpu | None, ours: frozenset[int], leased_by: int | None) -> SeenSlot:
+    def _slot(self, known: Gpu, gpu: Gpu | None, ours: frozenset[int], leased_by: int | None) -> SlotStatus:
         values, uuid = self._values.get(known.uuid, {}), known.uuid
         total = known.memory_total_bytes or values.get("gpu/memory_total_bytes")
         used = values.get("gpu/memory_used_bytes")
@@ -202,7 +202,7 @@ class GpuHost:
         )
         name = f"GPU {known.index}" if known.mig is None else f"GPU {known.index} MIG {known.mig}"
         used_mib = {process.pid: (process.used_memory_bytes or 0) / MIB for process in (gpu.processes if gpu else ())}
-        return SeenSlot(slot, name, why, sum(busy) / len(busy) / 100 if busy else None, used_mib)
+        return SlotStatus(slot, name, why, sum(busy) / len(busy) / 100 if busy else None, used_mib)
 
     def _is_idle(self, uuid: str, process: GpuProcess) -> bool:
         """A notebook that has ended its work and kept its memory."""
@@ -213,14 +213,16 @@ class GpuHost:
         )
 
 
-def remembered_from(kept: object) -> list[SeenSlot]:
+def remembered_from(kept: object) -> list[SlotStatus]:
     """The cards among the slots that a daemon of this queue has kept in its file; none where that is something else."""
-    rows, found = kept.get("slots") if isinstance(kept, dict) else None, list[SeenSlot]()
+    rows, found = kept.get("slots") if isinstance(kept, dict) else None, list[SlotStatus]()
     for row in rows if isinstance(rows, list) else []:
         with suppress(KeyError, TypeError, ValueError):
             uuid, memory_mib = str(row["id"]), row["memory_mib"]
             if not uuid.startswith(CORES):
-                found.append(SeenSlot(Slot(uuid, None if memory_mib is None else float(memory_mib)), str(row["name"])))
+                found.append(
+                    SlotStatus(Slot(uuid, None if memory_mib is None else float(memory_mib)), str(row["name"]))
+                )
     return found
 
 

@@ -100,16 +100,16 @@ def renew(folder: Path, gpus: Sequence[str], attempt: Path, pid: int, ticks: int
                 _write(path, held=True, name=(pid, ticks))
 
 
-def of_others(folder: Path) -> dict[str, int]:
+def foreign_leases(folder: Path) -> dict[str, int]:
     """By GPU, the uid of another user that has a lease of it. Stale ones of our own are removed."""
     found = dict[str, int]()
-    for lease in believed(folder):
+    for lease in confirmed_leases(folder):
         if lease.uid != os.geteuid():
             found[lease.gpu] = lease.uid
     return found
 
 
-def believed(folder: Path) -> Iterator[Lease]:
+def confirmed_leases(folder: Path) -> Iterator[Lease]:
     """Leases that the kernel confirms."""
     try:
         entries = list(os.scandir(folder))
@@ -131,7 +131,7 @@ def believed(folder: Path) -> Iterator[Lease]:
 
 
 def _of(folder: Path, gpu: str) -> list[Lease]:
-    return [lease for lease in believed(folder) if lease.gpu == gpu]
+    return [lease for lease in confirmed_leases(folder) if lease.gpu == gpu]
 
 
 def _is_confirmed(held: dict[str, Any], uid: int) -> bool:

@@ -39,7 +39,7 @@ class ProcessName(NamedTuple):
     ticks: int  # of the boot's clock, at its start
 
 
-class WantedAttempt(NamedTuple):
+class AttemptSpec(NamedTuple):
     """One start of a job."""
 
     job: int
@@ -61,7 +61,7 @@ class AttemptEnd(NamedTuple):
     begun: bool = True  # whether the command was executed at all
 
 
-class AttemptSeen(NamedTuple):
+class AttemptStatus(NamedTuple):
     """What has become of an attempt."""
 
     state: Literal["starting", "running", "ended"]
@@ -76,10 +76,10 @@ class NotNow(QueueError):
 class Executor(Protocol):
     """Raises QueueError, with a sentence, where an attempt cannot be started; `look` never does."""
 
-    def start(self, wanted: WantedAttempt) -> None:
+    def start(self, wanted: AttemptSpec) -> None:
         """The attempt stands in the queue's file already. Returns at once. Raises NotNow where another try may help."""
 
-    def look(self, attempt: OpenAttempt) -> AttemptSeen: ...
+    def look(self, attempt: OpenAttempt) -> AttemptStatus: ...
 
     def processes(self, attempts: Sequence[OpenAttempt]) -> dict[tuple[int, int], list[int]]:
         """The pids of each, by job and number, in one look."""
@@ -145,7 +145,7 @@ class LocalExecutor:
     def folder_of(self, job: int, number: int) -> Path:
         return self._folder / f"{job}.{number}"
 
-    def start(self, wanted: WantedAttempt) -> None:
+    def start(self, wanted: AttemptSpec) -> None:
         folder = self.folder_of(wanted.job, wanted.number)
         written = wanted._asdict() | {
             "environment": dict(wanted.environment), "run": str(wanted.run or ""), "log_dir": str(wanted.log_dir or ""),
@@ -193,12 +193,12 @@ class LocalExecutor:
             with suppress(OSError):  # its output
                 folder.rmdir()
 
-    def look(self, attempt: OpenAttempt) -> AttemptSeen:
+    def look(self, attempt: OpenAttempt) -> AttemptStatus:
         self.reap()
         folder = self.folder_of(attempt.job, attempt.number)
         seen = self._seen(folder, attempt)
         if seen.state == "ended" and not self._is_alone(folder, seen.process):
-            return AttemptSeen("running", seen.process)  # what it has left behind still holds its slots
+            return AttemptStatus("running", seen.process)  # what it has left behind still holds its slots
         if seen.state == "ended":
             self._known.pop(folder, None)
             self._gone_s.pop(folder, None)
@@ -252,47 +252,47 @@ class LocalExecutor:
         self._known[folder] = table.of_attempt(str(folder), _here(program), _here(keeper), known)
         return self._known[folder]
 
-    def _seen(self, folder: Path, attempt: OpenAttempt) -> AttemptSeen:
+    def _seen(self, folder: Path, attempt: OpenAttempt) -> AttemptStatus:
         token, program = _named(_read(folder / "token")), _program(folder, attempt)
         lives = token is not None and _lives(token)  # before the files are read that it writes last
         if token is not None and not lives:
             self._lost.add(folder)
         if end := _end(_read(folder / "exit.json")):
-            return AttemptSeen("ended", program, end)
+            return AttemptStatus("ended", program, end)
         if program := program or _program(folder, attempt):
             return self._of_program(program, attempt, lives)
         if lives or (attempt.job, attempt.number) in self._keepers.values():
-            return AttemptSeen("starting")
+            return AttemptStatus("starting")
         if token is None and _void(folder / "token"):
             why = _last_words(folder) or "the daemon ended before"
-            return AttemptSeen("ended", None, AttemptEnd(None, None, f"it was not started: {why}", begun=False))
+            return AttemptStatus("ended", None, AttemptEnd(None, None, f"it was not started: {why}", begun=False))
         if token is None and (token := _named(_read(folder / "token"))) and _lives(token):
-            return AttemptSeen("starting")
+            return AttemptStatus("starting")
         if (folder / "started.json").exists() or (folder / "exit.json").exists():
-            return AttemptSeen("starting")  # written meanwhile: the next look knows it
+            return AttemptStatus("starting")  # written meanwhile: the next look knows it
         why = _last_words(folder) or "its keeper was killed before"
-        return AttemptSeen("ended", None, AttemptEnd(None, None, f"it was not started: {why}", begun=False))
+        return AttemptStatus("ended", None, AttemptEnd(None, None, f"it was not started: {why}", begun=False))
 
-    def _of_program(self, program: ProcessName, attempt: OpenAttempt, keeper_lives: bool) -> AttemptSeen:
+    def _of_program(self, program: ProcessName, attempt: OpenAttempt, keeper_lives: bool) -> AttemptStatus:
         if _lives(program):
-            return AttemptSeen("running", program)
+            return AttemptStatus("running", program)
         ended = _read(Path(attempt.log_dir) / attempt.run / "exit.json") if attempt.run else {}
         if _named(ended) == program and (end := _end(ended)):
-            return AttemptSeen("ended", program, end)
+            return AttemptStatus("ended", program, end)
         if program.boot_id != boot_id():
-            return AttemptSeen("ended", program, AttemptEnd(None, None, "the host was started anew"))
+            return AttemptStatus("ended", program, AttemptEnd(None, None, "the host was started anew"))
         if keeper_lives:  # it is about to write how it ended
-            return AttemptSeen("running", program)
+            return AttemptStatus("running", program)
         if (status := self._statuses.get(program.pid)) is not None:
             code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-            return AttemptSeen("ended", program, AttemptEnd(code, time.time(), "its keeper was killed"))
+            return AttemptStatus("ended", program, AttemptEnd(code, time.time(), "its keeper was killed"))
         folder = self.folder_of(attempt.job, attempt.number)
         gone_s = time.monotonic() - self._gone_s.setdefault(folder, time.monotonic())
         if (
             gone_s < LEFT_S and not (folder / "token").exists()
         ):  # who its keeper is was removed: it may live, and be about to write
-            return AttemptSeen("running", program)
-        return AttemptSeen(
+            return AttemptStatus("running", program)
+        return AttemptStatus(
             "ended", program, AttemptEnd(None, None, "its keeper was killed, so how it ended is not known")
         )
 

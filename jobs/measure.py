@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from collectors.machine.exit_reason import killed_for_memory
 from collectors.machine.proc import PROC, TICKS_PER_S
 
-from .host import SeenSlot
+from .host import SlotStatus
 from .plan import FamilyRecord
 from .state_folder import open_plain
 
@@ -27,12 +27,12 @@ from .state_folder import open_plain
 PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-class Used(NamedTuple):
+class ProcessUsage(NamedTuple):
     rss_mib: float
     cpu_s: float  # of the living, and of their children that have ended
 
 
-def used_by(pids: Iterable[int], proc: Path = PROC) -> Used:
+def used_by(pids: Iterable[int], proc: Path = PROC) -> ProcessUsage:
     """Pages that several processes share count for each. About 20 us a process."""
     rss_mib, ticks = 0.0, 0
     for pid in pids:
@@ -41,7 +41,7 @@ def used_by(pids: Iterable[int], proc: Path = PROC) -> Used:
             ticks += sum(map(int, (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()[11:15]))
         except (OSError, IndexError, ValueError):  # it has ended
             continue
-    return Used(rss_mib, ticks / TICKS_PER_S)
+    return ProcessUsage(rss_mib, ticks / TICKS_PER_S)
 
 
 # What a running job says of its own pace: steps, their seconds, and the share of them that waits for data, from the JSONL of its run.
@@ -222,7 +222,7 @@ class MeasuredAttempt:
         self._alone: StepPace | None = None
         self._alone_since_s: float | None = started_s
 
-    def look(self, pids: Iterable[int], seen: Mapping[str, SeenSlot], shared_s: float | None) -> None:
+    def look(self, pids: Iterable[int], seen: Mapping[str, SlotStatus], shared_s: float | None) -> None:
         """`pids` are its processes; `shared_s` since when it has neighbours."""
         self.lines.look()
         pids = list(pids)
@@ -240,7 +240,7 @@ class MeasuredAttempt:
             self._alone_since_s = self._alone_since_s or time.time()
             self._note_alone(mine, cores_busy, self._alone_since_s)
 
-    def _note_alone(self, mine: Sequence[SeenSlot], cores_busy: float | None, since_s: float) -> None:
+    def _note_alone(self, mine: Sequence[SlotStatus], cores_busy: float | None, since_s: float) -> None:
         if self._cores and cores_busy is not None:
             self._activities.append(min(1.0, cores_busy / self._cores))
         on_gpus = [slot.activity for slot in mine if slot.activity is not None]

@@ -305,7 +305,7 @@ class PlanRules(NamedTuple):
 USUAL = PlanRules()
 
 
-class Carried(NamedTuple):
+class PlannerState(NamedTuple):
     """What goes from plan to plan."""
 
     usage: Usage = NOTHING_USED
@@ -314,7 +314,7 @@ class Carried(NamedTuple):
     gate: tuple[int, float] | None = None  # the overdue job that lets others pass, and since when it could have started
 
 
-NOTHING_CARRIED = Carried()
+NOTHING_CARRIED = PlannerState()
 
 
 @dataclass(frozen=True)
@@ -330,7 +330,7 @@ class QueueState:
     ended_s: Mapping[int, float] = field(
         default_factory=dict
     )  # how long jobs ran that are over and that `fifo` still knows
-    carried: Carried = NOTHING_CARRIED
+    carried: PlannerState = NOTHING_CARRIED
     cores: int = 0  # of the host; 0: data-bound jobs share no host
     rules: PlanRules = USUAL
 
@@ -356,14 +356,14 @@ class Promise(NamedTuple):
     slots: tuple[str, ...]
 
 
-class Learned(NamedTuple):
+class PairSpeeds(NamedTuple):
     """Measured speeds of two families that share a slot, of their own baselines."""
 
     pair: Pair
     speeds: tuple[float, float]
 
 
-Action = StartJob | StopJob | Promise | Learned
+Action = StartJob | StopJob | Promise | PairSpeeds
 
 
 @dataclass(frozen=True)
@@ -373,7 +373,7 @@ class JobPlan:
     blocked: frozenset[
         int
     ]  # those of them that no end of another job of the queue helps: others have what they need, or it is not there
-    carried: Carried
+    carried: PlannerState
 
 
 # Which job is on which slot, and when slots should be free: as it is, and as a plan changes it.
@@ -470,7 +470,7 @@ def overdue(waiting: Sequence[Job], fifo: Fifo, fifo_high: Fifo, share: float, n
     return [job for _, _, job in sorted(found, key=lambda row: row[:2])]
 
 
-class ByClass:
+class ClassOrder:
     """Each class by response ratio; while both wait, the one with less usage for its weight goes first."""
 
     def __init__(self, waiting: Sequence[Job], predicted: Mapping[int, float], usage: Usage, now_s: float) -> None:
@@ -582,9 +582,9 @@ def _bearable(guest: Job, host: Job, state: QueueState) -> tuple[float, float] |
 NEWS = 0.02  # by which a measured speed must differ from the one that is known
 
 
-def checked(state: QueueState, now_s: float) -> list[Learned | StopJob]:
+def checked(state: QueueState, now_s: float) -> list[PairSpeeds | StopJob]:
     """What was measured of pairs, and which job leaves: of two the newer that can resume."""
-    found, leaving = list[Learned | StopJob](), set[int]()
+    found, leaving = list[PairSpeeds | StopJob](), set[int]()
     neighbours = _neighbours(state)
     for job_id in sorted(neighbours):
         job = state.jobs[job_id]
@@ -601,7 +601,7 @@ def checked(state: QueueState, now_s: float) -> list[Learned | StopJob]:
             slow = (to_blame[0] and _slow(job, state)) or (to_blame[1] and _slow(other, state))
             change = max(abs(old - new) for old, new in zip(state.pairs.get(pair, (9.0, 9.0)), pace, strict=True))
             if all(to_blame) and (change > NEWS or (slow and change > 0)):
-                found.append(Learned(pair, pace))
+                found.append(PairSpeeds(pair, pace))
             newer, older = sorted((job, other), key=lambda each: (-each.started_s, -each.id))
             leaves = newer if newer.resumes else older
             if slow and leaves.resumes and leaves.id not in leaving:
@@ -819,10 +819,10 @@ LATE_S = (
 
 def plan(state: QueueState, now_s: float) -> JobPlan:
     """Costs under 10 ms with 1,000 jobs in the queue."""
-    return _Planning(state, now_s).plan()
+    return _Planner(state, now_s).plan()
 
 
-class _Planning:
+class _Planner:
     """The working memory of one plan."""
 
     def __init__(self, state: QueueState, now_s: float) -> None:
@@ -868,7 +868,7 @@ class _Planning:
         order = self._in_order([job for job in waiting if not job.promised and self._is_possible(job)])
         usage = self.usage.using(self.placed.values())
         reasons, blocked = self._reasons(order)
-        return JobPlan(tuple(self.actions), reasons, blocked, Carried(usage, self.fifo, self.fifo_high, self.gate))
+        return JobPlan(tuple(self.actions), reasons, blocked, PlannerState(usage, self.fifo, self.fifo_high, self.gate))
 
     def _in_order(self, queue: list[Job]) -> list[Job]:
         """Start what can be started; the queue as it was gone through."""
@@ -881,7 +881,7 @@ class _Planning:
                 self.reservation = self.layout.reserve(job, _need(job))
                 self.doubt = self._doubt(job)
         ids, order = {job.id for job in late}, late
-        rest = ByClass([job for job in queue if job.id not in ids], self.predicted, self.usage, self.now_s)
+        rest = ClassOrder([job for job in queue if job.id not in ids], self.predicted, self.usage, self.now_s)
         for job in rest:
             order.append(job)
             if self._placed(job):

@@ -22,7 +22,7 @@ DAEMON = "DEEPSEEK_JOBS_DAEMON"  # in that of a daemon, and of its own children:
 ENVIRONMENT_BYTES, STAT_BYTES = 1 << 20, 1 << 12
 
 
-class SeenProcess(NamedTuple):
+class ProcessInfo(NamedTuple):
     parent: int
     group: int
     ticks: int  # of the boot's clock, at its start
@@ -34,7 +34,7 @@ class ProcessTable:
     """One look at /proc. About 30 us for each process."""
 
     def __init__(self, proc: Path = PROC) -> None:
-        self.processes: dict[int, SeenProcess] = {}
+        self.processes: dict[int, ProcessInfo] = {}
         self._marked: dict[str, list[int]] = {}
         self._children: dict[int, list[int]] = {}
         self._groups: dict[int, list[int]] = {}
@@ -42,7 +42,7 @@ class ProcessTable:
             if not entry.name.isdecimal() or not (stat := _stat(int(entry.name), proc)):
                 continue
             pid, words = int(entry.name), environment_words(int(entry.name), proc)
-            seen = SeenProcess(
+            seen = ProcessInfo(
                 int(stat[1]), int(stat[2]), int(stat[19]), _value(words, MARK), bool(_value(words, DAEMON))
             )
             self.processes[pid] = seen

@@ -16,12 +16,12 @@ from deepseek.log.redaction import LEFT_OUT, is_secret, redacted, without_secret
 from .plan import (
     NOTHING,
     Action,
-    Carried,
     FamilyRecord,
     Fifo,
     Job,
     JobPlan,
-    Learned,
+    PairSpeeds,
+    PlannerState,
     PlanRules,
     Promise,
     QueueState,
@@ -35,14 +35,14 @@ from .request import LOCAL, MOST_MIB, MOST_SLOTS, JobRequest, check
 from .state_folder import QueueError
 
 
-def of_carried(carried: Carried) -> dict[str, object]:
+def of_carried(carried: PlannerState) -> dict[str, object]:
     fifos = [_of_fifo(fifo) if fifo else None for fifo in (carried.fifo, carried.fifo_high)]
     return {"usage": carried.usage, "fifos": fifos, "gate": carried.gate}
 
 
-def carried_from(kept: Mapping[str, Any]) -> Carried:
+def carried_from(kept: Mapping[str, Any]) -> PlannerState:
     fifo, high = (_fifo(each) if each else None for each in kept["fifos"])
-    return Carried(Usage(*kept["usage"]), fifo, high, (kept["gate"][0], kept["gate"][1]) if kept["gate"] else None)
+    return PlannerState(Usage(*kept["usage"]), fifo, high, (kept["gate"][0], kept["gate"][1]) if kept["gate"] else None)
 
 
 def _of_fifo(fifo: Fifo) -> dict[str, object]:
@@ -348,7 +348,7 @@ class JobQueue:
         """What the plan is made from: this host's jobs."""
         jobs = self._readable_jobs("state NOT IN ('finished', 'failed', 'cancelled') AND place = 'local'")
         row = self._db.execute("SELECT value FROM kept WHERE name = 'carried'").fetchone()
-        carried = Carried()
+        carried = PlannerState()
         with suppress(ValueError, TypeError, KeyError):
             carried = carried_from(json.loads(row[0])) if row else carried
         known = {job for each in (carried.fifo, carried.fifo_high) if each for job in each.knows} - jobs.keys()
@@ -566,7 +566,7 @@ class JobQueue:
         return found.fetchone() is not None
 
     def _intended(self, action: Action, now_s: float) -> bool:
-        if isinstance(action, Learned):
+        if isinstance(action, PairSpeeds):
             self._db.execute("INSERT OR REPLACE INTO pair VALUES (?, ?, ?, ?)", (*action.pair, *action.speeds))
             return True
         state = self.state_of(action.job)

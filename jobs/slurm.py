@@ -42,7 +42,7 @@ class SlurmError(QueueError):
     """A sentence for the user."""
 
 
-class Printed(NamedTuple):
+class CommandOutput(NamedTuple):
     """What a program printed, and how it ended."""
 
     output: bytes
@@ -57,7 +57,7 @@ class Printed(NamedTuple):
         return final.rpartition("failed: ")[2][:300] or f"exit code {self.code}"
 
 
-def belongs_nowhere(scontrol: str) -> bool:
+def has_no_cluster(scontrol: str) -> bool:
     """Whether this host knows of no cluster at all; one that does not answer is one. At most two seconds."""
     try:
         return NO_CLUSTER in call([scontrol, "ping"], PING_S).errors
@@ -65,7 +65,7 @@ def belongs_nowhere(scontrol: str) -> bool:
         return False
 
 
-def call(argv: Sequence[str], within_s: float, most_bytes: int = MOST_BYTES) -> Printed:
+def call(argv: Sequence[str], within_s: float, most_bytes: int = MOST_BYTES) -> CommandOutput:
     """Raises SlurmError where the program is missing, takes too long, or prints more than `most_bytes`."""
     name = Path(argv[0]).name
     try:
@@ -79,7 +79,7 @@ def call(argv: Sequence[str], within_s: float, most_bytes: int = MOST_BYTES) -> 
     with process:
         try:
             output, errors = _read(process, time.monotonic() + within_s, most_bytes)
-            return Printed(output, errors.decode("utf-8", "replace"), process.wait(1))
+            return CommandOutput(output, errors.decode("utf-8", "replace"), process.wait(1))
         except (TimeoutError, subprocess.TimeoutExpired):
             raise SlurmError(
                 f"{name} did not answer within {within_s:g} s; is slurmctld up? `scontrol ping` says so"
@@ -483,11 +483,11 @@ STARTED = "started.json"  # of the keeper
 MOST_HANDED_BYTES = 16 << 20  # a command line and an environment have 2 MB at most
 
 
-class HandedError(Exception):
+class SlurmJobSpecError(Exception):
     """A sentence for the log of the job."""
 
 
-class Handed(NamedTuple):
+class SlurmJobSpec(NamedTuple):
     """What a job runs."""
 
     token: str  # of the submission: one that was repeated has another one
@@ -502,7 +502,7 @@ def new_token() -> str:
     return secrets.token_hex(8)
 
 
-def hand_over(folder: Path, handed: Handed) -> None:
+def hand_over(folder: Path, handed: SlurmJobSpec) -> None:
     """Written whole, readable for its user alone. What an earlier submission has left is void then. Raises OSError."""
     path = folder / FILE
     part = path.with_name(f"{FILE}.part")
@@ -517,25 +517,25 @@ def hand_over(folder: Path, handed: Handed) -> None:
             claim.unlink(missing_ok=True)
 
 
-def take(folder: Path, token: str) -> Handed:
-    """Raises HandedError, also where the job was submitted anew meanwhile."""
+def take(folder: Path, token: str) -> SlurmJobSpec:
+    """Raises SlurmJobSpecError, also where the job was submitted anew meanwhile."""
     try:
         with open_plain(folder / FILE) as file:
             fields: Any = json.loads(file.read(MOST_HANDED_BYTES))
-        handed = Handed(**{name: fields[name] for name in Handed._fields})
+        handed = SlurmJobSpec(**{name: fields[name] for name in SlurmJobSpec._fields})
     except FileNotFoundError:
-        raise HandedError(
+        raise SlurmJobSpecError(
             f"{folder / FILE} is not there: the log folder must be on a file system that the nodes share"
         ) from None
     except (OSError, ValueError, RecursionError, TypeError, KeyError) as error:
-        raise HandedError(f"{folder / FILE} cannot be read ({type(error).__name__})") from None
+        raise SlurmJobSpecError(f"{folder / FILE} cannot be read ({type(error).__name__})") from None
     if handed.token != token:
-        raise HandedError("this job was submitted again; the newer one runs")
+        raise SlurmJobSpecError("this job was submitted again; the newer one runs")
     return handed
 
 
 def claim(folder: Path, token: str, job: str) -> None:
-    """For this job of Slurm, also when it is started again. Raises HandedError where another one has it."""
+    """For this job of Slurm, also when it is started again. Raises SlurmJobSpecError where another one has it."""
     path = folder / CLAIM.format(token=token)
     part = path.with_name(f"{path.name}.{job}")
     try:
@@ -545,9 +545,9 @@ def claim(folder: Path, token: str, job: str) -> None:
         part.unlink()
         other = path.read_text()
     except OSError as error:
-        raise HandedError(f"cannot write to {folder} on this node ({error.strerror})") from None
+        raise SlurmJobSpecError(f"cannot write to {folder} on this node ({error.strerror})") from None
     if other != job:
-        raise HandedError(f"job {other} of Slurm runs this already")
+        raise SlurmJobSpecError(f"job {other} of Slurm runs this already")
 
 
 def claimed_by(folder: Path) -> int | None:
@@ -609,7 +609,7 @@ class Slurm:
         folder = self._checked(request, name, folder)
         token = new_token()
         logs = str((log_dir or folder.parent).resolve())
-        handed = Handed(token, request.argv, request.resume_argv, request.cwd, dict(request.environment), logs)
+        handed = SlurmJobSpec(token, request.argv, request.resume_argv, request.cwd, dict(request.environment), logs)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             hand_over(folder, handed)
@@ -704,7 +704,7 @@ class Slurm:
             why = "it is over" if over else printed.sentence()
             raise SlurmError(f"job {job} of Slurm: cannot {purpose} it: {why}")
 
-    def _call(self, program: str, *words: str, within_s: float) -> Printed:
+    def _call(self, program: str, *words: str, within_s: float) -> CommandOutput:
         return call([str(self._site.programs / program) if self._site.programs else program, *words], within_s)
 
 
@@ -720,7 +720,7 @@ def as_pattern(path: Path) -> str:
     return text.replace("\\", "\\\\") if "\\" in text else text.replace("%", "%%")
 
 
-def refusal(printed: Printed) -> str:
+def refusal(printed: CommandOutput) -> str:
     said = printed.sentence()
     remedy = next((remedy for name, remedy in REMEDIES.items() if name in said.lower()), "")
     return f"{REFUSED}: {said}{f'; {remedy}' if remedy else ''}"

@@ -30,7 +30,7 @@ from .slurm import (
     SlurmState,
     answers_from,
     as_json,
-    belongs_nowhere,
+    has_no_cluster,
 )
 from .state_folder import QueueError
 
@@ -43,7 +43,7 @@ STATES: dict[SlurmState, str] = {"queued": "queued", "held": "held", "starting":
 logger = logging.getLogger("deepseek-jobs")
 
 
-class _Asking(NamedTuple):
+class _PendingCall(NamedTuple):
     process: subprocess.Popen[bytes]
     answers: IO[bytes]
     orders: list[SlurmOrder]
@@ -69,7 +69,7 @@ class SlurmDriver:
             look_s,
             forget_child,
         )
-        self._asking: _Asking | None = None
+        self._asking: _PendingCall | None = None
         self._fresh: set[tuple[int, int]] = set()  # attempts that nothing was submitted of yet
         # By job and wish: when it is tried again, CLOCK_MONOTONIC, and the pause after that.
         self._tries: dict[tuple[int, str | None], tuple[float, float]] = {}
@@ -88,7 +88,7 @@ class SlurmDriver:
             raise QueueError(
                 f"there is no {missing[0]} {where}: install slurm-client, submit from a host of the cluster, or leave --place out"
             )
-        if belongs_nowhere(str(programs / "scontrol" if programs else "scontrol")):
+        if has_no_cluster(str(programs / "scontrol" if programs else "scontrol")):
             raise QueueError(
                 "this host belongs to no cluster of Slurm (it has no slurm.conf): leave --place out, or submit from a host that does"
             )
@@ -146,9 +146,9 @@ class SlurmDriver:
             asked.close()
             self._look_due_s = time.monotonic() + self._look_s
         self._fresh -= {(order.job, order.attempt) for order in orders}
-        self._asking = _Asking(process, answers, orders)
+        self._asking = _PendingCall(process, answers, orders)
 
-    def _take(self, asking: _Asking, now_s: float) -> None:
+    def _take(self, asking: _PendingCall, now_s: float) -> None:
         with asking.answers as file:
             file.seek(0)
             text = file.read()

@@ -18,7 +18,7 @@ from collectors.keeper.keeper import ENDED, FAILED, NUMBER, SIGNAL, Program
 from collectors.machine.proc import adopt_orphans
 
 from .slurm import ENDED_FILE as END_FILE
-from .slurm import STARTED, Handed, HandedError, claim, take
+from .slurm import STARTED, SlurmJobSpec, SlurmJobSpecError, claim, take
 
 MAKE_ROOM = signal.SIGUSR2
 NOTICE_S = 1.0  # between SIGUSR2 and SIGTERM, where Slurm sends both at once
@@ -47,7 +47,7 @@ def main(words: Sequence[str]) -> int:
     try:
         handed = take(folder, token)
         claim(folder, token, job)
-    except HandedError as error:
+    except SlurmJobSpecError as error:
         say(str(error))
         return NOT_STARTED  # the run is another one's: its files stay as they are
     resumes = handed.resume_argv is not None and (folder / STARTED).exists()
@@ -67,7 +67,9 @@ def main(words: Sequence[str]) -> int:
     if status is None:
         code = NOT_EXECUTABLE if node.errno == errno.EACCES else NOT_FOUND
         return end(folder, f"the program {argv[0]} cannot be run on this node: {os.strerror(node.errno)}", code)
-    leaves = node.asked_s is not None and not node.is_ended and handed.resume_argv is not None and made_room(status)
+    leaves = (
+        node.asked_s is not None and not node.is_ended and handed.resume_argv is not None and exited_on_request(status)
+    )
     if leaves and is_preempted(job):
         say("it made room for another job; Slurm starts it again")
         return NOT_AGAIN
@@ -98,7 +100,7 @@ def end(folder: Path, sentence: str, code: int) -> int:
     return code
 
 
-def made_room(status: int) -> bool:
+def exited_on_request(status: int) -> bool:
     """Whether a program that was asked to end did so: without an error, or by the signal."""
     if os.WIFSIGNALED(status):
         return os.WTERMSIG(status) == signal.SIGTERM
@@ -147,7 +149,7 @@ def environment_of(given: Mapping[str, str], here: Mapping[str, str], folder: Pa
 class Node:
     """The program of one attempt."""
 
-    def __init__(self, handed: Handed, folder: Path) -> None:
+    def __init__(self, handed: SlurmJobSpec, folder: Path) -> None:
         self.errno = 0
         self.asked_s: float | None = None  # when it was asked to make room, CLOCK_MONOTONIC
         self.is_ended = False  # by Slurm, which knows whether it starts the job again

@@ -75,7 +75,7 @@ def make(folder: Path) -> None:
         for place in (*reversed([*missing]), folder / ATTEMPTS):
             place.mkdir(mode=0o700, exist_ok=True)
     except PermissionError:
-        if belongs := whose(folder):
+        if belongs := ownership_trouble(folder):
             raise QueueError(belongs) from None
         raise QueueError(f"cannot write to {folder}; name a folder of your own with {VARIABLE}") from None
     except OSError as error:
@@ -85,11 +85,11 @@ def make(folder: Path) -> None:
 
 def require_own(folder: Path) -> None:
     """Raises QueueError where the folder is another user's, or open to others."""
-    if belongs := whose(folder):
+    if belongs := ownership_trouble(folder):
         raise QueueError(belongs)
 
 
-def whose(folder: Path) -> str:
+def ownership_trouble(folder: Path) -> str:
     """Why the queue in there is not used, as a sentence; "" where it is this user's alone, or not there."""
     try:
         found = folder.stat()

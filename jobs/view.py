@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from .fifo import Submission
-from .plan import NOTHING, Carried, FamilyRecord, Pair, outlived, predicted_s, usual
+from .plan import NOTHING, FamilyRecord, Pair, PlannerState, outlived, predicted_s, usual
 from .queue import ORDER, OVER, PLACED, VERSION, carried_from, record_from
 from .request import LOCAL, SLURM
 from .state_folder import QUEUE, NoSuchJob, QueueError, daemon_of, require_own
@@ -238,10 +238,10 @@ class QueueView:
             )
         return {(row[0], row[1]): (row[2], row[3]) for row in rows}
 
-    def carried(self) -> Carried:
+    def carried(self) -> PlannerState:
         """What the last plan left: the virtual first-in-first-out host among it (`fifo.starts_s`, `fifo.longest_s`)."""
         kept = self._kept("carried")
-        return carried_from(kept) if kept else Carried()
+        return carried_from(kept) if kept else PlannerState()
 
     def _rows(self, where: str, *values: object) -> list[JobRow]:
         with self._opened() as db:

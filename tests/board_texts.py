@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from dashboard.boards.board import KINDS, Board, BoardChart, BoardRow, ChosenSeries, Threshold, ValueRange, chosen_of
+from dashboard.boards.board import KINDS, Board, BoardChart, BoardRow, SeriesChoice, Threshold, ValueRange, chosen_of
 
 ODD = "no:#&*!|>'\"%@`{}[],?- \n\t\u00e9\u202e\u2028\u0085x1.~"
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=20) | st.sampled_from(
@@ -39,7 +39,7 @@ bare = st.sampled_from(
     ["gpu/power_w", "train/loss", "sum(gpu/power_w)", "rate(gpu/energy_j) / train/tokens_per_s", "2 * gpu/power_w"]
 ).map(chosen_of)
 series = bare | st.builds(
-    ChosenSeries,
+    SeriesChoice,
     by=st.sampled_from(["name", "glob"]),
     text=filled,
     runs=runs,

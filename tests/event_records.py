@@ -10,7 +10,7 @@ from typing import Any
 
 from collectors.logs import run
 from collectors.logs.formats import Arrival, tfrecord
-from collectors.logs.formats.jsonl import Names
+from collectors.logs.formats.jsonl import SeriesNames
 from collectors.logs.formats.tensorboard import EventFile
 from collectors.records import Points, Record, RunInfo
 
@@ -25,7 +25,7 @@ def event_file(
 ) -> EventFile:
     folder = run.RunFolder("a", Path("/logs/a"), False, "box")
     take = lambda config: folder.take_config("f", config)  # noqa: E731
-    return EventFile("a", (), place, prefix, Names().fault, take, state)
+    return EventFile("a", (), place, prefix, SeriesNames().fault, take, state)
 
 
 def parsed(data: bytes, file: EventFile | None = None) -> list[Record]:

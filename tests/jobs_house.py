@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from collectors.machine.proc import start_ticks
-from jobs.client import Asking
+from jobs.client import QueueClient
 from jobs.processes import MARK, environment_words
 from jobs.request import request_of
 from jobs.view import QueueView, row_as_json
@@ -106,7 +106,7 @@ class JobsHouse:
             words, cwd=self.work, environment=self.environment, env=[*leash, *more.pop("env", [])], **more
         )
         with self.being_them():
-            return Asking(self.state).submit(request).job
+            return QueueClient(self.state).submit(request).job
 
     @contextmanager
     def being_them(self) -> Iterator[None]:

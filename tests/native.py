@@ -18,7 +18,7 @@ from collectors.machine.proc import start_ticks
 from collectors.records import Frame, Profile
 from collectors.sampler import Target
 from collectors.sampler.build import find_program
-from collectors.sampler.native import Native
+from collectors.sampler.native import NativeSampler
 from tests.programs import HERE
 
 NEEDS_SAMPLER = pytest.mark.skipif(find_program() is None, reason="the native sampler is not built")
@@ -31,7 +31,9 @@ def target(pid: int, run: str = "run", rank: int = 0, hz: float = 100.0) -> Targ
     return Target(run, rank, pid, start_ticks(pid) or 0, "main", hz)
 
 
-def record(sampler: Native, enough: Callable[[list[Profile]], bool], deadline_s: float = DEADLINE_S) -> list[Profile]:
+def record(
+    sampler: NativeSampler, enough: Callable[[list[Profile]], bool], deadline_s: float = DEADLINE_S
+) -> list[Profile]:
     """Turn the sampler until what it delivered is enough."""
     profiles: list[Profile] = []
     until_s = time.monotonic() + deadline_s
@@ -72,8 +74,8 @@ def running(name: str, *arguments: str) -> AbstractContextManager[subprocess.Pop
 
 
 @contextmanager
-def native(program: Path | None = None) -> Iterator[Native]:
-    sampler = Native("box", program)
+def native(program: Path | None = None) -> Iterator[NativeSampler]:
+    sampler = NativeSampler("box", program)
     sampler.hurry(time.monotonic() + 3600)
     try:
         yield sampler
@@ -102,7 +104,7 @@ def time_by(
 
 
 @pytest.fixture
-def sampler() -> Iterator[Native]:
+def sampler() -> Iterator[NativeSampler]:
     with native() as sampler:
         yield sampler
 

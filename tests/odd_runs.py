@@ -14,7 +14,7 @@ from collectors.store.open import open_store
 from collectors.store.store import Run, Store
 from dashboard.queries import Queries
 from dashboard.runs.runs import RunView
-from dashboard.runs.table import FoundRuns, TableQuestion
+from dashboard.runs.table import TableQuery, TableResult
 
 HOST = labels_of(host="box")
 T0 = 1_764_000_000.0
@@ -88,11 +88,11 @@ def view_of(run: str) -> RunView:
     )
 
 
-def ask(queries: Queries, text: str = "", **question: object) -> FoundRuns:
-    return queries.table.ask(TableQuestion(text, **question))  # type: ignore[arg-type]
+def ask(queries: Queries, text: str = "", **question: object) -> TableResult:
+    return queries.table.ask(TableQuery(text, **question))  # type: ignore[arg-type]
 
 
-def names(found: FoundRuns) -> list[str]:
+def names(found: TableResult) -> list[str]:
     return [row.name for row in found.rows]
 
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from benchmarks.replayed_cluster import Physics, ReplayedCluster, Submission
 from jobs.plan import (
     Action,
-    Carried,
     Job,
     JobPlan,
+    PlannerState,
     PlanRules,
     Promise,
     QueueState,
@@ -57,7 +57,7 @@ class CheckedPlan:
 
     def __init__(self, rules: PlanRules | None = None) -> None:
         self.rules = rules or PlanRules()
-        self.carried = Carried()
+        self.carried = PlannerState()
         self.plans = 0
         self.shared = 0
         self.stopped: list[StopJob] = []

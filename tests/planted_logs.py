@@ -12,7 +12,7 @@ import numpy as np
 
 from analysis.logs.difference import LogChange, LogDifference, difference
 from collectors.lines.tracebacks import fields_of_clock
-from collectors.logs.formats.text import Text
+from collectors.logs.formats.text import TextLog
 from collectors.records import LogLine
 from dashboard.logs import changes
 from dashboard.logs.changes import MaskedLines
@@ -49,7 +49,7 @@ def recorded(name: str) -> list[LogLine]:
         line.partition("\t") for line in gzip.decompress((FOLDER / f"{name}.log.gz").read_bytes()).decode().split("\n")
     ]
     rows = [row for row in rows if row[2].strip()]
-    records = Text(name, "train.log", EPOCH_S).parse([text.encode() for *_, text in rows], None)
+    records = TextLog(name, "train.log", EPOCH_S).parse([text.encode() for *_, text in rows], None)
     lines = [record for record in records if isinstance(record, LogLine)]
     assert len(lines) == len(rows)
     return [line._replace(time_s=EPOCH_S + float(at)) for line, (at, *_) in zip(lines, rows, strict=True)]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from collectors.logs.formats.text import Text
+from collectors.logs.formats.text import TextLog
 from collectors.logs.formats.text.numbers import PROGRESS, TextNumbers
 from collectors.records import Points
 
@@ -43,7 +43,7 @@ def read_log(path: Path) -> dict[str, list[Point]]:
     def numbers(rank: int | str, kept: object) -> TextNumbers:
         return voices.setdefault(rank, TextNumbers("a", (("rank", str(rank)),)))
 
-    text = Text("a", path.name, 1_764_000_000.0, None, numbers)
+    text = TextLog("a", path.name, 1_764_000_000.0, None, numbers)
     found: dict[str, list[Point]] = {}
     for record in text.parse(path.read_bytes().split(b"\n"), None):
         if isinstance(record, Points):

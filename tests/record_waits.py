@@ -23,7 +23,7 @@ from analysis.stacks.frames import line_of
 from collectors.machine.proc import start_ticks
 from collectors.records import Frame, Profile, StackSample
 from collectors.sampler import Target
-from collectors.sampler.native import Native
+from collectors.sampler.native import NativeSampler
 
 PROGRAM = Path(__file__).parent / "programs" / "waits.py"
 HZ = 100.0
@@ -46,7 +46,7 @@ def main() -> None:
 
 def record() -> tuple[list[tuple[str, int, int]], list[StackSample]]:
     """When which situation began and ended, and the samples of the main thread."""
-    sampler = Native("box")
+    sampler = NativeSampler("box")
     command = [sys.executable, str(PROGRAM)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -26,7 +26,7 @@ from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Record
 from collectors.sampler import Sampler, Target
 from collectors.sampler.build import find_program
-from collectors.sampler.native import Native
+from collectors.sampler.native import NativeSampler
 from collectors.sampler.profile import ProfileCollector, choose
 from collectors.sampler.pyspy import PySpy
 from collectors.store.open import open_store
@@ -191,7 +191,7 @@ class _Everything:
     """Samples all processes at full rate, whatever it costs."""
 
     def __init__(self, plan: Plan, mains: Mains) -> None:
-        self._sampler: Sampler = Native(HOST, plan.native) if plan.sampler == "native" else PySpy(HOST)
+        self._sampler: Sampler = NativeSampler(HOST, plan.native) if plan.sampler == "native" else PySpy(HOST)
         self._sampler.hurry(time.monotonic() + 3600)
         self._mains = mains
 

@@ -16,7 +16,7 @@ import psutil
 from collectors.machine.proc import boot_id, start_ticks
 from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Profile
-from collectors.sampler.native import Native
+from collectors.sampler.native import NativeSampler
 from collectors.sampler.profile import ProfileCollector
 from collectors.store.open import open_store
 from collectors.store.sqlite import files
@@ -46,7 +46,7 @@ def soak(seconds: float, folder: Path, program: str = "torch_loop") -> Soak:
     with (
         running(program) as trainer,
         closing(open_store(folder, write=True)) as store,
-        closing(Native(host)) as sampler,
+        closing(NativeSampler(host)) as sampler,
     ):
         here = {"pid": trainer.pid, "pid_start_ticks": start_ticks(trainer.pid), "boot_id": boot_id(), "host": host}
         run = RunActivity(
@@ -100,13 +100,13 @@ def hours(windows: dict[int, list[Profile]]) -> float:
     return sum(length_s(found) for found in windows.values()) / 3600
 
 
-def cpu_s(sampler: Native) -> float:
+def cpu_s(sampler: NativeSampler) -> float:
     """Of the sampler alone: this process has the training for a child, too."""
     times = psutil.Process(sampler.pid).cpu_times() if sampler.pid else None
     return times.user + times.system if times else 0.0
 
 
-def run_delay_s(sampler: Native) -> float:
+def run_delay_s(sampler: NativeSampler) -> float:
     return int(Path(f"/proc/{sampler.pid}/schedstat").read_text().split()[1]) / 1e9
 
 

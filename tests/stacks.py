@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.stacks.fold import PRUNE, FlameTree, gather, tree_of
-from analysis.stacks.threads import Lanes, View
+from analysis.stacks.threads import ThreadSelection, View
 from collectors.records import Frame
 from collectors.store.store import Process, StackColumns
 
@@ -67,6 +67,6 @@ def fold(
     own_folder: str = "",
 ) -> FlameTree:
     """As a page would ask for it."""
-    lanes = Lanes(view, thread, rank, pid)
+    lanes = ThreadSelection(view, thread, rank, pid)
     sides = [gather(one, lanes) for one in (window, baseline) if one is not None]
     return tree_of(*sides, prune=prune, own_folder=own_folder)

@@ -11,7 +11,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from access.roles import Role
-from dashboard.auth import KnownRoute, Matching
+from dashboard.auth import KnownRoute, RouteMatcher
 from tests.auth_house import House, as_other_user, bearer, with_headers
 from tests.auth_house import house as house  # a fixture
 from tests.other_clients import PROXIED, Asked, Got, ask, ask_elsewhere, other_machine
@@ -83,7 +83,7 @@ def test_a_role_stands_with_each_route(house: House) -> None:
 
 def test_the_decision_is_about_the_route_that_answers(house: House) -> None:
     """For each address, the router's own choice."""
-    matching = Matching(house.routes)
+    matching = RouteMatcher(house.routes)
     for route, asked in all_asked(house):
         answering = next(
             each
@@ -94,7 +94,7 @@ def test_the_decision_is_about_the_route_that_answers(house: House) -> None:
 
 
 def test_addresses_of_strangers_take_no_memory(house: House) -> None:
-    matching = Matching(house.routes)
+    matching = RouteMatcher(house.routes)
     tracemalloc.start()
     try:
         for number in range(500):
@@ -112,7 +112,7 @@ def allowed(role: Role, answering: KnownRoute) -> bool:
 
 
 def checked(house: House, role: Role, asked: list[tuple[KnownRoute, Asked]], got: list[Got]) -> None:
-    matching = Matching(house.routes)
+    matching = RouteMatcher(house.routes)
     refused = {Role.ANYONE: 401}.get(role, 403)
     for (route, question), answer in zip(asked, got, strict=True):
         need = matching.need("http", question.method, question.path)

@@ -21,7 +21,7 @@ from collectors.store.open import open_store
 from dashboard import address, network
 from dashboard.app import make_app
 from dashboard.auth import link_of, safe_path
-from dashboard.network import address_of, base_path_of, listen, path_to, public_address_of, within
+from dashboard.network import address_of, base_path_of, listen, path_to, public_address_of, strip_base_path
 from dashboard.pages import pages
 from dashboard.queries import Queries
 from deepseek.client.client import Dashboard, DashboardError
@@ -88,11 +88,11 @@ def test_an_address_goes_out_and_comes_back(rest: str) -> None:
     entered = network._base.set("/x/y/")
     try:
         assert path_to(f"/{rest}") == f"/x/y/{rest}"
-        assert within(path_to(f"/{rest}")) == f"/{rest}"
-        assert within("/elsewhere") == "/elsewhere"
+        assert strip_base_path(path_to(f"/{rest}")) == f"/{rest}"
+        assert strip_base_path("/elsewhere") == "/elsewhere"
     finally:
         network._base.reset(entered)
-    assert path_to("/flame") == "/flame" == within("/flame")
+    assert path_to("/flame") == "/flame" == strip_base_path("/flame")
 
 
 def test_what_stands_elsewhere_is_404_with_a_sentence(web: tuple[Web, Tokens]) -> None:
@@ -200,8 +200,8 @@ def test_other_programs_find_it(tmp_path: Path) -> None:
         port = listener.getsockname()[1]
         ours, public = address_of(listener, access), public_address_of(listener, access)
         assert (ours, public) == (f"http://127.0.0.1:{port}/x", "https://hub.example/x")
-        with address.written(tmp_path, ours, public):
-            assert (address.of(tmp_path), address.public_of(tmp_path), address.port_of(tmp_path)) == (
+        with address.publish(tmp_path, ours, public):
+            assert (address.read_address(tmp_path), address.public_of(tmp_path), address.port_of(tmp_path)) == (
                 ours,
                 public,
                 port,

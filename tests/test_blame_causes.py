@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from analysis.blame.suspect import Suspect
-from analysis.blame.verdict import HostLook, Verdict, worded
+from analysis.blame.verdict import HostComparison, Verdict, with_sentence
 from analysis.stacks.frames import kinds_of
 from analysis.stacks.joining import is_waiting, join
 from analysis.stacks.trust import traces_of
@@ -287,7 +287,7 @@ def told(taken_s: float, second_s: float | None = None, kind: str = "line", exce
         second=other,
         taken_s=taken_s,
     )
-    return worded(verdict, host=HostLook(2, (98.0, 50.0), (0.1, 1.9), (1.9, 0.1))).sentence
+    return with_sentence(verdict, host=HostComparison(2, (98.0, 50.0), (0.1, 1.9), (1.9, 0.1))).sentence
 
 
 @pytest.mark.parametrize(

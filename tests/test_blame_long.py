@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.blame.verdict import Verdict
-from analysis.stacks.threads import Lanes
+from analysis.stacks.threads import ThreadSelection
 from collectors.message import text_of
 from tests.recording import Plan, Recording, best_sampler, recorded
 from tests.test_blame import LOCK, TO_BLAME, named, truth
@@ -106,7 +106,9 @@ def test_a_late_rank_is_named_with_its_line(tmp_path: Path) -> None:
             if (verdict.verdict, verdict.rank, named(verdict)) == ("collective_wait", 2, "load_shard")
         ]
         assert len(found) >= 19, [verdict.sentence for verdict in verdicts]
-        tree = run.stacks.fold("late_rank", run.windows(3, 1, lossy=True, rank=2)[0], Lanes("joined", rank=0)).tree
+        tree = run.stacks.fold(
+            "late_rank", run.windows(3, 1, lossy=True, rank=2)[0], ThreadSelection("joined", rank=0)
+        ).tree
         assert "in rank 2" in {frame.name for frame in tree.frames}
 
 
@@ -158,7 +160,7 @@ def test_the_wait_share_of_the_profile_is_the_data_phase_of_the_log(tmp_path: Pa
     with recorded(tmp_path, Plan([program], best_sampler(), seconds=75, healthy_s=15, lossy_s=15)) as runs:
         run = runs[program]
         for window in run.windows(10, SOME, lossy=True):
-            tree = run.stacks.fold(program, window, Lanes("main")).tree
+            tree = run.stacks.fold(program, window, ThreadSelection("main")).tree
             loader = [tree.frames[i].name.endswith("_next_data") for i in tree.frame]
             share = float(tree.total_s[loader].sum()) / tree.seconds
             logged = run.lost_s([window], name="phase/data_s")

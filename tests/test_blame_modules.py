@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analysis.blame.suspect import Suspect
-from analysis.blame.verdict import Verdict, worded
+from analysis.blame.verdict import Verdict, with_sentence
 from collectors.records import Frame
 from tests.browser_trees import LOST
 from tests.conftest import Ask
@@ -50,7 +50,7 @@ def test_the_page_words_a_loss_as_the_server_will(ask: Ask, slowdown_s: float, l
     loss = Verdict(
         "line", suspect=suspect, excess_s=0.2, excess_share=min(1.0, 0.2 / slowdown_s), slowdown_s=slowdown_s
     )
-    said = worded(replace(loss, units=20.0, unit_name="step", baseline=[(0.0, 30.0)]))
+    said = with_sentence(replace(loss, units=20.0, unit_name="step", baseline=[(0.0, 30.0)]))
     assert said.lead == lead
     assert f"{ask(LOST + code)}." == said.sentence
 

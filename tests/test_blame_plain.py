@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.stacks.threads import Lanes
+from analysis.stacks.threads import ThreadSelection
 from benchmarks.calibration import evaluate, plans_of
 from tests.plain import PROGRAMS, record
 from tests.plain_truth import PlainRecording, names
@@ -42,7 +42,7 @@ def test_a_worker_that_inherited_the_open_log_is_no_main_process(tmp_path: Path)
         window = (begun_s + 0.8, begun_s + 4.4)
         verdict = recording.queries.stacks.blame(recording.run, window)
         assert names(recording.program, verdict), verdict.sentence
-        main = recording.queries.stacks.fold(recording.run, window, Lanes("main")).tree
+        main = recording.queries.stacks.fold(recording.run, window, ThreadSelection("main")).tree
         assert 0.9 * (window[1] - window[0]) < main.seconds < 1.02 * (window[1] - window[0])
     finally:
         recording.close()

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from access.files import Unwritable
 from collectors.store.open import open_store
-from dashboard.boards.files import MOST_BOARDS, Boards, OtherVersion
+from dashboard.boards.files import MOST_BOARDS, Boards, VersionConflict
 from dashboard.queries import Queries
-from dashboard.user_files.yaml_file import Unwritable
 from tests.serving import Web, served
 
 LINE = "title: {}\nrows:\n  - charts:\n      - {{kind: line, series: [gpu/power_w]}}\n"
@@ -82,14 +82,14 @@ def test_a_changed_file_is_taken_at_once_and_a_broken_one_keeps_its_last_good_st
 def test_the_second_of_two_editors_is_refused_and_the_first_stays(boards: Boards) -> None:
     first = boards.save("mine", LINE.format("begun"), "")
     boards.save("mine", LINE.format("first"), first.version)
-    with pytest.raises(OtherVersion, match="has been changed meanwhile; nothing is saved"):
+    with pytest.raises(VersionConflict, match="has been changed meanwhile; nothing is saved"):
         boards.save("mine", LINE.format("second"), first.version)
-    with pytest.raises(OtherVersion, match="exists already"):
+    with pytest.raises(VersionConflict, match="exists already"):
         boards.save("mine", LINE.format("new"), "")
-    with pytest.raises(OtherVersion):
+    with pytest.raises(VersionConflict):
         boards.delete("mine", first.version)
     assert title_of(boards, "mine") == "first"
-    with pytest.raises(OtherVersion, match="has been deleted"):
+    with pytest.raises(VersionConflict, match="has been deleted"):
         boards.save("gone", LINE.format("x"), first.version)
 
 

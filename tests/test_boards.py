@@ -14,7 +14,7 @@ from dashboard.boards.board import (
     BoardEdit,
     BoardError,
     BoardRow,
-    ChosenSeries,
+    SeriesChoice,
     ValueRange,
     plain_board,
     plain_chart,
@@ -126,7 +126,7 @@ def test_a_word_is_a_name_or_an_expression_and_no_word_is_a_falsehood() -> None:
     board = board_of("title: no\nrows: [{charts: [{kind: line, title: 12, series: [gpu/power_w, 2 * gpu/power_w]}]}]")
     (chart,) = board.rows[0].charts
     assert (board.title, chart.title) == ("no", "12")
-    assert chart.series == (ChosenSeries("name", "gpu/power_w"), ChosenSeries("expr", "2 * gpu/power_w"))
+    assert chart.series == (SeriesChoice("name", "gpu/power_w"), SeriesChoice("expr", "2 * gpu/power_w"))
 
 
 def test_an_edit_leaves_the_rest_as_it_stands() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from trainer import checkpoint, precision
-from trainer.checkpoint import Trained
+from trainer.checkpoint import TrainingState
 from trainer.errors import UserError
 from trainer.models.gpt import GPT, Shape
 from trainer.ranks import Ranks
@@ -20,17 +20,17 @@ ALONE = Ranks(rank=0, world_size=1, local_rank=0)
 
 
 @pytest.fixture
-def trained() -> Trained:
+def trained() -> TrainingState:
     model = GPT(Shape(layers=2, channels=16, heads=2, context=8, vocabulary=256))
     optimizer = torch.optim.AdamW(model.parameters())
-    return Trained(model, optimizer, precision.choose("fp32", CPU).scaler(CPU), CPU)
+    return TrainingState(model, optimizer, precision.choose("fp32", CPU).scaler(CPU), CPU)
 
 
-def save(folder: Path, trained: Trained, step: int) -> Path:
+def save(folder: Path, trained: TrainingState, step: int) -> Path:
     return checkpoint.save(folder, trained, step, position=10 * step, config={"task": "gpt"}, ranks=ALONE)
 
 
-def test_a_save_that_fails_leaves_the_last_checkpoint_whole(tmp_path: Path, trained: Trained) -> None:
+def test_a_save_that_fails_leaves_the_last_checkpoint_whole(tmp_path: Path, trained: TrainingState) -> None:
     path = save(tmp_path, trained, 7)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -45,7 +45,7 @@ def test_a_save_that_fails_leaves_the_last_checkpoint_whole(tmp_path: Path, trai
     assert (state["step"], state["position"], state["config"]) == (7, 70, {"task": "gpt"})
 
 
-def test_a_torn_checkpoint_is_refused_wherever_it_ends(tmp_path: Path, trained: Trained) -> None:
+def test_a_torn_checkpoint_is_refused_wherever_it_ends(tmp_path: Path, trained: TrainingState) -> None:
     path = save(tmp_path, trained, 7)
     whole = path.read_bytes()
     for share in range(100):
@@ -54,7 +54,7 @@ def test_a_torn_checkpoint_is_refused_wherever_it_ends(tmp_path: Path, trained: 
             checkpoint.load(tmp_path)
 
 
-def test_a_checkpoint_with_a_flipped_bit_is_refused_or_what_was_saved(tmp_path: Path, trained: Trained) -> None:
+def test_a_checkpoint_with_a_flipped_bit_is_refused_or_what_was_saved(tmp_path: Path, trained: TrainingState) -> None:
     path = save(tmp_path, trained, 7)
     whole = path.read_bytes()
     saved = checkpoint.load(tmp_path)["model"]
@@ -78,7 +78,7 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
         checkpoint.load(tmp_path)
 
 
-def test_random_numbers_go_on_where_they_were(tmp_path: Path, trained: Trained) -> None:
+def test_random_numbers_go_on_where_they_were(tmp_path: Path, trained: TrainingState) -> None:
     torch.manual_seed(5)
     save(tmp_path, trained, 7)
     expected = torch.rand(3)

@@ -18,8 +18,8 @@ import pytest
 from collectors.machine.proc import descendants, start_ticks, threads
 from collectors.records import Frame, Profile, StackSample
 from collectors.sampler import Sampler, Target, Trouble, refusal
-from collectors.sampler.native import Native
-from collectors.sampler.profile import Choice, choose
+from collectors.sampler.native import NativeSampler
+from collectors.sampler.profile import FallbackSampler, choose
 from collectors.sampler.pyspy import PySpy
 from tests.conftest import ROOT, wait_for
 from tests.programs import HERE, running
@@ -79,7 +79,7 @@ def profile(pid: int, sampler: str) -> Profile:
 
 
 def test_what_the_first_sampler_does_not_know_is_handed_to_the_other(native: Notebook, py_spy: Notebook) -> None:
-    choice = Choice(native, py_spy)
+    choice = FallbackSampler(native, py_spy)
     choice.follow([target(1), target(2), target(3)])
     assert (native.pids, py_spy.pids) == ([1, 2, 3], [])
     native.refused = {1: UNKNOWN, 2: REFUSED}
@@ -92,7 +92,7 @@ def test_what_the_first_sampler_does_not_know_is_handed_to_the_other(native: Not
 
 
 def test_what_the_first_sampler_can_read_after_all_goes_back_to_it(native: Notebook, py_spy: Notebook) -> None:
-    choice = Choice(native, py_spy)
+    choice = FallbackSampler(native, py_spy)
     choice.follow([target(1)])
     native.refused = {1: UNKNOWN}
     choice.profiles()
@@ -106,7 +106,7 @@ def test_what_the_first_sampler_can_read_after_all_goes_back_to_it(native: Noteb
 
 
 def test_another_process_with_the_same_pid_is_the_first_ones_again(native: Notebook, py_spy: Notebook) -> None:
-    choice = Choice(native, py_spy)
+    choice = FallbackSampler(native, py_spy)
     choice.follow([target(1)])
     native.refused = {1: UNKNOWN}
     choice.profiles()
@@ -116,7 +116,7 @@ def test_another_process_with_the_same_pid_is_the_first_ones_again(native: Noteb
 
 
 def test_the_name_is_that_of_the_one_who_samples_most_trainers(native: Notebook, py_spy: Notebook) -> None:
-    choice = Choice(native, py_spy)
+    choice = FallbackSampler(native, py_spy)
     assert choice.name == "native"
     choice.follow([target(1), *(target(pid, role="worker") for pid in range(2, 9))])
     native.refused = {1: UNKNOWN}
@@ -129,7 +129,7 @@ def test_the_name_is_that_of_the_one_who_samples_most_trainers(native: Notebook,
 
 
 def test_where_neither_can_the_last_one_says_why(native: Notebook, py_spy: Notebook) -> None:
-    choice = Choice(native, py_spy)
+    choice = FallbackSampler(native, py_spy)
     choice.follow([target(1)])
     native.refused, py_spy.refused = {1: UNKNOWN}, {1: REFUSED}
     choice.profiles()
@@ -137,7 +137,7 @@ def test_where_neither_can_the_last_one_says_why(native: Notebook, py_spy: Noteb
 
 
 def test_one_sampler_alone_keeps_what_it_cannot_read(native: Notebook) -> None:
-    choice = Choice(native, because="Sampled by native (set by --sampler).")
+    choice = FallbackSampler(native, because="Sampled by native (set by --sampler).")
     choice.follow([target(1)])
     native.refused = {1: UNKNOWN}
     choice.profiles()
@@ -146,7 +146,7 @@ def test_one_sampler_alone_keeps_what_it_cannot_read(native: Notebook) -> None:
 
 
 def test_both_are_hurried_tried_again_and_closed(native: Notebook, py_spy: Notebook) -> None:
-    choice = Choice(native, py_spy)
+    choice = FallbackSampler(native, py_spy)
     choice.hurry(7.0)
     choice.retry()
     choice.close()
@@ -163,7 +163,7 @@ def test_a_person_may_name_the_sampler(wanted: str | None, name: str) -> None:
 
 def test_without_a_built_sampler_py_spy_samples_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("collectors.sampler.native.find_program", lambda: None)
-    with sampling(Native(), PySpy()) as choice, running("busy") as busy:
+    with sampling(NativeSampler(), PySpy()) as choice, running("busy") as busy:
         choice.follow([real(busy.pid)])
         (first,) = wait_for(lambda: [*choice.profiles()])
         assert (first.sampler, choice.name) == ("py-spy", "py-spy")
@@ -171,7 +171,7 @@ def test_without_a_built_sampler_py_spy_samples_and_says_why(monkeypatch: pytest
 
 
 def test_a_sampler_that_is_killed_loses_no_target() -> None:
-    native = Native()
+    native = NativeSampler()
     with sampling(native) as choice, running("busy") as busy:
         choice.follow([real(busy.pid)])
         choice.hurry(time.monotonic() + 60)
@@ -285,8 +285,8 @@ def real(pid: int) -> Target:
 
 
 @contextmanager
-def sampling(first: Sampler, fallback: Sampler | None = None) -> Iterator[Choice]:
-    choice = Choice(first, fallback)
+def sampling(first: Sampler, fallback: Sampler | None = None) -> Iterator[FallbackSampler]:
+    choice = FallbackSampler(first, fallback)
     try:
         yield choice
     finally:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.records import Frame
-from collectors.sampler.pyspy import Stay, parse, usual_root
+from collectors.sampler.pyspy import StackInterval, parse, usual_root
 
 RECORDED = Path(__file__).parent / "recorded"
 
@@ -86,5 +86,5 @@ def test_a_file_without_samples_is_empty() -> None:
 
 def test_the_usual_root_is_that_of_most_of_the_time() -> None:
     main, piece = (Frame("<module>", "t.py", 1),), (Frame("inner", "t.py", 9),)
-    assert usual_root([Stay(0, 10, piece), Stay(10, 100, main)]) == ("<module>", "t.py")
+    assert usual_root([StackInterval(0, 10, piece), StackInterval(10, 100, main)]) == ("<module>", "t.py")
     assert usual_root([]) is None

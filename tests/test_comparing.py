@@ -23,11 +23,21 @@ from collectors.store.open import open_store
 from collectors.store.store import Run
 from dashboard.queries import Queries
 from dashboard.runs import previous_run
-from dashboard.runs.comparison import MISSING, HostLoad, change_of, differences, flat, odd_ones, pace_of, same, taken
+from dashboard.runs.comparison import (
+    MISSING,
+    HostLoad,
+    change_of,
+    differences,
+    flat,
+    is_cpu_contended,
+    odd_ones,
+    pace_of,
+    same,
+)
 from dashboard.runs.previous_run import script_of
 from dashboard.runs.run_values import effects, interval, ranks, spearman
 from dashboard.runs.runs import RunView
-from dashboard.runs.table import TableQuestion
+from dashboard.runs.table import TableQuery
 from tests.conftest import dashboard, wait_for
 from tests.serving import Web, served
 
@@ -179,11 +189,11 @@ def test_a_run_that_others_kept_from_the_cores_is_not_compared() -> None:
     fast, slow = pace_of(np.full(100, 0.05)), pace_of(np.full(100, 0.06))
     assert fast and slow
     alone, beside = HostLoad(60.0, 0.1), HostLoad(99.0, 1.2)
-    assert taken(slow._replace(host=beside), fast._replace(host=alone)) and taken(
+    assert is_cpu_contended(slow._replace(host=beside), fast._replace(host=alone)) and is_cpu_contended(
         fast._replace(host=alone), slow._replace(host=beside)
     )
     for now, before in ((alone, alone), (beside, beside), (alone, beside), (HostLoad(30.0, 9.0), alone), (None, alone)):
-        assert not taken(slow._replace(host=now), fast._replace(host=before))
+        assert not is_cpu_contended(slow._replace(host=now), fast._replace(host=before))
 
 
 @pytest.mark.parametrize(
@@ -260,7 +270,7 @@ def test_in_the_table_the_newest_attempt_stands_for_the_others(tmp_path: Path) -
     queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
 
     def rows(**question: Any) -> dict[str, Any]:
-        return {row.name: row.facts.view for row in queries.table.ask(TableQuestion(**question)).rows}
+        return {row.name: row.facts.view for row in queries.table.ask(TableQuery(**question)).rows}
 
     assert rows().keys() == {"again", "alone"} and rows()["again"].attempts == ("first", "again")
     assert rows(text="state:interrupted").keys() == {"first", "again", "alone"}

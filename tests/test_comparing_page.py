@@ -19,7 +19,7 @@ from collectors.store.store import Run
 from dashboard.pages.comparison import TABS, FigureChoice, drawn, number, read_as, said_of
 from dashboard.queries import Queries
 from dashboard.runs.figures import APART, colours_of, effects_of, lines_of, parallel, text
-from dashboard.runs.run_values import Measured, column_of, options_of
+from dashboard.runs.run_values import RunValues, column_of, options_of
 from dashboard.runs.runs import RunView
 from tests.conftest import Ask, wait_for
 from tests.serving import Web, served
@@ -124,7 +124,7 @@ def test_runs_have_the_same_colours_in_python_and_in_the_browser(ask: Ask) -> No
         assert [tuple(pair) for pair in told] == [*colours_of(some).items()]
 
 
-def measured(configs: list[dict[str, Any]], values: list[float | None]) -> Measured:
+def measured(configs: list[dict[str, Any]], values: list[float | None]) -> RunValues:
     views = [
         RunView(
             Run(f"r{i}", {}, None, None, None, None, 0, 0, False, 0, 0, 0),
@@ -137,7 +137,7 @@ def measured(configs: list[dict[str, Any]], values: list[float | None]) -> Measu
         )
         for i in range(len(configs))
     ]
-    return Measured(views, configs, {"loss": values}, 0)
+    return RunValues(views, configs, {"loss": values}, 0)
 
 
 VALUES = (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from analysis.logs.crash import Crash, crash_of, fault_in
 from collectors.lines.tracebacks import tracebacks
-from collectors.logs.formats.text import Text
+from collectors.logs.formats.text import TextLog
 from collectors.message import text_of
 from collectors.records import LogLine
 
@@ -75,7 +75,7 @@ def crashed(code: str, folder: Path) -> str:
 
 
 def lines_of(text: str, file: str = "train.log") -> list[LogLine]:
-    records = Text("a", file, 1.79e9).parse([line.encode() for line in text.split("\n")], None)
+    records = TextLog("a", file, 1.79e9).parse([line.encode() for line in text.split("\n")], None)
     return [record for record in records if isinstance(record, LogLine)]
 
 

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from analysis.blame import comparison
-from analysis.stacks.threads import Lanes
+from analysis.stacks.threads import ThreadSelection
 from collectors.records import Frame, Points, Profile, StackSample, labels_of
 from collectors.store import store as questions
 from collectors.store.open import open_store
 from collectors.store.sqlite import points, stacks
 from collectors.store.sqlite.engine import SqliteStore
-from collectors.store.store import Ended, Question, asked
+from collectors.store.store import QueryAborted, QueryDeadline, asked
 from dashboard import admission
 from dashboard.http_server import GRACE_S
 from dashboard.queries import Queries
@@ -114,7 +114,7 @@ def test_many_series_share_the_buckets_of_an_answer(web: Web) -> None:
 
 def test_a_question_that_takes_too_long_ends_with_a_sentence(data_dir: Path) -> None:
     store = open_store(data_dir, write=False)
-    late = asked.set(Question(-1.0))
+    late = asked.set(QueryDeadline(-1.0))
     try:
         for ask in (
             lambda: store.stacks(T0, T0 + 900, "a"),
@@ -123,9 +123,9 @@ def test_a_question_that_takes_too_long_ends_with_a_sentence(data_dir: Path) -> 
         ):
             try:
                 ask()
-            except Ended as error:
+            except QueryAborted as error:
                 assert "took longer than" in str(error)
-        with pytest.raises(Ended, match="took longer than"):
+        with pytest.raises(QueryAborted, match="took longer than"):
             store.stacks(T0, T0 + 900, "a")
     finally:
         asked.reset(late)
@@ -214,7 +214,7 @@ def test_dear_questions_take_turns_and_keep_cheap_ones_from_waiting(web: Web, mo
 
 
 def test_too_many_that_wait_are_told_to_ask_again(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = admission.QuestionKind("none", at_once=1, waiting=0, most_s=1.0)
+    kind = admission.RequestClass("none", at_once=1, waiting=0, most_s=1.0)
     monkeypatch.setitem(admission.KINDS, "/api/v1/blame", kind)
     queries = Queries(open_store(Path("/nowhere"), write=False), Path("/nowhere"), Path("/nowhere"))
     with served(queries) as other:
@@ -227,7 +227,7 @@ def test_too_many_that_wait_are_told_to_ask_again(web: Web, monkeypatch: pytest.
 @pytest.mark.parametrize("cuts", [[0, 1200], [0, 1, 437, 1199, 1200], [*range(0, 1201, 60)]])
 def test_a_chart_drawn_in_strips_is_the_chart(data_dir: Path, view: str, cuts: list[int]) -> None:
     store = open_store(data_dir, write=False)
-    window, lanes = (T0 + 3.31, T0 + 63.31), Lanes(view)  # type: ignore[arg-type]
+    window, lanes = (T0 + 3.31, T0 + 63.31), ThreadSelection(view)  # type: ignore[arg-type]
     whole = chart(store.stacks(*window, "a"), window, 1200, lanes)
     drawing = Drawing(window, 1200, lanes)
     for strip in map(Strip, cuts, cuts[1:]):
@@ -255,6 +255,6 @@ def test_strips_cover_the_picture_and_hold_little(monkeypatch: pytest.MonkeyPatc
 def test_a_chart_that_would_be_too_large_leaves_threads_out(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flame, "MOST_BARS", 10)
     store = open_store(data_dir, write=False)
-    drawn = chart(store.stacks(T0, T0 + 60, "a"), (T0, T0 + 60), 100, Lanes("threads"))
+    drawn = chart(store.stacks(T0, T0 + 60, "a"), (T0, T0 + 60), 100, ThreadSelection("threads"))
     store.close()
     assert (len(drawn.lanes), drawn.left_out) == (1, 1)

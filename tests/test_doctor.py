@@ -329,7 +329,7 @@ def test_a_dashboard_that_says_one_word_is_understood(
     place.data_dir.mkdir()
     with ThreadingHTTPServer(("127.0.0.1", 0), Says) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with address.written(place.data_dir, f"http://127.0.0.1:{server.server_port}"):
+        with address.publish(place.data_dir, f"http://127.0.0.1:{server.server_port}"):
             found = check_running(place)
         server.shutdown()
     assert found.verdict == verdict and word in found.sentence

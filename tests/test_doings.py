@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from analysis.findings.life import Doing
+from analysis.findings.life import Activity
 from collectors.control import FILE, ControlError, ControlServer, ask
 from collectors.records import Frame, Record
 from collectors.store.open import open_store
 from collectors.store.store import Store
-from dashboard.findings import Doings
+from dashboard.findings import ActivityReader
 from tests.conftest import dashboard, script, wait_for
 from tests.judged import T0, JudgedRuns, machine_point, point
 from tests.judged_stacks import COMPILE, LINEAR, LOOP, MODULE, PIECE_S, SAVE, Part, of_loop, profile
@@ -64,7 +64,7 @@ def word(judged: JudgedRuns) -> str | None:
 
 def test_a_run_is_starting_until_its_first_step(store: Store) -> None:
     judged = pauses(store, of_loop(LINEAR), steps_s=0, seconds=20)
-    assert judged.collector.doings() == {"run": Doing("starting", T0)}
+    assert judged.collector.doings() == {"run": Activity("starting", T0)}
     judged.go_on(6, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": 1.0})])
     assert word(judged) is None
 
@@ -77,7 +77,7 @@ def test_a_pause_of_some_seconds_has_a_name_where_the_stacks_give_one(
     store: Store, stack: Sequence[Frame], expected: str
 ) -> None:
     judged = pauses(store, stack, steps_s=30, seconds=20)
-    assert judged.collector.doings() == {"run": Doing(expected, T0 + 30)}  # type: ignore[arg-type]
+    assert judged.collector.doings() == {"run": Activity(expected, T0 + 30)}  # type: ignore[arg-type]
 
 
 def test_a_compilation_before_the_first_step_has_its_name(store: Store) -> None:
@@ -140,13 +140,13 @@ def test_the_strip_and_the_table_say_what_a_run_is_at(tmp_path: Path, page: Page
     "answer", [{"a": ["hung", 5.0], "b": ["dancing", 1.0], "c": ["idle", "x"], "d": 3, "e": ["idle"]}, [], None, "x"]
 )
 def test_the_pages_ask_the_collector_and_take_what_they_understand(tmp_path: Path, answer: Any) -> None:
-    doings = Doings(tmp_path)
+    doings = ActivityReader(tmp_path)
     assert doings.of("a") is None
     server = ControlServer(tmp_path, {"doings": lambda: answer})
     try:
-        known = Doings(tmp_path)
+        known = ActivityReader(tmp_path)
         if isinstance(answer, dict):
-            wait_for(lambda: known.of("a") == Doing("hung", 5.0))
+            wait_for(lambda: known.of("a") == Activity("hung", 5.0))
         else:
             assert known.of("a") is None
         assert [known.of(run) for run in "bcdef"] == [None] * 5
@@ -163,7 +163,7 @@ def test_nobody_waits_for_a_collector_that_does_not_answer(tmp_path: Path, monke
         raise ControlError("no answer")
 
     monkeypatch.setattr("dashboard.findings.ask", silent)
-    doings = Doings(tmp_path)
+    doings = ActivityReader(tmp_path)
     for _ in range(20):
         assert doings.of("a") is None
     wait_for(lambda: asking)
@@ -177,8 +177,8 @@ def test_what_was_known_is_forgotten_when_the_collector_answers_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = ControlServer(tmp_path, {"doings": lambda: {"a": ["hung", 5.0]}})
-    doings = Doings(tmp_path)
-    wait_for(lambda: doings.of("a") == Doing("hung", 5.0))
+    doings = ActivityReader(tmp_path)
+    wait_for(lambda: doings.of("a") == Activity("hung", 5.0))
     server.close()
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / FILE))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from collectors.store.sqlite import chunks
-from collectors.store.sqlite.chunks import Group
+from collectors.store.sqlite.chunks import RowGroup
 from dashboard.api.answers import TOO_DEEP, encode
 
 TYPES = st.one_of(
@@ -85,9 +85,9 @@ def test_what_json_cannot_hold_is_named() -> None:
 def test_rows_that_are_put_in_order_stay_contiguous() -> None:
     """A phase that stands on some lines beside those of all steps: `partition` joins the two groups and sorts them."""
 
-    def group(ids: list[int], arrival: list[int]) -> Group:
+    def group(ids: list[int], arrival: list[int]) -> RowGroup:
         rows = len(arrival)
-        return Group(
+        return RowGroup(
             np.array(ids),
             np.array(arrival),
             np.zeros(rows),

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.logs.formats.tfrecord import RecordCutter, intact
+from collectors.logs.formats.tfrecord import RecordSplitter, intact
 from collectors.logs.tail import Tail
 from collectors.records import Points
 from collectors.store.open import open_store
 from collectors.store.run_copy import UNPLACED
-from dashboard.archive import Written, framed, write_event_files
+from dashboard.archive import ExportResult, framed, write_event_files
 
 T0 = 1_764_000_000.0
 
@@ -33,13 +33,13 @@ def test_event_files_hold_every_point_with_its_time_and_step(tmp_path: Path) -> 
             for step, value in enumerate(values)
         ]
     )
-    assert write_event_files(store, "a", tmp_path / "logs" / "a") == Written(20, 2, [])
+    assert write_event_files(store, "a", tmp_path / "logs" / "a") == ExportResult(20, 2, [])
     store.close()
     paths = sorted((tmp_path / "logs" / "a").rglob("events*"))
     assert [path.parent.name for path in paths] == ["a", "rank1"]
     for path in paths:
         data = path.read_bytes()
-        cut = RecordCutter().cut(data)
+        cut = RecordSplitter().cut(data)
         assert (len(cut.starts), cut.damaged, cut.used) == (1 + len(values), [], len(data))
         assert intact(np.frombuffer(data, np.uint8), np.array(cut.starts), np.array(cut.lengths)).all()
     tail, found = Tail(tmp_path / "logs", "box", {}, threading.Event()), []
@@ -57,7 +57,7 @@ def test_event_files_hold_every_point_with_its_time_and_step(tmp_path: Path) -> 
 @given(st.lists(st.binary(max_size=2000), max_size=8))
 def test_records_are_cut_as_they_were_framed(parts: list[bytes]) -> None:
     data = b"".join(map(framed, parts))
-    cut = RecordCutter().cut(data)
+    cut = RecordSplitter().cut(data)
     assert [data[start : start + length] for start, length in zip(cut.starts, cut.lengths, strict=True)] == parts
 
 

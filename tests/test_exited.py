@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.keeper.output import last_lines_of
-from collectors.logs.formats.run_json import Exited, how
+from collectors.logs.formats.run_json import ExitFile, end_state
 from collectors.records import Event
 from tests.running import ROOT
 
@@ -52,7 +52,7 @@ RAISED = ("step 1 loss 2.0", "Traceback (most recent call last):", '  File "a.py
     ],
 )
 def test_says_how_it_ended(fields: dict[str, Any], status: str, reason: str) -> None:
-    assert how(fields) == (status, reason)
+    assert end_state(fields) == (status, reason)
 
 
 @pytest.mark.parametrize("word", ["nonsense", "x", "averyveryverylongword" * 5])
@@ -60,7 +60,7 @@ def test_says_how_it_ended(fields: dict[str, Any], status: str, reason: str) -> 
 def test_a_long_reason_ends_with_a_whole_word_and_an_ellipsis(word: str, lines: list[str]) -> None:
     said = lines[-1].format(" ".join([word] * 400))
     printed = last_lines_of("\n".join([*lines[:-1], said]).encode())  # as the keeper writes it
-    _, reason = how({"code": 1, "last_lines": printed})
+    _, reason = end_state({"code": 1, "last_lines": printed})
     kept = reason.removesuffix(" (exit code 1)").removesuffix("…")
     assert reason.endswith("… (exit code 1)") and 150 < len(kept) < 300
     assert said.startswith(f"{kept} ")
@@ -68,7 +68,7 @@ def test_a_long_reason_ends_with_a_whole_word_and_an_ellipsis(word: str, lines: 
 
 def test_a_reason_that_fits_is_whole() -> None:
     said = "ValueError: " + "b" * 288
-    assert how({"code": 1, "last_lines": last_lines_of("\n".join([*RAISED, said]).encode())}) == (
+    assert end_state({"code": 1, "last_lines": last_lines_of("\n".join([*RAISED, said]).encode())}) == (
         "failed",
         f"{said} (exit code 1)",
     )
@@ -91,7 +91,7 @@ def test_a_reason_that_fits_is_whole() -> None:
     ],
 )
 def test_progress_is_never_why_a_run_failed(line: str) -> None:
-    assert how({"code": 3, "last_lines": [line, " "]}) == ("failed", "Exit code 3")
+    assert end_state({"code": 3, "last_lines": [line, " "]}) == ("failed", "Exit code 3")
 
 
 @pytest.mark.parametrize(
@@ -105,17 +105,17 @@ def test_progress_is_never_why_a_run_failed(line: str) -> None:
     ],
 )
 def test_what_a_program_says_last_is_why_it_failed(line: str) -> None:
-    assert how({"code": 1, "last_lines": ["step 1 loss 2.0", line]}) == ("failed", f"{line} (exit code 1)")
+    assert end_state({"code": 1, "last_lines": ["step 1 loss 2.0", line]}) == ("failed", f"{line} (exit code 1)")
 
 
 def test_an_end_is_reported_once() -> None:
     data = json.dumps({"code": 0, "ended_s": 1764000000.5, "pid": 7}).encode()
-    first = Exited("a", {})
+    first = ExitFile("a", {})
     assert first.parse_whole(data) == [
         Event("a", "end", 1764000000.5, fields={"status": "finished", "reason": "", "pid": 7, "code": 0})
     ]
     assert first.parse_whole(data) == []
-    assert Exited("a", first.state()).parse_whole(data) == []
+    assert ExitFile("a", first.state()).parse_whole(data) == []
 
 
 ANY = st.recursive(
@@ -128,7 +128,7 @@ FIELDS = st.dictionaries(st.sampled_from(["code", "signal", "ended_s", "last_lin
 
 @given(st.binary(max_size=60) | (FIELDS | ANY).map(lambda value: json.dumps(value).encode()))
 def test_odd_files_are_counted_and_never_fail(data: bytes) -> None:
-    found = Exited("a", {})
+    found = ExitFile("a", {})
     events = found.parse_whole(data)
     assert len(events) + found.tally.lines_skipped <= 1
 
@@ -163,5 +163,5 @@ def test_a_program_that_saves_at_a_signal_and_goes_on_ends_by_itself(
     )
     ended = json.loads((tmp_path / "exit.json").read_text())
     assert (ended["code"], ended["stopped_by"]) == (0, stopped_by)
-    assert how(ended) == ("finished", "stopped by SIGUSR1" if stopped_by else "")
+    assert end_state(ended) == ("finished", "stopped by SIGUSR1" if stopped_by else "")
     assert "saved" in (tmp_path / "output.log").read_text()

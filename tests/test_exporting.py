@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.stacks.fold import FlameTree, Gathered, Reshaping, matching, module_of, tree_of
+from analysis.stacks.fold import FlameTree, FoldOptions, WindowStacks, matching, module_of, tree_of
 from analysis.stacks.frames import line_of
-from analysis.stacks.tree import Weighed
+from analysis.stacks.tree import WeightedStacks
 from collectors.records import Frame
 from dashboard.stacks.flame import from_folded, from_speedscope, to_folded, to_speedscope
 from tests.stacks import Span, columns, drawn, fold
@@ -29,10 +29,10 @@ spans = st.tuples(
 )
 
 
-def again(weighed: Weighed) -> FlameTree:
+def again(weighed: WeightedStacks) -> FlameTree:
     """The tree of what was read back: its stacks begin at the root."""
     below = weighed._replace(stacks=[stack[1:] for stack in weighed.stacks], trusted=weighed.trusted - 1)
-    return tree_of(Gathered(below, "run main thread", [], 0, 100.0), prune=0)
+    return tree_of(WindowStacks(below, "run main thread", [], 0, 100.0), prune=0)
 
 
 @given(st.lists(spans, max_size=12))
@@ -76,14 +76,16 @@ MODULE, NET, CONV = (
 )
 
 
-def shaped(shape: Reshaping) -> list[str]:
-    weighed = Weighed([MODULE, NET, CONV], [(0, 1, 2), (0, 2), (0,)], np.array([3, 2, 1]), np.array([2.0, 1.0, 0.5]))
-    return drawn(tree_of(Gathered(weighed, "run", [], 0, 100.0), shape=shape))
+def shaped(shape: FoldOptions) -> list[str]:
+    weighed = WeightedStacks(
+        [MODULE, NET, CONV], [(0, 1, 2), (0, 2), (0,)], np.array([3, 2, 1]), np.array([2.0, 1.0, 0.5])
+    )
+    return drawn(tree_of(WindowStacks(weighed, "run", [], 0, 100.0), shape=shape))
 
 
 def test_focus_keeps_what_stands_below_a_frame_that_matches() -> None:
-    assert shaped(Reshaping(focus="CONV")) == ["run 3", "  Conv.forward 3"]
-    assert shaped(Reshaping(focus="net.*")) == ["run 2", "  Net.forward 2", "    Conv.forward 2"]
+    assert shaped(FoldOptions(focus="CONV")) == ["run 3", "  Conv.forward 3"]
+    assert shaped(FoldOptions(focus="net.*")) == ["run 2", "  Net.forward 2", "    Conv.forward 2"]
 
 
 def test_without_waits_only_work_is_left(tmp_path: Path) -> None:
@@ -91,19 +93,19 @@ def test_without_waits_only_work_is_left(tmp_path: Path) -> None:
     job.write_text("def step():\n    with LOCK:\n        work()\n")
     get = Frame("Queue.get", "/usr/lib/python3.11/queue.py", 171)
     locked, working = Frame("step", str(job), 2), Frame("step", str(job), 3)
-    weighed = Weighed(
+    weighed = WeightedStacks(
         [MODULE, get, locked, working], [(0, 1), (0, 2), (0, 3), (0, 1, 3)], np.array([2, 2, 2, 3]), np.ones(4)
     )
-    tree = tree_of(Gathered(weighed, "run", [], 0, 100.0), shape=Reshaping(waits=False), line_of=line_of)
+    tree = tree_of(WindowStacks(weighed, "run", [], 0, 100.0), shape=FoldOptions(waits=False), line_of=line_of)
     assert drawn(tree) == ["run 2", "  <module> 2", "    Queue.get 1", "      step 1", "    step 1"]
 
 
 def test_hidden_frames_give_their_callees_to_their_callers() -> None:
-    assert shaped(Reshaping(hide="model.py")) == ["run 3.5", "  <module> 3.5", "    Conv.forward 3"]
+    assert shaped(FoldOptions(hide="model.py")) == ["run 3.5", "  <module> 3.5", "    Conv.forward 3"]
 
 
 def test_an_inverted_tree_begins_with_the_leaves() -> None:
-    assert shaped(Reshaping(invert=True)) == [
+    assert shaped(FoldOptions(invert=True)) == [
         "run 3.5",
         "  <module> 0.5",
         "  Conv.forward 3",
@@ -114,14 +116,14 @@ def test_an_inverted_tree_begins_with_the_leaves() -> None:
 
 
 def test_frames_roll_up_into_modules_and_files() -> None:
-    assert shaped(Reshaping(roll="module")) == [
+    assert shaped(FoldOptions(roll="module")) == [
         "run 3.5",
         "  train 3.5",
         "    model 2",
         "      torch.nn.modules.conv 2",
         "    torch.nn.modules.conv 1",
     ]
-    assert shaped(Reshaping(roll="file")) == [
+    assert shaped(FoldOptions(roll="file")) == [
         "run 3.5",
         "  train.py 3.5",
         "    conv.py 1",

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 
 from analysis.expressions import evaluation, values
-from analysis.expressions.evaluation import Need, compile
+from analysis.expressions.evaluation import SeriesRequirement, compile
 from analysis.expressions.language import (
     FUNCTIONS,
     MOST_CHARACTERS,
@@ -26,7 +26,7 @@ from analysis.expressions.language import (
     written,
 )
 from analysis.expressions.values import FUNCTIONS_OF_ONE, Raster, SeriesColumns
-from collectors.store.store import Ended, Question, TooMuch, asked
+from collectors.store.store import QueryAborted, QueryDeadline, TooMuch, asked
 from tests.expression_texts import texts
 from tests.expressions import bucketed, evaluated, raw, series
 
@@ -142,7 +142,7 @@ def test_needs_are_selectors_with_how_far_they_look() -> None:
         (SeriesSelector("c"), 0.0, 5.0, False),
         (STEPS, 0.0, 0.0, True),
     ]
-    assert isinstance(needs[0], Need) and str(needs[0].selector) == 'a{gpu="0"}'
+    assert isinstance(needs[0], SeriesRequirement) and str(needs[0].selector) == 'a{gpu="0"}'
 
 
 def test_selectors_choose_by_labels() -> None:
@@ -212,10 +212,10 @@ def test_names_with_anything_in_them_can_be_quoted() -> None:
 
 def test_a_question_that_is_over_ends_the_evaluation() -> None:
     expression, columns = compile("quantile(0.5, x) over 100 s"), [series("x", raw(np.arange(1e4), np.ones(10_000)))]
-    over = Question(0.0)
+    over = QueryDeadline(0.0)
     token = asked.set(over)
     try:
-        with pytest.raises(Ended):
+        with pytest.raises(QueryAborted):
             expression.over(columns)
     finally:
         asked.reset(token)

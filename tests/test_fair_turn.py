@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from collectors.records import Points, labels_of
 from collectors.store.open import open_store
 from collectors.store.sqlite.engine import SqliteStore
-from dashboard.admission import STACKS, ClientKey, FairTurn
+from dashboard.admission import STACKS, ClientKey, FairSemaphore
 from dashboard.queries import Queries
 from tests.serving import Web, served
 
@@ -45,7 +45,7 @@ def test_no_turn_is_lost_and_none_given_twice(at_once: int, waiting: int, client
     drawn = random.Random(seed)
 
     async def ask(
-        turn: FairTurn, client: ClientKey, working: Counter[ClientKey], at: float, leaves: float, works: float
+        turn: FairSemaphore, client: ClientKey, working: Counter[ClientKey], at: float, leaves: float, works: float
     ) -> None:
         await asyncio.sleep(at)
         gone = never()
@@ -60,7 +60,7 @@ def test_no_turn_is_lost_and_none_given_twice(at_once: int, waiting: int, client
                 turn.given_back(client)
 
     async def all_of_them() -> None:
-        turn, working = FairTurn(at_once, waiting), Counter[ClientKey]()
+        turn, working = FairSemaphore(at_once, waiting), Counter[ClientKey]()
         keys = [ClientKey(("127.0.0.1", b"%d" % number, b"")) for number in range(clients)]
         times = [[drawn.random() / 100 for _ in range(3)] for _ in range(60)]
         tasks = [asyncio.create_task(ask(turn, drawn.choice(keys), working, *each)) for each in times]
@@ -75,7 +75,7 @@ def test_no_turn_is_lost_and_none_given_twice(at_once: int, waiting: int, client
 
 def test_a_client_that_asks_without_end_is_not_waited_for() -> None:
     async def both() -> None:
-        turn = FairTurn(3, 64)
+        turn = FairSemaphore(3, 64)
         for _ in range(2):
             assert await turn.taken(GREEDY, never(), 1.0)
         behind = [asyncio.create_task(turn.taken(GREEDY, never(), LONG_S)) for _ in range(80)]
@@ -95,7 +95,7 @@ def test_a_client_that_asks_without_end_is_not_waited_for() -> None:
 
 def test_where_one_works_at_a_time_clients_alternate() -> None:
     async def both() -> None:
-        turn, order = FairTurn(1, 64), []
+        turn, order = FairSemaphore(1, 64), []
 
         async def ask(client: ClientKey) -> None:
             assert await turn.taken(client, never(), LONG_S)

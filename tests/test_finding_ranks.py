@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from collectors.machine.finder import Gpus, gpus_of, ranges, ranks_of
-from collectors.machine.ranks import Identity, identity_of, is_launchers_command
+from collectors.machine.ranks import RankIdentity, identity_of, is_launchers_command
 from collectors.records import Event
 from tests.plain_scripts import HOST, PLAIN, STARTS, environment, found, run_in, started
 
@@ -86,7 +86,7 @@ def test_a_training_that_has_set_its_rank_itself_is_no_launcher_of_its_helper(tm
                 "TORCHELASTIC_RUN_ID": "j",
                 "TORCHELASTIC_RESTART_COUNT": "2",
             },
-            Identity(3, 1, 16, "j", 2),
+            RankIdentity(3, 1, 16, "j", 2),
         ),
         (
             {
@@ -96,9 +96,9 @@ def test_a_training_that_has_set_its_rank_itself_is_no_launcher_of_its_helper(tm
                 "SLURM_JOB_ID": "4127",
                 "SLURM_STEP_ID": "0",
             },
-            Identity(5, 1, 8, "4127", None),
+            RankIdentity(5, 1, 8, "4127", None),
         ),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "4127"}, Identity(job_id="4127")),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "4127"}, RankIdentity(job_id="4127")),
         (
             {
                 "RANK": "9",
@@ -108,21 +108,21 @@ def test_a_training_that_has_set_its_rank_itself_is_no_launcher_of_its_helper(tm
                 "SLURM_STEP_ID": "0",
                 "SLURM_NTASKS": "2",
             },
-            Identity(9, 1, 16),
+            RankIdentity(9, 1, 16),
         ),
         (
             {"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_LOCAL_RANK": "0", "OMPI_COMM_WORLD_SIZE": "4"},
-            Identity(2, 0, 4),
+            RankIdentity(2, 0, 4),
         ),
-        ({"PMI_RANK": "1", "PMI_SIZE": "2", "MPI_LOCALRANKID": "1"}, Identity(1, 1, 2)),
-        ({"RANK": "first", "WORLD_SIZE": "2"}, Identity()),
-        ({"RANK": "7", "WORLD_SIZE": "2"}, Identity()),
-        ({"RANK": "٣"}, Identity()),
-        ({}, Identity()),
+        ({"PMI_RANK": "1", "PMI_SIZE": "2", "MPI_LOCALRANKID": "1"}, RankIdentity(1, 1, 2)),
+        ({"RANK": "first", "WORLD_SIZE": "2"}, RankIdentity()),
+        ({"RANK": "7", "WORLD_SIZE": "2"}, RankIdentity()),
+        ({"RANK": "٣"}, RankIdentity()),
+        ({}, RankIdentity()),
     ],
 )
 def test_a_rank_is_what_its_launcher_has_written_into_its_environment(
-    environment: dict[str, str], identity: Identity
+    environment: dict[str, str], identity: RankIdentity
 ) -> None:
     assert identity_of(environment) == identity
 

@@ -12,7 +12,7 @@ import pytest
 from collectors.records import Finding
 from collectors.store.open import open_store
 from collectors.store.sqlite.engine import SqliteStore
-from dashboard.findings import FoundFindings
+from dashboard.findings import FindingsReader
 from tests.judged import T0, JudgedRuns
 from tests.planted_findings import PlantedRun, Values, loss_of
 
@@ -80,7 +80,7 @@ def test_one_finding_is_read_alone_whatever_its_id(tmp_path: Path) -> None:
     ids = ["a", "a b\n", "' OR 1=1 --", "ä/\U0001f600", "\x00", "%", "x" * 300]
     store = NoList(tmp_path, write=True)
     store.append([Finding(id_, f"run {id_}", "crash", "alert", T0, T0, True, "It failed.") for id_ in ids])
-    found = FoundFindings(store)
+    found = FindingsReader(store)
     for id_ in ids:
         row = found.finding(id_)
         assert row is not None

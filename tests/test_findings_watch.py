@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis.findings.rule import Held, MachineSubject, RecentPoints, RunRule, RunSubject
+from analysis.findings.rule import Detection, MachineSubject, RecentPoints, RunRule, RunSubject
 from analysis.findings.rules import BY_NAME, MACHINE_RULES, RULES, RUN_RULES
-from analysis.findings.watch import MOST_NEW, WITH_RUN, Watch
+from analysis.findings.watch import MOST_NEW, WITH_RUN, FindingTracker
 from analysis.findings.working_set import KnownSubjects
 from collectors.records import Event, Finding, Record, RunInfo, labels_of
 from collectors.store.open import open_store
@@ -56,12 +56,12 @@ def test_a_rule_says_what_it_needs_and_needs_no_more_than_a_minute() -> None:
 # -- the watch ---------------------------------------------------------------------------------------------------------
 
 
-def held(now_s: float, key: str = "0", *, moment: bool = False, words: str = "It is slow.") -> Held:
-    return Held(words, T0, now_s, key=key, moment=moment)
+def held(now_s: float, key: str = "0", *, moment: bool = False, words: str = "It is slow.") -> Detection:
+    return Detection(words, T0, now_s, key=key, moment=moment)
 
 
 def test_a_finding_opens_once_goes_on_and_ends() -> None:
-    watch, news = Watch(), []
+    watch, news = FindingTracker(), []
     for second in range(0, 200, 2):
         news += watch.look(RULE, "run", [held(T0 + second)] if second < 100 else [], T0 + second)
     assert len({found.id for found in news}) == 1
@@ -72,16 +72,16 @@ def test_a_finding_opens_once_goes_on_and_ends() -> None:
 
 
 def test_a_finding_that_is_away_for_a_moment_goes_on() -> None:
-    watch, news = Watch(), []
+    watch, news = FindingTracker(), []
     for second in range(0, 200, 2):
         news += watch.look(RULE, "run", [held(T0 + second)] if second % 20 < 10 else [], T0 + second)
     assert len({found.id for found in news}) == 1 and not any(found.over for found in news)
 
 
 def test_what_goes_on_is_known_again_after_a_restart_and_moments_are_said_once() -> None:
-    watch = Watch()
+    watch = FindingTracker()
     first = watch.look(RULE, "run", [held(T0), held(T0, "7", moment=True)], T0)
-    again = Watch(first)
+    again = FindingTracker(first)
     assert [found.id for found in again.holding()] == [found.id for found in first if not found.over]
     later = again.look(RULE, "run", [held(T0 + 20), held(T0 + 20, "7", moment=True)], T0 + 20)
     assert {found.id for found in later} == {first[0].id}
@@ -89,7 +89,7 @@ def test_what_goes_on_is_known_again_after_a_restart_and_moments_are_said_once()
 
 
 def test_a_flood_is_bounded_and_so_is_a_sentence() -> None:
-    watch, news = Watch(), []
+    watch, news = FindingTracker(), []
     for second in range(500):
         news += watch.look(RULE, "run", [held(T0 + second, str(second), moment=True, words="x" * 10_000)], T0 + second)
     assert len(news) == MOST_NEW
@@ -98,7 +98,7 @@ def test_a_flood_is_bounded_and_so_is_a_sentence() -> None:
 
 def test_all_that_holds_in_a_run_ends_with_it_and_nothing_of_the_machine() -> None:
     for with_run in (True, False):
-        watch = Watch()
+        watch = FindingTracker()
         watch.look(RULE, "run", [held(T0)], T0)
         watch.look(BY_NAME["throttle"], None, [held(T0)], T0)
         assert [(found.run, WITH_RUN in found.fields) for found in watch.end("run", with_run=with_run)] == [
@@ -108,7 +108,7 @@ def test_all_that_holds_in_a_run_ends_with_it_and_nothing_of_the_machine() -> No
 
 
 def test_a_rule_that_fails_costs_itself_and_is_shown(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(subject: object) -> list[Held]:
+    def fails(subject: object) -> list[Detection]:
         raise ValueError("no such thing")
 
     broken = RunRule(*RULE[:8], fails)  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ from collectors.logs.forgotten import (
 )
 from dashboard.runs.runs import OVER, forgotten_view
 from dashboard.user_files.forgotten import ForgottenRun, quoted, remove_line
-from dashboard.user_files.run_notes import About
+from dashboard.user_files.run_notes import RunNotes
 from tests.conftest import Dashboard, dashboard, script, wait_for
 
 T0 = 1_764_000_000.0
@@ -217,7 +217,7 @@ def test_an_odd_tombstone_costs_itself(tmp_path: Path) -> None:
 )
 def test_what_was_known_is_read_however_odd_the_tombstone_is(row: dict[str, Any] | None) -> None:
     known = last_known(row)
-    view = forgotten_view(ForgottenRun("a", T0, 1, 1, "", About(forgotten=True), known))
+    view = forgotten_view(ForgottenRun("a", T0, 1, 1, "", RunNotes(forgotten=True), known))
     assert view.state in OVER and "forgotten" in view.state_reason
     assert (
         json.loads(json.dumps(known._asdict(), allow_nan=False)) == known._asdict()

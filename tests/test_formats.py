@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 
 from collectors.logs.formats import Arrival, Tally, run_json
-from collectors.logs.formats.jsonl import Events, Metrics, Names
-from collectors.logs.formats.text import Text, last_state, level_of, time_of
+from collectors.logs.formats.jsonl import EventsFile, MetricsFile, SeriesNames
+from collectors.logs.formats.text import TextLog, last_state, level_of, time_of
 from collectors.records import Event, LogLine, Points, labels_of
 
 LABELS = labels_of(host="box")
 NOW = Arrival(1_764_000_000.0, 1_764_000_000.2)
 
 
-def metrics(starts: list[float] | None = None, state: dict[str, Any] | None = None) -> Metrics:
-    return Metrics("a", LABELS, lambda: starts or [], state)
+def metrics(starts: list[float] | None = None, state: dict[str, Any] | None = None) -> MetricsFile:
+    return MetricsFile("a", LABELS, lambda: starts or [], state)
 
 
-def points(*lines: bytes, arrival_s: float | None = None) -> tuple[list[Points], Metrics]:
+def points(*lines: bytes, arrival_s: float | None = None) -> tuple[list[Points], MetricsFile]:
     parser = metrics()
     return [
         record
@@ -124,12 +124,12 @@ def test_a_parser_goes_on_from_its_state() -> None:
 
 
 def test_events_carry_their_fields_and_remember_starts_and_ends() -> None:
-    parser = Events("a")
+    parser = EventsFile("a")
     parser.parse(
         [b'{"time_s":1,"kind":"start","pid":7,"rank":1}', b'{"time_s":2,"kind":"checkpoint","step":5,"seconds":0.5}'],
         None,
     )
-    again = Events("a", parser.state())
+    again = EventsFile("a", parser.state())
     assert [(event.kind, event.rank, event.fields["pid"]) for event in again.lifetimes] == [("start", 1, 7)]
 
 
@@ -172,7 +172,7 @@ def test_a_line_without_a_year_is_of_the_one_before_where_new_year_was_between()
 
 def test_times_of_a_clock_alone_lie_before_the_end_of_a_file_that_was_written_over_midnight() -> None:
     lines = [b"22:00:00 INFO a", b"23:59:59 INFO b", b"00:00:01 INFO c", b"09:30:00 INFO d", b"14:00:20 INFO e"]
-    found = Text("a", "train.log", local("2026-11-24 14:00:00")).parse(lines, None)
+    found = TextLog("a", "train.log", local("2026-11-24 14:00:00")).parse(lines, None)
     days = ["2026-11-23", "2026-11-23", "2026-11-24", "2026-11-24", "2026-11-24"]
     assert [record.time_s for record in found if isinstance(record, LogLine)] == [
         local(f"{day} {line[:8].decode()}") for day, line in zip(days, lines, strict=True)
@@ -180,13 +180,13 @@ def test_times_of_a_clock_alone_lie_before_the_end_of_a_file_that_was_written_ov
 
 
 def test_a_line_without_a_time_has_that_of_the_line_before_or_its_arrival() -> None:
-    parser = Text("a", "train.log", mtime_s=5.0)
+    parser = TextLog("a", "train.log", mtime_s=5.0)
     now = local("2026-11-24 16:22:01")
     records = parser.parse([b"first", b"2026-11-24 16:22:01 ERROR broke", b"  Traceback follows"], Arrival(now, now))
     assert [record.time_s for record in records if isinstance(record, LogLine)] == [now, now, now]
     later = parser.parse([b"printed much later"], Arrival(now + 60, now + 60))
     assert [record.time_s for record in later if isinstance(record, LogLine)] == [now + 60]
-    assert Text("a", "train.log", mtime_s=5.0).parse([b"old"], None)[0].time_s == 5.0  # type: ignore[union-attr]
+    assert TextLog("a", "train.log", mtime_s=5.0).parse([b"old"], None)[0].time_s == 5.0  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_a_progress_bar_collapses_into_its_last_state() -> None:
 
 
 def test_colours_stay_and_do_not_hide_the_time() -> None:
-    line = Text("a", "x.log", local("2026-11-25 00:00:00")).parse(
+    line = TextLog("a", "x.log", local("2026-11-25 00:00:00")).parse(
         [b"\x1b[32m2026-11-24 16:22:01\x1b[0m \x1b[31mERROR\x1b[0m <b>x</b>"], None
     )[0]
     assert isinstance(line, LogLine)
@@ -241,8 +241,8 @@ def test_names_that_cannot_be_are_counted_and_those_beside_them_kept() -> None:
 
 def test_a_run_has_no_more_series_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("collectors.logs.formats.jsonl.MAX_SERIES", 100)
-    names = Names()
-    parsers = [Metrics("a", LABELS, list, None, names) for _ in range(2)]
+    names = SeriesNames()
+    parsers = [MetricsFile("a", LABELS, list, None, names) for _ in range(2)]
     found = [parsers[i % 2].parse([b'{"step":1,"n%d":1.5,"loss":0.5}' % i], NOW) for i in range(300)]
     kept = {name for records in found for record in records if isinstance(record, Points) for name in record.names}
     assert len(kept) == 100 and "loss" in kept
@@ -260,16 +260,18 @@ def test_shapes_of_lines_are_remembered_up_to_a_limit(monkeypatch: pytest.Monkey
 
 def test_starts_beyond_the_newest_are_counted_and_still_begin_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("collectors.logs.formats.jsonl.MAX_LIFETIMES", 3)
-    events = Events("a")
+    events = EventsFile("a")
     events.parse([b'{"time_s":%d,"kind":"start","config":"%s"}' % (i, b"x" * 1000) for i in range(10)], None)
     assert len(events.lifetimes) == 3 and events.forgotten == {0: 7}
     assert len(str(events.state())) < 500, "only what says which process it was is kept with the offset"
-    again = Events("a", events.state())
+    again = EventsFile("a", events.state())
     assert (again.lifetimes, again.forgotten) == (events.lifetimes, events.forgotten)
 
 
 def test_an_events_file_of_a_rank_says_whose_events_they_are() -> None:
-    found = Events("a", rank=3).parse([b'{"time_s":1,"kind":"start"}', b'{"time_s":1,"kind":"start","rank":5}'], None)
+    found = EventsFile("a", rank=3).parse(
+        [b'{"time_s":1,"kind":"start"}', b'{"time_s":1,"kind":"start","rank":5}'], None
+    )
     assert [event.rank for event in found if isinstance(event, Event)] == [3, 5]
 
 
@@ -301,7 +303,7 @@ def test_an_error_is_all_of_its_traceback(stamp: str, arrival: Arrival | None) -
         text = "\n".join(
             f"[rank0]: {line.removeprefix(stamp)}" if 0 < i < 15 else line for i, line in enumerate(text.splitlines())
         )
-    found = Text("a", "x.log", 1_764_000_000.0).parse([line.encode() for line in text.splitlines()], arrival)
+    found = TextLog("a", "x.log", 1_764_000_000.0).parse([line.encode() for line in text.splitlines()], arrival)
     levels = [(record.level >= 40, record.text) for record in found if isinstance(record, LogLine)]
     errors = [text for error, text in levels if error]
     assert [text for error, text in levels if not error] == [
@@ -313,7 +315,7 @@ def test_an_error_is_all_of_its_traceback(stamp: str, arrival: Arrival | None) -
 
 
 def test_an_interrupt_is_an_error_and_what_is_printed_after_it_is_not() -> None:
-    parser = Text("a", "x.log", 0.0)
+    parser = TextLog("a", "x.log", 0.0)
     lines = [b"^CTraceback (most recent call last):", b'  File "a.py", line 1, in <module>', b"KeyboardInterrupt"]
     found = [*parser.parse(lines, NOW), *parser.parse([b"step 5"], Arrival(NOW.until_s + 9, NOW.until_s + 10))]
     assert [record.level for record in found if isinstance(record, LogLine)] == [40, 40, 40, 0]
@@ -322,7 +324,7 @@ def test_an_interrupt_is_an_error_and_what_is_printed_after_it_is_not() -> None:
 @pytest.mark.parametrize("clock_s", [0.0, -0.5, 1.5])
 def test_lines_printed_between_stamped_ones_keep_their_pace(clock_s: float) -> None:
     """By the clock of the stamps; what was written with a stamped line has its time."""
-    parser, began_s = Text("a", "x.log", 0.0), 1_764_000_000.0
+    parser, began_s = TextLog("a", "x.log", 0.0), 1_764_000_000.0
     stamp = datetime.datetime.fromtimestamp(began_s + clock_s, datetime.UTC).isoformat()
     batches = [[f"{stamp} INFO saved".encode(), b"  to disk"], *([f"epoch {i} loss 0.5".encode()] for i in range(1, 5))]
     times = [
@@ -338,16 +340,16 @@ def test_lines_printed_between_stamped_ones_keep_their_pace(clock_s: float) -> N
 
 
 def test_lines_of_a_message_that_are_written_with_it_share_its_level() -> None:
-    parser = Text("a", "x.log", 0.0)
+    parser = TextLog("a", "x.log", 0.0)
     first = parser.parse([b"2025-11-24 16:00:00 ERROR loss is nan in", b"layer 3", b"layer 7", b"INFO another"], NOW)
     later = parser.parse([b"step 5"], Arrival(NOW.until_s + 1, NOW.until_s + 2))
     assert [record.level for record in [*first, *later] if isinstance(record, LogLine)] == [40, 40, 40, 20, 0]
 
 
 def test_a_traceback_goes_on_after_the_parser_is_taken_up_again() -> None:
-    parser = Text("a", "x.log", 0.0)
+    parser = TextLog("a", "x.log", 0.0)
     parser.parse([b"Traceback (most recent call last):", b'  File "a.py", line 1, in <module>'], NOW)
-    again = Text("a", "x.log", 0.0, json.loads(json.dumps(parser.state())))
+    again = TextLog("a", "x.log", 0.0, json.loads(json.dumps(parser.state())))
     (line,) = again.parse([b"ValueError: no"], NOW)
     assert isinstance(line, LogLine) and line.level == 40
 

@@ -20,13 +20,13 @@ from analysis.goodput import (
     AttemptWork,
     EndedBy,
     Goodput,
+    GoodputInput,
     GoodputKind,
-    Named,
+    KindSpans,
     NamedSpans,
-    Recorded,
+    ResourceUse,
     RunTimes,
     SpanKind,
-    Spent,
     StepRows,
     attempts_of,
     basis_of,
@@ -55,13 +55,13 @@ NamedParts: TypeAlias = dict[SpanKind, KindParts]
 T = TypeVar("T")
 
 
-def recorded(attempts: list[AttemptSpan], lines: list[tuple[float, float]], named: NamedParts) -> Recorded:
+def recorded(attempts: list[AttemptSpan], lines: list[tuple[float, float]], named: NamedParts) -> GoodputInput:
     columns = np.array(lines, np.float64).reshape(-1, 2)
     spans = {
-        kind: Named(whole_spans(phases), whole_spans(events), np.array(marks, np.float64))
+        kind: KindSpans(whole_spans(phases), whole_spans(events), np.array(marks, np.float64))
         for kind, (phases, events, marks) in named.items()
     }
-    return Recorded(
+    return GoodputInput(
         attempts, rows_of(columns[:, 0], columns[:, 1]), spans, {span.start_s: 1.5 for span in attempts[:2]}
     )
 
@@ -75,7 +75,7 @@ def seconds_of(found: Goodput) -> dict[GoodputKind, float]:
 def test_shares_add_up_to_100_and_no_order_of_what_is_known_changes_them(
     attempts: list[AttemptSpan], lines: list[tuple[float, float]], named: NamedParts, seed: int
 ) -> None:
-    found = goodput(recorded(attempts, lines, named), Spent(4, 2.0))
+    found = goodput(recorded(attempts, lines, named), ResourceUse(4, 2.0))
     known = usable(attempts)
     if not known or max(span.end_s for span in known) == known[0].start_s:
         assert found is None
@@ -94,7 +94,7 @@ def test_shares_add_up_to_100_and_no_order_of_what_is_known_changes_them(
     shuffled = recorded(
         anew(attempts, seed), anew(lines, seed), {kind: anew_spans(parts, seed) for kind, parts in named.items()}
     )
-    again = goodput(shuffled._replace(first_step_s=recorded(attempts, lines, named).first_step_s), Spent(4, 2.0))
+    again = goodput(shuffled._replace(first_step_s=recorded(attempts, lines, named).first_step_s), ResourceUse(4, 2.0))
     assert again is not None and seconds_of(again) == pytest.approx(seconds_of(found), abs=1e-6)
 
 
@@ -194,8 +194,8 @@ def test_a_silent_stretch_is_stalled_by_the_rule_of_the_states() -> None:
 
 def test_an_event_without_a_duration_names_the_gap_before_it() -> None:
     columns = np.array([*steady(40), *((time_s + 20, step + 40) for time_s, step in steady(40, 50))])
-    named: dict[SpanKind, Named] = {"validation": Named(marks_s=np.array([70.5]))}
-    found = goodput(Recorded([AttemptSpan(0, 111)], rows_of(columns[:, 0], columns[:, 1]), named))
+    named: dict[SpanKind, KindSpans] = {"validation": KindSpans(marks_s=np.array([70.5]))}
+    found = goodput(GoodputInput([AttemptSpan(0, 111)], rows_of(columns[:, 0], columns[:, 1]), named))
     assert found is not None and seconds_of(found)["validation"] == pytest.approx(20)
     assert text_of(basis_of("validation", found)) == "the gap before an event or value without a duration"
 
@@ -203,10 +203,10 @@ def test_an_event_without_a_duration_names_the_gap_before_it() -> None:
 def test_what_phases_and_events_say_of_the_same_time_counts_once() -> None:
     spans = whole_spans([(30.0, 32.0)])
     columns = np.array(steady(60))
-    named: dict[SpanKind, Named] = {
-        "checkpoint": Named(NamedSpans(spans.start_s + 0.4, spans.end_s + 0.4, spans.seconds), spans)
+    named: dict[SpanKind, KindSpans] = {
+        "checkpoint": KindSpans(NamedSpans(spans.start_s + 0.4, spans.end_s + 0.4, spans.seconds), spans)
     }
-    found = goodput(Recorded([AttemptSpan(0, 71)], rows_of(columns[:, 0], columns[:, 1]), named))
+    found = goodput(GoodputInput([AttemptSpan(0, 71)], rows_of(columns[:, 0], columns[:, 1]), named))
     assert found is not None and 2 <= seconds_of(found)["checkpoint"] <= 2.5
 
 
@@ -234,7 +234,9 @@ def test_an_attempt_without_a_step_gave_nothing_and_a_run_without_any_is_not_sep
     ), "at most 100 % says nothing"
     saved = goodput_of([AttemptSpan(0, 50)], [], checkpoint=[(20, 25)])
     assert seconds_of(saved) == pytest.approx({"running": 45, "checkpoint": 5}), "events say it without steps, too"
-    split = goodput(Recorded([AttemptSpan(0, 100)], rows_of(np.zeros(0), np.zeros(0)), {}), split={"checkpoint": 0.2})
+    split = goodput(
+        GoodputInput([AttemptSpan(0, 100)], rows_of(np.zeros(0), np.zeros(0)), {}), split={"checkpoint": 0.2}
+    )
     assert split is not None and (split.goodput, split.at_most) == (None, pytest.approx(80))
 
 
@@ -246,8 +248,12 @@ def test_attempts_that_overlap_share_no_second() -> None:
 
 def test_energy_is_shared_as_the_seconds_of_each_stretch_are() -> None:
     rows = np.array([*steady(40), *steady(80, 70, 40)])
-    spent = Spent(2, 0.0, np.array([0.0, 10.0, 50.0, 60.0, 111.0]), np.array([0.0, 100.0, 4100.0, 4110.0, 9210.0]))
-    found = goodput(Recorded([AttemptSpan(0, 50), AttemptSpan(60, 111)], rows_of(rows[:, 0], rows[:, 1]), {}), spent)
+    spent = ResourceUse(
+        2, 0.0, np.array([0.0, 10.0, 50.0, 60.0, 111.0]), np.array([0.0, 100.0, 4100.0, 4110.0, 9210.0])
+    )
+    found = goodput(
+        GoodputInput([AttemptSpan(0, 50), AttemptSpan(60, 111)], rows_of(rows[:, 0], rows[:, 1]), {}), spent
+    )
     assert found is not None
     energy = {row.kind: row.paid.energy_j for row in found.rows}
     assert energy["training"] == pytest.approx(8000, rel=0.02) and energy["between"] == 0
@@ -265,7 +271,7 @@ def test_rows_of_many_lines_say_nearly_the_same_as_each_line() -> None:
     columns = np.array(lines)
     first, last = np.arange(0, len(lines), 50), np.r_[np.arange(50, len(lines), 50), len(lines)] - 1
     many = StepRows(columns[first, 0], columns[last, 0], columns[last, 1], (last - first + 1).astype(float))
-    together = goodput(Recorded(attempts, many, {"validation": Named(events=whole_spans([(1000, 1200)]))}))
+    together = goodput(GoodputInput(attempts, many, {"validation": KindSpans(events=whole_spans([(1000, 1200)]))}))
     assert together is not None
     shares, others = ({row.kind: row.share for row in answer.rows} for answer in (found, together))
     assert others == pytest.approx(shares, abs=0.7)
@@ -388,5 +394,5 @@ def test_any_events_give_attempts_that_can_be_counted(
     spans = attempts_of(lifetimes, times(known, alive=alive, now_s=300.0))
     assert all(span.end_s >= span.start_s for span in spans)
     columns = np.array(known, np.float64).reshape(-1, 2)
-    found = goodput(Recorded(spans, rows_of(columns[:, 0], columns[:, 1]), {}))
+    found = goodput(GoodputInput(spans, rows_of(columns[:, 0], columns[:, 1]), {}))
     assert found is None or sum(row.share for row in found.rows) == pytest.approx(100, abs=0.1)

@@ -20,7 +20,7 @@ from analysis.blame.verdict import Verdict
 from analysis.ledger.shares import EMPTY, KindRow, Ledger
 from collectors.records import Frame
 from collectors.sampler import build
-from collectors.tracing import BusySeconds, StepsTraced, TracedKernel
+from collectors.tracing import BusySeconds, StepTrace, TracedKernel
 from tests import fake_nvml
 from tests.gpu import lines, plan, wheels
 from tests.gpu.__main__ import REPORT
@@ -137,7 +137,7 @@ def test_lines_about_a_trace_can_fail(
         kernel("add_up", "add", added, 0.1),
     )
     busy = BusySeconds(0.4, 0.0, 0.0, 0.0)
-    found = StepsTraced("a", 0, "", "2.13", "GPU", True, 0.0, 1.0, 1, steps, kernels, busy)
+    found = StepTrace("a", 0, "", "2.13", "GPU", True, 0.0, 1.0, 1, steps, kernels, busy)
     trace.judge(report, found, 0.1, has_card=True)
     assert {line.what for line in lines.read(report.folder) if line.verdict == "FAIL"} == failing
 

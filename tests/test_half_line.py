@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collectors.logs import file as half_line
-from collectors.logs.file import HalfLine, HeldFiles
+from collectors.logs.file import HeldFiles, PartialLine
 from collectors.records import LogLine, Points
 from tests.following import Follower, offset_of, until
 
@@ -151,9 +151,9 @@ def test_another_users_file_is_given_longer(tmp_path: Path, monkeypatch: pytest.
     os.utime(path, (time.time() - 60,) * 2)
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        assert HalfLine(path).is_line(b"x", descriptor, is_live=False)
+        assert PartialLine(path).is_line(b"x", descriptor, is_live=False)
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
-        assert not HalfLine(path).is_line(b"x", descriptor, is_live=False)
+        assert not PartialLine(path).is_line(b"x", descriptor, is_live=False)
     finally:
         os.close(descriptor)
     assert list(Path(tmp_path).iterdir()) == [path]

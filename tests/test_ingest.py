@@ -19,14 +19,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from access.files import Unwritable
 from collectors.folders import FOLDER
 from collectors.machine.proc import PROC, boot_id, start_ticks
 from collectors.machine.run_state import RunActivity, claims_of, processes_of
 from collectors.records import Event
 from dashboard import received_files
 from dashboard.queries import BadRequest
-from dashboard.received_files import MOST_BYTES, OtherLength, Received
-from dashboard.user_files.yaml_file import Unwritable
+from dashboard.received_files import MOST_BYTES, OffsetConflict, ReceivedFiles
 from tests.conftest import Dashboard, dashboard, wait_for
 
 LINE = b'{"time_s":1764000000.5,"step":%d,"loss":0.5}\n'
@@ -118,7 +118,7 @@ def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     (logs / FOLDER / "w").mkdir(parents=True)
     (logs / FOLDER / "w" / "a").symlink_to(outside)
-    received = Received(logs, "w")
+    received = ReceivedFiles(logs, "w")
     with pytest.raises(Unwritable):
         received.append("a", "metrics.jsonl", 0, b"x\n")
     received.append("b", "metrics.jsonl", 0, b"x\n")
@@ -135,7 +135,7 @@ def test_a_writer_that_has_used_up_its_share_is_refused_until_something_is_delet
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(received_files, "RECOUNT_S", 0.0)
-    received = Received(tmp_path, "w", quota_bytes=100)
+    received = ReceivedFiles(tmp_path, "w", quota_bytes=100)
     assert received.append("a", "metrics.jsonl", 0, b"x" * 80) == 80
     with pytest.raises(Unwritable, match="delete runs"):
         received.append("b", "metrics.jsonl", 0, b"x" * 40)
@@ -149,7 +149,7 @@ def test_a_writer_may_begin_so_many_runs_and_files_in_a_minute_and_have_so_many(
     limits = {"NEW_RUNS": 3, "NEW_FILES": 5, "NEW_PER_S": 1e9, "MOST_RUNS": 4, "MOST_FILES": 7, "RECOUNT_S": 0.0}
     for name, value in limits.items():
         monkeypatch.setattr(received_files, name, value)
-    received = Received(tmp_path, "w")
+    received = ReceivedFiles(tmp_path, "w")
 
     def begin(*paths: str) -> None:
         for path in paths:
@@ -171,7 +171,7 @@ def test_a_writer_may_begin_so_many_runs_and_files_in_a_minute_and_have_so_many(
     shutil.rmtree(tmp_path / ".remote/w/a")
     begin("f:m.jsonl")
     with pytest.raises(Unwritable, match="has 4 runs"):
-        Received(tmp_path, "w").append("g", "m.jsonl", 0, b"x")
+        ReceivedFiles(tmp_path, "w").append("g", "m.jsonl", 0, b"x")
 
 
 def test_a_writer_at_its_limit_has_its_files_counted_once_a_minute(
@@ -185,7 +185,7 @@ def test_a_writer_at_its_limit_has_its_files_counted_once_a_minute(
 
     monkeypatch.setattr(os, "walk", counted_walk)
     monkeypatch.setattr(received_files, "MOST_RUNS", 1)
-    received = Received(tmp_path, "w", quota_bytes=10)
+    received = ReceivedFiles(tmp_path, "w", quota_bytes=10)
     received.append("a", "m.jsonl", 0, b"x")
     counted = len(walks)
     for number in range(20):
@@ -204,10 +204,10 @@ def test_a_file_that_can_grow_no_further_keeps_whole_requests_only(tmp_path: Pat
     code = """
 import resource, signal, sys
 from pathlib import Path
-from dashboard.received_files import Received
-from dashboard.user_files.yaml_file import Unwritable
+from dashboard.received_files import ReceivedFiles
+from access.files import Unwritable
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-received = Received(Path(sys.argv[1]), "w")
+received = ReceivedFiles(Path(sys.argv[1]), "w")
 received.append("a", "metrics.jsonl", 0, b"x" * 1000)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1500, resource.RLIM_INFINITY))
 try:
@@ -234,14 +234,14 @@ def test_however_many_send_the_same_file_each_byte_is_there_once(
 ) -> None:
     logs = tmp_path_factory.mktemp("logs")
     whole = os.urandom(sum(parts))
-    received = Received(logs, "w")
+    received = ReceivedFiles(logs, "w")
 
     def send() -> None:
         at, waiting = 0, [*parts]
         while at < len(whole):
             try:
                 at = received.append("a", "metrics.jsonl", at, whole[at : at + (waiting.pop() if waiting else 4096)])
-            except OtherLength as other:
+            except OffsetConflict as other:
                 at = other.size
 
     threads = [threading.Thread(target=send) for _ in range(senders)]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.plan import FamilyRecord, JobPlan, Learned, PlanRules, Promise, QueueState, StartJob, StopJob, plan
+from jobs.plan import FamilyRecord, JobPlan, PairSpeeds, PlanRules, Promise, QueueState, StartJob, StopJob, plan
 from jobs.queue import JobQueue
 from jobs.request import JobRequest
 from jobs.state_folder import QueueError
@@ -43,7 +43,7 @@ def planned(queue: JobQueue, now_s: float) -> JobPlan:
     return made
 
 
-def with_actions(queue: JobQueue, *actions: StartJob | StopJob | Promise | Learned) -> JobPlan:
+def with_actions(queue: JobQueue, *actions: StartJob | StopJob | Promise | PairSpeeds) -> JobPlan:
     return replace(plan(state(queue), 50.0), actions=actions)
 
 
@@ -73,7 +73,7 @@ def test_a_plan_goes_on_where_it_was_after_a_new_start(queue: JobQueue, tmp_path
         queue.submit(REQUEST._replace(slots=1 + number % 2, high=number == 3), 10.0 + number)
     queue.remember("train", FamilyRecord(10 * GIB, 0.4, durations_s=(50.0, 70.0)))
     made = planned(queue, 20.0)
-    queue.intend(with_actions(queue, Learned(("a", "b"), (0.9, 0.8))), 20.0)
+    queue.intend(with_actions(queue, PairSpeeds(("a", "b"), (0.9, 0.8))), 20.0)
     again = JobQueue(tmp_path / "jobs.sqlite")
     assert state(again) == state(queue)
     assert state(again).pairs == {("a", "b"): (0.9, 0.8)} and state(again).carried.fifo is not None

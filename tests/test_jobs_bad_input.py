@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.client import Asking
+from jobs.client import QueueClient
 from jobs.request import environment_of, request_of
-from jobs.state_folder import QueueError, make, whose
+from jobs.state_folder import QueueError, make, ownership_trouble
 from jobs.view import QueueView
 from tests.jobs_house import MAIN, JobsHouse, as_user, jobs_house
 from tests.jobs_house import place as place  # a fixture
@@ -149,7 +149,7 @@ def test_the_queue_of_another_user_is_not_touched(house: JobsHouse, place: Path)
     with pytest.raises(QueueError, match="belongs to nobody"):
         QueueView(house.state).jobs()
     with pytest.raises(QueueError, match="belongs to nobody"):
-        Asking(house.state).cancel(1)
+        QueueClient(house.state).cancel(1)
 
 
 def test_a_socket_that_another_user_listens_on_is_not_believed(place: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_socket_that_another_user_listens_on_is_not_believed(place: Path) -> N
         assert other.stdout is not None and other.stdout.readline() == "up\n"
         (place / "daemon.sock").rename(place / "state" / "daemon.sock")
         with pytest.raises(QueueError, match="is run by 12345"):
-            Asking(place / "state").cancel(1)
+            QueueClient(place / "state").cancel(1)
         other.kill()
 
 
@@ -177,7 +177,7 @@ def test_the_daemon_answers_its_own_user_only(house: JobsHouse) -> None:
 
 def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
-    assert "other users may write to" in whose(tmp_path)
+    assert "other users may write to" in ownership_trouble(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(QueueError, match="name another folder"):
         make(tmp_path / "file" / "state")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard.jobs import lasting, sentences_of
-from jobs.fifo import FifoComparison, Submission, compared, used_s
+from jobs.fifo import FifoComparison, Submission, compare_with_fifo, used_s
 from tests.cost import times
 
 SLOTS = ("a", "b")
@@ -36,7 +36,7 @@ def test_a_long_job_before_short_ones_is_what_first_in_first_out_suffers_from() 
         Submission(3, 1, 2.0, 98.0, 0.0, 10.0),
     ]
     used = [("a", 0.0, 100.0), ("b", 0.0, 100.0), ("a", 100.0, 110.0), ("a", 150.0, 250.0), ("b", 150.0, 250.0)]
-    found = compared(rows, SLOTS, used, 0.0, 250.0)
+    found = compare_with_fifo(rows, SLOTS, used, 0.0, 250.0)
     assert found is not None
     assert (found.jobs, found.longest_s, found.fifo_longest_s) == (3, 149.0, 198.0)
     assert found.mean_s == pytest.approx((0 + 149 + 98) / 3) and found.fifo_mean_s == pytest.approx((0 + 99 + 198) / 3)
@@ -45,19 +45,19 @@ def test_a_long_job_before_short_ones_is_what_first_in_first_out_suffers_from() 
 
 def test_a_job_that_waits_counts_as_long_as_it_has_waited_in_both() -> None:
     rows = [Submission(1, 2, 0.0, 0.0, 0.0, 1000.0), Submission(2, 1, 10.0, 90.0, 0.0, 5.0)]
-    found = compared(rows, SLOTS, [], 5.0, 100.0)
+    found = compare_with_fifo(rows, SLOTS, [], 5.0, 100.0)
     assert found is not None and (found.jobs, found.mean_s, found.fifo_mean_s) == (1, 90.0, 90.0)
 
 
 def test_time_on_hold_is_no_waiting_of_first_in_first_out() -> None:
-    found = compared([Submission(1, 1, 0.0, 5.0, 50.0, 5.0)], SLOTS, [], 0.0, 100.0)
+    found = compare_with_fifo([Submission(1, 1, 0.0, 5.0, 50.0, 5.0)], SLOTS, [], 0.0, 100.0)
     assert found is not None and (found.mean_s, found.fifo_mean_s) == (5.0, 0.0)
 
 
 @pytest.mark.parametrize("slots", [(), SLOTS])
 def test_without_submissions_or_slots_there_is_nothing_to_compare(slots: tuple[str, ...]) -> None:
-    assert compared([Submission(1, 1, 0.0, 5.0, 0.0, 5.0)] if not slots else [], slots, [], 0.0, 100.0) is None
-    assert compared([Submission(1, 1, 0.0, 5.0, 0.0, 5.0)], SLOTS, [], 50.0, 100.0) is None
+    assert compare_with_fifo([Submission(1, 1, 0.0, 5.0, 0.0, 5.0)] if not slots else [], slots, [], 0.0, 100.0) is None
+    assert compare_with_fifo([Submission(1, 1, 0.0, 5.0, 0.0, 5.0)], SLOTS, [], 50.0, 100.0) is None
 
 
 def test_time_that_two_jobs_share_is_used_once() -> None:
@@ -72,7 +72,7 @@ def test_the_replay_is_first_in_first_out_by_the_book(drawn: list[tuple[int, int
     rows = [Submission(number, wants, at, 0.0, 0.0, runs) for number, (wants, at, runs) in enumerate(drawn)]
     now_s = 10_000.0
     starts = first_in_first_out(rows, slots, now_s)
-    found = compared(rows, [f"slot-{each}" for each in range(slots)], [], 0.0, now_s)
+    found = compare_with_fifo(rows, [f"slot-{each}" for each in range(slots)], [], 0.0, now_s)
     waits = [starts[row.job] - row.submitted_s for row in rows]
     assert found is not None
     assert found.fifo_mean_s == pytest.approx(sum(waits) / len(waits)) and found.fifo_longest_s == pytest.approx(
@@ -88,7 +88,7 @@ def test_a_comparison_takes_time_in_proportion_to_the_jobs() -> None:
     ]
 
     def compare(count: int) -> None:
-        assert compared(rows[:count], [f"{each}" for each in range(8)], [], 0.0, 400_000.0) is not None
+        assert compare_with_fifo(rows[:count], [f"{each}" for each in range(8)], [], 0.0, 400_000.0) is not None
 
     assert times(lambda: compare(10_000), lambda: compare(1_000)) < 40, "10 is in proportion, 100 is quadratic"
 
@@ -123,5 +123,5 @@ def test_the_replay_says_on_how_many_slots_and_what_is_much_longer_is_said_in_ti
     assert "First in, first out, replayed on 2 slots, it would have been 1 min 40 s" in waits and waits.endswith(
         "is 2.9 times as long."
     )
-    found = compared([Submission(1, 1, 0.0, 5.0, 0.0, 5.0)], SLOTS, [], 0.0, 100.0)
+    found = compare_with_fifo([Submission(1, 1, 0.0, 5.0, 0.0, 5.0)], SLOTS, [], 0.0, 100.0)
     assert found is not None and found.slots == 2

@@ -20,8 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.machine.proc import children, start_ticks
-from jobs.client import Asking
-from jobs.daemon import BETWEEN_S, LONG_S, MOST_CLIENTS, SETTLE_S, SLOW_S, TurnTimes
+from jobs.client import QueueClient
+from jobs.daemon import BETWEEN_S, LONG_S, MOST_CLIENTS, SETTLE_S, SLOW_S, TickSchedule
 from jobs.measure import StepLines
 from jobs.request import request_of
 from jobs.state_folder import QueueError
@@ -44,7 +44,7 @@ def test_a_crowd_is_answered_one_by_one(house: JobsHouse) -> None:
 
     def submit() -> None:
         try:
-            Asking(house.state).submit(request)
+            QueueClient(house.state).submit(request)
         except QueueError as error:
             failed.append(str(error))
 
@@ -98,7 +98,7 @@ def test_several_that_start_a_daemon_at_once_name_the_one_that_stays(place: Path
 def test_submissions_have_no_turn_each(gaps_s: list[float], turn_s: float) -> None:
     """A turn takes the longer the more there are."""
     now_s, began = 100.0, []
-    turns = TurnTimes(look_s=60.0, now_s=now_s)
+    turns = TickSchedule(look_s=60.0, now_s=now_s)
     for gap_s in gaps_s:
         now_s += gap_s
         turns.hear()
@@ -113,7 +113,7 @@ def test_submissions_have_no_turn_each(gaps_s: list[float], turn_s: float) -> No
 
 def test_what_does_not_settle_is_looked_at_less_often() -> None:
     now_s, began = 0.0, []
-    turns = TurnTimes(look_s=10.0, now_s=now_s)
+    turns = TickSchedule(look_s=10.0, now_s=now_s)
     while now_s < 2 * LONG_S:
         now_s = max(now_s, turns.due_s)
         began.append(now_s)

@@ -127,7 +127,7 @@ def test_a_lease_is_believed_while_the_kernel_confirms_it(tmp_path: Path) -> Non
     lease.make_folder(tmp_path / "leases")
     folder = tmp_path / "leases"
     assert lease.take(folder, ["GPU-1"], Path("7.1")) == ""
-    assert [found.gpu for found in lease.believed(folder)] == ["GPU-1"] and lease.of_others(folder) == {}
+    assert [found.gpu for found in lease.confirmed_leases(folder)] == ["GPU-1"] and lease.foreign_leases(folder) == {}
     lease.give_back(folder, ["GPU-1"], Path("7.1"))
     mine = {"boot_id": boot_id(), "pid": os.getpid(), "ticks": start_ticks(os.getpid()), "held": True}
     odd = [{}, mine | {"boot_id": "x"}, mine | {"ticks": 1}, mine | {"pid": 2**31}, mine | {"pid": "1"}, [1]]
@@ -136,7 +136,7 @@ def test_a_lease_is_believed_while_the_kernel_confirms_it(tmp_path: Path) -> Non
     (folder / f"GPU-3.{os.geteuid() + 1}.1.1").write_text(json.dumps(mine))  # in another user's name
     (folder / f"GPU-4.{os.geteuid()}.1.1").symlink_to("/etc/passwd")
     os.mkfifo(folder / f"GPU-5.{os.geteuid()}.1.1")
-    assert list(lease.believed(folder)) == []
+    assert list(lease.confirmed_leases(folder)) == []
 
 
 @needs_root
@@ -148,7 +148,7 @@ def test_a_lease_names_a_process_of_its_owner(tmp_path: Path) -> None:
     path = folder / f"GPU-1.{OTHER}.1.1"
     path.write_text(json.dumps(held))
     os.chown(path, OTHER, OTHER)
-    assert lease.of_others(folder) == {}
+    assert lease.foreign_leases(folder) == {}
 
 
 @needs_root
@@ -161,11 +161,11 @@ def test_what_another_user_holds_is_not_taken(place: Path) -> None:
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
     ) as other:
         assert other.stdout is not None and other.stdout.readline() == "''\n"
-        assert lease.of_others(folder) == {"GPU-1": OTHER}
+        assert lease.foreign_leases(folder) == {"GPU-1": OTHER}
         assert "was taken by" in lease.take(folder, ["GPU-0", "GPU-1"], Path("3.1"))
-        assert [found.uid for found in lease.believed(folder)] == [OTHER], "none of ours is left"
+        assert [found.uid for found in lease.confirmed_leases(folder)] == [OTHER], "none of ours is left"
         other.kill()
-    wait_for(lambda: lease.of_others(folder) == {})
+    wait_for(lambda: lease.foreign_leases(folder) == {})
     assert lease.take(folder, ["GPU-1"], Path("3.1")) == ""
 
 

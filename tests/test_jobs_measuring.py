@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs import measure
-from jobs.host import CoreHost, SeenSlot, spoken
+from jobs.host import CoreHost, SlotStatus, spoken
 from jobs.measure import MOST_BYTES, MeasuredAttempt, StepLines, out_of_memory, used_by
 from jobs.plan import NOTHING, USUAL, FamilyRecord, Slot, fit
 from jobs.request import JobRequest, family_of, named_words
@@ -140,7 +140,7 @@ def test_memory_and_cpu_of_a_process() -> None:
 
 def test_a_job_is_measured_alone_and_beside(tmp_path: Path) -> None:
     measured = MeasuredAttempt(tmp_path, 1000.0, ["gpu"], 0)
-    seen = {"gpu": SeenSlot(Slot("gpu", 80_000.0, 50_000.0), "GPU 0", activity=0.4, used_mib={os.getpid(): 30_000.0})}
+    seen = {"gpu": SlotStatus(Slot("gpu", 80_000.0, 50_000.0), "GPU 0", activity=0.4, used_mib={os.getpid(): 30_000.0})}
     at_s = lines(tmp_path / "metrics.jsonl", 0, 100, 1000.0, 0.1, data_s=0.05)
     measured.look([os.getpid()], seen, None)
     record = measured.known(NOTHING)

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.jobs import WantedJob
+from dashboard.jobs import JobSubmission
 from jobs import client
-from jobs.client import Asking
+from jobs.client import QueueClient
 from jobs.commands import inert
 from jobs.state_folder import NoAnswer, QueueError
 from tests.jobs_house import MAIN, JobsHouse, as_user, jobs_house
@@ -91,14 +91,14 @@ def test_a_daemon_that_hangs_is_named_and_no_second_one_is_tried(
     house.daemon.send_signal(signal.SIGSTOP)
     try:
         with house.being_them(), pytest.raises(NoAnswer, match=r"\(pid \d+\) has not answered .* may be done yet"):
-            Asking(house.state).hold(1)
+            QueueClient(house.state).hold(1)
     finally:
         house.daemon.send_signal(signal.SIGCONT)
 
 
 @pytest.mark.parametrize("cwd", ["~no such user/x", "/nowhere", "relative"])
 def test_a_folder_of_the_page_that_cannot_be_is_a_sentence(cwd: str, tmp_path: Path) -> None:
-    wanted = WantedJob(["true"], None, cwd, str(tmp_path), 1, None, "normal", False, None, "", ())
+    wanted = JobSubmission(["true"], None, cwd, str(tmp_path), 1, None, "normal", False, None, "", ())
     with pytest.raises(QueueError):
         wanted.request({"PATH": os.environ["PATH"]})
     assert json.dumps(wanted._asdict())

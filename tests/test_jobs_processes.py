@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from collectors.machine.proc import command_of, start_ticks
-from jobs.client import Asking
+from jobs.client import QueueClient
 from jobs.processes import DAEMON, MARK, ProcessTable, environment_words
 from jobs.view import QueueView
 from tests.jobs_house import MAIN, JobsHouse, jobs_house
@@ -79,7 +79,7 @@ def test_a_queue_that_was_started_inside_of_a_job_is_not_ended_with_it(house: Jo
             wait_for(
                 lambda: [row.state for row in QueueView(inner).jobs()] == ["running"], because="and so does its job"
             )
-            Asking(inner).cancel(1)
+            QueueClient(inner).cancel(1)
             wait_for(lambda: not QueueView(inner).jobs())
     finally:
         os.kill(daemon, signal.SIGKILL)

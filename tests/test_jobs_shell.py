@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobs.commands.words import amount, clock, end_of, table
-from jobs.plan import Carried, JobPlan, Promise, StartJob
+from jobs.plan import JobPlan, PlannerState, Promise, StartJob
 from jobs.queue import JobQueue
 from jobs.request import JobRequest, request_of, require_no_shell, require_script
 from jobs.state_folder import QueueError
@@ -72,13 +72,13 @@ def test_a_daemon_that_submit_starts_has_the_flags_of_the_last_one(house: JobsHo
 
 
 def test_a_daemon_survives_a_number_that_is_too_large(house: JobsHouse) -> None:
-    from jobs.client import Asking
+    from jobs.client import QueueClient
 
     with house.being_them():
         for number in (2**63, 2**200, -(2**64)):
             with pytest.raises(QueueError):
-                Asking(house.state).cancel(number)
-        assert Asking(house.state).answers()
+                QueueClient(house.state).cancel(number)
+        assert QueueClient(house.state).answers()
 
 
 def test_jobs_stand_in_the_order_in_which_the_plan_goes_through_them(folder: Path) -> None:
@@ -89,7 +89,9 @@ def test_jobs_stand_in_the_order_in_which_the_plan_goes_through_them(folder: Pat
     queue.intend(with_actions(queue, StartJob(jobs[1], ("gpu-0",))), 110.0)
     queue.hold(jobs[0], 111.0)
     order = (after, jobs[3], high, jobs[2], jobs[0])
-    queue.intend(JobPlan((Promise(high, ("gpu-1",)),), dict.fromkeys(order, "waits"), frozenset(), Carried()), 120.0)
+    queue.intend(
+        JobPlan((Promise(high, ("gpu-1",)),), dict.fromkeys(order, "waits"), frozenset(), PlannerState()), 120.0
+    )
     late = queue.submit(REQUEST, 130.0)  # that no plan has seen
     assert [row.id for row in QueueView(folder).jobs()] == [jobs[1], high, after, jobs[3], jobs[2], late, jobs[0]]
     queue.close()

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from analysis.findings.collector import MOST, MOST_OF_ALERTS, TRIFLE_S, RulePaces, has_slowed
+from analysis.findings.collector import MOST, MOST_OF_ALERTS, TRIFLE_S, RuleSchedule, has_slowed
 from analysis.findings.rule import AnyRule, RecentPoints
 from analysis.findings.rules import BY_NAME
 
 NOTE, ALERT, LEDGER = BY_NAME["loss_spike"], BY_NAME["crash"], BY_NAME["data_stall"]
 
 
-def slow() -> RulePaces:
+def slow() -> RuleSchedule:
     """Rules have taken a whole core."""
-    paces = RulePaces(0.01, 0.0)
+    paces = RuleSchedule(0.01, 0.0)
     paces.passed(30.0, 30.0)
     return paces
 
 
-def next_s(paces: RulePaces, rule: AnyRule, ledger_s: float = 1.0) -> float:
+def next_s(paces: RuleSchedule, rule: AnyRule, ledger_s: float = 1.0) -> float:
     key = "run", rule.name
     paces.looked(key, rule, 100.0, ledger_s)
     return next(second for second in range(1000) if paces.is_due(key, 100.0 + second))
 
 
 def test_rules_within_their_share_look_as_often_as_is_meant() -> None:
-    paces = RulePaces(0.01, 0.0)
+    paces = RuleSchedule(0.01, 0.0)
     paces.passed(0.1, 30.0)
     assert paces.slack == 1.0 and next_s(paces, LEDGER) == LEDGER.every_s - 1
 

@@ -28,7 +28,7 @@ from collectors.control import MOST_CONNECTIONS, ControlError, ControlServer, as
 from collectors.machine.proc import boot_id, pid_namespace, start_ticks
 from collectors.options import CollectorOptions
 from collectors.writer import Keeper
-from dashboard.commands.command import Mistake
+from dashboard.commands.command import UsageError
 from dashboard.commands.serve import prepare
 from tests.conftest import ROOT, Dashboard, dashboard, wait_for
 
@@ -236,7 +236,7 @@ def test_where_the_data_folder_is_another_users_the_store_goes_elsewhere(
     os.chown(inside, NOBODY, NOBODY)
     place = folders.local_data_dir(log_dir)
     assert prepare(parsed(log_dir, None)) == CollectorOptions(log_dir, place)
-    with pytest.raises(Mistake, match="it belongs to nobody"):
+    with pytest.raises(UsageError, match="it belongs to nobody"):
         prepare(parsed(log_dir, inside))
     assert list(inside.iterdir()) == []
 

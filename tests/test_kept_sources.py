@@ -23,7 +23,7 @@ from collectors.sampler.sources import (
     CHANGED,
     MOST_BYTES,
     OF_A_CELL,
-    KeptSources,
+    SourceCollector,
     Unreadable,
     is_own,
     read_as_owner,
@@ -56,8 +56,8 @@ def profile(target: Target, *files: str) -> Profile:
 
 
 @contextmanager
-def sources(read: Callable[[int, str], tuple[bytes, float]] = read_as_owner) -> Iterator[KeptSources]:
-    kept = KeptSources(read)
+def sources(read: Callable[[int, str], tuple[bytes, float]] = read_as_owner) -> Iterator[SourceCollector]:
+    kept = SourceCollector(read)
     yield kept
     kept.close()
 

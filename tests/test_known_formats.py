@@ -14,7 +14,7 @@ import pytest
 from collectors.logs import recognition
 from collectors.logs.file import BATCH_BYTES
 from collectors.logs.formats import Arrival, Tally
-from collectors.logs.recognition import FORMATS, Known, Origin, State
+from collectors.logs.recognition import FORMATS, FileFormat, Origin, State
 from collectors.records import Labels, Points, Record, labels_of
 from tests.following import Follower
 
@@ -67,14 +67,16 @@ class Table:
 
 
 ROWS = (
-    Known(
+    FileFormat(
         "packed",
         lambda name: name.endswith(".packed"),
         "bytes",
         lambda at, state: Packed(at.run.name, _labels(at), state),
         ".packed",
     ),
-    Known("table", lambda name: name == "table.dat", "whole", lambda at, state: Table(at.run.name, _labels(at), state)),
+    FileFormat(
+        "table", lambda name: name == "table.dat", "whole", lambda at, state: Table(at.run.name, _labels(at), state)
+    ),
 )
 
 

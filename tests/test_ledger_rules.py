@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.ledger.device import Busy, Copying, communication
-from analysis.ledger.evidence import Moments, sign_of, stands_of
-from analysis.ledger.idle import Observed, account_of
-from analysis.ledger.kinds import KINDS, NUMBER, Charged
+from analysis.ledger.device import CopyShares, DeviceUtilization, communication
+from analysis.ledger.evidence import ThreadSamples, sign_of, stands_of
+from analysis.ledger.idle import LedgerInput, account_of
+from analysis.ledger.kinds import KINDS, NUMBER, ChargeTarget
 from analysis.ledger.shares import EMPTY, compacted, lane_of, ledger_of, summed
 from analysis.ledger.wording import lines_of, sentence_of
 from analysis.stacks.trust import no_source, traces_of
@@ -82,7 +82,7 @@ def test_copies_are_unexplained_until_the_link_shows_them() -> None:
     known, window = known_of(machine, truth, 7), (5.0, SECONDS - 2)
     edges = np.arange(0.0, SECONDS, 0.5)
     share = np.diff(np.interp(edges, truth.copy_at, truth.copy_sum)) / 0.5
-    seen = replace(known, copying=Copying(edges[:-1], edges[1:], share))
+    seen = replace(known, copying=CopyShares(edges[:-1], edges[1:], share))
     rows = {row.kind: row.share for row in ledger_of(account_of(seen, *window), 30, "driver samples", "A").rows}
     copied = truth.shares(*window)[NUMBER["unexplained"]]
     assert copied > 10 and rows["copy"] == pytest.approx(copied, abs=NEAR)
@@ -119,15 +119,16 @@ def test_where_the_link_is_busy_and_the_multiprocessors_are_not_it_is_probably_c
     assert quiet == (0.0, 0.0) == communication(np.zeros(0), np.zeros(0), np.zeros(0))
 
 
-def some_moments(random: np.random.Generator, count: int) -> Moments:
+def some_moments(random: np.random.Generator, count: int) -> ThreadSamples:
     places = [
-        Charged(kind, Frame(f"f{i}", "t.py", i)) for i, kind in enumerate(("data", "launch", "sync", "python", "log"))
+        ChargeTarget(kind, Frame(f"f{i}", "t.py", i))
+        for i, kind in enumerate(("data", "launch", "sync", "python", "log"))
     ]
     place = random.integers(0, len(places), count)
     time_s = np.sort(random.uniform(0, 30, count))
     state = np.array([0, 1, 2, 0, 0])[place]
     seconds = random.uniform(0, 0.05, count)
-    return Moments(
+    return ThreadSamples(
         time_s,
         seconds,
         state,
@@ -140,16 +141,16 @@ def some_moments(random: np.random.Generator, count: int) -> Moments:
     )
 
 
-def some_busy(random: np.random.Generator, count: int) -> Busy:
+def some_busy(random: np.random.Generator, count: int) -> DeviceUtilization:
     edges = np.unique(random.uniform(0, 30, count + 1))
-    return Busy(edges[:-1], edges[1:], random.uniform(0, 1, len(edges) - 1), "driver samples")
+    return DeviceUtilization(edges[:-1], edges[1:], random.uniform(0, 1, len(edges) - 1), "driver samples")
 
 
 @given(seed=st.integers(0, 2**32 - 1), samples=st.integers(0, 400), values=st.integers(0, 60))
 @settings(deadline=None, max_examples=60)
 def test_for_any_input_shares_add_up_and_lie_in_their_range(seed: int, samples: int, values: int) -> None:
     random = np.random.default_rng(seed)
-    known = Observed(some_moments(random, samples), some_busy(random, values))
+    known = LedgerInput(some_moments(random, samples), some_busy(random, values))
     account = account_of(known, 2.0, 28.0)
     ledger = ledger_of(account, 26.0, "driver samples", "A")
     assert not ledger.rows or sum(row.share for row in ledger.rows) == pytest.approx(100, abs=1e-6)
@@ -167,7 +168,7 @@ def test_for_any_input_shares_add_up_and_lie_in_their_range(seed: int, samples: 
 @settings(deadline=None, max_examples=20)
 def test_accounts_add_up(seed: int) -> None:
     random = np.random.default_rng(seed)
-    known = Observed(some_moments(random, 300), some_busy(random, 50))
+    known = LedgerInput(some_moments(random, 300), some_busy(random, 50))
     parts = [account_of(known, lo, lo + 10) for lo in (0.0, 10.0, 20.0)]
     total = summed(parts)
     assert sum(total.given.values()) + total.busy_s == pytest.approx(total.covered_s)
@@ -180,7 +181,7 @@ def test_accounts_add_up(seed: int) -> None:
 def test_without_a_counter_or_in_a_short_window_there_are_no_rows_and_a_reason() -> None:
     machine, truth = job("healthy")
     known = known_of(machine, truth, 7)
-    blind = replace(known, busy=Busy(np.zeros(0), np.zeros(0), np.zeros(0), "none"))
+    blind = replace(known, busy=DeviceUtilization(np.zeros(0), np.zeros(0), np.zeros(0), "none"))
     nothing = ledger_of(account_of(blind, 5, 30), 25.0, "none", "A")
     assert nothing.rows == [] and "GPU counter" in text_of(sentence_of(nothing))
     short = ledger_of(account_of(known, 5, 6), 1.0, "driver samples", "A")

@@ -13,15 +13,15 @@ import pytest
 from collectors.machine.proc import start_ticks
 from collectors.records import Profile
 from collectors.sampler import Target, Trouble
-from collectors.sampler.native import Native
-from collectors.sampler.profile import Lending, Lent, keeper_of
+from collectors.sampler.native import NativeSampler
+from collectors.sampler.profile import BorrowedSampler, DelegatingSampler, keeper_of
 from tests.conftest import wait_for
 from tests.test_run_command import READY, kept, run
 
 BUSY = f"{READY}\nwhile True: sum(range(1000))"
 
 
-class Refusing(Native):
+class Refusing(NativeSampler):
     """As at ptrace_scope 1: nothing may be read."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ def _keeper(front: int) -> int:
     return int(subprocess.check_output(["pgrep", "-P", sampler]).split()[0])
 
 
-def profile_of(sampler: Lending, target: Target) -> Profile:
+def profile_of(sampler: DelegatingSampler, target: Target) -> Profile:
     sampler.follow([target])
     sampler.hurry(time.monotonic() + 60)
 
@@ -62,7 +62,7 @@ def profile_of(sampler: Lending, target: Target) -> Profile:
 
 
 def test_a_process_that_may_not_be_read_is_sampled_from_above(target: Target) -> None:
-    sampler = Lending(plain=Refusing())
+    sampler = DelegatingSampler(plain=Refusing())
     profile = profile_of(sampler, target)
     assert (profile.run, profile.pid, profile.role) == ("a", target.pid, "main")
     assert any(frame.name == "<module>" for sample in profile.samples for frame in sample.stack), profile
@@ -71,24 +71,24 @@ def test_a_process_that_may_not_be_read_is_sampled_from_above(target: Target) ->
 
 
 def test_the_next_collector_gets_it_and_nothing_of_the_one_before(target: Target) -> None:
-    first = Lending(plain=Refusing())
+    first = DelegatingSampler(plain=Refusing())
     profile_of(first, target)
     time.sleep(1)  # more of the first one's lines wait in the pipe
     first.close()
     begun_ns = time.monotonic_ns()
-    second = Lending(plain=Refusing())
+    second = DelegatingSampler(plain=Refusing())
     profile = profile_of(second, target)
     assert profile.start_mono_ns >= begun_ns - 1e9
     second.close()
 
 
 def test_two_collectors_do_not_have_it_at_once(target: Target) -> None:
-    first = Lending(plain=Refusing())
+    first = DelegatingSampler(plain=Refusing())
     profile_of(first, target)
     keeper = keeper_of(target.pid)
     assert keeper is not None
     with pytest.raises(OSError):
-        Lent(keeper, 0)
+        BorrowedSampler(keeper, 0)
     assert profile_of(first, target)
     first.close()
 
@@ -97,11 +97,11 @@ def test_a_keeper_of_another_user_lends_nothing(target: Target) -> None:
     keeper = keeper_of(target.pid)
     assert keeper is not None
     with pytest.raises(PermissionError):
-        Lent(keeper, 12345)
+        BorrowedSampler(keeper, 12345)
 
 
 def test_the_end_of_the_program_ends_it(target: Target) -> None:
-    sampler = Lending(plain=Refusing())
+    sampler = DelegatingSampler(plain=Refusing())
     profile_of(sampler, target)
     subprocess.run(["kill", "-9", str(target.pid)], check=True)
     wait_for(lambda: start_ticks(target.pid) is None)

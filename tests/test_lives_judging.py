@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from collectors.logs.formats.jsonl import Events
+from collectors.logs.formats.jsonl import EventsFile
 from collectors.logs.run import RunFolder
-from collectors.logs.tail import FileTurns, Tail
+from collectors.logs.tail import ReadScheduler, Tail
 from collectors.machine import lifetimes
 from collectors.machine.finder import Denial, Finder
-from collectors.machine.lifetimes import LivesCollector, _Known
+from collectors.machine.lifetimes import LifetimeCollector, _KnownProcess
 from collectors.machine.run_state import RunActivity, RunProcess, state_of
 from collectors.records import Event
 from tests.conftest import wait_for
@@ -39,8 +39,8 @@ class Files:
     def live_runs(self, names: Collection[str] | None) -> list[RunActivity]:
         return [self.run]
 
-    def lives(self, grace_s: float = 0.0) -> LivesCollector:
-        return LivesCollector(
+    def lives(self, grace_s: float = 0.0) -> LifetimeCollector:
+        return LifetimeCollector(
             self.live_runs, Finder(HOST), lambda run: (), host=HOST, is_unread=lambda run: self.unread, grace_s=grace_s
         )
 
@@ -49,7 +49,7 @@ def exits(events: list[Event]) -> list[str]:
     return [str(event.fields["state"]) for event in events if event.kind == "exit"]
 
 
-def settle(lives: LivesCollector) -> None:
+def settle(lives: LifetimeCollector) -> None:
     """No look is due, and none is made for a process that another part has found."""
     for _ in range(3):
         lives.collect()
@@ -106,7 +106,7 @@ def test_a_field_of_a_start_that_is_not_what_it_must_be_costs_no_other_run(
     good = Files(activity([start(child.pid)]))
     odd = start(child.pid)._replace(run="odd")
     odd = odd._replace(fields={**odd.fields, field: value})
-    lives = LivesCollector(
+    lives = LifetimeCollector(
         lambda names: [activity([odd])._replace(run="odd"), good.run],
         Finder(HOST),
         lambda run: (),
@@ -122,7 +122,7 @@ def test_a_field_of_a_start_that_is_not_what_it_must_be_costs_no_other_run(
 
 @pytest.mark.parametrize("value", ODD, ids=repr)
 def test_such_a_field_is_left_out_where_it_is_read_and_counted(value: object) -> None:
-    events = Events("run", {"lifetimes": [["start", 1.0, 0, None, None, "", {"pid": value, "host": value}]]})
+    events = EventsFile("run", {"lifetimes": [["start", 1.0, 0, None, None, "", {"pid": value, "host": value}]]})
     line = {"time_s": 2.0, "kind": "start", "pid": value, "pid_start_ticks": value, "boot_id": value, "note": value}
     (event,) = events.parse([json.dumps(line).encode()], None)
     for known in (event, *events.lifetimes):
@@ -167,7 +167,7 @@ def test_only_files_of_events_are_waited_for_and_those_of_its_own_folder(tmp_pat
         (tmp_path / run / "events.jsonl").write_text(f'{{"time_s": {NOW}, "kind": "note"}}\n')
     tail = Tail(tmp_path, HOST, {}, threading.Event())
     wait_for(lambda: not tail.collect() and not tail.is_looking_for_runs)
-    turns: FileTurns = tail._turns
+    turns: ReadScheduler = tail._turns
     for name in ("train.log", "events.rank1.jsonl"):
         (tmp_path / "a" / name).touch()
     turns.live(tmp_path / "a" / "train.log")
@@ -183,7 +183,7 @@ def test_only_a_process_s_first_run_began_with_it(child: subprocess.Popen[bytes]
     lives = files.lives()
     first = lives.collect()
     files.run = files.run._replace(run="second", starts=[start(child.pid)._replace(run="second")])
-    successor = LivesCollector(files.live_runs, Finder(HOST), lambda run: (), host=HOST, written=first)
+    successor = LifetimeCollector(files.live_runs, Finder(HOST), lambda run: (), host=HOST, written=first)
     seen = [event for event in [*first, *successor.collect()] if event.kind == "process"]
     assert [(event.run, "mono_s" in event.fields) for event in seen] == [("run", True), ("second", False)]
 
@@ -206,8 +206,8 @@ def test_a_log_that_was_not_closed_claims_no_more_than_is_known(
     child: subprocess.Popen[bytes], lines: list[str], code: int | None, state: str, reason: str
 ) -> None:
     run = activity([start(child.pid)], [end(**NOT_CLOSED)])
-    lives = LivesCollector(lambda names: [run], Finder(HOST), lambda name: lines, host=HOST, grace_s=0.0)
-    judged = lives._word_beside(_Known("run", RunProcess(child.pid, 0, 1)), run.ends[0], code)
+    lives = LifetimeCollector(lambda names: [run], Finder(HOST), lambda name: lines, host=HOST, grace_s=0.0)
+    judged = lives._word_beside(_KnownProcess("run", RunProcess(child.pid, 0, 1)), run.ends[0], code)
     found = state_of(run._replace(exits=judged), NOW)
     assert found.state == state and reason in found.reason
 
@@ -223,7 +223,7 @@ def test_logs_that_were_left_open_wait_for_what_the_other_runs_of_their_process_
 
     opened, closed = named("open", end(**NOT_CLOSED)), named("told", end(status="crashed", reason="exit 5"))
     found = [opened] if late == "found late" else [named("open"), named("told")]
-    lives = LivesCollector(
+    lives = LifetimeCollector(
         lambda names: [run for run in found if names is None or run.run in names],
         Finder(HOST),
         lambda run: (),
@@ -250,7 +250,7 @@ def test_a_process_that_has_just_closed_a_log_is_not_taken_for_another_runs(
     monkeypatch.setattr(finder, "find", lambda activities: {})
     monkeypatch.setattr(finder, "denied", lambda: denied)
     files = Files(activity([start(child.pid)]))
-    lives = LivesCollector(files.live_runs, finder, lambda run: (), host=HOST, grace_s=0.0)
+    lives = LifetimeCollector(files.live_runs, finder, lambda run: (), host=HOST, grace_s=0.0)
     events, begun_s = list[Event](), time.monotonic()
     while time.monotonic() - begun_s < 0.8:
         events += lives.collect()

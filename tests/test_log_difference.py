@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.logs.columns import LogColumns, Masked
+from analysis.logs.columns import LogColumns, MaskedTemplate
 from analysis.logs.difference import LogDifference, difference
 from collectors.lines.tracebacks import fields_of_clock, message_of, word_before
 from collectors.records import LogLine
@@ -117,7 +117,7 @@ def test_any_columns_are_judged(
 ) -> None:
     times, templates, levels = zip(*rows, strict=True) if rows else ((), (), ())
     lines = LogColumns(np.array(times, np.float64), np.array(templates, np.int64), np.array(levels, np.int64))
-    texts = {number: Masked(f"message {number} #", "") for number in range(-3, 4)}  # the others are not known
+    texts = {number: MaskedTemplate(f"message {number} #", "") for number in range(-3, 4)}  # the others are not known
     found = difference(
         lines,
         (from_s, from_s + length_s),

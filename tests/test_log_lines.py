@@ -16,10 +16,10 @@ import pytest
 from collectors.records import LogLine
 from collectors.store.open import open_store
 from collectors.store.sqlite import logs
-from collectors.store.store import Ended, Question, Store, asked
+from collectors.store.store import QueryAborted, QueryDeadline, Store, asked
 from dashboard.logs import lines, table
 from dashboard.logs import search as search_module
-from dashboard.logs.lines import LineQuestion, LogLines, NoSuchTemplate
+from dashboard.logs.lines import LineQuery, LogLines, NoSuchTemplate
 from dashboard.logs.search import BadExpression, Needle, finder, pieces
 from dashboard.logs.table import LineFilter
 
@@ -33,7 +33,7 @@ TEXTS = (
     "x" * 300 + " {}",
     "[{}] {}",
 )
-ALL = LineQuestion(None, LineFilter())
+ALL = LineQuery(None, LineFilter())
 
 
 def made(count: int, seed: int, runs: str = "a") -> list[LogLine]:
@@ -76,7 +76,7 @@ def numbers(found: lines.LineStretch) -> list[int]:
     return [line.number for line in found.lines]
 
 
-def finished(asking: LogLines, asked_for: LineQuestion) -> lines.LineStretch:
+def finished(asking: LogLines, asked_for: LineQuery) -> lines.LineStretch:
     """Asked until all is searched."""
     while True:
         found = asking.stretch(asked_for, 0, 2000)
@@ -101,19 +101,19 @@ def test_a_stretch_is_that_of_the_filtered_list(store: Store, asked_for: LineFil
     asking = LogLines(store)
     template = {line.number: line.template for line in asking.stretch(ALL, 0, 2000).lines}
     kept = [line for line in stored(store) if is_wanted(line, template[line.number], asked_for)]
-    everything = asking.stretch(LineQuestion(("a",), asked_for), 0, 2000)
+    everything = asking.stretch(LineQuery(("a",), asked_for), 0, 2000)
     assert as_stored(everything) == kept and everything.total == len(kept) and everything.left_out == 0
     for offset, limit in ((0, 7), (60, 70), (len(kept) - 3, 10), (len(kept), 5), (10**12, 5), (5, 0)):
-        found = asking.stretch(LineQuestion(("a",), asked_for), offset, limit)
+        found = asking.stretch(LineQuery(("a",), asked_for), offset, limit)
         assert numbers(found) == [line.number for line in kept[max(0, offset) : max(0, offset) + limit]]
-    at = asking.stretch(LineQuestion(("a",), asked_for), 0, 5, at_s=T0 + 150.5)
+    at = asking.stretch(LineQuery(("a",), asked_for), 0, 5, at_s=T0 + 150.5)
     assert at.offset == sum(line.time_s < T0 + 150.5 for line in kept)
     for line in kept[:: max(1, len(kept) // 5)]:
-        around = asking.stretch(LineQuestion(("a",), asked_for), 0, 9, around=line.number)
+        around = asking.stretch(LineQuery(("a",), asked_for), 0, 9, around=line.number)
         assert line.number in numbers(around) and numbers(around) == [
             kept_line.number for kept_line in kept[around.offset :][:9]
         ]
-    density, total, _ = asking.density(LineQuestion(("a",), asked_for), 13)
+    density, total, _ = asking.density(LineQuery(("a",), asked_for), 13)
     assert density.counts.sum() == total == len(kept)
     assert density.counts.sum(axis=1).tolist() == [
         sum(min(line.level // 10, 5) == at for line in kept) for at in range(6)
@@ -137,14 +137,14 @@ def test_lines_that_come_are_put_where_their_time_is(store: Store) -> None:
     for seed in range(8):
         store.append(made(40, seed, "ab"))
         for runs in (None, ("a",), ("a", "b"), ("b", "none")):
-            found = asking.stretch(LineQuestion(runs, LineFilter()), 0, 2000)
+            found = asking.stretch(LineQuery(runs, LineFilter()), 0, 2000)
             assert as_stored(found) == stored(store, "ab" if runs is None else "".join(runs))
         while store.compact(0.1):
             pass
 
 
 def test_a_run_that_is_forgotten_is_gone_and_read_anew(store: Store) -> None:
-    asking, search = LogLines(store), LineQuestion(("a",), LineFilter(), Needle("loss"), True)
+    asking, search = LogLines(store), LineQuery(("a",), LineFilter(), Needle("loss"), True)
     store.append(made(100, 1))
     before = finished(asking, search)
     store.forget("a")
@@ -174,7 +174,7 @@ def test_a_search_in_slices_finds_what_each_line_says(
     monkeypatch.setattr(search_module, "SLICE_S", 0.0)  # as little as a question does
     monkeypatch.setattr(search_module, "PIECE_BYTES", 200)
     monkeypatch.setattr(search_module, "LONG_BYTES", 400)
-    asking, question = LogLines(store), LineQuestion(None, LineFilter(), sought, True)
+    asking, question = LogLines(store), LineQuery(None, LineFilter(), sought, True)
     store.append(made(150, 1, "ab"))
     first = asking.stretch(question, 0, 10).search
     assert first is not None and 0 < first.searched < first.lines == 150 and not first.done, (
@@ -205,7 +205,7 @@ def test_a_search_in_slices_finds_what_each_line_says(
 def test_the_newest_lines_are_searched_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.append(made(400, 1))
     monkeypatch.setattr(search_module, "SLICE_S", 0.0)
-    found = LogLines(store).stretch(LineQuestion(("a",), LineFilter(), Needle("o"), True), 0, 2000)
+    found = LogLines(store).stretch(LineQuery(("a",), LineFilter(), Needle("o"), True), 0, 2000)
     assert found.search is not None and not found.search.done and min(numbers(found)) > 300
 
 
@@ -234,7 +234,7 @@ def test_templates_are_counted_in_the_window(store: Store) -> None:
         assert (counted.first_time_s, counted.last_time_s) == (own[0].time_s, own[-1].time_s)
         assert (stored_template.first_time_s, stored_template.last_time_s) == (own[0].time_s, own[-1].time_s)
         assert stored_template.level == max(line.level for line in own)
-    part = LineQuestion(("a",), LineFilter(from_s=T0 + 50, to_s=T0 + 99))
+    part = LineQuery(("a",), LineFilter(from_s=T0 + 50, to_s=T0 + 99))
     assert sum(counted.lines for _, counted in asking.templates(part, 9, 100)[1]) == asking.stretch(part, 0, 0).total
 
 
@@ -260,7 +260,7 @@ def test_a_number_of_the_lines_of_a_template_is_a_curve(store: Store) -> None:
 def test_evenly_chosen_rows_are_those_of_the_whole_list(share: float | None, most: int) -> None:
     length = 3 * table.CHUNK + 5
     mask = None if share is None else np.random.default_rng(0).random(length) < share
-    rows = table.KeptRows(11, 11 + length, mask)
+    rows = table.FilteredRows(11, 11 + length, mask)
     listed = rows.rows(0, rows.total)
     wanted = listed if len(listed) <= most else listed[np.linspace(0, len(listed) - 1, most).astype(np.int64)]
     assert rows.evenly(most).tolist() == wanted.tolist()
@@ -279,11 +279,11 @@ def test_tables_are_bounded_and_say_what_they_leave_out(store: Store, monkeypatc
 
 def test_a_question_that_is_over_leaves_a_search_that_goes_on(store: Store) -> None:
     store.append(made(300, 1))
-    asking, question = LogLines(store), LineQuestion(("a",), LineFilter(), Needle("loss"), True)
-    over = Question(10.0)
+    asking, question = LogLines(store), LineQuery(("a",), LineFilter(), Needle("loss"), True)
+    over = QueryDeadline(10.0)
     over.end("the client is gone")
     before = asked.set(over)
-    with pytest.raises(Ended):
+    with pytest.raises(QueryAborted):
         asking.stretch(question, 0, 10)
     asked.reset(before)
     assert finished(asking, question).total == sum("loss" in line.text for line in stored(store))
@@ -294,7 +294,7 @@ def test_three_thousand_runs_are_one_list(store: Store) -> None:
     asking = LogLines(store)
     found = asking.stretch(ALL, 2990, 20)
     assert found.total == 3000 and [line.text for line in found.lines] == [f"line {at}" for at in range(9, -1, -1)]
-    assert finished(asking, LineQuestion(None, LineFilter(), Needle("line 299"), True)).total == 11
+    assert finished(asking, LineQuery(None, LineFilter(), Needle("line 299"), True)).total == 11
 
 
 def test_a_line_of_a_mebibyte_binary_noise_and_a_clock_that_jumps_are_lines_as_others(store: Store) -> None:
@@ -312,11 +312,11 @@ def test_a_line_of_a_mebibyte_binary_noise_and_a_clock_that_jumps_are_lines_as_o
     store.append([LogLine("a", "x.log", time_s, 20, text) for time_s, text in zip(when, odd, strict=True)])
     asking = LogLines(store)
     assert [line.time_s for line in asking.stretch(ALL, 0, 10).lines] == sorted(when)
-    found = finished(asking, LineQuestion(("a",), LineFilter(), Needle("needle"), True))
+    found = finished(asking, LineQuery(("a",), LineFilter(), Needle("needle"), True))
     assert sorted(numbers(found)) == [1, 2, 7] and max(len(line.text) for line in found.lines) < 20_000
-    seen = finished(asking, LineQuestion(("a",), LineFilter(), Needle("^.*needle", regex=True), True))
+    seen = finished(asking, LineQuery(("a",), LineFilter(), Needle("^.*needle", regex=True), True))
     assert sorted(numbers(seen)) == [2, 7], "an expression sees the first 16 kB of a line"
-    assert finished(asking, LineQuestion(("a",), LineFilter(), Needle(noise[32:127]), True)).total == 1
+    assert finished(asking, LineQuery(("a",), LineFilter(), Needle(noise[32:127]), True)).total == 1
     assert sum(template.lines for template in store.templates("a")) == len(odd)
 
 
@@ -343,7 +343,7 @@ def test_a_run_may_be_forgotten_and_written_while_it_is_read(store: Store) -> No
     def read() -> None:
         try:
             while not ends.is_set():
-                for question in (ALL, LineQuestion(("a",), LineFilter(level=1), Needle("loss"), True)):
+                for question in (ALL, LineQuery(("a",), LineFilter(level=1), Needle("loss"), True)):
                     found = asking.stretch(question, 0, 50)
                     assert len(found.lines) <= found.total
                     asking.templates(question, 5, 10)

@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.logs.tail import FileTurns
+from collectors.logs.tail import ReadScheduler
 
 batches = st.integers(1, 6)
 
@@ -15,7 +15,7 @@ batches = st.integers(1, 6)
 @given(st.lists(batches, min_size=1, max_size=30), batches, st.sampled_from(["live", "new", "old, written again"]))
 def test_what_is_written_now_is_read_through_beside_any_backlog(old: list[int], now: int, kind: str) -> None:
     left = {Path(f"old-{number}"): count for number, count in enumerate(old)} | {Path("now"): now}
-    turns = FileTurns()
+    turns = ReadScheduler()
     turns.old(path for path in left if path.name != "now")
     if kind == "live":
         turns.live(Path("now"))
@@ -37,7 +37,7 @@ def test_what_is_written_now_is_read_through_beside_any_backlog(old: list[int], 
     assert not any(left.values()), "all are read"
 
 
-def _read_one(turns: FileTurns, left: dict[Path, int]) -> None:
+def _read_one(turns: ReadScheduler, left: dict[Path, int]) -> None:
     """A batch of the file whose turn it is."""
     turns.begin()
     path = turns.next_live() or turns.next_other()
@@ -49,7 +49,7 @@ def _read_one(turns: FileTurns, left: dict[Path, int]) -> None:
 
 def test_a_file_that_is_followed_goes_before_thousands_that_grow_for_the_first_time() -> None:
     """As the events of files tell that were written while they were read as new ones."""
-    turns, healthy = FileTurns(), Path("healthy/metrics.jsonl")
+    turns, healthy = ReadScheduler(), Path("healthy/metrics.jsonl")
     turns.live(healthy)
     assert turns.next_live() == healthy
     for number in range(20_000):

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from analysis.stacks.fold import FlameTree, gather, tree_of
-from analysis.stacks.threads import Lanes
+from analysis.stacks.threads import ThreadSelection
 from analysis.stacks.trust import no_source
 from collectors.records import Frame, Profile, StackSample
 from collectors.store.open import open_store
 from collectors.store.store import Run, StackColumns, Store
-from dashboard.stacks.flame import Ahead, Minutes
+from dashboard.stacks.flame import MinuteCache, Prefetcher
 from tests.conftest import wait_for
 from tests.stacks import drawn
 
@@ -68,26 +68,35 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.mark.parametrize(
-    "lanes", [Lanes("joined"), Lanes("main"), Lanes("joined", rank=1), Lanes("threads"), Lanes("main", pid=70)]
+    "lanes",
+    [
+        ThreadSelection("joined"),
+        ThreadSelection("main"),
+        ThreadSelection("joined", rank=1),
+        ThreadSelection("threads"),
+        ThreadSelection("main", pid=70),
+    ],
 )
-def test_the_tree_is_the_same_as_from_all_stacks(store: Store, lanes: Lanes) -> None:
-    minutes = Minutes(store, lambda _run: no_source)
+def test_the_tree_is_the_same_as_from_all_stacks(store: Store, lanes: ThreadSelection) -> None:
+    minutes = MinuteCache(store, lambda _run: no_source)
     for window in ((T0 + 5, T0 + 700), (T0 + 31.5, T0 + 705.25), (T0 + 100, T0 + 160)):
         same(tree_of(minutes.gather("run", window, lanes)), tree_of(gather(store.stacks(*window, "run"), lanes)))
 
 
 def test_what_is_not_settled_yet_is_read_each_time(store: Store) -> None:
-    minutes, window = Minutes(store, lambda _run: no_source), (T0 + 5, T0 + 2000)
-    before = minutes.gather("run", window, Lanes())
+    minutes, window = MinuteCache(store, lambda _run: no_source), (T0 + 5, T0 + 2000)
+    before = minutes.gather("run", window, ThreadSelection())
     store.append([profile(np.random.default_rng(1), 0, 7, "main", T0 + 920, [(MODULE, COLLATE)])])
-    after = minutes.gather("run", window, Lanes())
+    after = minutes.gather("run", window, ThreadSelection())
     assert after.weighed.seconds.sum() > before.weighed.seconds.sum()
-    same(tree_of(after), tree_of(gather(store.stacks(*window, "run"), Lanes())))
+    same(tree_of(after), tree_of(gather(store.stacks(*window, "run"), ThreadSelection())))
 
 
 def test_a_window_after_the_profile_is_empty(store: Store) -> None:
     assert drawn(
-        tree_of(Minutes(store, lambda _run: no_source).gather("run", (T0 + 5000, T0 + 9000), Lanes("joined")))
+        tree_of(
+            MinuteCache(store, lambda _run: no_source).gather("run", (T0 + 5000, T0 + 9000), ThreadSelection("joined"))
+        )
     ) == ["no samples 0"]
 
 
@@ -116,19 +125,19 @@ class Counting:
 
 def test_what_was_folded_ahead_is_not_read_again(store: Store) -> None:
     counting, window = Counting(store), (T0 + 5, T0 + 700)
-    minutes = Minutes(cast(Store, counting), lambda _run: no_source)
+    minutes = MinuteCache(cast(Store, counting), lambda _run: no_source)
     while minutes.fold_ahead("run"):
         pass
     read_s = counting.read_s
     assert read_s > 700
-    found = minutes.gather("run", window, Lanes("joined"))
+    found = minutes.gather("run", window, ThreadSelection("joined"))
     assert counting.read_s - read_s < 120, "only the edges of the window"
-    same(tree_of(found), tree_of(gather(store.stacks(*window, "run"), Lanes("joined"))))
+    same(tree_of(found), tree_of(gather(store.stacks(*window, "run"), ThreadSelection("joined"))))
 
 
 def test_a_run_that_somebody_looks_at_is_folded_ahead_until_the_end_of_the_process(store: Store) -> None:
     counting = Counting(store)
-    ahead = Ahead(Minutes(cast(Store, counting), lambda _run: no_source))
+    ahead = Prefetcher(MinuteCache(cast(Store, counting), lambda _run: no_source))
     assert not counting.read_s
     ahead.want("run")
     wait_for(lambda: counting.read_s > 600, because="nothing is folded ahead")

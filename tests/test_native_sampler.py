@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from collectors.sampler.native import Native
+from collectors.sampler.native import NativeSampler
 from tests.interpreters import Interpreter, every_python
 from tests.native import (
     NEEDS_SAMPLER,
@@ -38,7 +38,7 @@ pytestmark = NEEDS_SAMPLER
 
 @every_python()
 def test_a_busy_function_has_the_time_and_a_sleeping_thread_is_seen_asleep(
-    sampler: Native, python: Interpreter
+    sampler: NativeSampler, python: Interpreter
 ) -> None:
     with running_by(python.path, "busy") as busy:
         sampler.follow([target(busy.pid)])
@@ -57,7 +57,7 @@ def test_a_busy_function_has_the_time_and_a_sleeping_thread_is_seen_asleep(
     assert samples_of(profiles) >= 0.2 * 2 * 100 * seconds, "two threads at 100 Hz"
 
 
-def test_who_computes_holds_the_gil_and_uses_cpu_and_who_sleeps_does_not(sampler: Native) -> None:
+def test_who_computes_holds_the_gil_and_uses_cpu_and_who_sleeps_does_not(sampler: NativeSampler) -> None:
     with running("busy") as busy:
         sampler.follow([target(busy.pid)])
         used_s = sum(psutil.Process(busy.pid).cpu_times()[:2])
@@ -74,7 +74,7 @@ def test_who_computes_holds_the_gil_and_uses_cpu_and_who_sleeps_does_not(sampler
     assert all(sample.cpu_ns is None or sample.cpu_ns <= sample.duration_ns for sample in samples)
 
 
-def test_stacks_that_stand_shortly_lose_no_time_on_a_core(sampler: Native) -> None:
+def test_stacks_that_stand_shortly_lose_no_time_on_a_core(sampler: NativeSampler) -> None:
     """The kernel's account of a thread that runs is up to a tick behind, 4 ms on many hosts, at the beginning of a span or at its end."""
     with running("shares") as shares:
         sampler.follow([target(shares.pid, hz=400.0)])
@@ -89,7 +89,7 @@ def test_stacks_that_stand_shortly_lose_no_time_on_a_core(sampler: Native) -> No
     assert on_core == pytest.approx(used_s / lasted_s, abs=0.05)
 
 
-def test_the_first_sample_comes_within_fifty_milliseconds(sampler: Native) -> None:
+def test_the_first_sample_comes_within_fifty_milliseconds(sampler: NativeSampler) -> None:
     """The best of half a minute, at most: on a machine that is busy with other tests the sampler may have to wait for a core."""
     waits_ms, until_s = list[float](), time.monotonic() + 30
     with running("busy") as first:
@@ -104,7 +104,7 @@ def test_the_first_sample_comes_within_fifty_milliseconds(sampler: Native) -> No
     assert min(waits_ms) <= 50
 
 
-def test_windows_follow_each_other_without_gap_or_overlap(sampler: Native) -> None:
+def test_windows_follow_each_other_without_gap_or_overlap(sampler: NativeSampler) -> None:
     with running("busy") as busy:
         sampler.follow([target(busy.pid)])
         profiles = record(sampler, lambda found: len(found) >= 6)
@@ -116,7 +116,7 @@ def test_windows_follow_each_other_without_gap_or_overlap(sampler: Native) -> No
 
 @pytest.mark.long
 def test_nobody_watches_and_windows_are_longer() -> None:
-    sampler = Native("box")
+    sampler = NativeSampler("box")
     with running("busy") as busy:
         sampler.follow([target(busy.pid)])
         first, second = record(sampler, lambda found: len(found) == 2)
@@ -125,7 +125,7 @@ def test_nobody_watches_and_windows_are_longer() -> None:
     assert length_s(second) == pytest.approx(5, abs=0.5)
 
 
-def test_two_processes_keep_their_own_stacks(sampler: Native) -> None:
+def test_two_processes_keep_their_own_stacks(sampler: NativeSampler) -> None:
     with running("busy") as busy, running("brief_threads") as brief:
         sampler.follow([target(busy.pid, "a", 0), target(brief.pid, "b", 3)])
         profiles = record(sampler, lambda found: {one.pid for one in found} == {busy.pid, brief.pid})
@@ -135,7 +135,7 @@ def test_two_processes_keep_their_own_stacks(sampler: Native) -> None:
         assert (profile.run, profile.rank, *files) == expected
 
 
-def test_another_rate_is_taken_up_at_once_and_told_with_the_window(sampler: Native) -> None:
+def test_another_rate_is_taken_up_at_once_and_told_with_the_window(sampler: NativeSampler) -> None:
     with running("busy") as busy:
         sampler.follow([target(busy.pid)])
         record(sampler, bool)
@@ -145,7 +145,7 @@ def test_another_rate_is_taken_up_at_once_and_told_with_the_window(sampler: Nati
     assert slow.count <= 1.5 * 2 * 20 * length_s(slow)
 
 
-def test_a_thread_that_has_ended_is_not_seen_any_longer(sampler: Native) -> None:
+def test_a_thread_that_has_ended_is_not_seen_any_longer(sampler: NativeSampler) -> None:
     with running("brief_threads") as brief:
         sampler.follow([target(brief.pid)])
         profiles = record(sampler, lambda found: sum(map(length_s, found)) >= 4)
@@ -160,7 +160,7 @@ def test_a_thread_that_has_ended_is_not_seen_any_longer(sampler: Native) -> None
     assert any("burst" in profile.threads.values() for profile in profiles)
 
 
-def test_a_target_that_ends_leaves_its_profile_up_to_its_end(sampler: Native) -> None:
+def test_a_target_that_ends_leaves_its_profile_up_to_its_end(sampler: NativeSampler) -> None:
     with running("busy", "exit") as busy:
         sampler.follow([target(busy.pid)])
         profiles = record(sampler, lambda found: busy.poll() is not None and sum(map(length_s, found)) > 1.2)
@@ -168,7 +168,7 @@ def test_a_target_that_ends_leaves_its_profile_up_to_its_end(sampler: Native) ->
     assert sampler.troubles() == {}, "that a process ends is no trouble"
 
 
-def test_a_target_that_is_killed_leaves_its_profile_up_to_its_end(sampler: Native) -> None:
+def test_a_target_that_is_killed_leaves_its_profile_up_to_its_end(sampler: NativeSampler) -> None:
     with running("busy") as busy:
         sampler.follow([target(busy.pid)])
         first = record(sampler, bool)
@@ -181,7 +181,7 @@ def test_a_target_that_is_killed_leaves_its_profile_up_to_its_end(sampler: Nativ
     assert sampler.troubles() == {}
 
 
-def test_a_sampler_that_is_killed_is_replaced_and_no_target_is_lost(sampler: Native) -> None:
+def test_a_sampler_that_is_killed_is_replaced_and_no_target_is_lost(sampler: NativeSampler) -> None:
     with running("busy") as busy, running("brief_threads") as brief:
         both = {busy.pid, brief.pid}
         sampler.follow([target(busy.pid), target(brief.pid)])
@@ -209,7 +209,7 @@ def test_a_sampler_that_never_runs_is_a_trouble_that_the_other_one_does_not_have
         assert sampler.troubles()[busy.pid] == ("The native sampler does not run: it ended with code 3.", "", True)
 
 
-def test_a_process_that_is_let_go_delivers_what_was_recorded(sampler: Native) -> None:
+def test_a_process_that_is_let_go_delivers_what_was_recorded(sampler: NativeSampler) -> None:
     with running("busy") as busy:
         sampler.follow([target(busy.pid)])
         first = record(sampler, bool)
@@ -220,7 +220,7 @@ def test_a_process_that_is_let_go_delivers_what_was_recorded(sampler: Native) ->
     assert abs(rest[-1].end_mono_ns - let_go_ns) < 10e9
 
 
-def test_it_keeps_nothing_on_disk(sampler: Native) -> None:
+def test_it_keeps_nothing_on_disk(sampler: NativeSampler) -> None:
     with running("busy") as busy:
         sampler.follow([target(busy.pid)])
         record(sampler, bool)
@@ -233,7 +233,7 @@ def test_it_keeps_nothing_on_disk(sampler: Native) -> None:
 
 
 def test_close_ends_the_sampler() -> None:
-    sampler = Native("box")
+    sampler = NativeSampler("box")
     with running("busy") as busy:
         sampler.follow([target(busy.pid)])
         assert sampler.pid

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from collectors.sampler.build import compiler, find_program
-from collectors.sampler.native import Native
+from collectors.sampler.native import NativeSampler
 from tests.conftest import script
 from tests.interpreters import Interpreter, every_python
 from tests.native import NEEDS_SAMPLER, leaf, length_s, record, running, running_by, target, time_by
@@ -25,7 +25,7 @@ from tests.native import sampler as sampler  # a fixture
 pytestmark = NEEDS_SAMPLER
 
 
-def test_a_process_that_is_no_python_is_left_to_the_other_sampler(sampler: Native) -> None:
+def test_a_process_that_is_no_python_is_left_to_the_other_sampler(sampler: NativeSampler) -> None:
     with subprocess.Popen(["sleep", "3600"]) as sleeper:
         sampler.follow([target(sleeper.pid)])
         record(sampler, lambda _: sleeper.pid in sampler.troubles())
@@ -68,7 +68,7 @@ int main(void) { return write(1, "ready\\n", 6) == 6 ? pause() : 1; }
     ],
 )
 def test_an_unknown_python_is_left_to_the_other_sampler(
-    sampler: Native, tmp_path: Path, defines: tuple[str, ...], sentence: str
+    sampler: NativeSampler, tmp_path: Path, defines: tuple[str, ...], sentence: str
 ) -> None:
     source, program = tmp_path / "pretends.c", tmp_path / "pretends"
     source.write_text(PRETENDS)
@@ -97,7 +97,7 @@ wait_here()
 """
 
 
-def test_of_more_threads_than_it_holds_the_main_one_is_seen(sampler: Native) -> None:
+def test_of_more_threads_than_it_holds_the_main_one_is_seen(sampler: NativeSampler) -> None:
     with script(WITH_SIX_HUNDRED_THREADS) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -122,7 +122,7 @@ def test_more_processes_than_it_holds_are_refused_by_name() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root chooses the next process id")
-def test_a_process_that_gets_the_id_of_one_that_has_ended_is_not_taken_for_it(sampler: Native) -> None:
+def test_a_process_that_gets_the_id_of_one_that_has_ended_is_not_taken_for_it(sampler: NativeSampler) -> None:
     with running("busy") as busy:
         sampler.follow([target(busy.pid)])
         record(sampler, bool)
@@ -157,7 +157,9 @@ def again(pid: int) -> Iterator[subprocess.Popen[str]]:
 
 
 @every_python(few=True)
-def test_a_program_that_another_one_replaces_by_exec_is_followed_into_it(sampler: Native, python: Interpreter) -> None:
+def test_a_program_that_another_one_replaces_by_exec_is_followed_into_it(
+    sampler: NativeSampler, python: Interpreter
+) -> None:
     with running_by(python.path, "execs", "3", "300") as process:
         sampler.follow([target(process.pid)])
         profiles = record(sampler, lambda found: bool(found) and "after" in time_by(found[-1:], leaf))
@@ -170,7 +172,7 @@ def test_a_program_that_another_one_replaces_by_exec_is_followed_into_it(sampler
 @pytest.mark.skipif(
     os.geteuid() != 0 or not shutil.which("unshare"), reason="only root can make a namespace of process ids"
 )
-def test_threads_of_a_container_have_the_ids_by_which_this_machine_knows_them(sampler: Native) -> None:
+def test_threads_of_a_container_have_the_ids_by_which_this_machine_knows_them(sampler: NativeSampler) -> None:
     with running_by(sys.executable, "busy", prefix=["unshare", "--pid", "--fork", "--mount-proc"]) as outside:
         (inside,) = psutil.Process(outside.pid).children()
         sampler.follow([target(inside.pid)])
@@ -181,7 +183,7 @@ def test_threads_of_a_container_have_the_ids_by_which_this_machine_knows_them(sa
 
 
 @every_python()
-def test_forked_children_are_told_apart_from_their_parent(sampler: Native, python: Interpreter) -> None:
+def test_forked_children_are_told_apart_from_their_parent(sampler: NativeSampler, python: Interpreter) -> None:
     with running_by(python.path, "forks") as parent:
         assert parent.stdout is not None
         children = [int(pid) for pid in parent.stdout.readline().split()]

@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from collectors import catalog
 from collectors.records import labels_of
-from collectors.store.store import Last, Series, series_id
+from collectors.store.store import LastPoint, Series, series_id
 from dashboard.api import machine as openmetrics
 from dashboard.machine import Machine, values_now
 
@@ -24,7 +24,7 @@ def series(name: str, **labels: object) -> Series:
 
 
 def families(found: dict[Series, float], gpus: list[dict[str, object]], age_s: float = 1.0) -> dict[str, Family]:
-    last = {one.id: Last(NOW_S - age_s, None, value) for one, value in found.items()}
+    last = {one.id: LastPoint(NOW_S - age_s, None, value) for one, value in found.items()}
     machine = Machine("box", gpus, None, [], values_now(list(found), last, gpus, NOW_S))
     return {family.name: family for family in text_string_to_metric_families(openmetrics.render(machine))}
 

@@ -16,8 +16,8 @@ from analysis.findings.dumps import dump_of
 from collectors import rights
 from collectors.logs.open_files import FLAGS, NotRead, open_file
 from collectors.records import LogLine, Points
-from collectors.rights import LeftAlone, reached
-from collectors.tracing import NoEntry, OddTrace, ask_for_trace, read_trace
+from collectors.rights import LeftAlone, open_resolved
+from collectors.tracing import MalformedTrace, NoEntry, ask_for_trace, read_trace
 from dashboard.samples import checkpoints_of
 from tests.following import Follower, until
 from tests.two_users import NOBODY, SECRET, THEIRS, link, needs_root, of_theirs, write
@@ -189,7 +189,7 @@ def test_a_file_that_is_exchanged_for_a_link_while_it_is_opened_leads_nowhere(as
 def test_what_was_judged_is_what_is_opened(logs: Path) -> None:
     rights.look_at_others()
     path = logs / "theirs" / "metrics.jsonl"
-    with reached(path, logs) as found:
+    with open_resolved(path, logs) as found:
         path.unlink()
         link(path, "../.hidden/metrics.jsonl")
         descriptor = found.open(FLAGS)
@@ -220,7 +220,7 @@ def test_a_database_is_read_with_the_rights_of_its_user(logs: Path) -> None:
 
 def test_an_opener_of_root_refuses_what_lies_above(logs: Path) -> None:
     link(logs / "ours" / "a.log", "../../../etc/hostname", 0)
-    with pytest.raises(LeftAlone, match="leaves the log folder"), reached(logs / "ours" / "a.log", logs):
+    with pytest.raises(LeftAlone, match="leaves the log folder"), open_resolved(logs / "ours" / "a.log", logs):
         pass
 
 
@@ -267,14 +267,14 @@ def test_a_trace_of_theirs_is_read_with_their_rights(logs: Path) -> None:
     write(path, "{}", NOBODY)
     for above in (path.parents[1], path.parents[2]):
         os.chown(above, NOBODY, NOBODY)
-    with pytest.raises(OddTrace, match="--as-root"):
+    with pytest.raises(MalformedTrace, match="--as-root"):
         read_trace(path)
     rights.look_at_others()
-    with pytest.raises(OddTrace, match="not what RunLog writes"):
+    with pytest.raises(MalformedTrace, match="not what RunLog writes"):
         read_trace(path)
     path.unlink()
     link(path, secret)
-    with pytest.raises((OddTrace, OSError)) as raised:
+    with pytest.raises((MalformedTrace, OSError)) as raised:
         read_trace(path)
     assert "RunLog" not in str(raised.value)
 

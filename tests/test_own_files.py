@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from collectors.keeper import log_files
-from collectors.keeper.log_files import OwnFiles, follow
+from collectors.keeper.log_files import ProgramFiles, follow
 from tests.conftest import ROOT, script, wait_for
 
 LOGGING = """
@@ -46,13 +46,13 @@ for line in sys.stdin:
 """
 SLOW = """
 import sys, time
-from collectors.keeper.linked_folders import SecondNames
+from collectors.keeper.linked_folders import LinkedFiles
 from dashboard.commands import main
-look = SecondNames.look
+look = LinkedFiles.look
 def slow(names):
     time.sleep(3)
     look(names)
-SecondNames.look = slow
+LinkedFiles.look = slow
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -279,8 +279,8 @@ def writer(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture
-def files(tmp_path: Path, writer: subprocess.Popen[str]) -> Iterator[OwnFiles]:
-    files = OwnFiles(tmp_path / "run", tmp_path / "work", [])
+def files(tmp_path: Path, writer: subprocess.Popen[str]) -> Iterator[ProgramFiles]:
+    files = ProgramFiles(tmp_path / "run", tmp_path / "work", [])
     yield files
     files.close()
 
@@ -293,7 +293,7 @@ def tell(writer: subprocess.Popen[str], path: Path, text: str, count: int = 1) -
 
 
 def test_last_lines_are_copied_before_anything_else_is_looked_for(
-    tmp_path: Path, writer: subprocess.Popen[str], files: OwnFiles
+    tmp_path: Path, writer: subprocess.Popen[str], files: ProgramFiles
 ) -> None:
     copy, found = tmp_path / "run/train.log", []
 
@@ -317,7 +317,7 @@ def test_a_program_has_so_many_bytes_for_all_its_copies(
     tmp_path: Path, writer: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_files, "MOST_OF_ALL", 5_000)
-    files, run, work = OwnFiles(tmp_path / "run", tmp_path / "work", []), tmp_path / "run", tmp_path / "work"
+    files, run, work = ProgramFiles(tmp_path / "run", tmp_path / "work", []), tmp_path / "run", tmp_path / "work"
     for name in ("a.log", "b.log", "c.log"):
         tell(writer, work / name, "x" * 99, 20)
     files.look()
@@ -334,7 +334,7 @@ def test_a_program_has_so_many_bytes_for_all_its_copies(
 
 
 def test_copies_wait_while_the_disk_is_almost_full(
-    tmp_path: Path, writer: subprocess.Popen[str], files: OwnFiles, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, writer: subprocess.Popen[str], files: ProgramFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, state = tmp_path / "run/train.log", tmp_path / "run/trainer_state.json"
 
@@ -359,7 +359,9 @@ def test_copies_wait_while_the_disk_is_almost_full(
     )
 
 
-def test_of_data_only_the_beginning_is_copied(tmp_path: Path, writer: subprocess.Popen[str], files: OwnFiles) -> None:
+def test_of_data_only_the_beginning_is_copied(
+    tmp_path: Path, writer: subprocess.Popen[str], files: ProgramFiles
+) -> None:
     data = {
         "data.jsonl": ['{"prompt":"what_is_it","answer":"a_cat"}'],
         "rows.csv": ["text,label", "what_is_it,cat"],
@@ -386,7 +388,7 @@ def test_of_data_only_the_beginning_is_copied(tmp_path: Path, writer: subprocess
 
 
 def test_a_file_that_looks_like_data_at_first_is_copied_on(
-    tmp_path: Path, writer: subprocess.Popen[str], files: OwnFiles
+    tmp_path: Path, writer: subprocess.Popen[str], files: ProgramFiles
 ) -> None:
     path = tmp_path / "work/history.jsonl"
     tell(writer, path, '{"config":"what_is_it","optimizer":"adam"}', 5)
@@ -397,7 +399,7 @@ def test_a_file_that_looks_like_data_at_first_is_copied_on(
 
 
 def test_a_look_that_finds_the_program_gone_refuses_nothing(
-    tmp_path: Path, writer: subprocess.Popen[str], files: OwnFiles
+    tmp_path: Path, writer: subprocess.Popen[str], files: ProgramFiles
 ) -> None:
     """The last look follows."""
     files.look()
@@ -410,7 +412,7 @@ def test_a_look_that_finds_the_program_gone_refuses_nothing(
 
 
 def test_who_lived_between_two_looks_may_have_written_what_the_program_has_not_written_as_well(
-    tmp_path: Path, writer: subprocess.Popen[str], files: OwnFiles
+    tmp_path: Path, writer: subprocess.Popen[str], files: ProgramFiles
 ) -> None:
     """Two files have grown, and what the program wrote is enough for either and not for both."""
     files.look()

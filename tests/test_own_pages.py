@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from dashboard.pages.custom import OwnPage, check_folder, own_pages
+from dashboard.pages.custom import CustomPage, check_folder, own_pages
 from tests.conftest import ROOT, Dashboard, dashboard
 
 GOOD = """
@@ -96,7 +96,9 @@ def test_who_else_may_write_it_keeps_it_from_running(tmp_path: Path) -> None:
     (pages / "link.py").unlink()
     (pages / "link.py").symlink_to(pages / "mine.py")
     os.mkfifo(pages / "pipe.py")
-    says = {name: str(OwnPage(pages / f"{name}.py").page.layout()) for name in ("open", "link", "pipe", "mine", "gone")}
+    says = {
+        name: str(CustomPage(pages / f"{name}.py").page.layout()) for name in ("open", "link", "pipe", "mine", "gone")
+    }
     assert "can be written by others" in says["open"]
     assert "cannot be shown" in says["link"] and "is no regular file" in says["pipe"] and "No such file" in says["gone"]
     assert says["mine"] == "Div(children=1, className='own-page')"
@@ -113,7 +115,7 @@ def test_a_layout_that_cannot_be_shown_is_a_sentence(tmp_path: Path) -> None:
         "many": "from dash import html\nlayout = [html.P('a'), 'b', 1]",
     }
     pages = write(tmp_path / "pages", texts)
-    says = {name: str(OwnPage(pages / f"{name}.py").page.layout()) for name in texts}
+    says = {name: str(CustomPage(pages / f"{name}.py").page.layout()) for name in texts}
     assert "is of type NoneType" in says["nothing"] and "is of type Figure; it is a Dash component" in says["figure"]
     assert "TypeError" in says["inside"] and "alert" not in says["many"]
 
@@ -123,7 +125,7 @@ def test_a_layout_that_failed_is_tried_again(tmp_path: Path) -> None:
         tmp_path / "pages",
         {"later": f"from pathlib import Path\nlayout = lambda: Path({str(tmp_path / 'later.txt')!r}).read_text()"},
     )
-    layout = OwnPage(pages / "later.py").page.layout
+    layout = CustomPage(pages / "later.py").page.layout
     assert callable(layout) and "FileNotFoundError" in str(layout())
     (tmp_path / "later.txt").write_text("here it is")
     assert "here it is" in str(layout()) and "alert" not in str(layout())

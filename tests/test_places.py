@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.conftest import wait_for
 from tests.trainings import lines_of, train_here, training, values_of
-from trainer.data.places import Place, Shuffled, batches, held_out
+from trainer.data.places import Place, ShuffledPlaces, batches, held_out
 
 
 class Numbers:
@@ -27,7 +27,7 @@ class Numbers:
 
 def drawn(batch: int, count: int, workers: int = 0, **where: int) -> list[tuple[int, int]]:
     """The first samples of that many batches."""
-    loader = batches(Numbers(), Shuffled(10, seed=3, **where), batch, workers)
+    loader = batches(Numbers(), ShuffledPlaces(10, seed=3, **where), batch, workers)
     taken = [
         (int(one), int(other))
         for inputs, targets in islice(loader, count)
@@ -42,7 +42,7 @@ def test_each_epoch_holds_every_sample_once_in_an_order_of_its_own() -> None:
     epochs = [samples[first : first + 10] for first in (0, 10, 20)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
-    assert samples != [place.sample for place in islice(Shuffled(10, seed=4), 30)]
+    assert samples != [place.sample for place in islice(ShuffledPlaces(10, seed=4), 30)]
 
 
 @pytest.mark.parametrize("position", [0, 1, 9, 10, 25])

@@ -17,11 +17,11 @@ from benchmarks.replayed_traces import Mix, drawn, with_mix
 from jobs.plan import (
     MOST_OUT_OF_MEMORY,
     NOTHING_USED,
-    Carried,
     FamilyRecord,
     Fifo,
     Job,
-    Learned,
+    PairSpeeds,
+    PlannerState,
     PlanRules,
     Promise,
     QueueState,
@@ -107,7 +107,7 @@ def test_any_state_has_a_plan(jobs: list[Job], slots: list[Slot], running: list[
         if number < len(jobs) and jobs[number].state == "queued":
             jobs[number] = replace(jobs[number], state="running", slots=1, on=(slot.id,), started_s=1000.0)
     records = {"small": SMALL, "large": LARGE, "busy": BUSY}
-    state = state_of(jobs, slots, families=records, carried=Carried(Usage(5.0, 5.0, 1000.0)))
+    state = state_of(jobs, slots, families=records, carried=PlannerState(Usage(5.0, 5.0, 1000.0)))
     made = plan(state, 2000.0)
     check(state, made)
     assert plan(state, 2000.0) == made
@@ -216,7 +216,7 @@ def test_after_five_minutes_the_newer_of_a_pair_leaves_if_either_is_slow(
     )
     made = plan(state_of([older, newer], gpus(1), families={"small": SMALL}), 1000.0)
     assert stops(made) == ({2: "rolled back"} if leaves else {})
-    assert any(isinstance(action, Learned) for action in made.actions) == (steps == 60 and since_s == 0)
+    assert any(isinstance(action, PairSpeeds) for action in made.actions) == (steps == 60 and since_s == 0)
 
 
 def test_the_high_class_takes_slots_back_from_jobs_that_can_resume_within_its_share() -> None:
@@ -258,7 +258,7 @@ def test_a_job_that_was_just_started_or_stopped_three_times_makes_no_room() -> N
 
 def test_a_large_job_that_started_late_makes_no_room_for_a_small_one() -> None:
     large = on_slots(1, [f"gpu-{number}" for number in range(8)], 50_000.0, resumes=True, family="small")
-    carried = Carried(fifo=Fifo(8, running={1: (20_000.0, 8)}, starts_s={1: 20_000.0}))
+    carried = PlannerState(fifo=Fifo(8, running={1: (20_000.0, 8)}, starts_s={1: 20_000.0}))
     for slots, stopped in ((1, {}), (4, {1: "preempted"})):
         high = queued(2, slots, 99_000.0, high=True)
         assert (
@@ -283,7 +283,7 @@ def test_an_overdue_job_lets_jobs_pass_that_are_much_shorter() -> None:
         queued(2, 1, 900.0, family="short"),
         queued(3, 1, 900.0, family="long"),
     )
-    carried = Carried(fifo=Fifo(8, running={1: (500.0, 8)}, starts_s={1: 500.0}))
+    carried = PlannerState(fifo=Fifo(8, running={1: (500.0, 8)}, starts_s={1: 500.0}))
     state = state_of([large, short, long], gpus(8), families=families, carried=carried)
     made = plan(state, 1000.0)
     assert set(starts(made)) == {2} and made.carried.gate == (1, 1000.0)

@@ -260,7 +260,7 @@ def test_two_containers_with_the_same_inner_process_are_not_told_apart_by_guessi
     for pid in (70, 80):
         write_process(tmp_path, pid, ticks=5, inner=7)
     write_process(tmp_path, 90, ticks=5, inner=8)
-    seen = run_state._SeenProcess(tmp_path)
+    seen = run_state._PidMap(tmp_path)
     assert seen.pid_here(7, 5, NOW) is None
     assert seen.pid_here(8, 5, NOW) == 90
     assert seen.pid_here(8, 6, NOW) is None, "another process with this pid is another process"

@@ -24,7 +24,7 @@ from collectors.sampler.profile import (
     FULL_RATES,
     SPARING_RATES,
     ProfileCollector,
-    Rank,
+    RankProcesses,
     allowed_pct,
     choose,
     chosen,
@@ -107,10 +107,10 @@ def kill_all(pids: Iterable[int]) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def made_up(*, ranks: int, workers: int) -> list[Rank]:
+def made_up(*, ranks: int, workers: int) -> list[RankProcesses]:
     pids = itertools.count(1000)
     return [
-        Rank(
+        RankProcesses(
             Target("run", rank, next(pids), 1, "main", 0.0),
             [Target("run", rank, next(pids), 1, "worker", 0.0) for _ in range(workers)],
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.logs.formats.text import MOST_RANKS, Text, split_rank
+from collectors.logs.formats.text import MOST_RANKS, TextLog, split_rank
 from collectors.records import LogLine, labels_of
 from collectors.store.store import LogQuery, series_id
 from tests.conftest import Ask
@@ -78,14 +78,14 @@ def test_tracebacks_of_ranks_that_are_mixed_have_their_levels() -> None:
     text = (
         "".join(f"[default{rank}]:{line}\n" for line in trace for rank in range(3)) + "[default1]:\n[default0]:fine\n"
     )
-    parser = Text("a", "x.log", 0.0)
-    again = Text("a", "x.log", 0.0, json.loads(json.dumps(parser.state())))
+    parser = TextLog("a", "x.log", 0.0)
+    again = TextLog("a", "x.log", 0.0, json.loads(json.dumps(parser.state())))
     lines = [line for line in again.parse(text.encode().split(b"\n")[:-1], None) if isinstance(line, LogLine)]
     assert [line.level for line in lines[:9]] == [40] * 9 and len(lines) == 10
 
 
 def test_more_ranks_than_are_remembered_are_lines_all_the_same() -> None:
-    parser = Text("a", "x.log", 0.0)
+    parser = TextLog("a", "x.log", 0.0)
     lines = parser.parse([b"[rank%d]: hello" % rank for rank in range(3 * MOST_RANKS)], None)
     assert [line.rank for line in lines if isinstance(line, LogLine)] == list(range(3 * MOST_RANKS))
     assert len(json.dumps(parser.state())) < 100_000

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.stacks.waits import WAITS, Wait, Waiting, reads_gpu, reason_of, wait_at, wait_of, waiting
+from analysis.stacks.waits import WAITS, StackWait, WaitFunction, reads_gpu, reason_of, wait_at, wait_of, waiting
 from collectors.records import Frame
 from tests.conftest import ROOT
 
@@ -29,18 +29,18 @@ def stacks(situation: str) -> list[list[Frame]]:
     return [[Frame(*frame) for frame in one["stack"]] for one in RECORDED[situation]]
 
 
-def found(stack: list[Frame]) -> Waiting | None:
+def found(stack: list[Frame]) -> StackWait | None:
     return waiting([wait_of(frame) for frame in stack])
 
 
-def row_of(wait: Wait) -> str:
+def row_of(wait: WaitFunction) -> str:
     return f"{Path(wait.file).stem}.{wait.function}"
 
 
 @pytest.mark.parametrize(
     "row", [row for row in WAITS if (row.function, row.file) not in WITHOUT_A_GPU | OF_IDLE_ONES], ids=row_of
 )
-def test_a_row_recognises_a_recorded_thread(row: Wait) -> None:
+def test_a_row_recognises_a_recorded_thread(row: WaitFunction) -> None:
     told = [found(stack) for situation in RECORDED for stack in stacks(situation) if row in map(wait_of, stack)]
     assert any(one is not None and (row.plumbing or one.wait == row or one.wait.joined == row.joined) for one in told)
 

@@ -18,7 +18,7 @@ from collectors.records import labels_of
 from collectors.store.open import open_store
 from collectors.store.store import LogQuery, series_id
 from dashboard.user_files.events import add_event
-from dashboard.user_files.run_notes import About, about_run, save_about
+from dashboard.user_files.run_notes import RunNotes, about_run, save_about
 from tests.conftest import dashboard, wait_for
 from tests.ingesting import Ingest
 
@@ -141,7 +141,7 @@ def test_what_users_say_of_a_run_gets_its_new_name(tmp_path: Path) -> None:
             (logs / "a").rename(logs / "b")
             writer.write(1)
             wait_for(lambda: running.run("b").get("points") == 21)
-            assert about_run(data_dir, "b") == About("wider", ("baseline",), "The first one.")
+            assert about_run(data_dir, "b") == RunNotes("wider", ("baseline",), "The first one.")
             add_event(data_dir, "b", {"text": "two"})
             wait_for(lambda: notes("b") == ["one", "two"])
         (data_dir / "runs.sqlite").unlink()  # all is read anew: also the lines of the events name the new run

@@ -16,13 +16,13 @@ from analysis.ledger.contrast import LedgerSide, contrast
 from collectors.records import Frame, LogLine, Points, RunInfo
 from collectors.store.open import open_store
 from collectors.store.sqlite import points
-from collectors.store.store import Ended, Question, asked
+from collectors.store.store import QueryAborted, QueryDeadline, asked
 from dashboard.commands import main
 from dashboard.logs.changes import LogChanges
 from dashboard.queries import Queries
 from dashboard.report import contents
 from dashboard.report import page as rendering
-from dashboard.report.contents import LATE, Findings, PartTimes, ReportPart, ReportQuery, gather
+from dashboard.report.contents import LATE, PartBudget, ReportContents, ReportPart, ReportQuery, gather
 from dashboard.report.page import DETAILS, MOST_BYTES, html_of, visible
 from dashboard.runs.comparison import differences
 from dashboard.stacks.stacks import Stacks
@@ -135,7 +135,7 @@ def test_hostile_names_stay_texts(tmp_path_factory: pytest.TempPathFactory, name
 
 
 @pytest.fixture(scope="module")
-def huge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Findings]:
+def huge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReportContents]:
     """Ten thousand series, megabytes in a line of its log, thousands of long functions and keys, all of characters that escapes make longer."""
     folder = tmp_path_factory.mktemp("huge")
     store = open_store(folder, write=True)
@@ -180,12 +180,12 @@ def huge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Findings]:
     store.close()
 
 
-def test_a_huge_run_has_a_report_of_a_megabyte_at_most(huge: Findings) -> None:
+def test_a_huge_run_has_a_report_of_a_megabyte_at_most(huge: ReportContents) -> None:
     parsed = inert(html_of(huge))
     assert "other series of the run are not drawn" in parsed.text
 
 
-def test_the_last_detail_always_fits(huge: Findings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_detail_always_fits(huge: ReportContents, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendering, "DETAILS", DETAILS[-1:])
     page = html_of(huge)
     inert(page)
@@ -218,7 +218,7 @@ def test_of_too_many_steps_the_last_ones_are_looked_at(queries: Queries, monkeyp
 
 
 def test_a_report_ends_with_its_client() -> None:
-    whole = Question(60.0)
+    whole = QueryDeadline(60.0)
     before = asked.set(whole)
     try:
 
@@ -228,15 +228,15 @@ def test_a_report_ends_with_its_client() -> None:
             assert found is not None
             found.check()
 
-        with pytest.raises(Ended, match="client is gone"):
-            PartTimes(10.0).part(5.0, gone)
+        with pytest.raises(QueryAborted, match="client is gone"):
+            PartBudget(10.0).part(5.0, gone)
         assert asked.get() is whole
     finally:
         asked.reset(before)
 
 
 def test_no_part_is_begun_when_the_time_is_over() -> None:
-    assert PartTimes(-1.0).part(5.0, lambda: 7).note == LATE
+    assert PartBudget(-1.0).part(5.0, lambda: 7).note == LATE
 
 
 def test_the_route_answers_a_file_that_cannot_run(web: Web) -> None:

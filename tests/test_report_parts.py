@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from analysis.baseline import LEAST_LOST_S, SLOWEST, slowest_stretch
 from analysis.ledger.contrast import LedgerSide, contrast
-from analysis.ledger.kinds import Charged, TimeKind
+from analysis.ledger.kinds import ChargeTarget, TimeKind
 from analysis.ledger.shares import Account, CostRange, Ledger, LedgerDevice, ledger_of
-from analysis.stacks.fold import Gathered, tree_of
-from analysis.stacks.tree import Weighed
+from analysis.stacks.fold import WindowStacks, tree_of
+from analysis.stacks.tree import WeightedStacks
 from analysis.units import Units
 from collectors.records import Frame
 from collectors.store.store import Buckets
@@ -29,18 +29,18 @@ from dashboard.report.page import (
     moment_of,
     picture_of,
     range_of,
-    said,
+    redacted_text,
     shortened,
     thinned,
     visible,
 )
 from dashboard.stacks.stacks import mean_unit_s
 
-DATA = Charged("data", Frame("decode", "/job/data.py", 88))
+DATA = ChargeTarget("data", Frame("decode", "/job/data.py", 88))
 KINDS: tuple[TimeKind, ...] = ("data", "python", "log", "checkpoint", "unexplained")
 
 
-def ledger(busy_s: float, given: dict[Charged, float], device: LedgerDevice = "CPU") -> Ledger:
+def ledger(busy_s: float, given: dict[ChargeTarget, float], device: LedgerDevice = "CPU") -> Ledger:
     covered_s = busy_s + sum(given.values())
     bounds = {place.kind: CostRange(s, s, s) for place, s in given.items()}
     account = Account(covered_s=covered_s, busy_s=busy_s, given=given, bounds=bounds)
@@ -48,8 +48,8 @@ def ledger(busy_s: float, given: dict[Charged, float], device: LedgerDevice = "C
 
 
 def test_two_ledgers_in_words() -> None:
-    slow = LedgerSide("b", ledger(58, {DATA: 40, Charged("log"): 2}), 0.24)
-    fast = LedgerSide("a", ledger(67, {DATA: 28, Charged("log"): 5}), 0.19)
+    slow = LedgerSide("b", ledger(58, {DATA: 40, ChargeTarget("log"): 2}), 0.24)
+    fast = LedgerSide("a", ledger(67, {DATA: 28, ChargeTarget("log"): 5}), 0.19)
     found = contrast(slow, fast)
     assert found.sentence == (
         "b spends 12 points more waiting for data (data.py:88 decode), 9 fewer computing and 3 fewer logging than a; "
@@ -86,7 +86,7 @@ SHARES = st.lists(st.floats(0.01, 100), min_size=2, max_size=len(KINDS) + 1)
 @given(SHARES, SHARES, st.one_of(st.none(), st.floats(1e-4, 1e3)), st.floats(1e-4, 1e3))
 def test_points_and_seconds_add_up(one: list[float], other: list[float], unit_s: float | None, other_s: float) -> None:
     sides = [
-        ledger(parts[0], {Charged(kind): s for kind, s in zip(KINDS, parts[1:], strict=False)})
+        ledger(parts[0], {ChargeTarget(kind): s for kind, s in zip(KINDS, parts[1:], strict=False)})
         for parts in (one, other)
     ]
     found = contrast(LedgerSide("a", sides[0], unit_s), LedgerSide("b", sides[1], other_s))
@@ -167,8 +167,10 @@ def test_boxes_stand_below_their_callers_and_beside_each_other(
 ) -> None:
     frames = [Frame(f"f{i}", f"/job/{i}.py", i + 1) for i in range(6)]
     rows = [tuple(frames_of) for frames_of, _ in stacks]
-    weighed = Weighed(frames, rows, np.array([len(row) for row in rows]), np.array([seconds for _, seconds in stacks]))
-    tree = tree_of(Gathered(weighed, "run", [], 1.0, 100.0), own_folder="/job")
+    weighed = WeightedStacks(
+        frames, rows, np.array([len(row) for row in rows]), np.array([seconds for _, seconds in stacks])
+    )
+    tree = tree_of(WindowStacks(weighed, "run", [], 1.0, 100.0), own_folder="/job")
     drawn = boxes_of(tree, most, 40)
     assert 0 < len(drawn.boxes) <= most and len(drawn.boxes) + drawn.left_out == len(tree.frame)
     for row in range(drawn.rows):
@@ -239,7 +241,7 @@ def test_another_attempt_is_another_line() -> None:
 @settings(max_examples=40, deadline=None)
 @given(SHARES)
 def test_the_bar_is_full(parts: list[float]) -> None:
-    found = ledger(parts[0], {Charged(kind): s for kind, s in zip(KINDS, parts[1:], strict=False)})
+    found = ledger(parts[0], {ChargeTarget(kind): s for kind, s in zip(KINDS, parts[1:], strict=False)})
     drawn = ledger_picture(found, 80)
     if found.rows:
         assert sum(part.width for part in drawn.parts) == pytest.approx(100)
@@ -255,12 +257,12 @@ def test_texts_are_visible_short_and_can_be_stored(text: str) -> None:
 
 def test_words_of_a_report() -> None:
     assert visible("a\u202etxt.exe") == "a[U+202E]txt.exe" and visible("\udc80") == "[U+DC80]"
-    assert said("token=abcdefghijklmnop \x1b[31mred", 80) == "token=<left out> red"
+    assert redacted_text("token=abcdefghijklmnop \x1b[31mred", 80) == "token=<left out> red"
     assert (
-        said("run --api-key <left out> --lr 1 token=<left out>;", 80)
+        redacted_text("run --api-key <left out> --lr 1 token=<left out>;", 80)
         == "run --api-key <left out> --lr 1 token=<left out>;"
     )
-    assert "hf_" not in said("x" * 280 + " hf_" + "a" * 40, 300), "it is left out before the text is cut"
+    assert "hf_" not in redacted_text("x" * 280 + " hf_" + "a" * 40, 300), "it is left out before the text is cut"
     assert [figure(value, "B") for value in (12.0, 8 * 2**30)] == ["12 B", "8 GiB"]
     assert [figure(value) for value in (float("nan"), float("inf"), 0.0, 1234567.0, 1e-9)] == [
         "NaN",

@@ -24,7 +24,7 @@ def test_the_data_folder_is_where_no_other_user_can_exchange_it(
     assert folders.data_dir_of(logs) == logs / ".deepseek"
     for odd in (logs / "theirs", logs / "ours"):
         (logs / "ours").chmod(0o777)
-        assert folders.data_dir_of(odd).is_relative_to(tmp_path / "state") and folders.why_elsewhere(odd)
+        assert folders.data_dir_of(odd).is_relative_to(tmp_path / "state") and folders.relocation_reason(odd)
     monkeypatch.setattr(folders, "SHARED", tmp_path / "shared")
     (tmp_path / "shared" / "0").mkdir(parents=True)
     os.chown(tmp_path / "shared" / "0", NOBODY, NOBODY)

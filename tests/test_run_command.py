@@ -20,7 +20,7 @@ import pytest
 from playwright.sync_api import Page
 
 from collectors.machine.proc import alive, ancestors, descendants, start_ticks
-from dashboard.commands.run import beyond
+from dashboard.commands.run import sampling_remedy
 from tests.conftest import ROOT, wait_for
 from tests.on_terminal import Act, resized, show, signalled, typed
 
@@ -264,8 +264,8 @@ def test_the_end_has_the_last_lines_of_standard_error(tmp_path: Path) -> None:
     ],
 )
 def test_what_starts_a_program_elsewhere_is_told_from_what_starts_it_here(words: tuple[str, ...], first: str) -> None:
-    assert beyond(words).startswith(f"{first} starts the program elsewhere" if first else "") and bool(
-        beyond(words)
+    assert sampling_remedy(words).startswith(f"{first} starts the program elsewhere" if first else "") and bool(
+        sampling_remedy(words)
     ) == bool(first)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 from collectors.records import RunInfo
 from collectors.store.store import Store
 from dashboard.queries import Queries
-from dashboard.runs.filters import MOST_TERMS, FilterMistake, Term, parse
+from dashboard.runs.filters import MOST_TERMS, FilterError, Term, parse
 from tests.odd_runs import HTML, ask, names
 from tests.odd_runs import queries as queries  # a fixture
 from tests.odd_runs import writer as writer  # a fixture
@@ -42,7 +42,7 @@ def test_a_filter_is_a_list_of_terms() -> None:
     ],
 )
 def test_a_mistake_is_one_sentence_that_says_where(text: str, sentence: str) -> None:
-    with pytest.raises(FilterMistake) as mistake:
+    with pytest.raises(FilterError) as mistake:
         parse(text)
     assert str(mistake.value) == sentence
 
@@ -51,7 +51,7 @@ def test_a_mistake_is_one_sentence_that_says_where(text: str, sentence: str) -> 
 def test_any_text_is_a_filter_or_a_mistake(text: str) -> None:
     try:
         terms = parse(text)
-    except FilterMistake:
+    except FilterError:
         return
     assert len(terms) <= MOST_TERMS and [term.at for term in terms] == sorted({term.at for term in terms})
     for term in terms:
@@ -119,11 +119,11 @@ def test_lists_and_the_greatest_numbers_of_a_configuration_are_found(queries: Qu
 )
 def test_what_no_run_has_is_a_mistake_at_its_place_and_not_an_empty_table(queries: Queries, text: str, at: int) -> None:
     for before in ("", "vit "):
-        with pytest.raises(FilterMistake, match=rf"\(character {len(before) + at}\)$"):
+        with pytest.raises(FilterError, match=rf"\(character {len(before) + at}\)$"):
             ask(queries, f"{before}{text}")
 
 
 def test_a_near_miss_is_answered_with_what_was_meant(queries: Queries) -> None:
-    with pytest.raises(FilterMistake, match="no run has anything called 'modle'; did you mean 'model'"):
+    with pytest.raises(FilterError, match="no run has anything called 'modle'; did you mean 'model'"):
         ask(queries, "modle:vit")
     assert ask(queries, "state:crashed").notes == ["crashed means failed or killed"]

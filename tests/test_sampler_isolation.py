@@ -16,7 +16,7 @@ from collectors.machine.proc import boot_id, start_ticks
 from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Profile, SourceText
 from collectors.sampler.build import compiler
-from collectors.sampler.native import Native
+from collectors.sampler.native import NativeSampler
 from collectors.sampler.profile import ProfileCollector, choose
 from collectors.store.open import open_store
 from tests.claims import claiming_folder
@@ -33,7 +33,7 @@ def of(profiles: list[Profile], pid: int) -> list[Profile]:
     return [profile for profile in profiles if profile.pid == pid]
 
 
-def undisturbed(sampler: Native, healthy: int, resident: int | None, seconds: float = 1.0) -> list[Profile]:
+def undisturbed(sampler: NativeSampler, healthy: int, resident: int | None, seconds: float = 1.0) -> list[Profile]:
     """What comes while the healthy process gets so many seconds of profile; by the same sampler, without a gap or a fault."""
     profiles: list[Profile] = []
     for _ in range(TRIES):
@@ -49,7 +49,7 @@ def undisturbed(sampler: Native, healthy: int, resident: int | None, seconds: fl
 
 
 @contextmanager
-def beside_a_healthy_one(sampler: Native) -> Iterator[tuple[int, int | None]]:
+def beside_a_healthy_one(sampler: NativeSampler) -> Iterator[tuple[int, int | None]]:
     with running("busy") as busy:
         sampler.follow([target(busy.pid)])
         record(sampler, bool)

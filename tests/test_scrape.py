@@ -21,11 +21,11 @@ from collectors.options import CollectorOptions, checked, target_of
 from collectors.records import Points, Record, RunInfo, labels_of
 from collectors.scrape import (
     MOST_SERIES,
+    CounterRates,
     Exposition,
-    Fetch,
     KnownGpu,
-    RatesSinceLast,
     ScrapeCollector,
+    ScrapeThread,
     families_of,
     quantile,
 )
@@ -38,7 +38,7 @@ def exposition(text: str, *, is_openmetrics: bool = False) -> Exposition:
     return Exposition(text, is_openmetrics, 0.0, 0.0)
 
 
-def values(rates: RatesSinceLast, text: str, time_s: float) -> dict[str, float]:
+def values(rates: CounterRates, text: str, time_s: float) -> dict[str, float]:
     families, _, _ = families_of(exposition(text))
     return {value.name: value.value for value in rates.values(families, time_s)}
 
@@ -89,8 +89,8 @@ def said(
     return lambda connection: connection.sendall(head + body)
 
 
-def looked(url: str, most_s: float = 30.0) -> Fetch:
-    fetch = Fetch(target_of(url), most_s)
+def looked(url: str, most_s: float = 30.0) -> ScrapeThread:
+    fetch = ScrapeThread(target_of(url), most_s)
     fetch.start()
     while fetch.is_alive():
         fetch.join(0.05)
@@ -155,7 +155,7 @@ def test_a_real_server_is_a_run_of_kind_service_with_rates_and_quantiles() -> No
 
 
 def test_a_counter_that_was_reset_has_no_negative_rate() -> None:
-    rates = RatesSinceLast()
+    rates = CounterRates()
     line = '# TYPE a_total counter\na_total {}\n# TYPE h histogram\nh_bucket{{le="1"}} {}\nh_bucket{{le="+Inf"}} {}\n'.format
     assert values(rates, line(100, 10, 10), 0) == {}
     assert values(rates, line(150, 20, 20), 2)["a_per_s"] == 25
@@ -250,13 +250,13 @@ def test_a_bad_endpoint_costs_only_its_own_run() -> None:
 def test_a_bad_family_costs_only_itself(bad: str, is_openmetrics: bool) -> None:
     text = f"# TYPE x gauge\nx 1\n# HELP bad it is\n{bad}\n# TYPE y gauge\ny 2\n# EOF\n"
     families, _, _ = families_of(exposition(text, is_openmetrics=is_openmetrics))
-    found = {value.name: value.value for value in RatesSinceLast().values(families, 0)}
+    found = {value.name: value.value for value in CounterRates().values(families, 0)}
     assert (found["x"], found["y"]) == (1.0, 2.0)
 
 
 @given(st.text(max_size=300), st.booleans())
 def test_any_text_gives_values_that_a_store_takes(text: str, is_openmetrics: bool) -> None:
-    rates = RatesSinceLast()
+    rates = CounterRates()
     for time_s in (0.0, 1.0):
         families, _, _ = families_of(exposition(text, is_openmetrics=is_openmetrics))
         for value in rates.values(families, time_s):
@@ -265,7 +265,7 @@ def test_any_text_gives_values_that_a_store_takes(text: str, is_openmetrics: boo
 
 def test_series_and_lines_are_bounded() -> None:
     many = "# TYPE a gauge\n" + "".join(f'a{{b="{i}"}} 1\n' for i in range(MOST_SERIES + 50))
-    rates = RatesSinceLast()
+    rates = CounterRates()
     families, _, cut = families_of(exposition(many))
     assert len(rates.values(families, 0)) == MOST_SERIES and rates.left_out and not cut
     long = "# TYPE a gauge\na 1\n# TYPE b gauge\n" + "b 1\n" * 100_000

@@ -14,7 +14,7 @@ from playwright.sync_api import Page
 from collectors.records import Event, Points, Record, RunInfo, labels_of
 from collectors.store.open import open_store
 from dashboard.queries import Queries
-from dashboard.runs.search import Typed, natural
+from dashboard.runs.search import SearchQuery, natural
 from dashboard.user_files.run_notes import save_about
 from tests.conftest import answering, wait_for
 from tests.serving import Web, served
@@ -61,7 +61,7 @@ def test_a_beginning_comes_before_a_word_and_a_word_before_a_part(web: Web) -> N
         ("series", "eval/gloss"),
         ("note", "the loss rose after the deployment of the new loader"),
     ]
-    places = [Typed("lo").place(text) for text in ("lo", "loss", "train/loss", "gloss", "nothing")]
+    places = [SearchQuery("lo").place(text) for text in ("lo", "loss", "train/loss", "gloss", "nothing")]
     assert places[-1] is None and places[:-1] == sorted(place for place in places if place)
 
 
@@ -129,10 +129,10 @@ def test_an_address_holds_any_name(web: Web) -> None:
 @settings(max_examples=60)
 @given(st.text(max_size=30), st.text(max_size=60))
 def test_any_text_is_searched(words: str, text: str) -> None:
-    typed = Typed(words)
+    typed = SearchQuery(words)
     assert (typed.place(text) is None) == any(word not in text.casefold() for word in typed.words)
     assert len(typed.excerpt(text).splitlines()) <= 1
-    assert Typed(text).place(text) is not None
+    assert SearchQuery(text).place(text) is not None
 
 
 def test_a_failure_stands_in_place_of_earlier_hits_and_is_asked_again(web: Web, page: Page) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from collectors.keeper import linked_folders
-from collectors.keeper.linked_folders import SecondNames, beside
+from collectors.keeper.linked_folders import LinkedFiles, beside
 from collectors.logs.recognition import format_of
 from collectors.machine.proc import PR_SET_CHILD_SUBREAPER
 
@@ -26,7 +26,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-MADE: list[SecondNames] = []
+MADE: list[LinkedFiles] = []
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +36,8 @@ def _ended() -> Iterator[None]:
         MADE.pop().close()
 
 
-def gathering(place: Path, run: str = "run") -> SecondNames:
-    MADE.append(SecondNames(place / "logs" / run, beside(place, place / "logs")))
+def gathering(place: Path, run: str = "run") -> LinkedFiles:
+    MADE.append(LinkedFiles(place / "logs" / run, beside(place, place / "logs")))
     return MADE[-1]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from collectors.logs.formats import delimited
-from collectors.logs.formats.jsonl import Metrics
+from collectors.logs.formats.jsonl import MetricsFile
 from collectors.records import Points, labels_of
 
 LABELS = labels_of(host="box")
@@ -19,12 +19,12 @@ Line = dict[str, Any]
 
 def points(lines: Iterable[Line], again_at: int | None = None) -> list[Points]:
     """Of a JSONL file; the collector starts again behind the line of that number."""
-    metrics, found = Metrics("a", LABELS, list), []
+    metrics, found = MetricsFile("a", LABELS, list), []
     for number, line in enumerate(lines):
         found += metrics.parse([json.dumps(line).encode()], None)
         if number + 1 == again_at:
             state = json.loads(json.dumps(metrics.state()))
-            tally, metrics = metrics.tally, Metrics("a", LABELS, list, state)
+            tally, metrics = metrics.tally, MetricsFile("a", LABELS, list, state)
             metrics.tally = tally
     return [point for point in found if isinstance(point, Points)]
 
@@ -116,7 +116,7 @@ def test_another_loop_that_counts_for_itself_does_not_cut_the_curve() -> None:
 def test_a_table_that_a_second_start_goes_on_with_has_two_segments() -> None:
     rows = [f"{step},{step / 7}".encode() for step in [*range(600), *range(550, 700)]]
     for size in (1, 1000):
-        table, found = delimited.Delimited("a", "m.csv", LABELS), []
+        table, found = delimited.DelimitedFile("a", "m.csv", LABELS), []
         lines = [b"step,loss", *rows]
         for since in range(0, len(lines), size):
             found += table.parse(lines[since : since + size], None)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.ledger.wording import sentence_of
-from analysis.stacks.threads import IDLE, Lanes, one_at_a_time, served
+from analysis.stacks.threads import IDLE, ThreadSelection, one_at_a_time, served
 from analysis.stacks.trust import traces_of
 from collectors.records import Frame, Points, Profile, RunInfo, StackSample, labels_of
 from collectors.store.store import Store
@@ -142,7 +142,7 @@ def test_the_ledger_of_a_service_adds_up_and_says_when_it_waits_for_requests(sto
 
 def test_the_flame_graph_shows_the_work_of_all_threads(store: Store) -> None:
     service(store, (60, USUAL))
-    tree = Stacks(store).fold("run", (T0 + 10, T0 + 50), Lanes("joined")).tree
+    tree = Stacks(store).fold("run", (T0 + 10, T0 + 50), ThreadSelection("joined")).tree
     names = {tree.frames[i].name for i in tree.frame.tolist()}
     assert {"prepare", "run"} <= names and not names & {"watch", "EpollSelector.select", "Condition.wait"}
     assert tree.frames[0].name == "run at work" and tree.seconds == pytest.approx(40 * 0.06, rel=0.05)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.log_folders import found_here, together
+from collectors.log_folders import common_root, default_log_folders
 from collectors.logs.tail import Tail
 from collectors.options import CollectorOptions, add_flags, options_of
 from collectors.store.open import open_store
@@ -26,18 +26,18 @@ LINE = '{"time_s": 1764000000.25, "step": %d, "train/loss": 2.5}\n'
 
 def test_folders_in_one_another_are_one() -> None:
     logs, runs, inner = Path("/a/logs"), Path("/a/b/runs"), Path("/a/logs/sweep")
-    assert together([logs]) == together([logs, logs]) == together([inner, logs]) == (logs, ())
-    assert together([logs, runs, inner]) == (Path("/a"), ("logs", "b/runs"))
-    assert together([logs, Path("/var/runs")]) == (Path("/"), ("a/logs", "var/runs"))
+    assert common_root([logs]) == common_root([logs, logs]) == common_root([inner, logs]) == (logs, ())
+    assert common_root([logs, runs, inner]) == (Path("/a"), ("logs", "b/runs"))
+    assert common_root([logs, Path("/var/runs")]) == (Path("/"), ("a/logs", "var/runs"))
 
 
 def test_the_usual_folders_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert found_here() == [Path("logs")]
+    assert default_log_folders() == [Path("logs")]
     for name in ("mlruns", "runs", "src"):
         Path(name).mkdir()
     Path("outputs").touch()
-    assert found_here() == [Path("runs"), Path("mlruns")]
+    assert default_log_folders() == [Path("runs"), Path("mlruns")]
 
 
 def test_the_collector_is_given_the_same_folders(tmp_path: Path) -> None:

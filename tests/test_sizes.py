@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.stacks.traces import Floats
-from analysis.units import Sized, Units, is_size, sized, units_of, weighed
+from analysis.units import Units, UnitSizes, is_size, sized, units_of, weighed
 
 T0 = 1000.0
 
@@ -101,5 +101,5 @@ def test_a_slow_stretch_of_long_sequences_is_slow_as_far_as_they_do_not_explain_
     size = np.r_[np.full(380, 400.0), np.full(60, 600.0)]
     units = steps(np.r_[np.full(380, 0.08), np.full(60, 0.96)])
     found = sized(units, tokens(units, size))
-    weight = weighed(units, found) if isinstance(found, Sized) else units
+    weight = weighed(units, found) if isinstance(found, UnitSizes) else units
     assert weight.seconds[-1] > 7 * weight.seconds[0]

@@ -22,10 +22,10 @@ from collectors.records import LogLine
 from collectors.store.store import LogQuery
 from jobs.request import JobRequest
 from jobs.slurm import (
-    Handed,
-    HandedError,
     Slurm,
     SlurmError,
+    SlurmJobSpec,
+    SlurmJobSpecError,
     SlurmSite,
     claim,
     forget,
@@ -57,7 +57,7 @@ def handed(folder: Path, argv: Sequence[str], resume: Sequence[str] | None = Non
     """The command that Slurm runs for it."""
     folder.mkdir(parents=True, exist_ok=True)
     resume_argv = None if resume is None else tuple(resume)
-    hand_over(folder, Handed("t", tuple(argv), resume_argv, "/", {**PATH, **environment}, str(folder.parent)))
+    hand_over(folder, SlurmJobSpec("t", tuple(argv), resume_argv, "/", {**PATH, **environment}, str(folder.parent)))
     return started_on_node(folder, "t")
 
 
@@ -135,7 +135,7 @@ def test_the_job_ends_as_its_program_did(argv: list[str], code: int, said: str, 
 def test_a_working_folder_that_the_node_lacks_is_a_sentence(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
-    hand_over(folder, Handed("t", ("true",), None, "/no/such/folder", {}, str(tmp_path)))
+    hand_over(folder, SlurmJobSpec("t", ("true",), None, "/no/such/folder", {}, str(tmp_path)))
     code, said = run(started_on_node(folder, "t"))
     assert code == 125 and "the folder /no/such/folder cannot be entered on this node" in said
     assert json.loads((folder / "exit.json").read_text())["code"] == 125
@@ -184,19 +184,21 @@ def test_a_job_that_was_submitted_again_ends_at_once(tmp_path: Path) -> None:
     assert output(folder) == b"ran\nran\n"
     forget(folder)
     assert not list(folder.glob(".job*"))
-    with pytest.raises(HandedError, match="is not there: the log folder must be on a file system that the nodes share"):
+    with pytest.raises(
+        SlurmJobSpecError, match="is not there: the log folder must be on a file system that the nodes share"
+    ):
         take(folder, "u")
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "[" * 100_000, "\ud800"])
 def test_a_damaged_file_is_a_sentence(text: str, tmp_path: Path) -> None:
     (tmp_path / ".job.json").write_text(text, errors="surrogatepass")
-    with pytest.raises(HandedError, match="cannot be read"):
+    with pytest.raises(SlurmJobSpecError, match="cannot be read"):
         take(tmp_path, "t")
 
 
 def test_a_folder_that_cannot_be_written_on_the_node_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(HandedError, match=r"cannot write to .* on this node"):
+    with pytest.raises(SlurmJobSpecError, match=r"cannot write to .* on this node"):
         claim(tmp_path / "gone", "t", "17")
 
 

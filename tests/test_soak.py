@@ -17,7 +17,7 @@ import pytest
 
 from collectors.records import Profile
 from collectors.sampler import Sampler
-from collectors.sampler.native import Native
+from collectors.sampler.native import NativeSampler
 from collectors.sampler.pyspy import PySpy
 from tests.native import NEEDS_SAMPLER, running, target
 from tests.soak import soak
@@ -26,7 +26,7 @@ SOAK_S = float(os.environ.get("SOAK_S", "300"))
 DEADLINE_S = 60.0
 LAST_SAMPLE_NS = 200_000_000  # before the end, on a machine that is busy
 BY = {
-    "native": (Native, 0.4, 30),
+    "native": (NativeSampler, 0.4, 30),
     "py-spy": (PySpy, 3.0, 6),
 }  # up to how long after its start somebody is killed, how often
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.stacks.frames import KEPT, LIVE, Excerpt, SourceRefused, Texts, inside, line_of, owner_of_folders
+from analysis.stacks.frames import KEPT, LIVE, Excerpt, SourceRefused, SourceTexts, inside, line_of, owner_of_folders
 from collectors.records import SourceText
 from collectors.sampler import sources
 from collectors.sampler.sources import CHANGED, OF_A_CELL
@@ -36,22 +36,22 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def texts(store: Store) -> Texts:
-    return Texts(store)
+def texts(store: Store) -> SourceTexts:
+    return SourceTexts(store)
 
 
-def excerpt(texts: Texts, file: str, line: int, context: int, folder: Path | str) -> Excerpt:
+def excerpt(texts: SourceTexts, file: str, line: int, context: int, folder: Path | str) -> Excerpt:
     return texts.excerpt("a", file, line, context, str(folder))
 
 
-def test_of_a_cell_it_is_said_that_its_text_is_nowhere(folder: Path, store: Store, texts: Texts) -> None:
+def test_of_a_cell_it_is_said_that_its_text_is_nowhere(folder: Path, store: Store, texts: SourceTexts) -> None:
     file = "/tmp/ipykernel_4127/3391234.py"
     store.append([SourceText("a", file, "", "", 100.0, OF_A_CELL)])
     with pytest.raises(SourceRefused, match="notebook cell"):
         excerpt(texts, file, 3, 1, folder)
 
 
-def test_lines_around_a_line_are_shown(folder: Path, texts: Texts) -> None:
+def test_lines_around_a_line_are_shown(folder: Path, texts: SourceTexts) -> None:
     found = excerpt(texts, str(folder / "train.py"), 10, 2, folder)
     assert (found.first, found.lines) == (8, [f"line {number}" for number in range(8, 13)])
     assert (found.kept, found.note) == (False, LIVE)
@@ -62,7 +62,7 @@ def test_lines_around_a_line_are_shown(folder: Path, texts: Texts) -> None:
     )
 
 
-def test_after_an_edit_a_runs_lines_are_those_that_it_ran(folder: Path, store: Store, texts: Texts) -> None:
+def test_after_an_edit_a_runs_lines_are_those_that_it_ran(folder: Path, store: Store, texts: SourceTexts) -> None:
     file = str(folder / "train.py")
     assert texts.line_of("a")(file, 1) == "line 1"
     store.append(
@@ -72,12 +72,12 @@ def test_after_an_edit_a_runs_lines_are_those_that_it_ran(folder: Path, store: S
         found = excerpt(texts, file, 2, 1, "")
         assert (found.lines, found.kept, found.note) == (["import torch", "work()"], True, KEPT)
         (folder / "train.py").unlink(missing_ok=True)
-    fresh = Texts(store)
+    fresh = SourceTexts(store)
     assert [fresh.line_of(run)(file, 1) for run in ("a", "b", "c")] == ["import torch", "else", ""]
 
 
 def test_a_file_that_changed_is_shown_as_it_is_today_with_a_word_of_it(
-    folder: Path, store: Store, texts: Texts
+    folder: Path, store: Store, texts: SourceTexts
 ) -> None:
     file = str(folder / "train.py")
     store.append(
@@ -93,7 +93,7 @@ def test_a_file_that_changed_is_shown_as_it_is_today_with_a_word_of_it(
 
 
 @pytest.mark.parametrize("file", ["../secret.py", "/etc/passwd", "sub/../../secret.py", "link.py", "linked/secret.py"])
-def test_what_leaves_the_folder_is_refused(folder: Path, texts: Texts, file: str) -> None:
+def test_what_leaves_the_folder_is_refused(folder: Path, texts: SourceTexts, file: str) -> None:
     (folder / "link.py").symlink_to(folder.parent / "secret.py")
     (folder / "linked").symlink_to(folder.parent)
     with pytest.raises(SourceRefused, match="working folder"):
@@ -106,7 +106,7 @@ def test_without_a_folder_nothing_is_shown(folder: Path, where: str) -> None:
         inside(str(folder / "train.py"), where)
 
 
-def test_a_working_folder_that_is_claimed_opens_nothing_of_the_kernel(store: Store, texts: Texts) -> None:
+def test_a_working_folder_that_is_claimed_opens_nothing_of_the_kernel(store: Store, texts: SourceTexts) -> None:
     for folder, file in (
         ("/proc", "self/environ"),
         ("/sys", "kernel/notes"),
@@ -128,7 +128,7 @@ def test_a_run_shows_no_file_that_the_owner_of_its_folder_may_not_read(
     for name, owner in (("roots", 0), ("nobodys", NOBODY)):
         (tmp_path / "logs" / name).mkdir(parents=True)
         os.chown(tmp_path / "logs" / name, owner, owner)
-    texts = Texts(store, owner_of_folders(tmp_path / "logs"))
+    texts = SourceTexts(store, owner_of_folders(tmp_path / "logs"))
     assert texts.excerpt("roots", str(secret), 1, 0, str(folder)).lines == ["line 1"]
     assert texts.line_of("roots")(str(secret), 1) == "line 1"
     with pytest.raises(SourceRefused, match="cannot be read"):
@@ -136,7 +136,7 @@ def test_a_run_shows_no_file_that_the_owner_of_its_folder_may_not_read(
     assert texts.line_of("nobodys")(str(secret), 1) == ""
 
 
-def test_what_is_no_text_cannot_be_read(folder: Path, texts: Texts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_text_cannot_be_read(folder: Path, texts: SourceTexts, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "broken.py").write_bytes(b"\xff\xfe\x00")
     (folder / "large.py").write_text("x\n" * 100)
     os.mkfifo(folder / "pipe.py")
@@ -153,7 +153,7 @@ def test_a_line_is_empty_where_there_is_none(folder: Path) -> None:
     assert line_of("<string>", 1) == ""
 
 
-def test_links_that_lead_in_a_circle_are_no_source(folder: Path, texts: Texts) -> None:
+def test_links_that_lead_in_a_circle_are_no_source(folder: Path, texts: SourceTexts) -> None:
     (folder / "circle").symlink_to("circle")
     with pytest.raises(SourceRefused):
         texts.excerpt("a", str(folder / "circle" / "train.py"), 1, 8, str(folder))

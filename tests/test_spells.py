@@ -11,7 +11,7 @@ import pytest
 
 from collectors.machine.run_state import RunActivity, RunProcess
 from collectors.records import Event, Frame, Profile, StackSample
-from collectors.sampler.spells import Spells, part_of
+from collectors.sampler.spells import RunPeriods, part_of
 
 PROCESS = RunProcess(7, 0, 700)
 NS = 10**9
@@ -56,7 +56,7 @@ class Clock:
     """Looks at runs at the moments that a test names."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.spells, self._patch = Spells(), monkeypatch
+        self.spells, self._patch = RunPeriods(), monkeypatch
 
     def look(self, now_s: float, here: str, *activities: RunActivity) -> None:
         """`here`: the runs that the process is of."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.stacks.threads import Lanes
+from analysis.stacks.threads import ThreadSelection
 from analysis.stacks.traces import overlaps, to_samples
 from collectors.records import Points
 from collectors.store.open import open_store
@@ -44,7 +44,7 @@ def test_two_long_windows_are_read_one_after_the_other_and_short_ones_at_once(
     store = MeetingStore(tmp_path, wait_s)
     stacks = Stacks(store)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda _: stacks.chart("run", (0.0, length_s), 100, Lanes()), range(2)))
+        list(pool.map(lambda _: stacks.chart("run", (0.0, length_s), 100, ThreadSelection()), range(2)))
     assert store.met is meet
     store.close()
 
@@ -54,7 +54,9 @@ def test_a_baseline_hours_away_has_its_own_steps(tmp_path: Path) -> None:
     store.append(
         [Points("run", (("host", "box"),), ("train/loss",), (1.0,), T0 + step, step) for step in range(HOURS_S)]
     )
-    folded = Stacks(store).fold("run", (T0 + 7000.5, T0 + 7010.5), Lanes("joined"), baseline=(T0 + 10.5, T0 + 60.5))
+    folded = Stacks(store).fold(
+        "run", (T0 + 7000.5, T0 + 7010.5), ThreadSelection("joined"), baseline=(T0 + 10.5, T0 + 60.5)
+    )
     assert (folded.units, folded.baseline_units) == (pytest.approx(10), pytest.approx(50))
     store.close()
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.blame import suspect
-from analysis.stacks.tree import Weighed, build
+from analysis.stacks.tree import WeightedStacks, build
 from collectors.records import Frame
 
 NAMES = ("<module>", "step", "data", "load", "decode", "crop", "forward", "backward")
@@ -35,10 +35,10 @@ def named(slow: Sequence[int], factor: float, samples: int) -> list[str]:
     return found
 
 
-def sampled(random: np.random.Generator, ms: np.ndarray, count: int) -> Weighed:
+def sampled(random: np.random.Generator, ms: np.ndarray, count: int) -> WeightedStacks:
     """At 100 Hz, each sample of a stack by its share of the time."""
     seconds = random.multinomial(count, ms / ms.sum()) / 100
-    return Weighed(FRAMES, STACKS, np.array([len(stack) for stack in STACKS]), seconds)
+    return WeightedStacks(FRAMES, STACKS, np.array([len(stack) for stack in STACKS]), seconds)
 
 
 @pytest.mark.parametrize(("slow", "name"), [(DECODE, "decode"), (CROP, "crop")], ids=["decode", "crop"])

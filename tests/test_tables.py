@@ -17,14 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.logs.formats import Arrival
-from collectors.logs.formats.delimited import Delimited
+from collectors.logs.formats.delimited import DelimitedFile
 from collectors.logs.open_files import NotMetrics
 from collectors.records import Points
 from tests.following import DEADLINE_S, LABELS, RECORDED, Follower, check_told, count_of, points_of, unpacked
 
 
 def read(text: str, file: str = "metrics.csv", arrival: Arrival | None = None) -> list[Points]:
-    return points_of(Delimited("a", file, LABELS).parse(text.encode().splitlines(), arrival))
+    return points_of(DelimitedFile("a", file, LABELS).parse(text.encode().splitlines(), arrival))
 
 
 def pairs(points: Sequence[Points]) -> list[tuple[int | None, str, float]]:
@@ -38,7 +38,7 @@ def test_a_row_is_a_step_and_a_column_a_series() -> None:
 
 
 def test_an_empty_cell_has_no_point_and_an_odd_one_costs_itself() -> None:
-    table = Delimited("a", "metrics.csv", LABELS)
+    table = DelimitedFile("a", "metrics.csv", LABELS)
     found = table.parse([b"step,loss,acc", b"1,0.5,", b"2,,", b"3,oops,0.7", b"4,0.2", b"5,nan,0.9"], None)
     assert pairs(points_of(found))[:3] == [
         (1, "loss", 0.5),
@@ -65,9 +65,9 @@ def test_decimal_commas_are_points_also_where_the_reader_starts_again(
 ) -> None:
     texts = [f"{step};{loss!r};{rate!r};8".replace(".", ",") for step, (loss, rate) in enumerate(values)]
     lines = [b"step;loss;lr;batch", *(text.encode() for text in texts)]
-    first = Delimited("a", "metrics.csv", LABELS)
+    first = DelimitedFile("a", "metrics.csv", LABELS)
     found = points_of(first.parse(lines[: cut + 1], None))
-    again = Delimited("a", "metrics.csv", LABELS, state=json.loads(json.dumps(first.state())))
+    again = DelimitedFile("a", "metrics.csv", LABELS, state=json.loads(json.dumps(first.state())))
     again.tally = first.tally
     found += points_of(again.parse(lines[cut + 1 :], None))
     if any("," in text for text in texts[:20]):
@@ -114,7 +114,7 @@ def test_the_first_of_the_known_names_is_the_step_and_others_stay_series() -> No
 @pytest.mark.parametrize("before", [1, 40])
 def test_a_header_that_is_repeated_is_no_row(before: int) -> None:
     rows = [f"{step},0.5" for step in range(before)]
-    table = Delimited("a", "metrics.csv", LABELS)
+    table = DelimitedFile("a", "metrics.csv", LABELS)
     found = table.parse([line.encode() for line in ["step,loss", *rows, "step,loss", *rows]], None)
     assert len(found) == 2 * before and table.tally.fields_skipped == table.tally.lines_skipped == 0
 
@@ -217,15 +217,15 @@ def test_it_may_be_cut_and_resumed_anywhere(
 ) -> None:
     cells = [f"{step},{cell(loss)},{cell(acc)}{odd and ',' + odd}" for step, (loss, acc, odd) in enumerate(rows)]
     lines = ["step,loss,acc", "0,1.0,1.0", *cells]
-    whole = Delimited("a", "metrics.csv", LABELS)
+    whole = DelimitedFile("a", "metrics.csv", LABELS)
     expected = whole.parse([line.encode() for line in lines], None)
-    table, found = Delimited("a", "metrics.csv", LABELS), []
+    table, found = DelimitedFile("a", "metrics.csv", LABELS), []
     edges = [0, *sorted(min(cut, len(lines)) for cut in cuts), len(lines)]
     for since, until in itertools.pairwise(edges):
         if since < until:
             found += table.parse([line.encode() for line in lines[since:until]], None)
             state, tally = json.loads(json.dumps(table.state())), table.tally
-            table = Delimited("a", "metrics.csv", LABELS, state=state)
+            table = DelimitedFile("a", "metrics.csv", LABELS, state=state)
             table.tally = tally
     assert repr(found) == repr(expected)
     assert table.tally == whole.tally
@@ -265,7 +265,7 @@ def test_rows_are_read_the_same_all_at_once_and_one_by_one(
         step += more
         lines.append((odd if is_odd == 0 else f"{step},{loss!r}").encode())
     lines = [line.replace(b",", separator.encode()) for line in lines]
-    at_once, by_one, found = Delimited("a", "metrics.csv", LABELS), Delimited("a", "metrics.csv", LABELS), []
+    at_once, by_one, found = DelimitedFile("a", "metrics.csv", LABELS), DelimitedFile("a", "metrics.csv", LABELS), []
     expected = at_once.parse(lines[:21], None) + at_once.parse(lines[21:], None) if rows else at_once.parse(lines, None)
     found += by_one.parse(lines[:21], None)
     for line in lines[21:]:
@@ -277,7 +277,7 @@ def test_rows_are_read_the_same_all_at_once_and_one_by_one(
 @settings(deadline=None, max_examples=200)
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     for start in (b"", b"step,loss\n1,0.5\n", b"timestamp, index, utilization.gpu [%]\n"):
-        table = Delimited("a", "metrics.csv", LABELS)
+        table = DelimitedFile("a", "metrics.csv", LABELS)
         try:
             found = table.parse((start + data).split(b"\n"), None)
         except NotMetrics:

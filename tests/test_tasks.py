@@ -16,7 +16,7 @@ from benchmarks.precision import CHECKPOINTED_SHARE, kept
 from tests.trainings import events_of, train_here, values_of
 from trainer import checkpoint, precision, tasks, train
 from trainer.data import brain, small_images, stdlib_text
-from trainer.data.places import Batch, Place, Shuffled, batches
+from trainer.data.places import Batch, Place, ShuffledPlaces, batches
 from trainer.errors import UserError
 from trainer.models.recompute import recompute
 from trainer.tasks import TASKS
@@ -29,7 +29,7 @@ every_task = pytest.mark.parametrize("task", TASKS)
 
 def small_batch(task: str, samples: int = 2) -> Batch:
     train_data, _ = TASKS[task].data(TASKS[task].sizes["tiny"].shape)
-    return next(batches(train_data, Shuffled(len(train_data), seed=0), samples))
+    return next(batches(train_data, ShuffledPlaces(len(train_data), seed=0), samples))
 
 
 def tiny_model(task: str, seed: int = 0) -> nn.Module:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.logs.formats.text import Text
+from collectors.logs.formats.text import TextLog
 from collectors.logs.formats.text.lines import LineReader
 from collectors.logs.formats.text.numbers import PROGRESS, TextNumbers
 from collectors.records import ITEMS_PER_S, LogLine, Points, labels_of
@@ -22,9 +22,9 @@ from tests.cost import times
 from tests.following import RECORDED, Follower, series_of
 
 
-def reader(state: dict[str, object] | None = None) -> Text:
+def reader(state: dict[str, object] | None = None) -> TextLog:
     numbers = TextNumbers("a", labels_of(host="box"), state=state)
-    return Text("a", "train.log", 1_764_000_000.0, state, lambda rank, kept: numbers)
+    return TextLog("a", "train.log", 1_764_000_000.0, state, lambda rank, kept: numbers)
 
 
 def read(lines: Sequence[str]) -> dict[str, list[tuple[int | None, float]]]:

@@ -11,20 +11,20 @@ import pytest
 
 from analysis.units import units_of
 from collectors.logs.formats import Arrival
-from collectors.logs.formats.text import Text, evenly
+from collectors.logs.formats.text import TextLog, evenly
 from collectors.logs.formats.text.numbers import TextNumbers
 from collectors.records import Points, labels_of
 from tests.following import series_of
 from tests.ingesting import Ingest
 
 
-def points(lines: Sequence[str], arrival: Arrival | None = None, text: Text | None = None) -> list[Points]:
+def points(lines: Sequence[str], arrival: Arrival | None = None, text: TextLog | None = None) -> list[Points]:
     text = text or a_text()
     return [one for one in text.parse([line.encode() for line in lines], arrival) if isinstance(one, Points)]
 
 
-def a_text() -> Text:
-    return Text(
+def a_text() -> TextLog:
+    return TextLog(
         "a", "x.log", 1_764_000_000.0, None, lambda who, kept: TextNumbers("a", labels_of(worker=str(who)), state=kept)
     )
 
@@ -151,7 +151,7 @@ def test_the_state_of_an_earlier_version_is_gone_on_from() -> None:
         "steps": [0, 40, 40, 0, None, None, True, 2],
         "tasks": True,
     }
-    text = Text("a", "x.log", 1_764_000_000.0, state, lambda who, kept: TextNumbers("a", labels_of(), state=kept))
+    text = TextLog("a", "x.log", 1_764_000_000.0, state, lambda who, kept: TextNumbers("a", labels_of(), state=kept))
     found = points(["step 41 loss 0.5", "step 42 loss 0.4"], text=text)
     assert [(one.step, one.segment) for one in found] == [(41, 3), (42, 3)]
 

@@ -354,9 +354,9 @@ def test_damage_costs_its_chunk_and_the_rest_is_thinned(data_dir: Path) -> None:
 def test_the_window_of_a_report_is_kept_from_then_on(tmp_path: Path) -> None:
     rows = [Points("a", labels_of(host="box"), ("loss",), (1.0,), START_S + at, at) for at in range(100)]
     with served_records(tmp_path, rows) as web:
-        assert web.ask("/api/v1/report", run="a").status == 200 and retention.noted(tmp_path) == []
+        assert web.ask("/api/v1/report", run="a").status == 200 and retention.read_windows(tmp_path) == []
         for _ in range(2):
             assert (
                 web.ask("/api/v1/report", "GET", None, run="a", **{"from": START_S, "to": START_S + 50}).status == 200
             )
-    assert retention.noted(tmp_path) == [(START_S, START_S + 50)]
+    assert retention.read_windows(tmp_path) == [(START_S, START_S + 50)]

@@ -21,7 +21,7 @@ from collectors.logs.watch import FIRST_SLICE_S, SLICE_S
 from collectors.machine import finder as finding
 from collectors.machine import lifetimes
 from collectors.machine.finder import Finder
-from collectors.machine.lifetimes import LivesCollector
+from collectors.machine.lifetimes import LifetimeCollector
 from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Offset, Points, Record
 from tests.conftest import wait_for
@@ -68,7 +68,7 @@ def test_runs_that_are_over_are_looked_up_once_and_again_when_they_go_on(monkeyp
 def test_runs_that_have_said_how_they_ended_are_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [over(number) for number in range(RUNS)]
     counted = calls(lifetimes, "last_ends", monkeypatch)
-    lives = LivesCollector(lambda names: runs, Finder(HOST), lambda run: (), host=HOST)
+    lives = LifetimeCollector(lambda names: runs, Finder(HOST), lambda run: (), host=HOST)
     for _ in range(5):
         lives._look_at_s = 0.0
         assert lives.collect() == []
@@ -82,7 +82,7 @@ def test_runs_that_have_said_how_they_ended_are_judged_once(monkeypatch: pytest.
 
 def test_runs_that_were_forgotten_are_not_kept() -> None:
     finder, lives_runs = Finder(HOST), [over(number) for number in range(20)]
-    lives = LivesCollector(lambda names: lives_runs, finder, lambda run: (), host=HOST)
+    lives = LifetimeCollector(lambda names: lives_runs, finder, lambda run: (), host=HOST)
     for _ in range(2):
         lives._look_at_s = 0.0
         lives.collect()
@@ -115,7 +115,7 @@ def test_a_new_run_without_a_start_is_walked_for_no_more_often_than_walks_are_ch
         begun_s = time.thread_time()
         while time.thread_time() - begun_s < 0.05:
             pass
-        return finding.Open({}, {}, {}, {})
+        return finding.OpenFiles({}, {}, {}, {})
 
     monkeypatch.setattr(finding, "walk", walk)
     finder, until_s = Finder(HOST), time.monotonic() + 60

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from access.roles import Role
-from access.tokens import MOST_BROWSERS, SECRET, DamagedTokens, TokenMistake, Tokens, hash_of, read
+from access.tokens import MOST_BROWSERS, SECRET, DamagedTokens, TokenError, Tokens, hash_of, read
 from dashboard.audit import MOST_BYTES, Audit
 from tests.other_clients import NOBODY, rows
 
@@ -167,7 +167,7 @@ def test_any_value_of_a_field_is_damage_or_means_no_more_than_before(
 
 @pytest.mark.parametrize("name", ["", ".", "../a", "a/b", "local", "a b", "x" * 65, "-a", "a\n"])
 def test_a_name_is_one_of_a_folder(tmp_path: Path, name: str) -> None:
-    with pytest.raises(TokenMistake):
+    with pytest.raises(TokenError):
         Tokens(tmp_path).new(name, Role.WRITER, None, {})
 
 

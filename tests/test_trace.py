@@ -17,7 +17,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect
 
-from analysis.ledger.shares import Traced, traced_lines
+from analysis.ledger.shares import TracedSteps, traced_lines
 from analysis.ledger.wording import lines_of, sentence_of
 from collectors.message import text_of
 from collectors.store.store import Store
@@ -192,7 +192,7 @@ def test_our_own_trainer_is_traced(tmp_path: Path) -> None:
 def test_the_busy_time_of_a_gpu_is_split_as_in_the_traced_steps(store: Store) -> None:
     filled(store, FED, busy_pct=75.0)
     trace = parsed(answer())
-    ledger = replace(ledger_of(store), ranks=2, traced=Traced(trace, traced_lines(trace, "/job")), tier="C")
+    ledger = replace(ledger_of(store), ranks=2, traced=TracedSteps(trace, traced_lines(trace, "/job")), tier="C")
     sentence = text_of(sentence_of(ledger))
     assert sentence.startswith(
         "GPU busy 75 % (compute 50 %, communication 20 %, copies 5 %), waiting for data about 25 %"

@@ -18,10 +18,10 @@ from collectors.records import Frame
 from collectors.tracing import (
     KERNEL_KINDS,
     NAMED,
-    KeptTraces,
+    MalformedTrace,
     NoEntry,
-    OddTrace,
-    StepsTraced,
+    StepTrace,
+    TraceReader,
     ask_for_trace,
     asked_ago_s,
     entry_of,
@@ -166,7 +166,7 @@ def test_an_answer_comes_back_as_it_was_written() -> None:
 
 def test_a_refusal_comes_back_with_its_reason() -> None:
     found = parsed(json.dumps({"id": "0123abcd", "rank": 0, "torch": "", "error": "no step ended"}).encode())
-    assert found == StepsTraced("0123abcd", 0, "no step ended", "")
+    assert found == StepTrace("0123abcd", 0, "no step ended", "")
 
 
 ANY = st.recursive(
@@ -186,9 +186,9 @@ ANY = st.recursive(
 def test_any_field_that_is_spoiled_costs_that_trace_alone(name: str, value: object) -> None:
     try:
         found = parsed(answer(**{name: value}))
-    except OddTrace:
+    except MalformedTrace:
         return
-    assert isinstance(found, StepsTraced)
+    assert isinstance(found, StepTrace)
     traced_lines(found, "/job")
     assert sum(part.share for part in busy_parts(found, 50.0)) == pytest.approx(50.0) or not busy_parts(found, 50.0)
 
@@ -197,7 +197,7 @@ def test_any_field_that_is_spoiled_costs_that_trace_alone(name: str, value: obje
 @given(st.binary(max_size=100))
 def test_any_bytes_are_a_trace_or_an_odd_one(data: bytes) -> None:
     for text in (data, answer()[: len(data) * 7]):
-        with pytest.raises(OddTrace):
+        with pytest.raises(MalformedTrace):
             parsed(text)
 
 
@@ -210,13 +210,13 @@ def test_files_that_are_no_answers_are_left_out(tmp_path: Path, monkeypatch: pyt
     os.mkfifo(tmp_path / "trace-00000005.json")
     (tmp_path / "trace-00000006.json").write_bytes(b"[" * 5000)
     (tmp_path / "other.json").write_bytes(answer())
-    kept = KeptTraces()
+    kept = TraceReader()
     assert [trace.first_step for trace in kept.newest(tmp_path)] == [4]
     assert "larger than" in str(kept.answer(tmp_path, "00000002")) and kept.answer(tmp_path, "00000009") is None
 
 
 def test_what_was_read_is_remembered_until_its_file_changes(tmp_path: Path) -> None:
-    path, kept = tmp_path / "trace-00000001.json", KeptTraces()
+    path, kept = tmp_path / "trace-00000001.json", TraceReader()
     path.write_bytes(answer())
     first = kept.answer(tmp_path, "00000001")
     assert kept.answer(tmp_path, "00000001") is first

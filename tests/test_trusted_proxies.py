@@ -18,7 +18,7 @@ from access.roles import Role
 from access.tokens import Tokens
 from collectors.store.open import open_store
 from dashboard.app import make_app
-from dashboard.network import TrustedProxies, proxy_of
+from dashboard.network import ProxyHeadersMiddleware, proxy_of
 from dashboard.queries import Queries
 from tests.other_clients import Asked, ask, ask_whole
 from tests.serving import served_app
@@ -96,7 +96,7 @@ def test_one_client_does_not_use_up_the_log_ins_of_another_behind_it(tmp_path: P
     st.text(st.characters(codec="latin-1"), max_size=9),
 )
 def test_any_header_is_an_address_or_nothing(hops: list[str], proto: str) -> None:
-    proxies = TrustedProxies(lambda *_: None, ["127.0.0.1"])  # type: ignore[arg-type, return-value]
+    proxies = ProxyHeadersMiddleware(lambda *_: None, ["127.0.0.1"])  # type: ignore[arg-type, return-value]
     headers = [(b"x-forwarded-for", hop.encode("latin-1")) for hop in hops]
     found = proxies._client_in(headers)
     assert found == "" or any(found in hop or ":" in found for hop in hops)

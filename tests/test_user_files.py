@@ -14,6 +14,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from access.files import MOST_BYTES, Unwritable
 from collectors import folders
 from collectors.user_files import file_name
 from dashboard.user_files import settings as settings_file
@@ -23,14 +24,14 @@ from dashboard.user_files.run_notes import (
     MOST_NOTE,
     MOST_TAG,
     MOST_TAGS,
-    About,
-    Abouts,
+    RunNotes,
+    RunNotesReader,
     about_run,
     file_of,
     save_about,
 )
 from dashboard.user_files.settings import SETTINGS, Settings, retention_s, save_settings, settings_of
-from dashboard.user_files.yaml_file import MOST_BYTES, OddFile, Unwritable, is_seen, parsed, read, written
+from dashboard.user_files.yaml_file import MalformedFile, is_seen, parsed, read, written
 
 TEXT = st.text(max_size=60) | st.sampled_from(
     ["no", "null", "~", "1e3", "2026-11-25", "- a", "# b", " a\n\n  b: c\n", "\n", "x: |", "😀", "\u2028", "\x85\n "]
@@ -78,7 +79,7 @@ def test_what_is_said_is_read_again(name: str, note: str, archived: bool, forgot
             "a/b",
             {"name": name, "note": note, "archived": archived, "forgotten": forgotten, "tags": ["x", "no"]},
         )
-        assert about_run(Path(folder), "a/b") == said == About(name.strip(), ("x", "no"), note, archived, forgotten)
+        assert about_run(Path(folder), "a/b") == said == RunNotes(name.strip(), ("x", "no"), note, archived, forgotten)
 
 
 @pytest.mark.parametrize("character", ["x", "\x01", "😀", "\U0010ffff", "\u2028", "'", "\n"])
@@ -92,10 +93,10 @@ def test_the_longest_that_may_be_said_fits_into_a_file(tmp_path: Path, character
 def test_only_the_fields_that_are_given_change(tmp_path: Path) -> None:
     save_about(tmp_path, "a", {"name": "wide", "tags": ["x"]})
     save_about(tmp_path, "a", {"archived": True})
-    assert about_run(tmp_path, "a") == About("wide", ("x",), "", True)
+    assert about_run(tmp_path, "a") == RunNotes("wide", ("x",), "", True)
     save_about(tmp_path, "a", {"name": ""})
-    assert about_run(tmp_path, "a") == About("", ("x",), "", True)
-    assert Abouts(tmp_path).of(["a", "b"]) == {"a": About("", ("x",), "", True)}
+    assert about_run(tmp_path, "a") == RunNotes("", ("x",), "", True)
+    assert RunNotesReader(tmp_path).of(["a", "b"]) == {"a": RunNotes("", ("x",), "", True)}
 
 
 def test_the_files_are_their_owners_alone_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -174,15 +175,15 @@ def test_an_odd_file_about_a_run_costs_only_itself_and_is_not_written_over(
     path = file_of(tmp_path, "odd")
     make(path)
     before = path.lstat()
-    said = Abouts(tmp_path).of(["well", "odd"])
-    assert said["well"] == About("well")
-    assert said["odd"] == About(trouble=said["odd"].trouble) == about_run(tmp_path, "odd")
+    said = RunNotesReader(tmp_path).of(["well", "odd"])
+    assert said["well"] == RunNotes("well")
+    assert said["odd"] == RunNotes(trouble=said["odd"].trouble) == about_run(tmp_path, "odd")
     assert (
         str(path) in said["odd"].trouble
         and said["odd"].trouble.endswith("correct or delete it")
         and "\n" not in said["odd"].trouble
     )
-    with pytest.raises(OddFile):
+    with pytest.raises(MalformedFile):
         save_about(tmp_path, "odd", {"name": "new"})
     assert (path.lstat().st_ino, path.lstat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
@@ -195,7 +196,7 @@ def test_beside_an_odd_file_of_settings_all_are_defaults(tmp_path: Path, make: C
     found = settings_of(tmp_path)
     assert found.values == {setting.key: setting.default for setting in SETTINGS}
     assert str(path) in found.trouble
-    with pytest.raises(OddFile):
+    with pytest.raises(MalformedFile):
         save_settings(tmp_path, {"currency": "EUR"})
     assert (path.lstat().st_ino, path.lstat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
@@ -210,7 +211,7 @@ def test_no_bytes_raise_anything_else(data: bytes) -> None:
         path.write_bytes(data)
         try:
             assert isinstance(read(path), dict)
-        except OddFile as error:
+        except MalformedFile as error:
             assert str(path) in str(error)
 
 
@@ -219,14 +220,14 @@ def test_what_users_write_by_hand_is_taken_as_they_mean_it(tmp_path: Path) -> No
     file_of(tmp_path, "a").write_text(
         "\ufeff# ours\nname: no\ntags: [1, 2026-11-25, yes]\nnote: >\n  two\n  lines\narchived: Yes\nforgotten:\n"
     )
-    assert about_run(tmp_path, "a") == About("no", ("1", "2026-11-25", "yes"), "two lines\n", True, False)
+    assert about_run(tmp_path, "a") == RunNotes("no", ("1", "2026-11-25", "yes"), "two lines\n", True, False)
     (tmp_path / "settings.yaml").write_text('price_per_gpu_hour: "2.50"\nretention: 30d\n')
     found = settings_of(tmp_path)
     assert (found.values["price_per_gpu_hour"], retention_s(found), found.trouble) == (2.5, 30 * 86400.0, "")
 
 
 def test_an_edit_is_seen_at_the_next_look_also_one_that_leaves_size_and_time(tmp_path: Path) -> None:
-    said = Abouts(tmp_path)
+    said = RunNotesReader(tmp_path)
     save_about(tmp_path, "a", {"name": "one"})
     path = file_of(tmp_path, "a")
     assert said.of(["a"])["a"].name == "one"
@@ -241,7 +242,7 @@ def test_an_edit_is_seen_at_the_next_look_also_one_that_leaves_size_and_time(tmp
 def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[Path] = []
     monkeypatch.setattr(yaml_file, "bytes_of", lambda path: (reads.append(path), path.read_bytes())[1])
-    said = Abouts(tmp_path)
+    said = RunNotesReader(tmp_path)
     for run in ("a", "b"):
         save_about(tmp_path, run, {"name": run})
         os.utime(file_of(tmp_path, run), (1e9, 1e9))
@@ -270,8 +271,8 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
 
 def test_where_the_folder_is_a_file_nothing_is_said_and_writing_says_why(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
-    assert Abouts(tmp_path).of(["a"]) == {}
-    with pytest.raises((Unwritable, OddFile), match="runs"):
+    assert RunNotesReader(tmp_path).of(["a"]) == {}
+    with pytest.raises((Unwritable, MalformedFile), match="runs"):
         save_about(tmp_path, "a", {"name": "new"})
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.blame.verdict import worded
-from analysis.stacks.threads import Lanes
+from analysis.blame.verdict import with_sentence
+from analysis.stacks.threads import ThreadSelection
 from collectors.message import text_of
 from collectors.records import Points, labels_of
 from collectors.store.store import Store
@@ -23,7 +23,7 @@ def test_who_lost_more_than_the_step_did_is_not_told_as_a_part_of_it(store: Stor
     run(store, (80, NORMAL), (10, SLOW))
     verdict = blame(store, 82, 85)
     for slowdown_s, lead in ((0.09, "all"), (0.06, "more than all")):
-        said = worded(replace(verdict, slowdown_s=slowdown_s))
+        said = with_sentence(replace(verdict, slowdown_s=slowdown_s))
         assert f"takes +100 ms per step, {lead} of the slowdown" in said.sentence and said.lead == lead, said.sentence
     assert said.sentence.endswith(": other work got faster, so the step takes +60 ms.")
 
@@ -154,7 +154,7 @@ def test_a_phase_is_folded_alone_beside_the_same_phase_of_normal(store: Store) -
     ends_s = [T0 + 60 + 0.2 * i for i in range(1, 51)]
     phases = ("phase/data_s", "phase/forward_s")
     store.append([Points("run", labels_of(host="box"), phases, (0.11, 0.09), t, 700 + i) for i, t in enumerate(ends_s)])
-    folded = Stacks(store).fold("run", (T0 + 62, T0 + 66), Lanes("main"), phase="data")
+    folded = Stacks(store).fold("run", (T0 + 62, T0 + 66), ThreadSelection("main"), phase="data")
     names = {folded.tree.frames[i].name: total for i, total in zip(folded.tree.frame, folded.tree.total_s, strict=True)}
     assert names["ImageFile.load"] == pytest.approx(2.2, rel=0.02)
     assert names.get("forward", 0) < 0.05

@@ -18,9 +18,9 @@ from fastapi.responses import StreamingResponse
 
 from access.hosts import Access
 from access.roles import Role, needs
-from access.tokens import LogInLimit, Tokens
+from access.tokens import LoginLimiter, Tokens
 from dashboard.audit import Audit
-from dashboard.auth import CLOSE_S, LOOK_S, Gate
+from dashboard.auth import CLOSE_S, LOOK_S, AuthMiddleware
 from tests.auth_house import House, as_other_user, bearer
 from tests.auth_house import house as house  # a fixture
 from tests.other_clients import PROXIED, Asked
@@ -114,7 +114,9 @@ def test_a_long_answer_ends_within_two_seconds_of_its_token(tmp_path: Path) -> N
         return StreamingResponse(parts())
 
     tokens = Tokens(tmp_path)
-    app.add_middleware(Gate, access=Access(), tokens=tokens, audit=Audit(tmp_path), limit=LogInLimit(), others={})
+    app.add_middleware(
+        AuthMiddleware, access=Access(), tokens=tokens, audit=Audit(tmp_path), limit=LoginLimiter(), others={}
+    )
     secret = tokens.new("long", Role.VIEWER, None, {})
     with served_app(app) as web, closing(http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)) as connection:
         connection.request("GET", "/slow", headers={"Authorization": f"Bearer {secret}"})

@@ -20,8 +20,8 @@ import torch
 from analysis.stacks.frames import line_of
 from analysis.stacks.waits import (
     WAITS,
-    Wait,
-    Waiting,
+    StackWait,
+    WaitFunction,
     holds_lock,
     reads_gpu,
     reason_of,
@@ -46,7 +46,7 @@ def functions(file: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("row", WAITS, ids=lambda row: f"{Path(row.file).stem}.{row.function}")
-def test_a_row_names_a_function_that_exists(row: Wait) -> None:
+def test_a_row_names_a_function_that_exists(row: WaitFunction) -> None:
     files = [place / row.file.removeprefix("/") for place in PLACES]
     (file,) = [file for file in files if file.exists()]
     assert row.function in functions(file)
@@ -62,7 +62,7 @@ def stack_of(thread: threading.Thread) -> list[Frame]:
     return found[::-1]
 
 
-def recognised(wait: Callable[[], object]) -> Waiting | None:
+def recognised(wait: Callable[[], object]) -> StackWait | None:
     """What a thread is found to wait for that does this."""
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()

@@ -12,7 +12,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.logs.formats.wandb import BLOCK_BYTES, HEADER, BlockCutter, WandbFile
+from collectors.logs.formats.wandb import BLOCK_BYTES, HEADER, BlockSplitter, WandbFile
 from collectors.logs.open_files import NotRead
 from collectors.records import Event, LogLine, Points, Record
 from tests.following import Follower, check_told, count_of, unpacked, until
@@ -102,7 +102,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 @given(st.binary(max_size=100_000), st.integers(0, 2 * BLOCK_BYTES))
 @settings(deadline=None, max_examples=30)
 def test_cutting_always_goes_on(data: bytes, at: int) -> None:
-    cutter = BlockCutter(at)
+    cutter = BlockSplitter(at)
     cut = cutter.cut(data)
     assert 0 <= cut.used <= len(data) and cutter.at == at + cut.used
 

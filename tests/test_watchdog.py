@@ -14,7 +14,7 @@ import pytest
 from collectors import supervisor as supervisor_module
 from collectors.records import Points, Record
 from collectors.store.open import open_store
-from collectors.supervisor import FORGET_S, RETRY_S, SetAside, Stuck, Supervisor, Watchdog
+from collectors.supervisor import FORGET_S, RETRY_S, HungCollector, Quarantine, Supervisor, Watchdog
 from collectors.writer import EXIT_AGAIN
 from tests.conftest import ROOT, wait_for
 from tests.test_keeper import answers, ask
@@ -59,7 +59,7 @@ def test_a_collector_that_hangs_is_stuck_and_its_sentence_names_the_input_and_th
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor_module, "STUCK_S", 0.3)
-    given_up: list[Stuck] = []
+    given_up: list[HungCollector] = []
     supervisor = Supervisor(open_store(tmp_path / "data", write=True), on_stale=lambda error: None)
     hanging = Hanging()
     supervisor.add(hanging)
@@ -82,11 +82,11 @@ def test_nobody_is_stuck_for_the_time_in_which_the_whole_process_stood_still() -
     given_up, looks = [], []
 
     class Stopped:
-        def stuck(self) -> Stuck | None:
+        def stuck(self) -> HungCollector | None:
             looks.append(time.monotonic())
             if len(looks) == 1:
                 time.sleep(0.7)  # as in a container that is paused: the watchdog stands still, too
-            return Stuck("tail", "innocent.jsonl", 0.7, "tail.py:1 collect") if len(looks) == 1 else None
+            return HungCollector("tail", "innocent.jsonl", 0.7, "tail.py:1 collect") if len(looks) == 1 else None
 
     dog = Watchdog([Stopped()], given_up.append, give_up_s=0.4)
     dog.start()
@@ -139,32 +139,32 @@ def test_what_made_the_collector_hang_is_left_alone_by_the_next_process_which_re
 def test_an_input_causes_three_restarts_and_once_it_has_changed_one_more(tmp_path: Path) -> None:
     file = tmp_path / "odd.jsonl"
     file.write_text("1")
-    stuck = Stuck("tail", "odd.jsonl", 31.0, "tail.py:1 collect")
+    stuck = HungCollector("tail", "odd.jsonl", 31.0, "tail.py:1 collect")
     for restarts in (1, 2, 3):
-        assert SetAside(tmp_path, tmp_path).add(stuck), restarts
-        assert SetAside(tmp_path, tmp_path).reason("odd.jsonl")
-    assert "once it changes" in SetAside(tmp_path, tmp_path).reason("odd.jsonl")
-    assert not SetAside(tmp_path, tmp_path).add(stuck), "a fourth one would not help"
+        assert Quarantine(tmp_path, tmp_path).add(stuck), restarts
+        assert Quarantine(tmp_path, tmp_path).reason("odd.jsonl")
+    assert "once it changes" in Quarantine(tmp_path, tmp_path).reason("odd.jsonl")
+    assert not Quarantine(tmp_path, tmp_path).add(stuck), "a fourth one would not help"
     file.write_text("12")
-    assert SetAside(tmp_path, tmp_path).reason("odd.jsonl") == ""
-    assert SetAside(tmp_path, tmp_path).add(stuck)
-    assert SetAside(tmp_path, tmp_path).reason("odd.jsonl")
-    assert SetAside(tmp_path, tmp_path).reason("other.jsonl") == ""
+    assert Quarantine(tmp_path, tmp_path).reason("odd.jsonl") == ""
+    assert Quarantine(tmp_path, tmp_path).add(stuck)
+    assert Quarantine(tmp_path, tmp_path).reason("odd.jsonl")
+    assert Quarantine(tmp_path, tmp_path).reason("other.jsonl") == ""
 
 
 def test_where_no_input_is_known_the_restarts_are_counted_and_forgotten_after_an_hour(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stuck = Stuck("gpu", "", 31.0, "nvml.py:1 collect")
-    assert [SetAside(tmp_path, tmp_path).add(stuck) for _ in range(4)] == [True, True, True, False]
+    stuck = HungCollector("gpu", "", 31.0, "nvml.py:1 collect")
+    assert [Quarantine(tmp_path, tmp_path).add(stuck) for _ in range(4)] == [True, True, True, False]
     (tmp_path / supervisor_module.FILE).unlink()
-    assert SetAside(tmp_path, tmp_path).add(stuck)
+    assert Quarantine(tmp_path, tmp_path).add(stuck)
     now_s = time.time()
     monkeypatch.setattr(supervisor_module.time, "time", lambda: now_s + RETRY_S + FORGET_S + 1)
-    assert [SetAside(tmp_path, tmp_path).add(stuck) for _ in range(4)] == [True, True, True, False]
+    assert [Quarantine(tmp_path, tmp_path).add(stuck) for _ in range(4)] == [True, True, True, False]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1}', '{"a": {"reason": 1}}', "null", "[" * 5000])
 def test_a_file_of_what_is_set_aside_that_makes_no_sense_sets_nothing_aside(text: str, tmp_path: Path) -> None:
     (tmp_path / supervisor_module.FILE).write_text(text)
-    assert SetAside(tmp_path, tmp_path).reason("a") == ""
+    assert Quarantine(tmp_path, tmp_path).reason("a") == ""

@@ -29,7 +29,7 @@ NOT_WHOLE = (
 FORMAT = 2  # of what is saved; rises when older checkpoints cannot be read any more
 
 
-class Trained(NamedTuple):
+class TrainingState(NamedTuple):
     """The state that training changes."""
 
     model: nn.Module
@@ -38,7 +38,7 @@ class Trained(NamedTuple):
     device: torch.device
 
 
-def save(folder: Path, trained: Trained, step: int, position: int, config: dict[str, Any], ranks: Ranks) -> Path:
+def save(folder: Path, trained: TrainingState, step: int, position: int, config: dict[str, Any], ranks: Ranks) -> Path:
     """All ranks call it at the same step, because each has its own random generators; rank 0 writes.
 
     Write a temporary file, sync, rename: after a crash at any moment a whole checkpoint exists. `step` is the next one,
@@ -87,7 +87,7 @@ def load(folder: Path) -> dict[str, Any]:
     return state
 
 
-def restore(state: dict[str, Any], trained: Trained, ranks: Ranks) -> None:
+def restore(state: dict[str, Any], trained: TrainingState, ranks: Ranks) -> None:
     """Call it last before the loop: it also restores the random generators, if the number of ranks is the same."""
     trained.model.load_state_dict(state["model"])
     trained.optimizer.load_state_dict(state["optimizer"])

@@ -29,8 +29,8 @@ from torch import nn
 from deepseek.log import RunLog
 
 from . import checkpoint, fitting, precision
-from .checkpoint import Trained
-from .data.places import Batch, Data, Shuffled, batches, held_out
+from .checkpoint import TrainingState
+from .data.places import Batch, Data, ShuffledPlaces, batches, held_out
 from .errors import NoCheckpoint, UserError
 from .measure import Instruments, Vitals, mfu, peak_flops
 from .models.recompute import recompute
@@ -104,11 +104,11 @@ def run(plan: Plan, log: RunLog) -> bool:
     optimizer = torch.optim.AdamW(decay_groups(model), lr=config.lr, betas=(0.9, 0.95), fused=True)
     scaler = numbers.scaler(device)
     shared = ranks.share(model)
-    trained = Trained(model, optimizer, scaler, device)
+    trained = TrainingState(model, optimizer, scaler, device)
     first, position = (plan.resumed["step"], plan.resumed["position"]) if plan.resumed else (0, 0)
 
     validation = held_out(plan.validation_data, size.validation, config.batch, ranks.rank, ranks.world_size)
-    places = Shuffled(len(plan.train_data), config.seed, position, ranks.rank, ranks.world_size)
+    places = ShuffledPlaces(len(plan.train_data), config.seed, position, ranks.rank, ranks.world_size)
     coming = batches(plan.train_data, places, config.batch, plan.workers, plan.prefetch, pin=device.type == "cuda")
     peak = peak_flops(device, numbers.name)
     flops = (

@@ -22,10 +22,10 @@ from ..stacks.tree import Trie, build, weigh
 from ..stacks.trust import LineOf, no_source, traces_of
 from ..step_log import StepLog, with_lines
 from . import comparison, reasons
-from .comparison import WAITS, Compared, main_threads, neighbour_in, other_threads
-from .judgement import judge, paced
-from .reasons import MOST, reasoned, straggler
-from .verdict import WHILE_GIL, Case, Evidence, Side, Verdict, place, worded
+from .comparison import WAITS, WindowComparison, main_threads, neighbour_in, other_threads
+from .judgement import judge, with_pace
+from .reasons import MOST, straggler, with_reason
+from .verdict import WHILE_GIL, Case, Evidence, Side, Verdict, place, with_sentence
 
 # Whether a verdict stands in the graph and in the table beside it: what a user could hold against the sentence.
 
@@ -123,13 +123,13 @@ def blame(
         rank if rank is not None else min((its for _, its, _, role in joined.processes if role == "main"), default=0)
     )
     host = comparison.look_at_host(history, about.window, about.baseline) if about.baseline else None
-    case = paced(
+    case = with_pace(
         _case((stacks, joined), about, first, folder, line_of, _core_waits(history, about, first))._replace(host=host)
     )
     verdict = judge(case)
     late = None if stacks.serves else _awaited(verdict, case, joined, about)
     if late is not None:
-        case = paced(
+        case = with_pace(
             _case((stacks, joined), about, late, folder, line_of, _core_waits(history, about, late))._replace(host=host)
         )
         verdict = replace(judge(case), rank=late)
@@ -142,7 +142,7 @@ def blame(
     if about.baseline:
         neighbour, beside = neighbour_in(history, about.window, about.baseline)
         case = case._replace(neighbour=neighbour, beside=beside)
-    verdict = reasoned(verdict, case)
+    verdict = with_reason(verdict, case)
     if late is not None and verdict.verdict in ("line", "unknown"):
         verdict = replace(verdict, verdict="collective_wait")
     rows = [*comparison.rows(case, log), *([] if stacks.serves else [_waits(stacks, case, looked_at)])]
@@ -153,10 +153,10 @@ def blame(
         judged=about.window if case.in_part else None,
     )
     drawn = [window], about.baseline if baseline or case.in_part else nearest(about.baseline, window)
-    return worded(_checked(verdict, joined, log, drawn, looked_at), case.gpu, case.host, case.neighbour)
+    return with_sentence(_checked(verdict, joined, log, drawn, looked_at), case.gpu, case.host, case.neighbour)
 
 
-def _compared(history: History, window: Range, rank: int, baseline: Range | None) -> Compared:
+def _compared(history: History, window: Range, rank: int, baseline: Range | None) -> WindowComparison:
     """By steps; without any by the lines of the log, unless these come too unsteadily to have a usual pace."""
     log = step_log.read(history, window, rank)
     lined = with_lines(log, history, window, rank)
@@ -164,14 +164,14 @@ def _compared(history: History, window: Range, rank: int, baseline: Range | None
     return about if about.baseline or lined is log else comparison.read(history, window, log, baseline)
 
 
-def _with_units(about: Compared, baseline: Range | None) -> Compared:
+def _with_units(about: WindowComparison, baseline: Range | None) -> WindowComparison:
     """Of a window in which no unit is, as before the first step, the units count for nothing, and only what the user chose is its baseline."""
     if about.log.units is None or about.log.units.within([about.window]):
         return about
     return about._replace(log=about.log._replace(units=None), baseline=about.baseline if baseline is not None else [])
 
 
-def _awaited(verdict: Verdict, case: Case, joined: Traces, about: Compared) -> int | None:
+def _awaited(verdict: Verdict, case: Case, joined: Traces, about: WindowComparison) -> int | None:
     """The rank for whom the others waited most of what was lost."""
     if verdict.verdict not in ("line", "unknown"):
         return None
@@ -179,13 +179,18 @@ def _awaited(verdict: Verdict, case: Case, joined: Traces, about: Compared) -> i
     return straggler(joined, about.window, about.baseline, divisors, MOST * (verdict.slowdown_s or 0.0))
 
 
-def _core_waits(history: History, about: Compared, rank: int) -> CoreWaits | None:
+def _core_waits(history: History, about: WindowComparison, rank: int) -> CoreWaits | None:
     ranges = [about.window, *about.baseline]
     return core_waits(history, (min(lo for lo, _ in ranges), max(hi for _, hi in ranges)), rank)
 
 
 def _case(
-    traces: tuple[Traces, Traces], about: Compared, rank: int, folder: str, line_of: LineOf, waits: CoreWaits | None
+    traces: tuple[Traces, Traces],
+    about: WindowComparison,
+    rank: int,
+    folder: str,
+    line_of: LineOf,
+    waits: CoreWaits | None,
 ) -> Case:
     """`traces` as they stand and joined; `waits` of the rank's main thread."""
     stacks, mine = traces[0], main_threads(traces[1], rank)
@@ -230,7 +235,7 @@ def _side(traces: Traces, ranges: Sequence[Range], log: StepLog, recorded: Seque
     return Side(inside, list(ranges), log.units.within(seen) if log.units else None, sum(hi - lo for lo, hi in seen))
 
 
-def _answer_s(about: Compared) -> tuple[float, float] | None:
+def _answer_s(about: WindowComparison) -> tuple[float, float] | None:
     """Of window and baseline; None where one of the two has no line of the log."""
     here, there = (
         about.log.phases.unit_s([about.window]),
@@ -267,7 +272,7 @@ def _sized(verdict: Verdict, case: Case, log: StepLog) -> Verdict:
     return replace(verdict, size=f"{log.sized.usual:,.0f} {log.sized.name}", longer=longer)
 
 
-def _others(stacks: Traces, about: Compared, rank: int, line_of: LineOf) -> tuple[Side, Side] | None:
+def _others(stacks: Traces, about: WindowComparison, rank: int, line_of: LineOf) -> tuple[Side, Side] | None:
     if not about.baseline:
         return None
     others = other_threads(stacks, rank, line_of)

@@ -23,7 +23,7 @@ from ..stacks.threads import served
 from ..stacks.traces import Range, Traces
 from ..stacks.trust import LineOf, no_source, traces_of
 from ..step_log import GPU_PHASE, StepLog
-from .verdict import Case, Evidence, GpuLook, HostLook, Side
+from .verdict import Case, Evidence, GpuComparison, HostComparison, Side
 
 # What the GPUs did in a window and in its baseline: were they idle, or slow? And when they were as busy as usual.
 
@@ -34,7 +34,7 @@ AT_WORK = 0.5  # of what the busiest one shows, on the average over the baseline
 CLOCK, REASONS = "gpu/sm_clock_mhz", "gpu/clock_event_reasons"
 
 
-def look_at_gpus(history: History, window: Range, baseline: Sequence[Range], log: StepLog) -> GpuLook | None:
+def look_at_gpus(history: History, window: Range, baseline: Sequence[Range], log: StepLog) -> GpuComparison | None:
     """None where there is no GPU, or nothing was read of it in one of the two. A GPU that idles in the baseline says nothing while others do not."""
     machine = history.machine_series()
     known = history.values([series for series in machine if series.name in SIGNALS], [window], baseline)
@@ -49,7 +49,7 @@ def look_at_gpus(history: History, window: Range, baseline: Sequence[Range], log
     reasons = (
         np.bitwise_or.reduce(found[REASONS][0].astype(np.int64)) if REASONS in found and len(found[REASONS][0]) else 0
     )
-    return GpuLook(
+    return GpuComparison(
         signal=SIGNALS[signal],
         busy_pct=(here, there) if signal != "gpu/power_w" else (100 * here / max(there, 1.0), 100.0),
         clock_mhz=(clock[0], clock[1]) if len(clock) == 2 else None,
@@ -105,7 +105,7 @@ WITHOUT_UNITS_S = 600.0  # how far the baseline may lie where all stacks must be
 AFFORDABLE = MOST_SPANS // 2
 
 
-class Compared(NamedTuple):
+class WindowComparison(NamedTuple):
     columns: StackColumns  # of all processes, from the first of the ranges to the last
     asked: Range
     window: Range  # the same, or the whole units that a short one lies in
@@ -116,7 +116,7 @@ class Compared(NamedTuple):
 
 def read(
     history: History, window: Range, log: StepLog, baseline: Range | None = None, windows: int = WINDOWS
-) -> Compared:
+) -> WindowComparison:
     """The window beside its run's baseline, or beside `baseline` where that is given.
 
     Reads first what would be enough if all of it was recorded. Where that is more than may be read at once, as with a hundred
@@ -124,7 +124,7 @@ def read(
     """
     asked = window
     if baseline is not None:
-        return Compared(history.stacks(_hull([window, baseline])), asked, window, [baseline], log)
+        return WindowComparison(history.stacks(_hull([window, baseline])), asked, window, [baseline], log)
     paces = log.paces
     if paces is not None and is_part(window, paces):
         window = paces.whole(window)
@@ -135,7 +135,7 @@ def read(
             columns = history.stacks(_hull([window, *wanted]))
             found = baseline_of(asked, paces, left_out=left_out, recorded=columns.covered, windows=windows)
             if _length(found) >= WHOLE * _length(wanted):
-                return Compared(columns, asked, window, found, log)
+                return WindowComparison(columns, asked, window, found, log)
         around_s = BEFORE_S if paces is not None else WITHOUT_UNITS_S
         columns = history.stacks((window[0] - around_s, window[1] + around_s))
     except TooMuch:
@@ -147,7 +147,7 @@ def read(
     found = baseline_of(
         asked, paces, activity=activity, mains=mains, left_out=left_out, recorded=columns.covered, windows=windows
     )
-    return Compared(columns, asked, window, found, log, mix.period_s(mains) if mains is not None else 0.0)
+    return WindowComparison(columns, asked, window, found, log, mix.period_s(mains) if mains is not None else 0.0)
 
 
 def _affordable_s(history: History, window: Range) -> float:
@@ -199,7 +199,7 @@ HOST_BUSY, OF_RUN, OF_CORE = "host/cpu_pct", "host/run_cpu_pct", "host/cpu_core_
 PERIOD_S = {metric.name: source.period_s for source in HOST for metric in source.metrics}
 
 
-def look_at_host(history: History, window: Range, baseline: Sequence[Range]) -> HostLook | None:
+def look_at_host(history: History, window: Range, baseline: Sequence[Range]) -> HostComparison | None:
     """None where one of the two lacks what the machine or what the run itself used."""
     known = history.machine_series()
     cores = len({dict(series.labels).get("core") for series in known if series.name == OF_CORE})
@@ -210,7 +210,7 @@ def look_at_host(history: History, window: Range, baseline: Sequence[Range]) -> 
         return None
     own = (len(ranks) * of_rank_pct[0] / 100, len(ranks) * of_rank_pct[1] / 100)
     others = (max(0.0, cores * busy_pct[0] / 100 - own[0]), max(0.0, cores * busy_pct[1] / 100 - own[1]))
-    return HostLook(cores, busy_pct, own, others)
+    return HostComparison(cores, busy_pct, own, others)
 
 
 def _means(
@@ -281,7 +281,7 @@ def _phases(log: StepLog, window: list[Range], baseline: list[Range]) -> list[Ev
     ]
 
 
-def _gpus(gpu: GpuLook | None) -> list[Evidence]:
+def _gpus(gpu: GpuComparison | None) -> list[Evidence]:
     if gpu is None:
         return []
     unit = "% of normal" if gpu.signal == "power" else "%"
@@ -289,7 +289,7 @@ def _gpus(gpu: GpuLook | None) -> list[Evidence]:
     return [Evidence(f"GPU {gpu.signal}", unit, *gpu.busy_pct), *clock]
 
 
-def _others(host: HostLook | None) -> list[Evidence]:
+def _others(host: HostComparison | None) -> list[Evidence]:
     """Where they matter: most of the time the machine's other programs do next to nothing."""
     if host is None or max(host.others) < NEXT_TO_NOTHING * host.cores:
         return []

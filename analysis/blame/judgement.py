@@ -18,7 +18,7 @@ from ..step_log import LINE
 from ..units import Units
 from . import suspect
 from .suspect import Excess, Sides, Suspect
-from .verdict import ELSEWHERE, Case, Confidence, HostLook, Side, Verdict, share_of
+from .verdict import ELSEWHERE, Case, Confidence, HostComparison, Side, Verdict, share_of
 
 # How large an excess chance alone makes: windows of the same length, drawn from the baseline.
 #
@@ -206,29 +206,29 @@ COMPUTES = 0.05  # of a core: a part with more of one computes, however many sha
 KNOWN = 0.9  # of the time, for which the kernel says who had a core
 
 
-def has_risen(host: HostLook) -> bool:
+def has_risen(host: HostComparison) -> bool:
     """True if other programs use more of the cores than in the baseline."""
     return host.others[0] - host.others[1] >= TAKEN
 
 
-def took_more(host: HostLook) -> bool:
+def took_more(host: HostComparison) -> bool:
     """True if other programs use more of the cores, or somewhat more while the run has as much less: on a full machine nobody gets much more."""
     rise, fall = host.others[0] - host.others[1], host.own[1] - host.own[0]
     return rise >= TAKEN or min(rise, fall) >= SHIFTED
 
 
-def is_full(host: HostLook | None) -> bool:
+def is_full(host: HostComparison | None) -> bool:
     return host is not None and host.busy_pct[0] >= FULL_PCT
 
 
-class Evened(NamedTuple):
+class OnCpuTraces(NamedTuple):
     """Window and baseline with the time of what computes by its time on a core."""
 
     traces: tuple[Traces, Traces]
     longer: float  # how many times as long the window's work took for want of a core, beside the baseline's
 
 
-def evened(sides: tuple[Traces, Traces], working: tuple[Bools, Bools], own_folder: str) -> Evened | None:
+def on_cpu_traces(sides: tuple[Traces, Traces], working: tuple[Bools, Bools], own_folder: str) -> OnCpuTraces | None:
     """None where the kernel does not say who had a core."""
     at_work = sides[0].take(working[0]), sides[1].take(working[1])
     if any(_known_s(side) < KNOWN * float(side.seconds.sum()) for side in at_work):
@@ -241,7 +241,7 @@ def evened(sides: tuple[Traces, Traces], working: tuple[Bools, Bools], own_folde
     even = (
         _by_cores(side, work, computes[part], there) for side, work, part in zip(sides, working, parts, strict=True)
     )
-    return Evened((next(even), next(even)), there / here)
+    return OnCpuTraces((next(even), next(even)), there / here)
 
 
 def _share(side: Traces, computes: Bools) -> float:
@@ -349,7 +349,7 @@ def judge(case: Case) -> Verdict:
     return replace(verdict, confidence=confidence(case, verdict, needed_s))
 
 
-class _Look(NamedTuple):
+class _SuspectSearch(NamedTuple):
     trie: Trie
     excess: Excess
     sides: Sides
@@ -360,7 +360,7 @@ class _Look(NamedTuple):
     )
 
 
-def _look(case: Case) -> _Look:
+def _look(case: Case) -> _SuspectSearch:
     """The suspect, once all that has grown in common is known: that is what grew apart from the first suspect."""
     window, baseline = case.window, case.baseline
     samples = round(window.seconds * case.hz)
@@ -372,7 +372,7 @@ def _look(case: Case) -> _Look:
     excess = suspect.excess_of(trie, sides, samples, case.own_folder)
     found = suspect.find(excess, excess.excess_s[0], sides)
     if even is None:
-        return _Look(trie, excess, sides, found, None)
+        return _SuspectSearch(trie, excess, sides, found, None)
     parts = _work_by_stack(case, even, excess.always)
     for _ in range(LOOKS):
         common = _common(case, even, found, parts)
@@ -384,10 +384,10 @@ def _look(case: Case) -> _Look:
     outside = _outside(even, found, parts) if found is not None else 1.0
     if case.unit_name == LINE and outside < OUTSIDE_OF_LINES:
         found = None
-    return _Look(trie, excess, sides, found, even.traces[1], outside < OUTSIDE)
+    return _SuspectSearch(trie, excess, sides, found, even.traces[1], outside < OUTSIDE)
 
 
-class _Even(NamedTuple):
+class _AdjustedTraces(NamedTuple):
     """Window and baseline with the same share of cores, as far as that is known."""
 
     traces: tuple[Traces, Traces]
@@ -395,7 +395,7 @@ class _Even(NamedTuple):
     limit: float  # how many times as long all work can take beside that
 
 
-def _even(case: Case) -> _Even | None:
+def _even(case: Case) -> _AdjustedTraces | None:
     """None without a baseline, without units, whose pace has what is common already, and for a service, whose threads wait for each other."""
     window, baseline = case.window, case.baseline
     if baseline is None or window.units is None or case.answer_s is not None or window.traces.serves:
@@ -403,13 +403,15 @@ def _even(case: Case) -> _Even | None:
     sides = window.traces, baseline.traces
     working = case.at_work(window), case.at_work(baseline)
     if case.host is None:
-        return _Even(sides, working, np.inf)
+        return _AdjustedTraces(sides, working, np.inf)
     if not is_full(case.host):
-        return _Even(sides, working, BOUND)
-    by_cores = evened(sides, working, case.own_folder) if _has_slowed(case, sides, working) else None
+        return _AdjustedTraces(sides, working, BOUND)
+    by_cores = on_cpu_traces(sides, working, case.own_folder) if _has_slowed(case, sides, working) else None
     if by_cores is None:
-        return _Even(sides, working, np.inf if has_risen(case.host) and not case.all_trusted else BOUND)
-    return _Even(by_cores.traces, working, min(max(1.0, by_cores.longer), MOST_BOUND) if has_risen(case.host) else 1.0)
+        return _AdjustedTraces(sides, working, np.inf if has_risen(case.host) and not case.all_trusted else BOUND)
+    return _AdjustedTraces(
+        by_cores.traces, working, min(max(1.0, by_cores.longer), MOST_BOUND) if has_risen(case.host) else 1.0
+    )
 
 
 def _has_slowed(case: Case, sides: tuple[Traces, Traces], working: tuple[Bools, Bools]) -> bool:
@@ -431,7 +433,7 @@ class _Work(NamedTuple):
     part: Ints
 
 
-def _work_by_stack(case: Case, even: _Even, always: Collection[Function]) -> tuple[_Work, _Work]:
+def _work_by_stack(case: Case, even: _AdjustedTraces, always: Collection[Function]) -> tuple[_Work, _Work]:
     assert case.baseline is not None
     parts = parts_of(even.traces, case.own_folder, always)
     at_work = [side.take(working) for side, working in zip(even.traces, even.working, strict=True)]
@@ -439,7 +441,7 @@ def _work_by_stack(case: Case, even: _Even, always: Collection[Function]) -> tup
     return _Work(seconds[0] / case.window.divisor, parts[0]), _Work(seconds[1] / case.baseline.divisor, parts[1])
 
 
-def _common(case: Case, even: _Even, found: Suspect | None, work: tuple[_Work, _Work]) -> float:
+def _common(case: Case, even: _AdjustedTraces, found: Suspect | None, work: tuple[_Work, _Work]) -> float:
     """How many times as long as in the baseline all work takes, leaving out what the suspect does."""
     seconds = [side.seconds for side in work]
     if found is not None and not found.last_line:
@@ -453,7 +455,7 @@ def _common(case: Case, even: _Even, found: Suspect | None, work: tuple[_Work, _
     return min(max(common_ratio(*sums) or 1.0, 1.0), even.limit)
 
 
-def _outside(even: _Even, found: Suspect, work: tuple[_Work, _Work]) -> float:
+def _outside(even: _AdjustedTraces, found: Suspect, work: tuple[_Work, _Work]) -> float:
     """The share of the baseline's work that is not in the suspect."""
     its = work[1].seconds
     return 1 - float(its[on_stacks(even.traces[1], found.frame)].sum()) / max(float(its.sum()), 1e-9)
@@ -468,7 +470,7 @@ def _is_slower(case: Case, slowdown_s: float, least_s: float) -> bool:
     )  # without units all that can be seen is what takes its place
 
 
-def _drawn(case: Case, look: _Look) -> Floats | None:
+def _drawn(case: Case, look: _SuspectSearch) -> Floats | None:
     """The largest excesses that chance makes; None without a baseline."""
     if case.baseline is None:
         return None
@@ -539,7 +541,7 @@ def _stands(found: Suspect, case: Case) -> bool:
 LEAST_PACE = 0.02  # a window that does other work altogether
 
 
-def paced(case: Case) -> Case:
+def with_pace(case: Case) -> Case:
     """With the pace of the window; unchanged for a run whose units are known."""
     window, baseline = case.window, case.baseline
     if baseline is None or window.units is not None or case.answer_s is not None:

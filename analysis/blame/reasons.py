@@ -40,7 +40,7 @@ GC = phrase("garbage collection")
 EVENT_LOOP = "/asyncio/base_events.py"
 
 
-def reasoned(verdict: Verdict, case: Case) -> Verdict:
+def with_reason(verdict: Verdict, case: Case) -> Verdict:
     """The verdict with its reason; or another one, where the reason says that the line is innocent."""
     collected_s = case.gc_s[0] - case.gc_s[1] if case.gc_s else 0.0
     if verdict.verdict == "no_difference" and collected_s >= LEAST_LOGGED * (verdict.baseline_unit_s or np.inf):

@@ -18,7 +18,7 @@ from collectors.records import Frame
 from ..stacks.frames import are_own, has_name, library_name, owner_of
 from ..stacks.threads import Function
 from ..stacks.traces import Bools, Floats, Ints, Traces
-from ..stacks.tree import Trie, Weighed, build
+from ..stacks.tree import Trie, WeightedStacks, build
 from ..stacks.waits import OF_IMPORTS
 
 CARRIES = 0.8  # of its caller's excess
@@ -41,7 +41,7 @@ OF_BLOCK = 0.1  # of what a function's own lines lost, that each line of a block
 class Sides(NamedTuple):
     """Stacks of window and baseline, each as it was and as it would be with the same share of cores, and those of the baseline's work."""
 
-    weighings: list[Weighed]
+    weighings: list[WeightedStacks]
     divisors: tuple[float, float]  # units, or seconds; 0 for no baseline
     common: float = 1.0  # how many times as long as in the baseline all work takes, whatever it is
 
@@ -137,13 +137,13 @@ class Suspect(NamedTuple):
         return self.stands_out_s if pace == 1.0 else self.whole_s * pace - (self.whole_s - self.excess_s)
 
 
-def weighed(traces: Traces) -> Weighed:
+def weighed(traces: Traces) -> WeightedStacks:
     """All stacks as far as they are trusted, with their seconds; a stack's place is its place in `traces.stacks`."""
     frames, stacks = with_owners(
         traces.frames, [stack[:depth] for stack, depth in zip(traces.stacks, traces.trusted.tolist(), strict=True)]
     )
     seconds = np.bincount(traces.stack, traces.seconds, len(stacks)).astype(np.float64)
-    return Weighed(frames, stacks, traces.trusted, seconds)
+    return WeightedStacks(frames, stacks, traces.trusted, seconds)
 
 
 def with_owners(frames: list[Frame], stacks: list[tuple[int, ...]]) -> tuple[list[Frame], list[tuple[int, ...]]]:
@@ -399,7 +399,7 @@ def _own_lines(function: Function, own: Collection[Function], sides: Sides) -> d
     }
 
 
-def _library_below(frame: Frame, own: Collection[Function], window: Weighed) -> list[Frame]:
+def _library_below(frame: Frame, own: Collection[Function], window: WeightedStacks) -> list[Frame]:
     """The library's functions in which an own line mostly is, from the outermost on, each at the line at which it mostly is."""
     whole_s = 0.0
     inside_s: dict[Function, dict[int, float]] = defaultdict(lambda: defaultdict(float))  # by its lines
@@ -603,7 +603,7 @@ def _hottest_line(function: Function, sides: Sides) -> tuple[int, float]:
 
 def tree_of(
     window: Traces, baseline: Traces | None, even: tuple[Traces, Traces] | None = None, work: Bools | None = None
-) -> tuple[Trie, list[Weighed]]:
+) -> tuple[Trie, list[WeightedStacks]]:
     """One tree for both, with the baseline's seconds all 0 where there is none.
 
     `even` are the same spans with the same share of cores. `work`: which spans of the baseline are no waits; all by default.
@@ -618,7 +618,7 @@ def tree_of(
     return with_rows(build([one, other]), sides), sides
 
 
-def with_rows(trie: Trie, sides: Sequence[Weighed]) -> Trie:
+def with_rows(trie: Trie, sides: Sequence[WeightedStacks]) -> Trie:
     """A tree of window and baseline with the times of all weighings, of which each second one has the baseline's stacks, as has the last."""
     first = len(sides[0].stacks)
     rows = [trie.total_s[0], trie.total_s[1]]
@@ -629,7 +629,7 @@ def with_rows(trie: Trie, sides: Sequence[Weighed]) -> Trie:
     return replace(trie, total_s=np.vstack(rows))
 
 
-def _seconds_of(of: Weighed, traces: Traces) -> Weighed:
+def _seconds_of(of: WeightedStacks, traces: Traces) -> WeightedStacks:
     return of._replace(seconds=np.bincount(traces.stack, traces.seconds, len(of.stacks)).astype(np.float64))
 
 

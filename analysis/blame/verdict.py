@@ -66,7 +66,7 @@ class Evidence(NamedTuple):
     baseline: float | None
 
 
-class GpuLook(NamedTuple):
+class GpuComparison(NamedTuple):
     """What the GPUs say of a window and its baseline."""
 
     signal: str  # what idleness is read from: "SM active", "power", "busy"
@@ -76,7 +76,7 @@ class GpuLook(NamedTuple):
     kernels_s: tuple[float, float] | None  # a unit, as the run logs them
 
 
-class HostLook(NamedTuple):
+class HostComparison(NamedTuple):
     """What the machine's cores do in a window and in its baseline."""
 
     cores: int
@@ -176,8 +176,8 @@ class Case(NamedTuple):
         None  # the other threads of the process, as far as they are at work, in window and baseline
     )
     gc_s: tuple[float, float] | None = None  # garbage collections, seconds a unit; None where the run does not log them
-    gpu: GpuLook | None = None
-    host: HostLook | None = None
+    gpu: GpuComparison | None = None
+    host: HostComparison | None = None
     neighbour: Message | None = None  # "GPU shared with job 7 since 14:02"; None where there is none in the window
     beside: tuple[float, float] = (0.0, 0.0)  # for which share of the window and of the baseline there was one
 
@@ -214,14 +214,19 @@ def waits_for(what: str) -> Message:
     return phrase("waits for the {what}", what=phrase(what))
 
 
-def worded(
-    verdict: Verdict, gpu: GpuLook | None = None, host: HostLook | None = None, neighbour: Message | None = None
+def with_sentence(
+    verdict: Verdict,
+    gpu: GpuComparison | None = None,
+    host: HostComparison | None = None,
+    neighbour: Message | None = None,
 ) -> Verdict:
     """The verdict with its sentence."""
     return replace(verdict, message=_message(verdict, gpu, host, neighbour))
 
 
-def _message(verdict: Verdict, gpu: GpuLook | None, host: HostLook | None, neighbour: Message | None) -> Message | None:
+def _message(
+    verdict: Verdict, gpu: GpuComparison | None, host: HostComparison | None, neighbour: Message | None
+) -> Message | None:
     lost = _lost(verdict)
     match verdict.verdict:
         case "no_profile":
@@ -449,7 +454,7 @@ def _pace(verdict: Verdict) -> Message:
     )
 
 
-def gpu_cause(gpu: GpuLook) -> Message:
+def gpu_cause(gpu: GpuComparison) -> Message:
     """`The GPU is slower, clock 1410 MHz, baseline 1980 MHz (power cap)`."""
     if not gpu.clock_mhz or gpu.clock_mhz[0] >= gpu.clock_mhz[1]:
         return phrase("The GPU is as busy as usual and its kernels take longer")
@@ -462,7 +467,7 @@ def gpu_cause(gpu: GpuLook) -> Message:
     )
 
 
-def cpu_cause(host: HostLook) -> Message:
+def cpu_cause(host: HostComparison) -> Message:
     """`Other processes use 1.9 of 2 CPU cores, baseline 0.1`."""
     return phrase(
         "Other processes use {used:.1f} of {cores} CPU cores, baseline {baseline:.1f}",

@@ -16,16 +16,16 @@ from . import values as arithmetic
 from .functions import REACH, across, over
 from .language import (
     NAME,
-    Across,
-    Applied,
+    Aggregation,
+    BinaryOperation,
     ExpressionError,
     ExpressionNode,
-    Negative,
+    FunctionCall,
+    Negation,
     NoSeries,
-    Number,
-    Operation,
-    Overtime,
-    Selected,
+    NumberLiteral,
+    RangeFunction,
+    SelectorNode,
     SeriesSelector,
     UnitLookup,
     absent,
@@ -33,7 +33,7 @@ from .language import (
     parsed,
     unit_of,
 )
-from .values import Interval, Raster, SeriesColumns, Track, buckets_of, pairs_of, single, together, track_of
+from .values import Interval, Raster, SeriesColumns, Track, align, buckets_of, pairs_of, single, track_of
 
 MOST_SERIES = 200  # of a selector
 MOST_PLACES = 5_000_000  # of all that is computed, 32 bytes each
@@ -45,7 +45,7 @@ EQUAL = "whether values within a bucket are equal is not known: min and max of t
 CHANGES = ("delta", "slope", "increase", "rate", "rise")
 
 
-class Evaluation:
+class Evaluator:
     """Of one expression, for these series."""
 
     def __init__(self, series: Sequence[SeriesColumns], raster: Raster) -> None:
@@ -62,25 +62,25 @@ class Evaluation:
     def _value(self, node: ExpressionNode) -> list[Track] | float:
         check()
         match node:
-            case Number():
+            case NumberLiteral():
                 return node.value
-            case Selected():
+            case SelectorNode():
                 return self._selected(node)
-            case Negative():
+            case Negation():
                 value = self._value(node.value)
                 if isinstance(value, float):
                     return -value
                 return self._made(track.valued(arithmetic.negative(track.value)) for track in value)
-            case Operation():
+            case BinaryOperation():
                 return self._operation(node)
-            case Overtime():
+            case RangeFunction():
                 width = self._width(node.width)
                 return self._made(over(track, node.function, width, node.quantile) for track in self.tracks(node.value))
-            case Across():
+            case Aggregation():
                 return self._made(
                     across(self.tracks(node.value), node.function, node.keys, node.quantile, self._raster)
                 )
-            case Applied():
+            case FunctionCall():
                 return self._applied(node)
 
     def _made(self, tracks: Iterable[Track]) -> list[Track]:
@@ -96,7 +96,7 @@ class Evaluation:
             made.append(track)
         return made
 
-    def _selected(self, node: Selected) -> list[Track]:
+    def _selected(self, node: SelectorNode) -> list[Track]:
         selector = node.selector
         if selector not in self._kept:
             chosen = [series for series in self._series if series.clock] if selector.clock else []
@@ -121,7 +121,7 @@ class Evaluation:
             self._kept[selector] = tracks
         return self._kept[selector]
 
-    def _operation(self, node: Operation) -> list[Track] | float:
+    def _operation(self, node: BinaryOperation) -> list[Track] | float:
         left, right = self._value(node.left), self._value(node.right)
         if isinstance(left, float) and isinstance(right, float):
             return float(arithmetic.operate(node.operator, _constant(left), _constant(right)).low)
@@ -145,13 +145,13 @@ class Evaluation:
         )
         return track.valued(found, "" if exact else EQUAL if operator in ("==", "!=") else TURNING)
 
-    def _pair(self, node: Operation, left: Track, right: Track) -> Track:
-        common = together([left, right], self._raster)
+    def _pair(self, node: BinaryOperation, left: Track, right: Track) -> Track:
+        common = align([left, right], self._raster)
         value = arithmetic.operate(node.operator, *common.values)
         reason = common.reason or ("" if value.single and common.start is common.end else APART)
         return Track((), common.start, common.end, value, common.count, common.hold, reason)
 
-    def _applied(self, node: Applied) -> list[Track] | float:
+    def _applied(self, node: FunctionCall) -> list[Track] | float:
         if node.function == "if":
             return self._chosen(node)
         value = self._value(node.values[0])
@@ -167,16 +167,16 @@ class Evaluation:
             return self._made(move(track, width) for track in value)
         return self._made(self._applied_to(node, track) for track in value)
 
-    def _applied_to(self, node: Applied, track: Track) -> Track:
+    def _applied_to(self, node: FunctionCall, track: Track) -> Track:
         found = self._each(node, track.value)
         return track.valued(found, "" if arithmetic.attained(node.function, track.value, found) else TURNING)
 
-    def _each(self, node: Applied, value: Interval) -> Interval:
+    def _each(self, node: FunctionCall, value: Interval) -> Interval:
         if node.function == "clamp":
             return arithmetic.clamp(value, node.numbers[0].value, node.numbers[1].value)
         return arithmetic.apply(node.function, value)
 
-    def _chosen(self, node: Applied) -> list[Track] | float:
+    def _chosen(self, node: FunctionCall) -> list[Track] | float:
         condition, left, right = (self._value(value) for value in node.values)
         assert not isinstance(condition, float), "a condition has a series"
         chosen: list[tuple[Track, list[Track]]] = [(track, []) for track in condition]
@@ -192,14 +192,14 @@ class Evaluation:
     def _choice(
         self, condition: Track, others: list[Track], left: list[Track] | float, right: list[Track] | float
     ) -> Track:
-        common = together([condition, *others], self._raster)
+        common = align([condition, *others], self._raster)
         values = iter(common.values[1:])
         a, b = (_constant(side) if isinstance(side, float) else next(values) for side in (left, right))
         value = arithmetic.choose(common.values[0], a, b)
         reason = common.reason or ("" if value.single or not others else APART)
         return Track(condition.labels, common.start, common.end, value, common.count, common.hold, reason)
 
-    def _width(self, number: Number) -> float:
+    def _width(self, number: NumberLiteral) -> float:
         """On the axis. Raises ExpressionError where it is one of the other axis."""
         unit = "s" if self._raster.axis == "time" else "step"
         if number.unit not in (None, unit):
@@ -221,7 +221,7 @@ def _constant(value: float) -> Interval:
 KEPT = 256  # compiled expressions
 
 
-class Need(NamedTuple):
+class SeriesRequirement(NamedTuple):
     """Series that an expression is about, and how far outside of a range it looks for them, in units of the axis.
 
     `neighbour` says that it also looks at the point before the first one.
@@ -252,7 +252,7 @@ class Expression:
 
     def __init__(self, text: str, root: ExpressionNode) -> None:
         self.text, self._root = text, root
-        self.needs: tuple[Need, ...] = tuple(_needs(root, Need(SeriesSelector(""))))
+        self.needs: tuple[SeriesRequirement, ...] = tuple(_needs(root, SeriesRequirement(SeriesSelector(""))))
 
     def unit(self, units: UnitLookup, axis: Axis = "time") -> str:
         """By the unit of each selector's series; "" where it cannot be known. Raises ExpressionError where unlike units meet."""
@@ -261,7 +261,7 @@ class Expression:
     def over(self, series: Sequence[SeriesColumns], raster: Raster | None = None) -> list[ExpressionColumns]:
         """Its values from these series, from which the selectors choose. `needs` says how far beyond the raster they should reach.
 
-        Raises ExpressionError, and the store's Ended and TooMuch.
+        Raises ExpressionError, and the store's QueryAborted and TooMuch.
         """
         raster = raster or Raster()
 
@@ -273,7 +273,7 @@ class Expression:
             )
 
         unit = self.unit(lookup, raster.axis)
-        tracks = Evaluation(series, raster).tracks(self._root)
+        tracks = Evaluator(series, raster).tracks(self._root)
         return [
             ExpressionColumns(track.labels, unit, not track.reason, track.reason, buckets_of(track, raster))
             for track in tracks
@@ -292,20 +292,20 @@ def common_unit(units: Iterable[str]) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def _needs(node: ExpressionNode, above: Need) -> Iterable[Need]:
+def _needs(node: ExpressionNode, above: SeriesRequirement) -> Iterable[SeriesRequirement]:
     """Of a part whose values are looked for as far as `above` says."""
-    if isinstance(node, Selected):
+    if isinstance(node, SelectorNode):
         yield above._replace(selector=node.selector, column=node.column)
         return
     before, after, neighbour = above.before, above.after, above.neighbour
-    if isinstance(node, Overtime):
+    if isinstance(node, RangeFunction):
         before += node.width.value
-    elif isinstance(node, Applied) and node.function == "shift":
+    elif isinstance(node, FunctionCall) and node.function == "shift":
         width = node.numbers[0].value
         before, after = before + max(width, 0.0), after + max(-width, 0.0)
-    elif isinstance(node, Applied) and node.function == "ema":
+    elif isinstance(node, FunctionCall) and node.function == "ema":
         before += REACH * node.numbers[0].value
-    elif isinstance(node, Applied) and node.function in CHANGES:
+    elif isinstance(node, FunctionCall) and node.function in CHANGES:
         neighbour = True
     for child in children(node):
-        yield from _needs(child, Need(above.selector, before, after, neighbour))
+        yield from _needs(child, SeriesRequirement(above.selector, before, after, neighbour))

@@ -12,7 +12,7 @@ from collectors.store.store import TooMuch, check
 
 from ..stacks.traces import Floats, Ints
 from .language import RISE
-from .values import Interval, Raster, Track, single, together
+from .values import Interval, Raster, Track, align, single
 
 # Functions of neighbouring points and of places: differences, rates, moves along the axis, exponential averages (pure).
 
@@ -309,7 +309,7 @@ def across(
 
 
 def _grouped(labels: Labels, members: Sequence[Track], function: str, quantile: float, raster: Raster) -> Track:
-    common = together(members, raster)
+    common = align(members, raster)
     reason = common.reason
     if all(value.single for value in common.values):
         value = single(_computed(function, np.stack([value.low for value in common.values]), quantile))

@@ -170,7 +170,7 @@ def _glob(text: str) -> re.Pattern[str]:
 # The parts of a compiled expression. `column` is where a part stands in the text, for sentences about it.
 
 
-class Number(NamedTuple):
+class NumberLiteral(NamedTuple):
     """`unit` is None for a bare number, which takes the unit of what it is added to or compared with."""
 
     value: float
@@ -178,17 +178,17 @@ class Number(NamedTuple):
     column: int
 
 
-class Selected(NamedTuple):
+class SelectorNode(NamedTuple):
     selector: SeriesSelector
     column: int
 
 
-class Negative(NamedTuple):
+class Negation(NamedTuple):
     value: ExpressionNode
     column: int
 
 
-class Operation(NamedTuple):
+class BinaryOperation(NamedTuple):
     """`operator` is + - * / ^ < <= > >= == or !=."""
 
     operator: str
@@ -197,26 +197,26 @@ class Operation(NamedTuple):
     column: int
 
 
-class Applied(NamedTuple):
+class FunctionCall(NamedTuple):
     """A function of each value, or of neighbouring points; `numbers` are its fixed arguments."""
 
     function: str
     values: tuple[ExpressionNode, ...]
-    numbers: tuple[Number, ...]
+    numbers: tuple[NumberLiteral, ...]
     column: int
 
 
-class Overtime(NamedTuple):
+class RangeFunction(NamedTuple):
     """A function of the points of the last `width`, for each point; `quantile` is used by that function only."""
 
     function: str
     value: ExpressionNode
-    width: Number
+    width: NumberLiteral
     quantile: float
     column: int
 
 
-class Across(NamedTuple):
+class Aggregation(NamedTuple):
     """A function of all series that agree in the labels `keys`."""
 
     function: str
@@ -226,16 +226,18 @@ class Across(NamedTuple):
     column: int
 
 
-ExpressionNode: TypeAlias = Number | Selected | Negative | Operation | Applied | Overtime | Across
+ExpressionNode: TypeAlias = (
+    NumberLiteral | SelectorNode | Negation | BinaryOperation | FunctionCall | RangeFunction | Aggregation
+)
 
 
 def children(node: ExpressionNode) -> tuple[ExpressionNode, ...]:
     match node:
-        case Operation():
+        case BinaryOperation():
             return node.left, node.right
-        case Applied():
+        case FunctionCall():
             return node.values
-        case Negative() | Overtime() | Across():
+        case Negation() | RangeFunction() | Aggregation():
             return (node.value,)
         case _:
             return ()
@@ -334,14 +336,14 @@ class Powers(NamedTuple):
         return Powers(tuple((symbol, power * exponent) for symbol, power in self.of if exponent))
 
 
-class KnownUnit(NamedTuple):
+class InferredUnit(NamedTuple):
     """`powers` is None where the unit is not known; a `bare` number takes the unit of what stands beside it."""
 
     powers: Powers | None
     bare: bool = False
 
 
-UNKNOWN, PLAIN, BARE = KnownUnit(None), KnownUnit(Powers(())), KnownUnit(Powers(()), bare=True)
+UNKNOWN, PLAIN, BARE = InferredUnit(None), InferredUnit(Powers(())), InferredUnit(Powers(()), bare=True)
 SECOND, STEP = Powers((("s", Fraction(1)),)), Powers((("step", Fraction(1)),))
 
 
@@ -357,7 +359,7 @@ def unit_of(node: ExpressionNode, lookup: UnitLookup, axis: Axis) -> str:
     return written(_unit(node, lookup, SECOND if axis == "time" else STEP))
 
 
-def read(text: str) -> KnownUnit:
+def read(text: str) -> InferredUnit:
     """`read("B/s")`; a series without a unit may have any, so "" is unknown."""
     if not text:
         return UNKNOWN
@@ -370,10 +372,10 @@ def read(text: str) -> KnownUnit:
             power = Fraction(found["power"] or 1) * (-1 if number else 1)
             for base, share in (("J", 1), ("s", -1)) if found["symbol"] == "W" else ((found["symbol"], 1),):
                 powers[base] = powers.get(base, Fraction(0)) + power * share
-    return KnownUnit(Powers(tuple(sorted((symbol, power) for symbol, power in powers.items() if power))))
+    return InferredUnit(Powers(tuple(sorted((symbol, power) for symbol, power in powers.items() if power))))
 
 
-def written(unit: KnownUnit) -> str:
+def written(unit: InferredUnit) -> str:
     """`J s^-1 token^-1 -> W/token`"""
     if unit.powers is None or any(abs(power) > MOST_POWER for _, power in unit.powers.of):
         return ""
@@ -393,38 +395,38 @@ def _symbol(symbol: str, power: Fraction) -> str:
     return symbol if power == 1 else f"{symbol}^{power.numerator if power.denominator == 1 else float(power):g}"
 
 
-def _unit(node: ExpressionNode, lookup: UnitLookup, place: Powers) -> KnownUnit:
+def _unit(node: ExpressionNode, lookup: UnitLookup, place: Powers) -> InferredUnit:
     match node:
-        case Number():
+        case NumberLiteral():
             return BARE if node.unit is None else read(node.unit)
-        case Selected():
-            return KnownUnit(STEP) if node.selector.clock else read(lookup(node.selector))
-        case Negative():
+        case SelectorNode():
+            return InferredUnit(STEP) if node.selector.clock else read(lookup(node.selector))
+        case Negation():
             return _unit(node.value, lookup, place)
-        case Operation():
+        case BinaryOperation():
             return _of_operation(node, _unit(node.left, lookup, place), _unit(node.right, lookup, place))
-        case Overtime() | Across():
+        case RangeFunction() | Aggregation():
             inner = _unit(node.value, lookup, place)
             return PLAIN if node.function == "count" else inner
-        case Applied():
+        case FunctionCall():
             return _of_function(node, [_unit(value, lookup, place) for value in node.values], place)
 
 
-def _of_operation(node: Operation, left: KnownUnit, right: KnownUnit) -> KnownUnit:
+def _of_operation(node: BinaryOperation, left: InferredUnit, right: InferredUnit) -> InferredUnit:
     if node.operator in ("*", "/"):
         if left.powers is None or right.powers is None:
             return UNKNOWN
         sign = 1 if node.operator == "*" else -1
-        return KnownUnit(left.powers.times(right.powers, sign), bare=left.bare and right.bare)
+        return InferredUnit(left.powers.times(right.powers, sign), bare=left.bare and right.bare)
     if node.operator == "^":
-        if left.powers is None or not isinstance(node.right, Number):
+        if left.powers is None or not isinstance(node.right, NumberLiteral):
             return PLAIN if left == PLAIN else UNKNOWN
-        return KnownUnit(left.powers.to(Fraction(node.right.value).limit_denominator(12)), bare=left.bare)
+        return InferredUnit(left.powers.to(Fraction(node.right.value).limit_denominator(12)), bare=left.bare)
     alike = _alike(left, right, {"+": "add", "-": "subtract"}.get(node.operator, "compare"), node.column)
     return PLAIN if node.operator in COMPARISONS else alike
 
 
-def _of_function(node: Applied, units: Sequence[KnownUnit], place: Powers) -> KnownUnit:
+def _of_function(node: FunctionCall, units: Sequence[InferredUnit], place: Powers) -> InferredUnit:
     first = units[0]
     if node.function in KEEPING:
         for number in node.numbers if node.function == "clamp" else ():
@@ -435,13 +437,13 @@ def _of_function(node: Applied, units: Sequence[KnownUnit], place: Powers) -> Kn
     if first.powers is None:
         return UNKNOWN
     if node.function in ("rate", "slope", RISE):
-        return KnownUnit(first.powers.times(place, -1))
+        return InferredUnit(first.powers.times(place, -1))
     if node.function == "sqrt":
-        return KnownUnit(first.powers.to(Fraction(1, 2)))
+        return InferredUnit(first.powers.to(Fraction(1, 2)))
     return PLAIN if not first.powers.of else UNKNOWN  # exp and logarithms
 
 
-def _alike(left: KnownUnit, right: KnownUnit, verb: str, column: int) -> KnownUnit:
+def _alike(left: InferredUnit, right: InferredUnit, verb: str, column: int) -> InferredUnit:
     if left.bare or right.bare:
         return right if left.bare else left
     if left.powers is None or right.powers is None:
@@ -492,25 +494,27 @@ def _node(tree: Any, depth: int) -> ExpressionNode:
         case "number" | "quantity":
             return _number(inner[0])
         case "named" | "quoted" | "unnamed":
-            return Selected(_selector(tree), _column(tree))
+            return SelectorNode(_selector(tree), _column(tree))
         case "negative":
             value = _node(inner[1], depth + 1)
             return (
-                value._replace(value=-value.value) if isinstance(value, Number) else Negative(value, _column(inner[0]))
+                value._replace(value=-value.value)
+                if isinstance(value, NumberLiteral)
+                else Negation(value, _column(inner[0]))
             )
         case "operation":
             left, right = _node(inner[0], depth + 1), _node(inner[2], depth + 1)
-            return Operation(str(inner[1]), left, right, _column(inner[1]))
+            return BinaryOperation(str(inner[1]), left, right, _column(inner[1]))
         case "per_step":
             column = _column(inner[1])
-            return Operation(
-                "/", _node(inner[0], depth + 1), Applied(RISE, (Selected(STEPS, column),), (), column), column
+            return BinaryOperation(
+                "/", _node(inner[0], depth + 1), FunctionCall(RISE, (SelectorNode(STEPS, column),), (), column), column
             )
         case _:
             return _call(tree, depth)
 
 
-def _number(token: Token) -> Number:
+def _number(token: Token) -> NumberLiteral:
     found = _AMOUNT.match(token)
     assert found is not None
     unit = token[found.end() :].strip()
@@ -521,7 +525,7 @@ def _number(token: Token) -> Number:
     value = float(found["number"]) * SCALES.get(scale, 1.0) * factor
     if not math.isfinite(value):
         raise ExpressionError(_column(token), f"{_short(token)} is too large for a number")
-    return Number(value, known, _column(token))
+    return NumberLiteral(value, known, _column(token))
 
 
 def _selector(tree: Tree[Token]) -> SeriesSelector:
@@ -568,22 +572,22 @@ def _call(tree: Tree[Token], depth: int) -> ExpressionNode:
         raise ExpressionError(_column(clauses[0]), f"{name} takes no {word}; write mean({name}(x)) {word} ...")
     values, numbers = _arguments(function, given, column)
     if function.kind != "many":
-        return Applied(name, tuple(values), tuple(numbers), column)
+        return FunctionCall(name, tuple(values), tuple(numbers), column)
     quantile = numbers[0].value if name == QUANTILE else 0.5
     if not clauses or clauses[0].data == "by":
         keys = tuple(dict.fromkeys(str(key) for key in clauses[0].children[1:])) if clauses else ()
-        return Across(name, values[0], keys, quantile, column)
+        return Aggregation(name, values[0], keys, quantile, column)
     width = _number(clauses[0].children[1])
     if width.value <= 0 or width.unit not in ("s", "step"):
         raise ExpressionError(
             width.column, "over takes a duration or a number of steps above 0, such as over 10 s or over 20 steps"
         )
-    return Overtime(name, values[0], width, quantile, column)
+    return RangeFunction(name, values[0], width, quantile, column)
 
 
 def _arguments(
     function: Function, given: list[ExpressionNode], column: int
-) -> tuple[list[ExpressionNode], list[Number]]:
+) -> tuple[list[ExpressionNode], list[NumberLiteral]]:
     """The series among the arguments, and the numbers. Raises ExpressionError."""
     name, wanted = function.name, function.values + function.numbers
     if len(given) != wanted:
@@ -595,7 +599,7 @@ def _arguments(
     values, rest = (given[first:], given[:first]) if name == QUANTILE else (given[:first], given[first:])
     numbers = []
     for argument in rest:
-        if not isinstance(argument, Number):
+        if not isinstance(argument, NumberLiteral):
             raise ExpressionError(_place(argument), f"{name} takes a number here, as in {name}({function.arguments})")
         numbers.append(argument)
     if name == QUANTILE and not 0 <= numbers[0].value <= 1:
@@ -617,7 +621,7 @@ def _arguments(
 
 
 def _has_series(node: ExpressionNode) -> bool:
-    return any(isinstance(part, Selected) for part in walk(node))
+    return any(isinstance(part, SelectorNode) for part in walk(node))
 
 
 def _unexpected(error: UnexpectedInput, text: str) -> ExpressionError:

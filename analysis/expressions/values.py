@@ -386,7 +386,7 @@ CELLS = "the series stand at different places: their buckets are brought to comm
 MOST_VALUES = 4_000_000  # of all series at all places; beyond that, points meet in cells as buckets do
 
 
-class Together(NamedTuple):
+class AlignedSeries(NamedTuple):
     """Common places, with the values of each track there; NaN where it has none."""
 
     start: Floats
@@ -397,18 +397,18 @@ class Together(NamedTuple):
     reason: str
 
 
-def together(tracks: Sequence[Track], raster: Raster) -> Together:
+def align(tracks: Sequence[Track], raster: Raster) -> AlignedSeries:
     first = tracks[0]
     hold = min(track.hold for track in tracks)
     reason = next((track.reason for track in tracks if track.reason), "")
     if all(_same(track, first) for track in tracks[1:]):
         count = first.count if len(tracks) == 1 else np.max([track.count for track in tracks], axis=0)
-        return Together(first.start, first.end, [track.value for track in tracks], count, hold, reason)
+        return AlignedSeries(first.start, first.end, [track.value for track in tracks], count, hold, reason)
     if all(track.instants for track in tracks):
         place = np.unique(np.concatenate([track.start for track in tracks]))
         if len(place) * len(tracks) <= MOST_VALUES:
             values = [_held(track, place) for track in tracks]
-            return Together(place, place, values, np.ones(len(place), np.int64), hold, reason)
+            return AlignedSeries(place, place, values, np.ones(len(place), np.int64), hold, reason)
     return _in_cells(tracks, raster, hold, reason)
 
 
@@ -432,7 +432,7 @@ def _held(track: Track, place: Floats) -> Interval:
     return Interval(low, high, mean, last)
 
 
-def _in_cells(tracks: Sequence[Track], raster: Raster, hold: float, reason: str) -> Together:
+def _in_cells(tracks: Sequence[Track], raster: Raster, hold: float, reason: str) -> AlignedSeries:
     some = [track for track in tracks if len(track.start)]
     lo = raster.lo if raster.lo is not None else min(float(track.start[0]) for track in some)
     hi = raster.hi if raster.hi is not None else max(float(track.end[-1]) for track in some)
@@ -442,7 +442,7 @@ def _in_cells(tracks: Sequence[Track], raster: Raster, hold: float, reason: str)
     end[-1] = edges[-1]
     placed = [_cells_of(track, start, end) for track in tracks]
     count = np.max([counted for _, counted in placed], axis=0)
-    return Together(start, end, [value for value, _ in placed], count, hold, reason or CELLS)
+    return AlignedSeries(start, end, [value for value, _ in placed], count, hold, reason or CELLS)
 
 
 def _cells_of(track: Track, start: Floats, end: Floats) -> tuple[Interval, Ints]:

@@ -10,7 +10,7 @@ from collectors.machine.inventory import Gpu, GpuProcess
 from collectors.message import Message, counted, phrase
 
 from ..logs.crash import XIDS
-from .rule import Held, MachineSubject, RecentPoints, RunSubject
+from .rule import Detection, MachineSubject, RecentPoints, RunSubject
 
 THROTTLE_S, THROTTLED, LOOKS = (
     60.0,
@@ -40,7 +40,7 @@ IDLE_S = 1800.0
 CORES_S, SM_BUSY, TENSOR_IDLE = 45.0, 50.0, 1.0  # percent
 
 
-def throttle(machine: MachineSubject) -> Iterator[Held]:
+def throttle(machine: MachineSubject) -> Iterator[Detection]:
     """By the driver's counters; the share of the last minute, and what that cost at least in clock."""
     since_s = machine.now_s - THROTTLE_S
     for gpu in machine.gpus:
@@ -69,7 +69,7 @@ def _rise(track: RecentPoints, since_s: float) -> float | None:
     return max(0.0, float(value[-1] - value[0])) / float(time_s[-1] - time_s[0])
 
 
-def _throttled(machine: MachineSubject, gpu: Gpu, name: str, why: Message, share: float) -> Held:
+def _throttled(machine: MachineSubject, gpu: Gpu, name: str, why: Message, share: float) -> Detection:
     clock, highest = machine.one("gpu/sm_clock_mhz", uuid=gpu.uuid), machine.one("gpu/sm_clock_max_mhz", uuid=gpu.uuid)
     temperature = machine.one("gpu/temperature_c", uuid=gpu.uuid)
     most = highest.last() if highest is not None else None
@@ -84,7 +84,7 @@ def _throttled(machine: MachineSubject, gpu: Gpu, name: str, why: Message, share
     degrees = temperature.last() if temperature is not None else None
     if degrees is not None:
         heat = phrase(", {temperature_c:.0f} °C", temperature_c=degrees)
-    return Held(
+    return Detection(
         phrase(
             "GPU {gpu} is slowed by {why} {share_pct:.0f} % of the time{lost}{heat}.",
             gpu=gpu.index,
@@ -101,7 +101,7 @@ def _throttled(machine: MachineSubject, gpu: Gpu, name: str, why: Message, share
     )
 
 
-def xid(machine: MachineSubject) -> Iterator[Held]:
+def xid(machine: MachineSubject) -> Iterator[Detection]:
     """With its meaning and what NVIDIA says is to be done."""
     for labels, track in machine.named("gpu/xid"):
         for time_s, value in zip(*track.since(machine.now_s - FRESH_S), strict=True):
@@ -109,7 +109,7 @@ def xid(machine: MachineSubject) -> Iterator[Held]:
             if not number or number in OF_A_CRASH:
                 continue
             fatal = number in FATAL_XIDS
-            yield Held(
+            yield Detection(
                 phrase(
                     "{gpu} reported XID {number}{meaning}{action}.",
                     gpu=machine.label_of(labels),
@@ -127,7 +127,7 @@ def xid(machine: MachineSubject) -> Iterator[Held]:
             )
 
 
-def ecc(machine: MachineSubject) -> Iterator[Held]:
+def ecc(machine: MachineSubject) -> Iterator[Detection]:
     """A new error that was not corrected, or a thousand that were."""
     for name, least, what in (
         ("gpu/ecc_uncorrected", 1.0, phrase("that was not corrected: results since then may be wrong")),
@@ -138,7 +138,7 @@ def ecc(machine: MachineSubject) -> Iterator[Held]:
             rise = float(value[-1] - value[0]) if len(value) > 1 else 0.0
             if rise >= least:
                 at = int(np.flatnonzero(np.diff(value) > 0)[0]) + 1
-                yield Held(
+                yield Detection(
                     counted(
                         "{gpu} has {count:.0f} new memory error (ECC) {what}.",
                         "{gpu} has {count:.0f} new memory errors (ECC) {what}.",
@@ -154,13 +154,13 @@ def ecc(machine: MachineSubject) -> Iterator[Held]:
                 )
 
 
-def remapped_rows(machine: MachineSubject) -> Iterator[Held]:
+def remapped_rows(machine: MachineSubject) -> Iterator[Detection]:
     """A row of memory waits for a reset to be replaced, or cannot be."""
     for name in ("gpu/remap_failed", "gpu/remap_pending"):
         for labels, track in machine.named(name):
             if (track.last() or 0.0) >= 1:
                 since, gpu = track.time_s[track.value >= 1], machine.label_of(labels)
-                yield Held(
+                yield Detection(
                     phrase("{gpu} could not replace a faulty row of its memory: replace the card.", gpu=gpu)
                     if name == "gpu/remap_failed"
                     else phrase("{gpu} has a faulty row of memory that a reset of the GPU would replace.", gpu=gpu),
@@ -171,7 +171,7 @@ def remapped_rows(machine: MachineSubject) -> Iterator[Held]:
                 )
 
 
-def pcie_link(machine: MachineSubject) -> Iterator[Held]:
+def pcie_link(machine: MachineSubject) -> Iterator[Detection]:
     """Slower than the same card was, or than others of its kind are, under load; an idle link saves power."""
     widest: dict[tuple[str, str], float] = {}
     kinds = {gpu.uuid: gpu.name for gpu in machine.gpus}
@@ -194,7 +194,7 @@ def pcie_link(machine: MachineSubject) -> Iterator[Held]:
                     if unit == "generation"
                     else phrase("{now:.0f} lanes of {best:.0f}", now=float(recent[-1]), best=best)
                 )
-                yield Held(
+                yield Detection(
                     phrase(
                         "GPU {gpu}'s PCIe link runs with {now} under load: copies take longer; check its seating and riser.",
                         gpu=gpu.index,
@@ -208,11 +208,11 @@ def pcie_link(machine: MachineSubject) -> Iterator[Held]:
                 )
 
 
-def gpu_lost(machine: MachineSubject) -> Iterator[Held]:
+def gpu_lost(machine: MachineSubject) -> Iterator[Detection]:
     for gpu in machine.gpus:
         if gpu.state == "lost":
             since_s = gpu.since_s or machine.now_s
-            yield Held(
+            yield Detection(
                 gpu.reason or phrase("GPU {gpu} does not answer.", gpu=gpu.index),
                 since_s,
                 machine.now_s,
@@ -221,7 +221,7 @@ def gpu_lost(machine: MachineSubject) -> Iterator[Held]:
             )
 
 
-def held_and_idle(machine: MachineSubject) -> Iterator[Held]:
+def held_and_idle(machine: MachineSubject) -> Iterator[Detection]:
     """Memory is taken, and nothing computes: often a notebook that was left open."""
     for gpu in machine.gpus:
         busy = machine.one("gpu/utilization_pct", uuid=gpu.uuid)
@@ -232,7 +232,7 @@ def held_and_idle(machine: MachineSubject) -> Iterator[Held]:
         if not len(load) or time_s[0] > machine.now_s - 0.95 * IDLE_S or float(np.nanmax(load)) > 0:
             continue
         held = sum(user.used_memory_bytes or 0 for user in users) / GIB
-        yield Held(
+        yield Detection(
             phrase(
                 "GPU {gpu} has been idle for {idle_s:spoken} while {users} hold {held_gib:.0f} GiB of its memory.",
                 gpu=gpu.index,
@@ -263,7 +263,7 @@ def _who(user: GpuProcess, runs: Sequence[str]) -> Message:
     return phrase("{name} {pid} of {user}", name=name, pid=user.pid, user=user.user)
 
 
-def foreign_process(subject: RunSubject) -> Iterator[Held]:
+def foreign_process(subject: RunSubject) -> Iterator[Detection]:
     """Another run, or another user, computes on the run's card."""
     mine = {process.pid for process in subject.processes}
     for gpu in subject.gpus():
@@ -277,7 +277,7 @@ def foreign_process(subject: RunSubject) -> Iterator[Held]:
         ]
         if others:
             held = sum(user.used_memory_bytes or 0 for user in others) / GIB
-            yield Held(
+            yield Detection(
                 phrase(
                     "GPU {gpu} is also used by {users} ({held_gib:.0f} GiB).",
                     gpu=gpu.index,
@@ -292,7 +292,7 @@ def foreign_process(subject: RunSubject) -> Iterator[Held]:
             )
 
 
-def contexts_on_first(subject: RunSubject) -> Iterator[Held]:
+def contexts_on_first(subject: RunSubject) -> Iterator[Detection]:
     """Ranks that compute on another card have a context on GPU 0 as well: each takes memory of it."""
     ranks = {process.pid: process.rank for process in subject.processes}
     cards = {
@@ -301,7 +301,7 @@ def contexts_on_first(subject: RunSubject) -> Iterator[Held]:
     strays = sorted(ranks[pid] for pid, on in cards.items() if 0 in on and len(on) > 1)
     others = sorted(ranks[pid] for pid, on in cards.items() if on == {0})
     if len(ranks) > 1 and strays and (others or len(strays) == len(ranks)):
-        yield Held(
+        yield Detection(
             counted(
                 "Rank {ranks} also holds a context on GPU 0: call torch.cuda.set_device(local_rank) before the first CUDA call.",
                 "Ranks {ranks} also hold a context on GPU 0: call torch.cuda.set_device(local_rank) before the first CUDA call.",
@@ -314,7 +314,7 @@ def contexts_on_first(subject: RunSubject) -> Iterator[Held]:
         )
 
 
-def tensor_cores_idle(machine: MachineSubject) -> Iterator[Held]:
+def tensor_cores_idle(machine: MachineSubject) -> Iterator[Detection]:
     """By the card's own counters (GPM): the multiprocessors are busy, the tensor cores are not."""
     for gpu in machine.gpus:
         sm, tensor = (
@@ -328,7 +328,7 @@ def tensor_cores_idle(machine: MachineSubject) -> Iterator[Held]:
         if len(busy) < 20 or time_s[0] > machine.now_s - 0.8 * CORES_S or float(np.nanmean(busy)) < SM_BUSY:
             continue
         if len(works) and float(np.nanmean(works)) < TENSOR_IDLE:
-            yield Held(
+            yield Detection(
                 phrase(
                     "GPU {gpu}'s tensor cores are idle ({tensor_pct:.1f} %) while its multiprocessors are {sm_pct:.0f} % busy: mixed precision (bf16, fp16 or TF32) is off.",
                     gpu=gpu.index,

@@ -32,11 +32,11 @@ from ..ledger.shares import Ledger
 from ..stacks.trust import LineOf
 from .dumps import flight_dumps, memory_snapshot
 from .ledger import SPENT_ON
-from .life import Doing, doing_of
+from .life import Activity, doing_of
 from .rule import AnyRule, MachineSubject, RecentPoints, RunSubject
 from .rules import BY_NAME, MACHINE_RULES, RUN_RULES
-from .watch import Watch
-from .working_set import MOST_EVENTS, STALE_S, KnownRun, KnownSubjects, LookingBack
+from .watch import FindingTracker
+from .working_set import MOST_EVENTS, STALE_S, KnownRun, KnownSubjects, PastRunScanner
 
 # How often rules look where all of them together would take more than their share of a core; whose steps have slowed is looked at first.
 
@@ -49,7 +49,7 @@ HALF_S = 1.0  # a turn is rarely on time
 SLOWED = 0.9  # of the steps that were made before
 
 
-class RulePaces:
+class RuleSchedule:
     """`share` of a core is for all rules of all runs. Times are CLOCK_MONOTONIC and CPU seconds."""
 
     def __init__(self, share: float, mono_s: float) -> None:
@@ -159,15 +159,15 @@ class FindingsCollector:
         self._inventory, self._health, self._last_lines, self._is_behind = inventory, health, last_lines, is_behind
         self._clock, self._monotonic = clock, monotonic
         self._waiting: deque[Record] = deque(maxlen=MOST_WAITING)
-        self._back = LookingBack(store)
+        self._back = PastRunScanner(store)
         self._known = KnownSubjects(self._back.came)
         known = [*store.findings(lo=clock() - KNOWN_S, most=MOST_KNOWN), *store.findings(holding=True, most=MOST_KNOWN)]
-        self._watch = Watch(found for found in known if found.rule in BY_NAME)
+        self._watch = FindingTracker(found for found in known if found.rule in BY_NAME)
         self._begun_s = clock()
         self._failed: dict[str, str] = {}  # rules that failed, and how
         self._trouble: dict[str, tuple[float, str]] = {}
-        self._doings: dict[str, Doing] = {}  # by run, of those that do not make steps; replaced as a whole
-        self._paces = RulePaces(share, self._monotonic())
+        self._doings: dict[str, Activity] = {}  # by run, of those that do not make steps; replaced as a whole
+        self._paces = RuleSchedule(share, self._monotonic())
         self.cost_by_rule: dict[str, float] = {}
 
     def take(self, records: Sequence[Record]) -> None:
@@ -413,7 +413,7 @@ class FindingsCollector:
             subject.steps(min(subject.ranks(), default=0)), subject.now_s
         )
 
-    def doings(self) -> dict[str, Doing]:
+    def doings(self) -> dict[str, Activity]:
         """What living runs are at that make no steps. May be called by any thread."""
         return self._doings
 

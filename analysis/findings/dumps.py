@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 
 from collectors.machine.proc import PROC, environment_of
 from collectors.machine.run_state import RunProcess
-from collectors.rights import NotGiven, acting_as, rights_of_process
+from collectors.rights import NotGiven, rights_of_process, with_rights
 
 from ..dumps import MOST_TEXT, FlightRank, MemorySnapshot, flight_ranks, snapshot_of
 
@@ -26,14 +26,14 @@ MOST_ANSWER = 16 << 20
 ROOT = Path(__file__).parents[2]
 
 
-class NotInTime(Exception):
+class ReadTimeout(Exception):
     """It took longer than it may."""
 
 
 def read_apart(function: Callable[..., Any], file: IO[bytes], within_s: float, *arguments: str) -> Any:
     """What `function(file, *arguments)` returns, a value of JSON; None where it fails, or returns too much. The function is one of a module's own.
 
-    Raises NotInTime; OSError where no process can be started.
+    Raises ReadTimeout; OSError where no process can be started.
     """
     command = [sys.executable, "-P", "-m", __spec__.name, f"{function.__module__}:{function.__name__}", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -43,7 +43,7 @@ def read_apart(function: Callable[..., Any], file: IO[bytes], within_s: float, *
         try:
             text, _ = process.communicate(timeout=within_s)
         except subprocess.TimeoutExpired:
-            raise NotInTime from None
+            raise ReadTimeout from None
         finally:
             process.kill()
     try:
@@ -72,7 +72,7 @@ if __name__ == "__main__":
 # Read pickles of numbers, texts, lists and tables alone: a file that another program wrote may run nothing here.
 
 
-class PlainPickle(pickle.Unpickler):
+class SafeUnpickler(pickle.Unpickler):
     """Raises UnpicklingError for a pickle that names anything to be imported or called."""
 
     def find_class(self, module: str, name: str) -> Any:
@@ -128,7 +128,7 @@ def dump_of(pid: int, path: str, since_s: float, proc: Path = PROC) -> IO[bytes]
     """
     try:
         rights = rights_of_process(pid, proc)
-        with acting_as(rights):
+        with with_rights(rights):
             folder, file = os.stat(os.path.dirname(path)), os.lstat(path)  # noqa: PTH116, PTH120
             is_planted = bool(folder.st_mode & stat.S_IWOTH) and file.st_uid != rights.uid
             return None if is_planted else open_plain_file(path, since_s, MOST_BYTES)
@@ -140,14 +140,14 @@ def read_dump(file: IO[bytes], rank: int, within_s: float = READ_WITHIN_S) -> li
     """Empty for what is not as PyTorch writes it, or costs too much."""
     try:
         rows = read_apart(rows_of, file, max(0.0, within_s)) or []
-    except (NotInTime, OSError):
+    except (ReadTimeout, OSError):
         return []
     return [FlightRank(rank, *row) for row in rows]
 
 
 def rows_of(file: IO[bytes]) -> list[Any]:
     """For the process that reads: without the rank."""
-    return [row[1:] for row in flight_ranks({0: PlainPickle(file).load()})]
+    return [row[1:] for row in flight_ranks({0: SafeUnpickler(file).load()})]
 
 
 # Find the memory snapshot that a script wrote beside its logs. It may be large, and a file of that name may be anything: it is read apart.
@@ -197,7 +197,7 @@ def _read(path: str, since_s: float) -> MemorySnapshot | None:
     with file:
         try:
             return cast(MemorySnapshot | None, read_apart(held_memory, file, READ_WITHIN_S, name))
-        except NotInTime:
+        except ReadTimeout:
             return _unread(
                 name, f"It could not be read within {READ_WITHIN_S:.0f} s: open it at pytorch.org/memory_viz."
             )
@@ -207,7 +207,7 @@ def _read(path: str, since_s: float) -> MemorySnapshot | None:
 
 def held_memory(file: IO[bytes], name: str) -> MemorySnapshot | None:
     """For the process that reads."""
-    return snapshot_of(name, PlainPickle(file).load())
+    return snapshot_of(name, SafeUnpickler(file).load())
 
 
 def _unread(name: str, why: str) -> MemorySnapshot:

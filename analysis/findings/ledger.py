@@ -12,7 +12,7 @@ from collectors.message import phrase
 from ..ledger.kinds import TimeKind
 from ..ledger.shares import KindRow, Ledger
 from ..ledger.wording import place_of
-from .rule import STEPS, CodePlace, Held, RunSubject, on_rank
+from .rule import STEPS, CodeLocation, Detection, RunSubject, on_rank
 
 WINDOW_S = 30.0
 EVERY_S = 15.0
@@ -23,7 +23,7 @@ STANDS_S, STANDS = 60.0, 5.0  # without a step, or so many usual intervals
 UNKNOWN_S = 600.0  # after the start of a run whose steps are not known
 
 
-class SpentOn(NamedTuple):
+class TimeShareRule(NamedTuple):
     """A kind of time of the ledger that is a finding above `share` percent of the window, surely (`least`, the range's lower end)."""
 
     kind: TimeKind
@@ -34,71 +34,71 @@ class SpentOn(NamedTuple):
 
 
 SPENT_ON: Final = {
-    "data_stall": SpentOn(
+    "data_stall": TimeShareRule(
         "data",
         10.0,
         "{share_pct:.0f} % of the time goes to waiting for data{where}",
         "more loader workers, prefetching, or less work per sample would give it back",
     ),
-    "launch_bound": SpentOn(
+    "launch_bound": TimeShareRule(
         "launch",
         10.0,
         "The GPU is idle for {share_pct:.0f} % of the time because kernels are not launched fast enough{where}",
         "larger batches, torch.compile or CUDA graphs launch less",
     ),
-    "sync_every_step": SpentOn(
+    "sync_every_step": TimeShareRule(
         "sync",
         5.0,
         "{share_pct:.0f} % of the time is lost to waiting for the GPU in each step{where}",
         "values read with .item(), .cpu() or print() every step stop the host: read them every hundred steps",
     ),
-    "gil_bound": SpentOn(
+    "gil_bound": TimeShareRule(
         "gil",
         10.0,
         "The main thread waits for the GIL for {share_pct:.0f} % of the time{where}",
         "move the Python work of the other thread into a process",
     ),
-    "lock_bound": SpentOn(
+    "lock_bound": TimeShareRule(
         "lock",
         10.0,
         "The main thread waits for a lock for {share_pct:.0f} % of the time{where}",
         "see who holds it in the flame graph",
     ),
-    "garbage_collection": SpentOn(
+    "garbage_collection": TimeShareRule(
         "gc",
         3.0,
         "Python's garbage collection takes {share_pct:.0f} % of the time",
         "gc.freeze() after the start, or gc.disable() with a collection between epochs",
     ),
-    "compile_late": SpentOn(
+    "compile_late": TimeShareRule(
         "compile",
         5.0,
         "{share_pct:.0f} % of the time goes to compiling long after the start{where}",
         "shapes that change compile anew: mark them dynamic, or pad (TORCH_LOGS=recompiles names the cause)",
     ),
-    "cpu_taken": SpentOn(
+    "cpu_taken": TimeShareRule(
         "cpu_taken",
         10.0,
         "Other programs take the cores: the training waits {share_pct:.0f} % of the time for one",
         "see the host's processes, or ask for cores of its own",
     ),
-    "logging": SpentOn(
+    "logging": TimeShareRule(
         "log", 5.0, "Logging takes {share_pct:.0f} % of the time{where}", "log less often, or in a thread"
     ),
-    "checkpoint_share": SpentOn(
+    "checkpoint_share": TimeShareRule(
         "checkpoint",
         15.0,
         "The training stands still for {share_pct:.0f} % of the time while a checkpoint is written{where}",
         "write it in a thread, to a faster disk, or less often",
     ),
-    "slow_function": SpentOn(
+    "slow_function": TimeShareRule(
         "python",
         25.0,
         "One function of your own takes {share_pct:.0f} % of the time in Python{where}",
         "vectorize it, move it to a worker, or call it less often",
         of_one=True,
     ),
-    "waiting": SpentOn(
+    "waiting": TimeShareRule(
         "wait",
         15.0,
         "The training waits for {share_pct:.0f} % of the time{where}",
@@ -108,12 +108,12 @@ SPENT_ON: Final = {
 }
 
 
-def spent(rule: str) -> Callable[[RunSubject], Iterable[Held]]:
+def spent(rule: str) -> Callable[[RunSubject], Iterable[Detection]]:
     """The look for a row of it; the ledger of a moment is made once for all rows."""
     return lambda subject: _look(subject, SPENT_ON[rule])
 
 
-def _look(subject: RunSubject, spent_on: SpentOn) -> Iterator[Held]:
+def _look(subject: RunSubject, spent_on: TimeShareRule) -> Iterator[Detection]:
     if not _is_settled(subject):
         return
     for rank in {process.rank for process in subject.processes} or {0}:
@@ -171,12 +171,12 @@ def _steps_on(subject: RunSubject) -> bool:
     )
 
 
-def _held(subject: RunSubject, ledger: Ledger, row: KindRow, spent_on: SpentOn) -> Held:
+def _held(subject: RunSubject, ledger: Ledger, row: KindRow, spent_on: TimeShareRule) -> Detection:
     line = next((line.place for line in row.lines if line.place.frame is not None), None)
     frame = line.frame if line is not None else None
     where = phrase(" ({place})", place=place_of(line)) if line is not None else None
     text = phrase(spent_on.words, share_pct=row.share, where=where)
-    return Held(
+    return Detection(
         phrase(
             "{text}; {advice}.",
             text=on_rank(text, ledger.rank, range(ledger.ranks)),
@@ -191,5 +191,5 @@ def _held(subject: RunSubject, ledger: Ledger, row: KindRow, spent_on: SpentOn) 
             "most": round(row.most, 1),
             "saves_at_most": round(row.saves_at_most, 1),
         },
-        place=CodePlace(frame.name, frame.file, frame.line) if frame is not None else None,
+        place=CodeLocation(frame.name, frame.file, frame.line) if frame is not None else None,
     )

@@ -16,16 +16,16 @@ from collectors.records import Event, Frame
 from collectors.store.store import StackColumns, TooMuch
 
 from ..dumps import MemorySnapshot, flight_sentence
-from ..ledger.evidence import Stand, stands_of
+from ..ledger.evidence import StackState, stands_of
 from ..logs.crash import AROUND_S, XIDS, Fault, crash_of
 from ..stacks.frames import are_own, file_name
 from ..stacks.joining import PROCESSES
 from ..stacks.traces import LastStack, Range, Traces, last_stacks
 from ..stacks.trust import LineOf, no_source, traces_of
-from ..stacks.waits import Wait, wait_at, wait_of, waiting
+from ..stacks.waits import WaitFunction, wait_at, wait_of, waiting
 from . import rule
 from .cards import OF_A_CRASH
-from .rule import CodePlace, Held, RunSubject, at_step
+from .rule import CodeLocation, Detection, RunSubject, at_step
 from .training import is_placeholder
 
 # What a living run is at, besides its steps: by its newest event, its lines and where its ranks' main threads stand, and whether anything moves.
@@ -40,21 +40,21 @@ LEAST_SHARE = 0.9  # of the time, in which a thread has to be seen at one place
 MOST_STACKS, MOST_FRAMES = 64, 60
 
 
-class Doing(NamedTuple):
+class Activity(NamedTuple):
     """Since when, Unix seconds: its last line, or the start of its newest attempt."""
 
     word: Standing
     since_s: float
 
 
-def doing_of(subject: RunSubject, holding: Collection[str]) -> Doing | None:
+def doing_of(subject: RunSubject, holding: Collection[str]) -> Activity | None:
     """None while it makes steps, where nothing says what it is at, and of a run that is over. `holding` are the rules that hold of it."""
     silent_s = silent_for_s(subject)
     if silent_s is None or subject.state is None or subject.activity is None:
         return None
     since_s = subject.now_s - silent_s
     if "hung" in holding:
-        return Doing("hung", since_s)
+        return Activity("hung", since_s)
     begun_s = _waits_for_first_step(subject)
     usual_s = subject.interval_s() or subject.activity.median_interval_s or 0.0
     if begun_s is None and silent_s <= max(PAUSE_S, PAUSES * usual_s):
@@ -62,8 +62,8 @@ def doing_of(subject: RunSubject, holding: Collection[str]) -> Doing | None:
     word = word_by_stacks(subject, (max(subject.now_s - STILL_S, since_s), subject.now_s))
     works = word is not None and word in AT_WORK.values()
     if begun_s is not None:
-        return Doing(word if word is not None and works else "starting", begun_s)
-    return Doing(word or "silent", since_s) if works or subject.state.state == "stalled" else None
+        return Activity(word if word is not None and works else "starting", begun_s)
+    return Activity(word or "silent", since_s) if works or subject.state.state == "stalled" else None
 
 
 def _waits_for_first_step(subject: RunSubject) -> float | None:
@@ -113,13 +113,13 @@ def last_step(subject: RunSubject) -> int | None:
     return int(max(known)) if known else subject.history.last_step
 
 
-class RankStanding(NamedTuple):
+class RankStackState(NamedTuple):
     """One rank's main thread over a window."""
 
     rank: int
     pid: int
-    stand: Stand
-    wait: Wait | None
+    stand: StackState
+    wait: WaitFunction | None
     frames: list[Frame]  # from the root to the leaf
     still: bool  # one place for nearly all of the time
     seconds: float  # of stacks
@@ -135,7 +135,7 @@ class RankStanding(NamedTuple):
         return f"{file_name(frame.file)}:{frame.line} {frame.name.rpartition('.')[2]}" if frame else "an unknown place"
 
 
-def standing_of(columns: StackColumns, own_folder: str, line_of: LineOf = no_source) -> list[RankStanding]:
+def standing_of(columns: StackColumns, own_folder: str, line_of: LineOf = no_source) -> list[RankStackState]:
     """By rank; the place is that in which most of the time was spent."""
     traces = traces_of(columns, line_of)
     found = []
@@ -148,7 +148,7 @@ def standing_of(columns: StackColumns, own_folder: str, line_of: LineOf = no_sou
     return sorted(found, key=lambda standing: (standing.rank, standing.pid))
 
 
-def _standing(mine: Traces, rank: int, pid: int, own_folder: str, line_of: LineOf) -> RankStanding:
+def _standing(mine: Traces, rank: int, pid: int, own_folder: str, line_of: LineOf) -> RankStackState:
     seconds = np.bincount(mine.stack, mine.seconds, len(mine.stacks))
     most = int(np.argmax(seconds))
     stand = stands_of(
@@ -159,7 +159,7 @@ def _standing(mine: Traces, rank: int, pid: int, own_folder: str, line_of: LineO
     known = waiting(waits)
     wait = known.wait if known else (wait_at(line_of(frames[-1].file, frames[-1].line)) if frames else None)
     total_s = float(seconds.sum())
-    return RankStanding(rank, pid, stand, wait, frames, float(seconds[most]) >= LEAST_SHARE * total_s, total_s)
+    return RankStackState(rank, pid, stand, wait, frames, float(seconds[most]) >= LEAST_SHARE * total_s, total_s)
 
 
 def stacks_as_json(columns: StackColumns) -> list[dict[str, object]]:
@@ -208,7 +208,7 @@ Progress: TypeAlias = Literal["regular", "some", "none"]
 """Steps or lines that came regularly; a main thread that did one thing and another; neither."""
 
 
-def crash(subject: RunSubject) -> Iterator[Held]:
+def crash(subject: RunSubject) -> Iterator[Detection]:
     """It failed or was killed: with the reason that its log, its exit status or the kernel gives."""
     state = subject.state
     if state is None or state.state not in ("failed", "killed"):
@@ -220,7 +220,7 @@ def crash(subject: RunSubject) -> Iterator[Held]:
     reason = shortened((cause.sentence if cause else state.reason).rstrip("."), MOST_TEXT) or phrase("nothing says why")
     frame = cause.own_frame if cause else None
     values: dict[str, Value] = {"at": at_step(step), "reason": reason, "xid": _xid_at(subject, ended_s)}
-    yield Held(
+    yield Detection(
         phrase("The run failed{at}: {reason}{xid}.", **values)
         if state.state == "failed"
         else phrase("The run was killed{at}: {reason}{xid}.", **values),
@@ -229,7 +229,7 @@ def crash(subject: RunSubject) -> Iterator[Held]:
         key=_attempt(subject),
         moment=True,
         step=step,
-        place=CodePlace(frame.function, frame.file, frame.line) if frame else None,
+        place=CodeLocation(frame.function, frame.file, frame.line) if frame else None,
         more={"state": state.state, "lost_s": _lost_s(subject, ended_s), "snapshot": _snapshot(subject, ended_s)},
     )
 
@@ -283,7 +283,7 @@ def _xid_at(subject: RunSubject, ended_s: float) -> Message | None:
     return None
 
 
-def finished(subject: RunSubject) -> Iterator[Held]:
+def finished(subject: RunSubject) -> Iterator[Detection]:
     """With its best value, and how long it took."""
     state = subject.state
     if state is None or state.state != "finished":
@@ -298,7 +298,7 @@ def finished(subject: RunSubject) -> Iterator[Held]:
         _best(subject),
     ]
     known = [part for part in parts if part is not None]
-    yield Held(
+    yield Detection(
         phrase("The run is finished {parts}.", parts=known) if known else phrase("The run is finished."),
         ended_s,
         ended_s,
@@ -309,14 +309,14 @@ def finished(subject: RunSubject) -> Iterator[Held]:
     )
 
 
-def not_back(subject: RunSubject) -> Iterator[Held]:
+def not_back(subject: RunSubject) -> Iterator[Detection]:
     """Pre-empted, and no attempt has begun since."""
     state = subject.state
     if state is None or state.state != "preempted":
         return
     ended_s = _ended_s(subject) or subject.now_s
     if BACK_S < subject.now_s - ended_s < 24 * FRESH_S:
-        yield Held(
+        yield Detection(
             phrase(
                 "The run was stopped to make room {since_s:spoken} ago and has not come back: {reason}.",
                 since_s=subject.now_s - ended_s,
@@ -351,7 +351,7 @@ def _attempt(subject: RunSubject) -> str:
     return f"{newest_s:.3f}" if newest_s is not None else ""
 
 
-def hung(subject: RunSubject) -> Iterator[Held]:
+def hung(subject: RunSubject) -> Iterator[Detection]:
     """Nothing moves: no line, no byte, no other frame, and what the run waits for is its own, or was there all the time before."""
     silent_s = None if subject.history.is_service else _silent_s(subject)
     if silent_s is None or silent_s < max(HUNG_S, INTERVALS * (subject.interval_s() or _line_interval(subject))):
@@ -383,7 +383,7 @@ def hung(subject: RunSubject) -> Iterator[Held]:
     flight = subject.flight(subject.now_s - silent_s)
     frame = first.stand.frame
     step = last_step(subject)
-    yield Held(
+    yield Detection(
         phrase(
             "The run hangs: no line for {silent_s:spoken}{since}, and nothing moves. {where}{flight}",
             silent_s=silent_s,
@@ -396,7 +396,7 @@ def hung(subject: RunSubject) -> Iterator[Held]:
         rank=first.rank,
         step=step,
         numbers={"silent_s": silent_s},
-        place=CodePlace(frame.name, frame.file, frame.line) if frame is not None else None,
+        place=CodeLocation(frame.name, frame.file, frame.line) if frame is not None else None,
         more={
             "stacks": stacks_as_json(columns),
             "lines": [line[:MOST_TEXT] for line in list(subject.last_lines())[-8:]],
@@ -432,12 +432,12 @@ def _progress(subject: RunSubject, silent_s: float) -> Progress:
     return "some" if still and all(rank.still for rank in still) and "moved" in subject.memory else "none"
 
 
-def silent(subject: RunSubject) -> Iterator[Held]:
+def silent(subject: RunSubject) -> Iterator[Detection]:
     """Says nothing for half an hour, where it did before, or since its start."""
     silent_s = None if subject.history.is_service else silent_for_s(subject)  # which no request may have come to
     if silent_s is None or silent_s < max(SILENT_S, INTERVALS * (subject.interval_s() or _line_interval(subject))):
         return
-    yield Held(
+    yield Detection(
         _silence(standing_word(subject), silent_s),
         subject.now_s - silent_s,
         subject.now_s,
@@ -492,14 +492,14 @@ def _spins(subject: RunSubject, rank: int) -> bool:
     return bool(subject.gpus())
 
 
-def _is_held(rank: RankStanding) -> bool:
+def _is_held(rank: RankStackState) -> bool:
     """A debugger stands in it."""
     return any(
         frame.file.endswith(("/pdb.py", "/bdb.py", "/pydevd.py")) or "/debugpy/" in frame.file for frame in rank.frames
     )
 
 
-def _may_exchange(rank: RankStanding) -> bool:
+def _may_exchange(rank: RankStackState) -> bool:
     """Whether it may wait for other ranks without a call that says so: gradients are exchanged in the backward pass, and NCCL's calls
     are waited for at the next value that is read from the GPU."""
     return (
@@ -509,7 +509,7 @@ def _may_exchange(rank: RankStanding) -> bool:
     )
 
 
-def _is_blocked(subject: RunSubject, rank: RankStanding, threads: Sequence[LastStack], progress: Progress) -> bool:
+def _is_blocked(subject: RunSubject, rank: RankStackState, threads: Sequence[LastStack], progress: Progress) -> bool:
     """Whether a rank waits for something that will not come.
 
     A lock and a device are the run's own. What comes from its workers and threads does not come while these stand, too. From a socket or
@@ -534,7 +534,7 @@ def _is_blocked(subject: RunSubject, rank: RankStanding, threads: Sequence[LastS
     return _waits_for_data(rank, subject)
 
 
-def _waits_for_data(rank: RankStanding, subject: RunSubject) -> bool:
+def _waits_for_data(rank: RankStackState, subject: RunSubject) -> bool:
     """A socket, or a call into C whose line is known and asks neither a user, nor a scheduler, nor a client."""
     if rank.wait is not None:
         return rank.wait.what == "network"
@@ -563,12 +563,12 @@ def _works(subject: RunSubject) -> bool:
     )
 
 
-def _who(ranks: Sequence[RankStanding], inside: Sequence[RankStanding]) -> RankStanding:
+def _who(ranks: Sequence[RankStackState], inside: Sequence[RankStackState]) -> RankStackState:
     """The first that did not come to where the others wait."""
     return next((rank for rank in ranks if inside and rank not in inside), ranks[0])
 
 
-def _where(ranks: Sequence[RankStanding], inside: Sequence[RankStanding]) -> Message:
+def _where(ranks: Sequence[RankStackState], inside: Sequence[RankStackState]) -> Message:
     """One sentence: where the ranks stand, and what they wait for."""
     if len(ranks) == 1:
         (only,) = ranks

@@ -12,7 +12,7 @@ from collectors.message import phrase
 
 from ..stacks.traces import Floats
 from . import rule
-from .rule import STEPS, Held, MachineSubject, RecentPoints, RunSubject, on_rank
+from .rule import STEPS, Detection, MachineSubject, RecentPoints, RunSubject, on_rank
 
 LEAST_S = 300.0  # of data before a slope is believed
 PARTS, POINTS = 8, 3  # of the time, the least of each must rise; and of each part: the disk is looked at every 10 s
@@ -80,7 +80,7 @@ def slope_of(time_s: Floats, value: Floats) -> Slope | None:
     return Slope(float(per_s), float(least), float(most), float(value[-1]), float(value[-1] + rest), float(time_s[0]))
 
 
-def memory_creep(subject: RunSubject) -> Iterator[Held]:
+def memory_creep(subject: RunSubject) -> Iterator[Detection]:
     """The host's memory of a rank and its children, and what RunLog logs of the GPU's."""
     for name, rank, track in subject.named(
         lambda name: name == "host/run_memory_bytes" or (rule.is_memory(name) and _is_bytes(name))
@@ -98,9 +98,9 @@ def memory_creep(subject: RunSubject) -> Iterator[Held]:
         yield _creep(subject, name, rank, track, slope, left_s)
 
 
-def _creep(subject: RunSubject, name: str, rank: int, track: RecentPoints, slope: Slope, left_s: float) -> Held:
+def _creep(subject: RunSubject, name: str, rank: int, track: RecentPoints, slope: Slope, left_s: float) -> Detection:
     what = phrase("The memory of the processes") if name.startswith("host/") else name
-    return Held(
+    return Detection(
         phrase(
             "{what} grows by {per_min_bytes:.0f}B per minute ({least_bytes:.0f}B to {most_bytes:.0f}B) and is never given back: it runs out in {left_s:spoken}.",
             what=on_rank(what, rank, subject.ranks()),
@@ -158,7 +158,7 @@ def _gpu_limit(subject: RunSubject, rank: int) -> float | None:
     return float(min(totals)) if totals else None
 
 
-def gpu_memory_creep(subject: RunSubject) -> Iterator[Held]:
+def gpu_memory_creep(subject: RunSubject) -> Iterator[Detection]:
     """What the run's cards have allocated, of which NVML alone knows."""
     since_s = _steady_since_s(subject)
     if since_s is None:
@@ -175,7 +175,7 @@ def gpu_memory_creep(subject: RunSubject) -> Iterator[Held]:
         left_s = slope.until_s(gpu.memory_total_bytes)
         if left_s > DAY_S or left_s > _planned_s(subject):
             continue
-        yield Held(
+        yield Detection(
             phrase(
                 "GPU {gpu}'s memory fills by {per_min_bytes:.0f}B per minute: out of memory in {left_s:spoken}.",
                 gpu=gpu.index,
@@ -191,7 +191,7 @@ def gpu_memory_creep(subject: RunSubject) -> Iterator[Held]:
         )
 
 
-def host_memory_out(machine: MachineSubject) -> Iterator[Held]:
+def host_memory_out(machine: MachineSubject) -> Iterator[Detection]:
     """The host's or the container's memory runs full."""
     for used_name, total_name, whose in (
         ("host/memory_used_bytes", "host/memory_total_bytes", phrase("The host's memory")),
@@ -205,7 +205,7 @@ def host_memory_out(machine: MachineSubject) -> Iterator[Held]:
         if slope is None or slope.until_s(limit) > HOUR_S:
             continue
         left_s = slope.until_s(limit)
-        yield Held(
+        yield Detection(
             phrase(
                 "{whose} is {full_pct:.0f} % full and grows by {per_min_bytes:.0f}B per minute: it runs out in {left_s:spoken}.",
                 whose=whose,
@@ -220,14 +220,14 @@ def host_memory_out(machine: MachineSubject) -> Iterator[Held]:
         )
 
 
-def disk_out(machine: MachineSubject) -> Iterator[Held]:
+def disk_out(machine: MachineSubject) -> Iterator[Detection]:
     """The disk of the data folder, on which the logs often lie too."""
     free, total = machine.one("host/disk_free_bytes"), machine.one("host/disk_total_bytes")
     size, now = (total.last() if total is not None else None), (free.last() if free is not None else None)
     if free is None or not size or now is None:
         return
     if now < min(FULL_SHARE * size, FULL_BYTES):
-        yield Held(
+        yield Detection(
             phrase(
                 "The disk of the dashboard's data has {free_bytes:.0f}B left of {size_bytes:.0f}B: free some of it.",
                 free_bytes=now,
@@ -242,7 +242,7 @@ def disk_out(machine: MachineSubject) -> Iterator[Held]:
     slope = rising(free.time_s, -free.value)
     if slope is not None and slope.until_s(0.0) < HOUR_S:
         left_s = slope.until_s(0.0)
-        yield Held(
+        yield Detection(
             phrase(
                 "The disk of the dashboard's data fills by {per_min_bytes:.0f}B per minute: it is full in {left_s:spoken}.",
                 per_min_bytes=slope.per_s * 60,

@@ -18,7 +18,7 @@ from ..stacks.frames import file_name
 from ..stacks.traces import Bools, Floats, Range, Traces
 from ..stacks.trust import traces_of
 from . import rule
-from .rule import STEPS, CodePlace, Held, RecentPoints, RunSubject, on_rank, unique_steps
+from .rule import STEPS, CodeLocation, Detection, RecentPoints, RunSubject, on_rank, unique_steps
 
 LEAST_STEPS, MOST_STEPS = 60, 400  # lines with a step that are looked at
 FIRST_S = 3.0  # of an attempt's steps, whose times may be guesses: of a log without times, lines that were there at the first look
@@ -37,7 +37,7 @@ CHECKPOINTS, OVERDUE = 3, 3.0  # known intervals, and how many of them are too l
 TOGETHER, LONGEST = 0.2, 2.0  # of the longest interval
 
 
-def slow_steps(subject: RunSubject) -> Iterator[Held]:
+def slow_steps(subject: RunSubject) -> Iterator[Detection]:
     """One step in N takes a multiple of the others, and together they cost time."""
     for rank in subject.ranks():
         track = subject.steps(rank)
@@ -76,7 +76,7 @@ def slow_steps(subject: RunSubject) -> Iterator[Held]:
             slow_s=a_line * typical,
             usual_s=a_line * usual,
         )
-        yield Held(
+        yield Detection(
             phrase(
                 "{text}: {share_pct:.0f} % of the time.",
                 text=on_rank(text, rank, subject.ranks()),
@@ -117,7 +117,7 @@ def _pauses(subject: RunSubject, rank: int, since_s: float) -> list[Range]:
     return found
 
 
-def recompiles(subject: RunSubject) -> Iterator[Held]:
+def recompiles(subject: RunSubject) -> Iterator[Detection]:
     """Events that the log has of compilations, long after the start."""
     by_rank: dict[int, list[Event]] = {}
     for event in subject.of_kind("compile", "recompile"):
@@ -129,7 +129,7 @@ def recompiles(subject: RunSubject) -> Iterator[Held]:
     )
     if len(late) >= COMPILES:
         seconds = sum(event.seconds or 0.0 for event in late)
-        yield Held(
+        yield Detection(
             phrase(
                 "The model was compiled {times} times within {within_s:spoken} after step {step} ({seconds:.0f} s): shapes that change compile anew; mark them dynamic, or pad.",
                 times=len(late),
@@ -144,7 +144,7 @@ def recompiles(subject: RunSubject) -> Iterator[Held]:
         )
 
 
-def checkpoint_stall(subject: RunSubject) -> Iterator[Held]:
+def checkpoint_stall(subject: RunSubject) -> Iterator[Detection]:
     """A checkpoint for which the training stood still for long."""
     if not any((event.seconds or 0.0) > LONG_CHECKPOINT_S for event in subject.of_kind("checkpoint")[-5:]):
         return
@@ -156,7 +156,7 @@ def checkpoint_stall(subject: RunSubject) -> Iterator[Held]:
             during = track.time_s > event.time_s - event.seconds if track is not None else np.zeros(0, bool)
             if track is not None and np.count_nonzero(during & (track.time_s < event.time_s)) > BESIDE:
                 continue
-            yield Held(
+            yield Detection(
                 phrase(
                     "Writing a checkpoint took {seconds:spoken}{steps}.",
                     seconds=event.seconds,
@@ -172,7 +172,7 @@ def checkpoint_stall(subject: RunSubject) -> Iterator[Held]:
             )
 
 
-def no_checkpoint(subject: RunSubject) -> Iterator[Held]:
+def no_checkpoint(subject: RunSubject) -> Iterator[Detection]:
     """None for three times the usual interval, while steps go on."""
     begun_s = subject.begun_s or 0.0
     times = np.array(sorted(event.time_s for event in subject.of_kind("checkpoint") if event.time_s > begun_s))
@@ -193,7 +193,7 @@ def no_checkpoint(subject: RunSubject) -> Iterator[Held]:
         and _steps_since(track, times)
         and subject.now_s - newest < max(60.0, usual)
     ):
-        yield Held(
+        yield Detection(
             phrase(
                 "No checkpoint for {late_s:spoken}, where there was one every {usual_s:spoken}: a crash now would cost all of it.",
                 late_s=late_s,
@@ -252,7 +252,7 @@ class Block(NamedTuple):
     step_s: float
 
 
-def slower(subject: RunSubject) -> Iterator[Held]:
+def slower(subject: RunSubject) -> Iterator[Detection]:
     """Of a run with steps by these, else by the stacks of its main thread."""
     if subject.history.is_service:
         return
@@ -265,7 +265,7 @@ def slower(subject: RunSubject) -> Iterator[Held]:
 # -- with steps --------------------------------------------------------------------------------------------------------
 
 
-def _by_steps(subject: RunSubject) -> Iterator[Held]:
+def _by_steps(subject: RunSubject) -> Iterator[Detection]:
     blocks = _blocks(subject)
     if (
         len(blocks) < LATE + BEFORE
@@ -280,7 +280,7 @@ def _by_steps(subject: RunSubject) -> Iterator[Held]:
     if not usual_s > 0 or min(block.step_s for block in late) < SLOWER * usual_s:
         subject.memory.pop("slower", None)
         return
-    known: Held | None = subject.memory.get("slower")
+    known: Detection | None = subject.memory.get("slower")
     if known is None:
         known = subject.memory["slower"] = _held(subject, blocks, usual_s, now_s)
     yield known._replace(to_s=late[-1].to_s)
@@ -313,7 +313,7 @@ def _cut(times: Floats, steps: Floats) -> list[Block]:
     return found
 
 
-def _held(subject: RunSubject, blocks: list[Block], usual_s: float, now_s: float) -> Held:
+def _held(subject: RunSubject, blocks: list[Block], usual_s: float, now_s: float) -> Detection:
     late, before = blocks[-LATE:], blocks[:-LATE]
     window = late[0].from_s, late[-1].to_s
     between = sum(1.2 * usual_s < block.step_s < 0.8 * now_s for block in before)
@@ -327,7 +327,7 @@ def _held(subject: RunSubject, blocks: list[Block], usual_s: float, now_s: float
             "Steps take {ratio:times} as long as before ({pace}).{why}", ratio=now_s / usual_s, pace=pace, why=why
         )
     )
-    return Held(said, *window, numbers=numbers, place=place)
+    return Detection(said, *window, numbers=numbers, place=place)
 
 
 def _fastest(before: list[Block]) -> Range:
@@ -337,7 +337,7 @@ def _fastest(before: list[Block]) -> Range:
     return best[0].from_s, best[-1].to_s
 
 
-def _blamed(subject: RunSubject, window: Range, baseline: Range) -> tuple[Message | None, CodePlace | None]:
+def _blamed(subject: RunSubject, window: Range, baseline: Range) -> tuple[Message | None, CodeLocation | None]:
     """The sentence that a user would read who drags over the window, and its line; None where stacks do not show it."""
     try:
         verdict = blame(subject.history, window, baseline=baseline, line_of=subject.line_of)
@@ -346,14 +346,14 @@ def _blamed(subject: RunSubject, window: Range, baseline: Range) -> tuple[Messag
     if verdict.verdict not in NAMED or verdict.confidence == "low":
         return None, None
     suspect = verdict.suspect
-    place = CodePlace(*suspect.frame) if suspect is not None else None
+    place = CodeLocation(*suspect.frame) if suspect is not None else None
     return phrase(" {sentence}", sentence=verdict.message), place
 
 
 # -- without steps -----------------------------------------------------------------------------------------------------
 
 
-def _by_stacks(subject: RunSubject) -> Iterator[Held]:
+def _by_stacks(subject: RunSubject) -> Iterator[Detection]:
     """The same work, in the same proportions, has less of the time than before, since something else has more."""
     until_s = subject.history.profiled_until()
     if until_s is None:
@@ -361,7 +361,7 @@ def _by_stacks(subject: RunSubject) -> Iterator[Held]:
     window = until_s - WINDOW_S, until_s
     known: list[tuple[float, Shares]] = subject.memory.setdefault("mixes", [])
     if window[0] < subject.memory.get("mixed until", -np.inf):
-        held: Held | None = subject.memory.get("slower")
+        held: Detection | None = subject.memory.get("slower")
         if held is not None:
             yield held
         return
@@ -372,7 +372,7 @@ def _by_stacks(subject: RunSubject) -> Iterator[Held]:
     main = main_threads(traces, min(subject.ranks(), default=0)).within([window])
     if float(main.seconds.sum()) < WINDOW_S / 2:
         return
-    found = _Mix(main, subject)
+    found = _FunctionShares(main, subject)
     subject.memory["mixed until"] = until_s
     new = found.grown([shares for _, shares in known]) if len(known) >= WINDOWS else None
     if new is None:
@@ -385,14 +385,14 @@ def _by_stacks(subject: RunSubject) -> Iterator[Held]:
     yield held
 
 
-class _Grown(NamedTuple):
+class _FunctionGrowth(NamedTuple):
     frame: Frame
     share: float
     before: float
     times: float  # as long as before takes the rest
 
 
-class _Mix:
+class _FunctionShares:
     """What the main thread of a window does, by the deepest of the user's own functions."""
 
     def __init__(self, main: Traces, subject: RunSubject) -> None:
@@ -417,7 +417,7 @@ class _Mix:
         self.is_mixed = False  # a part of the window has what is new, another has not: it began in between
         self.shares: Shares = {key: float(total[number]) for key, number in self._numbers.items()}
 
-    def grown(self, before: list[Shares]) -> _Grown | None:
+    def grown(self, before: list[Shares]) -> _FunctionGrowth | None:
         """None where nothing has, or where the rest is not what it was: then the run does something else."""
         keys = list(self._numbers)
         now = np.array([self.shares[key] for key in keys])
@@ -440,7 +440,7 @@ class _Mix:
         if not lines or self._kinds[key] in NO_WORK:
             return None
         share, was = float(now[grown].sum()), float(past[:, grown].mean(axis=0).sum())
-        return _Grown(max(lines, key=lambda frame: lines[frame]), share, was, (1 - was) / max(1 - share, 1e-9))
+        return _FunctionGrowth(max(lines, key=lambda frame: lines[frame]), share, was, (1 - was) / max(1 - share, 1e-9))
 
 
 def _cosine(one: Floats, other: Floats) -> float:
@@ -448,10 +448,10 @@ def _cosine(one: Floats, other: Floats) -> float:
     return float(one @ other) / length if length else 0.0
 
 
-def _held_by_stacks(new: _Grown, window: Range) -> Held:
+def _held_by_stacks(new: _FunctionGrowth, window: Range) -> Detection:
     frame = new.frame
     where = f"{file_name(frame.file)}:{frame.line} {frame.name.rpartition('.')[2]}"
-    return Held(
+    return Detection(
         phrase(
             "{where} takes {share_pct:.0f} % of the time, up from {before_pct:.0f} %: the rest of the loop runs about {ratio:times} slower. No steps are logged, so this is an estimate from the stacks.",
             where=where,
@@ -465,7 +465,7 @@ def _held_by_stacks(new: _Grown, window: Range) -> Held:
             "before": round(100 * new.before, 1),
             "times": round(new.times, 2),
         },
-        place=CodePlace(frame.name, frame.file, frame.line),
+        place=CodeLocation(frame.name, frame.file, frame.line),
     )
 
 
@@ -477,7 +477,7 @@ COSTS = 3.0  # percent of the others' time
 LEAST_S = 0.5  # of a window with stacks, of each rank
 
 
-def straggler(subject: RunSubject) -> Iterator[Held]:
+def straggler(subject: RunSubject) -> Iterator[Detection]:
     """Who comes last into the collectives waits least in them: the same rank nearly always, and the others for it."""
     if len({process.rank for process in subject.processes}) < 2:
         return
@@ -499,7 +499,7 @@ def straggler(subject: RunSubject) -> Iterator[Held]:
     cost = 100 * float((np.median(others, axis=0) - waited[late]).clip(0).sum()) / RANK_WINDOW_S
     if counts[late] < LAST * waited.shape[1] or cost < COSTS:
         return
-    yield Held(
+    yield Detection(
         phrase(
             "Rank {rank} comes last into the collectives nearly every time: the other ranks wait {cost_pct:.0f} % of the time for it.",
             rank=ranks[late],

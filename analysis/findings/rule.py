@@ -25,7 +25,7 @@ from ..stacks.trust import LineOf, no_source
 RuleTopic: TypeAlias = Literal["training", "time", "memory", "ranks", "life", "requests", "card", "machine"]
 
 
-class CodePlace(NamedTuple):
+class CodeLocation(NamedTuple):
     """A line of code."""
 
     function: str
@@ -33,7 +33,7 @@ class CodePlace(NamedTuple):
     line: int | None
 
 
-class Held(NamedTuple):
+class Detection(NamedTuple):
     """What a rule found at one look; several of one rule differ in their `key`: a rank, a card, a series, a step."""
 
     message: Sentence
@@ -44,7 +44,7 @@ class Held(NamedTuple):
     rank: int | None = None
     step: int | None = None
     numbers: Mapping[str, float] = {}
-    place: CodePlace | None = None
+    place: CodeLocation | None = None
     more: Mapping[str, Any] = {}  # JSON, beside numbers and place
     weight: FindingWeight | None = None  # where it is not that of the rule
 
@@ -60,7 +60,7 @@ class RunRule(NamedTuple):
     needs: str  # in words
     holds: str  # when it holds, in words
     source: str  # of its thresholds
-    look: Callable[[RunSubject], Iterable[Held]]
+    look: Callable[[RunSubject], Iterable[Detection]]
     every_s: float = 2.0
     series: Callable[[str], bool] | None = None  # that it looks at beside losses, gradients, scales, memory and results
 
@@ -76,7 +76,7 @@ class MachineRule(NamedTuple):
     needs: str
     holds: str
     source: str
-    look: Callable[[MachineSubject], Iterable[Held]]
+    look: Callable[[MachineSubject], Iterable[Detection]]
     every_s: float = 2.0
 
 

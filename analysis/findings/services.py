@@ -10,7 +10,7 @@ import numpy as np
 from collectors.message import phrase
 
 from ..stacks.traces import Floats
-from .rule import Held, MachineSubject, RecentPoints, RunSubject
+from .rule import Detection, MachineSubject, RecentPoints, RunSubject
 
 P99, REFUSED, QUEUE, ANSWERED = "service/p99_s", "service/rejected", "service/queue", "units"
 TARGET = "p99_target_s"  # in the run's configuration
@@ -25,7 +25,7 @@ def is_of_service(name: str) -> bool:
     return name in (P99, REFUSED, QUEUE, ANSWERED)
 
 
-def slow_answers(subject: RunSubject) -> Iterator[Held]:
+def slow_answers(subject: RunSubject) -> Iterator[Detection]:
     """p99 is over the target that the service states itself, in eight of ten seconds."""
     target_s = target_of(subject)
     for rank, track in _of_service(subject, P99):
@@ -35,7 +35,7 @@ def slow_answers(subject: RunSubject) -> Iterator[Held]:
         over = p99_s > target_s
         if over.mean() >= MOST_OVER:
             middle_s = float(np.median(p99_s[over]))
-            yield Held(
+            yield Detection(
                 phrase(
                     "p99 of the answers is {p99_s:latency}, and its target is {target_s:latency}.",
                     p99_s=middle_s,
@@ -49,7 +49,7 @@ def slow_answers(subject: RunSubject) -> Iterator[Held]:
             )
 
 
-def requests_refused(subject: RunSubject) -> Iterator[Held]:
+def requests_refused(subject: RunSubject) -> Iterator[Detection]:
     """More of the last ten seconds than one in a hundred, for load, for want of time, or for a token's rate."""
     for rank, track in _of_service(subject, REFUSED):
         time_s, refused = _window(subject, track)
@@ -58,7 +58,7 @@ def requests_refused(subject: RunSubject) -> Iterator[Held]:
             float(_window(subject, answered)[1].clip(0).sum()) if answered is not None else len(refused)
         )
         if len(refused) and refused.sum() > max(1.0, REFUSED_SHARE * asked):
-            yield Held(
+            yield Detection(
                 phrase(
                     "{share:.0%} of the requests are refused: more come than the service answers in time.",
                     share=float(refused.sum()) / asked,
@@ -71,14 +71,14 @@ def requests_refused(subject: RunSubject) -> Iterator[Held]:
             )
 
 
-def queue_grows(subject: RunSubject) -> Iterator[Held]:
+def queue_grows(subject: RunSubject) -> Iterator[Detection]:
     """For ten seconds, to more than twice: the service falls behind, and each request will wait longer than the one before."""
     for rank, track in _of_service(subject, QUEUE):
         time_s, waiting = _window(subject, track)
         if len(waiting) < LEAST_LINES or waiting[-1] < LEAST_QUEUE or waiting[-1] < GROWN * max(1.0, waiting[0]):
             continue
         if sum(later > earlier for earlier, later in pairwise(waiting.tolist())) >= RISES * (len(waiting) - 1):
-            yield Held(
+            yield Detection(
                 phrase(
                     "The queue grows: {before:.0f} requests waited {window_s:.0f} s ago, now {now:.0f} do.",
                     before=float(waiting[0]),
@@ -122,12 +122,12 @@ MOVED = ("queued", "cancelled", "failed", "submitted", "requeued")  # what a job
 TROUBLE_S = 55.0  # and it is noticed, and looked at, within five more
 
 
-def script_alert(subject: RunSubject) -> Iterator[Held]:
+def script_alert(subject: RunSubject) -> Iterator[Detection]:
     """Each is a moment; of severity `note` it stands on the axis only."""
     for event in subject.of_kind("alert"):
         text = " ".join(event.text.split())[:MOST_TEXT]
         if text and subject.now_s - event.time_s <= FRESH_S:
-            yield Held(
+            yield Detection(
                 phrase("The script says: {text}", text=text),
                 event.time_s,
                 event.time_s,
@@ -139,7 +139,7 @@ def script_alert(subject: RunSubject) -> Iterator[Held]:
             )
 
 
-def queue_stuck(subject: RunSubject) -> Iterator[Held]:
+def queue_stuck(subject: RunSubject) -> Iterator[Detection]:
     """Its job waits for what no end of another job gives, and the queue goes on saying so."""
     said = subject.of_kind("stuck")
     if not said or subject.now_s - said[-1].time_s > STUCK_S:
@@ -148,7 +148,7 @@ def queue_stuck(subject: RunSubject) -> Iterator[Held]:
         return
     why, since = " ".join(said[-1].text.split())[:MOST_TEXT].rstrip("."), said[-1].fields.get("since_s")
     since_s = float(since) if isinstance(since, int | float) and 0 < since < said[-1].time_s else said[-1].time_s
-    yield Held(
+    yield Detection(
         phrase(
             "Its job has waited for {waited_s:spoken} for what no other job can free: {why}.",
             waited_s=subject.now_s - since_s,
@@ -160,11 +160,11 @@ def queue_stuck(subject: RunSubject) -> Iterator[Held]:
     )
 
 
-def collector_trouble(machine: MachineSubject) -> Iterator[Held]:
+def collector_trouble(machine: MachineSubject) -> Iterator[Detection]:
     """A part of the collector has not delivered for a minute: what it would see is missing from everything else."""
     for name, (since_s, why) in machine.trouble.items():
         if machine.now_s - since_s > TROUBLE_S:
-            yield Held(
+            yield Detection(
                 phrase(
                     "The collector {name} has been in trouble for {trouble_s:spoken}: {why}.",
                     name=name,

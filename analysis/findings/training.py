@@ -12,7 +12,7 @@ from collectors.message import Message, phrase
 from ..directions import direction_of
 from ..stacks.traces import Bools, Floats
 from . import rule
-from .rule import CAPACITY, Held, RecentPoints, RunSubject, at_step, on_rank
+from .rule import CAPACITY, Detection, RecentPoints, RunSubject, at_step, on_rank
 
 NAN_STEPS, NAN_POINTS = 10, 3  # in a row; at least so many points where not each step is logged
 SETTLED_STEPS = 200  # before, GradScaler looks for its scale
@@ -42,7 +42,7 @@ RESULTS = 3  # of a validation before a best one is worth a word
 GROWTH, MOST_RESULTS = 1.5, 3  # of the steps, within which one best is said; of how many series, losses before scores
 
 
-def nan(subject: RunSubject) -> Iterator[Held]:
+def nan(subject: RunSubject) -> Iterator[Detection]:
     """Each loss and gradient norm that turns NaN or infinite: the first step of each stretch, and where it lasts."""
     scaled = any(True for _ in subject.named(rule.is_scale))
     for name, rank, track in subject.named(lambda name: rule.is_loss(name) or rule.is_gradient(name)):
@@ -66,10 +66,10 @@ def is_placeholder(subject: RunSubject, name: str, rank: int, bad: Bools) -> boo
     return comes_and_goes or (bool(bad[0]) and _has_finite_loss(subject, rank))
 
 
-def _turned(subject: RunSubject, name: str, rank: int, track: RecentPoints, place: int) -> Held:
+def _turned(subject: RunSubject, name: str, rank: int, track: RecentPoints, place: int) -> Detection:
     value, step = track.value[place], step_of(track, place)
     layer = _layer(subject, rank, step)
-    return Held(
+    return Detection(
         phrase(
             "{what} is {kind}{at}{where}.",
             what=on_rank(name, rank, subject.ranks()),
@@ -97,7 +97,7 @@ def _layer(subject: RunSubject, rank: int, step: int | None) -> str:
     return ""
 
 
-def nan_lasting(subject: RunSubject) -> Iterator[Held]:
+def nan_lasting(subject: RunSubject) -> Iterator[Detection]:
     """Ten steps in a row, until now or until a moment since the last look: weights that are NaN do not recover."""
     for name, rank, track in subject.named(lambda name: rule.is_training_loss(name) or rule.is_gradient(name)):
         if (
@@ -122,7 +122,7 @@ def nan_lasting(subject: RunSubject) -> Iterator[Held]:
             since = phrase(" since step {step}", step=step_of(track, first))
         what = on_rank(name, rank, subject.ranks())
         steps = phrase("{steps:,}", steps=count) if first else phrase("more than {steps:,}", steps=count)
-        yield Held(
+        yield Detection(
             phrase(
                 "{what} has been NaN or infinite for {steps} steps{since}: it does not recover by itself{back}.",
                 what=what,
@@ -186,7 +186,7 @@ def _steps_in(track: RecentPoints, first: int, last: int) -> int:
     return int(min(step.max() - step.min() + 1, 1 << 40))
 
 
-def loss_spike(subject: RunSubject) -> Iterator[Held]:
+def loss_spike(subject: RunSubject) -> Iterator[Detection]:
     """Several values far above those before them, by their spread and by their own tail; a single batch is no spike."""
     for name, rank, track in subject.named(rule.is_training_loss):
         for place in _spikes(track, _fallen_by(subject, name, rank, track)):
@@ -200,7 +200,7 @@ def loss_spike(subject: RunSubject) -> Iterator[Held]:
             beside = None
             if gradient is not None:
                 beside = phrase(", with a gradient norm of {norm:.3g}", norm=gradient)
-            yield Held(
+            yield Detection(
                 phrase(
                     "{what} jumps to {value:.4g} from {before:.4g}{at}{beside}.",
                     what=on_rank(name, rank, subject.ranks()),
@@ -282,7 +282,7 @@ def _gradient_at(subject: RunSubject, rank: int, step: int | None) -> float | No
     return None
 
 
-def gradient_blow_up(subject: RunSubject) -> Iterator[Held]:
+def gradient_blow_up(subject: RunSubject) -> Iterator[Detection]:
     """Ten times the usual norm in five of twenty steps, or once, if the loss rises with it."""
     for name, rank, track in subject.named(rule.is_gradient):
         value = track.value
@@ -311,7 +311,7 @@ def gradient_blow_up(subject: RunSubject) -> Iterator[Held]:
         if crowded:
             how = phrase("in {steps} or more of {of} steps", steps=BLOW_UP_STEPS, of=BLOW_UP_OF)
         biggest = float(np.max(_finite(track.value[large]), initial=0.0)) or float("inf")
-        yield Held(
+        yield Detection(
             phrase(
                 "{what} is more than ten times its usual {usual:.3g} {how}: up to {most:.3g}{at}.",
                 what=on_rank(name, rank, subject.ranks()),
@@ -347,7 +347,7 @@ def _loss_rises(subject: RunSubject, rank: int, step: int | None) -> bool:
     return False
 
 
-def gradient_vanishing(subject: RunSubject) -> Iterator[Held]:
+def gradient_vanishing(subject: RunSubject) -> Iterator[Detection]:
     """By layer: far below what it was, for long. A training that converges does not come near a thousandth."""
     for name, rank, track in subject.named(rule.is_gradient):
         value = track.value
@@ -358,7 +358,7 @@ def gradient_vanishing(subject: RunSubject) -> Iterator[Held]:
         usual = float(np.median(earlier)) if len(earlier) else 0.0
         if usual > 0 and np.all(late < VANISHED * usual) and not _has_converged(subject, rank):
             first = len(value) - VANISHED_STEPS
-            yield Held(
+            yield Detection(
                 phrase(
                     "{what} has been below a thousandth of its usual {usual:.3g} for {steps} steps: nothing reaches that part of the model any more.",
                     what=on_rank(name, rank, subject.ranks()),
@@ -384,7 +384,7 @@ def _has_converged(subject: RunSubject, rank: int) -> bool:
     return False
 
 
-def scaler_collapse(subject: RunSubject) -> Iterator[Held]:
+def scaler_collapse(subject: RunSubject) -> Iterator[Detection]:
     """GradScaler halves again and again, or is below 1: fp16 gradients underflow."""
     for name, rank, track in subject.named(rule.is_scale):
         first = _attempt_from(subject, track)
@@ -417,8 +417,8 @@ def _attempt_from(subject: RunSubject, track: RecentPoints) -> int:
     return max(first, int(np.count_nonzero(track.time_s < begun_s)) if begun_s is not None else 0)
 
 
-def _collapsed(subject: RunSubject, name: str, rank: int, track: RecentPoints, place: int, how: Message) -> Held:
-    return Held(
+def _collapsed(subject: RunSubject, name: str, rank: int, track: RecentPoints, place: int, how: Message) -> Detection:
+    return Detection(
         phrase(
             "{what} {how}: gradients overflow fp16 again and again; use bf16, or a lower learning rate.",
             what=on_rank(name, rank, subject.ranks()),
@@ -433,7 +433,7 @@ def _collapsed(subject: RunSubject, name: str, rank: int, track: RecentPoints, p
     )
 
 
-def new_best(subject: RunSubject) -> Iterator[Held]:
+def new_best(subject: RunSubject) -> Iterator[Detection]:
     """A validation that is better than all before it; while a training gets better all the time, now and then one."""
     lowest = min(subject.ranks(), default=0)
     results = [(name, rank, track) for name, rank, track in subject.named(rule.is_result) if rank == lowest]
@@ -452,7 +452,7 @@ def new_best(subject: RunSubject) -> Iterator[Held]:
             ):
                 continue
             step = step_of(track, place)
-            yield Held(
+            yield Detection(
                 phrase(
                     "{name} has a new best: {value:.5g}{at}, previously {before:.5g}.",
                     name=name,

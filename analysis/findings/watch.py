@@ -10,7 +10,7 @@ from typing import Any
 from collectors.message import text_of
 from collectors.records import Finding
 
-from .rule import AnyRule, Held
+from .rule import AnyRule, Detection
 
 REST_S = 30.0  # a rule that does not hold for so long is over
 UPDATE_S = 15.0  # between two writes of a finding that goes on
@@ -21,7 +21,7 @@ MOST_SENTENCE = 600  # characters
 WITH_RUN = "ended_with_run"  # a field of findings that held until their run ended: they were not resolved
 
 
-class Watch:
+class FindingTracker:
     """All findings that hold, and the moments that were said. A finding of a store is known again by its id."""
 
     def __init__(self, known: Iterable[Finding] = ()) -> None:
@@ -42,7 +42,7 @@ class Watch:
         return any(found.run == run and found.rule == rule for found in self._holding.values())
 
     def look(
-        self, rule: AnyRule, run: str | None, held: Iterable[Held], now_s: float, *, run_is_over: bool = False
+        self, rule: AnyRule, run: str | None, held: Iterable[Detection], now_s: float, *, run_is_over: bool = False
     ) -> list[Finding]:
         """The findings that are new, changed or over since the last look."""
         news: list[Finding] = []
@@ -67,7 +67,7 @@ class Watch:
         for key in [key for key in self._holding if key[0] == run]:
             self._written_s.pop(self._holding.pop(key).id, None)
 
-    def _moment(self, rule: AnyRule, run: str | None, held: Held, now_s: float) -> list[Finding]:
+    def _moment(self, rule: AnyRule, run: str | None, held: Detection, now_s: float) -> list[Finding]:
         found = finding(rule, run, held, id_of(rule.name, run, held.key), over=True)
         if found.id in self._said or self._floods(rule.name, run, now_s):
             return []
@@ -76,7 +76,7 @@ class Watch:
             self._said.popitem(last=False)
         return [found]
 
-    def _goes_on(self, rule: AnyRule, run: str | None, held: Held, now_s: float) -> list[Finding]:
+    def _goes_on(self, rule: AnyRule, run: str | None, held: Detection, now_s: float) -> list[Finding]:
         key = run or "", rule.name, held.key
         before = self._holding.get(key)
         if before is None:
@@ -111,7 +111,7 @@ class Watch:
         return False
 
 
-def finding(rule: AnyRule, run: str | None, held: Held, id_: str, *, over: bool) -> Finding:
+def finding(rule: AnyRule, run: str | None, held: Detection, id_: str, *, over: bool) -> Finding:
     fields: dict[str, Any] = {"key": held.key, **_some(held)}
     weight = held.weight or rule.weight
     text = text_of(held.message)
@@ -119,7 +119,7 @@ def finding(rule: AnyRule, run: str | None, held: Held, id_: str, *, over: bool)
     return Finding(id_, run, rule.name, weight, held.from_s, held.to_s, over, message, held.rank, held.step, fields)
 
 
-def _some(held: Held) -> Mapping[str, Any]:
+def _some(held: Detection) -> Mapping[str, Any]:
     parts = {"numbers": dict(held.numbers), "place": held.place._asdict() if held.place else None, **held.more}
     return {name: part for name, part in parts.items() if part}
 

@@ -19,7 +19,7 @@ from ..history import History
 from . import rule as names
 from .rule import CAPACITY, STEPS, MachineSubject, RecentPoints, RunSubject
 from .rules import RUN_RULES, is_tracked
-from .watch import REST_S, WITH_RUN, Watch
+from .watch import REST_S, WITH_RUN, FindingTracker
 
 MOST_EVENTS = 500  # of a run
 MOST_TRACKS = names.MOST_TRACKED
@@ -277,7 +277,7 @@ WORK_S = 0.04  # of one turn
 MOST_PAST_RUNS = 1000  # that wait
 
 
-class LookingBack:
+class PastRunScanner:
     """`work` is called by one thread."""
 
     def __init__(self, store: Store) -> None:
@@ -334,7 +334,7 @@ class LookingBack:
 
     def _pieces(self, run: str) -> Iterator[list[Finding]]:
         """Findings a piece of the run's time."""
-        history, watch = History(self._store, run), Watch()
+        history, watch = History(self._store, run), FindingTracker()
         series = [row for row in history.series() if is_tracked(row.name) and row.last_time_s is not None][:MOST_SERIES]
         if not series:
             return

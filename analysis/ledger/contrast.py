@@ -12,7 +12,7 @@ from typing import NamedTuple
 from collectors.message import Message, phrase, text_of
 
 from . import kinds
-from .kinds import BUSY, KINDS, Charged, TimeKind
+from .kinds import BUSY, KINDS, ChargeTarget, TimeKind
 from .shares import KindRow, Ledger
 from .wording import label_of, place_of, why_empty
 
@@ -67,7 +67,7 @@ class KindChange(NamedTuple):
     other_share: float
     seconds: float | None
     other_seconds: float | None
-    place: Charged | None  # the line that has most of it, in the run that spends more
+    place: ChargeTarget | None  # the line that has most of it, in the run that spends more
     sure: bool  # the ranges of the two have nothing in common
 
     @property

@@ -121,12 +121,12 @@ def without_gil(main: Traces, everything: Traces, *, also_holding: bool = False)
             np.flatnonzero((main.process == process) & ((main.gil == 0) | also_holding)),
         )
         if others.any() and len(mine):
-            until = _Taken(held.start_s[others], held.end_s[others])
+            until = _CumulativeCoverage(held.start_s[others], held.end_s[others])
             found[mine] = until(main.end_s[mine]) - until(main.start_s[mine])
     return found
 
 
-class _Taken:
+class _CumulativeCoverage:
     """Seconds in which any of these intervals was going on, up to a moment."""
 
     def __init__(self, starts: Floats, ends: Floats) -> None:

@@ -17,7 +17,7 @@ from .kinds import AT_WORK, IDLE
 Signal: TypeAlias = Literal["driver samples", "GPM", "MIG instance", "none"]
 
 
-class Busy(NamedTuple):
+class DeviceUtilization(NamedTuple):
     """One entry a value of the counter, in order of time: the mean over the period that it stands for."""
 
     start_s: Floats
@@ -25,7 +25,7 @@ class Busy(NamedTuple):
     share: Floats  # 0 to 1
     signal: Signal
 
-    def within(self, lo: float, hi: float) -> Busy:
+    def within(self, lo: float, hi: float) -> DeviceUtilization:
         """Those whose middle lies there."""
         middle = (self.start_s + self.end_s) / 2
         inside = (middle >= lo) & (middle < hi)
@@ -37,7 +37,7 @@ class Busy(NamedTuple):
         return idle
 
 
-class Copying(NamedTuple):
+class CopyShares(NamedTuple):
     """The share of each stretch in which the device copies, by the counters of its link."""
 
     start_s: Floats
@@ -54,7 +54,7 @@ class Copying(NamedTuple):
         return copied
 
 
-NO_BUSY = Busy(np.zeros(0), np.zeros(0), np.zeros(0), "none")
+NO_BUSY = DeviceUtilization(np.zeros(0), np.zeros(0), np.zeros(0), "none")
 
 
 def periods(time_s: Floats) -> Floats:
@@ -67,7 +67,7 @@ def periods(time_s: Floats) -> Floats:
     return found
 
 
-def block_of(busy: Busy, block_s: float) -> Ints:
+def block_of(busy: DeviceUtilization, block_s: float) -> Ints:
     """Number of the block of each value: Unix time / block."""
     numbers: Ints = np.floor((busy.start_s + busy.end_s) / 2 / block_s).astype(np.int64)
     return numbers
@@ -114,7 +114,7 @@ FILLED: Final = "gpu/sm_active_pct"
 RECEIVED, GENERATION, WIDTH = "gpu/pcie_rx_bytes_per_s", "gpu/pcie_generation", "gpu/pcie_width"
 
 
-class Cards(NamedTuple):
+class GpuSeries(NamedTuple):
     """Of one rank of a run. `any` is whether the machine has a GPU at all."""
 
     any: bool
@@ -125,10 +125,10 @@ class Cards(NamedTuple):
     filled: Series | None = None  # how many of its multiprocessors work
 
 
-NO_CARDS: Final = Cards(False, "none", None, None, 0.0)
+NO_CARDS: Final = GpuSeries(False, "none", None, None, 0.0)
 
 
-def cards_of(history: History, window: Range, rank: int) -> Cards:
+def cards_of(history: History, window: Range, rank: int) -> GpuSeries:
     """Ranks are taken to use the cards that are at work in the window, in their order."""
     machine = [series for series in history.machine_series() if series.name.startswith(GPU)]
     if not machine:
@@ -144,7 +144,7 @@ def cards_of(history: History, window: Range, rank: int) -> Cards:
         mine = {series.name: series for series in machine if _card(series) == _card(busy)}
         link = _link(history, mine, window)
         in_parts = dict(busy.labels).get("mig") is not None
-        return Cards(
+        return GpuSeries(
             True,
             "MIG instance" if in_parts else signal,
             busy,
@@ -152,7 +152,7 @@ def cards_of(history: History, window: Range, rank: int) -> Cards:
             link,
             mine.get(FILLED),
         )
-    return Cards(True, idle, None, None, 0.0)
+    return GpuSeries(True, idle, None, None, 0.0)
 
 
 def _in_parts_alone(known: Sequence[Series]) -> list[Series]:
@@ -161,23 +161,27 @@ def _in_parts_alone(known: Sequence[Series]) -> list[Series]:
     return [series for series in known if "mig" in dict(series.labels) or dict(series.labels).get("gpu") not in divided]
 
 
-def busy_of(history: History, cards: Cards, window: Range) -> Busy:
+def busy_of(history: History, cards: GpuSeries, window: Range) -> DeviceUtilization:
     if cards.busy is None:
         return NO_BUSY
     found = _values(history.points([cards.busy], window)[cards.busy.id])
-    return Busy(found.place - periods(found.place), found.place, np.clip(found.value / 100, 0, 1), cards.signal)
+    return DeviceUtilization(
+        found.place - periods(found.place), found.place, np.clip(found.value / 100, 0, 1), cards.signal
+    )
 
 
-def copying_of(history: History, cards: Cards, window: Range) -> Copying | None:
+def copying_of(history: History, cards: GpuSeries, window: Range) -> CopyShares | None:
     """None where nothing says what the link carries."""
     if cards.received is None or not cards.link_bytes_per_s:
         return None
     found = _values(history.points([cards.received], window)[cards.received.id])
     share = np.clip(found.value / cards.link_bytes_per_s, 0, 1)
-    return Copying(found.place - periods(found.place), found.place, share) if len(share) else None
+    return CopyShares(found.place - periods(found.place), found.place, share) if len(share) else None
 
 
-def communication_of(history: History, cards: Cards, busy: Busy, window: Range) -> Communication | None:
+def communication_of(
+    history: History, cards: GpuSeries, busy: DeviceUtilization, window: Range
+) -> Communication | None:
     """None where the card's multiprocessors or its link are not known."""
     if cards.filled is None or cards.received is None or not cards.link_bytes_per_s or not len(busy.share):
         return None

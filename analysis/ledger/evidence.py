@@ -16,14 +16,14 @@ from ..stacks.joining import is_head, waits_of_stacks
 from ..stacks.threads import IDLE
 from ..stacks.traces import Bools, Floats, Ints, Range, Traces, overlaps, union
 from ..stacks.trust import LineOf
-from ..stacks.waits import OF_IMPORTS, Joined, Waiting, reads_gpu, reason_of
+from ..stacks.waits import OF_IMPORTS, Joined, StackWait, reads_gpu, reason_of
 from ..step_log import PHASE, StepLog
 from . import kinds as rules
-from .kinds import NUMBER, Charged, TimeKind
+from .kinds import NUMBER, ChargeTarget, TimeKind
 from .shares import Account
 
 
-class Sign(NamedTuple):
+class StackPattern(NamedTuple):
     kind: TimeKind
     function: str  # a pattern for the function's name, without its class
     package: str = (
@@ -32,20 +32,22 @@ class Sign(NamedTuple):
 
 
 SIGNS: Final = (  # the first kind that any frame of a stack shows
-    Sign("checkpoint", "", "torch/distributed/checkpoint/"),
-    Sign("checkpoint", r"^(save|save_file|_save|_legacy_save)$", "safetensors/"),
-    Sign("checkpoint", r"^(save|write|store)_(checkpoint|ckpt|model|state)|^_?checkpoint$"),
-    Sign(
+    StackPattern("checkpoint", "", "torch/distributed/checkpoint/"),
+    StackPattern("checkpoint", r"^(save|save_file|_save|_legacy_save)$", "safetensors/"),
+    StackPattern("checkpoint", r"^(save|write|store)_(checkpoint|ckpt|model|state)|^_?checkpoint$"),
+    StackPattern(
         "validation",
         r"^(run_|do_)?(eval|evaluate|evaluation|validate|validation)(_\w+)?$|^(test|eval|val)_(epoch|loop)$",
     ),
-    Sign("data", "", "torch/utils/data/"),
-    Sign("data", r"^__getitems?__$|^collate(_\w+)?$|(^|_)(decode|augment|tokenize)(_|$)"),
-    Sign("data", r"^(get|next|load|read|fetch|make|pad)_(next_)?(batch|data|sample|image|item|shard|example)s?$"),
-    Sign("log", "", "logging/__init__.py"),
-    Sign("log", "", "torch/utils/tensorboard/"),
-    Sign("log", "", "wandb/"),
-    Sign("log", r"^(write_|flush_)?logs?$|^log_(?!prob|softmax|likelihood|sum)\w+$"),
+    StackPattern("data", "", "torch/utils/data/"),
+    StackPattern("data", r"^__getitems?__$|^collate(_\w+)?$|(^|_)(decode|augment|tokenize)(_|$)"),
+    StackPattern(
+        "data", r"^(get|next|load|read|fetch|make|pad)_(next_)?(batch|data|sample|image|item|shard|example)s?$"
+    ),
+    StackPattern("log", "", "logging/__init__.py"),
+    StackPattern("log", "", "torch/utils/tensorboard/"),
+    StackPattern("log", "", "wandb/"),
+    StackPattern("log", r"^(write_|flush_)?logs?$|^log_(?!prob|softmax|likelihood|sum)\w+$"),
 )
 PHASES: Final[dict[str, TimeKind]] = {  # names that RunLog, the adapters and the trainer use
     **dict.fromkeys(("data", "load", "batch", "dataloader", "fetch"), "data"),
@@ -102,7 +104,7 @@ OF_WAIT: dict[str, TimeKind] = {"workers": "data", "lock": "lock", "ranks": "col
 LOOP_SHARE = 0.9  # of the samples that any function has: the loop is on nearly all stacks
 
 
-class Stand(NamedTuple):
+class StackState(NamedTuple):
     kind: TimeKind  # python where nothing else is known
     how: How
     frame: Frame | None  # the deepest of the user's own code
@@ -111,21 +113,23 @@ class Stand(NamedTuple):
     joined: Joined = ""  # whom it waits for
 
     @property
-    def place(self) -> Charged:
-        return Charged(self.kind, self.frame, self.leaf, self.joined)
+    def place(self) -> ChargeTarget:
+        return ChargeTarget(self.kind, self.frame, self.leaf, self.joined)
 
 
-def stands_of(traces: Traces, own_folder: str, line_of: LineOf) -> list[Stand]:
+def stands_of(traces: Traces, own_folder: str, line_of: LineOf) -> list[StackState]:
     """One a stack."""
     own = are_own(traces.frames, own_folder)
     waits = waits_of_stacks(traces, line_of)
     return [_stand(traces, stack, own, wait, line_of) for stack, wait in zip(traces.stacks, waits, strict=True)]
 
 
-def _stand(traces: Traces, stack: tuple[int, ...], own: list[bool], wait: Waiting | None, line_of: LineOf) -> Stand:
+def _stand(
+    traces: Traces, stack: tuple[int, ...], own: list[bool], wait: StackWait | None, line_of: LineOf
+) -> StackState:
     frames, mine = [traces.frames[i] for i in stack], [own[i] for i in stack]
     if frames == [IDLE]:
-        return Stand("idle", "waits", None, "", False)
+        return StackState("idle", "waits", None, "", False)
     sign = sign_of(frames, mine)
     deepest = max((i for i, is_own in enumerate(mine) if is_own), default=-1)
     frame = frames[deepest] if deepest >= 0 else None
@@ -134,17 +138,17 @@ def _stand(traces: Traces, stack: tuple[int, ...], own: list[bool], wait: Waitin
     backward = any(other.name.endswith(BACKWARD) for other in frames)
     at_line = deepest == len(frames) - 1 and frame is not None
     if backward and sign in (None, "validation"):
-        return Stand(sign or "launch", "computes", frame, "backward", True)
+        return StackState(sign or "launch", "computes", frame, "backward", True)
     if wait is not None:
         for_gpu = wait.wait.joined == "gpu"
         kind: TimeKind = sign or ("sync" if for_gpu else OF_WAIT.get(wait.wait.joined, "wait"))
-        return Stand(kind, "waits for the GPU" if for_gpu else "waits", frame, leaf, False, wait.wait.joined)
+        return StackState(kind, "waits for the GPU" if for_gpu else "waits", frame, leaf, False, wait.wait.joined)
     if at_line and frame is not None and reads_gpu(line_of(frame.file, frame.line)):
-        return Stand(sign or "sync", "waits for the GPU", frame, leaf, False)
+        return StackState(sign or "sync", "waits for the GPU", frame, leaf, False)
     imports = import_in(frames, mine) < len(frames)
     if frames and not imports and package_path(frames[-1].file).startswith(TORCH) and sign in (None, "validation"):
-        return Stand(sign or "launch", "computes", frame, leaf, False)
-    return Stand(sign or "python", "runs", frame, leaf, False)
+        return StackState(sign or "launch", "computes", frame, leaf, False)
+    return StackState(sign or "python", "runs", frame, leaf, False)
 
 
 def statements_of(traces: Traces) -> Ints:
@@ -183,7 +187,7 @@ class _Line(NamedTuple):
     kind: TimeKind | None  # that the stack below the wait shows
 
 
-class Below:
+class BlockingLines:
     """By the line that waited: how long at which lines the others stood meanwhile."""
 
     def __init__(self, joined: Traces, own_folder: str) -> None:
@@ -200,7 +204,7 @@ class Below:
                 if (line := _line(joined, stack, heads[-1] + 1, own)) is not None:
                     at[line] = at.get(line, 0.0) + its_s
 
-    def kind_of(self, stand: Stand) -> TimeKind:
+    def kind_of(self, stand: StackState) -> TimeKind:
         """Of a wait for others: what most of the time below it shows, else what is known of the wait itself."""
         lines = self._at.get(stand.frame, {}) if stand.frame is not None else {}
         shown: dict[TimeKind | None, float] = {}
@@ -215,9 +219,9 @@ class Below:
         return dict(sorted(found.items(), key=lambda pair: -pair[1])[:MOST_LINES])
 
 
-def charged(account: Account, below: Below) -> Account:
+def charged(account: Account, below: BlockingLines) -> Account:
     """With the seconds at waits shared out to the others' lines, as these share the time waited."""
-    given: dict[Charged, float] = {}
+    given: dict[ChargeTarget, float] = {}
     samples = dict(account.samples)
     for place, seconds in account.given.items():
         lines = below.lines(place.frame) if place.kind in WAITS and place.frame is not None else {}
@@ -226,7 +230,7 @@ def charged(account: Account, below: Below) -> Account:
             given[place] = given.get(place, 0.0) + seconds
             continue
         for line, its_s in lines.items():
-            own = Charged(place.kind, line.frame, line.leaf, place.joined)
+            own = ChargeTarget(place.kind, line.frame, line.leaf, place.joined)
             given[own] = given.get(own, 0.0) + seconds * its_s / total_s
             samples[own] = samples.get(own, 0.0) + account.samples.get(place, 0.0) * its_s / total_s
     return account._replace(given=given, samples=samples)
@@ -247,7 +251,7 @@ def _line(joined: Traces, stack: tuple[int, ...], begin: int, own: list[bool]) -
 FREE, LAUNCHES, WAITS_FOR_DEVICE = 0, 1, 2  # launches nothing and waits for no GPU; hands work to the GPU; waits for it
 
 
-class Moments(NamedTuple):
+class ThreadSamples(NamedTuple):
     """One entry a sample, in order of time; each stands for the time up to the next."""
 
     time_s: Floats
@@ -257,7 +261,7 @@ class Moments(NamedTuple):
     position: Ints  # equal where all lines of the stack are
     statement: Ints  # of the training loop, in which it stands
     opaque: Bools  # the stack looks alike however much goes on, as in a backward pass
-    places: list[Charged]
+    places: list[ChargeTarget]
     period_s: float
 
     @property
@@ -265,7 +269,7 @@ class Moments(NamedTuple):
         """Number of each sample's kind."""
         return kinds_of(self.places)[self.place]
 
-    def take(self, samples: Ints | Bools | slice) -> Moments:
+    def take(self, samples: Ints | Bools | slice) -> ThreadSamples:
         return self._replace(
             time_s=self.time_s[samples],
             seconds=self.seconds[samples],
@@ -277,7 +281,7 @@ class Moments(NamedTuple):
         )
 
 
-def kinds_of(places: list[Charged]) -> Ints:
+def kinds_of(places: list[ChargeTarget]) -> Ints:
     return np.array([NUMBER[place.kind] for place in places], np.int64)
 
 
@@ -299,7 +303,7 @@ def looks(spans: Spans, period_s: float) -> tuple[Ints, Floats, Floats]:
     return span, spans.start_s[span] + (np.arange(len(span)) - first[span] + 0.5) * seconds, seconds
 
 
-def standing(moments: Moments, samples: float) -> Bools:
+def standing(moments: ThreadSamples, samples: float) -> Bools:
     """Whether a launching line stands still for so many samples: it launches nothing meanwhile."""
     if not len(moments.time_s):
         return np.zeros(0, bool)
@@ -317,7 +321,7 @@ NEARLY = 0.9  # samples come a little early or late
 LAUNCHING: tuple[TimeKind, ...] = ("launch", "validation")
 
 
-def moments_of(main: Traces, stands: list[Stand], logged: np.ndarray, gil_s: Floats, hz: float) -> Moments:
+def moments_of(main: Traces, stands: list[StackState], logged: np.ndarray, gil_s: Floats, hz: float) -> ThreadSamples:
     """`logged`: number of the kind that the step log gives for each span, -1 where it gives none.
 
     A call into C at an own line, without the GIL and on a core, is taken for launching: a wait for the GPU that is not recognised
@@ -340,7 +344,7 @@ def moments_of(main: Traces, stands: list[Stand], logged: np.ndarray, gil_s: Flo
     places, place = _places(main, stands, kinds)
     period_s = 1 / hz if hz > 0 else 0.01
     span, time_s, seconds = looks(Spans(main.start_s, main.end_s, main.stack), period_s)
-    return Moments(
+    return ThreadSamples(
         time_s=time_s,
         seconds=seconds,
         state=state[span],
@@ -364,17 +368,17 @@ def _usually_stand(main: Traces, period_s: float) -> Bools:
     return usually
 
 
-def _state(stand: Stand) -> int:
+def _state(stand: StackState) -> int:
     if stand.how == "waits for the GPU":
         return WAITS_FOR_DEVICE
     return LAUNCHES if stand.how == "computes" and stand.kind in LAUNCHING else FREE
 
 
-def _places(main: Traces, stands: list[Stand], kinds: np.ndarray) -> tuple[list[Charged], np.ndarray]:
+def _places(main: Traces, stands: list[StackState], kinds: np.ndarray) -> tuple[list[ChargeTarget], np.ndarray]:
     width = len(NUMBER)
     by_number = {number: kind for kind, number in NUMBER.items()}
     keys, which = np.unique(main.stack * width + kinds, return_inverse=True)
-    numbers: dict[Charged, int] = {}
+    numbers: dict[ChargeTarget, int] = {}
     found = [
         numbers.setdefault(stands[key // width].place._replace(kind=by_number[key % width]), len(numbers))
         for key in keys.tolist()

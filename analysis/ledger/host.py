@@ -10,8 +10,8 @@ import numpy as np
 from ..stacks.traces import Bools, Floats, Ints, Traces
 from . import kinds as rules
 from .cores import ALONE, CoreUse, CoreWaits
-from .evidence import Stand
-from .kinds import BUSY, KINDS, NUMBER, Charged, TimeKind
+from .evidence import StackState
+from .kinds import BUSY, KINDS, NUMBER, ChargeTarget, TimeKind
 from .shares import EMPTY, Account, BlockTimes, CostRange
 
 # What a fix saves at most, where the device is the CPU: all that may go with a row, wherever else the ledger has counted it.
@@ -31,10 +31,10 @@ BESIDE: Final[tuple[TimeKind, ...]] = (
 VICTIMS: Final[tuple[TimeKind, ...]] = ("gil", "cpu_own", "cpu_taken")  # their lines lost the time, and did not take it
 
 
-class Entries(NamedTuple):
+class PlaceSeconds(NamedTuple):
     """Seconds of spans, each at a place; a span may have several."""
 
-    places: list[Charged]
+    places: list[ChargeTarget]
     place: Ints
     seconds: Floats
     span: Ints
@@ -48,7 +48,9 @@ class _Unit(NamedTuple):
     line: int
 
 
-def bounds_of(entries: Entries, main: Traces, stands: list[Stand], cores: CoreUse) -> dict[TimeKind, CostRange]:
+def bounds_of(
+    entries: PlaceSeconds, main: Traces, stands: list[StackState], cores: CoreUse
+) -> dict[TimeKind, CostRange]:
     """By kind: nothing is hidden, so that the least and the most are what was counted."""
     kind = np.array([NUMBER[place.kind] for place in entries.places], np.int64)[entries.place]
     sums = np.bincount(kind, entries.seconds, len(KINDS))
@@ -74,7 +76,9 @@ def bounds_of(entries: Entries, main: Traces, stands: list[Stand], cores: CoreUs
     return found
 
 
-def _of_same_units(entries: Entries, row: Bools, units: list[_Unit | None], main: Traces, covered_s: float) -> Bools:
+def _of_same_units(
+    entries: PlaceSeconds, row: Bools, units: list[_Unit | None], main: Traces, covered_s: float
+) -> Bools:
     """Which entries stand in a unit that has a part of the row worth a row of its own."""
     of_stack: dict[_Unit, list[int]] = {}
     for stack, unit in enumerate(units):
@@ -89,7 +93,7 @@ def _of_same_units(entries: Entries, row: Bools, units: list[_Unit | None], main
     return found
 
 
-def _units(main: Traces, stands: list[Stand]) -> list[_Unit | None]:
+def _units(main: Traces, stands: list[StackState]) -> list[_Unit | None]:
     """Of each stack; None where it waits for others, or in a backward pass, whose line stands for the whole model."""
     loops = _loops(main)
     return [
@@ -100,7 +104,7 @@ def _units(main: Traces, stands: list[Stand]) -> list[_Unit | None]:
     ]
 
 
-def _unit(stand: Stand, loops: Collection[tuple[str, str]]) -> _Unit:
+def _unit(stand: StackState, loops: Collection[tuple[str, str]]) -> _Unit:
     assert stand.frame is not None
     name, file, line = stand.frame
     return _Unit(name, file, line if (name, file) in loops else 0)
@@ -123,11 +127,11 @@ ON_CPU = 0.05  # mean share of a core of a stack that computes, however many sha
 WAITING = 0.2  # of a stack's time that it is off its core, with neither the run queue nor the GIL to explain it: it waits in C
 
 
-class Host(NamedTuple):
+class HostSpans(NamedTuple):
     """Spans of one main thread, with what its step log says of each."""
 
     main: Traces
-    stands: list[Stand]  # of each stack
+    stands: list[StackState]  # of each stack
     logged: Ints  # number of the kind that the step log gives for each span; -1 where it gives none
     collecting: Bools
     gil_s: Floats  # of each span: another thread held the GIL
@@ -139,7 +143,7 @@ class Host(NamedTuple):
     cores: CoreUse = ALONE
 
 
-class Lost(NamedTuple):
+class LostTime(NamedTuple):
     """Of each span of work, seconds in which it did none."""
 
     gil_s: Floats  # another thread held the GIL
@@ -147,7 +151,7 @@ class Lost(NamedTuple):
     waited_s: Floats  # in a call into C that waits
 
 
-def account_of(host: Host) -> Account:
+def account_of(host: HostSpans) -> Account:
     seconds = host.main.seconds
     if not len(seconds):
         return EMPTY
@@ -163,7 +167,7 @@ def account_of(host: Host) -> Account:
     ]
     places, place = _places(host, np.concatenate([kinds for kinds, _ in parts]))
     span = np.tile(np.arange(len(seconds)), len(parts))
-    entries = Entries(places, place, host.weight[span] * np.concatenate([s for _, s in parts]), span)
+    entries = PlaceSeconds(places, place, host.weight[span] * np.concatenate([s for _, s in parts]), span)
     sums = np.bincount(place, entries.seconds, len(places))
     by_place = {own: s for own, s in zip(places, sums.tolist(), strict=True) if s > 0}
     samples = np.bincount(place[: len(seconds)], minlength=len(places))
@@ -178,7 +182,7 @@ def account_of(host: Host) -> Account:
     )
 
 
-def _kinds(host: Host) -> Ints:
+def _kinds(host: HostSpans) -> Ints:
     """Number of each span's kind: a collection, else what the log says, else what the stack shows."""
     shown = np.array([NUMBER[_shown(stand, host.is_device)] for stand in host.stands], np.int64)[host.main.stack]
     computing = host.is_device & (shown == NUMBER["python"]) & _computing_without_gil(host)
@@ -188,7 +192,7 @@ def _kinds(host: Host) -> Ints:
     return np.where(host.collecting, NUMBER["gc"], kind)
 
 
-def _shown(stand: Stand, is_device: bool) -> TimeKind:
+def _shown(stand: StackState, is_device: bool) -> TimeKind:
     if (
         is_device
         and (stand.how == "computes" or stand.how == "waits for the GPU")
@@ -198,7 +202,7 @@ def _shown(stand: Stand, is_device: bool) -> TimeKind:
     return stand.kind
 
 
-def _computing_without_gil(host: Host) -> Bools:
+def _computing_without_gil(host: HostSpans) -> Bools:
     """At a line that mostly is in a call into C which runs on a core without the GIL, as PyTorch's operators do.
 
     Python code is on a core only while it holds the GIL, however many threads want it: what has more of a core than of the GIL computes
@@ -217,7 +221,7 @@ def _computing_without_gil(host: Host) -> Bools:
     return mostly & (_stack_running(host) > ON_CPU)
 
 
-def _stack_running(host: Host) -> Floats:
+def _stack_running(host: HostSpans) -> Floats:
     """Of each span: the mean share of a core that its stack has without the GIL; 1 where unknown."""
     main = host.main
     known = np.isfinite(main.running) & (main.gil == 0)
@@ -228,7 +232,7 @@ def _stack_running(host: Host) -> Floats:
     return shares
 
 
-def _lost(host: Host, kind: Ints) -> Lost:
+def _lost(host: HostSpans, kind: Ints) -> LostTime:
     """Of each span of work: seconds without the interpreter's lock, without a core, and in calls into C that wait.
 
     What a span had of a core, of the GIL, and what the run queue says are each measured to within a sample or a second, so that they are
@@ -257,10 +261,10 @@ def _lost(host: Host, kind: Ints) -> Lost:
             coreless_s += starved_s * sums.share_beyond(queued_s, coreless_s, starved_s)
         left_s = off_s - coreless_s
         gil_s = np.where(others_s > 0, left_s * sums.share(others_s, np.where(others_s > 0, left_s, 0.0)), 0.0)
-    return Lost(gil_s, coreless_s, _in_calls_that_wait(host, off_s - coreless_s - gil_s))
+    return LostTime(gil_s, coreless_s, _in_calls_that_wait(host, off_s - coreless_s - gil_s))
 
 
-def _in_calls_that_wait(host: Host, left_s: Floats) -> Floats:
+def _in_calls_that_wait(host: HostSpans, left_s: Floats) -> Floats:
     """Of each span: what is left of its time off a core, where its stack has so much of that that it waits for something.
 
     A disk or a socket at a line of Python; with several ranks, also the others, whose gradients a backward pass waits for.
@@ -274,7 +278,7 @@ def _in_calls_that_wait(host: Host, left_s: Floats) -> Floats:
     return waited_s
 
 
-def _waits_for(host: Host) -> Ints:
+def _waits_for(host: HostSpans) -> Ints:
     """Number of the kind that each span waits for if it does: where PyTorch computes, the other ranks."""
     computes = np.array([stand.how == "computes" for stand in host.stands], bool)[host.main.stack]
     return np.where(computes, NUMBER["collective"], NUMBER["wait"])
@@ -310,7 +314,7 @@ class _Sums:
         return shares
 
 
-def _queued_at_work(host: Host, sums: _Sums, at_work: Bools, running: Floats) -> Floats:
+def _queued_at_work(host: HostSpans, sums: _Sums, at_work: Bools, running: Floats) -> Floats:
     """Of each span: its part of what its thread waited for a core, which it did for work as for all else that it computed."""
     assert host.core_waits is not None
     on_s = running * host.main.seconds
@@ -319,7 +323,7 @@ def _queued_at_work(host: Host, sums: _Sums, at_work: Bools, running: Floats) ->
     return np.where(at_work, on_s * each, 0.0)
 
 
-def _begun_in_waits(host: Host, waits: Bools, at_work: Bools) -> Floats:
+def _begun_in_waits(host: HostSpans, waits: Bools, at_work: Bools) -> Floats:
     """Of each span that ends a wait before work: the seconds in which the work had begun, on a core.
 
     A span ends at the first sample of what follows, so that the end of work before a wait is the wait's beginning, and the end of a wait
@@ -332,11 +336,11 @@ def _begun_in_waits(host: Host, waits: Bools, at_work: Bools) -> Floats:
     return np.where(ends, np.minimum(used_s[group], 2 * host.period_s), 0.0)
 
 
-def _places(host: Host, kind: Ints) -> tuple[list[Charged], Ints]:
+def _places(host: HostSpans, kind: Ints) -> tuple[list[ChargeTarget], Ints]:
     """Of each span, once or several times after another, the place that it has with this kind."""
     stack = np.tile(host.main.stack, len(kind) // len(host.main.stack))
     keys, which = np.unique(stack * len(KINDS) + kind, return_inverse=True)
-    numbers: dict[Charged, int] = {}
+    numbers: dict[ChargeTarget, int] = {}
     found = []
     for row in keys.tolist():
         stand, own = host.stands[row // len(KINDS)], KINDS[row % len(KINDS)]
@@ -344,7 +348,7 @@ def _places(host: Host, kind: Ints) -> tuple[list[Charged], Ints]:
     return list(numbers), np.array(found, np.int64)[which]
 
 
-def _lane(host: Host, entries: Entries) -> BlockTimes:
+def _lane(host: HostSpans, entries: PlaceSeconds) -> BlockTimes:
     middle = (host.main.start_s + host.main.end_s) / 2
     block = np.floor(middle / rules.BLOCK.value).astype(np.int64)
     starts, which = np.unique(block, return_inverse=True)

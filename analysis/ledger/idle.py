@@ -9,9 +9,9 @@ import numpy as np
 
 from ..stacks.traces import Bools, Floats, Ints, Range
 from . import kinds as rules
-from .device import Busy, Copying, block_of
-from .evidence import FREE, LAUNCHES, WAITS_FOR_DEVICE, Moments, StepLeads, during, overlapping_s, standing
-from .kinds import BUSY, COPY, KINDS, NUMBER, UNEXPLAINED, Charged, TimeKind
+from .device import CopyShares, DeviceUtilization, block_of
+from .evidence import FREE, LAUNCHES, WAITS_FOR_DEVICE, StepLeads, ThreadSamples, during, overlapping_s, standing
+from .kinds import BUSY, COPY, KINDS, NUMBER, UNEXPLAINED, ChargeTarget, TimeKind
 from .shares import EMPTY, Account, BlockTimes, CostRange
 
 DRAINED: Final = 0.0  # free, after a wait for the device with no launch since
@@ -22,7 +22,7 @@ HIDDEN: Final = 3.0  # free, but the device was waited for afterwards: it had wo
 NEVER: Final = 5.0  # waits for the device
 
 
-class Order(NamedTuple):
+class SampleOrder(NamedTuple):
     """One entry a sample: lower levels first, within a level by rank."""
 
     level: Floats
@@ -31,7 +31,7 @@ class Order(NamedTuple):
     waited_at: Ints  # the sample that waited for the device before it; -1 where it is not DRAINED
 
 
-def order_of(moments: Moments, collecting: Bools | None = None) -> Order:
+def order_of(moments: ThreadSamples, collecting: Bools | None = None) -> SampleOrder:
     """`collecting`: which samples fall into logged garbage collections; without them, lines that stand still are taken for them."""
     still = standing(moments, rules.STANDS.value) if collecting is None else collecting
     free = (moments.state == FREE) | still
@@ -58,10 +58,10 @@ def order_of(moments: Moments, collecting: Bools | None = None) -> Order:
     drained &= level == DRAINED
     # After a drain the first moments are the surest, since launches in between are seldom seen; else the oldest are.
     rank = np.where(level == DRAINED, 1.0, -1.0) * np.where(free, age_s, 0.0)
-    return Order(level, rank, still, np.where(drained, last, -1))
+    return SampleOrder(level, rank, still, np.where(drained, last, -1))
 
 
-def is_ordered(moments: Moments) -> bool:
+def is_ordered(moments: ThreadSamples) -> bool:
     """Whether neighbouring samples know of each other: steps are longer than about two samples."""
     place = moments.place
     if len(place) < 2:
@@ -72,7 +72,7 @@ def is_ordered(moments: Moments) -> bool:
     return excess > rules.ORDERED.value or by_chance > rules.ONE_PLACE.value
 
 
-def _passed(moments: Moments, free: Bools) -> Bools:
+def _passed(moments: ThreadSamples, free: Bools) -> Bools:
     """Where a launch was surely passed unseen since the sample before: between these two lines one is often seen."""
     found = np.zeros(len(free), bool)
     at = np.flatnonzero(free)
@@ -90,7 +90,7 @@ def _passed(moments: Moments, free: Bools) -> Bools:
     return found
 
 
-def _between_launches(moments: Moments) -> Bools:
+def _between_launches(moments: ThreadSamples) -> Bools:
     """Own Python and waits for the GIL inside a statement of the loop that launches, too."""
     launching = np.bincount(moments.statement, moments.state == LAUNCHES) if len(moments.statement) else np.zeros(0)
     kinds = np.isin(moments.kind, [NUMBER["python"], NUMBER["gil"], NUMBER["lock"]])
@@ -105,21 +105,21 @@ AROUND_S = 1.0
 
 
 @dataclass(frozen=True)
-class Observed:
+class LedgerInput:
     """All that is known of a stretch of time. Tier A has the first two, tier B the steps or the collections as well."""
 
-    moments: Moments
-    busy: Busy
+    moments: ThreadSamples
+    busy: DeviceUtilization
     steps: StepLeads | None = None
     collections: list[Range] | None = None
-    copying: Copying | None = None
+    copying: CopyShares | None = None
 
     @property
     def tier(self) -> Literal["A", "B"]:
         return "A" if self.steps is None and self.collections is None else "B"
 
 
-def account_of(known: Observed, lo: float, hi: float) -> Account:
+def account_of(known: LedgerInput, lo: float, hi: float) -> Account:
     """From lo to hi. The moments of a second before and after say what led up to the first, where they are known."""
     busy = known.busy.within(lo, hi)
     if not len(busy.share):
@@ -128,17 +128,17 @@ def account_of(known: Observed, lo: float, hi: float) -> Account:
     around = slice(*np.searchsorted(known.moments.time_s, [lo - AROUND_S, hi + AROUND_S]))
     moments = _with_collections(known.moments.take(around))
     order = order_of(moments, None if known.collections is None else during(moments.time_s, known.collections))
-    return _Giving(known, moments, order, blocks, blocks.of_samples(moments)).account()
+    return IdleAttribution(known, moments, order, blocks, blocks.of_samples(moments)).account()
 
 
-def _with_collections(moments: Moments) -> Moments:
+def _with_collections(moments: ThreadSamples) -> ThreadSamples:
     """With garbage collection among the places: it is charged to the line that stands still meanwhile, as a kind of its own."""
     return moments._replace(places=[*moments.places, *(place._replace(kind="gc") for place in moments.places)])
 
 
 @dataclass(frozen=True)
 class _Blocks:
-    busy: Busy
+    busy: DeviceUtilization
     of_value: Ints  # block of each value of the counter, from 0
     covered_s: Floats
     idle_s: Floats
@@ -146,7 +146,7 @@ class _Blocks:
     end_s: Floats
 
     @classmethod
-    def of(cls, busy: Busy) -> _Blocks:
+    def of(cls, busy: DeviceUtilization) -> _Blocks:
         _, number = np.unique(block_of(busy, rules.BLOCK.value), return_inverse=True)
         first = np.searchsorted(number, np.arange(number[-1] + 1))
         last = np.r_[first[1:], len(number)] - 1
@@ -155,7 +155,7 @@ class _Blocks:
             busy, number, _sums(number, seconds), _sums(number, busy.idle_s), busy.start_s[first], busy.end_s[last]
         )
 
-    def of_samples(self, moments: Moments) -> Ints:
+    def of_samples(self, moments: ThreadSamples) -> Ints:
         """-1 where no value of the counter covers a sample."""
         value = np.maximum(np.searchsorted(self.busy.start_s, moments.time_s, "right") - 1, 0)
         covered = (moments.time_s >= self.busy.start_s[value]) & (moments.time_s < self.busy.end_s[value])
@@ -163,10 +163,10 @@ class _Blocks:
 
 
 @dataclass(frozen=True)
-class _Giving:
-    known: Observed
-    moments: Moments
-    order: Order
+class IdleAttribution:
+    known: LedgerInput
+    moments: ThreadSamples
+    order: SampleOrder
     blocks: _Blocks
     block: Ints  # of each sample
 
@@ -321,7 +321,7 @@ class _Giving:
             "unexplained": CostRange(surplus_s, float(rest_s.sum()), float(rest_s.sum())),
         }
 
-    def _exposed(self, place: Ints, given_s: Floats) -> dict[tuple[Charged, Charged], float]:
+    def _exposed(self, place: Ints, given_s: Floats) -> dict[tuple[ChargeTarget, ChargeTarget], float]:
         by_wait = np.flatnonzero((self.order.waited_at >= 0) & (given_s > 0) & (self.order.level < LAUNCHING))
         if not len(by_wait):
             return {}
@@ -342,7 +342,7 @@ class _Giving:
         return BlockTimes(self.blocks.start_s, self.blocks.end_s, seconds)
 
 
-def waits_for_workers(moments: Moments, place: Ints) -> Bools:
+def waits_for_workers(moments: ThreadSamples, place: Ints) -> Bools:
     """Which samples stand at a place where the main thread waits for loader workers."""
     of_place = np.array([own.by_workers for own in moments.places], bool)
     return of_place[place] if len(place) else np.zeros(0, bool)

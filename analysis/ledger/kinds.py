@@ -67,7 +67,7 @@ KINDS: tuple[TimeKind, ...] = tuple(name.kind for name in NAMES)
 NUMBER = {kind: number for number, kind in enumerate(KINDS)}
 
 
-class Charged(NamedTuple):
+class ChargeTarget(NamedTuple):
     """What idle seconds are charged to: a kind, and a line of the user's own code where there is one."""
 
     kind: TimeKind
@@ -81,51 +81,57 @@ class Charged(NamedTuple):
         return self.joined == "workers"
 
 
-UNEXPLAINED, COPY = Charged("unexplained"), Charged("copy")
+UNEXPLAINED, COPY = ChargeTarget("unexplained"), ChargeTarget("copy")
 
 
 # The thresholds of the ledger: one row each, with where it comes from. None is fitted to a run; docs/decisions/0240 has the numbers.
 
 
-class Rule(NamedTuple):
+class Threshold(NamedTuple):
     value: float
     unit: str
     source: str
 
 
-BLOCK: Final = Rule(
+BLOCK: Final = Threshold(
     5.0, "s", "simulated: 1/6 s to 30 s tried, the error is least at 5 s, also with clocks 150 ms apart"
 )
-MINUTE: Final = Rule(60.0, "s", "a whole number of blocks; the order of samples is judged over it")
-STANDS: Final = Rule(4, "samples", "a launch takes 12 to 30 us: a line seen four times in a row launches nothing")
-PASSED: Final = Rule(
+MINUTE: Final = Threshold(60.0, "s", "a whole number of blocks; the order of samples is judged over it")
+STANDS: Final = Threshold(4, "samples", "a launch takes 12 to 30 us: a line seen four times in a row launches nothing")
+PASSED: Final = Threshold(
     0.2, "share", "of the pairs of two lines: where a launch is seen between them so often, it is assumed in the others"
 )
-ORDERED: Final = Rule(
+ORDERED: Final = Threshold(
     0.15, "share", "how much likelier than by chance a sample has its neighbour's place: below it, steps are too short"
 )
-ONE_PLACE: Final = Rule(0.97, "share", "of pairs of samples at one place: then chance alone explains neighbours")
-STRETCH: Final = Rule(1.3, "ratio", "lost samples are made up for by the others, up to this")
-SEEN: Final = Rule(0.5, "share", "of a block's time with samples: below it they are not stretched")
-SYNC: Final = Rule(0.005, "share", "of the window: the host waits for the GPU less than this only by chance")
-AHEAD: Final = Rule(0.1, "share", "of a step by which the host is ahead at its end: its launches starve nothing")
-WORKERS: Final = Rule(0.9, "share", "of blocks in which the main thread waits for workers: they set the pace")
-WAITED: Final = Rule(0.05, "share", "of a block spent waiting for workers: less is the usual handing over")
-SMALL: Final = Rule(2.0, "points", "rows below it are shown as other: healthy noise is 0.5, simulated")
-SURE: Final = Rule(5.0, "points", "width of the range up to which 95 % of errors are below 1.3 points, simulated")
-LOOP: Final = Rule(
+ONE_PLACE: Final = Threshold(0.97, "share", "of pairs of samples at one place: then chance alone explains neighbours")
+STRETCH: Final = Threshold(1.3, "ratio", "lost samples are made up for by the others, up to this")
+SEEN: Final = Threshold(0.5, "share", "of a block's time with samples: below it they are not stretched")
+SYNC: Final = Threshold(0.005, "share", "of the window: the host waits for the GPU less than this only by chance")
+AHEAD: Final = Threshold(0.1, "share", "of a step by which the host is ahead at its end: its launches starve nothing")
+WORKERS: Final = Threshold(0.9, "share", "of blocks in which the main thread waits for workers: they set the pace")
+WAITED: Final = Threshold(0.05, "share", "of a block spent waiting for workers: less is the usual handing over")
+SMALL: Final = Threshold(2.0, "points", "rows below it are shown as other: healthy noise is 0.5, simulated")
+SURE: Final = Threshold(5.0, "points", "width of the range up to which 95 % of errors are below 1.3 points, simulated")
+LOOP: Final = Threshold(
     0.98, "share", "of a CPU's samples that a function of the training loop itself is on: a fix leaves it"
 )
-REST: Final = Rule(
+REST: Final = Threshold(
     0.8, "share", "of a row's share by which all else is faster without it: measured, benchmarks/savings"
 )
-LEAST_S: Final = Rule(3.0, "s", "a shorter window has too few values of the counter: blame's job")
-SOON_S: Final = Rule(10.0, "s", "below it confidence is low: 84 % within 3 points, simulated")
-LEAST_HZ: Final = Rule(20.0, "Hz", "below it confidence is low: 63 % within 3 points at 5 Hz, 87 % at 20 Hz, simulated")
-COVERED: Final = Rule(0.5, "share", "of the window that has both a counter and stacks: below it confidence is low")
-LINK: Final = Rule(0.5, "share", "of a link's rate from which traffic is near it: protocols take up to a quarter")
-SM_LOW: Final = Rule(40.0, "%", "SM active of a GPU that spins in a collective: its kernels fill a few multiprocessors")
-AT_WORK: Final = Rule(
+LEAST_S: Final = Threshold(3.0, "s", "a shorter window has too few values of the counter: blame's job")
+SOON_S: Final = Threshold(10.0, "s", "below it confidence is low: 84 % within 3 points, simulated")
+LEAST_HZ: Final = Threshold(
+    20.0, "Hz", "below it confidence is low: 63 % within 3 points at 5 Hz, 87 % at 20 Hz, simulated"
+)
+COVERED: Final = Threshold(0.5, "share", "of the window that has both a counter and stacks: below it confidence is low")
+LINK: Final = Threshold(0.5, "share", "of a link's rate from which traffic is near it: protocols take up to a quarter")
+SM_LOW: Final = Threshold(
+    40.0, "%", "SM active of a GPU that spins in a collective: its kernels fill a few multiprocessors"
+)
+AT_WORK: Final = Threshold(
     0.5, "share", "of the busiest GPU's mean: a card below it is not what the run is about, as for blame"
 )
-IDLE: Final = Rule(0.5, "%", "mean of the busiest GPU: below it no GPU works for the run, and the device is the CPU")
+IDLE: Final = Threshold(
+    0.5, "%", "mean of the busiest GPU: below it no GPU works for the run, and the device is the CPU"
+)

@@ -17,9 +17,9 @@ from . import device as cards
 from . import evidence, host, idle
 from . import kinds as rules
 from .cores import NONE_WAITED, core_use, core_waits, without_gil
-from .device import Cards
-from .evidence import JOINED, Below, LoggedKinds, Stand, charged, during, stands_of
-from .idle import AROUND_S, Observed
+from .device import GpuSeries
+from .evidence import JOINED, BlockingLines, LoggedKinds, StackState, charged, during, stands_of
+from .idle import AROUND_S, LedgerInput
 from .kinds import NUMBER
 from .shares import EMPTY, MOST, QUEUED, Account, Ledger, LedgerDevice, Tier, ledger_of, queued_during, seconds_in
 
@@ -28,12 +28,12 @@ EVENTS_WIN = (*MAY_BE_LOGGED, "data", "log", "lock")
 
 
 @dataclass(frozen=True)
-class Subject:
+class LedgerContext:
     """What stays the same for all stretches of a window."""
 
     rank: int
     ranks: int
-    cards: Cards
+    cards: GpuSeries
     own_folder: str
     queued: Sequence[
         Range
@@ -52,12 +52,12 @@ class Subject:
         return replace(found, seconds=whole_s, ranks=self.ranks, rank=self.rank, window=window, queued_s=in_all_s)
 
 
-def subject_of(history: History, window: Range, rank: int | None, asked: Range | None = None) -> Subject:
+def subject_of(history: History, window: Range, rank: int | None, asked: Range | None = None) -> LedgerContext:
     """`asked`: the window as it was asked for, where that is longer."""
     ranks = {int(value) for series in history.series() if (value := dict(series.labels).get("rank", "0")).isdecimal()}
     chosen = rank if rank is not None else min(ranks, default=0)
     queued = queued_during(history.events(MOST, (QUEUED,)), asked or window)
-    return Subject(chosen, max(1, len(ranks)), cards.cards_of(history, window, chosen), history.folder(), queued)
+    return LedgerContext(chosen, max(1, len(ranks)), cards.cards_of(history, window, chosen), history.folder(), queued)
 
 
 def ledger(history: History, window: Range, rank: int | None = None, line_of: LineOf = no_source) -> Ledger:
@@ -67,7 +67,7 @@ def ledger(history: History, window: Range, rank: int | None = None, line_of: Li
     return subject.ledger(account, window, tier, hz)
 
 
-def account_in(history: History, subject: Subject, window: Range, line_of: LineOf) -> tuple[Account, Tier, float]:
+def account_in(history: History, subject: LedgerContext, window: Range, line_of: LineOf) -> tuple[Account, Tier, float]:
     """One stretch; accounts of neighbouring ones add up. With its tier, and the rate at which stacks were taken."""
     around = window[0] - AROUND_S, window[1] + AROUND_S
     columns = history.stacks(around)
@@ -88,7 +88,7 @@ def account_in(history: History, subject: Subject, window: Range, line_of: LineO
     else:
         collecting = _collecting(log, main)
         account = host.account_of(
-            host.Host(
+            host.HostSpans(
                 main,
                 stands,
                 kinds,
@@ -106,8 +106,8 @@ def account_in(history: History, subject: Subject, window: Range, line_of: LineO
 
 
 def _below(
-    subject: Subject, window: Range, everything: Traces, known: tuple[Traces, list[Stand]], line_of: LineOf
-) -> Below | None:
+    subject: LedgerContext, window: Range, everything: Traces, known: tuple[Traces, list[StackState]], line_of: LineOf
+) -> BlockingLines | None:
     """What others did where the main thread waited for them; None where it hardly did."""
     main, stands = known
     for_others = np.array([stand.how == "waits" and stand.joined in JOINED for stand in stands], bool)
@@ -115,7 +115,7 @@ def _below(
         for_others |= np.array([stand.opaque for stand in stands], bool)  # gradients are exchanged in the backward pass
     if float(main.seconds[for_others[main.stack]].sum()) < rules.SMALL.value / 100 * float(main.seconds.sum()):
         return None
-    return Below(main_threads(join(everything, line_of), subject.rank).within([window]), subject.own_folder)
+    return BlockingLines(main_threads(join(everything, line_of), subject.rank).within([window]), subject.own_folder)
 
 
 def _main(everything: Traces, rank: int, recorded: Sequence[Range], line_of: LineOf) -> Traces:
@@ -126,8 +126,8 @@ def _main(everything: Traces, rank: int, recorded: Sequence[Range], line_of: Lin
 
 
 def _seen(
-    subject: Subject, log: LoggedKinds, main: Traces, everything: Traces, line_of: LineOf
-) -> tuple[list[Stand], Ints, Floats]:
+    subject: LedgerContext, log: LoggedKinds, main: Traces, everything: Traces, line_of: LineOf
+) -> tuple[list[StackState], Ints, Floats]:
     """What each stack is at, what the log says of each span, and for how long another thread held the GIL.
 
     A service's phases are the seconds of requests that go on side by side, and its threads, taken as one, wait for no lock of each other.
@@ -142,17 +142,17 @@ def _seen(
 
 def _of_gpu(
     history: History,
-    subject: Subject,
+    subject: LedgerContext,
     window: Range,
     log: LoggedKinds,
-    stacks: tuple[Traces, list[Stand], Ints, Floats, float],
+    stacks: tuple[Traces, list[StackState], Ints, Floats, float],
 ) -> Account:
     main, stands, kinds, gil_s, hz = stacks
     moments = evidence.moments_of(main, stands, kinds, gil_s, hz)
     around = window[0] - rules.BLOCK.value, window[1] + rules.BLOCK.value
     busy = cards.busy_of(history, subject.cards, around)
     copying = cards.copying_of(history, subject.cards, around) if subject.ranks == 1 else None
-    account = idle.account_of(Observed(moments, busy, log.steps, log.collections, copying), *window)
+    account = idle.account_of(LedgerInput(moments, busy, log.steps, log.collections, copying), *window)
     sent = cards.communication_of(history, subject.cards, busy, window) if subject.ranks > 1 else None
     if sent is None:
         return account
@@ -160,7 +160,7 @@ def _of_gpu(
     return account._replace(sent_least_s=least_s, sent_most_s=most_s)
 
 
-def _logged(log: LoggedKinds, main: Traces, stands: list[Stand]) -> Ints:
+def _logged(log: LoggedKinds, main: Traces, stands: list[StackState]) -> Ints:
     """Events count before phases, and both only where the stack does not show what it is at itself.
 
     A step log says how long a phase took, and not when it began: a stack belongs to the phase in which most of its time lies.

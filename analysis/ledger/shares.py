@@ -9,13 +9,13 @@ from typing import Literal, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from collectors.records import Event, Frame
-from collectors.tracing import KERNEL_KINDS, KernelKind, StepsTraced, TracedKernel
+from collectors.tracing import KERNEL_KINDS, KernelKind, StepTrace, TracedKernel
 
 from ..stacks.frames import are_own
 from ..stacks.traces import Floats, Range
 from . import kinds
 from .device import Signal
-from .kinds import BUSY, KINDS, Charged, TimeKind
+from .kinds import BUSY, KINDS, ChargeTarget, TimeKind
 
 Key = TypeVar("Key")
 MOST_PLACES = 40
@@ -45,15 +45,15 @@ class Account(NamedTuple):
 
     covered_s: float = 0.0  # with a counter and with stacks
     busy_s: float = 0.0
-    given: Mapping[Charged, float] = {}  # idle seconds
-    computed: Mapping[Charged, float] = {}  # busy seconds by line, where the device is the CPU
+    given: Mapping[ChargeTarget, float] = {}  # idle seconds
+    computed: Mapping[ChargeTarget, float] = {}  # busy seconds by line, where the device is the CPU
     bounds: Mapping[TimeKind, CostRange] = {}
-    waited: Mapping[Charged, float] = {}  # seconds in which the host waited for the device
+    waited: Mapping[ChargeTarget, float] = {}  # seconds in which the host waited for the device
     waited_saves_s: float = 0.0  # of the idle time, no more than was waited in its block
     exposed: Mapping[
-        tuple[Charged, Charged], float
+        tuple[ChargeTarget, ChargeTarget], float
     ] = {}  # of what was given to a place: made visible by this wait for the device
-    samples: Mapping[Charged, float] = {}
+    samples: Mapping[ChargeTarget, float] = {}
     blocks: int = 0
     paced: int = 0  # blocks in which the main thread waited for workers
     lanes: tuple[BlockTimes, ...] = ()
@@ -95,8 +95,8 @@ def compacted(account: Account, most: int = MOST_PLACES) -> Account:
         for place in sorted(costs, key=lambda its: -costs[its])[:most]
     }
 
-    def few(values: Mapping[Charged, float]) -> dict[Charged, float]:
-        named = [(place if place in dearest else Charged(place.kind), value) for place, value in values.items()]
+    def few(values: Mapping[ChargeTarget, float]) -> dict[ChargeTarget, float]:
+        named = [(place if place in dearest else ChargeTarget(place.kind), value) for place, value in values.items()]
         return _added({place: value} for place, value in named)
 
     exposed = {pair: s for pair, s in account.exposed.items() if pair[0] in dearest}
@@ -165,14 +165,14 @@ class TracedLine(NamedTuple):
     kernels: list[KernelTime]  # the dearest first, at most 8
 
 
-class Traced(NamedTuple):
+class TracedSteps(NamedTuple):
     """Steps of a window that were traced, and their lines, the dearest first."""
 
-    trace: StepsTraced
+    trace: StepTrace
     lines: list[TracedLine]
 
 
-def busy_parts(trace: StepsTraced, busy_share: float) -> list[BusyPart]:
+def busy_parts(trace: StepTrace, busy_share: float) -> list[BusyPart]:
     """They add up to the share of the GPU's busy time; [] where the device was no GPU, or did nothing."""
     busy = trace.busy
     if busy is None or busy.all <= 0:
@@ -181,7 +181,7 @@ def busy_parts(trace: StepsTraced, busy_share: float) -> list[BusyPart]:
     return [BusyPart(kind, busy_share * seconds[kind] / busy.all) for kind in KERNEL_KINDS]
 
 
-def kinds_of_kernels(trace: StepsTraced) -> dict[KernelKind, float]:
+def kinds_of_kernels(trace: StepTrace) -> dict[KernelKind, float]:
     """Seconds by kind, of all kernels: what runs at once counts several times."""
     seconds: dict[KernelKind, float] = dict.fromkeys(KERNEL_KINDS, 0.0)
     for kernel in trace.kernels:
@@ -189,7 +189,7 @@ def kinds_of_kernels(trace: StepsTraced) -> dict[KernelKind, float]:
     return seconds
 
 
-def traced_lines(trace: StepsTraced, own_folder: str) -> list[TracedLine]:
+def traced_lines(trace: StepTrace, own_folder: str) -> list[TracedLine]:
     """By the deepest frame of own code that launched them, the dearest first."""
     kernels: dict[tuple[Frame | None, bool], dict[tuple[str, KernelKind], list[TracedKernel]]] = {}
     for kernel in trace.kernels:
@@ -224,7 +224,7 @@ OF_HOST: tuple[TimeKind, ...] = ("python", "gil", "lock", "wait", "log", "launch
 
 
 class LineShare(NamedTuple):
-    place: Charged
+    place: ChargeTarget
     share: float  # of the window, percent
     samples: int
 
@@ -239,7 +239,7 @@ class KindRow(NamedTuple):
     most: float
     saves_at_most: float
     lines: list[LineShare]  # the dearest first
-    exposed_by: Charged | None  # the wait for the device that made it cost time
+    exposed_by: ChargeTarget | None  # the wait for the device that made it cost time
     confidence: Sureness
 
 
@@ -257,7 +257,7 @@ class Ledger:
     ranks: int = 1  # of the run
     rank: int = 0
     window: Range = (0.0, 0.0)
-    traced: Traced | None = None  # steps of the window that were traced on demand: then the tier is C
+    traced: TracedSteps | None = None  # steps of the window that were traced on demand: then the tier is C
     queued_s: float = (
         0.0  # in a queue of jobs: before the window, too, where it was asked for from then on; no part of the rows
     )
@@ -291,7 +291,7 @@ def ledger_of(
     trusted = seconds >= kinds.SOON_S.value and hz >= kinds.LEAST_HZ.value and covered_share >= kinds.COVERED.value
     moved = _with_syncs(account)
     total_s = max(account.covered_s, 1e-9)
-    by_kind: dict[TimeKind, list[tuple[Charged, float]]] = {}
+    by_kind: dict[TimeKind, list[tuple[ChargeTarget, float]]] = {}
     for place, given_s in moved.given.items():
         by_kind.setdefault(place.kind, []).append((place, given_s))
     rows = [_row(kind, places, moved, total_s, trusted) for kind, places in by_kind.items()]
@@ -309,7 +309,7 @@ def _busy(account: Account, total_s: float, trusted: bool) -> list[KindRow]:
 
 
 def _row(
-    kind: TimeKind, places: list[tuple[Charged, float]], account: Account, total_s: float, trusted: bool
+    kind: TimeKind, places: list[tuple[ChargeTarget, float]], account: Account, total_s: float, trusted: bool
 ) -> KindRow:
     seconds = sum(given_s for _, given_s in places)
     bounds = account.bounds.get(kind, CostRange(seconds, seconds, seconds))
@@ -332,16 +332,18 @@ def _row(
     )
 
 
-def _lines(places: list[tuple[Charged, float]], account: Account, total_s: float) -> list[LineShare]:
+def _lines(places: list[tuple[ChargeTarget, float]], account: Account, total_s: float) -> list[LineShare]:
     dearest = sorted(places, key=lambda pair: -pair[1])[:MOST_LINES]
     return [
         LineShare(place, 100 * s / total_s, int(account.samples.get(place, 0))) for place, s in dearest if place.frame
     ]
 
 
-def _exposed_by(kind: TimeKind, exposed: Mapping[tuple[Charged, Charged], float], seconds: float) -> Charged | None:
+def _exposed_by(
+    kind: TimeKind, exposed: Mapping[tuple[ChargeTarget, ChargeTarget], float], seconds: float
+) -> ChargeTarget | None:
     """The wait for the device after which most of the row's time was lost, if that is more than half of it."""
-    by_wait: dict[Charged, float] = {}
+    by_wait: dict[ChargeTarget, float] = {}
     for (place, wait), lost_s in exposed.items():
         if place.kind == kind:
             by_wait[wait] = by_wait.get(wait, 0.0) + lost_s

@@ -6,7 +6,7 @@ from collectors.message import Message, Sentence, phrase, text_of
 
 from ..stacks.frames import file_name
 from . import kinds
-from .kinds import BUSY, LABELS, Charged, TimeKind
+from .kinds import BUSY, LABELS, ChargeTarget, TimeKind
 from .shares import LEAST_S, KindRow, Ledger
 
 IN_SENTENCE = 4  # rows beside the first
@@ -37,7 +37,7 @@ def label_of(kind: TimeKind, ledger: Ledger) -> Message:
     return phrase(LABELS[kind])
 
 
-def place_of(place: Charged) -> str:
+def place_of(place: ChargeTarget) -> str:
     """`data.py:88 decode`; "" without a line."""
     frame = place.frame
     return f"{file_name(frame.file)}:{frame.line or '?'} {frame.name.rpartition('.')[2]}" if frame else ""

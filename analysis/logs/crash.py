@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
-from collectors.lines.tracebacks import CrashFrame, Raised, Traceback, makes_steps, shortened, tracebacks
+from collectors.lines.tracebacks import CrashFrame, ExceptionRecord, Traceback, makes_steps, shortened, tracebacks
 from collectors.message import Message, phrase, text_of
 from collectors.records import LogLine
 
@@ -40,7 +40,7 @@ class FaultPattern(NamedTuple):
     template: str
 
 
-class FoundFault(NamedTuple):
+class FaultMatch(NamedTuple):
     kind: FaultKind
     said: Message  # without a full stop
     rank: int | None  # that the line itself names
@@ -110,10 +110,10 @@ _ROWS: tuple[tuple[FaultKind, str, str], ...] = (
 ROWS = tuple(FaultPattern(kind, re.compile(pattern), template) for kind, pattern, template in _ROWS)
 
 
-def fault_in(text: str) -> FoundFault | None:
+def fault_in(text: str) -> FaultMatch | None:
     """The first row that matches."""
     if found := OUT_OF_MEMORY.search(text):
-        return FoundFault("cuda", _memory(found.groupdict()), None)
+        return FaultMatch("cuda", _memory(found.groupdict()), None)
     if found := NCCL.search(text):
         said = phrase(
             "A collective of NCCL timed out: rank {rank} waited {waited_s:,.0f} s in {what} number {number} for the other ranks, the limit is {limit_s:,.0f} s",
@@ -123,13 +123,13 @@ def fault_in(text: str) -> FoundFault | None:
             number=found["number"],
             limit_s=int(found["limit"]) / 1000,
         )
-        return FoundFault("collective", said, int(found["rank"]))
+        return FaultMatch("collective", said, int(found["rank"]))
     if found := DEVICE_ASSERT.search(text):
         said = phrase(
             "The assertion `{what}` of a CUDA kernel failed: usually an index is out of range, such as a label beyond the number of classes",
             what=found["what"],
         )
-        return FoundFault("cuda", said, None)
+        return FaultMatch("cuda", said, None)
     if found := XID.search(text):
         said = phrase(
             "The driver reports Xid {number} of GPU {place}: {meaning}",
@@ -137,11 +137,11 @@ def fault_in(text: str) -> FoundFault | None:
             place=found["place"],
             meaning=XIDS.get(int(found["number"]), phrase("see NVIDIA's list of Xid errors")),
         )
-        return FoundFault("cuda", said, None)
+        return FaultMatch("cuda", said, None)
     for row in ROWS:
         if found := row.pattern.search(text):
             values = {name: value or phrase("no reason is given") for name, value in found.groupdict().items()}
-            return FoundFault(row.kind, phrase(row.template, **values), None)
+            return FaultMatch(row.kind, phrase(row.template, **values), None)
     return None
 
 
@@ -193,7 +193,7 @@ class Fault(NamedTuple):
     frames: tuple[CrashFrame, ...] = ()  # from the root to the leaf; () without Python's stack
     exception: str = ""
     message: str = ""
-    led_by: tuple[Raised, ...] = ()  # earlier exceptions of a chain, the first one first; the parts of a group
+    led_by: tuple[ExceptionRecord, ...] = ()  # earlier exceptions of a chain, the first one first; the parts of a group
 
     @property
     def sentence(self) -> str:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from collectors.lines.tracebacks import PLACE, fields_of_clock, message_of, word_before
 
 from .columns import (
-    Grouped,
     LineFloats,
     LineInts,
+    LinesByTemplate,
     LogColumns,
-    Masked,
+    MaskedTemplate,
     MaskedTemplates,
     NumberedLines,
     TiledWindows,
@@ -45,7 +45,7 @@ FieldValues: TypeAlias = Callable[[int, int], LineFloats]
 """By the id of a template and the number of a field: the values of all its lines, in order of time; NaN where there is none."""
 
 
-class Changed(NamedTuple):
+class FieldChange(NamedTuple):
     """A field whose values lie outside of its others."""
 
     number: int  # of the template in `NumberedLines`
@@ -67,9 +67,9 @@ class FieldColumn(NamedTuple):
     is_trend: bool
 
 
-def changed(
+def field_changes(
     lines: NumberedLines, windows: TiledWindows, templates: MaskedTemplates, values: FieldValues
-) -> list[Changed]:
+) -> list[FieldChange]:
     """The largest excess first."""
     looked_at = _looked_at(lines, windows, templates)
     chosen = np.zeros(len(lines.ids), bool)
@@ -153,12 +153,12 @@ def largest_of(field: FieldColumn, windows: TiledWindows) -> tuple[int, float]:
     found = (int(number[0]), 0.0)
     for at in (int(np.argmax(middle)), int(np.argmin(middle))):
         rest = values[number != number[first[at]]]
-        if len(rest) >= LEAST_OTHERS and (score := beyond(float(middle[at]), rest)) > found[1]:
+        if len(rest) >= LEAST_OTHERS and (score := excess_over(float(middle[at]), rest)) > found[1]:
             found = (int(number[first[at]]), score)
     return found
 
 
-def beyond(value: float, others: LineFloats) -> float:
+def excess_over(value: float, others: LineFloats) -> float:
     """How far a value lies outside of others: 1 where it lies as far beyond the farthest of them as that lies from their median."""
     least, middle, most = float(others.min()), float(np.median(others)), float(others.max())
     if value > most:
@@ -168,16 +168,16 @@ def beyond(value: float, others: LineFloats) -> float:
     return 0.0
 
 
-def _row(times: LineFloats, windows: TiledWindows, template: int, place: int, field: FieldColumn) -> Changed | None:
+def _row(times: LineFloats, windows: TiledWindows, template: int, place: int, field: FieldColumn) -> FieldChange | None:
     inside = field.values[field.window == 0]
     others = field.values[field.window != 0]
     value = float(inside[np.argmax(np.abs(inside))]) if field.is_trend else float(np.median(inside))
-    score = beyond(value, others)
+    score = excess_over(value, others)
     if score <= LEAST_SCORE:
         return None
     since_s = float(times[np.searchsorted(times, windows.window[0])])
     usual = (float(others.min()), float(others.max()))
-    return Changed(template, place, len(inside), value, usual, field.is_trend, since_s, score, 0.0)
+    return FieldChange(template, place, len(inside), value, usual, field.is_trend, since_s, score, 0.0)
 
 
 # Which templates come in a window that come nowhere else, or more often than in any other window of its length.
@@ -191,7 +191,7 @@ LEAST_WINDOWS = 50  # besides the asked one,
 MOST_FREQUENT = 40_000  # and so many templates: those of the window, and the most frequent others
 
 
-class Frequent(NamedTuple):
+class TemplateBurst(NamedTuple):
     """A template that a window has more of."""
 
     number: int  # in `NumberedLines`
@@ -213,7 +213,7 @@ class TemplateCounts(NamedTuple):
     count: NDArray[np.int32]  # type: ignore[assignment]  # [window, template]
 
 
-def frequent(lines: NumberedLines, windows: TiledWindows) -> list[Frequent]:
+def template_bursts(lines: NumberedLines, windows: TiledWindows) -> list[TemplateBurst]:
     """The largest excess first."""
     counts = counts_of(lines, windows)
     weight = np.where(lines.loud[counts.numbers], LOUD_TEMPLATE, 1.0)
@@ -279,8 +279,8 @@ def _largest(count: NDArray[np.int32], windows: LineInts) -> tuple[LineInts, Lin
 
 
 def _exactly(
-    number: int, grouped: Grouped, windows: TiledWindows, others: NDArray[np.int32], weight: float, limit: float
-) -> Frequent:
+    number: int, grouped: LinesByTemplate, windows: TiledWindows, others: NDArray[np.int32], weight: float, limit: float
+) -> TemplateBurst:
     """With the most of any window of the length, wherever it begins."""
     lo, hi = windows.window
     times = grouped.times_of(number)
@@ -290,7 +290,7 @@ def _exactly(
     score = weight * float(score_of(np.array([count]), np.array([most]))[0])
     usual = np.percentile(others, (5, 95)) if len(others) else np.zeros(2)
     first_s = float(times[len(before)])
-    return Frequent(
+    return TemplateBurst(
         number,
         count,
         most,
@@ -318,7 +318,7 @@ EVERY = -1  # in place of a template: any line at all
 NEARBY = 250_000  # lines on each side of the window whose pauses are looked at first
 
 
-class Silent(NamedTuple):
+class TemplateSilence(NamedTuple):
     """A template that did not come."""
 
     number: int  # in `NumberedLines`, or EVERY
@@ -344,7 +344,7 @@ class Pauses(NamedTuple):
         return length
 
 
-def silent(lines: NumberedLines, windows: TiledWindows) -> list[Silent]:
+def template_silences(lines: NumberedLines, windows: TiledWindows) -> list[TemplateSilence]:
     """The largest excess first.
 
     Where the whole log paused, and more than one template with it, that is one row, beside those templates that were silent for much longer.
@@ -352,7 +352,7 @@ def silent(lines: NumberedLines, windows: TiledWindows) -> list[Silent]:
     found = _silent_templates(lines.of_templates(_may_miss(lines, windows)), windows)
     if len(found) < 2:
         return found
-    every = Grouped(np.array([0, len(lines.time_s)]), lines.time_s, np.zeros(len(lines.time_s), np.int64))
+    every = LinesByTemplate(np.array([0, len(lines.time_s)]), lines.time_s, np.zeros(len(lines.time_s), np.int64))
     paused = _silent_templates(every, windows)
     if not paused:
         return found
@@ -394,7 +394,7 @@ def _pause_at(lines: NumberedLines, inside: slice, windows: TiledWindows) -> Lin
     return pause_s
 
 
-def _silent_templates(lines: Grouped, windows: TiledWindows) -> list[Silent]:
+def _silent_templates(lines: LinesByTemplate, windows: TiledWindows) -> list[TemplateSilence]:
     numbers = np.flatnonzero(np.diff(lines.start))  # of the templates that are there
     if not len(numbers):
         return []
@@ -426,11 +426,13 @@ def _silent_templates(lines: Grouped, windows: TiledWindows) -> list[Silent]:
             inside = int(((lines.time_s[mine] >= lo) & (lines.time_s[mine] <= hi)).sum())
             usual_s = float(np.median(length[mine][~pauses.touches[mine]]))
             since_s, pause_s = float(pauses.begin_s[row]), float(length[row])
-            found.append(Silent(int(numbers[at]), inside, since_s, pause_s, usual_s, float(longest[at]), size, limit))
+            found.append(
+                TemplateSilence(int(numbers[at]), inside, since_s, pause_s, usual_s, float(longest[at]), size, limit)
+            )
     return sorted(found, key=lambda silence: -silence.score)
 
 
-def pauses_of(lines: Grouped, starts: LineInts, windows: TiledWindows) -> Pauses:
+def pauses_of(lines: LinesByTemplate, starts: LineInts, windows: TiledWindows) -> Pauses:
     end_s = np.r_[lines.time_s[1:], windows.ended_s]
     end_s[np.r_[starts[1:], len(end_s)] - 1] = windows.ended_s
     lo, hi = windows.window
@@ -597,8 +599,8 @@ def difference(
             "", [], windows.baseline, "the window holds the beginning of the log, which is like no other time"
         )
     numbered = NumberedLines.of(lines, LOUD)
-    more, missing = frequent(numbered, windows), silent(numbered, windows)
-    other = changed(numbered, windows, templates, values) if values else []
+    more, missing = template_bursts(numbered, windows), template_silences(numbered, windows)
+    other = field_changes(numbered, windows, templates, values) if values else []
     mixed = {row.number for row in more}  # with more lines between its lines, no number goes on from one to the next
     other = [row for row in other if not (row.is_trend and row.number in mixed)]
     found = [
@@ -610,12 +612,12 @@ def difference(
     return LogDifference(sentence_of(found, hi - lo, lines_before), found[:MOST_ROWS], windows.baseline)
 
 
-def _known(number: int, lines: NumberedLines, templates: MaskedTemplates) -> tuple[int, Masked]:
+def _known(number: int, lines: NumberedLines, templates: MaskedTemplates) -> tuple[int, MaskedTemplate]:
     template = int(lines.ids[number])
-    return template, templates.get(template, Masked(f"template {template}", ""))
+    return template, templates.get(template, MaskedTemplate(f"template {template}", ""))
 
 
-def _more(row: Frequent, lines: NumberedLines, templates: MaskedTemplates) -> LogChange:
+def _more(row: TemplateBurst, lines: NumberedLines, templates: MaskedTemplates) -> LogChange:
     template, (text, example) = _known(row.number, lines, templates)
     kind: ChangeKind = "more" if row.most else "new"
     times = row.score / row.limit
@@ -624,8 +626,10 @@ def _more(row: Frequent, lines: NumberedLines, templates: MaskedTemplates) -> Lo
     )
 
 
-def _silent(row: Silent, lines: NumberedLines, windows: TiledWindows, templates: MaskedTemplates) -> LogChange:
-    template, (text, example) = (None, Masked("", "")) if row.number == EVERY else _known(row.number, lines, templates)
+def _silent(row: TemplateSilence, lines: NumberedLines, windows: TiledWindows, templates: MaskedTemplates) -> LogChange:
+    template, (text, example) = (
+        (None, MaskedTemplate("", "")) if row.number == EVERY else _known(row.number, lines, templates)
+    )
     times = row.score / row.limit
     expected = (windows.length_s / row.longest_s, windows.length_s / max(row.usual_s, 1e-6))
     change = LogChange(
@@ -634,7 +638,7 @@ def _silent(row: Silent, lines: NumberedLines, windows: TiledWindows, templates:
     return change._replace(every_s=row.usual_s, pause_s=row.pause_s)
 
 
-def _number(row: Changed, lines: NumberedLines, templates: MaskedTemplates) -> LogChange:
+def _number(row: FieldChange, lines: NumberedLines, templates: MaskedTemplates) -> LogChange:
     template, (text, example) = _known(row.number, lines, templates)
     times = row.score / row.limit
     many = (float(row.count), float(row.count))

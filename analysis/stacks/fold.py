@@ -13,13 +13,13 @@ import numpy as np
 
 from collectors.records import Frame
 from collectors.store.store import StackColumns
-from collectors.tracing import StepsTraced
+from collectors.tracing import StepTrace
 
 from .frames import FrameKind, kinds_of
 from .joining import Locks
-from .threads import Lanes, ThreadTime, threads_of, work_of
+from .threads import ThreadSelection, ThreadTime, threads_of, work_of
 from .traces import EVER, Floats, Ints, Range, Traces
-from .tree import Weighed, build
+from .tree import WeightedStacks, build
 from .trust import LineOf, no_source, traces_of
 from .waits import BACKWARD as WAITS_BACKWARD
 from .waits import wait_at, wait_of
@@ -31,7 +31,7 @@ Roll: TypeAlias = Literal["function", "module", "file"]
 _LIBRARIES = re.compile(r".*/(?:(?:site|dist)-packages|lib(?:64)?/python\d[\d.]*)/")
 
 
-class Reshaping(NamedTuple):
+class FoldOptions(NamedTuple):
     """Patterns are case-insensitive substrings of `name file`; with * or ? globs over all of it."""
 
     waits: bool = True  # False: without the time in which a thread only waits
@@ -40,7 +40,7 @@ class Reshaping(NamedTuple):
     roll: Roll = "function"
     invert: bool = False  # from the leaf to the root
 
-    def of(self, one: Weighed, line_of: LineOf = no_source, computes_backward: bool = False) -> Weighed:
+    def of(self, one: WeightedStacks, line_of: LineOf = no_source, computes_backward: bool = False) -> WeightedStacks:
         """The parts of the shape in the order of its fields."""
         if not self.waits:
             one = at_work(one, line_of, computes_backward)
@@ -60,7 +60,7 @@ def matching(frames: list[Frame], pattern: str) -> set[int]:
     return {i for i, frame in enumerate(frames) if fnmatch.fnmatchcase(f"{frame.name} {frame.file}".lower(), wanted)}
 
 
-def at_work(one: Weighed, line_of: LineOf, computes_backward: bool = False) -> Weighed:
+def at_work(one: WeightedStacks, line_of: LineOf, computes_backward: bool = False) -> WeightedStacks:
     """The stacks whose last frame does not wait."""
     locks = Locks(one.frames, line_of)
 
@@ -73,13 +73,13 @@ def at_work(one: Weighed, line_of: LineOf, computes_backward: bool = False) -> W
 
     waiting = {i for i, frame in enumerate(one.frames) if waits(frame)}
     kept = [i for i, stack in enumerate(one.stacks) if not stack or stack[-1] not in waiting]
-    return Weighed(one.frames, [one.stacks[i] for i in kept], one.trusted[kept], one.seconds[kept])
+    return WeightedStacks(one.frames, [one.stacks[i] for i in kept], one.trusted[kept], one.seconds[kept])
 
 
-def focused(one: Weighed, wanted: set[int]) -> Weighed:
+def focused(one: WeightedStacks, wanted: set[int]) -> WeightedStacks:
     starts = [next((i for i, frame in enumerate(stack) if frame in wanted), -1) for stack in one.stacks]
     kept = [i for i, start in enumerate(starts) if start >= 0]
-    return Weighed(
+    return WeightedStacks(
         one.frames,
         [one.stacks[i][starts[i] :] for i in kept],
         np.array([max(0, int(one.trusted[i]) - starts[i]) for i in kept], np.int64),
@@ -87,11 +87,11 @@ def focused(one: Weighed, wanted: set[int]) -> Weighed:
     )
 
 
-def hidden(one: Weighed, unwanted: set[int]) -> Weighed:
+def hidden(one: WeightedStacks, unwanted: set[int]) -> WeightedStacks:
     return _each(one, lambda stack: [i for i, frame in enumerate(stack) if frame not in unwanted])
 
 
-def rolled(one: Weighed, roll: Roll) -> Weighed:
+def rolled(one: WeightedStacks, roll: Roll) -> WeightedStacks:
     """One frame a file or module; neighbours in the same one become one."""
     frames = [_rolled(frame, roll) for frame in one.frames]
     numbers: dict[Frame, int] = {}
@@ -100,7 +100,7 @@ def rolled(one: Weighed, roll: Roll) -> Weighed:
     return _each(moved, lambda stack: [i for i, frame in enumerate(stack) if i == 0 or frame != stack[i - 1]])
 
 
-def inverted(one: Weighed) -> Weighed:
+def inverted(one: WeightedStacks) -> WeightedStacks:
     """A stack that is not trusted to its leaf is not trusted at all when the leaf comes first."""
     lengths = np.array([len(stack) for stack in one.stacks], np.int64)
     trusted = np.where(one.trusted >= lengths, lengths, 0)
@@ -114,7 +114,7 @@ def module_of(file: str) -> str:
     return parts.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def _each(one: Weighed, kept: Callable[[tuple[int, ...]], list[int]]) -> Weighed:
+def _each(one: WeightedStacks, kept: Callable[[tuple[int, ...]], list[int]]) -> WeightedStacks:
     """Each stack with only these of its frames."""
     places = [kept(stack) for stack in one.stacks]
     stacks = [tuple(stack[i] for i in place) for stack, place in zip(one.stacks, places, strict=True)]
@@ -131,7 +131,7 @@ def _rolled(frame: Frame, roll: Roll) -> Frame:
 
 
 PRUNE = 0.001  # a node below this share of the whole is not drawn
-PLAIN = Reshaping()
+PLAIN = FoldOptions()
 
 
 @dataclass(frozen=True)
@@ -158,10 +158,10 @@ class FlameTree:
     threads: list[ThreadTime]
 
 
-class Gathered(NamedTuple):
+class WindowStacks(NamedTuple):
     """The stacks of one stretch of time, ready to become a tree."""
 
-    weighed: Weighed
+    weighed: WeightedStacks
     title: str  # of the root
     threads: list[ThreadTime]  # all, whichever were chosen
     samples: float  # of all threads
@@ -175,20 +175,20 @@ class Gathered(NamedTuple):
         return round(self.samples * float(self.weighed.seconds.sum()) / all_s) if all_s else 0
 
 
-def gather(columns: StackColumns, lanes: Lanes, line_of: LineOf = no_source) -> Gathered:
+def gather(columns: StackColumns, lanes: ThreadSelection, line_of: LineOf = no_source) -> WindowStacks:
     """All that is in the columns."""
     return gather_parts(columns, lanes, [EVER], line_of)[0]
 
 
 def gather_parts(
-    columns: StackColumns, lanes: Lanes, parts: Sequence[Sequence[Range]], line_of: LineOf = no_source
-) -> list[Gathered]:
+    columns: StackColumns, lanes: ThreadSelection, parts: Sequence[Sequence[Range]], line_of: LineOf = no_source
+) -> list[WindowStacks]:
     """One for each part: what lies in its ranges."""
     traces = traces_of(columns, line_of)
     folded = work_of(traces, line_of) if lanes.joined else traces
     run = columns.processes[0][0] if columns.processes else None
     return [
-        Gathered(
+        WindowStacks(
             lanes.weigh(folded.within(part), columns.threads),
             lanes.title(run, columns.serves),
             threads_of(traces.within(part), columns.threads),
@@ -207,10 +207,10 @@ def _share(traces: Traces, part: Sequence[Range]) -> float:
 
 
 def tree_of(
-    window: Gathered,
-    baseline: Gathered | None = None,
+    window: WindowStacks,
+    baseline: WindowStacks | None = None,
     *,
-    shape: Reshaping = PLAIN,
+    shape: FoldOptions = PLAIN,
     prune: float = PRUNE,
     own_folder: str = "",
     line_of: LineOf = no_source,
@@ -256,7 +256,7 @@ BACKWARD = Frame("backward", "<autograd>", 0)  # below the line that ran forward
 UNKNOWN = Frame("launched by no line that was traced", "<unknown>", 0)
 
 
-def gathered_of(trace: StepsTraced, run: str) -> Gathered:
+def gathered_of(trace: StepTrace, run: str) -> WindowStacks:
     """Seconds are those of the kernels: what runs at once counts several times."""
     index: dict[Frame, int] = {}
     stacks = []
@@ -269,4 +269,4 @@ def gathered_of(trace: StepsTraced, run: str) -> Gathered:
     trusted = np.array([len(stack) for stack in stacks], np.int64)
     what = "kernels of the GPU" if trace.device == "GPU" else "operators on the CPU"
     whole = ThreadTime(0, 0, what, trace.rank, "main", float(seconds.sum()))
-    return Gathered(Weighed(list(index), stacks, trusted, seconds), f"{run} {what}", [whole], launches, 0.0)
+    return WindowStacks(WeightedStacks(list(index), stacks, trusted, seconds), f"{run} {what}", [whole], launches, 0.0)

@@ -135,7 +135,7 @@ class SourceRefused(Exception):
     """The text is one sentence with the remedy."""
 
 
-class Seen:
+class ShownFiles:
     """Which files the profiles named that pages were shown."""
 
     def __init__(self) -> None:
@@ -160,7 +160,7 @@ class _Text(NamedTuple):
     note: str
 
 
-class Texts:
+class SourceTexts:
     """May be asked from many threads."""
 
     def __init__(self, store: Store, owner_of: Callable[[str], int] | None = None) -> None:
@@ -179,7 +179,7 @@ class Texts:
         return line_of
 
     def excerpt(self, run: str, file: str, line: int, context: int, folder: str) -> Excerpt:
-        """Raises Refused for what was not kept and is no readable text below the folder, links and `..` followed."""
+        """Raises SourceRefused for what was not kept and is no readable text below the folder, links and `..` followed."""
         text = self._kept(run, file)
         if text is None or not text.kept:
             text = self._today(run, file, folder, text.note if text else "")
@@ -226,7 +226,7 @@ class Texts:
 
 
 def inside(file: str, folder: str) -> Path:
-    """The file that is really meant; raises Refused where that does not lie below the folder."""
+    """The file that is really meant; raises SourceRefused where that does not lie below the folder."""
     root = Path(os.path.realpath(folder)) if folder else None  # a circle of links raises nothing there
     path = Path(os.path.realpath(root / file)) if root else Path(file)
     if root is None or root == Path(root.anchor) or not path.is_relative_to(root):

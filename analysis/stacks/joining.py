@@ -17,7 +17,7 @@ from collectors.records import Frame
 
 from .traces import Bools, Floats, Ints, Traces, compact, overlaps
 from .trust import LineOf, no_source
-from .waits import BACKWARD, Joined, Wait, Waiting, entered, holds_lock, lock_names, wait_at, wait_of, waiting
+from .waits import BACKWARD, Joined, StackWait, WaitFunction, entered, holds_lock, lock_names, wait_at, wait_of, waiting
 
 IN_WORKERS = Frame("in the workers", "", 0)
 IN_THREADS = Frame("in other threads", "", 0)
@@ -49,7 +49,7 @@ def is_head(frame: Frame) -> bool:
 
 def join(traces: Traces, line_of: LineOf = no_source) -> Traces:
     """The same time of the same main threads, with their waits for others replaced by what those did."""
-    joining = _Joining(traces, waits_of_stacks(traces, line_of))
+    joining = _JoinContext(traces, waits_of_stacks(traces, line_of))
     for hop in _hops(line_of):
         joining = hop.of(joining)
     return joining.traces
@@ -57,19 +57,19 @@ def join(traces: Traces, line_of: LineOf = no_source) -> Traces:
 
 def waits_of_stacks(
     traces: Traces, line_of: LineOf = no_source, of: Iterable[int] | None = None
-) -> list[Waiting | None]:
+) -> list[StackWait | None]:
     """What each stack waits for, or each of these; None where its last frame is at work, and of others."""
-    rows: dict[int, Wait | None] = {}  # of a frame
+    rows: dict[int, WaitFunction | None] = {}  # of a frame
 
-    def row_of(frame: int) -> Wait | None:
+    def row_of(frame: int) -> WaitFunction | None:
         if frame not in rows:
             row = wait_of(traces.frames[frame])
             rows[frame] = None if row is BACKWARD and traces.computes_backward else row
         return rows[frame]
 
     locks = Locks(traces.frames, line_of)
-    by_line: dict[int, Wait | None] = {}
-    found: list[Waiting | None] = [None] * len(traces.stacks)
+    by_line: dict[int, WaitFunction | None] = {}
+    found: list[StackWait | None] = [None] * len(traces.stacks)
     for i in range(len(found)) if of is None else of:
         stack = traces.stacks[i]
         if not stack:
@@ -82,7 +82,7 @@ def waits_of_stacks(
             text = line_of(traces.frames[leaf].file, traces.frames[leaf].line)
             by_line[leaf] = wait_at(text, locks.entered(text))
         if at_line := by_line[leaf]:
-            found[i] = Waiting(at_line, len(stack) - 1)
+            found[i] = StackWait(at_line, len(stack) - 1)
     return found
 
 
@@ -117,9 +117,9 @@ def is_waiting(traces: Traces, line_of: LineOf = no_source) -> Bools:
     return waits[traces.stack] if len(waits) else np.zeros(0, bool)
 
 
-class _Joining(NamedTuple):
+class _JoinContext(NamedTuple):
     traces: Traces
-    waits: list[Waiting | None]  # of each stack; where something was joined, of that
+    waits: list[StackWait | None]  # of each stack; where something was joined, of that
 
     def waiting_for(self, kinds: tuple[Joined, ...]) -> Bools:
         wanted: Bools = np.array([wait is not None and wait.wait.joined in kinds for wait in self.waits], bool)
@@ -139,7 +139,7 @@ class _Hop(NamedTuple):
     groups: Callable[[Traces], Iterator[_Group]]
     idle: tuple[Joined, ...] = OTHERS  # who waits for these explains nothing
 
-    def of(self, joining: _Joining) -> _Joining:
+    def of(self, joining: _JoinContext) -> _JoinContext:
         if not any(wait is not None and wait.wait.joined in self.kinds for wait in joining.waits):
             return joining
         wanted, at_work = joining.waiting_for(self.kinds), ~joining.waiting_for(self.idle)
@@ -325,7 +325,7 @@ def _clock(starts: Floats, ends: Floats, weight: Floats) -> _Clock:
     )
 
 
-def _rebuilt(joining: _Joining, parts: list[_Pieces]) -> _Joining:
+def _rebuilt(joining: _JoinContext, parts: list[_Pieces]) -> _JoinContext:
     """The spans with some of them replaced by their pieces."""
     traces, waits = joining
     split = np.zeros(len(traces.stack), bool)
@@ -346,7 +346,7 @@ def _rebuilt(joining: _Joining, parts: list[_Pieces]) -> _Joining:
         strict=True,
     )
     made = [_joined_stack(joining, len(traces.frames), *triple) for triple in triples]
-    return _Joining(
+    return _JoinContext(
         traces._replace(
             frames=[*traces.frames, *heads],
             stacks=[*traces.stacks, *(joined.stack for joined in made)],
@@ -364,31 +364,31 @@ def _rebuilt(joining: _Joining, parts: list[_Pieces]) -> _Joining:
     )
 
 
-class _Made(NamedTuple):
+class _JoinedStack(NamedTuple):
     stack: tuple[int, ...]
     trusted: int
-    wait: Waiting | None
+    wait: StackWait | None
 
 
-def _joined_stack(joining: _Joining, first_head: int, stack: int, other: int, head: int) -> _Made:
+def _joined_stack(joining: _JoinContext, first_head: int, stack: int, other: int, head: int) -> _JoinedStack:
     """A wait down to its first frame, then the worker's frames below its own lead-in. `other` is 0 for no worker, else its index + 1."""
     traces, waits = joining
     above, wait = traces.stacks[stack], waits[stack]
     if other == 0 or wait is None:
-        return _Made(above, int(traces.trusted[stack]), wait)
+        return _JoinedStack(above, int(traces.trusted[stack]), wait)
     below = traces.stacks[other - 1]
     lead_in = max((i + 1 for i, frame in enumerate(below) if _leads_in(traces.frames[frame])), default=0)
     trusted = int(traces.trusted[stack])
     if trusted > wait.since:
         trusted = wait.since + 2 + max(0, int(traces.trusted[other - 1]) - lead_in)
-    return _Made(
+    return _JoinedStack(
         (*above[: wait.since + 1], first_head + head, *below[lead_in:]),
         trusted,
         _shifted(waits[other - 1], wait, lead_in),
     )
 
 
-def _shifted(wait: Waiting | None, above: Waiting, lead_in: int) -> Waiting | None:
+def _shifted(wait: StackWait | None, above: StackWait, lead_in: int) -> StackWait | None:
     """What the other waits for itself, where it stands now."""
     return wait._replace(since=wait.since - lead_in + above.since + 2) if wait else None
 

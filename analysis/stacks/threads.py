@@ -15,9 +15,9 @@ from collectors.store.store import Process
 from .frames import are_own, owner_of
 from .joining import STARTED_BY_PYTHON, join, waits_of_stacks
 from .traces import Bools, Floats, Ints, Range, Traces, compact, overlaps, union
-from .tree import Weighed
+from .tree import WeightedStacks
 from .trust import LineOf, no_source
-from .waits import SLEEP, Waiting
+from .waits import SLEEP, StackWait
 
 CAP = 0.15  # of all work, by which a part counts at most: what many parts have in common is common, not what a large one does
 ALWAYS = 0.9  # of all time
@@ -103,7 +103,7 @@ class ThreadTime(NamedTuple):
     seconds: float
 
 
-class Lanes(NamedTuple):
+class ThreadSelection(NamedTuple):
     """A choice of threads. A `thread`, by name or id, is shown as in the view `threads`."""
 
     view: View = "main"
@@ -135,7 +135,7 @@ class Lanes(NamedTuple):
             return chosen & np.isin(traces.tid, tids)
         return chosen if self.view == "threads" else chosen & traces.main
 
-    def weigh(self, traces: Traces, names: dict[tuple[int, int], str]) -> Weighed:
+    def weigh(self, traces: Traces, names: dict[tuple[int, int], str]) -> WeightedStacks:
         """Their stacks, each with its seconds, below a node for each thread or, where there are several, for each rank."""
         chosen = traces.take(self.chosen(traces, names))
         heads, head = self._heads(chosen, names)
@@ -146,7 +146,7 @@ class Lanes(NamedTuple):
         below = [(first + i,) if frame else () for i, frame in enumerate(heads)]
         rows = [below[key // stacks] + traces.stacks[key % stacks] for key in seen.tolist()]
         above = np.array([len(head) for head in below] or [0])
-        return Weighed(
+        return WeightedStacks(
             frames=[*traces.frames, *(frame or NO_FRAME for frame in heads)],
             stacks=rows,
             trusted=traces.trusted[seen % stacks] + above[seen // stacks] if len(seen) else np.zeros(0, np.int64),
@@ -306,7 +306,7 @@ def _nothing(work: Traces, count: int) -> Traces:
     )
 
 
-def _kinds(traces: Traces, waits: Sequence[Waiting | None]) -> tuple[Bools, Bools, Bools]:
+def _kinds(traces: Traces, waits: Sequence[StackWait | None]) -> tuple[Bools, Bools, Bools]:
     """Of each stack: whether a request may be in it; whether it is a server's loop, and whether it is a thread's outermost function, which
     wait for work where they have no core."""
     own = are_own(traces.frames, "")

@@ -14,7 +14,7 @@ from collectors.records import Frame
 from .traces import Bools, Floats, Ints, Traces
 
 
-class Weighed(NamedTuple):
+class WeightedStacks(NamedTuple):
     """Stacks, each with the seconds that it stood."""
 
     frames: list[Frame]
@@ -76,16 +76,16 @@ class Trie:
         )
 
 
-def weigh(traces: Traces) -> Weighed:
+def weigh(traces: Traces) -> WeightedStacks:
     """The stacks that were seen, whole."""
     seconds = np.bincount(traces.stack, traces.seconds, len(traces.stacks)).astype(np.float64)
     seen = np.flatnonzero(seconds)
-    return Weighed(
+    return WeightedStacks(
         traces.frames, [traces.stacks[stack] for stack in seen.tolist()], traces.trusted[seen], seconds[seen]
     )
 
 
-def build(weighings: Sequence[Weighed], are_own: Callable[[list[Frame]], Sequence[bool]] | None = None) -> Trie:
+def build(weighings: Sequence[WeightedStacks], are_own: Callable[[list[Frame]], Sequence[bool]] | None = None) -> Trie:
     """One tree for all weighings; frames with the same name and file are one function. `are_own` says which frames are the user's: without
     it `self_line` and `own_line` are the lines of the frames."""
     frames, flat = _shared_frames(weighings)
@@ -160,7 +160,7 @@ class _Lines(NamedTuple):
         return found
 
 
-def _shared_frames(weighings: Sequence[Weighed]) -> tuple[list[Frame], Ints]:
+def _shared_frames(weighings: Sequence[WeightedStacks]) -> tuple[list[Frame], Ints]:
     """One table of frames for all, and every stack's frames in it, one after the other."""
     index: dict[Frame, int] = {}
     flat: list[Ints] = []
@@ -177,7 +177,7 @@ def _functions(frames: list[Frame]) -> tuple[Ints, int]:
     return np.array([number[frame[:2]] for frame in frames], np.int64), max(1, len(names))
 
 
-def _by_weighing(weighings: Sequence[Weighed]) -> Floats:
+def _by_weighing(weighings: Sequence[WeightedStacks]) -> Floats:
     """`[weighing, stack]`: a stack's seconds stand in the row of the weighing that it came from."""
     seconds = np.zeros((len(weighings), sum(len(weighing.stacks) for weighing in weighings)))
     at = 0

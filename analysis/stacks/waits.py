@@ -11,7 +11,7 @@ from collectors.records import Frame
 Joined: TypeAlias = Literal["workers", "child", "threads", "lock", "backward", "ranks", "gpu", "sleep", ""]
 
 
-class Wait(NamedTuple):
+class WaitFunction(NamedTuple):
     """A function of the standard library or of PyTorch in which a thread stands while it waits."""
 
     function: str  # without its class: samplers name `Queue.get` from Python 3.11 on, `get` before
@@ -44,52 +44,54 @@ COLLECTIVES = (
     ),
     *("recv", "reduce", "reduce_scatter", "reduce_scatter_single", "reduce_scatter_tensor", "scatter", "send"),
 )
-BACKWARD = Wait(
+BACKWARD = WaitFunction(
     "_engine_run_backward", "torch/autograd/graph.py", "backward pass", "backward"
 )  # on the CPU it computes itself
 WAITS = (
-    Wait("_try_get_data", "torch/utils/data/dataloader.py", "data loader", "workers"),
-    Wait("get", "/multiprocessing/queues.py", "queue", "workers", plumbing=True),
-    Wait("put", "/multiprocessing/queues.py", "queue", "workers", plumbing=True),
-    Wait("__enter__", "/multiprocessing/synchronize.py", "queue", "workers", plumbing=True),
-    Wait("get", "/multiprocessing/pool.py", "process pool", "workers"),
-    Wait("wait", "/multiprocessing/pool.py", "process pool", "workers"),
-    Wait("join", "/multiprocessing/process.py", "child process", "workers"),
-    Wait("poll", "/multiprocessing/popen_fork.py", "child process", "workers"),
-    Wait("wait", "/multiprocessing/popen_fork.py", "child process", "workers"),
-    Wait("_wait", "/subprocess.py", "child process", "child"),
-    Wait("_try_wait", "/subprocess.py", "child process", "child"),
-    Wait("communicate", "/subprocess.py", "child process", "child"),
-    Wait("_communicate", "/subprocess.py", "child process", "child"),
-    Wait("get", "/queue.py", "queue", "threads"),
-    Wait("put", "/queue.py", "queue", "threads"),
-    Wait("join", "/queue.py", "queue", "threads"),
-    Wait("join", "/threading.py", "thread", "threads"),
-    Wait("_wait_for_tstate_lock", "/threading.py", "thread", "threads", plumbing=True),
-    Wait("result", "/concurrent/futures/_base.py", "future", "threads"),
-    Wait("wait", "/concurrent/futures/_base.py", "future", "threads"),
-    Wait("as_completed", "/concurrent/futures/_base.py", "future", "threads"),
-    Wait("result_iterator", "/concurrent/futures/_base.py", "future", "threads"),
-    Wait("_worker", "/concurrent/futures/thread.py", "work", "threads"),  # a pool's idle thread: its queue is of C
-    Wait("wait", "/threading.py", "condition", "threads", plumbing=True),
-    Wait("wait_for", "/threading.py", "condition", "threads", plumbing=True),
+    WaitFunction("_try_get_data", "torch/utils/data/dataloader.py", "data loader", "workers"),
+    WaitFunction("get", "/multiprocessing/queues.py", "queue", "workers", plumbing=True),
+    WaitFunction("put", "/multiprocessing/queues.py", "queue", "workers", plumbing=True),
+    WaitFunction("__enter__", "/multiprocessing/synchronize.py", "queue", "workers", plumbing=True),
+    WaitFunction("get", "/multiprocessing/pool.py", "process pool", "workers"),
+    WaitFunction("wait", "/multiprocessing/pool.py", "process pool", "workers"),
+    WaitFunction("join", "/multiprocessing/process.py", "child process", "workers"),
+    WaitFunction("poll", "/multiprocessing/popen_fork.py", "child process", "workers"),
+    WaitFunction("wait", "/multiprocessing/popen_fork.py", "child process", "workers"),
+    WaitFunction("_wait", "/subprocess.py", "child process", "child"),
+    WaitFunction("_try_wait", "/subprocess.py", "child process", "child"),
+    WaitFunction("communicate", "/subprocess.py", "child process", "child"),
+    WaitFunction("_communicate", "/subprocess.py", "child process", "child"),
+    WaitFunction("get", "/queue.py", "queue", "threads"),
+    WaitFunction("put", "/queue.py", "queue", "threads"),
+    WaitFunction("join", "/queue.py", "queue", "threads"),
+    WaitFunction("join", "/threading.py", "thread", "threads"),
+    WaitFunction("_wait_for_tstate_lock", "/threading.py", "thread", "threads", plumbing=True),
+    WaitFunction("result", "/concurrent/futures/_base.py", "future", "threads"),
+    WaitFunction("wait", "/concurrent/futures/_base.py", "future", "threads"),
+    WaitFunction("as_completed", "/concurrent/futures/_base.py", "future", "threads"),
+    WaitFunction("result_iterator", "/concurrent/futures/_base.py", "future", "threads"),
+    WaitFunction(
+        "_worker", "/concurrent/futures/thread.py", "work", "threads"
+    ),  # a pool's idle thread: its queue is of C
+    WaitFunction("wait", "/threading.py", "condition", "threads", plumbing=True),
+    WaitFunction("wait_for", "/threading.py", "condition", "threads", plumbing=True),
     BACKWARD,
-    *(Wait(name, DISTRIBUTED, "collective", "ranks") for name in COLLECTIVES),
-    Wait("synchronize", "torch/cuda/__init__.py", "GPU", "gpu"),
-    Wait("synchronize", "torch/cuda/streams.py", "GPU", "gpu"),
-    Wait("wait", "torch/cuda/streams.py", "GPU", "gpu"),
-    Wait(
+    *(WaitFunction(name, DISTRIBUTED, "collective", "ranks") for name in COLLECTIVES),
+    WaitFunction("synchronize", "torch/cuda/__init__.py", "GPU", "gpu"),
+    WaitFunction("synchronize", "torch/cuda/streams.py", "GPU", "gpu"),
+    WaitFunction("wait", "torch/cuda/streams.py", "GPU", "gpu"),
+    WaitFunction(
         "detach", "/multiprocessing/resource_sharer.py", "transfer", "workers"
     ),  # a thread of the worker serves it, and needs its GIL
-    Wait("recvfds", "/multiprocessing/reduction.py", "transfer", "workers"),
-    Wait("accept", "/socket.py", "connection", ""),
-    Wait("readinto", "/socket.py", "network", ""),
-    Wait("wait", "/multiprocessing/connection.py", "pipe", "workers", plumbing=True),
-    Wait("_recv", "/multiprocessing/connection.py", "pipe", "workers", plumbing=True),
-    Wait("select", "/selectors.py", "input", "", plumbing=True),
+    WaitFunction("recvfds", "/multiprocessing/reduction.py", "transfer", "workers"),
+    WaitFunction("accept", "/socket.py", "connection", ""),
+    WaitFunction("readinto", "/socket.py", "network", ""),
+    WaitFunction("wait", "/multiprocessing/connection.py", "pipe", "workers", plumbing=True),
+    WaitFunction("_recv", "/multiprocessing/connection.py", "pipe", "workers", plumbing=True),
+    WaitFunction("select", "/selectors.py", "input", "", plumbing=True),
 )
 AT_TOP = "<module>"
-LOCK, SLEEP = Wait("acquire", "", "lock", "lock"), Wait("sleep", "", "time", "sleep")
+LOCK, SLEEP = WaitFunction("acquire", "", "lock", "lock"), WaitFunction("sleep", "", "time", "sleep")
 BLOCK_LINES = 200  # a `with` is looked for so far above
 MAX_LINES, MAX_BLANK_LINES = (
     20_000,
@@ -109,12 +111,12 @@ _FUNCTION = re.compile(r"\s*(async\s+)?(def|class)\b")
 _READS_GPU = re.compile(r"\.(item|cpu|tolist|numpy|synchronize)\(|\.to\(\s*[\"']cpu")
 
 
-class Waiting(NamedTuple):
-    wait: Wait
+class StackWait(NamedTuple):
+    wait: WaitFunction
     since: int  # index of the frame in which the wait begins; what stands below is how it waits
 
 
-class Reason(NamedTuple):
+class ReasonPattern(NamedTuple):
     """Work that is not what its caller asked for, recognized by where its frames lie."""
 
     function: str  # "" for any
@@ -123,19 +125,19 @@ class Reason(NamedTuple):
 
 
 REASONS = (
-    Reason(
+    ReasonPattern(
         "", "/torch/_dynamo/convert_frame.py", "recompiling"
     ),  # other files of these folders are on each call's stack
-    Reason("compile_fx", "/torch/_inductor/compile_fx.py", "recompiling"),
-    Reason("compile_fx_inner", "/torch/_inductor/compile_fx.py", "recompiling"),  # of a backward pass
-    Reason("save", "/torch/serialization.py", "checkpoint"),
-    Reason("_save", "/torch/serialization.py", "checkpoint"),
-    Reason("save_file", "/safetensors/", "checkpoint"),
-    Reason("", "/torch/distributed/checkpoint/", "checkpoint"),
+    ReasonPattern("compile_fx", "/torch/_inductor/compile_fx.py", "recompiling"),
+    ReasonPattern("compile_fx_inner", "/torch/_inductor/compile_fx.py", "recompiling"),  # of a backward pass
+    ReasonPattern("save", "/torch/serialization.py", "checkpoint"),
+    ReasonPattern("_save", "/torch/serialization.py", "checkpoint"),
+    ReasonPattern("save_file", "/safetensors/", "checkpoint"),
+    ReasonPattern("", "/torch/distributed/checkpoint/", "checkpoint"),
 )
 
 
-def wait_of(frame: Frame) -> Wait | None:
+def wait_of(frame: Frame) -> WaitFunction | None:
     """The row of the table that a frame stands for, whatever its line.
 
     `Frame("_MultiProcessingDataLoaderIter._try_get_data", ".../torch/utils/data/dataloader.py", 1291)` -> the data loader's row
@@ -144,7 +146,7 @@ def wait_of(frame: Frame) -> Wait | None:
     return next((wait for wait in _BY_FUNCTION.get(function, ()) if frame.file.endswith(wait.file)), None)
 
 
-def waiting(waits: Sequence[Wait | None]) -> Waiting | None:
+def waiting(waits: Sequence[WaitFunction | None]) -> StackWait | None:
     """What a stack waits for, given each frame's row from the root to the leaf; None where its leaf is at work.
 
     The innermost row decides, plumbing aside: fetching a tensor inside the data loader's wait is a transfer. Of plumbing alone
@@ -154,7 +156,7 @@ def waiting(waits: Sequence[Wait | None]) -> Waiting | None:
         return None
     rows = [(i, wait) for i, wait in enumerate(waits) if wait]
     decisive = next((wait for _, wait in reversed(rows) if not wait.plumbing), rows[0][1])
-    return Waiting(decisive, next(i for i, wait in rows if wait.joined == decisive.joined))
+    return StackWait(decisive, next(i for i, wait in rows if wait.joined == decisive.joined))
 
 
 def takes_lock(text: str, locks: Collection[str] = ()) -> bool:
@@ -187,7 +189,7 @@ def lock_names(files: Iterable[str], line_of: Callable[[str, int], str]) -> set[
     return found
 
 
-def wait_at(text: str, locks: Collection[str] = ()) -> Wait | None:
+def wait_at(text: str, locks: Collection[str] = ()) -> WaitFunction | None:
     """What a thread waits for if its last frame is on this line of source: calls into C have no frame of their own."""
     return LOCK if takes_lock(text, locks) else SLEEP if _SLEEPS.search(text) else None
 

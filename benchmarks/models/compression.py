@@ -30,7 +30,7 @@ from models.artifact.export import export
 from models.compression import data as images
 from models.compression import measure, networks
 from models.compression.candidates import INPUT, OUTPUT, TASK, CandidateMaker, WorkFolder
-from models.compression.measure import ShareFound
+from models.compression.measure import ShareEstimate
 from models.compression.recipe import CompressionRecipe
 from models.runtimes import RUNTIMES, installed, open_session, pick
 from models.runtimes.pick import CallTimes, ratio, time_in_rounds
@@ -96,7 +96,7 @@ def accuracy(kept: Path, folder: Path) -> list[report.Row]:
         rows.append(
             percent(
                 f"{candidate.choice}: share of the teacher's, lower end",
-                ShareFound(share.lowest, share.lowest, share.highest, share.items),
+                ShareEstimate(share.lowest, share.lowest, share.highest, share.items),
                 budget,
             )
         )
@@ -214,7 +214,7 @@ def sizes(name: str, large: Artifact, small: Artifact, least: float | None) -> l
     ]
 
 
-def percent(name: str, share: ShareFound, budget: float | None = None) -> report.Row:
+def percent(name: str, share: ShareEstimate, budget: float | None = None) -> report.Row:
     spread = f"{interval(100 * share.lowest, 100 * share.highest)}, {share.items:,} images"
     return report.Row(name, 100 * share.value, "%", budget, at_least=True, spread=spread)
 

@@ -33,8 +33,8 @@ from typing import NamedTuple, NoReturn
 from deepseek.log.redaction import without_secrets
 
 from ..machine.proc import adopt_orphans, boot_id, start_ticks
-from .output import MOST_AT_ONCE, OwnFile, Stream, Terminal, times_path, write_all
-from .parent_sampler import SamplerAbove, go_below
+from .output import MOST_AT_ONCE, ProgramFile, Stream, Terminal, times_path, write_all
+from .parent_sampler import SamplerLender, fork_sampler
 
 INPUT, RESIZE, SIGNAL = b"i", b"r", b"s"  # messages to the keeper; then follow bytes, struct winsize, or a number
 STARTED, STOPPED, ENDED, FAILED = (
@@ -83,7 +83,9 @@ def launch(program: Program, terminal: Terminal | None) -> socket.socket:
         try:
             ours.close()
             os.setsid()
-            above = go_below(program.sampler, hears_sigterm=not program.signals_reach_all) if program.sampler else None
+            above = (
+                fork_sampler(program.sampler, hears_sigterm=not program.signals_reach_all) if program.sampler else None
+            )
             Parent(program, terminal, theirs, above).run()
             code = 0
         finally:
@@ -95,7 +97,7 @@ def launch(program: Program, terminal: Terminal | None) -> socket.socket:
     return ours
 
 
-class Outputs(NamedTuple):
+class OutputDescriptors(NamedTuple):
     """The program's descriptors 1 and 2. They are equal where ours are one file, so that the order of lines stays."""
 
     standard: int
@@ -106,12 +108,12 @@ class Parent:
     """The parent of the program, and of what the program leaves behind."""
 
     def __init__(
-        self, program: Program, terminal: Terminal | None, front: socket.socket, above: SamplerAbove | None = None
+        self, program: Program, terminal: Terminal | None, front: socket.socket, above: SamplerLender | None = None
     ) -> None:
         self._program, self._terminal, self._front, self._above = program, terminal, front, above
         self._front_is_there = True
         self._streams: list[Stream] = []
-        self._file: OwnFile | None = None  # instead of streams
+        self._file: ProgramFile | None = None  # instead of streams
         self._lost_bytes = 0
         self._last_lines: dict[str, Callable[[], list[str]]] = {}  # of each file
         self._pid = 0
@@ -173,22 +175,22 @@ class Parent:
         os.close(failed)
         return not code
 
-    def _open_outputs(self) -> Outputs:
+    def _open_outputs(self) -> OutputDescriptors:
         """With a stream for each."""
         if self._program.attempt:
-            self._file = OwnFile(self._program.folder / OUTPUT)
+            self._file = ProgramFile(self._program.folder / OUTPUT)
             self._last_lines[OUTPUT] = self._file.last_lines
-            return Outputs(self._file.descriptor, self._file.descriptor)
+            return OutputDescriptors(self._file.descriptor, self._file.descriptor)
         terminals = [number for number in (1, 2) if self._terminal and os.isatty(number)]
         if self._terminal:
             self._add(self._terminal.master, terminals[0], OUTPUT if 1 in terminals else ERRORS, terminal=True)
         if len(terminals) == 2 and self._terminal:
-            return Outputs(self._terminal.slave, self._terminal.slave)
+            return OutputDescriptors(self._terminal.slave, self._terminal.slave)
         if not terminals and os.path.sameopenfile(1, 2):
             both = self._pipe(1, OUTPUT)
-            return Outputs(both, both)
+            return OutputDescriptors(both, both)
         slave = self._terminal.slave if self._terminal else -1
-        return Outputs(
+        return OutputDescriptors(
             slave if 1 in terminals else self._pipe(1, OUTPUT), slave if 2 in terminals else self._pipe(2, ERRORS)
         )
 
@@ -202,7 +204,7 @@ class Parent:
         self._streams.append(stream)
         self._last_lines[file] = stream.last_lines
 
-    def _become_program(self, outputs: Outputs, ignored: Sequence[int], wait: int, fail: int) -> NoReturn:
+    def _become_program(self, outputs: OutputDescriptors, ignored: Sequence[int], wait: int, fail: int) -> NoReturn:
         """In the new process."""
         try:
             os.setpgid(0, 0)
@@ -277,15 +279,15 @@ class Parent:
         """Begin to look for the logs that the program writes itself. What is returned ends that, and waits at most so many seconds for it."""
         import threading  # these take 6 ms, while the program starts
 
-        from .linked_folders import SecondNames, beside
-        from .log_files import OwnFiles, follow
+        from .linked_folders import LinkedFiles, beside
+        from .log_files import ProgramFiles, follow
 
         log_dir = self._program.log_dir
         if log_dir is None:
             return lambda within_s: None
         ended, working = threading.Event(), Path.cwd()
-        names = SecondNames(self._program.folder, usual := beside(working, log_dir))
-        files = OwnFiles(self._program.folder, working, [*usual, log_dir])
+        names = LinkedFiles(self._program.folder, usual := beside(working, log_dir))
+        files = ProgramFiles(self._program.folder, working, [*usual, log_dir])
         looking = threading.Thread(target=follow, args=(names, files, ended.wait), daemon=True)
         looking.start()
 

@@ -37,7 +37,7 @@ MOST_DOUBTS = 10_000  # folders and files that may be another program's
 SLACK_NS = 50_000_000  # between the program's first file and the one that says that it started; a program before it ended earlier
 
 
-class SecondNames:
+class LinkedFiles:
     """Finds what one program writes."""
 
     def __init__(self, run: Path, beside: Sequence[Path]) -> None:
@@ -91,9 +91,9 @@ class SecondNames:
         if what in self._own:
             return True
         if what not in self._doubts and self._neighbours is not None and not self._neighbours.are_there():
-            ours = not is_open(found, others())
+            ours = not is_open(found, other_processes())
         else:
-            ours = is_open(found, own())
+            ours = is_open(found, own_processes())
         if ours:
             self._own.add(what)
         elif len(self._doubts) < MOST_DOUBTS:
@@ -179,14 +179,14 @@ def start_of(run: Path) -> int:
     return time.time_ns() - SLACK_NS
 
 
-def own() -> Iterator[int]:
+def own_processes() -> Iterator[int]:
     yield os.getpid()
     yield from descendants(os.getpid())
 
 
-def others() -> Iterator[int]:
+def other_processes() -> Iterator[int]:
     """The user's processes that are neither this one nor below it."""
-    ours = set(own())
+    ours = set(own_processes())
     for pid in (int(path.name) for path in PROC.iterdir() if path.name.isdigit()):
         with suppress(OSError):  # it has ended meanwhile
             if pid not in ours and (PROC / str(pid)).stat().st_uid == os.geteuid():

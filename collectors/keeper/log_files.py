@@ -34,7 +34,7 @@ from .linked_folders import (
     NAMES,
     PARTS,
     WHOLE,
-    SecondNames,
+    LinkedFiles,
     folder_for,
     numbered,
     start_of,
@@ -56,7 +56,7 @@ LEFT_OUT = {"node_modules", "site-packages", "__pycache__", "mlruns"}  # folders
 OURS = {"app.py", "deepseek-dashboard"}  # scripts: a dashboard writes whenever a program does, into its own store
 
 
-def follow(names: SecondNames, files: OwnFiles, wait: Callable[[float], bool]) -> None:
+def follow(names: LinkedFiles, files: ProgramFiles, wait: Callable[[float], bool]) -> None:
     """Look for what a program writes until `wait`, which takes seconds, says that it has ended; then once more."""
     ended, due_s = False, 0.0
     while not ended:
@@ -75,7 +75,7 @@ def follow(names: SecondNames, files: OwnFiles, wait: Callable[[float], bool]) -
     files.close()
 
 
-class _Seen(NamedTuple):
+class _FileStamp(NamedTuple):
     """A file as a look found it."""
 
     inode: int
@@ -90,21 +90,21 @@ class _Doubt(NamedTuple):
     others: frozenset[int]  # who may write it instead
 
 
-class OwnFiles:
+class ProgramFiles:
     """Finds what one program writes, and copies it."""
 
     def __init__(self, run: Path, working: Path, left_out: Sequence[Path]) -> None:
         """`left_out` are folders whose files are found in other ways."""
         self._run, self._working, self._left_out = run, working, [*left_out, run]
         self._since_ns = start_of(run)
-        self._seen: dict[Path, _Seen] | None = None  # files of the working folder
+        self._seen: dict[Path, _FileStamp] | None = None  # files of the working folder
         self._before: dict[
             int, int
         ] = {}  # by pid, what the program's and others' processes had written before the last look, bytes
         self._doubts: dict[Path, _Doubt] = {}
         self._refused: set[Path] = set()  # others write these
         self._copies: dict[Path, _Copy] = {}
-        self._room = _Room(run)
+        self._room = _DiskSpace(run)
         self._bases: dict[Path, Path] = {}  # folder of the program -> folder of the run
         self._children: set[int] = set()  # of this process, that lived at the last look
         self._near: list[int] = []  # others that work here
@@ -114,7 +114,7 @@ class OwnFiles:
         """Find new files, and copy what is new. The kernel counts what a process wrote that has ended as written by its parent, which is us."""
         own, living = [os.getpid()] if has_ended else list(descendants(os.getpid())), _living_children()
         if time.monotonic() >= self._near_due_s:
-            self._near, self._near_due_s = list(_Others(own).near(self._working)), time.monotonic() + NEAR_S
+            self._near, self._near_due_s = list(_OtherProcesses(own).near(self._working)), time.monotonic() + NEAR_S
         doubted = {pid for doubt in self._doubts.values() for pid in doubt.others}
         before = _written({*own, *self._near, *doubted})
         held, seen = dict(self._held_by(own)), dict(self._beside())
@@ -126,7 +126,7 @@ class OwnFiles:
             if path not in self._copies and path not in self._refused and now != known.get(path)
         ]
         if new or changed:
-            rest = _Others(own)
+            rest = _OtherProcesses(own)
             self._near = list(rest.near(self._working))
             after = _written([*own, *self._near])
             left = _living_children()
@@ -165,7 +165,7 @@ class OwnFiles:
             with suppress(OSError):
                 copy.end()
 
-    def _at_first(self, now: _Seen, grown: int) -> _Seen:
+    def _at_first(self, now: _FileStamp, grown: int) -> _FileStamp:
         """As it may have been when the program began, a moment before the first look."""
         return now if now.mtime_ns < self._since_ns else now._replace(size=max(0, now.size - grown), mtime_ns=0)
 
@@ -189,7 +189,7 @@ class OwnFiles:
         known = not path.name.startswith(".") and (NAMES.fullmatch(path.name) or is_text(path.name))
         return bool(known) and not any(path.is_relative_to(folder) for folder in self._left_out)
 
-    def _beside(self) -> Iterator[tuple[Path, _Seen]]:
+    def _beside(self) -> Iterator[tuple[Path, _FileStamp]]:
         """The logs in the working folder and below it; the newest folders first."""
         folders = [(0.0, str(self._working))]
         for _ in range(MOST_FOLDERS):
@@ -210,9 +210,9 @@ class OwnFiles:
                             ):
                                 heapq.heappush(folders, (-entry.stat().st_mtime, entry.path))
                         elif self._is_log(path) and _is_ours(found := entry.stat(follow_symlinks=False)):
-                            yield path, _Seen(found.st_ino, found.st_size, found.st_mtime_ns)
+                            yield path, _FileStamp(found.st_ino, found.st_size, found.st_mtime_ns)
 
-    def _take_held(self, path: Path, found: os.stat_result, grown: int, rest: _Others) -> None:
+    def _take_held(self, path: Path, found: os.stat_result, grown: int, rest: _OtherProcesses) -> None:
         """What it had before the program opened it is not the program's: at most what that wrote since the last look is."""
         if rest.hold(path):
             self._refused.add(path)
@@ -226,17 +226,24 @@ class OwnFiles:
                 found.st_size - min(found.st_size, grown) if found.st_mtime_ns >= self._since_ns else found.st_size,
             )
 
-    def _begin(self, path: Path, now: _Seen) -> int:
+    def _begin(self, path: Path, now: _FileStamp) -> int:
         """Its size at the last look; 0 where it is another file."""
         before = (self._seen or {}).get(path)
         return before.size if before is not None and before.inode == now.inode and before.size <= now.size else 0
 
-    def _growth(self, path: Path, now: _Seen) -> int:
+    def _growth(self, path: Path, now: _FileStamp) -> int:
         """What was written of it since the last look, bytes."""
         return now.size if WHOLE.fullmatch(path.name) else now.size - self._begin(path, now)
 
     def _judge(
-        self, path: Path, now: _Seen, size: int, spare: int, written: Mapping[int, int], rest: _Others, is_clear: bool
+        self,
+        path: Path,
+        now: _FileStamp,
+        size: int,
+        spare: int,
+        written: Mapping[int, int],
+        rest: _OtherProcesses,
+        is_clear: bool,
     ) -> None:
         """Somebody wrote so much of it since the last look, and does not hold it open; the program wrote `spare` bytes that nobody knows of."""
         if spare < size or rest.hold(path):
@@ -277,7 +284,7 @@ class OwnFiles:
         return folder / inside
 
 
-class _Others:
+class _OtherProcesses:
     """The user's processes that are not the program's, as they are now; what a look asks about them is asked once."""
 
     def __init__(self, own: Sequence[int]) -> None:
@@ -335,7 +342,7 @@ class _Others:
         return module == "collector" or Path(script).name in OURS
 
 
-class _Room:
+class _DiskSpace:
     """What the copies of a program may take of the disk."""
 
     def __init__(self, folder: Path) -> None:
@@ -351,7 +358,7 @@ class _Room:
 class _Copy:
     """A file that grows, or that is written anew."""
 
-    def __init__(self, path: Path, to: Path, begin: int, room: _Room) -> None:
+    def __init__(self, path: Path, to: Path, begin: int, room: _DiskSpace) -> None:
         """Where there is a file `to` already, the copy has the next free number in its name."""
         self._path, self._to, self._at, self._room = path, to, begin, room
         self._copied = 0

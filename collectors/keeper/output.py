@@ -138,7 +138,7 @@ class Stream:
                 self._changed.notify_all()
 
 
-class OwnFile:
+class ProgramFile:
     """A file that the program writes by itself, as long as it lives: when its parts were written, to the interval between two looks."""
 
     def __init__(self, path: Path) -> None:

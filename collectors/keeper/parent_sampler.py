@@ -16,7 +16,7 @@ START_OVER = b"r 0\n"  # the sampler lets go of all that it samples
 TURN_BYTES = 16
 
 
-class SamplerAbove:
+class SamplerLender:
     """Lends the sampler's pipes to one collector at a time."""
 
     def __init__(self, commands: int, output: int, turn: int) -> None:
@@ -50,7 +50,7 @@ class SamplerAbove:
         self._lent = borrower
 
 
-def go_below(sampler: Path, *, hears_sigterm: bool = True) -> SamplerAbove:
+def fork_sampler(sampler: Path, *, hears_sigterm: bool = True) -> SamplerLender:
     """Split in two: the process that called becomes the sampler, and this returns in a new one below it.
 
     The sampler ends with its pipes; one that does not hear SIGTERM samples also a program that saves after it.
@@ -76,4 +76,4 @@ def go_below(sampler: Path, *, hears_sigterm: bool = True) -> SamplerAbove:
     os.close(outputs)
     os.setsid()
     os.set_blocking(command, False)
-    return SamplerAbove(command, output, turn)
+    return SamplerLender(command, output, turn)

@@ -84,7 +84,7 @@ class CrashFrame(NamedTuple):
     text: str = ""  # the source line, "" where the log has none
 
 
-class Raised(NamedTuple):
+class ExceptionRecord(NamedTuple):
     """One exception of a traceback, or the dump of a fatal error."""
 
     exception: str  # its name; "" where the log ends before it
@@ -95,13 +95,13 @@ class Raised(NamedTuple):
 class Traceback(NamedTuple):
     """A traceback with those that led to it: the last of `raised` is what ended the program; of a group, its parts follow it."""
 
-    raised: tuple[Raised, ...]
-    parts: tuple[Raised, ...]  # the exceptions in a group
+    raised: tuple[ExceptionRecord, ...]
+    parts: tuple[ExceptionRecord, ...]  # the exceptions in a group
     lines: tuple[LogLine, ...]
     is_dump: bool = False  # of faulthandler: `exception` is the fatal error
 
     @property
-    def last(self) -> Raised:
+    def last(self) -> ExceptionRecord:
         return self.raised[-1]
 
     @property
@@ -160,7 +160,7 @@ class _Reader:
         """`Fatal Python error: ...` and the threads below it; without it, a dump that was asked for, such as that of a time-out."""
         what, message = "", ""
         current: list[CrashFrame] = []
-        others: list[Raised] = []
+        others: list[ExceptionRecord] = []
         frames: list[CrashFrame] | None = None
         while (line := self._next()) is not None:
             fatal, thread, frame = FATAL.search(line.text), THREAD.match(line.text), DUMPED.match(line.text)
@@ -171,7 +171,7 @@ class _Reader:
                 if thread["current"] == "Current t" or not current:
                     current = frames
                 else:
-                    others.append(Raised("", line.text, ()))
+                    others.append(ExceptionRecord("", line.text, ()))
             elif frame and frames is not None and len(frames) < MOST_FRAMES:
                 frames.append(CrashFrame(frame["file"], int(frame["line"]), frame["function"]))
             elif not line.text.startswith((" ", "<", "Python runtime state", "Extension modules", "Stack (most")):
@@ -179,13 +179,13 @@ class _Reader:
             self.at += 1
         if not what and not current:
             return None
-        raised = Raised(what or "stack dump", message, tuple(reversed(current)))
+        raised = ExceptionRecord(what or "stack dump", message, tuple(reversed(current)))
         return Traceback((raised,), tuple(others), tuple(self.lines[: self.at]), is_dump=True)
 
     def traceback(self) -> Traceback | None:
         """With those that are chained to it."""
-        chain: list[Raised] = []
-        parts: list[Raised] = []
+        chain: list[ExceptionRecord] = []
+        parts: list[ExceptionRecord] = []
         while (line := self._next()) is not None and TRACEBACK in line.text:
             self.prefix = line.text[: _beginning(line.text)]
             if GROUP.search(line.text):
@@ -205,13 +205,13 @@ class _Reader:
             return None
         return Traceback(tuple(chain), tuple(parts), tuple(self.lines[: self.at]))
 
-    def _raised(self) -> Raised:
+    def _raised(self) -> ExceptionRecord:
         frames = []
         while (line := self._next()) is not None and self._bare(line.text)[:1] in (" ", "\t", ""):
             frames.append(self._bare(line.text))
             self.at += 1
         if line is None or self._is_head(line.text):
-            return Raised("", "", _frames(frames))
+            return ExceptionRecord("", "", _frames(frames))
         name, message = _named(self._bare(line.text))
         level, words = line.level, [message]
         self.at += 1
@@ -227,9 +227,9 @@ class _Reader:
                 break
             words.append(bare.rstrip())
             self.at += 1
-        return Raised(name, "\n".join(words).strip(), _frames(frames))
+        return ExceptionRecord(name, "\n".join(words).strip(), _frames(frames))
 
-    def _group(self) -> tuple[Raised, list[Raised]]:
+    def _group(self) -> tuple[ExceptionRecord, list[ExceptionRecord]]:
         """An exception group and, in order, all exceptions in it. A message's further lines have no margin."""
         begun = self.at
         last = begun
@@ -246,7 +246,7 @@ class _Reader:
                 sections.append([])
             elif TRACEBACK not in text:
                 sections[-1].append(MARGIN.sub("", text, count=1))
-        found = [_section(section) for section in sections if section] or [Raised("", "", ())]
+        found = [_section(section) for section in sections if section] or [ExceptionRecord("", "", ())]
         return found[0], found[1:]
 
     def _skip_blank(self) -> None:
@@ -283,14 +283,14 @@ def _beginning(text: str) -> int:
     return group.start() if group else text.index(TRACEBACK)
 
 
-def _section(texts: Sequence[str]) -> Raised:
+def _section(texts: Sequence[str]) -> ExceptionRecord:
     """The lines of one exception of a group, without margins."""
     end = next((i for i, text in enumerate(texts) if text[:1] not in (" ", "")), len(texts))
     if end == len(texts):
-        return Raised("", "", _frames(texts))
+        return ExceptionRecord("", "", _frames(texts))
     name, message = _named(texts[end])
     words = [message, *texts[end + 1 :]][:MOST_MESSAGE_LINES]
-    return Raised(name, "\n".join(words).strip(), _frames(texts[:end]))
+    return ExceptionRecord(name, "\n".join(words).strip(), _frames(texts[:end]))
 
 
 def _named(text: str) -> tuple[str, str]:

@@ -42,7 +42,7 @@ class BeingWritten(Exception):
     """The file was changed while it was read, or is in the middle of a change: it is to be read again."""
 
 
-class FileMark(NamedTuple):
+class DatabaseStamp(NamedTuple):
     """What shows that a database was changed."""
 
     inode: int
@@ -68,7 +68,7 @@ def _opened(path: Path, root: Path) -> Iterator[sqlite3.Connection | None]:
     before = _stamp(path, root)
     if before is None:
         yield None
-    elif before.log_bytes and not beside(path, "-shm").exists():
+    elif before.log_bytes and not sibling(path, "-shm").exists():
         yield from _copied(path, root, before)
     elif before.log_bytes:
         try:
@@ -90,7 +90,7 @@ def _opened(path: Path, root: Path) -> Iterator[sqlite3.Connection | None]:
             raise BeingWritten
 
 
-def beside(path: Path, suffix: str) -> Path:
+def sibling(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
@@ -102,7 +102,7 @@ def columns_of(db: sqlite3.Connection, table: str) -> set[str]:
     return {str(row[1]) for row in db.execute(f"PRAGMA table_info({table})")}
 
 
-def _stamp(path: Path, root: Path) -> FileMark | None:
+def _stamp(path: Path, root: Path) -> DatabaseStamp | None:
     """None for an empty file. Raises NotMetrics for a file of something else."""
     descriptor = open_file(path, root)
     try:
@@ -113,13 +113,13 @@ def _stamp(path: Path, root: Path) -> FileMark | None:
         return None
     if not header.startswith(MAGIC):
         raise NotMetrics("is no SQLite database")
-    return FileMark(
+    return DatabaseStamp(
         found.st_ino,
         found.st_size,
         found.st_mtime_ns,
         found.st_ctime_ns,
         header[COUNTER],
-        _size(beside(path, "-wal"), root),
+        _size(sibling(path, "-wal"), root),
     )
 
 
@@ -138,7 +138,7 @@ def _size(path: Path, root: Path) -> int:
 def _check_journal(path: Path, root: Path) -> None:
     """Raises BeingWritten in the middle of a commit, or where a program ended in one."""
     try:
-        descriptor = open_file(beside(path, "-journal"), root)
+        descriptor = open_file(sibling(path, "-journal"), root)
     except FileNotFoundError:
         return
     try:
@@ -162,7 +162,7 @@ def _connected(path: Path, how: str) -> Iterator[sqlite3.Connection]:
         db.close()
 
 
-def _copied(path: Path, root: Path, stamp: FileMark) -> Iterator[sqlite3.Connection]:
+def _copied(path: Path, root: Path, stamp: DatabaseStamp) -> Iterator[sqlite3.Connection]:
     """A copy with the write-ahead log that was left beside the file without its `-shm`: to read it there, SQLite would create that."""
     if stamp.size + stamp.log_bytes > MOST_COPIED_BYTES:
         raise NotRead(
@@ -171,7 +171,7 @@ def _copied(path: Path, root: Path, stamp: FileMark) -> Iterator[sqlite3.Connect
     with tempfile.TemporaryDirectory(prefix="deepseek-") as folder:
         copy = Path(folder) / "copy.db"
         shutil.copyfile(path, copy)
-        shutil.copyfile(beside(path, "-wal"), beside(copy, "-wal"))
+        shutil.copyfile(sibling(path, "-wal"), sibling(copy, "-wal"))
         if _stamp(path, root) != stamp:
             raise BeingWritten
         yield from _connected(copy, "mode=ro")

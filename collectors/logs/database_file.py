@@ -11,12 +11,12 @@ from typing import Any
 from ..records import Labels, Offset, Points, Record, RunInfo, labels_of
 from .database import BeingWritten, opened
 from .formats import Tally, mlflow, trackio
-from .formats.databases import DatabaseKind, LoggedConfig, LoggedItem, LoggedLife, LoggedRow, RunOf
+from .formats.databases import DatabaseKind, LoggedConfig, LoggedItem, LoggedRow, LoggedStatus, RunRef
 from .formats.jsonl import flat
-from .formats.segments import Segments
-from .formats.values import Fitting, as_number, inert
+from .formats.segments import SegmentTracker
+from .formats.values import FieldBudget, as_number, escape_control
 from .open_files import NotMetrics, NotRead
-from .run import Life, RunFolder
+from .run import RunFolder, RunLifetime
 from .runs import RunFolders
 
 KINDS: tuple[DatabaseKind, ...] = (trackio.KIND, mlflow.KIND)
@@ -93,8 +93,8 @@ class FollowedDatabases:
             records.append(Offset(key, newest, 0, 0, 0, 0, 0, 0, "", state))
         return records, again_s
 
-    def _run(self, path: Path, key: str, run: RunOf, offsets: Mapping[str, Offset]) -> DatabaseRun:
-        key = f"{key}#{inert(run.id)[:MAX_ID_CHARS]}"
+    def _run(self, path: Path, key: str, run: RunRef, offsets: Mapping[str, Offset]) -> DatabaseRun:
+        key = f"{key}#{escape_control(run.id)[:MAX_ID_CHARS]}"
         return DatabaseRun(key, self._runs.in_database(path, key, run), offsets.get(key))
 
 
@@ -110,11 +110,11 @@ class DatabaseRun:
             if offset
             else Tally()
         )
-        self._labels: Labels = labels_of(host=inert(state.get("host", folder.host)))
-        self._segments = Segments(state)
+        self._labels: Labels = labels_of(host=escape_control(state.get("host", folder.host)))
+        self._segments = SegmentTracker(state)
         self._row: int = state.get("row", 0)  # the last one that was read: a database may be an older copy of itself
         self._config: dict[str, Any] = dict(state.get("config", {}))
-        self._life = Life(folder.name, state.get("lifetimes", ()))
+        self._life = RunLifetime(folder.name, state.get("lifetimes", ()))
         folder.events[key] = self._life
 
     def take(self, logged: LoggedItem) -> None:
@@ -123,7 +123,7 @@ class DatabaseRun:
                 self.records += self._points(logged)
             case LoggedConfig():
                 self.records += self._configured(logged.config)
-            case LoggedLife():
+            case LoggedStatus():
                 self.records += self._life.take(logged.status, logged.started_s, logged.ended_s)
 
     def as_record(self) -> Offset:
@@ -160,7 +160,10 @@ class DatabaseRun:
             number = as_number(value)
             if number is None:
                 self.tally.skip_field(
-                    name, f"is {inert(value[:80])!r}, which is no number" if isinstance(value, str) else "is no number"
+                    name,
+                    f"is {escape_control(value[:80])!r}, which is no number"
+                    if isinstance(value, str)
+                    else "is no number",
                 )
             elif fault := names.fault(name):
                 self.tally.skip_field(name, fault)
@@ -175,6 +178,6 @@ class DatabaseRun:
         return [Points(self.folder.name, self._labels, *points)]
 
     def _configured(self, config: Mapping[str, Any]) -> list[Record]:
-        self._config = Fitting(MAX_CONFIG_BYTES, self.tally.skip_field).fields(self._config | dict(config))
+        self._config = FieldBudget(MAX_CONFIG_BYTES, self.tally.skip_field).fields(self._config | dict(config))
         info = self.folder.take_config(self._key, self._config)
         return [] if info is None else [RunInfo(self.folder.name, info)]

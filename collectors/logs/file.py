@@ -29,10 +29,10 @@ from ..machine.writers import open_files
 from ..records import DATA, Offset, ProgressBar, Record
 from .formats import MAX_LINE_BYTES, Arrival, ByteFormat, Format, LineFormat, Tally
 from .formats.jsonl import HEAD_BYTES
-from .formats.text import ANSI, Text
-from .formats.values import MAX_TIME_S, inert
+from .formats.text import ANSI, TextLog
+from .formats.values import MAX_TIME_S, escape_control
 from .open_files import NotRead, born_s, has_read_part, marks_of, open_file, read_file
-from .recognition import Known, Origin
+from .recognition import FileFormat, Origin
 from .run import RunFolder
 
 WHOLE_S = 1.0  # without a change, until a complete JSON object is taken for a line
@@ -80,7 +80,7 @@ class HeldFiles:
 HELD = HeldFiles()
 
 
-class HalfLine:
+class PartialLine:
     """The unfinished last line of one file. A buffered program may leave it for minutes; it counts as complete when the program exits."""
 
     def __init__(self, path: Path, held: HeldFiles = HELD, clock: Callable[[], float] = time.monotonic) -> None:
@@ -241,7 +241,7 @@ class FollowedFile:
     """It stays open, so that the rest of a rotated file is still read."""
 
     def __init__(
-        self, path: Path, key: str, run: RunFolder, root: Path, offset: Offset | None, known: Known, *, live: bool
+        self, path: Path, key: str, run: RunFolder, root: Path, offset: Offset | None, known: FileFormat, *, live: bool
     ) -> None:
         """`live`: the file was written while it was followed, so its lines have an arrival time."""
         self.run = run
@@ -263,8 +263,10 @@ class FollowedFile:
         self._is_wanted: bool = state.pop("wanted", False)  # a user asked for it, whatever it looks like
         unsure = state.pop("unsure", False) or not self._offset
         self._is_judged = known.check_head is None or self._is_wanted or not unsure
-        self._bar = LiveBar(run.name, inert(self._name), is_stored=state.pop("bar", False)) if known.has_bars else None
-        self._half = HalfLine(path)
+        self._bar = (
+            LiveBar(run.name, escape_control(self._name), is_stored=state.pop("bar", False)) if known.has_bars else None
+        )
+        self._half = PartialLine(path)
         self._is_half = False  # the batch's last line has no newline
         self._is_last = False  # the batch is a half line or record at the end of a file that has a successor
         self._is_renamed = False  # ... one that is empty so far
@@ -311,7 +313,7 @@ class FollowedFile:
         """In how many seconds it is to be read again though nothing changes: for a last line without a newline, what is written under
         another name, or first numbers that wait.
         """
-        early_s = self._format.again_s if isinstance(self._format, Text) else None
+        early_s = self._format.again_s if isinstance(self._format, TextLog) else None
         waits_s = [RENAMED_S if self._is_renamed else self._half.again_s, early_s]
         return min((wait_s for wait_s in waits_s if wait_s is not None), default=None)
 
@@ -334,11 +336,11 @@ class FollowedFile:
         if self._used or self._passed:
             self._marks = marks_of(self._descriptor, self._offset, self._known.head_bytes, self._marks[0])
         if self._passed and self._bar:
-            records += (points := cast(Text, self._format).parse_states(self._passed, arrival))
+            records += (points := cast(TextLog, self._format).parse_states(self._passed, arrival))
             moved = moved or bool(points)
         if self._used or self._passed:
             self._pace(time.monotonic() - began_s)
-        if not self._used and isinstance(self._format, Text):
+        if not self._used and isinstance(self._format, TextLog):
             records += (due := self._format.due())
             moved = moved or bool(due)
         if self._bar and not self.behind:

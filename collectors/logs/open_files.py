@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..rights import LEAVES, LeftAlone, acting_for, is_root, reached
+from ..rights import LEAVES, LeftAlone, acting_for, is_root, open_resolved
 
 FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 AT_FDCWD, AT_EMPTY_PATH, STATX_BTIME, STATX_BYTES, BTIME_AT = (
@@ -117,7 +117,7 @@ def read_file(path: Path, root: Path, most_bytes: int) -> tuple[bytes, os.stat_r
 def _open_as_root(path: Path, root: Path) -> int:
     """Raises NotRead, OSError."""
     try:
-        with reached(path, root) as found:
+        with open_resolved(path, root) as found:
             _check(found.status.st_mode)
             return found.open(FLAGS)
     except LeftAlone as error:

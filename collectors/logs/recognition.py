@@ -25,10 +25,10 @@ from .formats import (
     text,
     wandb,
 )
-from .formats.text import Early
+from .formats.text import PendingPoints
 from .formats.text.lines import LineReader
 from .formats.text.numbers import TextNumbers
-from .formats.values import inert, inert_path
+from .formats.values import escape_control, escape_control_in_path
 from .run import WRITES_S, kept_names
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Origin(NamedTuple):
 State = Mapping[str, Any]  # the last `Format.state` of the file
 
 
-class Known(NamedTuple):
+class FileFormat(NamedTuple):
     """`reading` says what the format receives: whole lines or bytes after the last offset, or the whole file when it changed.
 
     A database has no format of its own: what it holds shows when it is opened (`followed_database`).
@@ -104,16 +104,16 @@ def events_of(rank: int) -> tuple[str, ...]:
 
 
 def _info(origin: Origin, state: State) -> Format:
-    return run_json.Info(origin.run.name, origin.run.take_info, run_json.parse)
+    return run_json.RunInfoFile(origin.run.name, origin.run.take_info, run_json.parse)
 
 
 def _exited(origin: Origin, state: State) -> Format:
-    ended = origin.run.events[origin.name] = run_json.Exited(origin.run.name, state)
+    ended = origin.run.events[origin.name] = run_json.ExitFile(origin.run.name, state)
     return ended
 
 
 def _events(origin: Origin, state: State) -> Format:
-    events = origin.run.events[origin.name] = jsonl.Events(origin.run.name, state, origin.rank)
+    events = origin.run.events[origin.name] = jsonl.EventsFile(origin.run.name, state, origin.rank)
     return jsonl.EventLines(events, functools.partial(_metrics, origin), state)
 
 
@@ -123,26 +123,28 @@ def _samples(origin: Origin, state: State) -> Format:
 
 def _metrics(origin: Origin, state: State) -> jsonl.JsonLines:
     run, rank = origin.run, origin.rank
-    labels = labels_of(host=inert(origin.host), rank=rank or None)
+    labels = labels_of(host=escape_control(origin.host), rank=rank or None)
 
     def beside(name: str) -> str:
         return "is left out: the JSONL has the steps" if name in PROGRESS_NAMES else run.names().fault(name)
 
-    metrics = jsonl.Metrics(run.name, labels, lambda: run.starts_of(rank), state, run.names(), run.rivals.take_jsonl)
+    metrics = jsonl.MetricsFile(
+        run.name, labels, lambda: run.starts_of(rank), state, run.names(), run.rivals.take_jsonl
+    )
     return jsonl.JsonLines(metrics, _lines(origin, jsonl.text_state(state), beside, lambda: True))
 
 
 def _tensorboard(origin: Origin, state: State) -> Format:
     run, file = origin.run, f"{origin.part}/{origin.name}".lstrip("/")
-    labels, prefix = labels_of(host=inert(origin.host)), tensorboard.part(origin.part) or ""
+    labels, prefix = labels_of(host=escape_control(origin.host)), tensorboard.part(origin.part) or ""
     take = functools.partial(run.take_config, file)
     return tensorboard.EventFile(
-        run.name, labels, inert(file), inert(prefix), _fault(origin, origin.name, state), take, state
+        run.name, labels, escape_control(file), escape_control(prefix), _fault(origin, origin.name, state), take, state
     )
 
 
 def _labels(origin: Origin) -> Labels:
-    return labels_of(host=inert(origin.host))
+    return labels_of(host=escape_control(origin.host))
 
 
 def _fault(origin: Origin, file: str, state: State) -> Callable[[str], str]:
@@ -153,13 +155,13 @@ def _fault(origin: Origin, file: str, state: State) -> Callable[[str], str]:
 
 
 def _delimited(origin: Origin, state: State) -> Format:
-    file = inert(origin.name)
-    return delimited.Delimited(origin.run.name, file, _labels(origin), _fault(origin, file, state), state)
+    file = escape_control(origin.name)
+    return delimited.DelimitedFile(origin.run.name, file, _labels(origin), _fault(origin, file, state), state)
 
 
 def _hparams(origin: Origin, state: State) -> Format:
-    take = functools.partial(origin.run.take_config, inert(origin.name))
-    return run_json.Info(origin.run.name, take, lightning.parse)
+    take = functools.partial(origin.run.take_config, escape_control(origin.name))
+    return run_json.RunInfoFile(origin.run.name, take, lightning.parse)
 
 
 def _trainer_state(origin: Origin, state: State) -> Format:
@@ -177,7 +179,7 @@ def _results(origin: Origin, state: State) -> Format:
 
 
 def _lm_eval(origin: Origin, state: State) -> Format:
-    run, file = origin.run, inert(origin.name)
+    run, file = origin.run, escape_control(origin.name)
     fault = _fault(origin, lm_eval.SOURCE, state)
 
     def take(config: dict[str, Any]) -> dict[str, Any] | None:
@@ -208,12 +210,12 @@ def _mlflow_all_params(path: Path) -> Path:
     return next((folder for folder in path.parents if mlflow.RUN_FOLDER.fullmatch(folder.parent.name)), path)
 
 
-def _mlflow(name: str, takes: Callable[[str], bool], reading: Literal["lines", "whole"], **others: Any) -> Known:
-    return Known(name, takes, reading, run_folder=mlflow.run_folder, title=mlflow.title, **others)
+def _mlflow(name: str, takes: Callable[[str], bool], reading: Literal["lines", "whole"], **others: Any) -> FileFormat:
+    return FileFormat(name, takes, reading, run_folder=mlflow.run_folder, title=mlflow.title, **others)
 
 
 def _wandb(origin: Origin, state: State) -> Format:
-    run, file = origin.run, inert(origin.name)
+    run, file = origin.run, escape_control(origin.name)
     run.parts.update(wandb.PARTS)
     found = wandb.WandbFile(
         run.name, _labels(origin), _fault(origin, file, state), functools.partial(run.take_config, file), state
@@ -228,8 +230,8 @@ def _beside_checkpoints(path: Path) -> Path:
 
 
 def _text(origin: Origin, state: State) -> Format:
-    run, file = origin.run, inert(origin.name)
-    early = Early(run.name, lambda: WRITES_S if run.has_ended else run.rivals.wait_s(), state, origin.written_s)
+    run, file = origin.run, escape_control(origin.name)
+    early = PendingPoints(run.name, lambda: WRITES_S if run.has_ended else run.rivals.wait_s(), state, origin.written_s)
     run.rivals.is_a_text(file, early)
     wants = functools.partial(run.rivals.wants, file, is_new=not early.is_over)
     return _lines(origin, state, _fault(origin, file, state), wants, early, run.rivals.in_jsonl)
@@ -240,18 +242,20 @@ def _lines(
     state: State,
     fault: Callable[[str], str],
     wants_numbers: Callable[[], bool],
-    early: Early | None = None,
+    early: PendingPoints | None = None,
     elsewhere: Callable[[], Collection[str]] = tuple,
-) -> text.Text:
-    run, file, reader = origin.run, inert(origin.name), LineReader()
+) -> text.TextLog:
+    run, file, reader = origin.run, escape_control(origin.name), LineReader()
 
     def numbers(speaker: int | str, kept: State) -> TextNumbers:
-        rank, worker = (speaker or None, None) if isinstance(speaker, int) else (None, inert(speaker))
-        return TextNumbers(run.name, labels_of(host=inert(origin.host), rank=rank, worker=worker), fault, kept, reader)
+        rank, worker = (speaker or None, None) if isinstance(speaker, int) else (None, escape_control(speaker))
+        return TextNumbers(
+            run.name, labels_of(host=escape_control(origin.host), rank=rank, worker=worker), fault, kept, reader
+        )
 
     rank = origin.rank if RANK.search(origin.name) else None
     take_unit, written_s = functools.partial(run.take_unit, file), origin.written_s
-    return text.Text(
+    return text.TextLog(
         run.name, file, written_s, state, numbers, wants_numbers, rank, take_unit, early, elsewhere, run.is_coarse
     )
 
@@ -262,7 +266,9 @@ def _main_of_database(path: Path) -> Path:
     return path.with_name(found[1]) if found else path
 
 
-FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the files of a folder are read in this order
+FORMATS: tuple[
+    FileFormat, ...
+] = (  # a file has the first matching format; the files of a folder are read in this order
     _mlflow("MLflow meta.yaml", lambda name: name == mlflow.META_FILE, "whole", make=_mlflow_meta, within=mlflow.META),
     _mlflow(
         "MLflow params",
@@ -273,11 +279,13 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
         stands_for=_mlflow_all_params,
     ),
     _mlflow("MLflow metrics", lambda name: True, "lines", make=_mlflow_metric, within=mlflow.METRIC),
-    Known("run.json", lambda name: name == run_json.FILE, "whole", _info),
-    Known("exit", lambda name: name == run_json.EXIT_FILE, "whole", _exited),
-    Known("events", lambda name: EVENTS.fullmatch(name) is not None, "lines", _events, without_suffix=True),
-    Known("samples", lambda name: samples.FILE.fullmatch(name) is not None, "lines", _samples, without_suffix=True),
-    Known(
+    FileFormat("run.json", lambda name: name == run_json.FILE, "whole", _info),
+    FileFormat("exit", lambda name: name == run_json.EXIT_FILE, "whole", _exited),
+    FileFormat("events", lambda name: EVENTS.fullmatch(name) is not None, "lines", _events, without_suffix=True),
+    FileFormat(
+        "samples", lambda name: samples.FILE.fullmatch(name) is not None, "lines", _samples, without_suffix=True
+    ),
+    FileFormat(
         "metrics",
         lambda name: name.endswith(".jsonl"),
         "lines",
@@ -286,10 +294,12 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
         first=events_of,
         check_head=jsonl.check_head,
     ),
-    Known("tensorboard", lambda name: name.startswith(tensorboard.NAME), "bytes", _tensorboard, part=tensorboard.part),
-    Known("database", lambda name: DATABASE.fullmatch(name) is not None, "database", main_of=_main_of_database),
-    Known("wandb", lambda name: name.endswith(".wandb"), "bytes", _wandb, without_suffix=True),
-    Known(
+    FileFormat(
+        "tensorboard", lambda name: name.startswith(tensorboard.NAME), "bytes", _tensorboard, part=tensorboard.part
+    ),
+    FileFormat("database", lambda name: DATABASE.fullmatch(name) is not None, "database", main_of=_main_of_database),
+    FileFormat("wandb", lambda name: name.endswith(".wandb"), "bytes", _wandb, without_suffix=True),
+    FileFormat(
         "wandb output",
         lambda name: name == wandb.OUTPUT_FILE,
         "lines",
@@ -298,14 +308,16 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
         within=wandb.OUTPUT,
         run_folder=wandb.run_folder,
     ),
-    Known(
+    FileFormat(
         "csv", lambda name: name.endswith(".csv"), "lines", _delimited, without_suffix=True, head_bytes=TABLE_HEAD_BYTES
     ),
-    Known(
+    FileFormat(
         "tsv", lambda name: name.endswith(".tsv"), "lines", _delimited, without_suffix=True, head_bytes=TABLE_HEAD_BYTES
     ),
-    Known("hparams.yaml", lambda name: name == lightning.FILE, "whole", _hparams, most_bytes=lightning.MAX_YAML_BYTES),
-    Known(
+    FileFormat(
+        "hparams.yaml", lambda name: name == lightning.FILE, "whole", _hparams, most_bytes=lightning.MAX_YAML_BYTES
+    ),
+    FileFormat(
         "trainer_state.json",
         lambda name: name == hugging_face.STATE_FILE,
         "whole",
@@ -315,7 +327,7 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
         stands_for=_beside_checkpoints,
         after_jsonl=True,
     ),
-    Known(
+    FileFormat(
         "results.json",
         lambda name: hugging_face.RESULTS.fullmatch(name) is not None,
         "whole",
@@ -324,21 +336,21 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
         stands_for=lambda path: path.with_name(hugging_face.ALL_RESULTS),
         after_jsonl=True,
     ),
-    Known(
+    FileFormat(
         "lm-evaluation-harness",
         lambda name: lm_eval.FILE.fullmatch(name) is not None,
         "whole",
         _lm_eval,
         without_suffix=True,
     ),
-    Known("text", is_text, "lines", _text, without_suffix=True, has_bars=True),
+    FileFormat("text", is_text, "lines", _text, without_suffix=True, has_bars=True),
 )
 
 
 TEXT = FORMATS[-1]  # also of the standard output of a run's process, whatever that is called
 
 
-def format_of(path: str | Path) -> Known | None:
+def format_of(path: str | Path) -> FileFormat | None:
     """None for a file that is not read."""
     folder, _, name = str(path).rpartition("/")
     if name.startswith(".") or (name.startswith("debug") and wandb.OWN_LOG.search(str(path))):
@@ -346,7 +358,7 @@ def format_of(path: str | Path) -> Known | None:
     return next((row for row in FORMATS if _takes(row, folder, name)), None)
 
 
-def _takes(row: Known, folder: str, name: str) -> bool:
+def _takes(row: FileFormat, folder: str, name: str) -> bool:
     return row.takes(name) and (row.within is None or row.within.search(folder) is not None)
 
 
@@ -358,7 +370,7 @@ def main_of(path: Path) -> Path:
 
 def titled(title: str) -> str:
     """A title that a program gave, as a part of a run's name: `"../a b" -> "a b"`."""
-    kept = "/".join(part for part in inert(title.strip()).split("/") if part.strip() not in ("", ".", ".."))
+    kept = "/".join(part for part in escape_control(title.strip()).split("/") if part.strip() not in ("", ".", ".."))
     return kept[:MAX_TITLE_CHARS] or "unnamed"
 
 
@@ -380,13 +392,13 @@ def place_of(path: Path, tree: LogTree) -> RunPlace:
     root, tops = tree.root, tree.tops
     known = format_of(path)
     if known and known.run_folder and (found := known.run_folder(path)) is not None and root in found.parents:
-        return RunPlace(inert_path(tree.name_of(found)), found, is_id=known.title is not None)
+        return RunPlace(escape_control_in_path(tree.name_of(found)), found, is_id=known.title is not None)
     path = known.stands_for(path) if known else path
     folder = path.parent
     if folder == tree.home and known is not None and known.part is not None:
-        return RunPlace(inert_path(tree.front or folder.name) or "logs", folder, False)
+        return RunPlace(escape_control_in_path(tree.front or folder.name) or "logs", folder, False)
     if folder in tops and (known is None or known.part is None):
-        name = inert_path(tree.name_of(path))
+        name = escape_control_in_path(tree.name_of(path))
         return RunPlace(
             name.rpartition(".")[0] if known is not None and known.without_suffix else name, tree.above(folder), True
         )
@@ -398,7 +410,7 @@ def place_of(path: Path, tree: LogTree) -> RunPlace:
         and known.part(folder.name) is not None
     ):
         folder = folder.parent
-    return RunPlace(inert_path(tree.name_of(folder)), folder, False)
+    return RunPlace(escape_control_in_path(tree.name_of(folder)), folder, False)
 
 
 def reading_order(path: Path) -> tuple[str, int, str]:

@@ -18,15 +18,15 @@ from ..machine.run_state import QUEUE, RunActivity, is_text
 from ..records import Event, LogLine, Points, ProgressBar, Record, Sample
 from .formats import Tally
 from .formats.fields import STEPS, TIMES
-from .formats.jsonl import HEAD_BYTES, Names, check_head, flat, objects
-from .formats.text import Early
+from .formats.jsonl import HEAD_BYTES, SeriesNames, check_head, flat, objects
+from .formats.text import PendingPoints
 from .formats.text.steps import STEP
 from .open_files import NotRead, open_file
 
 RUNNING, FINISHED, FAILED, KILLED = "running", "finished", "failed", "killed"
 
 
-class Life:
+class RunLifetime:
     """The start and the end of one run."""
 
     def __init__(self, run: str, kept: Sequence[Sequence[Any]] = ()) -> None:
@@ -70,7 +70,7 @@ TIMELESS = ("trainer_state.json", "all_results.json")
 RANK_OF_TEXT = re.compile(r"\.rank\d{1,9}(?=\.(?:log|out|err|txt)$)")
 
 
-class Rivals:
+class SourcePriority:
     """The kinds of file of one run, and the names of their series."""
 
     def __init__(self, folder: Path, single_file: str = "") -> None:
@@ -78,7 +78,7 @@ class Rivals:
         self._folder, self._single_file = folder, single_file
         self._file_of: dict[str, str] = {}  # by name of the series
         self._jsonl: set[str] = set()
-        self._texts: dict[str, dict[str, Early]] = {}  # by source and file
+        self._texts: dict[str, dict[str, PendingPoints]] = {}  # by source and file
         self._read_bytes: dict[Path, int] = {}  # how large a JSONL file was when its names were read
         self._looked_s = self._listed_s = -LOOK_EVERY_S
         self._is_announced = False
@@ -102,7 +102,7 @@ class Rivals:
         """The run's JSONL has them, also where a name stands on few lines in its middle."""
         self._jsonl.update(names)
 
-    def is_a_text(self, file: str, early: Early) -> None:
+    def is_a_text(self, file: str, early: PendingPoints) -> None:
         """Its metrics are read unless another kind of file brings some before it has told any; until then others take their names."""
         self._texts.setdefault(_source(file), {})[file] = early
 
@@ -215,7 +215,7 @@ MOST_FILES = 16  # by which its processes are found
 MAX_CONFIGS = 100  # of files beside run.json, the newest
 
 
-class Lifetimes(Protocol):
+class LifetimeSource(Protocol):
     """What a file says of the starts and ends of a run."""
 
     lifetimes: list[Event]
@@ -242,8 +242,8 @@ class RunFolder:
         self.name, self.folder, self.single_file = name, folder, single_file
         self.files = tuple(files)
         self.info: dict[str, Any] = {}
-        self.events: dict[str, Lifetimes] = {}  # by file name
-        self.rivals = Rivals(folder, name if single_file else "")
+        self.events: dict[str, LifetimeSource] = {}  # by file name
+        self.rivals = SourcePriority(folder, name if single_file else "")
         self.last_line_s: float | None = None
         self.parts: set[str] = set()  # names of the folders in it whose files are the run's, too
         self.kind: dict[str, Any] = {}  # and its unit, where a file is of one kind only
@@ -256,18 +256,18 @@ class RunFolder:
         self._intervals: deque[float] = deque(maxlen=INTERVALS)
         self._changes = 0
         self._activity: tuple[int, RunActivity] | None = None  # and the changes up to which it is true
-        self._names: weakref.ref[Names] | None = None
+        self._names: weakref.ref[SeriesNames] | None = None
 
     @property
     def host(self) -> str:
         """The host that the run names, else this one."""
         return str(self.info.get("host") or self._host)
 
-    def names(self) -> Names:
+    def names(self) -> SeriesNames:
         """The names of its series, shared by the files that are being read."""
         names = self._names() if self._names else None
         if names is None:
-            names = Names()
+            names = SeriesNames()
             self._names = weakref.ref(names)
         return names
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from ..folders import LogTree
 from ..records import Offset, Record, RunInfo
-from .database import beside
-from .formats.databases import RunOf
+from .database import sibling
+from .formats.databases import RunRef
 from .formats.mlflow import MAX_META_BYTES
-from .formats.values import inert_path
+from .formats.values import escape_control_in_path
 from .open_files import NotRead, read_file
 from .recognition import RunPlace, format_of, place_of, titled
 from .run import RunFolder, kept_names
@@ -94,12 +94,12 @@ class RunFolders:
             self._learned.append((name, self._ran.pop(name)))
         return run
 
-    def in_database(self, path: Path, key: str, run: RunOf) -> RunFolder:
+    def in_database(self, path: Path, key: str, run: RunRef) -> RunFolder:
         """A run of a database; it is called like the database, and then as that calls it."""
         if key not in self._titled:
-            self._name(key, inert_path(self._tree.name_of(path.with_suffix(""))), run.title, run.id)
+            self._name(key, escape_control_in_path(self._tree.name_of(path.with_suffix(""))), run.title, run.id)
         name = self._titled[key]
-        return self._runs.get(name) or self._make(name, path.parent, True, (path.name, beside(path, "-wal").name))
+        return self._runs.get(name) or self._make(name, path.parent, True, (path.name, sibling(path, "-wal").name))
 
     def name_of(self, path: Path) -> str | None:
         """What the run of a file below `root` is called; None where that is not known before the file is read."""
@@ -152,7 +152,11 @@ class RunFolders:
         known = format_of(path)
         if id_ not in self._titled and known is not None and known.title is not None:
             above = folder.parent if folder.parent in (self._tree.root, *self._tops) else folder.parent.parent
-            inside = self._tree.front or "." if above == self._tree.home else inert_path(self._tree.name_of(above))
+            inside = (
+                self._tree.front or "."
+                if above == self._tree.home
+                else escape_control_in_path(self._tree.name_of(above))
+            )
             try:
                 title = known.title(folder, self._small_file)
             except Exception as error:  # a title is a stranger's text: the run is read without it

@@ -26,10 +26,10 @@ from .database_file import FollowedDatabases
 from .file import BATCH_BYTES, GAP_S, FollowedFile, with_skip, written_s
 from .forgotten import MOST_FILES, NOTHING_KNOWN, LastKnown, Tombstone, Tombstones, identity_of_file
 from .formats import WholeFormat
-from .formats.values import inert_path
+from .formats.values import escape_control_in_path
 from .open_files import DataFile, NotMetrics, NotRead, born_s, has_read_part, open_file, read_file
-from .outputs import Elsewhere
-from .recognition import EVENTS, TEXT, Known, Origin, format_of, main_of, rank_of, reading_order
+from .outputs import ExternalOutputs
+from .recognition import EVENTS, TEXT, FileFormat, Origin, format_of, main_of, rank_of, reading_order
 from .run import RunFolder
 from .runs import RunFolders
 from .watch import LATELY_S, FolderWatch
@@ -49,7 +49,7 @@ class ReadInodes:
             (record.device, record.inode): record for record in records if isinstance(record, Offset) and record.offset
         }
 
-    def before(self, path: Path, tree: LogTree, known: Known) -> Offset | None:
+    def before(self, path: Path, tree: LogTree, known: FileFormat) -> Offset | None:
         """That of a file at a new path which has lost its old one."""
         try:
             found = path.stat()
@@ -60,7 +60,7 @@ class ReadInodes:
             return None
         return offset if _is_what_was_read(path, tree, offset) else None
 
-    def of(self, path: Path, tree: LogTree, run: str, known: Known) -> Offset | None:
+    def of(self, path: Path, tree: LogTree, run: str, known: FileFormat) -> Offset | None:
         """That of a file that stands at a new path, if it was read at another one of the same run. Raises NotMetrics where it stands there, too."""
         try:
             found = path.stat()
@@ -105,7 +105,7 @@ def _is_what_was_read(path: Path, tree: LogTree, offset: Offset) -> bool:
 OF_A_PROGRAM = "started.json"  # lies in the folder of a watched program
 
 
-class Doubles:
+class DuplicateFiles:
     """Knows under which name each file is read. Where one folder is followed, it does nothing."""
 
     def __init__(self, tree: LogTree, offsets: Mapping[str, Offset]) -> None:
@@ -170,7 +170,7 @@ LOOK_EACH = 100  # files that are tried again at one time
 
 
 @dataclass
-class Aside:
+class SkippedFile:
     """One file."""
 
     reason: str  # one sentence about it, without its name
@@ -179,11 +179,11 @@ class Aside:
     quiet: bool = False  # no fault: it waits until the file changes
 
 
-class AsideFiles:
+class SkippedFiles:
     """The files that could not be read, by path."""
 
     def __init__(self) -> None:
-        self._files: dict[Path, Aside] = {}
+        self._files: dict[Path, SkippedFile] = {}
 
     def __contains__(self, path: Path) -> bool:
         return path in self._files
@@ -196,7 +196,7 @@ class AsideFiles:
         """Whether the reason is new."""
         before = self._files.get(path)
         wait_s = BACK_OFF_S[0] if before is None else min(2 * before.wait_s, BACK_OFF_S[1])
-        self._files[path] = Aside(reason, wait_s, math.inf if quiet else time.monotonic() + wait_s, quiet)
+        self._files[path] = SkippedFile(reason, wait_s, math.inf if quiet else time.monotonic() + wait_s, quiet)
         return before is None or before.reason != reason
 
     def changed(self, path: Path) -> None:
@@ -232,7 +232,7 @@ TURN_RECORDS = 5_000  # and no more than about this many records,
 TURN_S = 0.15  # and for no longer than this
 
 
-class FileTurns:
+class ReadScheduler:
     """Each file waits once, in the order in which it came. What is read in one turn of the tail is bounded."""
 
     def __init__(self) -> None:
@@ -365,17 +365,17 @@ class Tail:
         self._offsets = own_offsets(offsets)  # of all files, up to the records that were taken in this turn
         self._found: list[Record] = []  # those
         self._inodes = ReadInodes(self._offsets)
-        self._doubles = Doubles(self._tree, self._offsets)
+        self._doubles = DuplicateFiles(self._tree, self._offsets)
         self._runs = RunFolders(self._tree, host, self._offsets, last_times)
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
         self._databases = FollowedDatabases(self._runs)
         self._again: dict[
             Path, float
         ] = {}  # databases and last lines without a newline, by their next look, CLOCK_MONOTONIC
-        self._turns, self._aside = FileTurns(), AsideFiles()
+        self._turns, self._aside = ReadScheduler(), SkippedFiles()
         self._wanted: deque[str] = deque()  # paths of files that look like data, which a user asked for
         self._held: set[Path] = set()  # files with a state of a bar that is to be stored soon
-        self._elsewhere = Elsewhere(self._tree, outputs, self._offsets)
+        self._elsewhere = ExternalOutputs(self._tree, outputs, self._offsets)
         self._swept_s, self._began_s = time.monotonic(), time.time()
         first = self._runs.written_lately()
         self._watch = FolderWatch(
@@ -562,7 +562,7 @@ class Tail:
             try:
                 self._queue_one(main_of(path), new)
             except Exception as error:  # a name is a stranger's text, too
-                self._set_aside(path, f"cannot be read ({said(error)}); it is tried again")
+                self._set_aside(path, f"cannot be read ({error_text(error)}); it is tried again")
         self._turns.new(sorted(new, key=new.__getitem__))
 
     def _queue_one(self, path: Path, new: dict[Path, tuple[str, int, str]]) -> None:
@@ -589,7 +589,7 @@ class Tail:
             return 0.0
 
     def _key(self, path: Path) -> str:
-        return inert_path(self._tree.name_of(path))
+        return escape_control_in_path(self._tree.name_of(path))
 
     def _read(self, path: Path) -> None:
         """Take what is new in a file. An error in it affects that file, and no records of others."""
@@ -606,7 +606,7 @@ class Tail:
         except NotRead as error:
             self._set_aside(path, str(error), quiet=isinstance(error, NotMetrics), data=isinstance(error, DataFile))
         except Exception as error:  # no input may end the reading of the others
-            self._set_aside(path, f"cannot be read ({said(error)}); it is tried again")
+            self._set_aside(path, f"cannot be read ({error_text(error)}); it is tried again")
         finally:
             self.at_work_on = before
 
@@ -661,7 +661,7 @@ class Tail:
         self._doubles.prefer(path)
         self._held.add(path)
 
-    def _read_whole(self, path: Path, run: RunFolder, known: Known) -> list[Record]:
+    def _read_whole(self, path: Path, run: RunFolder, known: FileFormat) -> list[Record]:
         key = self._key(known.stands_for(path))
         data, found = read_file(path, self._runs.top_of(path), known.most_bytes)
         before = self._offsets.get(key)
@@ -682,7 +682,7 @@ class Tail:
             self._again[path] = time.monotonic() + again_s
         return records
 
-    def _read_on(self, path: Path, run: RunFolder, known: Known) -> list[Record]:
+    def _read_on(self, path: Path, run: RunFolder, known: FileFormat) -> list[Record]:
         file = self._file(path, run, known)
         there = file.read()
         if not file.is_open:
@@ -736,7 +736,7 @@ class Tail:
     def _run_of(self, path: Path) -> RunFolder:
         return self._runs.of(path, self._elsewhere.place_of(path))
 
-    def _file(self, path: Path, run: RunFolder, known: Known) -> FollowedFile:
+    def _file(self, path: Path, run: RunFolder, known: FileFormat) -> FollowedFile:
         file = self._files.get(path)
         if file is not None and file.run is not run:  # it has got another name
             self._close(path)
@@ -749,7 +749,7 @@ class Tail:
         self._files.move_to_end(path)
         return file
 
-    def _renamed(self, path: Path, run: RunFolder, known: Known) -> Offset | None:
+    def _renamed(self, path: Path, run: RunFolder, known: FileFormat) -> Offset | None:
         """How far the file was read under the name that it had, if any; what is left is read under this one."""
         if (offset := self._inodes.of(path, self._tree, run.name, known)) is None:
             return None
@@ -787,7 +787,7 @@ def own_offsets(stored: Mapping[str, Offset]) -> dict[str, Offset]:
     return {key: offset for key, offset in stored.items() if not key.startswith(user_events.PREFIX)}
 
 
-def said(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """An error, as a part of a sentence."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

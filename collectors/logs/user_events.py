@@ -18,8 +18,8 @@ from ..records import Event, Offset, Record
 from ..store.batches import RefusedRecord
 from ..user_files import ADDED_MOST_BYTES, FOLDER, RESERVED, SUFFIX, file_name
 from .formats import Tally
-from .formats.jsonl import Events, objects
-from .formats.values import inert
+from .formats.jsonl import EventsFile, objects
+from .formats.values import escape_control
 from .open_files import NotRead, read_file
 
 PREFIX = f"//{FOLDER}/"  # of their offsets: no file of the log folder has such a path
@@ -58,7 +58,9 @@ class AddedEvents:
         old, to = (self._folder / file_name(name, SUFFIX) for name in (run, new))
         with self._lock:
             moves = (
-                {PREFIX + inert(old.name): PREFIX + inert(to.name)} if old.is_file() and not os.path.lexists(to) else {}
+                {PREFIX + escape_control(old.name): PREFIX + escape_control(to.name)}
+                if old.is_file() and not os.path.lexists(to)
+                else {}
             )
             if not store(moves):
                 return False
@@ -122,7 +124,7 @@ class AddedEvents:
         except OSError as error:
             self._troubles[name] = f"cannot be read ({error.strerror})"
             return []
-        path = PREFIX + inert(name)
+        path = PREFIX + escape_control(name)
         known = self._offsets.get(path)
         lines = data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]
         tally = Tally(*(known[5:9] if known else ()))
@@ -148,12 +150,12 @@ def events_of(lines: Iterable[bytes], tally: Tally) -> list[Event]:
     found: list[Event] = []
     for fields in objects(lines, tally):
         run = fields.pop("run", None)
-        if not isinstance(run, str) or not run or inert(run) != run:
+        if not isinstance(run, str) or not run or escape_control(run) != run:
             tally.skip_line("names no run")
         elif fields.get("kind") in RESERVED:
             tally.skip_line(NOT_OURS)
         else:
-            made = Events(run)
+            made = EventsFile(run)
             made.tally = tally
             event = made.event(fields, None)
             found += [event] if event else []

@@ -31,7 +31,7 @@ from ..folders import FOLDER as RECEIVED
 PIECE = 32  # entries of a folder, after which a slice may end
 
 
-class Mark(NamedTuple):
+class FileStamp(NamedTuple):
     """What of a file shows that it changed."""
 
     inode: int
@@ -39,7 +39,7 @@ class Mark(NamedTuple):
     ctime_ns: int
 
 
-Files: TypeAlias = dict[str, tuple[Mark, float]]
+Files: TypeAlias = dict[str, tuple[FileStamp, float]]
 """By path, what shows that a file changed, and when it was written, Unix seconds."""
 
 
@@ -89,23 +89,23 @@ def mtime_ns_of(path: str) -> int | None:
         return None
 
 
-def mark_of(path: str) -> tuple[Mark, float] | None:
+def mark_of(path: str) -> tuple[FileStamp, float] | None:
     """None for what is gone since it was listed. Of what is no file, and of a link to nowhere, only that it is there."""
     try:
         found = os.stat(path)  # noqa: PTH116
     except OSError:
         return _mark_of_link(path)
     if not stat.S_ISREG(found.st_mode):
-        return Mark(found.st_ino, 0, 0), 0.0
-    return Mark(found.st_ino, found.st_size, found.st_ctime_ns), found.st_mtime
+        return FileStamp(found.st_ino, 0, 0), 0.0
+    return FileStamp(found.st_ino, found.st_size, found.st_ctime_ns), found.st_mtime
 
 
-def _mark_of_link(path: str) -> tuple[Mark, float] | None:
+def _mark_of_link(path: str) -> tuple[FileStamp, float] | None:
     try:
         found = os.lstat(path)
     except OSError:
         return None
-    return Mark(found.st_ino, 0, 0), 0.0
+    return FileStamp(found.st_ino, 0, 0), 0.0
 
 
 def is_hidden(name: str) -> bool:
@@ -115,7 +115,7 @@ def is_hidden(name: str) -> bool:
 # Work that is done a slice at a time, and goes on where it was left.
 
 
-class Sliced:
+class IncrementalScan:
     """Work that is done a slice at a time, and that yields the files that it finds changed."""
 
     def __init__(self, work: Callable[[], Iterator[set[str]]]) -> None:
@@ -163,7 +163,7 @@ LONGEST_S = (
 )
 
 
-class _Glanced(NamedTuple):
+class _PolledFolder(NamedTuple):
     """A folder that is looked at once a second, or as often as there is time for."""
 
     mtime_ns: int  # 0 where it is to be listed
@@ -171,7 +171,7 @@ class _Glanced(NamedTuple):
     at_s: float  # of the last look, CLOCK_MONOTONIC
 
     @classmethod
-    def not_yet(cls) -> _Glanced:
+    def not_yet(cls) -> _PolledFolder:
         """Just found by a scan."""
         return cls(0, [], time.monotonic())
 
@@ -198,8 +198,8 @@ class FolderWatch:
         self._lock = threading.Lock()
         self._dirty: set[str] = set()  # files
         self._fresh: dict[str, None] = {}  # folders that are new
-        self._seen: dict[str, Mark] = {}
-        self._scanned: dict[str, Mark] = {}  # by the scan that is under way
+        self._seen: dict[str, FileStamp] = {}
+        self._scanned: dict[str, FileStamp] = {}  # by the scan that is under way
         self._folders: Folders = {}  # that were listed, or are about to be
         self._newest: dict[
             str, float
@@ -207,11 +207,11 @@ class FolderWatch:
         self.is_complete = False  # whether every folder was looked at once
         self._hands_out_all = False  # by the next scan, whether it has changed or not
         self._first = [folder for folder in map(str, first) if self._is_inside(folder) and folder not in self._tops]
-        self._scan, self._fresh_ones = Sliced(self._whole_tree), Sliced(self._list_the_fresh)
-        self._to_list_ones = Sliced(self._list_changed)
+        self._scan, self._fresh_ones = IncrementalScan(self._whole_tree), IncrementalScan(self._list_the_fresh)
+        self._to_list_ones = IncrementalScan(self._list_changed)
         self._to_list: dict[str, int] = {}  # folders in which something came or went, and their times
         self._next_scan_s = self._next_glance_s = self._next_list_s = self._listed_s = 0.0
-        self._glanced: dict[str, _Glanced] = {}  # by folder
+        self._glanced: dict[str, _PolledFolder] = {}  # by folder
         self._watches: dict[str, ObservedWatch] = {}
         self._followed: tuple[int, int] | None = None  # the root that inotify follows
         self._observer = None if poll_only else _observer()
@@ -303,7 +303,7 @@ class FolderWatch:
 
     def _whole_tree(self) -> Iterator[set[str]]:
         first, self._first = self._first, []
-        before: dict[str, Mark] | None = {} if self._hands_out_all else None
+        before: dict[str, FileStamp] | None = {} if self._hands_out_all else None
         for folder in first:
             files, _ = yield from listed(folder, self._accept)
             yield self._found_first(folder, files, self._seen)
@@ -336,14 +336,14 @@ class FolderWatch:
         self.is_complete = True
         self._hands_out_all = self._hands_out_all and before is None
 
-    def _found_first(self, folder: str, files: Files, seen: dict[str, Mark]) -> set[str]:
+    def _found_first(self, folder: str, files: Files, seen: dict[str, FileStamp]) -> set[str]:
         """What is written now is followed from then on, although the first scan is not over."""
         found = self._changed(folder, files, seen)
         if self._newest.get(folder, 0.0) > time.time() - LATELY_S and len(self._glanced) < MAX_GLANCED:
             self._attend_to(folder)
         return found
 
-    def _changed(self, folder: str, files: Files, seen: dict[str, Mark]) -> set[str]:
+    def _changed(self, folder: str, files: Files, seen: dict[str, FileStamp]) -> set[str]:
         """Files of one folder that are not as they were seen."""
         if files:
             self._newest[folder] = max(mtime_s for _, mtime_s in files.values())
@@ -398,7 +398,7 @@ class FolderWatch:
             with self._lock:
                 self._fresh |= dict.fromkeys(folders)
             if folder in self._glanced:
-                self._glanced[folder] = _Glanced(mtime_ns, list(files), time.monotonic())
+                self._glanced[folder] = _PolledFolder(mtime_ns, list(files), time.monotonic())
             yield self._changed(folder, files, self._seen)
 
     def _attend_to(self, folder: str) -> None:
@@ -410,7 +410,7 @@ class FolderWatch:
     def _glance_also_at(self, folder: str) -> None:
         if len(self._glanced) >= MAX_GLANCED:
             del self._glanced[min(self._glanced, key=self._written_s)]
-        self._glanced[folder] = _Glanced.not_yet()
+        self._glanced[folder] = _PolledFolder.not_yet()
 
     def _written_s(self, folder: str) -> float:
         """When something in it was written, Unix seconds; 0 where that is not known yet."""
@@ -440,7 +440,7 @@ class FolderWatch:
         where_new = [folder for folder in [*self._tops, *above] if self._is_inside(folder)]  # runs appear
         lately = sorted(dict.fromkeys([*self._glanced, *lively]), key=self._written_s, reverse=True)
         kept = [folder for folder in dict.fromkeys([*where_new, *lately]) if folder not in self._watches][:MAX_GLANCED]
-        self._glanced = {folder: self._glanced.get(folder) or _Glanced.not_yet() for folder in kept}
+        self._glanced = {folder: self._glanced.get(folder) or _PolledFolder.not_yet() for folder in kept}
 
     def _follow_anew(self) -> None:
         """A folder that was removed takes its watch with it; one that came back is a new one."""
@@ -461,7 +461,7 @@ class FolderWatch:
         if self._observer is None or folder in self._watches:
             return
         try:
-            self._watches[folder] = self._observer.schedule(_Noticing(self._noticed), folder, event_filter=EVENTS)
+            self._watches[folder] = self._observer.schedule(_ChangeHandler(self._noticed), folder, event_filter=EVENTS)
         except (
             OSError
         ):  # the folder is gone, or the user's inotify watches are used up: polls and scans find its changes
@@ -514,7 +514,7 @@ def _observer() -> BaseObserver | None:
     return observer
 
 
-class _Noticing(FileSystemEventHandler):
+class _ChangeHandler(FileSystemEventHandler):
     def __init__(self, noticed: Callable[[FileSystemEvent], None]) -> None:
         self._noticed = noticed
 

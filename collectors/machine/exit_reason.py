@@ -72,7 +72,7 @@ REQUEUED = re.compile(r"\b[Rr]equeued (?:exp|SLURM job:?) (\d+)")  # Lightning, 
 SCHEDULERS_LINES = 40  # at the end of a log, among which its last word is looked for
 
 
-class HowItEnded(NamedTuple):
+class ExitReason(NamedTuple):
     state: StateName
     reason: str  # one sentence
 
@@ -86,7 +86,7 @@ SLURM_SAYS: dict[str, tuple[StateName, str]] = {  # the more it says, the sooner
 }
 
 
-def schedulers_word(lines: Sequence[str]) -> HowItEnded | None:
+def schedulers_word(lines: Sequence[str]) -> ExitReason | None:
     """What Slurm wrote into the log of a job that it ended, or who asked for a new start of it; None where nothing says so.
 
     `["slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026-01-02T03:04:05 DUE TO PREEMPTION ***"] -> HowItEnded("preempted", ...)`
@@ -100,7 +100,7 @@ def schedulers_word(lines: Sequence[str]) -> HowItEnded | None:
             said["JOB REQUEUE"] = found[1]
     for why, (state, sentence) in SLURM_SAYS.items():
         if why in said:
-            return HowItEnded(state, sentence.format(job=said[why]))
+            return ExitReason(state, sentence.format(job=said[why]))
     return None
 
 
@@ -115,7 +115,7 @@ def words_at_the_end(
     `lines` have their time, Unix seconds, where it is known; `stepped_s` is when the newest step was logged, `stepped_since` when each
     step was that was logged later than a time, in order.
     """
-    rows = [Said(*line) for line in lines]
+    rows = [TextLine(*line) for line in lines]
     if stepped_s is not None:
         old = [place for place, row in enumerate(rows) if row.time_s is not None and stepped_s - row.time_s > WENT_ON_S]
         rows = rows[old[-1] + 1 if old else 0 :]
@@ -125,7 +125,7 @@ def words_at_the_end(
     return [row.text for row in rows]
 
 
-class Said(NamedTuple):
+class TextLine(NamedTuple):
     """A line of a text log."""
 
     time_s: float | None
@@ -137,7 +137,7 @@ class Said(NamedTuple):
 
 
 def is_outlived(
-    before: Sequence[Said], traceback: Sequence[Said], stepped_since: Callable[[float], Sequence[float]]
+    before: Sequence[TextLine], traceback: Sequence[TextLine], stepped_since: Callable[[float], Sequence[float]]
 ) -> bool:
     """Whether a program went on after the traceback with which the rows begin: it said more long afterwards, or made several steps."""
     began_s = traceback[0].time_s
@@ -152,7 +152,7 @@ def is_outlived(
     return makes_steps(stepped_since(_raised_s(traceback, began_s)))
 
 
-def _raised_s(traceback: Sequence[Said], began_s: float) -> float:
+def _raised_s(traceback: Sequence[TextLine], began_s: float) -> float:
     """When the last of its lines was written: what was read at once has times that may be too early, but for the last line."""
     at, _ = _exception([row.bare for row in traceback], 0)
     times = [row.time_s for row in traceback if row.time_s is not None]
@@ -160,7 +160,7 @@ def _raised_s(traceback: Sequence[Said], began_s: float) -> float:
     return max(time_s for time_s in [raised_s, *times] if time_s <= raised_s + AT_ONCE_S)
 
 
-def _is_time_its_own(before: Sequence[Said], began_s: float) -> bool:
+def _is_time_its_own(before: Sequence[TextLine], began_s: float) -> bool:
     """False where it may be the stamp of a line long before it, as in a file that was there already; not of a warning just before it."""
     if before and ALARM.match(before[-1].text):
         return True
@@ -174,8 +174,8 @@ def verdict_of(
     code: int | None,
     out_of_memory: bool,
     promised_end: bool,
-    told: HowItEnded | None = None,
-) -> HowItEnded:
+    told: ExitReason | None = None,
+) -> ExitReason:
     """`code`: the exit status where it was our own child, negative for a signal; `promised_end`: its start event promised an end event;
     `told`: what another run of the process says of its end."""
     if code != 0 and (word := schedulers_word(lines)):
@@ -183,22 +183,22 @@ def verdict_of(
     if code is not None:
         return of_code(pid, code)
     if out_of_memory:
-        return HowItEnded("killed", f"Process {pid} was killed by the kernel: out of memory")
+        return ExitReason("killed", f"Process {pid} was killed by the kernel: out of memory")
     if error := last_error(lines):
-        return HowItEnded("failed", error)
+        return ExitReason("failed", error)
     if told:
         return told
     if promised_end:
-        return HowItEnded("killed", f"Killed: process {pid} is gone without an end event")
-    return HowItEnded("ended", f"Process {pid} is gone; nothing says how it ended")
+        return ExitReason("killed", f"Killed: process {pid} is gone without an end event")
+    return ExitReason("ended", f"Process {pid} is gone; nothing says how it ended")
 
 
-def of_code(pid: int, code: int) -> HowItEnded:
+def of_code(pid: int, code: int) -> ExitReason:
     if code < 0:
         with suppress(ValueError):
-            return HowItEnded("killed", f"Process {pid} was ended by {signal.Signals(-code).name}")
-        return HowItEnded("killed", f"Process {pid} was ended by signal {-code}")
-    return HowItEnded("failed", f"Process {pid} ended with exit status {code}") if code else HowItEnded("finished", "")
+            return ExitReason("killed", f"Process {pid} was ended by {signal.Signals(-code).name}")
+        return ExitReason("killed", f"Process {pid} was ended by signal {-code}")
+    return ExitReason("failed", f"Process {pid} ended with exit status {code}") if code else ExitReason("finished", "")
 
 
 def last_error(lines: Sequence[str]) -> str:

@@ -46,7 +46,7 @@ from .writers import (
     SUFFIXES,
     Appenders,
     Launchers,
-    Open,
+    OpenFiles,
     files_in,
     held_files,
     is_shown,
@@ -74,7 +74,7 @@ FLUSHES_S = 300.0  # TensorBoard's writer flushes every 120 s
 LEFT_S, LEFT_INTERVALS = 10.0, 3
 
 
-class _Rival(NamedTuple):
+class _Claimant(NamedTuple):
     """A run that claims a process."""
 
     activity: RunActivity
@@ -103,7 +103,7 @@ class Finder:
         ] = {}  # what was known of runs that are silent and have no process: only news can give them one
         self._silent: dict[str, RunActivity] = {}  # those of them that a walk may find a writer of
         self._folders: dict[Path, str] = {}  # resolved
-        self._open, self._walk_at_s, self._walked_s, self._walk_took_s = Open({}, {}, {}, {}), 0.0, 0.0, 0.0
+        self._open, self._walk_at_s, self._walked_s, self._walk_took_s = OpenFiles({}, {}, {}, {}), 0.0, 0.0, 0.0
         self._holding: dict[
             str, dict[int, int]
         ] = {}  # by run: the start ticks by pid of those that the last walk found
@@ -345,10 +345,10 @@ class Finder:
 
     def _shared_out(self, claims: Mapping[str, tuple[RunActivity, list[Claim]]]) -> dict[str, list[RunProcess]]:
         """Give each process to the run with the best claim, and to all others whose claims are confirmed."""
-        rivals: dict[tuple[int, int], list[_Rival]] = {}
+        rivals: dict[tuple[int, int], list[_Claimant]] = {}
         for activity, made in claims.values():
             for claim in self._allowed(activity, [*made, *self._siblings(made)]):
-                rivals.setdefault(_key(claim), []).append(_Rival(activity, claim))
+                rivals.setdefault(_key(claim), []).append(_Claimant(activity, claim))
         self._owners.keep_only(claims)
         self._confirmed = {known for known in self._confirmed if known[1:] in rivals}
         self._denied = {}
@@ -365,8 +365,8 @@ class Finder:
         }
 
     def _sharing(
-        self, key: tuple[int, int], rivals: list[_Rival], claims: Mapping[str, tuple[RunActivity, list[Claim]]]
-    ) -> list[_Rival]:
+        self, key: tuple[int, int], rivals: list[_Claimant], claims: Mapping[str, tuple[RunActivity, list[Claim]]]
+    ) -> list[_Claimant]:
         """Those of the runs that claim a process that have it. The best claim comes first: of equal ones that of the foremost run so far,
         unless that was left, else of the newest."""
         if len(rivals) == 1:
@@ -375,7 +375,7 @@ class Finder:
         staying = self._not_left(self._believed(rivals))
         had = [activity.run for activity in self._shared.get(key, [])]
 
-        def order(rival: _Rival) -> tuple[int, bool, float]:
+        def order(rival: _Claimant) -> tuple[int, bool, float]:
             activity, claim, _ = rival
             if claim.strength > ClaimStrength.WRITER:
                 return claim.strength, False, claim.since_s
@@ -388,7 +388,7 @@ class Finder:
         )
         return [first, *others[:-MOST_RUNS:-1]]
 
-    def _believed(self, rivals: list[_Rival]) -> list[_Rival]:
+    def _believed(self, rivals: list[_Claimant]) -> list[_Claimant]:
         """Without what only text says, where another claim is confirmed: what the kernel does not show us confirms and denies nothing."""
         owner = next((rival.activity.run for rival in rivals if rival.is_sure), None)
         if owner is None:
@@ -401,14 +401,14 @@ class Finder:
         doubtful = (ClaimStrength.START, ClaimStrength.SIBLING)
         return [rival for rival in rivals if rival.is_sure or not (shown or rival.claim.strength in doubtful)]
 
-    def _is_sure(self, rival: _Rival, made: Iterable[Claim]) -> bool:
+    def _is_sure(self, rival: _Claimant, made: Iterable[Claim]) -> bool:
         """Whether the kernel, an event file's name, our keeper or `attach` confirms that a process is the run's. `made`: the run's claims.
 
         What text alone says may have been copied, or written by anybody; a sibling is as sure as the rank that it was found by.
         """
         activity, claim, _ = rival
         if claim.strength == ClaimStrength.SIBLING:
-            return any(self._is_sure(_Rival(activity, one), ()) for one in made)
+            return any(self._is_sure(_Claimant(activity, one), ()) for one in made)
         if claim.strength <= ClaimStrength.WRITER:
             return True
         pid, ticks = claim.process.pid, claim.process.start_ticks
@@ -454,7 +454,7 @@ class Finder:
         files = {identity_of_path(path) for path in self._files_of(activity)}
         return any(not files.isdisjoint(held_files(keeper, self._proc)) for keeper in keepers)
 
-    def _not_left(self, rivals: list[_Rival]) -> list[_Rival]:
+    def _not_left(self, rivals: list[_Claimant]) -> list[_Claimant]:
         """Without the runs that were silent while another one of the process was written, as a search does that closes none of its logs."""
         written = [
             rival for rival in rivals if rival.is_sure and not self._is_whole(rival.activity, *_key(rival.claim))
@@ -545,7 +545,7 @@ def runs_by_pid(found: Mapping[str, Sequence[RunProcess]]) -> dict[int, list[str
     return runs
 
 
-def _is_left(rival: _Rival, other: _Rival) -> bool:
+def _is_left(rival: _Claimant, other: _Claimant) -> bool:
     """Whether the other run was written for long enough while this one was silent. One that was never written beside it is left soon."""
     now_s, interval_s = time.time(), rival.activity.median_interval_s or 0.0
     sign_s, newest_s = (min(now_s, last_sign_s(one.activity, now_s) or one.claim.since_s) for one in (rival, other))

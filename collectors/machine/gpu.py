@@ -15,7 +15,7 @@ import pynvml as nvml  # the package nvidia-ml-py
 
 from ..catalog import GPU, Timetable
 from ..records import Points, labels_of
-from .inventory import HIDDEN_PROCESSES, NO_DRIVER, NO_GPU, NO_PROCESSES, Gpu, GpuProcess, Looks, owner_of
+from .inventory import HIDDEN_PROCESSES, NO_DRIVER, NO_GPU, NO_PROCESSES, Gpu, GpuProcess, PollCost, owner_of
 
 ABSENT = {
     nvml.NVML_ERROR_NOT_SUPPORTED,
@@ -72,7 +72,7 @@ class SourceCost:
         self.rest_s = 100 * took_s if self.slow_in_a_row > 1 else 0.0
 
 
-def looks_of(cards: Sequence[Mapping[str, SourceCost]]) -> tuple[Looks, ...]:
+def looks_of(cards: Sequence[Mapping[str, SourceCost]]) -> tuple[PollCost, ...]:
     """The cost of each source over all cards; `cards` are the costs of one card each, by source."""
     looks = []
     for source in GPU:
@@ -85,7 +85,7 @@ def looks_of(cards: Sequence[Mapping[str, SourceCost]]) -> tuple[Looks, ...]:
             f"A look takes {rest_s * 10:.0f} ms: one in {rest_s:.1f} s, not in {source.period_s:g} s." if rest_s else ""
         )
         mean_ms, slowest_ms = sum(c.total_s for c in costs) / count * 1e3, max(c.slowest_s for c in costs) * 1e3
-        looks.append(Looks(source.key, count, mean_ms, slowest_ms, sentence))
+        looks.append(PollCost(source.key, count, mean_ms, slowest_ms, sentence))
     return tuple(looks)
 
 

@@ -45,7 +45,7 @@ class Gpu(NamedTuple):
     processes_note: str = ""  # one sentence where the list of processes is not to be had, or cannot be whole
 
 
-class Looks(NamedTuple):
+class PollCost(NamedTuple):
     """The cost of one source of the catalog on this machine, since the driver was opened."""
 
     source: str
@@ -58,7 +58,7 @@ class Looks(NamedTuple):
 class Inventory(NamedTuple):
     gpus: tuple[Gpu, ...] = ()
     note: str | None = None  # one sentence where there is no GPU to show
-    looks: tuple[Looks, ...] = ()
+    looks: tuple[PollCost, ...] = ()
     driver: str = ""  # its version
     topology: Mapping[str, Sequence[str]] = {}  # by kind of way, the pairs of cards
 

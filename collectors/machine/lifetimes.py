@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 from deepseek.log.redaction import without_secrets
 
 from ..records import Event
-from .exit_reason import HowItEnded, killed_for_memory, last_error, of_code, schedulers_word, verdict_of
+from .exit_reason import ExitReason, killed_for_memory, last_error, of_code, schedulers_word, verdict_of
 from .finder import Finder
 from .proc import PROC, alive, boot_id, command_of, environment_of, folder_of, printable
 from .ranks import identity_of
@@ -26,12 +26,12 @@ from .run_state import (
     RunProcess,
     claims_of,
     end_of,
+    end_state,
     is_silent,
     last_ends,
     last_sign_s,
     names_a_process,
     newest_by_rank,
-    said_by,
     seconds,
     whole,
 )
@@ -58,12 +58,12 @@ REVOKED_BY = {
 _Key: TypeAlias = tuple[str, int, int]  # run, pid, start ticks
 
 
-class _Known(NamedTuple):
+class _KnownProcess(NamedTuple):
     run: str
     process: RunProcess
 
 
-class LivesCollector:
+class LifetimeCollector:
     """Checks every half second whether the known processes still live, and looks less often for new ones."""
 
     name = "runs"
@@ -89,7 +89,7 @@ class LivesCollector:
         """
         self._live_runs, self._finder, self._last_lines, self._host = live_runs, finder, last_lines, host
         self._on_found, self._on_new, self._is_unread, self._grace_s = on_found, on_new, is_unread, grace_s
-        self._known: dict[_Key, _Known] = {}
+        self._known: dict[_Key, _KnownProcess] = {}
         self._gone: dict[_Key, float] = {}  # when they were, CLOCK_MONOTONIC
         self._meanwhile: dict[
             _Key, float
@@ -128,7 +128,7 @@ class LivesCollector:
             self._known.pop(key, None)
             self._meanwhile.pop(key, None)
         else:
-            self._known[key] = _Known(event.run, RunProcess(pid, event.rank, ticks))
+            self._known[key] = _KnownProcess(event.run, RunProcess(pid, event.rank, ticks))
             if not alive(pid, ticks):
                 self._meanwhile[key] = math.nan
 
@@ -186,7 +186,7 @@ class LivesCollector:
             assert activity is not None
             key = activity.run, process.pid, process.start_ticks
             if key not in self._known:
-                self._known[key] = _Known(activity.run, process)
+                self._known[key] = _KnownProcess(activity.run, process)
                 self._written -= {(activity.run, kind, *key[1:]) for kind in (EXIT, *REVOKED_BY[SEEN])}  # it is back
                 if self._is_new(activity.run, SEEN, process):
                     self._on_new(activity.run, process)
@@ -245,7 +245,7 @@ class LivesCollector:
             del self._known[key]
             if activity is not None and process.rank not in last_ends(activity) and self._is_new(run, EXIT, process):
                 why = "the folder of this run was deleted" if deleted else "no longer writes this run"
-                verdict = HowItEnded("ended", f"Process {process.pid} continues, and {why}")
+                verdict = ExitReason("ended", f"Process {process.pid} continues, and {why}")
                 instead = {"writer_pid": others[0].pid} if others else {}
                 yield self._exit(run, process.rank, verdict, {**self._name_of(process), **instead})
 
@@ -331,7 +331,7 @@ class LivesCollector:
         """Whether its process ended without closing this run's log, by which nothing is known of how."""
         activity = self._activities.get(key[0])
         end = None if activity is None else end_of(activity, self._known[key].process)
-        return end is not None and said_by(end)[0] == "ended"
+        return end is not None and end_state(end)[0] == "ended"
 
     def _beside(self, key: _Key) -> set[str]:
         """The other runs whose files name a process that did not say how it ends, by a start event or as its keeper did: more than are
@@ -373,13 +373,13 @@ class LivesCollector:
         if (
             activity is None
             or activity.single_file
-            or any(said_by(end)[0] != "ended" for end in last_ends(activity).values())
+            or any(end_state(end)[0] != "ended" for end in last_ends(activity).values())
         ):
             return False
         started = started_in(activity.folder)
         return started is not None and not alive(*started)
 
-    def _judge(self, known: _Known, code: int | None, gone_s: float, others: Collection[str]) -> list[Event]:
+    def _judge(self, known: _KnownProcess, code: int | None, gone_s: float, others: Collection[str]) -> list[Event]:
         """`code`: the exit status, where it was our own child; `others`: the other runs of the process."""
         process, activity = known.process, self._activities.get(known.run)
         if activity is not None and (end := end_of(activity, process)) is not None:
@@ -399,7 +399,7 @@ class LivesCollector:
         )
         return [self._exit(known.run, process.rank, verdict, self._name_of(process), self._moment(known, others))]
 
-    def _moment(self, known: _Known, others: Iterable[str]) -> float:
+    def _moment(self, known: _KnownProcess, others: Iterable[str]) -> float:
         """When a process ended, by the keeper of one of its runs, which waited for it, else now. Not before the run's last line, which may
         have been read late: lines after an exit are another process's."""
         now_s, process = time.time(), known.process
@@ -411,27 +411,27 @@ class LivesCollector:
 
     def _told(
         self, process: RunProcess, ended_s: float, others: Collection[str], *, is_open: bool = False
-    ) -> list[HowItEnded]:
+    ) -> list[ExitReason]:
         """What the other runs of a process say of its end: that of its keeper alone, else the worst first of ends that were logged
         when it ended, and of tracebacks. That a script closed one log tells nothing of another one that it left open (`is_open`).
         """
-        found: list[HowItEnded] = []
+        found: list[ExitReason] = []
         for run in sorted(others):
             activity = self._activities.get(run)
             end = None if activity is None else end_of(activity, process)
             if end is not None and "pid" in end.fields:
-                return [HowItEnded(*said_by(end))]
-            said = None if end is None or end.time_s < ended_s - CLOCK_SLACK_S else HowItEnded(*said_by(end))
+                return [ExitReason(*end_state(end))]
+            said = None if end is None or end.time_s < ended_s - CLOCK_SLACK_S else ExitReason(*end_state(end))
             if said is not None and said.state != "ended" and not (is_open and said == ("finished", "")):
                 found.append(said)
             else:
                 lines = self._last_lines(run)
                 error = last_error(lines)
-                found += filter(None, [schedulers_word(lines) or (HowItEnded("failed", error) if error else None)])
+                found += filter(None, [schedulers_word(lines) or (ExitReason("failed", error) if error else None)])
         return sorted(found, key=lambda how: WORST_FIRST.index(how.state))
 
     def _word_beside(
-        self, known: _Known, end: Event, code: int | None, told: Callable[[], list[HowItEnded]] = list
+        self, known: _KnownProcess, end: Event, code: int | None, told: Callable[[], list[ExitReason]] = list
     ) -> list[Event]:
         """Why a run was stopped by a signal, where its log says it: its scheduler, or a launcher that stops all ranks when one fails.
         Of one that did not close its log also how it ended, by the end of its text, the exit status, or what is `told` by other runs."""
@@ -443,16 +443,16 @@ class LivesCollector:
             else []
         )
         error = last_error(lines) if is_open or status == "finished" else None
-        word = schedulers_word(lines) or (HowItEnded("failed", error) if error else None)
+        word = schedulers_word(lines) or (ExitReason("failed", error) if error else None)
         if word is None and is_open:
             words = [of_code(known.process.pid, code)] if code is not None else told()
-            word = next(iter(words), HowItEnded("ended", reason))
+            word = next(iter(words), ExitReason("ended", reason))
         if word is None or not self._is_new(known.run, EXIT, known.process):
             return []
         return [self._exit(known.run, known.process.rank, word, {**self._name_of(known.process), "by": SCHEDULER})]
 
     def _exit(
-        self, run: str, rank: int, verdict: HowItEnded, fields: Mapping[str, Any], time_s: float | None = None
+        self, run: str, rank: int, verdict: ExitReason, fields: Mapping[str, Any], time_s: float | None = None
     ) -> Event:
         when = time.time() if time_s is None else time_s
         return Event(run, EXIT, when, rank, text=verdict.reason, fields={**fields, "state": verdict.state})
@@ -477,7 +477,7 @@ class LivesCollector:
         for activity in unsettled:
             if not activity.starts or not self._has_open_start(activity):
                 continue
-            told = [end for end in activity.ends if said_by(end)[0] != "ended"]
+            told = [end for end in activity.ends if end_state(end)[0] != "ended"]
             for claim in claims_of(activity._replace(seen=(), ends=told), self._host, PROC):
                 process = claim.process
                 key = activity.run, process.pid, process.start_ticks
@@ -491,7 +491,7 @@ class LivesCollector:
                 if (owner := self._copied_from(activity, process)) is not None:
                     events += self._deny(activity.run, process, owner)
                 else:
-                    self._known[key], self._gone[key] = _Known(activity.run, process), time.monotonic()
+                    self._known[key], self._gone[key] = _KnownProcess(activity.run, process), time.monotonic()
         return events
 
     def _copied_from(self, activity: RunActivity, process: RunProcess) -> str | None:
@@ -508,7 +508,7 @@ class LivesCollector:
 
     def _has_open_start(self, activity: RunActivity) -> bool:
         """Whether a rank has started on this boot, and no end of it is known."""
-        ended = {rank for rank, end in last_ends(activity).items() if said_by(end)[0] != "ended"}
+        ended = {rank for rank, end in last_ends(activity).items() if end_state(end)[0] != "ended"}
         for rank, start in newest_by_rank(activity.starts).items():
             pid, ticks = whole(start.fields.get("pid")), whole(start.fields.get("pid_start_ticks"))
             here = start.fields.get("boot_id") == boot_id() and rank not in ended
@@ -538,7 +538,7 @@ class LivesCollector:
                 continue
             (self._judged if over else self._heard)[run], read = sign_s, read + 1
             lines = self._last_lines(run)
-            if verdict := schedulers_word(lines) or ((error := last_error(lines)) and HowItEnded("failed", error)):
+            if verdict := schedulers_word(lines) or ((error := last_error(lines)) and ExitReason("failed", error)):
                 self._judged[run] = sign_s
                 events.append(self._exit(run, 0, verdict, {"judged_s": sign_s}, sign_s or now_s))
             if read >= JUDGED_AT_ONCE:

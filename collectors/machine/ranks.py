@@ -14,7 +14,7 @@ MOST_RANKS = 1 << 20
 NO_STEP = 4_294_967_280  # Slurm's ids of steps that srun did not start (batch, interactive) lie from here on
 
 
-class Identity(NamedTuple):
+class RankIdentity(NamedTuple):
     """`Identity(rank=3, local_rank=1, world_size=16, job_id="4127")`; None is what the environment does not say."""
 
     rank: int | None = None
@@ -52,7 +52,7 @@ MEETINGS = (
 )
 
 
-def identity_of(environment: Mapping[str, str]) -> Identity:
+def identity_of(environment: Mapping[str, str]) -> RankIdentity:
     """`{"RANK": "3", "WORLD_SIZE": "16"} -> Identity(rank=3, world_size=16)`"""
     job = next((environment[name] for name in JOBS if environment.get(name) not in (None, "", "none")), None)
     restarts = _first(environment, RESTARTS)
@@ -63,8 +63,8 @@ def identity_of(environment: Mapping[str, str]) -> Identity:
         world_size = _first(environment, names.world_size)
         if world_size is not None and rank >= world_size:
             continue
-        return Identity(rank, _first(environment, names.local_rank), world_size, job, restarts)
-    return Identity(job_id=job, restarts=restarts)
+        return RankIdentity(rank, _first(environment, names.local_rank), world_size, job, restarts)
+    return RankIdentity(job_id=job, restarts=restarts)
 
 
 def meeting_of(environment: Mapping[str, str]) -> tuple[str | None, ...] | None:

@@ -418,7 +418,7 @@ def _started_s(info: Mapping[str, Any], folder: Path) -> float | None:
         return None
 
 
-class _SeenProcess:
+class _PidMap:
     """Map the pid inside a container to the pid here. A process that was found once, or is gone, stays so."""
 
     def __init__(self, proc: Path) -> None:
@@ -445,8 +445,8 @@ class _SeenProcess:
 
 
 @functools.cache
-def _seen(proc: Path) -> _SeenProcess:
-    return _SeenProcess(proc)
+def _seen(proc: Path) -> _PidMap:
+    return _PidMap(proc)
 
 
 @functools.lru_cache(maxsize=1)
@@ -526,7 +526,7 @@ def _in_queue(activity: RunActivity, state: RunState) -> RunState:
 def _state_of(activity: RunActivity, now_s: float, host: str | None, proc: Path) -> RunState:
     ends = last_ends(activity)
     for end in ends.values():
-        status, reason = said_by(end)
+        status, reason = end_state(end)
         if status not in ("finished", "ended"):
             word = _schedulers(activity, [end]) if status == "killed" and PREEMPTING.search(reason) else None
             return word or RunState(status, reason, end.fields.get("pid"))
@@ -538,7 +538,7 @@ def _state_of(activity: RunActivity, now_s: float, host: str | None, proc: Path)
     if living:
         return _alive_state(activity, now_s, living[0].process.pid)
     if ends and ends.keys() >= {start.rank for start in activity.starts}:
-        unknown = [end for end in ends.values() if said_by(end)[0] == "ended"]  # of a rank that did not close its log
+        unknown = [end for end in ends.values() if end_state(end)[0] == "ended"]  # of a rank that did not close its log
         state: StateName = "ended" if unknown else "finished"
         return _schedulers(activity, ends.values()) or RunState(state, _foremost(unknown or ends.values()), None)
     return _without_process(_believed(activity, now_s), now_s)
@@ -616,7 +616,7 @@ def _without_process(activity: RunActivity, now_s: float) -> RunState:
     return RunState("running", "", None)
 
 
-def said_by(end: Event) -> tuple[StateName, str]:
+def end_state(end: Event) -> tuple[StateName, str]:
     """The state and the reason in an end event."""
     return STATUSES.get(str(end.fields.get("status", "finished")), "failed"), _reason(end)
 

@@ -44,7 +44,7 @@ LIVES_ON = 2  # times its own work that its ended children have done
 MOST_PIPES = 8  # programs between a training and its log: python | grep | ts | tee
 
 
-class Open(NamedTuple):
+class OpenFiles(NamedTuple):
     """What one walk over /proc has found. About 3 us an open file."""
 
     files: dict[str, list[int]]  # by path, who holds it open for writing; files of the folders asked for only
@@ -90,12 +90,12 @@ class _Held(NamedTuple):
     was_handed_on: bool
 
 
-def walk(folders: Collection[str], proc: Path = PROC, launchers: Launchers | None = None) -> Open:
+def walk(folders: Collection[str], proc: Path = PROC, launchers: Launchers | None = None) -> OpenFiles:
     """`folders` are resolved paths; files whose names begin with a dot are left out."""
     return _Walk(folders, proc, launchers or Launchers(proc)).found
 
 
-def writers_of(paths: Iterable[str], found: Open, proc: Path = PROC) -> list[int]:
+def writers_of(paths: Iterable[str], found: OpenFiles, proc: Path = PROC) -> list[int]:
     """The processes that a run consists of: without their children, launchers, shells and programs that carry their output."""
     holders = {path: found.files.get(path, []) for path in paths}
     with_numbers = {pid for path, pids in holders.items() if _holds_numbers(path) for pid in pids}
@@ -160,7 +160,7 @@ def _writes_alone(pid: int, holders: Mapping[str, Collection[int]], proc: Path) 
     return any(ranks.isdisjoint(pids) for pids in alone)
 
 
-def _sources(holder: int, with_numbers: Collection[int], found: Open, proc: Path) -> Iterator[int]:
+def _sources(holder: int, with_numbers: Collection[int], found: OpenFiles, proc: Path) -> Iterator[int]:
     """The process that holds a file; if that is not Python, or a launcher, also those that feed its pipe and the Pythons below it.
 
     A process that only copies the output of others does not count: those others do.
@@ -192,7 +192,7 @@ class _Walk:
         )
         self._mounts = mounts_of("self", proc)
         self._contained: dict[int, bool] = {}
-        self.found = found = Open({}, {}, {}, {})
+        self.found = found = OpenFiles({}, {}, {}, {})
         with os.scandir(proc) as entries:
             pids = [int(entry.name) for entry in entries if entry.name.isdecimal()]
         for pid in pids:

@@ -37,13 +37,13 @@ ONE_BY_ONE = {"OMP_NUM_THREADS": "1"}
 log = logging.getLogger("collectors")
 
 
-class _Unseen(NamedTuple):
+class _ProbeTarget(NamedTuple):
     run: str
     process: RunProcess
 
 
-class _Look(NamedTuple):
-    wanted: _Unseen
+class _Probe(NamedTuple):
+    wanted: _ProbeTarget
     child: subprocess.Popen[bytes]
     answer: IO[bytes]
     until_s: float  # CLOCK_MONOTONIC
@@ -65,15 +65,15 @@ class ProvenanceCollector:
     ) -> None:
         """`learn` takes what is known of a run; `machine` says what is known of the GPUs; `written` are the events `process` and `ran` that are stored."""
         self._learn, self._machine, self._host = learn, machine, host
-        self._waiting: deque[_Unseen] = deque(maxlen=MOST_WAITING)
-        self._look: _Look | None = None
+        self._waiting: deque[_ProbeTarget] = deque(maxlen=MOST_WAITING)
+        self._look: _Probe | None = None
         self._left: list[subprocess.Popen[bytes]] = []  # were ended, but do not go
         self._ranks: dict[str, int] = {}  # by run: the rank that its information is from
         self._remember(written)
 
     def noticed(self, run: str, process: RunProcess) -> None:
         """A process was seen in a run for the first time."""
-        self._waiting.append(_Unseen(run, process))
+        self._waiting.append(_ProbeTarget(run, process))
 
     def collect(self) -> list[Record]:
         """What the look that has ended has found; then the next one begins."""
@@ -112,7 +112,7 @@ class ProvenanceCollector:
             self._ranks[run] = rank
             self._learn(run, what)
 
-    def _begin(self, wanted: _Unseen) -> None:
+    def _begin(self, wanted: _ProbeTarget) -> None:
         if not alive(wanted.process.pid, wanted.process.start_ticks):
             return
         answer = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the look
@@ -127,9 +127,9 @@ class ProvenanceCollector:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        self._look = _Look(wanted, child, answer, time.monotonic() + LOOK_S)
+        self._look = _Probe(wanted, child, answer, time.monotonic() + LOOK_S)
 
-    def _found(self, look: _Look) -> list[Record]:
+    def _found(self, look: _Probe) -> list[Record]:
         self._end(look)
         run, process = look.wanted
         what = answer_of(look)
@@ -145,7 +145,7 @@ class ProvenanceCollector:
             records.append(SourceText(run, DIFF, hashlib.sha256(diff.encode()).hexdigest(), diff, since_s))
         return records
 
-    def _end(self, look: _Look) -> None:
+    def _end(self, look: _Probe) -> None:
         """With all that it has started."""
         if look.child.poll() is None:
             with contextlib.suppress(ProcessLookupError):
@@ -156,7 +156,7 @@ class ProvenanceCollector:
                 self._left.append(look.child)
 
 
-def answer_of(look: _Look) -> dict[str, Any] | None:
+def answer_of(look: _Probe) -> dict[str, Any] | None:
     """None where it has found nothing in its time."""
     with look.answer as file:
         file.seek(0)

@@ -62,7 +62,7 @@ class StreamError(Exception):
     """This is not the sampler's output; the text is one sentence."""
 
 
-class _Faulty(Exception):
+class _MalformedLine(Exception):
     """An impossible line; the text is one sentence."""
 
 
@@ -111,11 +111,11 @@ class StreamReader:
             return
         try:
             if tuple(map(type, values)) != types:
-                raise _Faulty(f"not a line of the native sampler here: {line[:80]!r}")
+                raise _MalformedLine(f"not a line of the native sampler here: {line[:80]!r}")
             read(self, *values)
         except KeyError:
             self._count_fault(target, f"the native sampler refers to an undefined id: {line[:80]!r}")
-        except _Faulty as fault:
+        except _MalformedLine as fault:
             self._count_fault(target, str(fault))
 
     def _count_fault(self, target: int | None, sentence: str) -> None:
@@ -142,7 +142,7 @@ class StreamReader:
 
     def _native(self, version: int) -> None:
         if self._begun:
-            raise _Faulty("the native sampler sends its version twice")
+            raise _MalformedLine("the native sampler sends its version twice")
         if version != VERSION:
             raise StreamError(
                 f"the native sampler is of another version ({version}, not {VERSION}); build it again: make setup"
@@ -167,13 +167,13 @@ class StreamReader:
     def _frame(self, number: int, file: int, function: int, line: int) -> None:
         _bound(self._frames, MOST_NUMBERS)
         if line < 0 or line >= LATEST_NS:
-            raise _Faulty(f"the native sampler names line {line}")
+            raise _MalformedLine(f"the native sampler names line {line}")
         self._frames[number] = Frame(self._texts[function], self._texts[file], line)
 
     def _stack(self, number: int, caller: int, frame: int) -> None:
         _bound(self._callers, MOST_NUMBERS)
         if number <= caller or (caller != EMPTY and caller not in self._callers):  # so a walk over callers ends
-            raise _Faulty(f"the native sampler names stack {number} called by {caller}")
+            raise _MalformedLine(f"the native sampler names stack {number} called by {caller}")
         self._callers[number] = (caller, self._frames[frame])
 
     def _thread(self, target: int, tid: int, name: int) -> None:
@@ -190,7 +190,9 @@ class StreamReader:
             0 <= start_ns < LATEST_NS and 0 < duration_ns < LATEST_NS and cpu_ns < LATEST_NS and 0 <= tid < LATEST_NS
         )
         if not possible or self._waiting >= MOST_SPANS:
-            raise _Faulty(f"the native sampler sends too many spans, or an impossible one: {start_ns} {duration_ns}")
+            raise _MalformedLine(
+                f"the native sampler sends too many spans, or an impossible one: {start_ns} {duration_ns}"
+            )
         cpu = None if cpu_ns < 0 else cpu_ns
         gil, whole = bool(flags & HELD_GIL), not flags & CUT
         self._spans[target].append(StackSample(start_ns, duration_ns, tid, self._frames_of(stack), gil, cpu, whole))
@@ -208,7 +210,7 @@ class StreamReader:
 
     def _window(self, target: int, start_ns: int, end_ns: int, samples: int, errors: int, hz: float) -> None:
         if not 0 <= start_ns <= end_ns < LATEST_NS or min(samples, errors) < 0 or max(samples, errors) >= LATEST_NS:
-            raise _Faulty(f"the native sampler sends an impossible window: {start_ns} {end_ns}")
+            raise _MalformedLine(f"the native sampler sends an impossible window: {start_ns} {end_ns}")
         spans = self._spans.pop(target, [])
         self._waiting -= len(spans)
         errors += self._lost.pop(target, 0)
@@ -233,7 +235,7 @@ def _parse(line: bytes) -> Any:
 
 def _bound(known: dict[int, Any], most: int) -> None:
     if len(known) >= most:
-        raise _Faulty("the native sampler explains too many numbers")
+        raise _MalformedLine("the native sampler explains too many numbers")
 
 
 def _make_room(counts: dict[int, int], target: int) -> None:
@@ -270,7 +272,7 @@ TURN = struct.Struct(
 )  # what main.c shows: the target's number, and since when (CLOCK_MONOTONIC ns), 0 while there is none
 
 
-class Resident:
+class RunningSampler:
     """A sampler that runs. The subclass says how it is had, and how it is let go."""
 
     def __init__(self, commands: int, output: int, turn: int) -> None:
@@ -340,7 +342,7 @@ class Resident:
             os.close(descriptor)
 
 
-class Child(Resident):
+class ChildSampler(RunningSampler):
     """Started by us. It ends when its input does, also when we are killed."""
 
     def __init__(self, program: Path) -> None:
@@ -412,7 +414,7 @@ OTHER_MAY = {  # reasons to refuse a process that py-spy may not share
 
 
 @dataclass
-class _Followed:
+class _FollowedTarget:
     """A target with its number in the sampler."""
 
     number: int
@@ -422,24 +424,27 @@ class _Followed:
     hung: bool = False  # the sampler hung on it
 
 
-class Native:
+class NativeSampler:
     """A Sampler. All calls come from one thread."""
 
     name = NAME
 
     def __init__(
-        self, host: str | None = None, program: Path | None = None, start: Callable[[Path], Resident] = Child
+        self,
+        host: str | None = None,
+        program: Path | None = None,
+        start: Callable[[Path], RunningSampler] = ChildSampler,
     ) -> None:
         """`program` is the sampler to use, by default the one built beside this file; `start` starts it."""
         self._host, self._start = host or socket.gethostname(), start
         self._given, self._program = program, program or find_program()
-        self._resident: Resident | None = None
+        self._resident: RunningSampler | None = None
         self._start_at_s = 0.0
         self._ends = 0  # of the resident process, in a row
         self._broken: Trouble | None = None
         self._numbers = 0
-        self._followed: dict[tuple[int, int], _Followed] = {}  # by pid and start ticks
-        self._by_number: dict[int, _Followed] = {}  # also released ones, until their last window has arrived
+        self._followed: dict[tuple[int, int], _FollowedTarget] = {}  # by pid and start ticks
+        self._by_number: dict[int, _FollowedTarget] = {}  # also released ones, until their last window has arrived
         self._hurry_until_s = 0.0
 
     @property
@@ -454,7 +459,7 @@ class Native:
         for key, target in wanted.items():
             followed = self._followed.get(key)
             if followed is None:
-                self._begin(_Followed(0, target))
+                self._begin(_FollowedTarget(0, target))
             elif followed.target != target:
                 rate_changed, followed.target = followed.target.hz != target.hz, target
                 if rate_changed and followed.retry_at_s is None:
@@ -515,7 +520,7 @@ class Native:
             if not followed.hung or time.monotonic() >= (followed.retry_at_s or 0.0):
                 self._begin(followed)
 
-    def _begin(self, followed: _Followed) -> None:
+    def _begin(self, followed: _FollowedTarget) -> None:
         """Under a new number: data with an older number is of an earlier attempt, or of another process with its pid."""
         self._numbers += 1
         followed.number, followed.retry_at_s, followed.hung = self._numbers, None, False
@@ -523,7 +528,7 @@ class Native:
         self._by_number[followed.number] = followed
         self._ask_for(followed)
 
-    def _ask_for(self, followed: _Followed) -> None:
+    def _ask_for(self, followed: _FollowedTarget) -> None:
         target = followed.target
         self._send(f"+ {followed.number} {target.pid} {target.start_ticks} {target.hz:g}")
 

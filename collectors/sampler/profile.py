@@ -19,9 +19,9 @@ from ..machine.run_state import RunActivity, RunProcess
 from ..records import ONE_AFTER_THE_OTHER_S, Profile, Record
 from ..rights import is_root
 from . import RunRank, Sampler, Target, Trouble, native, pyspy
-from .native import Native, Resident
-from .sources import KeptSources
-from .spells import Spells
+from .native import NativeSampler, RunningSampler
+from .sources import SourceCollector
+from .spells import RunPeriods
 
 MEASURE_S = 10.0  # how often the samplers' cost is compared with the budget
 MANY_PROCESSES = 104  # 8 ranks with 12 workers each: the budget grows up to there
@@ -78,7 +78,7 @@ def allowed_pct(sampler: str, processes: int) -> float:
 # What a sampler that is made of others passes on to each of them.
 
 
-class Several(ABC):
+class CompositeSampler(ABC):
     """All of a `Sampler` but whom each of the others follows, and what is said of their troubles."""
 
     @abstractmethod
@@ -106,7 +106,7 @@ ANSWER_S = 1.0
 DESCRIPTORS = 3
 
 
-class Lent(Resident):
+class BorrowedSampler(RunningSampler):
     """The sampler above a keeper, until the connection to that keeper is closed."""
 
     def __init__(self, keeper: int, uid: int | None) -> None:
@@ -144,16 +144,16 @@ class Lent(Resident):
         super().close()
 
 
-class Lending(Several):
+class DelegatingSampler(CompositeSampler):
     """A Sampler: its own process for what that may read, for the rest the ones that keepers lend."""
 
-    name = Native.name
+    name = NativeSampler.name
 
-    def __init__(self, host: str | None = None, plain: Native | None = None) -> None:
-        self._host, self._plain = host, plain or Native(host)
+    def __init__(self, host: str | None = None, plain: NativeSampler | None = None) -> None:
+        self._host, self._plain = host, plain or NativeSampler(host)
         self._targets: list[Target] = []
         self._keeper_of: dict[tuple[int, int], int | None] = {}  # by pid and start ticks, of those that were refused
-        self._lent: dict[int, Native] = {}  # by the keeper's pid
+        self._lent: dict[int, NativeSampler] = {}  # by the keeper's pid
 
     @property
     def pid(self) -> int | None:
@@ -177,7 +177,7 @@ class Lending(Several):
         self._keeper_of = {key: keeper for key, keeper in self._keeper_of.items() if keeper is not None}
         super().retry()
 
-    def _samplers(self) -> list[Native]:
+    def _samplers(self) -> list[NativeSampler]:
         return [self._plain, *self._lent.values()]
 
     def _look_for_keepers(self) -> None:
@@ -204,12 +204,12 @@ class Lending(Several):
             self._lent.pop(keeper).close()
         for keeper, targets in by_keeper.items():
             if keeper not in self._lent:
-                self._lent[keeper] = Native(self._host, start=_borrowing(keeper))
+                self._lent[keeper] = NativeSampler(self._host, start=_borrowing(keeper))
             self._lent[keeper].follow(targets)
 
 
-def _borrowing(keeper: int) -> Callable[[Path], Resident]:
-    return lambda _program: Lent(keeper, uid_of(keeper))
+def _borrowing(keeper: int) -> Callable[[Path], RunningSampler]:
+    return lambda _program: BorrowedSampler(keeper, uid_of(keeper))
 
 
 def keeper_of(pid: int) -> int | None:
@@ -224,29 +224,29 @@ def keeper_of(pid: int) -> int | None:
 # Give every process to the preferred sampler, and those that it cannot read to the other one.
 
 
-def choose(wanted: str | None, host: str | None = None) -> Choice:
+def choose(wanted: str | None, host: str | None = None) -> FallbackSampler:
     """The sampler that the user named, else the native one with py-spy as fallback."""
     if wanted is None:
-        return Choice(Lending(host), pyspy.PySpy(host))
-    sampler: Sampler = Lending(host) if wanted == native.NAME else pyspy.PySpy(host)
-    return Choice(sampler, because=f"Sampled by {sampler.name} (set by --sampler).")
+        return FallbackSampler(DelegatingSampler(host), pyspy.PySpy(host))
+    sampler: Sampler = DelegatingSampler(host) if wanted == native.NAME else pyspy.PySpy(host)
+    return FallbackSampler(sampler, because=f"Sampled by {sampler.name} (set by --sampler).")
 
 
-class _Handed(NamedTuple):
+class _FallbackTarget(NamedTuple):
     """A process that the fallback samples, and why."""
 
     target: Target
     trouble: Trouble
 
 
-class Choice(Several):
+class FallbackSampler(CompositeSampler):
     """A Sampler made of two. The first one keeps every target, retries by itself, and takes back processes that it can read later."""
 
     def __init__(self, first: Sampler, fallback: Sampler | None = None, *, because: str = "") -> None:
         """`because`: one sentence for the page on the choice of these two, or ""."""
         self._first, self._fallback, self._because = first, fallback, because
         self._targets: dict[int, Target] = {}
-        self._handed: dict[int, _Handed] = {}  # by pid
+        self._handed: dict[int, _FallbackTarget] = {}  # by pid
 
     @property
     def name(self) -> str:
@@ -294,7 +294,9 @@ class Choice(Several):
     def _hand_over(self, able: set[int]) -> None:
         """`able`: the processes that the first one has just sampled."""
         troubles = {pid: trouble for pid, trouble in self._first.troubles().items() if pid in self._targets}
-        lost = {pid: _Handed(self._targets[pid], trouble) for pid, trouble in troubles.items() if trouble.other_may}
+        lost = {
+            pid: _FallbackTarget(self._targets[pid], trouble) for pid, trouble in troubles.items() if trouble.other_may
+        }
         kept = {pid: handed for pid, handed in self._handed.items() if pid not in able or pid in troubles}
         changed = self._handed.keys() != kept.keys() | lost.keys()
         self._handed = {**kept, **lost}
@@ -337,7 +339,7 @@ FULL_RATES = Rates(100.0, 50.0, MOST_TARGETS)
 SPARING_RATES = Rates(50.0, 10.0, 2)
 
 
-class Rank(NamedTuple):
+class RankProcesses(NamedTuple):
     """A process of a run and the Python processes below it; their rates are not chosen yet."""
 
     main: Target
@@ -377,7 +379,7 @@ class ProfileCollector:
     def __init__(
         self,
         live_runs: Callable[[], Iterable[RunActivity]],
-        sampler: Sampler | Choice,
+        sampler: Sampler | FallbackSampler,
         *,
         host: str,
         enabled: bool = True,
@@ -390,15 +392,15 @@ class ProfileCollector:
         `collect` and `close` belong to one thread; `watch`, `set_enabled`, `retry` and `status` may come from any.
         """
         self._live_runs, self._finder = live_runs, finder or Finder(host)
-        self._sampler = sampler if isinstance(sampler, Choice) else Choice(sampler)
+        self._sampler = sampler if isinstance(sampler, FallbackSampler) else FallbackSampler(sampler)
         self._enabled, self._retry, self._budget_pct = enabled, False, budget_pct
         self._pacer = Pacer(cpu_s)
-        self._sources = KeptSources()
-        self._ranks: list[Rank] = []
+        self._sources = SourceCollector()
+        self._ranks: list[RankProcesses] = []
         self._targets: list[Target] = []
         self._speaker, self._why = self._sampler.name, self._sampler.why
         self._troubles: dict[int, Trouble] = {}
-        self._spells = Spells()
+        self._spells = RunPeriods()
         self._held: list[
             tuple[Profile, float]
         ] = []  # until the runs of their time are known, and when they came, CLOCK_MONOTONIC
@@ -475,7 +477,7 @@ class ProfileCollector:
         pause_s = min(longest_s, max(shortest_s, (time.thread_time() - begun_s) / LOOK_SHARE))
         self._look_at_s = time.monotonic() + pause_s
 
-    def _find(self) -> list[Rank]:
+    def _find(self) -> list[RankProcesses]:
         activities = {activity.run: activity for activity in self._live_runs()}
         found = self._finder.find(activities.values())
         self._spells.look(found, activities)
@@ -491,7 +493,7 @@ class ProfileCollector:
         ]
         sampled += [rank.main for rank in self._ranks if rank.main.pid not in mains and self._may_go_on(rank.main)]
         taken = {*mains, *(main.pid for main in sampled), os.getpid()}
-        return [Rank(main, list(_workers(main, taken))) for main in sampled]
+        return [RankProcesses(main, list(_workers(main, taken))) for main in sampled]
 
     def _may_go_on(self, main: Target) -> bool:
         left_s = self._spells.left_s(main.pid, main.start_ticks)
@@ -597,7 +599,7 @@ def _first_of(left_alone: Mapping[str, str]) -> str:
     return next((f"{run}: {why}." for run, why in left_alone.items()), "")
 
 
-def chosen(ranks: Sequence[Rank], rates: Rates, pace: float, at_s: float) -> list[Target]:
+def chosen(ranks: Sequence[RankProcesses], rates: Rates, pace: float, at_s: float) -> list[Target]:
     """The processes sampled at that moment: every rank, and as many of its workers as the rates and the cap allow, in rotation."""
     ranks = ranks[:MOST_TARGETS]
     each = min(rates.workers, (MOST_TARGETS - len(ranks)) // max(1, len(ranks)))
@@ -632,7 +634,7 @@ def _main(run: str, process: RunProcess) -> Target:
     return Target(run, process.rank, process.pid, process.start_ticks, "main", FULL_RATES.main_hz)
 
 
-def _processes(ranks: Sequence[Rank]) -> int:
+def _processes(ranks: Sequence[RankProcesses]) -> int:
     return len(ranks) + sum(len(rank.workers) for rank in ranks)
 
 

@@ -31,7 +31,7 @@ from . import Target, Trouble, refusal
 Stack: TypeAlias = tuple[Frame, ...]
 
 
-class Stay(NamedTuple):
+class StackInterval(NamedTuple):
     """A thread stood in one stack. Times are microseconds since the recorder started."""
 
     start_us: int
@@ -40,7 +40,7 @@ class Stay(NamedTuple):
 
 
 class Trace(NamedTuple):
-    threads: dict[int, list[Stay]]  # by thread id, in order of time
+    threads: dict[int, list[StackInterval]]  # by thread id, in order of time
     first_us: int  # of the first sample; both 0 where there is none
     last_us: int
 
@@ -52,11 +52,11 @@ def parse(raw: bytes) -> Trace:
     `Trace({7: [Span(10, 30, (Frame("busy", "t.py", 4),))]}, 10, 30)`
     """
     events: list[dict[str, Any]] = orjson.loads(raw)
-    readers: dict[int, _Thread] = {}
+    readers: dict[int, _OpenFrames] = {}
     frames: dict[tuple[str, str, int], Frame] = {}
     for event in events:
         tid = event["tid"]
-        thread = readers.get(tid) or readers.setdefault(tid, _Thread())
+        thread = readers.get(tid) or readers.setdefault(tid, _OpenFrames())
         if event["ph"] == "B":
             args = event["args"]
             key = (event["name"], args["filename"], args.get("line") or 0)
@@ -67,7 +67,7 @@ def parse(raw: bytes) -> Trace:
     return Trace({tid: thread.spans for tid, thread in readers.items()}, min(times, default=0), max(times, default=0))
 
 
-def usual_root(spans: list[Stay]) -> tuple[str, str] | None:
+def usual_root(spans: list[StackInterval]) -> tuple[str, str] | None:
     """The function (name, file) at the root of most of a thread's time: a stack with another root was read inconsistently."""
     time_us: Counter[tuple[str, str]] = Counter()
     for span in spans:
@@ -75,11 +75,11 @@ def usual_root(spans: list[Stay]) -> tuple[str, str] | None:
     return time_us.most_common(1)[0][0] if time_us else None
 
 
-class _Thread:
+class _OpenFrames:
     """The open frames of one thread; a span is written when time passes over them."""
 
     def __init__(self) -> None:
-        self.spans: list[Stay] = []
+        self.spans: list[StackInterval] = []
         self._open: list[Frame] = []
         self._since_us = 0
 
@@ -94,7 +94,7 @@ class _Thread:
 
     def _pass(self, now_us: int) -> None:
         if self._open and now_us > self._since_us:
-            self.spans.append(Stay(self._since_us, now_us, tuple(self._open)))
+            self.spans.append(StackInterval(self._since_us, now_us, tuple(self._open)))
         self._since_us = now_us
 
 
@@ -406,7 +406,7 @@ class Recorder:
         return thread is None or (thread.tid != ident and thread.tid not in window.threads_at_end)
 
 
-def _cut_tail(spans: list[Stay], hz: float) -> list[Stay]:
+def _cut_tail(spans: list[StackInterval], hz: float) -> list[StackInterval]:
     """The last stack of a thread that ended, as long as one sample stands for: the file does not say how long it stood."""
     if not spans:
         return []
@@ -414,7 +414,7 @@ def _cut_tail(spans: list[Stay], hz: float) -> list[Stay]:
     return [*spans[:-1], last._replace(end_us=min(last.end_us, last.start_us + round(1e6 / hz)))]
 
 
-def _samples(spans: list[Stay], tid: int, origin_ns: int, lo_ns: int, hi_ns: int) -> Iterator[StackSample]:
+def _samples(spans: list[StackInterval], tid: int, origin_ns: int, lo_ns: int, hi_ns: int) -> Iterator[StackSample]:
     """The spans of one thread inside [lo_ns, hi_ns). A stack whose root is not the usual one was read inconsistently."""
     root = usual_root(spans)
     for start_us, end_us, stack in spans:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from ..machine.proc import alive, start_ticks
 from ..records import Frame, Profile, StackSample
 from . import Target
-from .profile import Choice
+from .profile import FallbackSampler
 
 PYTHONS = "list those of Python with: pgrep -af python"
 HZ = 100.0
@@ -30,8 +30,8 @@ class ReportRefused(Exception):
     """The process cannot be sampled; the text is one sentence with the remedy."""
 
 
-def of(pid: int, seconds: float, sampler: Choice, wait_of: WaitOf) -> list[str]:
-    """Closes the sampler. Raises Refused."""
+def record_profiles(pid: int, seconds: float, sampler: FallbackSampler, wait_of: WaitOf) -> list[str]:
+    """Closes the sampler. Raises ReportRefused."""
     with contextlib.closing(sampler):
         ticks = start_ticks(pid)
         if ticks is None:
@@ -58,8 +58,8 @@ def lines(profiles: list[Profile], pid: int, wait_of: WaitOf) -> Iterator[str]:
     yield from _others(threads, names, wait_of)
 
 
-def _record(sampler: Choice, target: Target, seconds: float) -> list[Profile]:
-    """The profiles of that many seconds, of fewer if the process ends or Ctrl-C comes first. Raises Refused."""
+def _record(sampler: FallbackSampler, target: Target, seconds: float) -> list[Profile]:
+    """The profiles of that many seconds, of fewer if the process ends or Ctrl-C comes first. Raises ReportRefused."""
     profiles: list[Profile] = []
     give_up_s = float("inf")
     sampler.follow([target])

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 
 from ..machine.proc import PROC, TICKS_PER_S
 from ..records import Profile, SourceText
-from ..rights import NotGiven, acting_as, libc, rights_of_process, rights_of_user
+from ..rights import NotGiven, libc, rights_of_process, rights_of_user, with_rights
 from . import RunRank, Target
 
 MOST_BYTES = 1_000_000  # of a file
@@ -41,7 +41,7 @@ class FilePart(NamedTuple):
     written_s: float  # when that was last written, Unix seconds
 
 
-class _How(ctypes.Structure):
+class _OpenHow(ctypes.Structure):
     _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
 
 
@@ -55,7 +55,7 @@ def read_as_owner(pid: int, path: str) -> tuple[bytes, float]:
         who = rights_of_process(pid, PROC)
         where = path if path.startswith("/") else f"{folder_of(pid)}/{path}"
         _check_path(where)
-        with acting_as(who):
+        with with_rights(who):
             return _read(pid, where)
     except FileNotFoundError as error:
         raise Unreadable("The file is not there.") from error
@@ -85,7 +85,7 @@ def _as_user(path: str, uid: int, read: Callable[[int], T]) -> T:
         _check_path(path)
         if os.geteuid() not in (0, uid):
             return _closing(_find_public(path), read)
-        with acting_as(rights_of_user(uid)):
+        with with_rights(rights_of_user(uid)):
             return _closing(os.open(path, os.O_PATH | os.O_CLOEXEC), read)
     except FileNotFoundError as error:
         raise Unreadable("The file is not there.") from error
@@ -117,7 +117,7 @@ def _read(pid: int, path: str) -> tuple[bytes, float]:
 
 def _find(root: int, path: str) -> int:
     """The file as an O_PATH descriptor, which has no effect on the file; links are followed as in the process."""
-    how = _How(os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+    how = _OpenHow(os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
     found = libc().syscall(SYS_OPENAT2, root, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
     if found >= 0:
         return int(found)
@@ -235,21 +235,21 @@ OF_A_CELL = (
 CHANGED = "The file changed after the run started: its lines today may not be those that ran."
 
 
-class _Wanted(NamedTuple):
+class _SourceRequest(NamedTuple):
     run: str
     pid: int  # of the process in which it was seen
     start_ticks: int  # of the run's oldest process of that rank: a forked worker has its modules from there
     path: str
 
 
-class KeptSources:
+class SourceCollector:
     """Finds new files in profiles, and reads them in a thread of its own: a file system that hangs keeps nothing else waiting."""
 
     def __init__(self, read: Callable[[int, str], tuple[bytes, float]] = read_as_owner) -> None:
         """`read` returns a file's bytes and the Unix time of its last change, as the process with that pid sees it."""
         self._read = read
         self._seen: set[tuple[str, int, str]] = set()  # run, start ticks, path
-        self._wanted: queue.Queue[_Wanted] = queue.Queue(MOST_WAITING)
+        self._wanted: queue.Queue[_SourceRequest] = queue.Queue(MOST_WAITING)
         self._found: queue.SimpleQueue[SourceText] = queue.SimpleQueue()
         self._reader: threading.Thread | None = None
         self._closed = threading.Event()
@@ -265,7 +265,7 @@ class KeptSources:
                 continue
             ticks = min(target.start_ticks, mains.get(of, target.start_ticks))
             for path in _files_of(profile):
-                self._want(_Wanted(profile.run, target.pid, ticks, path))
+                self._want(_SourceRequest(profile.run, target.pid, ticks, path))
 
     def texts(self) -> list[SourceText]:
         """The texts read since the last call, without waiting."""
@@ -284,7 +284,7 @@ class KeptSources:
         """Forget runs that no longer have a process."""
         self._seen = {key for key in self._seen if key[0] in runs}
 
-    def _want(self, wanted: _Wanted) -> None:
+    def _want(self, wanted: _SourceRequest) -> None:
         key = (wanted.run, wanted.start_ticks, wanted.path)
         if key in self._seen or not is_own(wanted.path):
             return
@@ -305,7 +305,7 @@ class KeptSources:
                 continue
             self._found.put(self._text_of(wanted))
 
-    def _text_of(self, wanted: _Wanted) -> SourceText:
+    def _text_of(self, wanted: _SourceRequest) -> SourceText:
         since_s = _started_s(wanted.start_ticks)
         run, path = wanted.run, wanted.path
         try:

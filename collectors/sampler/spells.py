@@ -18,7 +18,7 @@ REMEMBERED_S = 60.0  # after a process has left its last run: by then its last w
 NS = 1e9
 
 
-class Spell(NamedTuple):
+class RunPeriod(NamedTuple):
     """A process's time in a run, Unix seconds; without an end while it lasts."""
 
     run: str
@@ -29,10 +29,10 @@ class Spell(NamedTuple):
 
 class _Process(NamedTuple):
     start_ticks: int
-    spells: list[Spell]
+    spells: list[RunPeriod]
 
 
-class Spells:
+class RunPeriods:
     """Of all processes that were lately sampled."""
 
     def __init__(self) -> None:
@@ -79,11 +79,11 @@ class Spells:
     def _looked_at(
         self,
         process: RunProcess,
-        before: Sequence[Spell],
+        before: Sequence[RunPeriod],
         here: Mapping[str, RunProcess],
         activities: Mapping[str, RunActivity],
         now_s: float,
-    ) -> list[Spell]:
+    ) -> list[RunPeriod]:
         over = [spell for spell in before if spell.until_s < math.inf]
         lasting = [spell for spell in before if spell.until_s == math.inf and spell.run in here]
         left = [spell for spell in before if spell.until_s == math.inf and spell.run not in here]
@@ -92,7 +92,7 @@ class Spells:
         lasting_runs = {spell.run for spell in lasting}
         earlier = {spell.run: spell.until_s for spell in over}
         begun = [
-            Spell(
+            RunPeriod(
                 run,
                 one.rank,
                 max(_began_s(activities.get(run), one, since_s, now_s), earlier.get(run, 0.0)) if before else -math.inf,
@@ -108,7 +108,7 @@ class Spells:
         return [*over, *ended, *lasting, *begun]
 
 
-def _last_sign_s(spell: Spell, process: RunProcess, activity: RunActivity | None, now_s: float) -> float:
+def _last_sign_s(spell: RunPeriod, process: RunProcess, activity: RunActivity | None, now_s: float) -> float:
     """When a run that the process has left had ended: by its end event, else its last line."""
     if activity is None:
         return now_s

@@ -32,7 +32,7 @@ class UnknownRun(Exception):
     """The text is one sentence with the names that come nearest."""
 
 
-class Copied(NamedTuple):
+class CopyResult(NamedTuple):
     """What the copy holds: a run's range of time, Unix seconds, None where nothing has a time; and what it does not hold, in words."""
 
     from_s: float | None
@@ -46,7 +46,7 @@ def copy_run(
     run: str,
     texts: Iterable[str] = (),
     small: Callable[[Sample], Sample] = lambda sample: sample,
-) -> Copied:
+) -> CopyResult:
     """`target` is new; `texts` are kept under these names besides those of files on the stacks; `small` puts the bytes of a small file
     into its sample. Raises UnknownRun, and what the stores raise."""
     lo, hi = extent_of(source, run)
@@ -55,7 +55,7 @@ def copy_run(
     append_all(target, records_of(source, run, missed, texts, small))
     if lo is not None and hi is not None:
         append_all(target, _points(source, source.series(None), lo, hi, set()))
-    return Copied(lo, hi, sorted(missed))
+    return CopyResult(lo, hi, sorted(missed))
 
 
 def extent_of(source: Store, run: str) -> tuple[float | None, float | None]:

@@ -33,7 +33,7 @@ MOST_SPANS = 1_000_000  # of stacks that are read at once: 250 bytes each, with 
 LOCK_S = 0.05  # between two looks while another question holds a lock
 
 
-class Ended(Exception):
+class QueryAborted(Exception):
     """The question was given up; the text is one sentence with the remedy."""
 
 
@@ -41,7 +41,7 @@ class TooMuch(Exception):
     """The answer, or what it takes to find it, would be too large; the text is one sentence with the remedy."""
 
 
-class Question:
+class QueryDeadline:
     """Time runs from its making. May be ended from any thread."""
 
     def __init__(self, most_s: float) -> None:
@@ -57,18 +57,18 @@ class Question:
         return bool(self._reason) or time.monotonic() > self._until_s
 
     def check(self) -> None:
-        """Raises Ended when it is over."""
+        """Raises QueryAborted when it is over."""
         if self.over:
             late = f"this took longer than {self._most_s:g} s and was given up; ask for a shorter window or for fewer series"
-            raise Ended(self._reason or late)
+            raise QueryAborted(self._reason or late)
 
 
-asked: ContextVar[Question | None] = ContextVar("asked", default=None)
+asked: ContextVar[QueryDeadline | None] = ContextVar("asked", default=None)
 """The question that the calling thread works on; None where there is no limit."""
 
 
 def check() -> None:
-    """Raises Ended. Cheap enough for each row."""
+    """Raises QueryAborted. Cheap enough for each row."""
     question = asked.get()
     if question is not None:
         question.check()
@@ -82,7 +82,7 @@ def is_over() -> bool:
 
 @contextmanager
 def holding(lock: threading.Lock) -> Iterator[None]:
-    """The lock, or Ended while another question has it."""
+    """The lock, or QueryAborted while another question has it."""
     while not lock.acquire(timeout=LOCK_S):
         check()
     try:
@@ -225,7 +225,7 @@ class RawPoints(NamedTuple):
     value: NDArray[np.float64]
 
 
-class Last(NamedTuple):
+class LastPoint(NamedTuple):
     """The newest point of a series, by arrival."""
 
     time_s: float | None
@@ -458,7 +458,7 @@ class Store(Protocol):
 
         With `untimed`, on the axis of steps, only those that have no time."""
 
-    def last(self, ids: Sequence[int]) -> dict[int, Last]: ...
+    def last(self, ids: Sequence[int]) -> dict[int, LastPoint]: ...
 
     def outcomes(self, runs: Collection[str] | None = None, names: Collection[str] | None = None) -> Outcomes:
         """Of the series of these runs, or of all runs, that have one of these names, or any. About 5 us a series; no points are read."""

@@ -10,12 +10,12 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from access.roles import Role, needs
-from alerts.config import MOST_RULES_BYTES, OWN, AlertSettings, OwnRuleKind, QuietHours, Receiver, ReceiverKind
+from alerts.config import MOST_RULES_BYTES, OWN, AlertSettings, QuietHours, Receiver, ReceiverKind, UserRuleKind
 from alerts.messages import AlertMessage, MessagePhase, shown_target
 from alerts.routing import LONGEST_H, MAX_FINDINGS, MAX_ID_CHARACTERS, MOST_WORD
 from collectors.records import FindingWeight
 
-from ..findings import AlertsNow
+from ..findings import AlertsSnapshot
 from ..mutations import Changes
 from ..queries import Queries
 from .answers import Answer
@@ -36,7 +36,7 @@ class OwnRuleRow(TypedDict):
     """A rule of alerts.yaml. `trouble` says what is wrong with it, with its line; such a rule is left out, or was not evaluated."""
 
     name: str
-    kind: OwnRuleKind | None
+    kind: UserRuleKind | None
     expression: str
     for_s: float
     runs: str
@@ -229,7 +229,7 @@ def alerts_answer(queries: Queries) -> AlertsAnswer:
     }
 
 
-def _rules(now: AlertsNow) -> list[OwnRuleRow]:
+def _rules(now: AlertsSnapshot) -> list[OwnRuleRow]:
     firing: dict[str, int] = {}
     for found in now.firing:
         firing[found.rule] = firing.get(found.rule, 0) + 1
@@ -275,7 +275,7 @@ def _odd_rules(settings: AlertSettings) -> list[OwnRuleRow]:
     ]
 
 
-def _receiver_row(receiver: Receiver, now: AlertsNow) -> ReceiverRow:
+def _receiver_row(receiver: Receiver, now: AlertsSnapshot) -> ReceiverRow:
     mine = [message for message in now.sent if message.receiver == receiver.name]
     waiting = [message for message in now.waiting if message.receiver == receiver.name]
     delivered = max((message.ended_s or 0.0 for message in mine if message.state == "delivered"), default=None)

@@ -19,16 +19,16 @@ from pydantic.fields import FieldInfo
 from pydantic_core import core_schema
 from starlette.exceptions import HTTPException
 
-from collectors.store.store import Ended, StoreError, TooMuch
+from access.files import Unwritable
+from collectors.store.store import QueryAborted, StoreError, TooMuch
 from jobs.state_folder import QueueError
 
-from ..boards.files import OtherVersion
+from ..boards.files import VersionConflict
 from ..commands.doctor import NoDiagnosis
 from ..logs.lines import NoSuchTemplate
 from ..logs.search import BadExpression
 from ..queries import BadRequest, NotFound
-from ..received_files import OtherLength
-from ..user_files.yaml_file import Unwritable
+from ..received_files import OffsetConflict
 from ..visitors import OBJECT, NotGranted, as_object, for_viewer
 
 # JSON of any answer, with arrays of any layout, odd strings and large numbers.
@@ -190,10 +190,10 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(BadExpression, _answering(400, str))
     app.add_exception_handler(NoSuchTemplate, _answering(404, str))
     app.add_exception_handler(QueueError, _answering(400, str))
-    app.add_exception_handler(OtherLength, _other_length)
-    app.add_exception_handler(OtherVersion, _other_version)
+    app.add_exception_handler(OffsetConflict, _other_length)
+    app.add_exception_handler(VersionConflict, _other_version)
     app.add_exception_handler(TooMuch, _answering(400, str))
-    app.add_exception_handler(Ended, _answering(503, str))
+    app.add_exception_handler(QueryAborted, _answering(503, str))
     app.add_exception_handler(NoDiagnosis, _answering(503, str))
     app.add_exception_handler(Unwritable, _answering(503, str))
     app.add_exception_handler(StoreError, _answering(503, str))
@@ -227,12 +227,12 @@ def _unread(cause: BaseException) -> str:
 
 
 async def _other_length(_: Request, error: Exception) -> Response:
-    assert isinstance(error, OtherLength)
+    assert isinstance(error, OffsetConflict)
     return Answer({"error": str(error), "size": error.size}, status_code=409)
 
 
 async def _other_version(_: Request, error: Exception) -> Response:
-    assert isinstance(error, OtherVersion)
+    assert isinstance(error, VersionConflict)
     return Answer({"error": str(error), "version": error.version}, status_code=409)
 
 

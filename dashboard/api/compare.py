@@ -13,7 +13,7 @@ from collectors.machine.run_state import StateName
 
 from ..queries import BadRequest, Queries
 from ..runs.comparison import MISSING, CommonValue, Difference, Pace, Section, shown
-from ..runs.previous_run import SinceLast
+from ..runs.previous_run import PreviousRunComparison
 from ..runs.run_values import Comparison, SectionKeys
 from ..series.subscription import wanted
 from .answers import Answer, number, subset
@@ -171,7 +171,7 @@ def value_row(row: CommonValue) -> CommonValueRow:
     }
 
 
-def since_last_answer(run: str, found: SinceLast) -> SinceLastAnswer:
+def since_last_answer(run: str, found: PreviousRunComparison) -> SinceLastAnswer:
     return {
         "run": run,
         "previous": found.previous,

@@ -15,7 +15,7 @@ from analysis.directions import direction_of
 from analysis.expressions.language import ExpressionError, NoSeries
 from analysis.stacks.traces import Floats
 from collectors import catalog
-from collectors.store.store import Axis, Buckets, Ended
+from collectors.store.store import Axis, Buckets, QueryAborted
 
 from ..admission import GONE
 from ..queries import BadRequest, NotFound, Queries
@@ -32,7 +32,7 @@ from ..series.places import (
     RankChoice,
     SharedTag,
     Spread,
-    Unknown,
+    UnknownSeries,
 )
 from ..series.smoothing import Smoothing, smoothing_of
 from ..user_files.directions import Direction
@@ -204,7 +204,7 @@ def _add_export(router: APIRouter, queries: Queries) -> None:
             raise BadRequest(NO_PYARROW)
         try:
             rows = queries.overlays.rows(CurveQuery(run, series, x, *between))
-        except Unknown as error:
+        except UnknownSeries as error:
             raise NotFound(str(error)) from None
         except NoPlace as error:
             raise BadRequest(str(error)) from None
@@ -217,7 +217,7 @@ def _until_gone(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """Any other end leaves the file unfinished, which the client notices."""
     try:
         yield from pieces
-    except Ended as error:
+    except QueryAborted as error:
         if str(error) != GONE:
             raise
 

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from access.roles import Role, needs
 from alerts.config import OWN
 from analysis.dumps import MemorySnapshot
-from analysis.findings.rule import CodePlace, RuleTopic
+from analysis.findings.rule import CodeLocation, RuleTopic
 from analysis.findings.rules import BY_NAME, RULES
 from collectors.records import MESSAGE, Finding, FindingWeight
 
@@ -39,7 +39,7 @@ class FindingRow(TypedDict):
     rank: int | None
     step: int | None
     numbers: dict[str, float]
-    place: CodePlace | None
+    place: CodeLocation | None
     gpu: str | None
 
 

@@ -11,12 +11,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from typing_extensions import TypedDict
 
+from access.files import Unwritable
 from access.roles import Role, needs
 
 from ..mutations import WRITER, Changes
 from ..queries import BadRequest, Queries
 from ..received_files import MOST_BYTES
-from ..user_files.yaml_file import Unwritable
 from ..visitors import NotGranted, visitor
 from .answers import Answer
 from .parameters import MOST_CHARACTERS, MOST_CURSOR, RunInPath

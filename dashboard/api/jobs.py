@@ -12,13 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from typing_extensions import TypedDict
 
 from access.roles import Role, needs
-from jobs.client import Submitted
+from jobs.client import SubmittedJob
 from jobs.fifo import FifoComparison
 from jobs.queue import OVER
 from jobs.state_folder import NoSuchJob
 from jobs.view import JobAttemptRow, JobRow, SlotRow
 
-from ..jobs import ASSUMED, JobsReader, WantedJob, sentences_of
+from ..jobs import ASSUMED, JobsReader, JobSubmission, sentences_of
 from ..mutations import Changes
 from ..queries import NotFound, Queries
 from .answers import Answer
@@ -381,8 +381,8 @@ class OrderedJob(TypedDict):
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @router.post("/jobs/submit", response_model=None, summary="Submit a job to the queue")
     @needs(Role.OWNER)
-    def submit(given: NewJob) -> Answer[Submitted]:
-        return Answer(changes.submit_job(WantedJob(**given.model_dump())))
+    def submit(given: NewJob) -> Answer[SubmittedJob]:
+        return Answer(changes.submit_job(JobSubmission(**given.model_dump())))
 
     @router.post("/jobs/hold", response_model=None, summary="A queued job waits until it is released")
     @needs(Role.OWNER)

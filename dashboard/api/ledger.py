@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from typing_extensions import TypedDict
 
 from access.roles import Role, needs
-from analysis.findings.rule import CodePlace
+from analysis.findings.rule import CodeLocation
 from analysis.goodput import (
     LABEL,
     ORDER,
@@ -15,13 +15,13 @@ from analysis.goodput import (
     Goodput,
     GoodputKind,
     GoodputRow,
-    Paid,
+    RunCost,
     StartedBy,
     basis_of,
 )
 from analysis.ledger.contrast import LedgerContrast
 from analysis.ledger.device import Signal as Signal
-from analysis.ledger.kinds import KINDS, Charged, TimeKind
+from analysis.ledger.kinds import KINDS, ChargeTarget, TimeKind
 from analysis.ledger.shares import (
     BusyPart,
     KindRow,
@@ -38,7 +38,7 @@ from collectors.message import text_of
 
 from ..queries import Queries
 from ..runs.goodput import RunGoodput
-from ..stacks.stacks import contrasted
+from ..stacks.stacks import compare_windows
 from .answers import Answer
 from .parameters import OptionalWindow, Rank, RunParameter, Window, known_run
 
@@ -64,7 +64,7 @@ class LedgerRow(TypedDict):
     most: float
     saves_at_most: float
     confidence: Sureness
-    exposed_by: CodePlace | None
+    exposed_by: CodeLocation | None
     lines: list[LedgerLine]
 
 
@@ -106,7 +106,7 @@ class LedgerChange(TypedDict):
     other_share: float
     seconds: float | None
     other_seconds: float | None
-    place: CodePlace | None
+    place: CodeLocation | None
     sure: bool
 
 
@@ -179,8 +179,8 @@ class GoodputAnswer(TypedDict):
     gpus: int | None
     price_per_gpu_hour: float
     currency: str
-    paid: Paid
-    lost: Paid
+    paid: RunCost
+    lost: RunCost
     rows: list[GoodputKindRow]
     attempts: list[GoodputAttempt]
     attempts_left_out: int
@@ -201,7 +201,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         ends: OptionalWindow, against: RunParameter, run: str = known, rank: Rank = None
     ) -> Answer[LedgerContrastAnswer]:
         queries.check_run(against)
-        return Answer(contrast_answer(contrasted(queries.stacks, run, ends, rank, against)))
+        return Answer(contrast_answer(compare_windows(queries.stacks, run, ends, rank, against)))
 
     @router.get(
         "/goodput", response_model=None, summary="Goodput of a whole run: training, and what the other seconds went to"
@@ -308,9 +308,9 @@ def _line(line: LineShare) -> LedgerLine | None:
     }
 
 
-def _place(place: Charged) -> CodePlace | None:
+def _place(place: ChargeTarget) -> CodeLocation | None:
     frame = place.frame
-    return CodePlace(frame.name, frame.file, frame.line or None) if frame else None
+    return CodeLocation(frame.name, frame.file, frame.line or None) if frame else None
 
 
 def _blocks(ledger: Ledger) -> LedgerBlocks:
@@ -328,7 +328,7 @@ def _blocks(ledger: Ledger) -> LedgerBlocks:
 def goodput_answer(answer: RunGoodput) -> GoodputAnswer:
     found = answer.found
     attempts = found.attempts if found else []
-    nothing = Paid(None, None, None)
+    nothing = RunCost(None, None, None)
     return {
         "runs": list(answer.runs),
         "sentence": text_of(answer.message),

@@ -17,19 +17,19 @@ from collectors.records import LogLine, ProgressBar
 from collectors.store.store import LineTemplate, LogQuery
 
 from ..logs.lines import (
+    LineDetail,
     LineKind,
-    LineQuestion,
+    LineQuery,
     LineStretch,
     NextLine,
-    OpenedLine,
     PlacedLine,
     seen_fields,
     seen_template,
 )
-from ..logs.search import Needle, SearchedSoFar
+from ..logs.search import Needle, SearchProgress
 from ..logs.table import LEVELS, LineFilter, TemplateLines
 from ..queries import BadRequest, NotFound, Queries
-from ..visitors import seen
+from ..visitors import visible_text
 from .answers import Answer, Counts, Gaps, subset
 from .parameters import (
     MAX_LINES,
@@ -67,7 +67,7 @@ class DensityAnswer(TypedDict):
     total: int
     levels: list[LevelCounts]
     hits: Counts | None
-    search: SearchedSoFar | None
+    search: SearchProgress | None
 
 
 class TemplateAnswer(TypedDict):
@@ -91,7 +91,7 @@ class TemplatesAnswer(TypedDict):
     t_end: float
     templates: list[TemplateAnswer]
     total: int
-    search: SearchedSoFar | None
+    search: SearchProgress | None
 
 
 class FieldAnswer(TypedDict):
@@ -200,14 +200,14 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         characters: Annotated[
             int, Query(ge=1, le=MOST_LINE_CHARACTERS, description="of a line's text")
         ] = MOST_LINE_CHARACTERS,
-        asked: LineQuestion = asked_of,
+        asked: LineQuery = asked_of,
     ) -> Answer[LineStretch]:
         found = queries.lines.stretch(asked, offset, limit, at, around)
         return Answer(found._replace(lines=[_shortened(line, characters) for line in found.lines]))
 
     @router.get("/logs/line", response_model=None, summary="One log line with its fields and numbers")
     @needs(Role.VIEWER)
-    def opened(run: RunParameter, number: LineNumber) -> Answer[OpenedLine]:
+    def opened(run: RunParameter, number: LineNumber) -> Answer[LineDetail]:
         queries.check_run(run)
         found = queries.lines.line(run, number)
         if found is None:
@@ -217,7 +217,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/logs/density", response_model=None, summary="Log lines by level, and hits, in buckets of time")
     @needs(Role.VIEWER)
     def density(
-        buckets: Annotated[int, Query(ge=1, le=MOST_BUCKETS)] = 400, asked: LineQuestion = asked_of
+        buckets: Annotated[int, Query(ge=1, le=MOST_BUCKETS)] = 400, asked: LineQuery = asked_of
     ) -> Answer[DensityAnswer]:
         found, total, progress = queries.lines.density(asked, buckets)
         levels: list[LevelCounts] = [
@@ -237,7 +237,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/logs/next", response_model=None, summary="The nearest hit, error or line behind a line, or before it")
     @needs(Role.VIEWER)
     def following(
-        number: LineNumber, what: LineKind = "line", back: bool = False, asked: LineQuestion = asked_of
+        number: LineNumber, what: LineKind = "line", back: bool = False, asked: LineQuery = asked_of
     ) -> Answer[NextLine]:
         return Answer(queries.lines.next(asked, number, what, back=back))
 
@@ -250,7 +250,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     def templates(
         buckets: Annotated[int, Query(ge=1, le=MOST_STROKES)] = 80,
         limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 100,
-        asked: LineQuestion = asked_of,
+        asked: LineQuery = asked_of,
     ) -> Answer[TemplatesAnswer]:
         (lo, hi), found, total, progress = queries.lines.templates(asked, buckets, limit)
         rows = [_template_row(stored, counted) for stored, counted in found]
@@ -295,7 +295,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
 
 def _shortened(line: PlacedLine, characters: int) -> PlacedLine:
-    text = seen(line.text)  # before it is cut, or half a secret would not look like one
+    text = visible_text(line.text)  # before it is cut, or half a secret would not look like one
     if len(text) > characters:
         text = f"{text[:characters]} ... ({len(text):,} characters)"
     return line if text is line.text else line._replace(text=text)
@@ -305,7 +305,7 @@ def _fault(fault: Fault) -> FaultRow:
     return fault_row(fault._replace(frames=fault.frames[-MAX_FAULT_FRAMES:], lines=fault.lines[-MAX_FAULT_LINES:]))
 
 
-def line_question(queries: Queries) -> Callable[..., LineQuestion]:
+def line_question(queries: Queries) -> Callable[..., LineQuery]:
     """A dependency: runs (all without any), filters and search. Raises NotFound, BadRequest."""
 
     def question_of(
@@ -320,7 +320,7 @@ def line_question(queries: Queries) -> Callable[..., LineQuestion]:
         regex: Annotated[bool, Query(description="q is a regular expression of RE2")] = False,
         case: Annotated[bool, Query(description="case matters")] = False,
         only_hits: Annotated[bool, Query(description="lines without q are left out")] = False,
-    ) -> LineQuestion:
+    ) -> LineQuery:
         for name in run:
             queries.check_run(name)
         runs = tuple(sorted(set(run))) or None
@@ -328,7 +328,7 @@ def line_question(queries: Queries) -> Callable[..., LineQuestion]:
             raise BadRequest("template and hide are ids of one run; name exactly one run")
         asked = LineFilter(*between, level, frozenset(file), frozenset(rank), frozenset(template), frozenset(hide))
         needle = Needle(q, regex, case) if q else None
-        return LineQuestion(runs, asked, needle, only_hits and needle is not None)
+        return LineQuery(runs, asked, needle, only_hits and needle is not None)
 
     return question_of
 

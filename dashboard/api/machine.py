@@ -18,7 +18,7 @@ from collectors.catalog import Metric
 from .. import address
 from ..attach import AttachedRun, why_not
 from ..commands import doctor
-from ..machine import Cost, GpuUser, HostLook, HostProcess, Machine, Value
+from ..machine import Cost, GpuUser, HostProcess, HostSnapshot, Machine, Value
 from ..mutations import Changes
 from ..queries import DashboardState, Queries
 from ..visitors import visitor
@@ -274,7 +274,7 @@ def gpu_user_row(user: GpuUser) -> GpuUserRow:
     )
 
 
-def host_process_list(look: HostLook) -> HostProcessList:
+def host_process_list(look: HostSnapshot) -> HostProcessList:
     return {
         "time_s": look.time_s,
         "measured_s": look.measured_s,

@@ -24,8 +24,8 @@ from ..runs.previous_run import RunAttempts, RunDetail
 from ..runs.runs import RankView, RunView
 from ..runs.search import SearchHits
 from ..user_files.forgotten import ForgottenRun
-from ..user_files.run_notes import About
-from ..visitors import theirs, visitor
+from ..user_files.run_notes import RunNotes
+from ..visitors import user_fields, visitor
 from .answers import Answer, of_media, subset
 from .parameters import (
     MOST_CHARACTERS,
@@ -66,7 +66,7 @@ class RunRow(TypedDict):
     files_aside: int
     trouble: str
     info: dict[str, Any]  # as the user wrote it, else as its processes were seen
-    about: About
+    about: RunNotes
 
 
 class RunList(TypedDict):
@@ -194,7 +194,7 @@ class ForgottenRow(TypedDict):
     files: int
     size_bytes: int
     remove: str
-    about: About
+    about: RunNotes
 
 
 forgotten_row = subset(ForgottenRun, ForgottenRow)
@@ -319,7 +319,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @router.post("/runs/{run:any}/about", response_model=None, summary="Change some of what is said about a run")
     @needs(Role.OWNER)
-    def about(run: RunInPath, given: AboutChange) -> Answer[About]:
+    def about(run: RunInPath, given: AboutChange) -> Answer[RunNotes]:
         return Answer(changes.set_about(run, given.model_dump(exclude_unset=True)))
 
     @router.post(
@@ -412,7 +412,7 @@ def rank_row(view: RankView) -> RankRow:
 
 def event_row(event: Event) -> EventRow:
     return {
-        **theirs(event.fields),  # type: ignore[typeddict-item]  # whatever it carried
+        **user_fields(event.fields),  # type: ignore[typeddict-item]  # whatever it carried
         "run": event.run,
         "kind": event.kind,
         "time_s": event.time_s,

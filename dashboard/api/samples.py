@@ -13,7 +13,7 @@ from collectors.records import Sample, SampleKind
 from collectors.store.store import SampleName, SampleQuery
 
 from ..queries import Queries
-from ..samples import INLINE, PLAIN, UNKNOWN, Checkpoint, Shown
+from ..samples import INLINE, PLAIN, UNKNOWN, Checkpoint, SampleContent
 from ..visitors import bytes_for_viewer, check_grant
 from .answers import Answer, of_media
 from .parameters import MOST_CHARACTERS, RunParameter
@@ -102,7 +102,7 @@ def sample_row(sample: Sample) -> SampleRow:
     }
 
 
-def sample_response(found: Shown) -> Response:
+def sample_response(found: SampleContent) -> Response:
     """Whatever it is, it runs nothing and loads nothing, also where it is opened by itself."""
     how = "attachment" if found.media == UNKNOWN else "inline"
     headers = {

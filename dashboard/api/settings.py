@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from access.hosts import is_loopback
 from access.roles import Role, needs
-from access.tokens import GRANTS_SCOPE, RUNS, VIEW, Credential, DamagedTokens, TokenMistake, Tokens, free_name
+from access.tokens import GRANTS_SCOPE, RUNS, VIEW, Credential, DamagedTokens, TokenError, Tokens, free_name
 
 from ..auth import link_of, safe_path
 from ..mutations import Changes
@@ -114,7 +114,7 @@ def add_routes(router: APIRouter, queries: Queries, tokens: Tokens) -> None:
     def revoke(given: RevokedToken) -> Answer[TokenList]:
         try:
             tokens.revoke(given.name)
-        except TokenMistake as error:
+        except TokenError as error:
             raise NotFound(str(error)) from None
         except DamagedTokens as error:
             raise BadRequest(str(error)) from None
@@ -131,7 +131,7 @@ def add_routes(router: APIRouter, queries: Queries, tokens: Tokens) -> None:
         try:
             name = free_name(SHARED, [each.name for each in tokens.all()])
             secret = tokens.new(name, Role.VIEWER, expires_s, scopes)
-        except (DamagedTokens, TokenMistake) as error:
+        except (DamagedTokens, TokenError) as error:
             raise BadRequest(str(error)) from None
         place = (
             request.headers.get("origin") or f"{request.url.scheme}://{request.url.netloc}"

@@ -18,12 +18,12 @@ from analysis.stacks.frames import Excerpt, SourceRefused
 from analysis.stacks.frames import FrameKind as FrameKind
 from analysis.stacks.traces import LastStack, Range
 from collectors.records import Frame
-from collectors.tracing import MOST_STEPS, BusySeconds, KernelKind, StepsTraced
+from collectors.tracing import MOST_STEPS, BusySeconds, KernelKind, StepTrace
 
 from ..mutations import Changes
 from ..queries import NotFound, Profiler, Queries, Remedy
 from ..stacks.flame import Lane, to_folded, to_speedscope
-from ..stacks.stacks import Charted, Folded, PhaseTime, TraceFound, TraceState
+from ..stacks.stacks import ChartResult, FoldResult, PhaseTime, TraceResult, TraceState
 from ..visitors import check_grant
 from .answers import Answer, Column, Counts, encode, of_media
 from .parameters import (
@@ -202,7 +202,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     ) -> Answer[FlameAnswer] | Response:
         if shape != "tree":
             check_grant(EXPORTS)
-        reshaped = fold.Reshaping(waits, focus, hide, roll, invert)
+        reshaped = fold.FoldOptions(waits, focus, hide, roll, invert)
         if view == "kernels":
             traced = queries.stacks.kernels(run, window, rank, reshaped, prune)
             if traced is None:
@@ -212,7 +212,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             answer = queries.stacks.fold(
                 run,
                 window,
-                lanes.Lanes(view, thread, rank, pid),
+                lanes.ThreadSelection(view, thread, rank, pid),
                 shape=reshaped,
                 phase=phase,
                 baseline=other,
@@ -242,7 +242,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         thread: Thread = None,
         view: lanes.View = "joined",
     ) -> Answer[ChartAnswer]:
-        return Answer(chart_answer(queries.stacks.chart(run, window, width, lanes.Lanes(view, thread, rank, pid))))
+        return Answer(
+            chart_answer(queries.stacks.chart(run, window, width, lanes.ThreadSelection(view, thread, rank, pid)))
+        )
 
     @router.get(
         "/last_stacks",
@@ -325,7 +327,7 @@ def tree_answer(tree: FlameTree) -> TreeAnswer:
     }
 
 
-def flame_answer(folded: Folded, profiler: Profiler) -> FlameAnswer:
+def flame_answer(folded: FoldResult, profiler: Profiler) -> FlameAnswer:
     return {
         **tree_answer(folded.tree),
         "units": folded.units,
@@ -340,7 +342,7 @@ def flame_answer(folded: Folded, profiler: Profiler) -> FlameAnswer:
     }
 
 
-def chart_answer(charted: Charted) -> ChartAnswer:
+def chart_answer(charted: ChartResult) -> ChartAnswer:
     chart = charted.chart
     return {
         "from": chart.window[0],
@@ -352,7 +354,7 @@ def chart_answer(charted: Charted) -> ChartAnswer:
     }
 
 
-def trace_answer(found: TraceFound) -> TraceAnswer:
+def trace_answer(found: TraceResult) -> TraceAnswer:
     return {
         "state": found.state,
         "sentence": found.sentence,
@@ -360,7 +362,7 @@ def trace_answer(found: TraceFound) -> TraceAnswer:
     }
 
 
-def _trace(trace: StepsTraced, lines: list[TracedLine]) -> TraceRow:
+def _trace(trace: StepTrace, lines: list[TracedLine]) -> TraceRow:
     kinds = kinds_of_kernels(trace)
     total_s = max(sum(kinds.values()), 1e-12)
     return {

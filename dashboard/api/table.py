@@ -20,8 +20,8 @@ from collectors.store.store import Axis
 from ..mutations import Changes
 from ..queries import BadRequest, Queries
 from ..runs.columns import COLUMNS, FIXED, SHOWN, Cell, Row, TableColumn
-from ..runs.filters import FilterMistake
-from ..runs.table import FoundRuns, GroupRow, TableQuestion
+from ..runs.filters import FilterError
+from ..runs.table import GroupRow, TableQuery, TableResult
 from ..user_files.directions import Direction
 from ..visitors import check_grant, check_key
 from .answers import Answer, Gaps, number, of_media, subset
@@ -105,7 +105,7 @@ class SparkList(TypedDict):
     sparks: list[Spark]
 
 
-def table_answer(found: FoundRuns, asked: TableQuestion, offset: int, limit: int) -> TableAnswer:
+def table_answer(found: TableResult, asked: TableQuery, offset: int, limit: int) -> TableAnswer:
     shown = found.lines[offset : offset + limit]
     rows = [_group_row(line, found, asked) if isinstance(line, GroupRow) else _run_row(line, found) for line in shown]
     return {
@@ -119,7 +119,7 @@ def table_answer(found: FoundRuns, asked: TableQuestion, offset: int, limit: int
     }
 
 
-def _run_row(row: Row, found: FoundRuns) -> TableRow:
+def _run_row(row: Row, found: TableResult) -> TableRow:
     view = row.facts.view
     return {
         "run": row.name,
@@ -138,7 +138,7 @@ def _run_row(row: Row, found: FoundRuns) -> TableRow:
     }
 
 
-def _group_row(line: GroupRow, found: FoundRuns, asked: TableQuestion) -> TableRow:
+def _group_row(line: GroupRow, found: TableResult, asked: TableQuery) -> TableRow:
     cells = {
         key: {name: _sent(value) for name, value in line.cell(column)._asdict().items()}
         for key, column in found.columns.items()
@@ -197,18 +197,18 @@ def filter_of(
     desc: bool = False,
     archived: Annotated[bool, Query(description="archived runs, too")] = False,
     forgotten: Annotated[bool, Query(description="forgotten runs, too")] = False,
-) -> TableQuestion:
-    return TableQuestion(q, state, sort, desc, archived, forgotten)
+) -> TableQuery:
+    return TableQuery(q, state, sort, desc, archived, forgotten)
 
 
 def question_of(
-    asked: Annotated[TableQuestion, Depends(filter_of)],
+    asked: Annotated[TableQuery, Depends(filter_of)],
     group: ColumnKey = "",
     opened: Annotated[Names, Query(alias="open", description="values of the groups whose runs are listed, too")] = None,
     columns: Annotated[
         str, Query(max_length=4 * MOST_CHARACTERS, description="keys, separated by line breaks or commas")
     ] = "",
-) -> TableQuestion:
+) -> TableQuery:
     """Raises BadRequest."""
     keys = tuple(dict.fromkeys(key for key in columns.split("\n" if "\n" in columns else ",") if key)) or SHOWN
     if len(keys) > MOST_COLUMNS:
@@ -216,13 +216,13 @@ def question_of(
     return replace(asked, group=group, opened=frozenset(opened or ()), columns=keys)
 
 
-Filtered = Annotated[TableQuestion, Depends(filter_of)]
-Asked = Annotated[TableQuestion, Depends(question_of)]
+Filtered = Annotated[TableQuery, Depends(filter_of)]
+Asked = Annotated[TableQuery, Depends(question_of)]
 FirstRow = Annotated[int, Query(ge=0, le=10**7)]
 Limit = Annotated[int, Query(ge=1, le=MOST_ROWS)]
 
 
-def find(queries: Queries, asked: TableQuestion) -> FoundRuns:
+def find(queries: Queries, asked: TableQuery) -> TableResult:
     """Raises BadRequest, NotGranted."""
     for what, key in (("sort", asked.sort), ("group", asked.group)):
         if key and queries.table.column(key) is None:
@@ -230,7 +230,7 @@ def find(queries: Queries, asked: TableQuestion) -> FoundRuns:
     check_key(asked.group)
     try:
         return queries.table.ask(asked)
-    except FilterMistake as mistake:
+    except FilterError as mistake:
         raise BadRequest(str(mistake)) from mistake
 
 
@@ -239,7 +239,7 @@ def find(queries: Queries, asked: TableQuestion) -> FoundRuns:
 UNSAFE = ("=", "+", "-", "@", "\t", "\r")  # text that begins so is a formula to a spreadsheet
 
 
-def csv_answer(found: FoundRuns) -> Response:
+def csv_answer(found: TableResult) -> Response:
     """All rows without groups; the first column is the run's own name. Times are Unix seconds."""
     text = io.StringIO()
     lines = csv.writer(text)

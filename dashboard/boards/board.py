@@ -32,7 +32,7 @@ MOST_ROWS, MOST_IN_A_ROW, MOST_CHARTS, MOST_CHOICES = 60, 12, 100, 50
 COLUMNS = 12  # that the charts of a row share
 
 
-class ChosenSeries(NamedTuple):
+class SeriesChoice(NamedTuple):
     """`ChosenSeries("glob", "phase/*_s", labels=(("rank", "0"),))`: which series a chart draws, each as a curve.
 
     `runs` and the values of `labels` are globs; without `runs` those of the board. `label` may have `{run}`, `{series}` and labels in braces.
@@ -66,8 +66,8 @@ class BoardChart(NamedTuple):
     kind: str
     title: str = ""
     width: int | None = None  # of 12 columns; None: those of a row share what is left
-    series: tuple[ChosenSeries, ...] = ()
-    x: ChosenSeries | None = None  # of a scatter chart
+    series: tuple[SeriesChoice, ...] = ()
+    x: SeriesChoice | None = None  # of a scatter chart
     best: Corner | None = None  # of a scatter chart: where its best points lie
     axis: ChartAxis | None = None  # None: the board's
     unit: str = ""  # shown instead of the series' own
@@ -329,7 +329,7 @@ PLAIN_NAME = re2.compile(r"[A-Za-z_][\w.:/]*")  # a bare word that is a series' 
 CHOICES = ("name", "glob", "regex", "expr")
 
 
-def series_of(node: YamlNode) -> ChosenSeries:
+def series_of(node: YamlNode) -> SeriesChoice:
     """A word is a name or an expression; a table has one of the keys of CHOICES."""
     if isinstance(node.value, str):
         return _checked(chosen_of(text_of(node, MOST_EXPRESSION)), node)
@@ -342,22 +342,22 @@ def series_of(node: YamlNode) -> ChosenSeries:
     if not read.get(by):
         raise BoardError(node.line, f"{by} is empty")
     text = read.pop(by)
-    return _checked(ChosenSeries(by, text, **read), node)  # type: ignore[arg-type]  # of CHOICES
+    return _checked(SeriesChoice(by, text, **read), node)  # type: ignore[arg-type]  # of CHOICES
 
 
-def chosen_of(word: str) -> ChosenSeries:
+def chosen_of(word: str) -> SeriesChoice:
     """`"gpu/power_w"` is a name, `"sum(gpu/power_w)"` an expression."""
-    return ChosenSeries("name" if PLAIN_NAME.fullmatch(word) else "expr", word)
+    return SeriesChoice("name" if PLAIN_NAME.fullmatch(word) else "expr", word)
 
 
-def plain_series(series: ChosenSeries) -> str | dict[str, Any]:
+def plain_series(series: SeriesChoice) -> str | dict[str, Any]:
     if series == chosen_of(series.text):
         return series.text
     rest = {key: field.write(getattr(series, key)) for key, field in SERIES_FIELDS.items() if key not in CHOICES}
     return {series.by: series.text} | {key: value for key, value in rest.items() if value not in ("", [], {}, None)}
 
 
-def _checked(series: ChosenSeries, node: YamlNode) -> ChosenSeries:
+def _checked(series: SeriesChoice, node: YamlNode) -> SeriesChoice:
     line = node.value[series.by].line if isinstance(node.value, dict) else node.line
     if not series.text:
         raise BoardError(line, "a series is empty")
@@ -443,7 +443,7 @@ def rows_of(node: YamlNode) -> tuple[BoardRow, ...]:
     return rows
 
 
-def _all_series(node: YamlNode) -> tuple[ChosenSeries, ...]:
+def _all_series(node: YamlNode) -> tuple[SeriesChoice, ...]:
     items = [node] if not isinstance(node.value, list) else items_of(node, MOST_CHOICES, "series")
     return tuple(series_of(item) for item in items)
 

@@ -18,7 +18,7 @@ from collectors.store.store import Axis, Buckets, Series, Store, TooMuch, check
 from ..series.expressions import ExpressionQuery, ExpressionResult, Expressions, chosen_of
 from ..series.places import attempts_of, superseded
 from ..series.subscription import is_glob
-from .board import Board, BoardChart, ChosenSeries, expression, meant
+from .board import Board, BoardChart, SeriesChoice, expression, meant
 from .files import BoardFile
 
 X_ITEM = -1  # the item of a scatter chart's `x`
@@ -53,7 +53,7 @@ class BoardCurve(NamedTuple):
     colour: int | None = None
 
 
-class NotDrawn(NamedTuple):
+class SkippedSeries(NamedTuple):
     """`reason` is one sentence."""
 
     item: int
@@ -63,10 +63,10 @@ class NotDrawn(NamedTuple):
 @dataclass
 class DrawnChart:
     curves: list[BoardCurve] = field(default_factory=list)
-    left_out: list[NotDrawn] = field(default_factory=list)
+    left_out: list[SkippedSeries] = field(default_factory=list)
 
 
-class Followed(NamedTuple):
+class FollowedSeries(NamedTuple):
     """A stored series behind the charts: new points of it change them. `run` is None for the machine's."""
 
     run: str | None
@@ -81,7 +81,7 @@ class DrawnCharts:
     lo: float | None
     hi: float | None
     charts: list[DrawnChart]
-    followed: list[Followed]
+    followed: list[FollowedSeries]
 
 
 # The names of a chart's curves: what its file says, else that in which they differ (pure).
@@ -141,7 +141,7 @@ MOST_RUNS = 50  # of a question
 
 
 class BoardReader:
-    """Raises what the store raises: StoreError, Ended, TooMuch."""
+    """Raises what the store raises: StoreError, QueryAborted, TooMuch."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -185,7 +185,7 @@ def _newest(data: Buckets) -> Buckets:
 NEAR = 0.8  # a name is meant that is as alike as one with a slip: the series of a board that comes along are no slips
 
 
-def chosen(entry: ChosenSeries, known: Sequence[Series]) -> list[Series]:
+def chosen(entry: SeriesChoice, known: Sequence[Series]) -> list[Series]:
     """In the order of `known`; none for an expression."""
     names = {series.name for series in known}
     if entry.by == "name":
@@ -208,11 +208,11 @@ def charts_with_something(board: Board, known: Sequence[Series]) -> int:
     )
 
 
-def _names_one(entry: ChosenSeries, known: Sequence[Series]) -> bool:
+def _names_one(entry: SeriesChoice, known: Sequence[Series]) -> bool:
     return any(series.name in entry.text for series in known)
 
 
-def reason_of(entry: ChosenSeries, known: Sequence[Series], runs: Sequence[str]) -> str:
+def reason_of(entry: SeriesChoice, known: Sequence[Series], runs: Sequence[str]) -> str:
     """Why it chooses none, in one sentence."""
     where = (
         f"this machine and the run {runs[0]!r} have"
@@ -229,7 +229,7 @@ def reason_of(entry: ChosenSeries, known: Sequence[Series], runs: Sequence[str])
     return f"{where} no series {entry.text}{meant(entry.text, names, NEAR)}"
 
 
-def expressions_of(entry: ChosenSeries, smooth: str, known: Sequence[Series]) -> list[str]:
+def expressions_of(entry: SeriesChoice, smooth: str, known: Sequence[Series]) -> list[str]:
     """The texts of the expressions that are to be evaluated; [] where the series are drawn as they are stored."""
     if entry.by == "expr":
         return [f"ema({entry.text}, {smooth})" if smooth else entry.text]
@@ -279,13 +279,13 @@ class Scope:
         self._series: dict[str | None, list[Series]] = {}
         self._runs: dict[tuple[str, ...], list[str]] = {}
 
-    def runs(self, entry: ChosenSeries) -> list[str]:
+    def runs(self, entry: SeriesChoice) -> list[str]:
         globs = entry.runs or self._usual
         if globs not in self._runs:
             self._runs[globs] = self._reader.runs(globs)
         return self._runs[globs]
 
-    def known(self, entry: ChosenSeries) -> list[Series]:
+    def known(self, entry: SeriesChoice) -> list[Series]:
         """Those of its runs; where it names none, those of the machine, too."""
         own: list[str | None] = [*self.runs(entry)]
         found: list[Series] = []
@@ -332,11 +332,13 @@ class BoardCharts:
                 known = scope.known(entry)
                 found = [] if entry.by == "expr" else chosen(entry, known)
                 if entry.by != "expr" and not found:
-                    charts[place].left_out.append(NotDrawn(item, reason_of(entry, known, scope.runs(entry))))
+                    charts[place].left_out.append(SkippedSeries(item, reason_of(entry, known, scope.runs(entry))))
                     continue
                 if len(found) > MOST_CURVES:
                     charts[place].left_out.append(
-                        NotDrawn(item, f"{len(found) - MOST_CURVES:,} further series are not drawn; narrow the choice")
+                        SkippedSeries(
+                            item, f"{len(found) - MOST_CURVES:,} further series are not drawn; narrow the choice"
+                        )
                     )
                     found = found[:MOST_CURVES]
                 computed = expressions_of(entry, chart.smooth, known)
@@ -359,7 +361,7 @@ class BoardCharts:
         for drawn, chart in zip(charts, query.charts, strict=True):
             drawn.curves = labelled(drawn.curves, chart)
         lo, hi = _extent(charts)
-        names = dict.fromkeys(Followed(series.run, series.name) for series in followed)
+        names = dict.fromkeys(FollowedSeries(series.run, series.name) for series in followed)
         return DrawnCharts(
             cursor, lo if query.lo is None else query.lo, hi if query.hi is None else query.hi, charts, list(names)
         )
@@ -393,22 +395,22 @@ class BoardCharts:
             return str(error)
 
 
-def _put(chart: DrawnChart, item: int, entry: ChosenSeries, text: str, found: ExpressionResult | str) -> None:
+def _put(chart: DrawnChart, item: int, entry: SeriesChoice, text: str, found: ExpressionResult | str) -> None:
     if isinstance(found, str):
-        chart.left_out.append(NotDrawn(item, found))
+        chart.left_out.append(SkippedSeries(item, found))
         return
     name = entry.text if entry.by == "expr" else text.removeprefix("ema(").rpartition(",")[0].strip('"')
     for row in found.series[:MOST_CURVES]:
         chart.curves.append(BoardCurve(item, row.run, name, row.labels, found.unit, row.buckets, row.exact, row.reason))
 
 
-def _entries(chart: BoardChart) -> Iterator[tuple[int, ChosenSeries]]:
+def _entries(chart: BoardChart) -> Iterator[tuple[int, SeriesChoice]]:
     yield from enumerate(chart.series)
     if chart.x is not None:
         yield X_ITEM, chart.x
 
 
-def _entry(chart: BoardChart, item: int) -> ChosenSeries:
+def _entry(chart: BoardChart, item: int) -> SeriesChoice:
     if item == X_ITEM:
         assert chart.x is not None
         return chart.x

@@ -17,8 +17,9 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import yaml
 
-from ..user_files import yaml_file
-from ..user_files.yaml_file import ODD_BREAK, SETTLED_NS, SUFFIX, Stamp, Unwritable
+from access.files import SETTLED_NS, FileStamp, Unwritable, bytes_of, stamp_of, write_bytes
+
+from ..user_files.yaml_file import ODD_BREAK, SUFFIX
 from . import board as board_module
 from .board import Board, BoardChart, BoardError, plain_board, tree_of
 
@@ -60,7 +61,7 @@ class BoardFile(NamedTuple):
     trouble: str = ""
 
 
-class OtherVersion(Exception):
+class VersionConflict(Exception):
     """The file is not what the editor began with; the text is one sentence with the remedy. `version` is what it is now, "" where it is gone."""
 
     def __init__(self, sentence: str, version: str) -> None:
@@ -69,7 +70,7 @@ class OtherVersion(Exception):
 
 
 class _KeptBoard(NamedTuple):
-    stamp: Stamp
+    stamp: FileStamp
     settled: bool
     file: BoardFile
 
@@ -100,7 +101,7 @@ class Boards:
     def save(self, name: str, text: str, version: str) -> BoardFile:
         """Into the data folder; `version` is that of the board which the editor began with, "" where there was none.
 
-        Between two processes the last whole file wins; inside one the caller holds a lock. Raises ValueError, OtherVersion, Unwritable.
+        Between two processes the last whole file wins; inside one the caller holds a lock. Raises ValueError, VersionConflict, Unwritable.
         """
         check_name(name)
         board_of(text)
@@ -108,11 +109,11 @@ class Boards:
         if not (self._own / f"{name}{SUFFIX}").exists() and len(_stamps(self._own)) >= MOST_BOARDS:
             raise ValueError(f"there are {MOST_BOARDS} boards; delete one first")
         _check_folder(self._own)
-        yaml_file.write_bytes(self._own / f"{name}{SUFFIX}", text.encode())
+        write_bytes(self._own / f"{name}{SUFFIX}", text.encode())
         return self._now(name)
 
     def delete(self, name: str, version: str) -> BoardFile | None:
-        """Of the data folder; a board of the same name behind it comes back. Raises ValueError, OtherVersion, Unwritable."""
+        """Of the data folder; a board of the same name behind it comes back. Raises ValueError, VersionConflict, Unwritable."""
         check_name(name)
         self._check_version(name, version)
         found = self.named(name)
@@ -136,7 +137,7 @@ class Boards:
         now = found.version if found else ""
         if now != version:
             what = "has been changed" if found and version else "exists already" if found else "has been deleted"
-            raise OtherVersion(
+            raise VersionConflict(
                 f"the board {name!r} {what} meanwhile; nothing is saved: copy your text, and load it again", now
             )
 
@@ -173,7 +174,7 @@ def _read(source: BoardSource, file_name: str, folder: int, before: BoardFile | 
     last_good = before.board if before else None
     text, version = "", ""
     try:
-        data = yaml_file.bytes_of(file_name, folder)
+        data = bytes_of(file_name, folder)
         version = version_of(data)
         if before is not None and before.version == version:
             return before
@@ -190,14 +191,14 @@ def _read(source: BoardSource, file_name: str, folder: int, before: BoardFile | 
     return BoardFile(name, source, text, version or version_of(why.encode()), last_good, why)
 
 
-def _stamps(folder: Path | int) -> dict[str, Stamp]:
+def _stamps(folder: Path | int) -> dict[str, FileStamp]:
     """Of the files that may be boards, by name; what vanishes meanwhile is not there."""
     found = {}
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(SUFFIX) and NAME.fullmatch(entry.name.removesuffix(SUFFIX)):
                 with suppress(OSError):
-                    found[entry.name] = yaml_file.stamp_of(entry.stat(follow_symlinks=False))
+                    found[entry.name] = stamp_of(entry.stat(follow_symlinks=False))
     return found
 
 

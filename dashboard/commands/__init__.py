@@ -10,7 +10,7 @@ from importlib import import_module
 
 from collectors import VERSION
 
-from .command import PROGRAM, Command, CommandParser, Mistake, typeable
+from .command import PROGRAM, Command, CommandParser, UsageError, typeable
 
 MAIN, *OTHERS = FILES = (
     "serve",
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = command_in(words[0] if named else MAIN)
     try:
         return command.run(parser_of(command).parse_args(words[1:] if named else words))
-    except Mistake as mistake:
+    except UsageError as mistake:
         print(f"{PROGRAM}: {typeable(str(mistake))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from collectors.keeper.linked_folders import USUAL
 
-from .command import Command, Mistake
+from .command import Command, UsageError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,9 +30,9 @@ def run(parsed: argparse.Namespace) -> int:
     try:
         attached = attach(log_dir, parsed.pid, parsed.name)
     except AttachRefused as refused:
-        raise Mistake(str(refused)) from None
+        raise UsageError(str(refused)) from None
     place = last_used([log_dir])
-    url = address.of(place.data_dir)
+    url = address.read_address(place.data_dir)
     run = place.name_of(log_dir.resolve() / attached.run) if url else attached.run
     shows = (
         f"{url} shows {run}"

@@ -21,13 +21,13 @@ NAMED = re.compile(
 )  # in a sentence, as a command; not `deepseek-dashboard 1.0`
 
 
-class Mistake(Exception):
+class UsageError(Exception):
     """A user error; the text is one sentence with the remedy."""
 
 
 class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise Mistake(f"{message}; {self.prog} --help lists the options")
+        raise UsageError(f"{message}; {self.prog} --help lists the options")
 
 
 class Command(NamedTuple):
@@ -36,7 +36,7 @@ class Command(NamedTuple):
     name: str
     help: str
     arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]  # the exit code; raises Mistake
+    run: Callable[[argparse.Namespace], int]  # the exit code; raises UsageError
 
 
 def typeable(text: str) -> str:
@@ -63,7 +63,7 @@ def _shown(path: Path) -> str:
 
 
 def make_folder(folder: Path, flag: str, *, private: bool = False) -> None:
-    """`private`: no other user may read it. Raises Mistake where it cannot be made or written to."""
+    """`private`: no other user may read it. Raises UsageError where it cannot be made or written to."""
     try:
         if private:
             from collectors import folders
@@ -74,4 +74,4 @@ def make_folder(folder: Path, flag: str, *, private: bool = False) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise Mistake(f"cannot write to {folder} ({error.strerror}); choose another folder with {flag}") from None
+        raise UsageError(f"cannot write to {folder} ({error.strerror}); choose another folder with {flag}") from None

@@ -26,7 +26,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from collectors import VERSION, folders
 from collectors import writer as lock
 from collectors.folders import INSIDE, REMOTE, file_system_of
-from collectors.log_folders import LogFolders, add_place, found_here, place_of
+from collectors.log_folders import LogFolders, add_place, default_log_folders, place_of
 from collectors.logs.watch import MAX_WATCHED
 from collectors.machine.proc import ancestors, program_of, uid_of, user_of
 from collectors.sampler import refusal
@@ -66,7 +66,7 @@ def usual_place(options: argparse.Namespace) -> LogFolders:
     try:
         return place_of(options)
     except (OSError, ValueError, RuntimeError):
-        folder = Path(os.path.abspath((options.log_dir or found_here())[0]))  # noqa: PTH100  # it may be a link to itself
+        folder = Path(os.path.abspath((options.log_dir or default_log_folders())[0]))  # noqa: PTH100  # it may be a link to itself
         return LogFolders(folder, (), folder / INSIDE)
 
 
@@ -562,13 +562,13 @@ MOST_BYTES = 1 << 20
 
 
 def check_running(place: CheckedHost) -> Symptom:
-    url = address.of(place.data_dir)
+    url = address.read_address(place.data_dir)
     writer = lock.writer_of(place.data_dir)
     facts: dict[str, Fact] = {
         "collector": writer.version if isinstance(writer, lock.Writer) else None,
         "dashboard": url is not None,
     }
-    if isinstance(writer, lock.Stranger):
+    if isinstance(writer, lock.UnreadableWriter):
         return Symptom(
             "warning", f"{writer.sentence}.", "Type: end that program, or choose another folder with --data-dir", facts
         )
@@ -768,12 +768,12 @@ CHECKS = (
 )
 
 
-class Diagnosed(NamedTuple):
+class Diagnosis(NamedTuple):
     name: str
     symptom: Symptom
 
 
-def diagnose(place: CheckedHost, checks: Sequence[Check] = CHECKS, within_s: float = WITHIN_S) -> list[Diagnosed]:
+def diagnose(place: CheckedHost, checks: Sequence[Check] = CHECKS, within_s: float = WITHIN_S) -> list[Diagnosis]:
     """All checks at the same time, each in a thread of its own. One that fails or hangs is a warning of its row."""
     found: dict[str, Symptom] = {}
 
@@ -791,7 +791,7 @@ def diagnose(place: CheckedHost, checks: Sequence[Check] = CHECKS, within_s: flo
         f"this was not answered within {within_s:g} s: a driver or a file system hangs.",
         "Type: sudo dmesg | tail",
     )
-    return [Diagnosed(check.name, cleaned(found.get(check.name, late))) for check in checks]
+    return [Diagnosis(check.name, cleaned(found.get(check.name, late))) for check in checks]
 
 
 def made(check: Check, place: CheckedHost) -> Symptom:
@@ -807,11 +807,11 @@ def cleaned(symptom: Symptom) -> Symptom:
     return symptom._replace(sentence=_plain(symptom.sentence), remedy=_plain(symptom.remedy), facts=facts)
 
 
-def verdict_of(rows: Sequence[Diagnosed]) -> Severity:
+def verdict_of(rows: Sequence[Diagnosis]) -> Severity:
     return worst([row.symptom.verdict for row in rows])
 
 
-def lines_of(rows: Sequence[Diagnosed]) -> list[str]:
+def lines_of(rows: Sequence[Diagnosis]) -> list[str]:
     """One line each: `wrong    port         port 8080 is taken by nginx (process 7).  Type: deepseek-dashboard --port 8081`."""
     width = max(len(row.name) for row in rows)
     return [
@@ -820,7 +820,7 @@ def lines_of(rows: Sequence[Diagnosed]) -> list[str]:
     ]
 
 
-def json_of(rows: Sequence[Diagnosed]) -> dict[str, Any]:
+def json_of(rows: Sequence[Diagnosis]) -> dict[str, Any]:
     checks = [{"name": name, **symptom._asdict()} for name, symptom in rows]
     return {"version": VERSION, "time_s": round(time.time(), 3), "verdict": verdict_of(rows), "checks": checks}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from collectors.log_folders import LogFolders, add_place, place_of
 
-from .command import Command, Mistake, typeable
+from .command import Command, UsageError, typeable
 
 if TYPE_CHECKING:
     from collectors.store.store import Store
@@ -41,26 +41,26 @@ def run(parsed: argparse.Namespace) -> int:
 
     place = place_of(parsed)
     if not maintenance(place.data_dir).exists():
-        raise Mistake(f"there is no store in {place.data_dir}; name its folder with --log-dir or --data-dir")
+        raise UsageError(f"there is no store in {place.data_dir}; name its folder with --log-dir or --data-dir")
     target: Path = parsed.output or Path(
         f"{parsed.run.strip('/').replace('/', '-').lstrip('.') or 'run'}{'' if parsed.format == TENSORBOARD else '.zip'}"
     )
     if target.exists():
-        raise Mistake(f"{target} is there already; choose another name with --output")
+        raise UsageError(f"{target} is there already; choose another name with --output")
     try:
         store = open_store(place.data_dir, write=False)
         try:
             print(typeable(write(parsed, store, place, target)))
         except UnknownRun as error:
-            raise Mistake(str(error)) from None
+            raise UsageError(str(error)) from None
         finally:
             store.close()
     except KeyboardInterrupt:
-        raise Mistake(f"ended before {target} was written") from None
+        raise UsageError(f"ended before {target} was written") from None
     except (StoreError, TooMuch) as error:
-        raise Mistake(str(error)) from None
+        raise UsageError(str(error)) from None
     except OSError as error:
-        raise Mistake(
+        raise UsageError(
             f"cannot write {target} ({error.strerror or error}); choose another place with --output"
         ) from None
     return 0

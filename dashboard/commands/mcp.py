@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .command import Command, Mistake
+from .command import Command, UsageError
 
 if TYPE_CHECKING:
     from deepseek.client import Dashboard, OpenLogs
@@ -27,16 +27,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     if find_spec("mcp") is None:
-        raise Mistake("the package mcp is missing; install it with: pip install 'mcp>=2.3,<3'")
+        raise UsageError("the package mcp is missing; install it with: pip install 'mcp>=2.3,<3'")
     if parsed.data_dir is not None and parsed.log_dir is None:
-        raise Mistake("--data-dir is that of a log folder, which is missing; name it with --log-dir")
+        raise UsageError("--data-dir is that of a log folder, which is missing; name it with --log-dir")
     from deepseek.client import Dashboard, DashboardError
 
-    folder = OpenFolder(parsed.log_dir, parsed.data_dir) if parsed.log_dir is not None else None
+    folder = LazyDashboard(parsed.log_dir, parsed.data_dir) if parsed.log_dir is not None else None
     try:
         dashboard = Dashboard(parsed.url)
     except DashboardError as error:
-        raise Mistake(str(error)) from None
+        raise UsageError(str(error)) from None
     from ..mcp import serve
 
     try:
@@ -47,7 +47,7 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-class OpenFolder:
+class LazyDashboard:
     """Opened at the first question: a client waits only briefly for a server to start."""
 
     def __init__(self, log_dir: Path, data_dir: Path | None = None) -> None:

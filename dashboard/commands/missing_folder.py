@@ -13,7 +13,7 @@ from typing import NoReturn
 LOOK_S = 0.3
 
 
-class Waiting:
+class PendingFolder:
     """Stands in for a collector. What there is to follow, and where its store lies, is only known then: so the command runs once more."""
 
     def __init__(self, folders: Callable[[], list[Path]]) -> None:

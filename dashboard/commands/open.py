@@ -15,12 +15,12 @@ from collectors.options import CollectorOptions
 
 from .. import address
 from ..network import CannotListen, address_of, listen, port, public_address_of
-from .command import Command, Mistake
+from .command import Command, UsageError
 from .run import free_port
 from .serve import leave, run_web
 
 
-class Copy(NamedTuple):
+class ReadOnlyKeeper(NamedTuple):
     """In place of a collector's keeper."""
 
     read_only: str
@@ -47,11 +47,11 @@ def run(parsed: argparse.Namespace) -> int:
     from ..archive import BadArchive, room_for, unpack
 
     if not parsed.file.is_file():
-        raise Mistake(f"there is no file {parsed.file}; write one with: deepseek-dashboard export RUN")
+        raise UsageError(f"there is no file {parsed.file}; write one with: deepseek-dashboard export RUN")
     try:
         listener = listen(parsed.host, free_port() if parsed.port is None else parsed.port)
     except CannotListen as error:
-        raise Mistake(str(error)) from None
+        raise UsageError(str(error)) from None
     folder = room_for(parsed.file)
     signal.signal(
         signal.SIGHUP, signal.default_int_handler
@@ -60,18 +60,20 @@ def run(parsed: argparse.Namespace) -> int:
         try:
             manifest = unpack(parsed.file, folder)
         except BadArchive as error:
-            raise Mistake(f"{parsed.file} is not opened: {error}") from None
+            raise UsageError(f"{parsed.file} is not opened: {error}") from None
         except OSError as error:
-            raise Mistake(
+            raise UsageError(
                 f"cannot unpack {parsed.file} into {folder} ({error.strerror or error}); set TMPDIR to a place with room"
             ) from None
         day = time.strftime("%Y-%m-%d %H:%M", time.localtime(manifest.exported_s))
-        copy = Copy(f"A copy of {manifest.run} from {manifest.host}, {day}: nothing is collected or changed here.")
+        copy = ReadOnlyKeeper(
+            f"A copy of {manifest.run} from {manifest.host}, {day}: nothing is collected or changed here."
+        )
         options = CollectorOptions(folder / "logs", folder)
         access = Access(parsed.host)
         with (
             contextlib.suppress(KeyboardInterrupt),
-            address.written(folder, address_of(listener, access), public_address_of(listener, access)),
+            address.publish(folder, address_of(listener, access), public_address_of(listener, access)),
         ):
             where = f"{manifest.run} of {parsed.file}"
             run_web([listener], options, copy, where=where, browse=parsed.open, ends=False, access=access)

@@ -8,7 +8,7 @@ from collectors import options as amounts
 from collectors.options import add_flags
 from collectors.records import Frame
 
-from .command import Command, Mistake
+from .command import Command, UsageError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,9 +23,9 @@ def run(options: argparse.Namespace) -> int:
     from collectors.sampler import profile, report
 
     try:
-        lines = report.of(options.pid, options.seconds, profile.choose(options.sampler), what_waits)
+        lines = report.record_profiles(options.pid, options.seconds, profile.choose(options.sampler), what_waits)
     except report.ReportRefused as refused:
-        raise Mistake(str(refused)) from None
+        raise UsageError(str(refused)) from None
     print("\n".join(lines))
     return 0
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from collectors.log_folders import LogFolders, add_place, place_of
 
-from .command import Command, Mistake
+from .command import Command, UsageError
 from .why import moment, rank
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run(parsed: argparse.Namespace) -> int:
 
     place = place_of(parsed)
     if not maintenance(place.data_dir).exists():
-        raise Mistake(f"there is no store in {place.data_dir}; name its folder with --log-dir or --data-dir")
+        raise UsageError(f"there is no store in {place.data_dir}; name its folder with --log-dir or --data-dir")
     name = parsed.run.strip("/").replace("/", "-").lstrip(".")[:MOST_NAME]
     target: Path = parsed.output or Path(f"{name or 'run'}.html")
     try:
@@ -49,18 +49,18 @@ def run(parsed: argparse.Namespace) -> int:
         with target.open("xb") as file:
             file.write(page)
     except (StoreError, TooMuch) as error:
-        raise Mistake(str(error)) from None
+        raise UsageError(str(error)) from None
     except FileExistsError:
-        raise Mistake(f"{target} is there already; choose another name with --output") from None
+        raise UsageError(f"{target} is there already; choose another name with --output") from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise Mistake(f"cannot write {target} ({why}); choose another place with --output") from None
+        raise UsageError(f"cannot write {target} ({why}); choose another place with --output") from None
     print(f"{target}: {len(page) / 1e3:.0f} kB; it opens in any browser, without a network")
     return 0
 
 
 def written(parsed: argparse.Namespace, place: LogFolders) -> bytes:
-    """The file. Raises StoreError, Mistake."""
+    """The file. Raises StoreError, UsageError."""
     from collectors.store.open import open_store
 
     from ..queries import NotFound, Queries
@@ -75,7 +75,9 @@ def written(parsed: argparse.Namespace, place: LogFolders) -> bytes:
         try:
             return html_of(gather(queries, query))
         except NotFound as error:
-            raise Mistake(f"{str(error).partition(';')[0]}; `deepseek-dashboard` lists the runs on its page") from None
+            raise UsageError(
+                f"{str(error).partition(';')[0]}; `deepseek-dashboard` lists the runs on its page"
+            ) from None
 
 
 def window_of(parsed: argparse.Namespace) -> Range | None:
@@ -84,7 +86,7 @@ def window_of(parsed: argparse.Namespace) -> Range | None:
         return None
     lo, hi = parsed.from_s or 0.0, LATEST_S if parsed.to_s is None else parsed.to_s
     if not lo < hi:
-        raise Mistake("--to must be later than --from")
+        raise UsageError("--to must be later than --from")
     return lo, hi
 
 

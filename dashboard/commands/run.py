@@ -24,7 +24,7 @@ from collectors.keeper.keeper import ENDED, FAILED, INPUT, NUMBER, RESIZE, SIGNA
 from collectors.keeper.linked_folders import USUAL
 from collectors.keeper.output import open_terminal
 
-from .command import ROOT, Command, Mistake, typeable
+from .command import ROOT, Command, UsageError, typeable
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP)
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # exit codes of a shell
@@ -61,36 +61,36 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     words: list[str] = parsed.words[1:] if parsed.words[:1] == ["--"] else parsed.words
     if not words:
-        raise Mistake("name the program to run, as in: deepseek-dashboard run -- python train.py")
+        raise UsageError("name the program to run, as in: deepseek-dashboard run -- python train.py")
     log_dir: Path = parsed.log_dir or Path(USUAL[0])
     folder = make_run(log_dir, parsed.name or name_of(words))
     terminal = open_terminal()
     sampler = SAMPLER if os.access(SAMPLER, os.X_OK) else None
     environment = {**environment_of(buffered=parsed.buffered), FOLDER: str(folder)}
     program = Program(words, environment, folder, sampler, log_dir.resolve())
-    say = silent if parsed.quiet else aloud
+    say = print_nothing if parsed.quiet else print_sentence
     own = False  # whether the dashboard is one of ours, which ends with the program
 
     def started(pid: int) -> None:
         nonlocal own
         own = watch(parsed, folder, pid, say) and not parsed.keep
-        say(beyond(words))
+        say(sampling_remedy(words))
 
-    number = Front(keeper.launch(program, terminal), terminal is not None).run(started)
+    number = TerminalRelay(keeper.launch(program, terminal), terminal is not None).run(started)
     if own:
-        say(f"{folder.name} is kept; see it again with: {again(parsed)}")
+        say(f"{folder.name} is kept; see it again with: {reopen_command(parsed)}")
     if os.WIFSIGNALED(number):
         end_like(os.WTERMSIG(number))
     return os.WEXITSTATUS(number)
 
 
-def again(parsed: argparse.Namespace) -> str:
+def reopen_command(parsed: argparse.Namespace) -> str:
     """The command that shows what is here."""
     place = f" --log-dir {shlex.quote(str(parsed.log_dir))}" if parsed.log_dir else ""
     return typeable(f"deepseek-dashboard{place}")
 
 
-def aloud(sentence: str) -> None:
+def print_sentence(sentence: str) -> None:
     """On standard error, below what the program prints; nothing for ""."""
     if sentence:
         with contextlib.suppress(OSError):
@@ -98,11 +98,11 @@ def aloud(sentence: str) -> None:
             os.write(2, f"deepseek-dashboard: {sentence}{end}".encode())
 
 
-def silent(sentence: str) -> None:
+def print_nothing(sentence: str) -> None:
     """Of `--quiet`."""
 
 
-def beyond(words: Sequence[str]) -> str:
+def sampling_remedy(words: Sequence[str]) -> str:
     """What to do where the program will not run below this one, so that its stacks are not seen; "" where it will."""
     names = [Path(word).name for word in words]
     first = next((name for name in names if name not in BEFORE and not name.startswith("-") and "=" not in name), "")
@@ -117,20 +117,20 @@ def watch(parsed: argparse.Namespace, folder: Path, pid: int, say: Callable[[str
     import webbrowser
 
     from collectors import folders
-    from collectors.log_folders import found_here, last_used, of_folders
+    from collectors.log_folders import default_log_folders, last_used, of_folders
 
     from .. import address
 
     if parsed.no_dashboard:
         return False
     log_dir: Path = (parsed.log_dir or Path(USUAL[0])).resolve()
-    place = of_folders([log_dir] if parsed.log_dir else found_here())
+    place = of_folders([log_dir] if parsed.log_dir else default_log_folders())
     if place.tree.home == log_dir:
         place = of_folders([log_dir])  # the store is here: others need not be followed to have one store
     there = last_used(place.folders)
-    url = address.of(there.data_dir)
+    url = address.read_address(there.data_dir)
     if url is not None:
-        address.stay(there.data_dir, pid, longer=parsed.keep)
+        address.keep_alive(there.data_dir, pid, longer=parsed.keep)
         if parsed.open:
             webbrowser.open(url)
         say(f"{url} shows {there.name_of(folder)}")
@@ -140,16 +140,16 @@ def watch(parsed: argparse.Namespace, folder: Path, pid: int, say: Callable[[str
     flags = [*(["--open"] if parsed.open else []), *([] if parsed.keep else ["--beside"])]
     try:
         folders.make_private(data_dir)
-        address.stay(data_dir, pid)
-        started = Starting(data_dir, place.folders, port, flags)
+        address.keep_alive(data_dir, pid)
+        started = DashboardLaunch(data_dir, place.folders, port, flags)
     except OSError as error:
-        say(f"no dashboard ({error.strerror}); see the run later with: {again(parsed)}")
+        say(f"no dashboard ({error.strerror}); see the run later with: {reopen_command(parsed)}")
         return False
     threading.Thread(target=lambda: say(started.outcome(place.name_of(folder))), daemon=True).start()
     return True
 
 
-class Starting:
+class DashboardLaunch:
     """A dashboard that is being started."""
 
     def __init__(self, data_dir: Path, log_dirs: Sequence[Path], port: int, flags: Sequence[str]) -> None:
@@ -170,7 +170,7 @@ class Starting:
         from .. import address
 
         while self._process.poll() is None:
-            if (url := address.of(self._data_dir)) is not None:
+            if (url := address.read_address(self._data_dir)) is not None:
                 return f"{url} shows {run}"
             time.sleep(ASK_S)
         with self._log.open("rb") as log:
@@ -190,9 +190,11 @@ def free_port() -> int:
 
 
 def make_run(log_dir: Path, name: str) -> Path:
-    """The run's new folder. Raises Mistake."""
+    """The run's new folder. Raises UsageError."""
     if name.startswith((".", "/")) or ".." in name.split("/") or not name.isprintable():
-        raise Mistake(f"{name!r} is no name of a run; leave out leading dots and slashes, and what cannot be printed")
+        raise UsageError(
+            f"{name!r} is no name of a run; leave out leading dots and slashes, and what cannot be printed"
+        )
     for number in range(1, 1000):
         folder = log_dir / (name if number == 1 else f"{name}-{number}")
         try:
@@ -202,13 +204,13 @@ def make_run(log_dir: Path, name: str) -> Path:
             continue
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
-                raise Mistake(
+                raise UsageError(
                     "the name of the run is too long for a folder; choose a shorter one with --name"
                 ) from None
-            raise Mistake(
+            raise UsageError(
                 f"cannot write to {log_dir} ({error.strerror}); choose another folder with --log-dir"
             ) from None
-    raise Mistake(f"there are a thousand runs {name!r} in {log_dir}; choose another name with --name")
+    raise UsageError(f"there are a thousand runs {name!r} in {log_dir}; choose another name with --name")
 
 
 def name_of(words: Sequence[str]) -> str:
@@ -227,7 +229,7 @@ def environment_of(*, buffered: bool) -> dict[str, str]:
     return {**added, **os.environ}
 
 
-class Front:
+class TerminalRelay:
     """Stands between the user's terminal and the program, while there is a user."""
 
     def __init__(self, keeper_: socket.socket, has_terminal: bool) -> None:
@@ -247,7 +249,7 @@ class Front:
         with self._raw():
             ended, number = self._follow(started)
         if ended == FAILED:
-            aloud(f"the program cannot be run: {os.strerror(number)}")
+            print_sentence(f"the program cannot be run: {os.strerror(number)}")
             return (NOT_EXECUTABLE if number == errno.EACCES else NOT_FOUND) << 8
         return number
 
@@ -268,7 +270,7 @@ class Front:
             if self._keeper in ready:
                 message = self._keeper.recv(4096)
                 if not message:
-                    raise Mistake("the program's keeper was killed; the program may go on")
+                    raise UsageError("the program's keeper was killed; the program may go on")
                 kind, (number,) = message[:1], NUMBER.unpack(message[1:])
                 if kind == STARTED:
                     started(number)

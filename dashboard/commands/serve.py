@@ -24,23 +24,31 @@ from access.hosts import Access
 from collectors import folders, rights
 from collectors import options as room
 from collectors.keeper.linked_folders import USUAL
-from collectors.log_folders import LogFolders, found_here, is_store, of_folders, of_several, unused_stores
+from collectors.log_folders import LogFolders, default_log_folders, is_store, legacy_store_of, of_folders, unused_stores
 from collectors.options import FLAGS, CollectorOptions, add_flags, options_of
-from collectors.runtime import give_back
+from collectors.runtime import return_freed_memory
 from collectors.writer import Keeper
 
 from .. import address
-from ..network import ANY_ADDRESS, CannotListen, access_of, add_reach_flags, address_of, listening, public_address_of
-from .command import ROOT, Command, Mistake, make_folder, typeable
+from ..network import (
+    ANY_ADDRESS,
+    CannotListen,
+    access_of,
+    add_reach_flags,
+    address_of,
+    open_listeners,
+    public_address_of,
+)
+from .command import ROOT, Command, UsageError, make_folder, typeable
 from .demo import Demo
-from .missing_folder import Waiting
-from .temporary import Loan
+from .missing_folder import PendingFolder
+from .temporary import Lease
 
 BESIDE_S = 0.5
 LAST_LINES_S = 3.0
 
 
-class Collecting(Protocol):
+class CollectorStatus(Protocol):
     """What a dashboard must know of its collector, if it has one."""
 
     @property
@@ -74,21 +82,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     if parsed.as_root and os.geteuid() != rights.ROOT_UID:
-        raise Mistake("--as-root is for root, who alone may look at other users' runs: leave it out")
+        raise UsageError("--as-root is for root, who alone may look at other users' runs: leave it out")
     rights.look_at_others(parsed.as_root)
     options = prepare(parsed)
     waiting = waiting_for(parsed)
     where = waiting.what if waiting else f"shows {names_of(parsed, options)}"
     pages_dir = pages_folder(parsed.pages_dir, options)
-    loan = Loan() if parsed.lent else None
-    if loan is not None and (url := address.of(options.data_dir)):
+    loan = Lease() if parsed.lent else None
+    if loan is not None and (url := address.read_address(options.data_dir)):
         loan.hold(options.data_dir, url)
         leave()
     try:
         access = access_of(parsed)
-        listeners = listening(parsed)
+        listeners = open_listeners(parsed)
     except CannotListen as error:
-        raise Mistake(str(error)) from None
+        raise UsageError(str(error)) from None
     if access.certificate is not None and (warning := access.certificate.warning()):
         print(warning, file=sys.stderr)
     if access.host in ANY_ADDRESS and not (access.hosts or access.origins):
@@ -118,20 +126,20 @@ def run(parsed: argparse.Namespace) -> int:
 
 def prepare(parsed: argparse.Namespace) -> CollectorOptions:
     """Options with usable log folders and data folder, and the retention that is set there. A data folder is made where one of the log
-    folders exists. Raises Mistake."""
+    folders exists. Raises UsageError."""
     if not (ROOT / "assets" / "vendor").is_dir():
-        raise Mistake("assets/vendor/ is missing; run: make setup")
-    given: list[Path] = parsed.log_dir or found_here()
+        raise UsageError("assets/vendor/ is missing; run: make setup")
+    given: list[Path] = parsed.log_dir or default_log_folders()
     if parsed.demo:
         make_folder(given[0], "--log-dir")
     is_there = [check_folder(folder) for folder in given]
     if parsed.lent and not all(is_there):  # whoever borrows it asks for runs that are there
         missing = given[is_there.index(False)]
-        raise Mistake(f"there is no folder {missing}; create it with: mkdir -p {shlex.quote(str(missing))}")
+        raise UsageError(f"there is no folder {missing}; create it with: mkdir -p {shlex.quote(str(missing))}")
     place = place_to_serve(given, parsed.data_dir)
     data_dir, home = place.data_dir, place.tree.home
     if not parsed.data_dir and not data_dir.is_relative_to(home):
-        print(f"{folders.why_elsewhere(home)}: the store goes to {data_dir}", file=sys.stderr)
+        print(f"{folders.relocation_reason(home)}: the store goes to {data_dir}", file=sys.stderr)
     if not parsed.data_dir and (unused := unused_stores(place)):
         print(said_of(unused, data_dir), file=sys.stderr)
     if any(is_there):
@@ -145,7 +153,7 @@ def place_to_serve(given: Sequence[Path], data_dir: Path | None) -> LogFolders:
     if data_dir is not None:
         return of_folders(given, data_dir.resolve())
     place = of_folders(given)
-    if any(is_store(of_several(folder)) for folder in place.folders):
+    if any(is_store(legacy_store_of(folder)) for folder in place.folders):
         from .store_migration import take_over
 
         for sentence in take_over(place):
@@ -173,7 +181,7 @@ def with_room(options: CollectorOptions) -> CollectorOptions:
 
 
 def pages_folder(folder: Path | None, options: CollectorOptions) -> Path | None:
-    """Raises Mistake where its files must not run."""
+    """Raises UsageError where its files must not run."""
     if folder is None:
         return None
     from ..pages.custom import check_folder
@@ -181,35 +189,37 @@ def pages_folder(folder: Path | None, options: CollectorOptions) -> Path | None:
     try:
         check_folder(folder, [*options.tree.tops, options.data_dir])
     except ValueError as error:
-        raise Mistake(str(error)) from None
+        raise UsageError(str(error)) from None
     return folder.resolve()
 
 
 def check_folder(folder: Path) -> bool:
-    """Whether it exists; it may come later. Raises Mistake where it cannot be read, or cannot come to be."""
+    """Whether it exists; it may come later. Raises UsageError where it cannot be read, or cannot come to be."""
     try:
         if not stat.S_ISDIR(folder.stat().st_mode):
-            raise Mistake(f"{folder} is a file; name its folder instead: --log-dir {shlex.quote(str(folder.parent))}")
+            raise UsageError(
+                f"{folder} is a file; name its folder instead: --log-dir {shlex.quote(str(folder.parent))}"
+            )
         next(folder.iterdir(), None)
     except FileNotFoundError:
         return False
     except NotADirectoryError:
         file = next(above for above in folder.parents if above.exists())
-        raise Mistake(
+        raise UsageError(
             f"there can be no folder {folder}, since {file} is a file; choose another folder with --log-dir"
         ) from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise Mistake(f"cannot read {folder} ({why}); choose another folder with --log-dir") from None
+        raise UsageError(f"cannot read {folder} ({why}); choose another folder with --log-dir") from None
     if why_not := rights.why_not_ours(folder):
-        raise Mistake(f"{folder} {why_not}")
+        raise UsageError(f"{folder} {why_not}")
     return True
 
 
-def waiting_for(parsed: argparse.Namespace) -> Waiting | None:
+def waiting_for(parsed: argparse.Namespace) -> PendingFolder | None:
     """None where a log folder exists."""
-    folders_of: Callable[[], list[Path]] = (lambda: parsed.log_dir) if parsed.log_dir else found_here
-    waiting = Waiting(folders_of)
+    folders_of: Callable[[], list[Path]] = (lambda: parsed.log_dir) if parsed.log_dir else default_log_folders
+    waiting = PendingFolder(folders_of)
     return None if waiting.is_there() else waiting
 
 
@@ -245,19 +255,19 @@ def serve(
     demo: bool,
     browse: bool = False,
     ends: bool = False,
-    loan: Loan | None = None,
+    loan: Lease | None = None,
     pages_dir: Path | None = None,
     access: Access,
-    waiting: Waiting | None = None,
+    waiting: PendingFolder | None = None,
 ) -> None:
     """Until Ctrl-C, or until there is what is waited for; ends all children."""
-    give_back()
+    return_freed_memory()
     with contextlib.ExitStack() as children:
-        collecting: Collecting = waiting or children.enter_context(kept(options))
+        collecting: CollectorStatus = waiting or children.enter_context(kept(options))
         if demo:
             children.callback(begin_demo(options).stop)
         ours, public = address_of(listeners[0], access), public_address_of(listeners[0], access)
-        children.enter_context(address.written(options.data_dir, ours, public))
+        children.enter_context(address.publish(options.data_dir, ours, public))
         run_web(
             listeners,
             options,
@@ -293,12 +303,12 @@ def leave() -> NoReturn:
 def run_web(
     listeners: Sequence[socket.socket],
     options: CollectorOptions,
-    keeper: Collecting,
+    keeper: CollectorStatus,
     *,
     where: str,
     browse: bool,
     ends: bool,
-    loan: Loan | None = None,
+    loan: Lease | None = None,
     pages_dir: Path | None = None,
     access: Access,
 ) -> None:
@@ -327,7 +337,7 @@ def run_web(
 
     if loan is not None:
         loan.end_with_it(lambda: address.is_to_stay(options.data_dir) or is_open())
-    if isinstance(keeper, Waiting):
+    if isinstance(keeper, PendingFolder):
         keeper.begin(lambda: setattr(server, "should_exit", True))
     threading.Thread(
         target=announce, args=(listeners[0], access, where, browse, options.data_dir), name="announce", daemon=True
@@ -384,7 +394,7 @@ def announce(listener: socket.socket, access: Access, where: str, browse: bool, 
 
 def print_link(data_dir: Path, url: str) -> None:
     """Good for one log-in within a quarter of an hour."""
-    from access.tokens import DamagedTokens, TokenMistake
+    from access.tokens import DamagedTokens, TokenError
 
     from .url import one_use_link
 
@@ -399,7 +409,7 @@ def print_link(data_dir: Path, url: str) -> None:
             f"a new link: deepseek-dashboard url{place}; one for others: deepseek-dashboard token new NAME{place}"
         )
         print(typeable(commands), flush=True)
-    except (DamagedTokens, TokenMistake, Unwritable) as error:
+    except (DamagedTokens, TokenError, Unwritable) as error:
         print(error, file=sys.stderr)
 
 

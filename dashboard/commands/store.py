@@ -11,7 +11,7 @@ from stat import S_ISDIR, S_ISREG
 from collectors import VERSION, writer
 from collectors.log_folders import add_place, place_of
 
-from .command import Command, Mistake, make_folder
+from .command import Command, UsageError, make_folder
 
 OF_A_PROCESS = re.compile(
     r"writer\.lock|control\.sock|\.?web\.json.*|programs|dashboard\.log|\.writable|\.new-.*|.*\.sqlite(-wal|-shm)?"
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     data_dir = place_of(options).data_dir
     store = maintenance(data_dir)
     if not store.exists():
-        raise Mistake(f"there is no store in {data_dir}; name its folder with --log-dir or --data-dir")
+        raise UsageError(f"there is no store in {data_dir}; name its folder with --log-dir or --data-dir")
     if options.action == "backup":
         backup(data_dir, options.to)
         return 0
@@ -51,24 +51,24 @@ def run(options: argparse.Namespace) -> int:
 
 
 def backup(data_dir: Path, target: Path | None) -> None:
-    """Copy the store, each file as of one moment, and what users said beside it. Raises Mistake."""
+    """Copy the store, each file as of one moment, and what users said beside it. Raises UsageError."""
     from collectors.store.open import maintenance
     from collectors.store.store import StoreError
 
     if target is None:
-        raise Mistake("backup needs a folder to copy to; name it with: --to FOLDER")
+        raise UsageError("backup needs a folder to copy to; name it with: --to FOLDER")
     make_folder(target, "--to", private=True)
     if any(target.iterdir()):
-        raise Mistake(f"{target} is not empty; choose a new folder with --to")
+        raise UsageError(f"{target} is not empty; choose a new folder with --to")
     try:
         maintenance(data_dir).backup(target.resolve())
         for entry in data_dir.iterdir():
             if not OF_A_PROCESS.fullmatch(entry.name):
                 _copy(entry, target / entry.name)
     except StoreError as error:
-        raise Mistake(str(error)) from None
+        raise UsageError(str(error)) from None
     except (OSError, shutil.Error) as error:
-        raise Mistake(
+        raise UsageError(
             f"cannot copy {data_dir} to {target} ({error}); make room, or choose another folder with --to"
         ) from None
     print(f"{data_dir} was copied to {target}: {maintenance(target.resolve()).size_bytes() / 1e6:.1f} MB")
@@ -84,7 +84,7 @@ def _copy(entry: Path, target: Path) -> None:
 
 
 def compact(data_dir: Path) -> None:
-    """Compact as the store's only writer, and print the bytes before and after. Raises Mistake."""
+    """Compact as the store's only writer, and print the bytes before and after. Raises UsageError."""
     from collectors.store.open import maintenance
     from collectors.store.store import StoreError
 
@@ -94,9 +94,9 @@ def compact(data_dir: Path) -> None:
         writer.take(data_dir, VERSION, {**writer.last_options(data_dir), "store": "compact"})
         store.compact()
     except writer.Locked as error:
-        raise Mistake(f"{error}; end the dashboard of this folder first") from None
+        raise UsageError(f"{error}; end the dashboard of this folder first") from None
     except StoreError as error:
-        raise Mistake(str(error)) from None
+        raise UsageError(str(error)) from None
     print(f"{data_dir}: {before / 1e6:.1f} MB before, {store.size_bytes() / 1e6:.1f} MB now")
 
 

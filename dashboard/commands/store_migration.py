@@ -15,11 +15,11 @@ import numpy as np
 
 from collectors import VERSION, folders, user_files, writer
 from collectors.folders import LogTree
-from collectors.log_folders import LogFolders, is_store, of_several
+from collectors.log_folders import LogFolders, is_store, legacy_store_of
 from collectors.logs.forgotten import FOLDER as FORGOTTEN
 from collectors.logs.forgotten import Tombstones
 from collectors.logs.formats import Tally
-from collectors.logs.formats.values import inert
+from collectors.logs.formats.values import escape_control
 from collectors.logs.user_events import PREFIX as EVENTS_PREFIX
 from collectors.logs.user_events import events_of, with_run
 from collectors.records import Event, Offset
@@ -37,7 +37,7 @@ MOMENT_S = 5.0  # a sample of the machine stands for so much time around it
 def take_over(place: LogFolders) -> Iterator[str]:
     """Yield a sentence on each store, before it is taken over. One that is in use, or cannot be read, stays as it is."""
     for top in place.folders:
-        old, new = of_several(top), folders.data_dir_of(place.tree.home)
+        old, new = legacy_store_of(top), folders.data_dir_of(place.tree.home)
         if not is_store(old) or folders.not_ours(old) or folders.not_ours(new):
             continue
         try:
@@ -172,7 +172,9 @@ def _merge_added_events(old: Path, new: Path, target: Store, name_of: Callable[[
         _add_lines(lines, to)
         if events := events_of(lines, Tally()):
             size, count = to.stat().st_size, to.read_bytes().count(b"\n")
-            target.append([Offset(f"{EVENTS_PREFIX}{inert(to.name)}", events[0].run, 0, 0, size, count, 0, 0, "", {})])
+            target.append(
+                [Offset(f"{EVENTS_PREFIX}{escape_control(to.name)}", events[0].run, 0, 0, size, count, 0, 0, "", {})]
+            )
         path.unlink()
 
 

@@ -16,7 +16,7 @@ LOOK_S = 0.5
 INPUT = 0
 
 
-class Loan(threading.Thread):
+class Lease(threading.Thread):
     """Its borrower is our parent. A child of the borrower may hold our standard input open for longer than the borrower lives."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Loan(threading.Thread):
 
     def hold(self, data_dir: Path, url: str) -> None:
         """A dashboard lives already: say where, and keep it from ending before the loan does."""
-        address.stay(data_dir, os.getpid())
+        address.keep_alive(data_dir, os.getpid())
         print(f"DeepSeek Dashboard: {url} lives already", flush=True)
         self._wait()
 

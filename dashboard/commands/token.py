@@ -12,7 +12,7 @@ from access.files import Unwritable
 from collectors.log_folders import add_place, place_of
 
 from .. import address
-from .command import Command, Mistake, make_folder, typeable
+from .command import Command, UsageError, make_folder, typeable
 
 DAY_S = 86400.0
 MOST_DAYS = 3650.0
@@ -65,7 +65,7 @@ def days(text: str) -> float:
 
 def run(parsed: argparse.Namespace) -> int:
     from access.roles import Role
-    from access.tokens import DamagedTokens, TokenMistake, Tokens
+    from access.tokens import DamagedTokens, TokenError, Tokens
 
     from ..audit import Audit
 
@@ -86,8 +86,8 @@ def run(parsed: argparse.Namespace) -> int:
             case _:
                 print(typeable("\n".join(rows(tokens))))
                 return 0
-    except (DamagedTokens, TokenMistake, Unwritable) as error:
-        raise Mistake(str(error)) from None
+    except (DamagedTokens, TokenError, Unwritable) as error:
+        raise UsageError(str(error)) from None
     audit.add(user(), "command line", f"token {parsed.action} {parsed.name}")
     return 0
 
@@ -102,25 +102,25 @@ def print_address(folder: Path, secret: str, role: str) -> None:
 
 
 def data_dir(parsed: argparse.Namespace) -> Path:
-    """That of a dashboard; below a log folder it is made where it does not exist. Raises Mistake."""
+    """That of a dashboard; below a log folder it is made where it does not exist. Raises UsageError."""
     place = place_of(parsed)
     flag, named = (
         ("--data-dir", [parsed.data_dir]) if parsed.data_dir else ("--log-dir", parsed.log_dir or place.folders)
     )
     missing = next((folder for folder in named if not folder.is_dir()), None)
     if missing is not None:
-        raise Mistake(f"there is no folder {missing}; name the one of the dashboard with {flag}")
+        raise UsageError(f"there is no folder {missing}; name the one of the dashboard with {flag}")
     found = place.data_dir
     make_folder(found, "--data-dir", private=True)
     return found
 
 
 def scopes(parsed: argparse.Namespace) -> dict[str, Any]:
-    """Raises Mistake where they do not fit the role."""
+    """Raises UsageError where they do not fit the role."""
     if parsed.runs and parsed.role != "writer":
-        raise Mistake("--runs is for --role writer: a viewer sees all runs")
+        raise UsageError("--runs is for --role writer: a viewer sees all runs")
     if parsed.grant and parsed.role != "viewer":
-        raise Mistake("--grant is for --role viewer")
+        raise UsageError("--grant is for --role viewer")
     return {**({"runs": parsed.runs} if parsed.runs else {}), **({"grants": parsed.grant} if parsed.grant else {})}
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from collectors.log_folders import LogFolders, add_place, place_of
 
-from .command import Command, Mistake
+from .command import Command, UsageError
 from .why import rank
 
 if TYPE_CHECKING:
-    from ..stacks.stacks import TraceFound
+    from ..stacks.stacks import TraceResult
 
 LOOK_S = 0.2
 MOST_LINES, MOST_KERNELS = 12, 3  # in a shell
@@ -44,17 +44,17 @@ def run(parsed: argparse.Namespace) -> int:
         answer = ask(place.data_dir, "trace", run=parsed.run, steps=parsed.steps, rank=parsed.rank)
     except ControlError:
         followed = " ".join(f"--log-dir {shlex.quote(str(folder))}" for folder in place.folders)
-        raise Mistake(
+        raise UsageError(
             f"no dashboard collects for {' and '.join(map(str, place.folders))}: start one with deepseek-dashboard {followed}"
         ) from None
     if answer["refused"]:
-        raise Mistake(f"steps of {parsed.run!r} cannot be traced: {answer['refused']}")
+        raise UsageError(f"steps of {parsed.run!r} cannot be traced: {answer['refused']}")
     found = _waited_for(parsed, place, str(answer["id"]))
     print("\n".join(lines_of(found, parsed.run)))
     return 0 if found.trace else 1
 
 
-def _waited_for(parsed: argparse.Namespace, place: LogFolders, name: str) -> TraceFound:
+def _waited_for(parsed: argparse.Namespace, place: LogFolders, name: str) -> TraceResult:
     from contextlib import closing
 
     from collectors.store.open import open_store
@@ -68,7 +68,7 @@ def _waited_for(parsed: argparse.Namespace, place: LogFolders, name: str) -> Tra
     return found
 
 
-def lines_of(found: TraceFound, run: str) -> list[str]:
+def lines_of(found: TraceResult, run: str) -> list[str]:
     """What was traced, then the lines that launched most, each with its dearest kernels."""
     from analysis.ledger.shares import kinds_of_kernels
     from analysis.stacks.frames import file_name

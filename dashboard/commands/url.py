@@ -9,7 +9,7 @@ from access.files import Unwritable
 from collectors.log_folders import add_place
 
 from .. import address
-from .command import Command, Mistake
+from .command import Command, UsageError
 from .token import data_dir
 
 
@@ -18,16 +18,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from access.tokens import DamagedTokens, TokenMistake
+    from access.tokens import DamagedTokens, TokenError
 
     folder = data_dir(parsed)
     url = address.public_of(folder)
     if url is None:
-        raise Mistake(f"no dashboard runs over {folder}; start one with: deepseek-dashboard {options(parsed)}".rstrip())
+        raise UsageError(
+            f"no dashboard runs over {folder}; start one with: deepseek-dashboard {options(parsed)}".rstrip()
+        )
     try:
         print(one_use_link(folder, url))
-    except (DamagedTokens, TokenMistake, Unwritable) as error:
-        raise Mistake(str(error)) from None
+    except (DamagedTokens, TokenError, Unwritable) as error:
+        raise UsageError(str(error)) from None
     return 0
 
 
@@ -38,7 +40,7 @@ def options(parsed: argparse.Namespace) -> str:
 
 
 def one_use_link(folder: object, url: str) -> str:
-    """Raises DamagedTokens, TokenMistake, Unwritable."""
+    """Raises DamagedTokens, TokenError, Unwritable."""
     import secrets
     import time
     from pathlib import Path

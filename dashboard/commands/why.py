@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from collectors.log_folders import LogFolders, add_place, place_of
 
-from .command import Command, Mistake
+from .command import Command, UsageError
 
 if TYPE_CHECKING:
     from analysis.stacks.traces import Range
@@ -62,12 +62,12 @@ def run(parsed: argparse.Namespace) -> int:
 
     place = place_of(parsed)
     if not maintenance(place.data_dir).exists():
-        raise Mistake(f"there is no store in {place.data_dir}; name its folder with --log-dir or --data-dir")
+        raise UsageError(f"there is no store in {place.data_dir}; name its folder with --log-dir or --data-dir")
     try:
         with closing(open_store(place.data_dir, write=False)) as store:
             print("\n".join(_lines(parsed, store, place)))
     except (StoreError, TooMuch) as error:
-        raise Mistake(str(error)) from None
+        raise UsageError(str(error)) from None
     return 0
 
 
@@ -75,7 +75,7 @@ def _lines(parsed: argparse.Namespace, store: Store, place: LogFolders) -> list[
     from analysis.ledger.wording import lines_of
 
     from ..runs.goodput import Goodputs
-    from ..stacks.stacks import Stacks, contrasted
+    from ..stacks.stacks import Stacks, compare_windows
 
     stacks = Stacks(store, place.tree)
     goodput = Goodputs(store, stacks.ledgers, place.tree, place.data_dir).line(parsed.run)
@@ -88,14 +88,14 @@ def _lines(parsed: argparse.Namespace, store: Store, place: LogFolders) -> list[
             *filter(None, [goodput]),
         ]
     _profiled(stacks, parsed.against)
-    found = contrasted(stacks, parsed.run, window, parsed.rank, parsed.against, READING_S)
+    found = compare_windows(stacks, parsed.run, window, parsed.rank, parsed.against, READING_S)
     return [*lines_of(found.mine.ledger, parsed.run), *filter(None, [goodput]), found.sentence]
 
 
 def _profiled(stacks: Stacks, run: str) -> Range:
     extent = stacks.ledgers.profiled(run)
     if extent is None:
-        raise Mistake(f"no stacks of a run {run!r} are stored; `deepseek-dashboard` lists the runs on its page")
+        raise UsageError(f"no stacks of a run {run!r} are stored; `deepseek-dashboard` lists the runs on its page")
     return extent
 
 
@@ -104,7 +104,7 @@ def window_of(parsed: argparse.Namespace, extent: Range) -> Range:
     lo = extent[0] if parsed.from_s is None else parsed.from_s
     hi = extent[1] if parsed.to_s is None else parsed.to_s
     if not lo < hi:
-        raise Mistake("--to must be later than --from, and the window must touch the run's profile")
+        raise UsageError("--to must be later than --from, and the window must touch the run's profile")
     return lo, hi
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.logs.columns import LineFloats, LogColumns, Masked, TimeRange
+from analysis.logs.columns import LineFloats, LogColumns, MaskedTemplate, TimeRange
 from analysis.logs.crash import AROUND_S, Crash, crash_of
 from analysis.logs.difference import LogDifference, difference
 from collectors.lines.tracebacks import PLACE
@@ -80,14 +80,14 @@ class MaskedLines:
         mask_of = mask_of or mask
         lines = sorted(lines, key=lambda line: line.time_s)
         ids: dict[str, int] = {}
-        self.templates: dict[int, Masked] = {}
+        self.templates: dict[int, MaskedTemplate] = {}
         self._numbers: list[list[str]] = []
         template = np.zeros(len(lines), np.int64)
         for i, line in enumerate(lines):
             text, numbers = mask_of(line.text)
             template[i] = number = ids.setdefault(text, len(ids))
             if number not in self.templates:
-                self.templates[number] = Masked(text, line.text[:MOST_CHARACTERS])
+                self.templates[number] = MaskedTemplate(text, line.text[:MOST_CHARACTERS])
             self._numbers.append(numbers)
         times_s = np.array([line.time_s for line in lines], np.float64)
         self.columns = LogColumns(times_s, template, np.array([line.level for line in lines], np.int64))
@@ -124,7 +124,7 @@ CRASHED: frozenset[StateName] = frozenset(("failed", "killed", "ended", "stalled
 ReadLogs = Callable[[LogQuery], LogPage]
 
 
-class AskedLines(NamedTuple):
+class WindowLines(NamedTuple):
     """What `columns_of` has read."""
 
     masked: MaskedLines
@@ -132,12 +132,12 @@ class AskedLines(NamedTuple):
     too_many: int = 0  # lines in the window, where they are more than are looked at
 
 
-def columns_of(logs: ReadLogs, run: str, window: TimeRange) -> AskedLines:
+def columns_of(logs: ReadLogs, run: str, window: TimeRange) -> WindowLines:
     """The lines of a window and around it, as columns. Lines are masked as they are read: 40,000 take about half a second."""
     lo, hi = window
     inside = logs(LogQuery(run, from_s=lo, to_s=hi, limit=MOST_INSIDE))
     if inside.total > len(inside.lines):
-        return AskedLines(MaskedLines([]), None, inside.total)
+        return WindowLines(MaskedLines([]), None, inside.total)
     before = logs(LogQuery(run, to_s=_below(lo), limit=MOST_BEFORE))
     span_s = AROUND * (hi - lo)
     after = logs(LogQuery(run, from_s=_above(hi), to_s=hi + span_s, limit=MOST_AFTER))
@@ -145,7 +145,7 @@ def columns_of(logs: ReadLogs, run: str, window: TimeRange) -> AskedLines:
         span_s *= 0.5 * len(after.lines) / after.total
         after = logs(LogQuery(run, from_s=_above(hi), to_s=hi + span_s, limit=MOST_AFTER))
     lines = [*before.lines, *inside.lines, *after.lines]
-    return AskedLines(MaskedLines(lines), len(before.lines) if before.total > len(before.lines) else None)
+    return WindowLines(MaskedLines(lines), len(before.lines) if before.total > len(before.lines) else None)
 
 
 class LogChanges:

@@ -20,11 +20,11 @@ from collectors.records import LogLine
 from collectors.store.store import LineColumns, LineExtent, LineTemplate, Store, holding
 from deepseek.log.redaction import LEFT_OUT, redacted
 
-from ..visitors import seen, sees_all
-from .search import LineHits, LineSearches, Marker, Needle, ReadTexts, SearchedSoFar, TextSpan, in_utf16, number_places
+from ..visitors import sees_all, visible_text
+from .search import LineHits, LineSearches, Marker, Needle, ReadTexts, SearchProgress, TextSpan, in_utf16, number_places
 from .table import (
     LINE_BYTES,
-    KeptRows,
+    FilteredRows,
     LineDensity,
     LineFilter,
     LineSource,
@@ -45,7 +45,7 @@ Runs = tuple[str, ...] | None
 """By name and without repetition; None for all."""
 
 
-class HeldTable:
+class TableCache:
     """A table with the masks that were asked for last: who scrolls asks for the same ones again."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class HeldTable:
         self.is_read = False
         self.left_out = 0  # lines that are older than those of the table
         self._marked: tuple[object, NDArray[np.bool_] | None] = (None, None)
-        self._rows: tuple[object, KeptRows | None] = (None, None)
+        self._rows: tuple[object, FilteredRows | None] = (None, None)
         self.extents: dict[str, LineExtent] = {}
         self.after = 0  # lines with numbers up to this are left out
 
@@ -67,7 +67,7 @@ class HeldTable:
             self._marked = key, hit_rows(self.table, hits)
         return self._marked[1]
 
-    def chosen(self, asked: LineFilter, marked: NDArray[np.bool_] | None = None) -> KeptRows:
+    def chosen(self, asked: LineFilter, marked: NDArray[np.bool_] | None = None) -> FilteredRows:
         """Of the rows that are marked, or of all, those that the filter leaves."""
         key = (asked, None if marked is None else self._marked[0], self.table.version)
         if self._rows[0] != key or self._rows[1] is None:
@@ -102,7 +102,7 @@ class LineStore:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Runs, HeldTable] = OrderedDict()
+        self._kept: OrderedDict[Runs, TableCache] = OrderedDict()
 
     @property
     def read_texts(self) -> ReadTexts:
@@ -119,10 +119,10 @@ class LineStore:
         return self._store.templates(run)
 
     @contextmanager
-    def held(self, runs: Runs) -> Iterator[HeldTable]:
+    def held(self, runs: Runs) -> Iterator[TableCache]:
         """The table with all lines that are stored by now; nothing extends it meanwhile."""
         with self._lock:
-            kept = self._kept.pop(runs, None) or HeldTable()
+            kept = self._kept.pop(runs, None) or TableCache()
             self._kept[runs] = kept
         with holding(kept.lock):
             extents = self._store.line_extents(runs)
@@ -135,7 +135,7 @@ class LineStore:
             self._make_room()
             yield kept
 
-    def _update(self, kept: HeldTable, extents: Mapping[str, LineExtent]) -> LineTable:
+    def _update(self, kept: TableCache, extents: Mapping[str, LineExtent]) -> LineTable:
         table = kept.table
         total = sum(extent.lines for extent in extents.values())
         if (
@@ -233,7 +233,7 @@ def seen_values(values: NDArray[np.float64], texts: Sequence[str], field: int, e
 
 def seen_numbers(text: str) -> list[TextSpan]:
     """In UTF-16 units of what is sent of a line, one for each `#` of its template; of no extent where it is left out."""
-    sent = seen(text)
+    sent = visible_text(text)
     spans: list[templates.NumberSpan] = []
     end = 0
     for place in (_place(text, sent, span) for span in _spans(text)):
@@ -254,12 +254,12 @@ def _whole(example: str) -> int:
 
 def _hidden_of_example(example: str, first: int, behind: int) -> int:
     """How many of some fields are left out."""
-    sent, whole = seen(example), _whole(example)
+    sent, whole = visible_text(example), _whole(example)
     return sum(span[1] > whole or _place(example, sent, span) is None for span in _spans(example)[first:behind])
 
 
 def _is_hidden(text: str, field: int) -> bool:
-    sent = seen(text)
+    sent = visible_text(text)
     return sent != text and any(_place(text, sent, span) is None for span in _spans(text)[field : field + 1])
 
 
@@ -279,7 +279,7 @@ def _place(text: str, sent: str, span: CharacterSpan) -> CharacterSpan | None:
     if start == end or len(text) > MOST_CHARACTERS:
         return None
     number, other = text[start:end], text[start:end].translate(OTHER_DIGITS)
-    instead = seen(f"{text[:start]}{other}{text[end:]}")
+    instead = visible_text(f"{text[:start]}{other}{text[end:]}")
     at = next((i for i, (a, b) in enumerate(zip(sent, instead, strict=False)) if a != b), None)
     if at is None:
         return None
@@ -308,7 +308,7 @@ class LineField(NamedTuple):
     text: str
 
 
-class OpenedLine(NamedTuple):
+class LineDetail(NamedTuple):
     """`numbers[i]` is where field i of the template stands in the line's text, in UTF-16 units; of no extent where there is no number."""
 
     line: LogLine
@@ -318,14 +318,14 @@ class OpenedLine(NamedTuple):
     fields: list[LineField]
 
 
-def opened(line: LogLine, template: LineTemplate | None) -> OpenedLine:
-    text = seen(line.text)
+def opened(line: LogLine, template: LineTemplate | None) -> LineDetail:
+    text = visible_text(line.text)
     fields = [LineField(pair["key"], pair[0].strip()) for pair in PAIR.finditer(text)][:MOST_FIELDS]
     has_numbers = template is not None and not template.wide
     places = number_places if text == line.text else seen_numbers
     numbers = places(line.text)[: field_count(template.text)] if has_numbers and template is not None else []
     mask = seen_template(template).text if template else ""
-    return OpenedLine(line._replace(text=text), template.id if template else None, mask, numbers, fields)
+    return LineDetail(line._replace(text=text), template.id if template else None, mask, numbers, fields)
 
 
 # What the Logs page asks: a stretch of lines, counts over time, the next hit or error, templates, a number of a template as a curve.
@@ -337,7 +337,7 @@ MOST_FIELD_LINES = 20_000
 LineKind: TypeAlias = Literal["line", "hit", "error"]
 
 
-class LineQuestion(NamedTuple):
+class LineQuery(NamedTuple):
     """Of which runs, filtered how; `needle` is searched for, and with `only_hits` other lines are left out."""
 
     runs: Runs
@@ -368,7 +368,7 @@ class LineStretch(NamedTuple):
     offset: int
     total: int
     left_out: int  # older lines, beyond those that are held in memory; they are not in `total`
-    search: SearchedSoFar | None
+    search: SearchProgress | None
 
 
 class NextLine(NamedTuple):
@@ -378,7 +378,7 @@ class NextLine(NamedTuple):
     number: int | None
     offset: int | None  # among the lines that the filter leaves
     time_s: float | None
-    search: SearchedSoFar | None
+    search: SearchProgress | None
 
 
 class FieldCurve(NamedTuple):
@@ -404,7 +404,7 @@ class LogLines:
         ] = {}  # by number, the lines of the last answer: a search that goes on shows them again
 
     def stretch(
-        self, asked: LineQuestion, offset: int, limit: int, at_s: float | None = None, around: int | None = None
+        self, asked: LineQuery, offset: int, limit: int, at_s: float | None = None, around: int | None = None
     ) -> LineStretch:
         """From `offset` on; or from the first line at or after `at_s`; or with the line of number `around` in the middle."""
         progress, hits = self._search(asked)
@@ -418,14 +418,14 @@ class LogLines:
                 row = table.row_of(around)
                 offset = max(0, rows.offset_of(row if row is not None else table.rows) - limit // 2)
             found: NDArray[np.int64] = rows.rows(offset, limit)
-            picked = _Picked.of(table, found, marked)
+            picked = _LineRef.of(table, found, marked)
             total = rows.total
             if progress is not None and marked is not None and any(asked.filter):
                 progress = progress._replace(hits=total if asked.only_hits else held.chosen(asked.filter, marked).total)
         marker = Marker(asked.needle) if asked.needle else None
         return LineStretch(self._lines(picked, marker), offset, total, held.left_out, progress)
 
-    def density(self, asked: LineQuestion, buckets: int) -> tuple[LineDensity, int, SearchedSoFar | None]:
+    def density(self, asked: LineQuery, buckets: int) -> tuple[LineDensity, int, SearchProgress | None]:
         """With the number of lines that were counted."""
         progress, hits = self._search(asked)
         with self._reader.held(asked.runs) as held:
@@ -435,7 +435,7 @@ class LogLines:
             window = window_of(table, asked.filter.from_s, asked.filter.to_s)
             return density(table, rows, window, buckets, marked), rows.total, progress
 
-    def next(self, asked: LineQuestion, number: int, wanted: LineKind, *, back: bool) -> NextLine:
+    def next(self, asked: LineQuery, number: int, wanted: LineKind, *, back: bool) -> NextLine:
         """The nearest line of that kind behind a line (or before it, with `back`) that the filter leaves."""
         progress, hits = self._search(asked)
         with self._reader.held(asked.runs) as held:
@@ -460,8 +460,8 @@ class LogLines:
             )
 
     def templates(
-        self, asked: LineQuestion, buckets: int, most: int
-    ) -> tuple[tuple[float, float], list[tuple[LineTemplate, TemplateLines]], int, SearchedSoFar | None]:
+        self, asked: LineQuery, buckets: int, most: int
+    ) -> tuple[tuple[float, float], list[tuple[LineTemplate, TemplateLines]], int, SearchProgress | None]:
         """The window, its most frequent templates as stored and as counted in it, and how many there are."""
         progress, hits = self._search(asked)
         with self._reader.held(asked.runs) as held:
@@ -494,7 +494,7 @@ class LogLines:
         values = seen_values(field_values(texts, field), texts, field, stored.example)
         return stored, FieldCurve(time_s, values, total)
 
-    def line(self, run: str, number: int) -> OpenedLine | None:
+    def line(self, run: str, number: int) -> LineDetail | None:
         """None where the run has no such line."""
         with self._reader.held((run,)) as held:
             row = held.table.row_of(number)
@@ -510,12 +510,12 @@ class LogLines:
     def _stored(self, run: str) -> dict[int, LineTemplate]:
         return {template.id: template for template in self._reader.templates(run)}
 
-    def _search(self, asked: LineQuestion) -> tuple[SearchedSoFar | None, LineHits | None]:
+    def _search(self, asked: LineQuery) -> tuple[SearchProgress | None, LineHits | None]:
         if asked.needle is None:
             return None, None
         return self._searches.work(asked.runs, asked.needle, self._reader.extents(asked.runs), self._reader.read_texts)
 
-    def _lines(self, picked: Iterable[_Picked], marker: Marker | None) -> list[PlacedLine]:
+    def _lines(self, picked: Iterable[_LineRef], marker: Marker | None) -> list[PlacedLine]:
         """With their texts, those of lines that are gone meanwhile left out."""
         by_run: dict[str, list[int]] = {}
         listed = list(picked)
@@ -537,7 +537,7 @@ class LogLines:
                 size += len(line.text)
                 if found and size > MOST_PAGE_CHARACTERS:
                     break
-                spans = marker.spans(seen(line.text)) if marker and row.is_hit else []
+                spans = marker.spans(visible_text(line.text)) if marker and row.is_hit else []
                 found.append(PlacedLine(*line, row.template, row.is_hit, spans))
         return found
 
@@ -564,14 +564,14 @@ def _belongs(table: LineTable, row: int, after: int) -> bool:
     return bool(min(table.level[row], table.level[after]) >= ERROR and table.source[row] == table.source[after])
 
 
-class _Picked(NamedTuple):
+class _LineRef(NamedTuple):
     run: str
     number: int
     template: int
     is_hit: bool
 
     @classmethod
-    def of(cls, table: LineTable, rows: NDArray[np.int64], marked: NDArray[np.bool_] | None) -> list[_Picked]:
+    def of(cls, table: LineTable, rows: NDArray[np.int64], marked: NDArray[np.bool_] | None) -> list[_LineRef]:
         sources = [table.sources[source] for source in table.source[rows].tolist()]
         numbers = (table.number[rows].astype(np.int64) + table.base).tolist()
         hits = [False] * len(rows) if marked is None else marked[rows].tolist()

@@ -176,7 +176,7 @@ ReadTexts: TypeAlias = Callable[[str, int, int, Callable[[LineTexts], bool]], No
 """`Store.line_texts`."""
 
 
-class Unsearched(NamedTuple):
+class PendingRange(NamedTuple):
     """Numbers of lines of a run that are not searched yet, both inclusive."""
 
     run: str
@@ -184,7 +184,7 @@ class Unsearched(NamedTuple):
     hi: int
 
 
-class SearchedSoFar(NamedTuple):
+class SearchProgress(NamedTuple):
     """How far a search has come."""
 
     searched: int  # lines,
@@ -210,7 +210,7 @@ class LineSearch:
         self.lock = threading.Lock()
         self._find: Finder = finder(needle)
         self._extents: dict[str, LineExtent] = {}
-        self._waiting: list[Unsearched] = []  # the newest last
+        self._waiting: list[PendingRange] = []  # the newest last
         self._base = 0
         self._parts: list[NDArray[Any]] = []  # of numbers, less the base; 4 bytes each as long as that is enough
         self._searched = self._lines = self.hit_count = 0
@@ -219,7 +219,7 @@ class LineSearch:
     def has_begun(self) -> bool:
         return self._searched > 0
 
-    def work(self, extents: Mapping[str, LineExtent], read: ReadTexts, until_mono_s: float) -> SearchedSoFar:
+    def work(self, extents: Mapping[str, LineExtent], read: ReadTexts, until_mono_s: float) -> SearchProgress:
         """The caller holds the lock. Works at least on one piece. Raises what `read` raises; the search can go on then."""
         self._note(extents)
         while self._waiting:
@@ -229,7 +229,7 @@ class LineSearch:
                 self._waiting.append(rest)
                 break
         done = not self._waiting
-        return SearchedSoFar(
+        return SearchProgress(
             self._lines if done else min(self._searched, self._lines), self._lines, self.hit_count, done
         )
 
@@ -249,11 +249,11 @@ class LineSearch:
             before = self._extents.get(run)
             lo = extent.first if before is None else before.last + 1
             if lo <= extent.last:
-                self._waiting.append(Unsearched(run, lo, extent.last))
+                self._waiting.append(PendingRange(run, lo, extent.last))
         self._extents = dict(extents)
         self._lines = sum(extent.lines for extent in extents.values())
 
-    def _search(self, stretch: Unsearched, read: ReadTexts, until_mono_s: float) -> Unsearched | None:
+    def _search(self, stretch: PendingRange, read: ReadTexts, until_mono_s: float) -> PendingRange | None:
         """What is left of it."""
         hi = stretch.hi
 
@@ -301,7 +301,7 @@ class LineSearches:
 
     def work(
         self, runs: tuple[str, ...] | None, needle: Needle, extents: Mapping[str, LineExtent], read: ReadTexts
-    ) -> tuple[SearchedSoFar, LineHits]:
+    ) -> tuple[SearchProgress, LineHits]:
         """Go on with a search for a while, or begin it; its hits so far. Raises BadExpression."""
         search = self._search(runs, needle)
         with holding(search.lock):

@@ -146,7 +146,7 @@ class LineFilter(NamedTuple):
     hidden: Collection[int] = ()  # and not these
 
 
-class KeptRows:
+class FilteredRows:
     """Rows of a table that a filter leaves, in the table's order."""
 
     def __init__(self, start: int, stop: int, mask: NDArray[np.bool_] | None) -> None:
@@ -200,7 +200,7 @@ class KeptRows:
         return slice(None) if self.mask is None else self.mask[start - self.start : stop - self.start]
 
 
-def chosen(table: LineTable, asked: LineFilter, hits: NDArray[np.bool_] | None = None) -> KeptRows:
+def chosen(table: LineTable, asked: LineFilter, hits: NDArray[np.bool_] | None = None) -> FilteredRows:
     """`hits`: only rows where this is set, one entry per row of the table."""
     start = 0 if asked.from_s is None else int(np.searchsorted(table.time_s, asked.from_s, "left"))
     stop = table.rows if asked.to_s is None else int(np.searchsorted(table.time_s, asked.to_s, "right"))
@@ -216,11 +216,11 @@ def chosen(table: LineTable, asked: LineFilter, hits: NDArray[np.bool_] | None =
     if hits is not None:
         masks.append(hits[inside])
     if not masks:
-        return KeptRows(start, stop, None)
+        return FilteredRows(start, stop, None)
     mask = masks[0]
     for more in masks[1:]:
         mask = mask & more
-    return KeptRows(start, stop, mask)
+    return FilteredRows(start, stop, mask)
 
 
 def _of_sources(sources: list[LineSource], asked: LineFilter) -> NDArray[np.bool_]:
@@ -276,7 +276,7 @@ class TemplateLines(NamedTuple):
 
 
 def density(
-    table: LineTable, rows: KeptRows, window: tuple[float, float], buckets: int, hits: NDArray[np.bool_] | None
+    table: LineTable, rows: FilteredRows, window: tuple[float, float], buckets: int, hits: NDArray[np.bool_] | None
 ) -> LineDensity:
     counts = np.zeros((len(LEVELS), buckets), np.int64)
     marked = None if hits is None else np.zeros(buckets, np.int64)
@@ -289,7 +289,7 @@ def density(
     return LineDensity(*window, counts, marked)
 
 
-def by_template(table: LineTable, rows: KeptRows, window: tuple[float, float], buckets: int) -> list[TemplateLines]:
+def by_template(table: LineTable, rows: FilteredRows, window: tuple[float, float], buckets: int) -> list[TemplateLines]:
     """The most frequent first. Templates of several runs are those of each run."""
     runs = {source.run: at for at, source in enumerate(reversed(table.sources))}
     names = list(runs)
@@ -327,7 +327,7 @@ def window_of(table: LineTable, from_s: float | None, to_s: float | None) -> tup
     return lo, max(lo, hi)
 
 
-def edges(table: LineTable, rows: KeptRows, window: tuple[float, float], buckets: int) -> list[tuple[int, int]]:
+def edges(table: LineTable, rows: FilteredRows, window: tuple[float, float], buckets: int) -> list[tuple[int, int]]:
     """The first row of each bucket, and the first one behind it; the last bucket holds the end of the window."""
     inner = np.linspace(*window, buckets + 1)[1:-1]
     cuts = np.searchsorted(table.time_s[rows.start : rows.stop], inner, "left") + rows.start

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import dash_ag_grid
 from dash import Dash, Input, Output, dcc, html
 
-from alerts.config import OWN, FindingPolicy, OwnRule, QuietHours, Receiver
+from alerts.config import OWN, FindingPolicy, QuietHours, Receiver, UserRule
 from alerts.messages import AlertMessage, shown_target
 from alerts.routing import MAX_FINDINGS, Mute
 from analysis.findings.rules import BY_NAME
@@ -19,7 +19,7 @@ from analysis.findings.rules import RULES as ALL_RULES
 from collectors.message import spoken
 from collectors.records import Finding
 
-from ..findings import AlertsNow
+from ..findings import AlertsSnapshot
 from ..network import path_to
 from ..queries import Queries
 from ..user_files.yaml_file import visible, visible_name
@@ -124,7 +124,7 @@ LENGTHS = (("1 h", "1", "for 1 h"), ("1 day", "24", "for 1 day"), ("for good", "
 USUAL = "By default you are alerted when a run crashes, hangs, does not come back after preemption, or has had NaN for ten steps; when memory or disk will run out within the hour; and when a GPU is lost or reports a fatal XID."
 
 
-def firing(now: AlertsNow, now_s: float) -> list[Any]:
+def firing(now: AlertsSnapshot, now_s: float) -> list[Any]:
     if not now.firing:
         return [html.P("No active alerts.", className="none"), html.P(USUAL, className="dim")]
     new = [found for found in now.firing if found.id not in now.acknowledged]
@@ -132,7 +132,7 @@ def firing(now: AlertsNow, now_s: float) -> list[Any]:
     return [_listed(rows), *([_acknowledge_all(new)] if len(new) > 1 else [])]
 
 
-def recent(now: AlertsNow, now_s: float) -> list[Any]:
+def recent(now: AlertsSnapshot, now_s: float) -> list[Any]:
     rows = sorted(now.recent, key=lambda found: (-found.from_s, found.id))
     if not rows:
         return [html.P("No alert in the last 24 hours.", className="none")]
@@ -142,14 +142,14 @@ def recent(now: AlertsNow, now_s: float) -> list[Any]:
     return [_listed([_finding(newest, now_s, mutes=False, earlier=earlier) for newest, *earlier in alike.values()])]
 
 
-def muted(now: AlertsNow, now_s: float) -> list[Any]:
+def muted(now: AlertsSnapshot, now_s: float) -> list[Any]:
     trouble = [html.P(visible(now.mutes_trouble), className="warn", role="status")] if now.mutes_trouble else []
     rows = [_mute(mute, sum(mute.is_about(found.rule, found.run) for found in now.muted), now_s) for mute in now.mutes]
     everything = html.Div(["Mute everything ", *_mute_buttons(None, None, "everything")], className="mute-all")
     return [*trouble, _listed(rows) if rows else html.P("Nothing is muted.", className="none"), everything]
 
 
-def receivers(now: AlertsNow, now_s: float) -> list[Any]:
+def receivers(now: AlertsSnapshot, now_s: float) -> list[Any]:
     rows = [_receiver(receiver, now, now_s) for receiver in now.settings.receivers]
     if rows:
         return [_listed(rows)]
@@ -168,7 +168,7 @@ def quiet(hours: QuietHours | None) -> list[Any]:
     return [html.P(f"Quiet from {times[0]} to {times[1]} ({hours.zone.key}){but}.", className="dim")]
 
 
-def own_rules(now: AlertsNow) -> list[Any]:
+def own_rules(now: AlertsSnapshot) -> list[Any]:
     """Rules about series, policies about findings, and those that are left out, in the order of the text."""
     settings = now.settings
     rows: list[tuple[int, Any]] = [(rule.line, _own(rule, now)) for rule in settings.rules]
@@ -271,7 +271,7 @@ def _mute(mute: Mute, held: int, now_s: float) -> html.Li:
     )
 
 
-def _receiver(receiver: Receiver, now: AlertsNow, now_s: float) -> html.Li:
+def _receiver(receiver: Receiver, now: AlertsSnapshot, now_s: float) -> html.Li:
     sent = [message for message in now.sent if message.receiver == receiver.name]
     waiting = [message for message in now.waiting if message.receiver == receiver.name]
     last_s = max((message.ended_s or 0.0 for message in sent if message.state == "delivered"), default=None)
@@ -286,7 +286,7 @@ def _receiver(receiver: Receiver, now: AlertsNow, now_s: float) -> html.Li:
     return _row("bad" if error else "good" if last_s else "past", what, about, [test, html.Span(className="tested", role="status")], receiver.name)  # fmt: skip
 
 
-def _own(rule: OwnRule, now: AlertsNow) -> html.Li:
+def _own(rule: UserRule, now: AlertsSnapshot) -> html.Li:
     many = sum(found.rule == rule.rule for found in now.firing)
     trouble = now.troubles.get(rule.name, "")
     state = f"fires {many} times" if many > 1 else "fires" if many else visible(trouble) if trouble else "quiet"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import quote
 
-from .page import Opening, Page, question
+from .page import Page, PageRequest, question
 
 
-def early(opening: Opening) -> Iterable[str]:
+def early(opening: PageRequest) -> Iterable[str]:
     """The board, too: its charts are asked for by what it says."""
     boards, name, run = opening.queries.boards.all(), opening.query.get("board"), opening.run
     yield question("runs")

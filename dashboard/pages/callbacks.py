@@ -20,12 +20,12 @@ from ..queries import BadRequest
 from ..visitors import NotGranted, visitor
 
 if TYPE_CHECKING:
-    from .frame import Framed
+    from .frame import DashboardApp
 
 log = logging.getLogger(__name__)
 
 
-def route(dash: Framed) -> Callable[[Request], Awaitable[Response]]:
+def route(dash: DashboardApp) -> Callable[[Request], Awaitable[Response]]:
     """Replaces Dash's own route of the same path, which returns 500 for unexpected requests."""
     dispatch = dash.backend.serve_callback(dash)
 
@@ -58,7 +58,7 @@ def _for_viewer(answered: Response) -> Response:
     return Response(encode(value), answered.status_code, media_type="application/json")
 
 
-def _check(body: Any, dash: Framed) -> None:
+def _check(body: Any, dash: DashboardApp) -> None:
     """Raises BadRequest for requests that our pages do not send, NotGranted for callbacks of pages that a viewer does not get."""
     if not isinstance(body, dict) or body.get("output") not in dash.callback_map:
         raise BadRequest("this is not a callback of a page; reload the page")

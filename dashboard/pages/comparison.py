@@ -30,7 +30,7 @@ from ..runs.run_values import (
     SERIES,
     Comparison,
     Effects,
-    Measured,
+    RunValues,
     column_of,
     options_of,
     title_of,
@@ -186,7 +186,7 @@ def names_of(ticked: Any) -> list[str]:
     return list(dict.fromkeys(name for name in ticked if isinstance(name, str))) if isinstance(ticked, list) else []
 
 
-def read_as(queries: Queries, names: Sequence[str], wanted: FigureChoice, reading: Any) -> Measured:
+def read_as(queries: Queries, names: Sequence[str], wanted: FigureChoice, reading: Any) -> RunValues:
     """With the wanted value of the chosen series: the best as in the grid, or at the common step; the last where it has no such."""
     measured = queries.comparing.measured(names)
     series = [name.removeprefix(SERIES) for name in dict.fromkeys((wanted.y, wanted.x)) if name.startswith(SERIES)]
@@ -200,7 +200,7 @@ def read_as(queries: Queries, names: Sequence[str], wanted: FigureChoice, readin
     return measured
 
 
-def drawn(measured: Measured, wanted: FigureChoice) -> tuple[Figure | None, str]:
+def drawn(measured: RunValues, wanted: FigureChoice) -> tuple[Figure | None, str]:
     """A figure, and what is to be known of it."""
     value = column_of(measured, wanted.y)
     lacking = len(measured.runs) - value.known
@@ -219,7 +219,7 @@ def drawn(measured: Measured, wanted: FigureChoice) -> tuple[Figure | None, str]
     return correlations(found, value.title) if found.correlations else None, lack + said_of(found)
 
 
-def said_of_lines(lines: RunLines, measured: Measured) -> str:
+def said_of_lines(lines: RunLines, measured: RunValues) -> str:
     """What the colours mean, and which runs and keys are left out."""
     said = "Lines are coloured by the value: blue is least, orange is most."
     if lines.lacking:

@@ -33,11 +33,11 @@ BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 log = logging.getLogger(__name__)
 
 
-class Broken(Exception):
+class BrokenPage(Exception):
     """Why a file is no page: one sentence."""
 
 
-class OwnPage:
+class CustomPage:
     """A file with `layout`, a component or a function of the queries or of nothing, and perhaps `callbacks(dash, queries)`, NAME and PACKAGES.
 
     What is wrong with it stands on its page, and costs no other.
@@ -67,7 +67,7 @@ class OwnPage:
         scope: dict[str, Any] = {"__name__": f"deepseek_pages.{self._path.stem}", "__file__": str(self._path)}
         exec(_code(self._path), scope)
         if "layout" not in scope:
-            raise Broken(f"{self._path.name} has no layout: a Dash component, or a function that makes one")
+            raise BrokenPage(f"{self._path.name} has no layout: a Dash component, or a function that makes one")
         for package in scope.get("PACKAGES", ()):  # Dash serves the browser code of what is imported before it starts
             import_module(package)
         self._scope = scope
@@ -116,7 +116,7 @@ def own_pages(folder: Path) -> tuple[Page, ...]:
     paths = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
-    return tuple(OwnPage(path).page for path in _named(paths))
+    return tuple(CustomPage(path).page for path in _named(paths))
 
 
 def _named(paths: Sequence[Path]) -> Iterator[Path]:
@@ -130,17 +130,17 @@ def _named(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _code(path: Path) -> CodeType:
-    """What was checked is what runs: one open file. Raises Broken, OSError, SyntaxError."""
+    """What was checked is what runs: one open file. Raises BrokenPage, OSError, SyntaxError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise Broken(f"{path.name} is no regular file")
+            raise BrokenPage(f"{path.name} is no regular file")
         if why := _not_ours(status):
-            raise Broken(f"{path.name} {why}; it is not run")
+            raise BrokenPage(f"{path.name} {why}; it is not run")
         text = file.read(MOST_BYTES + 1)
     if len(text) > MOST_BYTES:
-        raise Broken(f"{path.name} has more than {MOST_BYTES:,} bytes; keep data in a file of its own")
+        raise BrokenPage(f"{path.name} has more than {MOST_BYTES:,} bytes; keep data in a file of its own")
     return compile(text, str(path), "exec", dont_inherit=True)
 
 
@@ -155,34 +155,34 @@ def _tried(path: Path, call: Callable[[], Any]) -> tuple[Any, str]:
     try:
         return call(), ""
     except (Exception, SystemExit) as error:
-        if isinstance(error, Broken):
+        if isinstance(error, BrokenPage):
             return None, str(error)
         log.warning("%s failed", path, exc_info=error)
         return None, _said(path, error)
 
 
 def _check_shown(name: str, made: Any) -> None:
-    """Raises Broken, or TypeError, for what would be an empty page: Dash cannot send it, or the browser cannot show it."""
+    """Raises BrokenPage, or TypeError, for what would be an empty page: Dash cannot send it, or the browser cannot show it."""
     from dash.development.base_component import Component
     from plotly.io.json import to_json_plotly
 
     for item in made if isinstance(made, list | tuple) else [made]:
         if not isinstance(item, Component | str | int | float):
-            raise Broken(
+            raise BrokenPage(
                 f"the layout of {name} is of type {type(item).__name__}; it is a Dash component, such as dcc.Graph(figure=...)"
             )
     to_json_plotly(made)
 
 
 def _register(dash: Dash, register: Callable[[], Any]) -> None:
-    """Callbacks that are registered; none of them where one fills what another page's callback fills. Raises Broken."""
+    """Callbacks that are registered; none of them where one fills what another page's callback fills. Raises BrokenPage."""
     listed, known = list(dash._callback_list), dict(dash.callback_map)
     filled = {part for output in known for part in _outputs(output)}
     try:
         register()
         more = [part for callback in dash._callback_list[len(listed) :] for part in _outputs(str(callback["output"]))]
         if taken := sorted(part for part in more if part in filled):
-            raise Broken(f"the callback of {taken[0]} is another page's; give the component another id")
+            raise BrokenPage(f"the callback of {taken[0]} is another page's; give the component another id")
     except BaseException:
         dash._callback_list[:] = listed
         dash.callback_map.clear()

@@ -23,12 +23,12 @@ from collectors.store.store import StoreError
 
 from .. import static_files
 from ..auth import policy_of, script_hash
-from ..network import path_to, within
+from ..network import path_to, strip_base_path
 from ..queries import NotFound, Queries
 from ..static_files import ASSETS, versioned
 from ..visitors import visitor
 from . import pages
-from .page import Opening, Page, empty
+from .page import Page, PageRequest, empty
 
 STYLES = ("tokens.css", "vendor/uPlot.min.css", "app.css", "flame/flame.css")  # of every page; its own page.css follows
 WITHOUT_MODULE = "pages/dash_page.js"  # draws what a page of Dash components holds of ours
@@ -94,7 +94,7 @@ def index(page: Page, time_zone: str = "") -> str:
 </html>"""
 
 
-class Framed(Dash):  # type: ignore[misc]  # Dash has no types
+class DashboardApp(Dash):  # type: ignore[misc]  # Dash has no types
     """Dash with an index for each page, which loads only the browser code of the packages that the page names."""
 
     time_zone: Callable[[], str] = staticmethod(lambda: "")
@@ -185,12 +185,12 @@ def layout_question(path: str, search: str) -> str:
 def early_questions(page: Page, request: Request, queries: Queries) -> list[str]:
     """None where the store cannot be read: the page itself says why."""
     try:
-        return list(page.early(Opening(request.query_params, queries)))
+        return list(page.early(PageRequest(request.query_params, queries)))
     except (StoreError, NotFound):
         return []
 
 
-def register(dash: Framed, queries: Queries) -> None:
+def register(dash: DashboardApp, queries: Queries) -> None:
     """The layouts and callbacks of all pages. What a page's module draws is in the container before Dash is loaded."""
     dash.questions = lambda page, request: early_questions(page, request, queries)
     dash.time_zone = lambda: str(queries.settings().values["time_zone"])
@@ -218,7 +218,7 @@ def register(dash: Framed, queries: Queries) -> None:
         Output(CONTAINER, "children"), Input(ADDRESS, "pathname"), State(ADDRESS, "search"), prevent_initial_call=True
     )  # type: ignore[untyped-decorator]
     def show(path: object, search: object) -> object:
-        found = content(within(path) if isinstance(path, str) else None, search)
+        found = content(strip_base_path(path) if isinstance(path, str) else None, search)
         return no_update if found is None else found
 
     for page in pages():

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from access.roles import PROCESSES
 
 from ..visitors import visitor
-from .page import Opening, Page, question
+from .page import Page, PageRequest, question
 
 
-def early(_: Opening) -> Iterable[str]:
+def early(_: PageRequest) -> Iterable[str]:
     if visitor().has(PROCESSES):
         yield question("processes")
     yield question("gpus")

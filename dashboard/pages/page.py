@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ROOT = "/api/v1/"
 
 
-class Opening:
+class PageRequest:
     """A page as its address asks for it."""
 
     def __init__(self, query: QueryParams, queries: Queries) -> None:
@@ -37,7 +37,7 @@ class Opening:
         return chosen.stored.name if chosen else None
 
 
-Early: TypeAlias = Callable[[Opening], Iterable[str]]
+Early: TypeAlias = Callable[[PageRequest], Iterable[str]]
 
 
 def question(noun: str, **parameters: str | int) -> str:
@@ -45,11 +45,11 @@ def question(noun: str, **parameters: str | int) -> str:
     return f"{ROOT}{noun}?{urlencode(parameters, safe='*').replace('~', '%7E')}" if parameters else f"{ROOT}{noun}"
 
 
-def nothing(_: Opening) -> Iterable[str]:
+def nothing(_: PageRequest) -> Iterable[str]:
     return ()
 
 
-def about_run(opening: Opening) -> Iterable[str]:
+def about_run(opening: PageRequest) -> Iterable[str]:
     """Of a page about one run, on an axis of time."""
     yield question("runs")
     yield question("series")

@@ -19,7 +19,7 @@ from ..user_files.forgotten import quoted
 from ..user_files.run_notes import MOST_NAME, MOST_NOTE, MOST_TAG, MOST_TAGS
 from ..user_files.yaml_file import visible, visible_name
 from . import comparison
-from .page import Opening, Page, question
+from .page import Page, PageRequest, question
 
 GRID, COLUMNS, TICKED, FOCUSED, PANEL = "runs-grid", "columns", "ticked", "focused", "about"
 MOST_COLUMNS = 100
@@ -188,7 +188,7 @@ def button(act: str, label: str, title: str, kind: str, *, disabled: bool = Fals
     return html.Button(label, title=title, className=kind, disabled=disabled, type="button", **{"data-act": act})
 
 
-def early(opening: Opening) -> Iterable[str]:
+def early(opening: PageRequest) -> Iterable[str]:
     """The rows as they are without a choice; a user may have chosen other columns in this browser."""
     yield question("columns")
     if not opening.query.keys() - {"run"}:

@@ -94,15 +94,15 @@ def view_of(address: str) -> str:
 def row(setting: Setting, value: SettingValue, *, locked: bool) -> html.Div:
     """The module finds a field by `data-setting`, and says beside it what is wrong with its value."""
     name, number = setting.key.replace("_", " ").capitalize().replace("gpu", "GPU"), isinstance(setting.default, float)
-    about = {"data-setting": setting.key, "data-number": str(number).lower(), "data-saved": said(value)}
+    about = {"data-setting": setting.key, "data-number": str(number).lower(), "data-saved": value_text(value)}
     # dcc.Input keeps no data attributes: they stand around it
     field = html.Div(
         dcc.Input(
             id=f"setting-{setting.key}",
-            value=said(value),
+            value=value_text(value),
             disabled=locked,
             maxLength=200,
-            placeholder=said(setting.default),
+            placeholder=value_text(setting.default),
         ),
         **about,
     )
@@ -114,7 +114,7 @@ def row(setting: Setting, value: SettingValue, *, locked: bool) -> html.Div:
     )
 
 
-def said(value: SettingValue) -> str:
+def value_text(value: SettingValue) -> str:
     """`2.0 -> "2"`, `0.5 -> "0.5"`"""
     return f"{value:.12g}" if isinstance(value, float) else value
 

@@ -15,7 +15,7 @@ from dash import Dash, Input, Output, dcc, html
 
 from ..queries import Queries
 from .chart_grid import DESCRIPTION, chart_grid, description, names
-from .page import Opening, Page, question
+from .page import Page, PageRequest, question
 
 GRID, SELECTION = "training-charts", "selection"
 MOST_RUNS = 200  # as `GET /curves` takes
@@ -249,7 +249,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         )
 
 
-def early(opening: Opening) -> Iterable[str]:
+def early(opening: PageRequest) -> Iterable[str]:
     yield question("runs")
     if not opening.query.getlist("runs") and opening.run is not None:
         yield question("tags", run=opening.run)

@@ -17,20 +17,20 @@ from analysis.ledger.contrast import LedgerContrast
 from analysis.ledger.shares import Ledger
 from analysis.logs.crash import Crash
 from analysis.logs.difference import LogDifference
-from analysis.stacks.fold import FlameTree, Reshaping
-from analysis.stacks.threads import Lanes
+from analysis.stacks.fold import FlameTree, FoldOptions
+from analysis.stacks.threads import ThreadSelection
 from analysis.stacks.traces import Range
 from analysis.step_log import StepLog
 from analysis.units import Units
 from collectors import catalog
-from collectors.store.store import Buckets, Ended, Question, Series, StoreError, TooMuch, asked
+from collectors.store.store import Buckets, QueryAborted, QueryDeadline, Series, StoreError, TooMuch, asked
 
 from ..queries import BadRequest, NotFound, Queries
 from ..runs.columns import roles_of
 from ..runs.comparison import Difference, differences
 from ..runs.runs import RunView
 from ..series.places import STEP, TIME, CurveQuery, NoPlace
-from ..stacks.stacks import contrasted
+from ..stacks.stacks import compare_windows
 
 
 class ReportQuery(NamedTuple):
@@ -49,7 +49,7 @@ T = TypeVar("T")
 LATE = "It is not in this report, whose time was over; ask for a shorter window."
 
 
-class NothingToSay(Exception):
+class PartUnavailable(Exception):
     """A part is not there; the text is one sentence that says why."""
 
 
@@ -61,10 +61,10 @@ class ReportPart(Generic[T]):
     note: str = ""
 
 
-class PartQuestion(Question):
+class PartDeadline(QueryDeadline):
     """Ends with the question that it is a part of, too."""
 
-    def __init__(self, most_s: float, whole: Question | None) -> None:
+    def __init__(self, most_s: float, whole: QueryDeadline | None) -> None:
         super().__init__(most_s)
         self._whole = whole
 
@@ -73,7 +73,7 @@ class PartQuestion(Question):
         return super().over or (self._whole is not None and self._whole.over)
 
 
-class PartTimes:
+class PartBudget:
     """Runs from its making."""
 
     def __init__(self, most_s: float, patience: float = 1.0) -> None:
@@ -81,17 +81,17 @@ class PartTimes:
         self._patience = patience
 
     def part(self, most_s: float, ask: Callable[[], T | None]) -> ReportPart[T]:
-        """The answer, or why there is none. Raises Ended where the whole question is over."""
+        """The answer, or why there is none. Raises QueryAborted where the whole question is over."""
         left_s = min(self._patience * most_s, self._until_s - time.monotonic())
         if left_s <= 0:
             return ReportPart(note=LATE)
         whole = asked.get()
-        before = asked.set(PartQuestion(left_s, whole))
+        before = asked.set(PartDeadline(left_s, whole))
         try:
             return ReportPart(ask())
-        except (BadRequest, NoPlace, NotFound, NothingToSay, StoreError, TooMuch) as error:
+        except (BadRequest, NoPlace, NotFound, PartUnavailable, StoreError, TooMuch) as error:
             return ReportPart(note=sentence_of(str(error)))
-        except Ended:
+        except QueryAborted:
             if whole is not None:
                 whole.check()
             return ReportPart(note=LATE)
@@ -144,7 +144,7 @@ class ReportFlame(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Findings:
+class ReportContents:
     query: ReportQuery
     run: RunView
     made_s: float
@@ -260,7 +260,7 @@ READING_S = 1.5  # on minutes of a ledger that nothing has added up yet
 LONG_S = 2 * 3600.0  # of a longer window the flame graph shows the last hour
 LAST_S = 3600.0
 PRUNE = 0.0015  # a function below this share is narrower than two pixels
-SHAPE = Reshaping(hide="<frozen importlib")  # five frames for each import in an import
+SHAPE = FoldOptions(hide="<frozen importlib")  # five frames for each import in an import
 PART = 0.6  # of the window: a stretch that is longer is the window itself
 JUDGED = (
     "line",
@@ -275,9 +275,9 @@ STEADY = "No stretch of it lost time beyond what its steps usually take."
 UNSAID = "Its slowest stretch has too little beside it, or too few stacks, to say what it was lost to."
 
 
-def gather(queries: Queries, query: ReportQuery) -> Findings:
-    """The dearest parts come last. Raises NotFound for an unknown run, and Ended where the question is over."""
-    times = PartTimes(MOST_S, query.patience)
+def gather(queries: Queries, query: ReportQuery) -> ReportContents:
+    """The dearest parts come last. Raises NotFound for an unknown run, and QueryAborted where the question is over."""
+    times = PartBudget(MOST_S, query.patience)
     run = queries.run(query.run).run
     differs = _differs(queries, run, query.against)
     window = window_of(queries, run, query.window)
@@ -294,7 +294,7 @@ def gather(queries: Queries, query: ReportQuery) -> Findings:
     )
     contrast = times.part(6.0, lambda: _contrast(queries, query, window))
     slowest = times.part(5.0, lambda: _judged(queries, query, stretch))
-    return Findings(
+    return ReportContents(
         query=query,
         run=run,
         made_s=time.time(),
@@ -338,30 +338,30 @@ def _stretch(read: ReportPart[StepLog], window: Range | None) -> Range | None:
     """In which the most time was lost; None in a window that is hardly longer."""
     log = read.value
     if log is None or window is None:
-        raise NothingToSay(read.note)
+        raise PartUnavailable(read.note)
     if log.steps is None:
-        raise NothingToSay(NO_STEPS)
+        raise PartUnavailable(NO_STEPS)
     stretch = slowest_stretch(log.answers or log.steps, log.left_out(window))
     if stretch is None:
-        raise NothingToSay(STEADY)
+        raise PartUnavailable(STEADY)
     return stretch if stretch[1] - stretch[0] <= PART * (window[1] - window[0]) else None
 
 
 def _judged(queries: Queries, query: ReportQuery, stretch: ReportPart[Range]) -> SlowStretch | None:
     if stretch.value is None:
         if stretch.note:
-            raise NothingToSay(stretch.note)
+            raise PartUnavailable(stretch.note)
         return None
     verdict = queries.stacks.blame(query.run, stretch.value, query.rank)
     if verdict.verdict not in JUDGED or not verdict.baseline:
-        raise NothingToSay(UNSAID)
+        raise PartUnavailable(UNSAID)
     return SlowStretch(stretch.value, verdict)
 
 
 def _contrast(queries: Queries, query: ReportQuery, window: Range | None) -> LedgerContrast | None:
     if query.against is None:
         return None
-    return contrasted(queries.stacks, query.run, window, query.rank, query.against, READING_S)
+    return compare_windows(queries.stacks, query.run, window, query.rank, query.against, READING_S)
 
 
 def _flame(queries: Queries, query: ReportQuery, window: Range | None) -> ReportFlame | None:
@@ -370,7 +370,9 @@ def _flame(queries: Queries, query: ReportQuery, window: Range | None) -> Report
     if window[1] - window[0] > LONG_S:
         until_s = min(window[1], (queries.stacks.ledgers.profiled(query.run) or window)[1])
         window = max(window[0], until_s - LAST_S), until_s
-    folded = queries.stacks.fold(query.run, window, Lanes("joined", rank=query.rank), shape=SHAPE, prune=PRUNE)
+    folded = queries.stacks.fold(
+        query.run, window, ThreadSelection("joined", rank=query.rank), shape=SHAPE, prune=PRUNE
+    )
     return ReportFlame(window, folded.tree) if folded.tree.seconds > 0 else None
 
 

@@ -33,7 +33,7 @@ from deepseek.log.redaction import LEFT_OUT, is_secret, redacted, without_secret
 
 from ..runs.comparison import MISSING, Difference, Section, of_section, shown
 from ..runs.previous_run import words_of
-from .contents import Findings, ReportCurves, ReportPlot
+from .contents import ReportContents, ReportCurves, ReportPlot
 
 # Texts of a report: cut, without secrets, and without characters that cannot be seen; numbers and times as a reader wants them.
 
@@ -59,7 +59,7 @@ def shortened(text: str, most: int) -> str:
     return seen if len(seen) <= most else f"{seen[: max(1, most - 1)]}…"
 
 
-def said(text: str, most: int) -> str:
+def redacted_text(text: str, most: int) -> str:
     """The same of a text that may hold a secret, or from which one was left out already."""
     return shortened(redacted(text[:MOST_READ].replace(LEFT_OUT, LEFT_OUT_WORD)).replace(LEFT_OUT_WORD, LEFT_OUT), most)
 
@@ -180,7 +180,7 @@ def _value(key: str, value: Any, characters: int) -> str:
     if key.endswith(BYTES) and isinstance(value, int | float) and not isinstance(value, bool):
         return figure(float(value), "B")
     simple = shown(value)
-    return said(simple if isinstance(simple, str) else str(simple), characters)
+    return redacted_text(simple if isinstance(simple, str) else str(simple), characters)
 
 
 def differences_of(found: Sequence[Difference], rows: int, characters: int) -> list[DifferenceText]:
@@ -655,16 +655,16 @@ def _fault(fault: Fault, zone: str, rows: int, characters: int) -> FaultText:
     frames = fault.frames[-rows:] if rows else ()
     lines = fault.lines[-rows:] if rows else ()
     return FaultText(
-        said(fault.sentence, characters),
+        redacted_text(fault.sentence, characters),
         moment_of(fault.time_s, zone),
         [
-            said(
+            redacted_text(
                 f"{frame.file}:{frame.line} {frame.function}{f': {frame.text.strip()}' if frame.text else ''}",
                 characters,
             )
             for frame in frames
         ],
-        [said(line.text, characters) for line in lines],
+        [redacted_text(line.text, characters) for line in lines],
     )
 
 
@@ -677,7 +677,7 @@ def _change(change: LogChange, zone: str, characters: int) -> ChangeRow:
     value = figure(change.value) if change.value is not None else f"{change.count:,}"
     return ChangeRow(
         KIND_WORDS[change.kind],
-        said(change.example or change.text or "any line", characters),
+        redacted_text(change.example or change.text or "any line", characters),
         value,
         figure(lo) if lo == hi else f"{figure(lo)} to {figure(hi)}",
         clock_of(change.since_s, zone),
@@ -759,7 +759,7 @@ class ReportPage:
     version: str
 
 
-def page_of(found: Findings, detail: Detail) -> ReportPage:
+def page_of(found: ReportContents, detail: Detail) -> ReportPage:
     run, window, zone = found.run, found.window, found.time_zone
     name = shortened(run.stored.name, MOST_NAME)
     shown = shortened(run.about.name, MOST_NAME)
@@ -791,7 +791,7 @@ def page_of(found: Findings, detail: Detail) -> ReportPage:
         faults_note=found.crash.note,
         changes=changes_of(log, zone, detail.rows, detail.characters) if log else [],
         log_where="this window" if not whole else "the slowest stretch",
-        log_sentence=said(log.sentence, 2 * detail.characters) if log else "",
+        log_sentence=redacted_text(log.sentence, 2 * detail.characters) if log else "",
         log_note=_log_note(found),
         sections=sections_of(run.stored.info, 3 * detail.rows, detail.characters),
         made=moment_of(found.made_s, zone),
@@ -799,10 +799,10 @@ def page_of(found: Findings, detail: Detail) -> ReportPage:
     )
 
 
-def _facts(found: Findings, characters: int, name: str) -> list[KeyText]:
+def _facts(found: ReportContents, characters: int, name: str) -> list[KeyText]:
     run = found.run
     stored = run.stored
-    reason = said(run.state_reason, characters)
+    reason = redacted_text(run.state_reason, characters)
     rows = [
         KeyText("Run", name),
         KeyText("State", f"{run.state}{f': {reason}' if reason and reason != run.state else ''}"),
@@ -810,21 +810,21 @@ def _facts(found: Findings, characters: int, name: str) -> list[KeyText]:
         KeyText("Ended", moment_of(run.ended_s, found.time_zone)),
         KeyText("Last step", "" if stored.last_step is None else f"{stored.last_step:,}"),
         KeyText("Rank", "" if found.query.rank is None else str(found.query.rank)),
-        KeyText("Ranks", said(run.ranks.note, characters)),
+        KeyText("Ranks", redacted_text(run.ranks.note, characters)),
         KeyText("Tags", shortened(", ".join(run.about.tags), characters)),
-        KeyText("Note", said(run.about.note, 2 * characters)),
+        KeyText("Note", redacted_text(run.about.note, 2 * characters)),
         KeyText("Not read", shortened(_unread(found), characters)),
     ]
     return [row for row in rows if row.value]
 
 
-def _unread(found: Findings) -> str:
+def _unread(found: ReportContents) -> str:
     stored = found.run.stored
     counts = [(stored.lines_skipped, "lines"), (stored.fields_skipped, "fields"), (stored.files_aside, "files")]
     return ", ".join(f"{count:,} {what}" for count, what in counts if count)
 
 
-def _verdicts(found: Findings, detail: Detail) -> list[VerdictText]:
+def _verdicts(found: ReportContents, detail: Detail) -> list[VerdictText]:
     texts = []
     if found.verdict.value is not None:
         texts.append(_verdict("The window", found.verdict.value, detail))
@@ -848,9 +848,9 @@ def _verdict(title: str, verdict: Verdict, detail: Detail) -> VerdictText:
         f"{verdict.samples:,} samples beside {verdict.baseline_samples:,} of the run's normal"
         if verdict.baseline_samples
         else "",
-        said(text_of(verdict.contradiction).rstrip("."), detail.characters),
+        redacted_text(text_of(verdict.contradiction).rstrip("."), detail.characters),
     ]
-    return VerdictText(title, said(verdict.sentence, 2 * detail.characters), _sentences(notes), rows)
+    return VerdictText(title, redacted_text(verdict.sentence, 2 * detail.characters), _sentences(notes), rows)
 
 
 def _measured(value: float | None, unit: str) -> str:
@@ -868,11 +868,11 @@ def _sentences(notes: list[str]) -> str:
     return " ".join(f"{note}." for note in notes if note)
 
 
-def _verdict_note(found: Findings) -> str:
+def _verdict_note(found: ReportContents) -> str:
     return found.slowest.note if found.query.window is None else found.verdict.note
 
 
-def _ledger(found: Findings, detail: Detail) -> LedgerText | None:
+def _ledger(found: ReportContents, detail: Detail) -> LedgerText | None:
     ledger = found.ledger.value
     if ledger is None:
         return None
@@ -892,7 +892,7 @@ def _ends(window: Range, zone: str) -> tuple[str, str]:
     return lo[:16], hi[:16]
 
 
-def _contrast(found: Findings, detail: Detail) -> ContrastText | None:
+def _contrast(found: ReportContents, detail: Detail) -> ContrastText | None:
     contrast = found.contrast.value
     if contrast is None:
         return None
@@ -905,7 +905,7 @@ def _contrast(found: Findings, detail: Detail) -> ContrastText | None:
     )
 
 
-def _flame(found: Findings, detail: Detail) -> FlameText | None:
+def _flame(found: ReportContents, detail: Detail) -> FlameText | None:
     flame = found.flame.value
     if flame is None:
         return None
@@ -921,7 +921,7 @@ def _flame(found: Findings, detail: Detail) -> FlameText | None:
     )
 
 
-def _plots(found: Findings, detail: Detail) -> tuple[list[PlotPicture], int]:
+def _plots(found: ReportContents, detail: Detail) -> tuple[list[PlotPicture], int]:
     curves = found.curves.value
     if curves is None:
         return [], 0
@@ -933,7 +933,7 @@ def _plots(found: Findings, detail: Detail) -> tuple[list[PlotPicture], int]:
     return [picture for picture in pictures if picture is not None], len(curves.plots) - len(shown)
 
 
-def _log_note(found: Findings) -> str:
+def _log_note(found: ReportContents) -> str:
     if found.log.note:
         return found.log.note
     log = found.log.value
@@ -970,7 +970,7 @@ DETAILS = (
 )
 
 
-def html_of(findings: Findings) -> bytes:
+def html_of(findings: ReportContents) -> bytes:
     """UTF-8, whole."""
     found = b""
     for detail in DETAILS:
@@ -980,7 +980,7 @@ def html_of(findings: Findings) -> bytes:
     return found
 
 
-def _written(findings: Findings, detail: Detail) -> bytes:
+def _written(findings: ReportContents, detail: Detail) -> bytes:
     return _environment().get_template("page.html").render(page=page_of(findings, detail)).encode()
 
 

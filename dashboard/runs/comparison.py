@@ -358,7 +358,7 @@ def change_of(now: Pace, before: Pace) -> Change:
     return Change(math.expm1(log_ratio), math.expm1(log_ratio - half), math.expm1(log_ratio + half), apart)
 
 
-def taken(now: Pace, before: Pace) -> bool:
+def is_cpu_contended(now: Pace, before: Pace) -> bool:
     """Whether other programs kept the slower run from the cores, and not the faster one: then the two cannot be compared."""
     slower, faster = (now, before) if now.step_s > before.step_s else (before, now)
     if slower.host is None or faster.host is None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..user_files.yaml_file import visible_name
-from .run_values import CONFIG, Effects, Measured, RunColumn, column_of, effects, options_of
+from .run_values import CONFIG, Effects, RunColumn, RunValues, column_of, effects, options_of
 
 # The colours of runs, as `assets/data/run_colours.js` gives them: by the name's hash, and of each sixteen that are shown all differ.
 
@@ -74,7 +74,7 @@ def text(name: str, *, escape: bool = True, most: int = MOST_NAME) -> str:
     return html.escape(cut, quote=False).replace("$", "&#36;") if escape else cut
 
 
-def scatter(measured: Measured, x_name: str, y_name: str) -> Figure:
+def scatter(measured: RunValues, x_name: str, y_name: str) -> Figure:
     """A point for each run that has both, in the run's colour."""
     x, y = column_of(measured, x_name), column_of(measured, y_name)
     names = [view.about.name or view.stored.name for view in measured.runs]
@@ -92,7 +92,7 @@ def scatter(measured: Measured, x_name: str, y_name: str) -> Figure:
     return figure_of([trace], xaxis=_axis(x), yaxis=_axis(y))
 
 
-def histogram(measured: Measured, name: str) -> Figure:
+def histogram(measured: RunValues, name: str) -> Figure:
     """How many runs have which value: at most 30 bars, of equal width; of words one each."""
     column = column_of(measured, name)
     numbers = [value for value in column.numbers if value is not None]
@@ -179,7 +179,7 @@ def correlations(found: Effects, value: str) -> Figure:
     )
 
 
-def effects_of(measured: Measured, value_name: str) -> Effects:
+def effects_of(measured: RunValues, value_name: str) -> Effects:
     return effects(measured.configs, column_of(measured, value_name).numbers)
 
 
@@ -249,7 +249,7 @@ class RunLines(NamedTuple):
     keys_left_out: int  # that no more than half of the runs have beside the others
 
 
-def lines_of(measured: Measured, value_name: str) -> RunLines:
+def lines_of(measured: RunValues, value_name: str) -> RunLines:
     """Keys that more than half of the runs have together are axes; runs that lack one of them are left out."""
     value = column_of(measured, value_name)
     whole = [i for i, number in enumerate(value.numbers) if number is not None]

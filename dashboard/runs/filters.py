@@ -37,7 +37,7 @@ OPERATORS: tuple[Operator, ...] = ("<=", ">=", "!=", "<", ">", "=", ":")  # long
 QUOTE = '"'
 
 
-class FilterMistake(ValueError):
+class FilterError(ValueError):
     """One sentence: what is wrong, and at which character."""
 
     def __init__(self, what: str, at: int) -> None:
@@ -59,12 +59,12 @@ class Term(NamedTuple):
 
 
 def parse(text: str) -> list[Term]:
-    """Raises FilterMistake. Costs its length."""
+    """Raises FilterError. Costs its length."""
     terms: list[Term] = []
     at = _after_spaces(text, 0)
     while at < len(text):
         if len(terms) == MOST_TERMS:
-            raise FilterMistake(f"more than {MOST_TERMS} terms", at)
+            raise FilterError(f"more than {MOST_TERMS} terms", at)
         term, at = _term(text, at)
         terms.append(term)
         at = _after_spaces(text, at)
@@ -78,10 +78,10 @@ def _term(text: str, start: int) -> tuple[Term, int]:
     if not operator:
         return Term(negated, key, "", "", start, start), at
     if not key:
-        raise FilterMistake(f"no name before {operator!r}", start)
+        raise FilterError(f"no name before {operator!r}", start)
     value_at = after if operator == ":" else _after_spaces(text, after)
     if value_at >= len(text) or (operator == ":" and text[value_at].isspace()):
-        raise FilterMistake(f"no value behind {_short(key)}{operator}", after - 1)
+        raise FilterError(f"no value behind {_short(key)}{operator}", after - 1)
     value, at = _atom(text, value_at, stops=False)
     return Term(negated, key, operator, value, start, value_at), at
 
@@ -121,7 +121,7 @@ def _quoted(text: str, start: int) -> tuple[str, int]:
         else:
             found.append(text[at])
             at += 1
-    raise FilterMistake("this quote is not closed", start)
+    raise FilterError("this quote is not closed", start)
 
 
 def _after_spaces(text: str, at: int) -> int:
@@ -178,7 +178,7 @@ class KnownNames(NamedTuple):
 
 
 def filter_of(text: str, setting: TableSetting, names: KnownNames) -> Filter:
-    """Raises FilterMistake."""
+    """Raises FilterError."""
     found = Filter([], [])
     for term in parse(text):
         test = (
@@ -196,7 +196,7 @@ def wanted_series(text: str) -> set[str]:
     """The names of series that a filter asks for; none where it is mistaken."""
     try:
         keys = [term.key for term in parse(text) if term.operator]
-    except FilterMistake:
+    except FilterError:
         return set()
     return {key.partition(".")[2] for key in keys if key.startswith(CHOSEN) and not key.startswith("config.")}
 
@@ -233,9 +233,9 @@ def _state(term: Term, notes: list[str]) -> Test:
         wanted = frozenset(state for state in (*STATES, *DOINGS) if _glob(word)(state))
     if not wanted:
         known = ", ".join([*STATES, *DOINGS, *STATE_WORDS])
-        raise FilterMistake(f"{_short_of(term.value)} is no state; these are: {known}", term.value_at)
+        raise FilterError(f"{_short_of(term.value)} is no state; these are: {known}", term.value_at)
     if term.operator not in (":", "=", "!="):
-        raise FilterMistake(f"state has no order; write state:{word}", term.at)
+        raise FilterError(f"state has no order; write state:{word}", term.at)
     return lambda row: (not wanted.isdisjoint(_words(row))) != (term.operator == "!=")
 
 
@@ -265,7 +265,7 @@ def _cell(term: Term, setting: TableSetting, names: KnownNames) -> tuple[Callabl
         return lambda row: next((value for column in known if (value := row.cell(column)) is not None), None), "text"
     if term.key in names.series and (column := column_of(f"last.{term.key}", setting)):
         return lambda row: row.cell(column), column.kind
-    raise FilterMistake(f"no run has anything called {_short_of(term.key)}{_meant(key, names)}", term.at)
+    raise FilterError(f"no run has anything called {_short_of(term.key)}{_meant(key, names)}", term.at)
 
 
 def _chosen(key: str, setting: TableSetting, names: KnownNames) -> TableColumn | None:
@@ -301,7 +301,7 @@ def _amount(term: Term, kind: Kind, zone: str) -> float:
         "bytes": "no size such as 20GB",
         "time": "no date such as 2026-11-24",
     }
-    raise FilterMistake(f"{_short_of(term.value)} is {what.get(kind, 'no number')}", term.value_at)
+    raise FilterError(f"{_short_of(term.value)} is {what.get(kind, 'no number')}", term.value_at)
 
 
 def _contains(value: str) -> Callable[[Cell], bool]:

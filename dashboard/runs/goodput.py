@@ -15,13 +15,13 @@ from analysis.goodput import (
     SPAN_KINDS,
     AttemptSpan,
     Goodput,
+    GoodputInput,
     GoodputKind,
-    Named,
+    KindSpans,
     NamedSpans,
-    Recorded,
+    ResourceUse,
     RunTimes,
     SpanKind,
-    Spent,
     StepRows,
     attempts_of,
     extent_of,
@@ -85,7 +85,7 @@ class RunRecord(NamedTuple):
 
     attempts: list[AttemptSpan]
     rows: StepRows
-    named: dict[SpanKind, Named]
+    named: dict[SpanKind, KindSpans]
     first_step_s: dict[float, float]  # by the start of an attempt
     whole: bool
 
@@ -179,10 +179,12 @@ class GoodputReader:
         track = SeriesTrack(*(column[order] for column in track))
         return track, series.points <= MOST_POINTS
 
-    def _named(self, run: str, kind: SpanKind, phases: Sequence[Series]) -> Named:
+    def _named(self, run: str, kind: SpanKind, phases: Sequence[Series]) -> KindSpans:
         spans = [self._phase(series) for series in phases if PHASES.get(_phase_name(series)) == kind]
         together = (
-            NamedSpans(*(np.concatenate(columns) for columns in zip(*spans, strict=True))) if spans else Named().phases
+            NamedSpans(*(np.concatenate(columns) for columns in zip(*spans, strict=True)))
+            if spans
+            else KindSpans().phases
         )
         events = self._store.events(run, kinds=KINDS[kind], most=MOST_EVENTS)
         ranges = [
@@ -191,7 +193,7 @@ class GoodputReader:
             if event.seconds is not None and event.seconds > 0
         ]
         marks = [event.time_s for event in events if event.seconds is None]
-        return Named(together, whole_spans(ranges), np.array(marks, np.float64))
+        return KindSpans(together, whole_spans(ranges), np.array(marks, np.float64))
 
     def _phase(self, series: Series) -> NamedSpans:
         """Each line's seconds end where it was logged."""
@@ -334,7 +336,7 @@ class Goodputs:
         records = [self._reader.record(view.stored.name, alive=view.state in ALIVE, now_s=now_s) for view in views]
         gpus = Facts(newest, self._reader.config(names[-1]), {}, now_s).gpus
         recorded = _together(records)
-        spent = Spent(gpus, price.per_gpu_hour)
+        spent = ResourceUse(gpus, price.per_gpu_hour)
         window = extent_of(recorded.attempts)
         if gpus is not None and window is not None:
             ranks = newest.ranks.world_size or max(1, len(newest.ranks.seen))
@@ -385,16 +387,16 @@ def _overlap(one: Range, other: Range) -> float:
     return max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
 
 
-def _together(records: Sequence[RunRecord]) -> Recorded:
+def _together(records: Sequence[RunRecord]) -> GoodputInput:
     rows = StepRows(*(np.concatenate(columns) for columns in zip(*(record.rows for record in records), strict=True)))
     named = {kind: _named([record.named[kind] for record in records]) for kind in SPAN_KINDS}
     first = {start_s: seconds for record in records for start_s, seconds in record.first_step_s.items()}
-    return Recorded([span for record in records for span in record.attempts], rows, named, first)
+    return GoodputInput([span for record in records for span in record.attempts], rows, named, first)
 
 
-def _named(parts: Sequence[Named]) -> Named:
+def _named(parts: Sequence[KindSpans]) -> KindSpans:
     def joined(spans: Sequence[NamedSpans]) -> NamedSpans:
         return NamedSpans(*(np.concatenate(columns) for columns in zip(*spans, strict=True)))
 
     marks_s = np.concatenate([part.marks_s for part in parts])
-    return Named(joined([part.phases for part in parts]), joined([part.events for part in parts]), marks_s)
+    return KindSpans(joined([part.phases for part in parts]), joined([part.events for part in parts]), marks_s)

@@ -27,7 +27,7 @@ SAYS_NOTHING = frozenset(("host", "world_size"))  # of the same card
 FIRST = ("torch", "cuda", "python", "driver")
 
 
-class SinceLast(NamedTuple):
+class PreviousRunComparison(NamedTuple):
     """`sentence` is "" where nothing is said; `reason` says why."""
 
     previous: str | None = None

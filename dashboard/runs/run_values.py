@@ -27,14 +27,23 @@ from .comparison import (
     canonical,
     change_of,
     differences,
+    is_cpu_contended,
     load_of,
     of_section,
     pace_of,
     shown,
     steady_steps,
-    taken,
 )
-from .previous_run import AttemptFinder, RunAttempts, SinceLast, earlier, explaining, place_of, said, script_of
+from .previous_run import (
+    AttemptFinder,
+    PreviousRunComparison,
+    RunAttempts,
+    earlier,
+    explaining,
+    place_of,
+    said,
+    script_of,
+)
 from .runs import RunView
 
 MOST_LOOKED_AT = 50  # earlier runs whose command is compared
@@ -63,7 +72,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Measured:
+class RunValues:
     """For figures: an item for each run."""
 
     runs: list[RunView]
@@ -73,7 +82,7 @@ class Measured:
     said: dict[str, str] = field(default_factory=dict)  # by series, which value it is
 
 
-class Comparing:
+class RunComparer:
     """May be asked from many threads."""
 
     def __init__(
@@ -99,7 +108,7 @@ class Comparing:
             at_common_step(self._store, names, wanted),
         )
 
-    def measured(self, names: Sequence[str]) -> Measured:
+    def measured(self, names: Sequence[str]) -> RunValues:
         """Their configurations and last values; runs that are gone meanwhile are left out."""
         views = self._views(list(dict.fromkeys(names)))
         configs: list[dict[str, Any]] = []
@@ -116,7 +125,7 @@ class Comparing:
             for row in chosen:
                 column = values.setdefault(row.name, [None] * len(views))
                 column[place] = last[row.id].value if row.id in last else None
-        return Measured(views, configs, values, left_out)
+        return RunValues(views, configs, values, left_out)
 
     def common_step(self, names: Sequence[str], series: Collection[str]) -> CommonStep:
         """The values of these series at the last step that all these runs have reached."""
@@ -126,14 +135,14 @@ class Comparing:
         """The other runs that are attempts of the same one; None where there are none."""
         return self.finder.find(self._runs()).get(run)
 
-    def since_last(self, run: str) -> SinceLast:
+    def since_last(self, run: str) -> PreviousRunComparison:
         """Beside the last run of the same script on the same card that has enough steps. Raises what `stored_run` raises."""
         stored = self._stored_run(run)
         script = script_of(stored.info)
         if stored.info.get("kind") == SERVICE:
-            return SinceLast(reason="how often a service is asked is not how fast it is")
+            return PreviousRunComparison(reason="how often a service is asked is not how fast it is")
         if not script:
-            return SinceLast(reason="nothing says which script it runs")
+            return PreviousRunComparison(reason="nothing says which script it runs")
         views = self._runs()
         view = next((found for found in views if found.stored.name == run), None)
         pace, tried, others = self._pace(stored), 0, ""
@@ -150,26 +159,28 @@ class Comparing:
             if tried >= MOST_TRIED:
                 break
         if pace is not None and others:
-            return SinceLast(
+            return PreviousRunComparison(
                 reason=f"earlier runs of this script count {others}s, this one {pace.unit}s: the two cannot be compared",
                 now=pace,
             )
-        return SinceLast(
+        return PreviousRunComparison(
             reason=f"no earlier run of this script on {place_of(stored.info)} has enough steps"
             if tried
             else f"it is the first run of this script on {place_of(stored.info)}"
         )
 
-    def _beside(self, run: Run, pace: Pace | None, before: Run, pace_before: Pace, script: str) -> SinceLast:
+    def _beside(
+        self, run: Run, pace: Pace | None, before: Run, pace_before: Pace, script: str
+    ) -> PreviousRunComparison:
         differs = explaining(before.info, run.info, (before.name, run.name))
         if pace is None:
-            return SinceLast(before.name, reason="too few steps yet", before=pace_before, differs=differs)
+            return PreviousRunComparison(before.name, reason="too few steps yet", before=pace_before, differs=differs)
         change = change_of(pace, pace_before)
-        if change.counts and taken(pace, pace_before):
+        if change.counts and is_cpu_contended(pace, pace_before):
             reason = "other programs kept the cores busy during the slower one of the two"
-            return SinceLast(before.name, "", reason, pace, pace_before, change, differs)
+            return PreviousRunComparison(before.name, "", reason, pace, pace_before, change, differs)
         sentence = said(before.name, script, place_of(run.info), pace, pace_before, change, differs)
-        return SinceLast(
+        return PreviousRunComparison(
             before.name,
             sentence,
             "" if sentence else "as fast as before, as far as both vary",
@@ -375,7 +386,7 @@ class RunColumn(NamedTuple):
         return len({value for value in self.numbers if value is not None}) > 1
 
 
-def options_of(measured: Measured) -> list[str]:
+def options_of(measured: RunValues) -> list[str]:
     """Names of columns, series first; those that most runs have come first."""
     counts = {f"{SERIES}{name}": sum(value is not None for value in column) for name, column in measured.values.items()}
     series = sorted(counts, key=lambda name: (_usual(name), -counts[name]))
@@ -383,7 +394,7 @@ def options_of(measured: Measured) -> list[str]:
     return [*series, *(key for key in keys if column_of(measured, key).varies)]
 
 
-def column_of(measured: Measured, name: str) -> RunColumn:
+def column_of(measured: RunValues, name: str) -> RunColumn:
     """One that no run has is empty."""
     if name.startswith(SERIES):
         series = name.removeprefix(SERIES)
@@ -421,7 +432,7 @@ SeriesReading: TypeAlias = Literal["best", "last", "step"]
 READINGS: dict[SeriesReading, str] = {"best": "best", "last": "last", "step": "at common step"}
 
 
-def with_best(measured: Measured, best: Mapping[str, Mapping[str, float]]) -> Measured:
+def with_best(measured: RunValues, best: Mapping[str, Mapping[str, float]]) -> RunValues:
     """`best` has the value of each run by series. Series that it lacks stay at their last value: no direction is known of them."""
     found: dict[str, list[float | None]] = {
         name: [values.get(view.stored.name) for view in measured.runs] for name, values in best.items()
@@ -431,7 +442,7 @@ def with_best(measured: Measured, best: Mapping[str, Mapping[str, float]]) -> Me
     )
 
 
-def with_common_step(measured: Measured, common: CommonStep) -> Measured:
+def with_common_step(measured: RunValues, common: CommonStep) -> RunValues:
     """Series that are not in `common` stay at their last value. `common` is of the same runs, in their order."""
     if common.step is None:
         return measured

@@ -13,13 +13,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from analysis.findings.life import Doing
+from analysis.findings.life import Activity
 from collectors.folders import LogTree
 from collectors.lines.tracebacks import shortened
 from collectors.logs.forgotten import MOST_TEXT, LastKnown
 from collectors.machine.finder import Gpus, RanksSeen, gpus_of, ranks_of
 from collectors.machine.proc import descendants, environment_of
-from collectors.machine.ranks import Identity, identity_of, job_of
+from collectors.machine.ranks import RankIdentity, identity_of, job_of
 from collectors.machine.run_state import (
     LIFETIMES,
     QUEUE,
@@ -37,7 +37,7 @@ from collectors.rights import claims_count
 from collectors.store.store import Run, Store
 
 from ..user_files.forgotten import ForgottenRun
-from ..user_files.run_notes import NOTHING, About
+from ..user_files.run_notes import NOTHING, RunNotes
 
 ALIVE = ("running", "stalled")
 FORGOTTEN = "it is forgotten: its curves have left the store, its files stay"
@@ -60,12 +60,12 @@ class RunView:
     ranks: RanksSeen
     cwd: str  # of run.json, else of the process; "" where unknown
     ended_s: float | None = None  # as its files or its end say; None while it lives, and where nothing says so
-    about: About = NOTHING
+    about: RunNotes = NOTHING
     restarts: int = 0  # of its rank that started most often
     host: str = ""  # of run.json, else of its newest process; "" where unknown
     job_id: str | None = None  # of its newest process, where a launcher gave one
     restart_count: int | None = None  # how often that job was started anew, as its launcher counts
-    doing: Doing | None = None  # what it is at, while it lives and makes no steps
+    doing: Activity | None = None  # what it is at, while it lives and makes no steps
     attempts: tuple[
         str, ...
     ] = ()  # the runs that are attempts of one training, the newest last; () where it is the only one
@@ -75,7 +75,7 @@ _Process: TypeAlias = tuple[int | None, int | None, str]  # pid, start ticks and
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _CachedView:
     view: RunView
     lifetimes: int  # how many events it was judged by
     looked_s: float  # monotonic
@@ -86,7 +86,7 @@ class RankView:
     """A living process of a run."""
 
     process: RunProcess
-    identity: Identity
+    identity: RankIdentity
     gpus: Gpus
 
 
@@ -94,14 +94,14 @@ class Runs:
     """May be asked from many threads."""
 
     def __init__(
-        self, store: Store, logs: Path | LogTree, doing_of: Callable[[str], Doing | None] = lambda run: None
+        self, store: Store, logs: Path | LogTree, doing_of: Callable[[str], Activity | None] = lambda run: None
     ) -> None:
         self._store, self._tree, self._doing_of = store, LogTree.of(logs), doing_of
         self._lock = threading.Lock()
         self._lifetimes: dict[str, list[Event]] = {}
         self._names: set[str] = set()  # of the last look
         self._seq = 0  # the lifetimes hold all events up to this
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[str, _CachedView] = {}
         self._beside: dict[_Process, dict[str, float]] = {}  # by process and living run of it, its newest line
 
     def views(self) -> list[RunView]:
@@ -116,7 +116,7 @@ class Runs:
             ):
                 before, events = kept.get(run.name), self._lifetimes.get(run.name, [])
                 if before is None or (_may_differ(run, before, events) and time.monotonic() < until_s):
-                    kept[run.name] = _Kept(self.view(run, events), len(events), time.monotonic())
+                    kept[run.name] = _CachedView(self.view(run, events), len(events), time.monotonic())
                 elif before.view.stored is not run:
                     kept[run.name] = replace(before, view=replace(before.view, stored=run))
             self._kept = kept
@@ -188,7 +188,7 @@ class Runs:
         )
         return activity.with_lives(lifetimes)
 
-    def _shared(self, stored: Sequence[Run], kept: Mapping[str, _Kept]) -> dict[_Process, dict[str, float]]:
+    def _shared(self, stored: Sequence[Run], kept: Mapping[str, _CachedView]) -> dict[_Process, dict[str, float]]:
         found: dict[_Process, dict[str, float]] = {}
         for run in stored:
             before = kept.get(run.name)
@@ -229,7 +229,7 @@ def _process_of(event: Event) -> _Process:
     return whole(fields.get("pid")), whole(fields.get("pid_start_ticks")), str(fields.get("boot_id"))
 
 
-def _may_differ(run: Run, kept: _Kept, events: Sequence[Event]) -> bool:
+def _may_differ(run: Run, kept: _CachedView, events: Sequence[Event]) -> bool:
     changed = kept.view.stored is not run or kept.lifetimes != len(events)
     return changed or kept.view.state in ALIVE or time.monotonic() - kept.looked_s > KEPT_S
 
@@ -240,7 +240,7 @@ def _recency(run: Run, now_s: float) -> float:
     return 0.0 if is_ahead(last_s, now_s) else last_s
 
 
-def _urgency(run: Run, kept: _Kept | None, events: Sequence[Event]) -> tuple[int, float]:
+def _urgency(run: Run, kept: _CachedView | None, events: Sequence[Event]) -> tuple[int, float]:
     """New runs first, then those that live or have changed, then the others; of each the one that was looked at longest ago."""
     if kept is None:
         return 0, 0.0

@@ -28,7 +28,7 @@ MOST_DIGITS = 30  # of a number
 T = TypeVar("T")
 
 
-class MatchPlace(NamedTuple):
+class MatchRank(NamedTuple):
     """Less is better."""
 
     worst: int  # of all typed words
@@ -36,22 +36,22 @@ class MatchPlace(NamedTuple):
     length: int  # of the text
 
 
-class Typed:
+class SearchQuery:
     """All words must be in a text, in any order, whatever their case."""
 
     def __init__(self, text: str) -> None:
         self.words = text.casefold().split()[:MOST_WORDS]
 
-    def place(self, text: str) -> MatchPlace | None:
+    def place(self, text: str) -> MatchRank | None:
         """None where it does not match."""
         folded = text[:MOST_CHARACTERS].casefold()
         places = [_place_of(word, folded) for word in self.words]
         if any(place is None for place in places):
             return None
         found = [place for place in places if place is not None]
-        return MatchPlace(max(found, default=PREFIX), sum(found), len(folded))
+        return MatchRank(max(found, default=PREFIX), sum(found), len(folded))
 
-    def best(self, texts: Iterable[str]) -> MatchPlace | None:
+    def best(self, texts: Iterable[str]) -> MatchRank | None:
         """Of several texts for one thing; where no single one has all words, of all of them together."""
         all_texts = [text for text in texts if text]
         places = [place for text in all_texts if (place := self.place(text)) is not None]
@@ -136,14 +136,14 @@ class Sources(NamedTuple):
     notes: Sequence[Event]
 
 
-class _Ranked(NamedTuple):
-    place: MatchPlace
+class _RankedHit(NamedTuple):
+    place: MatchRank
     kind: int
     age: int  # the newest first; of series all the same
     hit: Hit
 
 
-def search(typed: Typed, sources: Sources, runs: Sequence[str], most: int) -> SearchHits:
+def search(typed: SearchQuery, sources: Sources, runs: Sequence[str], most: int) -> SearchHits:
     """`runs` are shown: their series are searched first. Without a word: the pages and the newest runs."""
     by_kind = [_pages(typed, sources.pages), _runs(typed, sources.runs)]
     note = ""
@@ -159,15 +159,15 @@ def search(typed: Typed, sources: Sources, runs: Sequence[str], most: int) -> Se
     return SearchHits([row.hit for row in ranked[:most]], max(0, len(ranked) - most), note)
 
 
-def _pages(typed: Typed, pages: Sequence[NamedPage]) -> Iterator[_Ranked]:
+def _pages(typed: SearchQuery, pages: Sequence[NamedPage]) -> Iterator[_RankedHit]:
     for age, page in enumerate(pages):
         if (place := typed.place(page.name)) is not None:
-            yield _Ranked(
+            yield _RankedHit(
                 place, KINDS.index("page"), age, Hit("page", page.name, f"page, key {page.key}", None, page.path)
             )
 
 
-def _runs(typed: Typed, runs: Sequence[RunView]) -> Iterator[_Ranked]:
+def _runs(typed: SearchQuery, runs: Sequence[RunView]) -> Iterator[_RankedHit]:
     for age, view in enumerate(runs):
         name, about = view.stored.name, view.about
         last_part = name.rpartition("/")[2]
@@ -175,10 +175,10 @@ def _runs(typed: Typed, runs: Sequence[RunView]) -> Iterator[_Ranked]:
         if place is not None:
             detail = ", ".join(filter(None, [view.state, about.name and name, *about.tags]))
             hit = Hit("run", about.name or name, detail, name, address(RUN_PAGE, run=name))
-            yield _Ranked(place, KINDS.index("run"), age, hit)
+            yield _RankedHit(place, KINDS.index("run"), age, hit)
 
 
-def _series(typed: Typed, sources: Sources, runs: Sequence[str]) -> Iterator[_Ranked]:
+def _series(typed: SearchQuery, sources: Sources, runs: Sequence[str]) -> Iterator[_RankedHit]:
     """Each name once, with the first of these runs that has it."""
     first: dict[str, str] = {}
     counts: dict[str, int] = {}
@@ -194,12 +194,12 @@ def _series(typed: Typed, sources: Sources, runs: Sequence[str]) -> Iterator[_Ra
         if (place := typed.best((name, name.rpartition("/")[2]))) is not None:
             where = f"{counts[name]} runs" if counts[name] > 1 else run
             chart = {"chart": name} if path == SERIES_PAGE else {}
-            yield _Ranked(
+            yield _RankedHit(
                 place, KINDS.index("series"), 0, Hit("series", name, where, run, address(path, run=run, **chart))
             )
 
 
-def _notes(typed: Typed, sources: Sources) -> Iterator[_Ranked]:
+def _notes(typed: SearchQuery, sources: Sources) -> Iterator[_RankedHit]:
     known = {view.stored.name for view in sources.runs}
     for age, view in enumerate(sources.runs):
         if view.about.note and (place := typed.place(view.about.note)) is not None:
@@ -216,9 +216,9 @@ def _notes(typed: Typed, sources: Sources) -> Iterator[_Ranked]:
             yield _of_note(typed, place, age, event.text, event.run, where)
 
 
-def _of_note(typed: Typed, place: MatchPlace, age: int, text: str, run: str, where: str) -> _Ranked:
+def _of_note(typed: SearchQuery, place: MatchRank, age: int, text: str, run: str, where: str) -> _RankedHit:
     """A note is prose: where in it a word stands says little."""
-    return _Ranked(
+    return _RankedHit(
         place._replace(worst=max(place.worst, INSIDE)),
         KINDS.index("note"),
         age,

@@ -170,7 +170,7 @@ class RunsSource(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TableQuestion:
+class TableQuery:
     """`sort` and `group` are keys of columns, "" for none; `states` a chip, "" for all."""
 
     text: str = ""
@@ -185,7 +185,7 @@ class TableQuestion:
 
 
 @dataclass(frozen=True)
-class FoundRuns:
+class TableResult:
     """`rows` are in order; `lines` are what is shown, with group rows; `counts` has a number a chip, and "all"."""
 
     rows: list[Row]
@@ -216,8 +216,8 @@ class RunsTable:
         """The next question looks again, since a user has changed something."""
         self._looked_s = -math.inf
 
-    def ask(self, question: TableQuestion) -> FoundRuns:
-        """Raises FilterMistake."""
+    def ask(self, question: TableQuery) -> TableResult:
+        """Raises FilterError."""
         with self._lock:
             self._look()
             self._need(question)
@@ -235,7 +235,7 @@ class RunsTable:
                 else list(unfolded(grouped(rows, by, are_sorted=bool(question.sort)), question.opened))
             )
             columns = {key: column for key in question.columns if (column := self.column(key)) is not None}
-            return FoundRuns(rows, lines, counts, len(self._rows), wanted.notes, columns)
+            return TableResult(rows, lines, counts, len(self._rows), wanted.notes, columns)
 
     def column(self, key: str) -> TableColumn | None:
         return column_of(key, self._setting) if key else None
@@ -254,7 +254,7 @@ class RunsTable:
         keys = {name: f"best.{name}" for name in series}
         with self._lock:
             self._look()
-            self._need(TableQuestion(columns=tuple(keys.values())))
+            self._need(TableQuery(columns=tuple(keys.values())))
             columns = {name: column for name, key in keys.items() if (column := self.column(key)) and column.direction}
             rows = [self._rows[run] for run in runs if run in self._rows]
             return {
@@ -349,7 +349,7 @@ class RunsTable:
             place,
         )
 
-    def _need(self, question: TableQuestion) -> None:
+    def _need(self, question: TableQuery) -> None:
         """Read the outcomes of further series that a question names."""
         keys = [*question.columns, question.sort, question.group]
         named = {key.partition(".")[2] for key in keys if key.startswith(("last.", "best.", "least.", "most."))}
@@ -372,12 +372,12 @@ def _plain_keys(text: str, series: Collection[str]) -> set[str]:
     return {name for name in series if name in text} if text else set()
 
 
-def _is_shown(row: Row, question: TableQuestion) -> bool:
+def _is_shown(row: Row, question: TableQuery) -> bool:
     about = row.facts.view.about
     return (question.archived or not about.archived) and (question.forgotten or not about.forgotten)
 
 
-def _is_earlier(row: Row, question: TableQuestion) -> bool:
+def _is_earlier(row: Row, question: TableQuery) -> bool:
     """Whether its newest attempt stands for it; in groups, and where a user looks for something, each run has its row."""
     attempts = row.facts.view.attempts
     return bool(attempts) and row.name != attempts[-1] and not question.text and not question.group

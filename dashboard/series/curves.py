@@ -23,19 +23,19 @@ from .places import (
     RELATIVE,
     STEP,
     TIME,
-    Chosen,
+    AxisPlacement,
     Curve,
     CurveQuery,
     CurveReader,
     CurveSource,
-    Newest,
+    NewestAttempt,
     NoCurve,
     NoPlace,
     Overlay,
-    Placing,
+    RunSelection,
     SharedTag,
     Spread,
-    Unknown,
+    UnknownSeries,
     XAxis,
     bundles,
     units,
@@ -89,7 +89,7 @@ def _text(value: object) -> str:
 # points. Of more places, cells of equal width hold the means of their points. A curve has no value beyond its ends.
 
 
-def together(members: Sequence[Summaries], cells: int) -> Buckets:
+def merge_cells(members: Sequence[Summaries], cells: int) -> Buckets:
     """All curves as one: its buckets are the cells."""
     joined = Summaries._make(np.concatenate(column) for column in zip(*members, strict=True))
     order = np.lexsort((joined.low, joined.segment))
@@ -158,28 +158,28 @@ class CurveView(NamedTuple):
     spread: Spread
 
 
-class Drawn(NamedTuple):
+class DrawnCurve(NamedTuple):
     buckets: Buckets
     smooth: Floats | None
     superseded: Bools
 
 
-def single(source: CurveSource, view: CurveView) -> Drawn:
+def single(source: CurveSource, view: CurveView) -> DrawnCurve:
     found = source.buckets(view.lo, view.hi, view.buckets)
     smooth = None
     if view.smooth is not None:  # where a run has no finite value, it has none by smoothing either
         smooth = np.where(np.isnan(found.mean), np.nan, smoothed(source, view.smooth, view, found.segment, found.t_end))
-    return Drawn(found, smooth, source.superseded(found))
+    return DrawnCurve(found, smooth, source.superseded(found))
 
 
-def ranks(sources: Sequence[CurveSource], view: CurveView) -> Drawn:
+def ranks(sources: Sequence[CurveSource], view: CurveView) -> DrawnCurve:
     """The mean over the ranks of a run; min and max are those of all."""
     return _joined([sources], view, "minmax")
 
 
-def group(runs: Sequence[Sequence[CurveSource]], view: CurveView) -> Drawn:
+def group(runs: Sequence[Sequence[CurveSource]], view: CurveView) -> DrawnCurve:
     """The mean over runs, each of them the mean over its ranks; without what newer attempts wrote again."""
-    return _joined([[Newest(source) for source in sources] for sources in runs], view, view.spread)
+    return _joined([[NewestAttempt(source) for source in sources] for sources in runs], view, view.spread)
 
 
 def smoothed(source: CurveSource, smoothing: Smoothing, view: CurveView, segment: Ints, at: Floats) -> Floats:
@@ -200,10 +200,10 @@ def smoothed(source: CurveSource, smoothing: Smoothing, view: CurveView, segment
     return found
 
 
-def _joined(runs: Sequence[Sequence[CurveSource]], view: CurveView, spread: Spread) -> Drawn:
+def _joined(runs: Sequence[Sequence[CurveSource]], view: CurveView, spread: Spread) -> DrawnCurve:
     sources = [source for some in runs for source in some]
     members = [units(source, view.lo, view.hi, view.buckets, len(sources)) for source in sources]
-    cells = together(members, view.buckets)
+    cells = merge_cells(members, view.buckets)
     each = [values_on(cells, member) for member in members]
     of_run = _by_run(each, runs)
     mean = mean_of(of_run)
@@ -216,7 +216,7 @@ def _joined(runs: Sequence[Sequence[CurveSource]], view: CurveView, spread: Spre
         curves = [smoothed(source, view.smooth, view, cells.segment, cells.t_end) for source in sources]
         inside = [np.where(np.isnan(value), np.nan, curve) for value, curve in zip(each, curves, strict=True)]
         smooth = mean_of(_by_run(inside, runs))
-    return Drawn(cells._replace(mean=mean, last=mean, min=least, max=most), smooth, sources[0].superseded(cells))
+    return DrawnCurve(cells._replace(mean=mean, last=mean, min=least, max=most), smooth, sources[0].superseded(cells))
 
 
 def _by_run(each: Sequence[Floats], runs: Sequence[Sequence[CurveSource]]) -> Floats:
@@ -231,15 +231,15 @@ MOST_BYTES = 16 << 20  # of all that is kept: some hundred curves
 MOST_S = 600.0
 
 
-class KeptCurves:
+class CurveCache:
     """A key names everything that a curve depends on, with the number of its points. May be used from many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, tuple[float, Drawn]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[float, DrawnCurve]] = OrderedDict()
         self._bytes = 0
 
-    def get(self, key: Hashable) -> Drawn | None:
+    def get(self, key: Hashable) -> DrawnCurve | None:
         with self._lock:
             made_s, drawn = self._kept.get(key, (0.0, None))
             if drawn is None or time.monotonic() - made_s > MOST_S:
@@ -247,7 +247,7 @@ class KeptCurves:
             self._kept.move_to_end(key)
             return drawn
 
-    def put(self, key: Hashable, drawn: Drawn) -> None:
+    def put(self, key: Hashable, drawn: DrawnCurve) -> None:
         with self._lock:
             if key in self._kept:
                 self._bytes -= _bytes_of(self._kept.pop(key)[1])
@@ -258,7 +258,7 @@ class KeptCurves:
                 self._bytes -= _bytes_of(oldest)
 
 
-def _bytes_of(drawn: Drawn) -> int:
+def _bytes_of(drawn: DrawnCurve) -> int:
     arrays = [column for column in (*drawn.buckets, drawn.smooth, drawn.superseded) if isinstance(column, np.ndarray)]
     return sum(array.nbytes for array in arrays) + 1000
 
@@ -280,7 +280,7 @@ class Bundle(NamedTuple):
     group: str
     series: str
     labels: Labels
-    members: list[tuple[Chosen, list[Series]]]
+    members: list[tuple[RunSelection, list[Series]]]
 
 
 class Overlays:
@@ -289,7 +289,7 @@ class Overlays:
     def __init__(self, store: Store) -> None:
         self._reader = CurveReader(store)
         self._large = threading.Lock()
-        self._kept = KeptCurves()
+        self._kept = CurveCache()
 
     def tags(self, runs: Sequence[str]) -> list[SharedTag]:
         return self._reader.tags(runs)
@@ -308,7 +308,7 @@ class Overlays:
             )
         buckets = max(1, min(query.buckets, MOST_BUCKETS // max(1, len(asked))))
         view = CurveView(query.lo, query.hi, buckets, query.smooth, query.spread)
-        placing = Placing(self._reader, query.x, query.baseline)
+        placing = AxisPlacement(self._reader, query.x, query.baseline)
         curves = [curve for bundle in asked if (curve := self._curve(bundle, placing, view, left_out)) is not None]
         return Overlay(cursor, _axis_of(query, curves), curves, left_out)
 
@@ -319,12 +319,12 @@ class Overlays:
         gone = next((missing for missing in left_out if not missing.series), None)
         asked = [(run, series) for run in chosen for series in run.series]
         if gone or not asked:
-            raise Unknown((gone or left_out[0]).reason)
+            raise UnknownSeries((gone or left_out[0]).reason)
         if len(asked) > MOST_SERIES:
             raise TooMuch(
                 f"{len(asked):,} series match; a file holds at most {MOST_SERIES:,}: name fewer runs or series"
             )
-        placing = Placing(self._reader, query.x, None)
+        placing = AxisPlacement(self._reader, query.x, None)
         sources = [(run.run, placing.exported(run, series)) for run, series in asked]
         return (
             Rows(run, source.series.name, source.series.labels, points)
@@ -332,8 +332,8 @@ class Overlays:
             for points in source.parts(query.lo, query.hi)
         )
 
-    def _bundles(self, chosen: Sequence[Chosen], query: CurveQuery) -> Iterator[Bundle]:
-        groups: dict[tuple[str, str, Labels], list[tuple[Chosen, list[Series]]]] = {}
+    def _bundles(self, chosen: Sequence[RunSelection], query: CurveQuery) -> Iterator[Bundle]:
+        groups: dict[tuple[str, str, Labels], list[tuple[RunSelection, list[Series]]]] = {}
         for run in chosen:
             group = "" if query.group is None else group_of(self._reader.info(run.run), query.group)
             for (name, labels), series in bundles(run.series, query.ranks).items():
@@ -347,7 +347,7 @@ class Overlays:
         for (group, name, labels), members in groups.items():
             yield Bundle("", group, name, labels, members)
 
-    def _curve(self, bundle: Bundle, placing: Placing, view: CurveView, left_out: list[NoCurve]) -> Curve | None:
+    def _curve(self, bundle: Bundle, placing: AxisPlacement, view: CurveView, left_out: list[NoCurve]) -> Curve | None:
         """None where it cannot be drawn: that is noted."""
         check()
         runs, there = [], []
@@ -381,7 +381,9 @@ class Overlays:
             read,
         )
 
-    def _in_turn(self, bundle: Bundle, runs: list[list[CurveSource]], view: CurveView, placing: Placing) -> Drawn:
+    def _in_turn(
+        self, bundle: Bundle, runs: list[list[CurveSource]], view: CurveView, placing: AxisPlacement
+    ) -> DrawnCurve:
         """Where many points are read one by one, one curve after the other, and each of them once."""
         summaries = (
             bundle.run and len(runs[0]) == 1 and view.smooth is None and placing.baseline is None and placing.x in UNITS
@@ -408,7 +410,7 @@ class Overlays:
         return drawn
 
 
-def _drawn(bundle: Bundle, runs: list[list[CurveSource]], view: CurveView) -> Drawn:
+def _drawn(bundle: Bundle, runs: list[list[CurveSource]], view: CurveView) -> DrawnCurve:
     if not bundle.run:
         return group(runs, view)
     return ranks(runs[0], view) if len(runs[0]) > 1 else single(runs[0][0], view)

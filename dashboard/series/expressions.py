@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.expressions.evaluation import Expression, ExpressionColumns, Need, compile
+from analysis.expressions.evaluation import Expression, ExpressionColumns, SeriesRequirement, compile
 from analysis.expressions.language import RUN, ExpressionError, NoSeries, SeriesSelector, absent, unit_of_series
 from analysis.expressions.values import Raster, SeriesColumns
 from collectors.records import Labels
@@ -77,7 +77,7 @@ class NeededSeries(NamedTuple):
 
 
 class ExpressionReader:
-    """Every read of the store for expressions. Raises what the store raises: StoreError, Ended, TooMuch."""
+    """Every read of the store for expressions. Raises what the store raises: StoreError, QueryAborted, TooMuch."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -114,7 +114,7 @@ class ExpressionReader:
         return found
 
 
-def chosen_of(needs: Sequence[Need], known: Sequence[Series]) -> dict[SeriesSelector, list[Series]]:
+def chosen_of(needs: Sequence[SeriesRequirement], known: Sequence[Series]) -> dict[SeriesSelector, list[Series]]:
     """What each selector chooses."""
     found: dict[SeriesSelector, list[Series]] = {}
     for need in needs:
@@ -130,7 +130,7 @@ def chosen_of(needs: Sequence[Need], known: Sequence[Series]) -> dict[SeriesSele
 
 
 def wanted_of(
-    needs: Sequence[Need], chosen: Mapping[SeriesSelector, Sequence[Series]], axis: Axis
+    needs: Sequence[SeriesRequirement], chosen: Mapping[SeriesSelector, Sequence[Series]], axis: Axis
 ) -> list[NeededSeries]:
     """All series that have a place on the axis, each as far as the widest of its needs looks."""
     found: dict[tuple[int, bool], NeededSeries] = {}
@@ -239,7 +239,7 @@ def _within(query: ExpressionQuery, wanted: Sequence[NeededSeries]) -> Expressio
     )
 
 
-def _check(need: Need, chosen: Sequence[Series], known: Sequence[Series], axis: Axis) -> None:
+def _check(need: SeriesRequirement, chosen: Sequence[Series], known: Sequence[Series], axis: Axis) -> None:
     """Raises NoSeries where a selector chooses none, and ExpressionError where none of its series has a place on the axis."""
     if not chosen:
         raise NoSeries(need.column, absent(need.selector, {series.name for series in known}))

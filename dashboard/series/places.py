@@ -228,7 +228,7 @@ def _of_segment(points: RawPoints, segment: int) -> list[Stretch]:
 # nor beyond its ends.
 
 
-class BaseLine(NamedTuple):
+class ReferenceCurve(NamedTuple):
     """`place` rises; between two places the line is straight."""
 
     place: Floats
@@ -246,16 +246,16 @@ class BaseLine(NamedTuple):
             return 100 * (value - base) / np.abs(base)
 
 
-def base_line(units: Summaries) -> BaseLine:
+def base_line(units: Summaries) -> ReferenceCurve:
     """The mean of each place, over all that stand there."""
     rows = units.rows - units.non_finite
     some = rows > 0
     place, index = np.unique(units.high[some], return_inverse=True)
     count = np.bincount(index, rows[some], len(place))
-    return BaseLine(place, np.bincount(index, units.total[some], len(place)) / count)
+    return ReferenceCurve(place, np.bincount(index, units.total[some], len(place)) / count)
 
 
-def points_beside(points: RawPoints, base: BaseLine) -> RawPoints:
+def points_beside(points: RawPoints, base: ReferenceCurve) -> RawPoints:
     """Those where the baseline has a value."""
     found = base.difference(points.place, points.value)
     there = np.isfinite(base.difference(points.place, np.zeros(len(points.place))))
@@ -268,7 +268,7 @@ PART = 500_000  # raw points at a time: about 200 bytes each, with what is made 
 PLANNED = 8  # buckets a part, to find where parts end
 
 
-class Chosen(NamedTuple):
+class RunSelection(NamedTuple):
     """A run, its series that were asked for, and all; `first_s` is where it begins, Unix seconds; None where nothing has a time."""
 
     run: str
@@ -278,7 +278,7 @@ class Chosen(NamedTuple):
 
 
 class CurveReader:
-    """Every read of the store for curves. Raises what the store raises: StoreError, Ended, TooMuch."""
+    """Every read of the store for curves. Raises what the store raises: StoreError, QueryAborted, TooMuch."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -291,7 +291,7 @@ class CurveReader:
         stored = self._store.run(run)
         return stored.info if stored else {}
 
-    def choose(self, runs: Sequence[str], names: Sequence[str], left_out: list[NoCurve]) -> list[Chosen]:
+    def choose(self, runs: Sequence[str], names: Sequence[str], left_out: list[NoCurve]) -> list[RunSelection]:
         """In the order of the runs; what is not there is left out."""
         chosen = []
         for run in dict.fromkeys(runs):
@@ -305,7 +305,7 @@ class CurveReader:
             left_out += [NoCurve(run, part, _absent(part), absent=True) for part in absent]
             found = [series for series in known if wanted(series.name, parts)]
             first_s = min((series.first_time_s for series in known if series.first_time_s is not None), default=None)
-            chosen.append(Chosen(run, found, known, first_s))
+            chosen.append(RunSelection(run, found, known, first_s))
         return chosen
 
     def buckets(self, series: Series, lo: float | None, hi: float | None, axis: Axis, most: int) -> Buckets:
@@ -429,7 +429,7 @@ def bucketed(parts: Sequence[Summaries], most: int) -> Buckets:
     return bucket(join_points([]), [part for part in parts if len(part.low)], most)
 
 
-class Stored:
+class StoredSeries:
     """A series by its steps or its times; `begin` is where the axis has its zero."""
 
     def __init__(self, reader: CurveReader, series: Series, axis: Axis, begin: float = 0.0) -> None:
@@ -458,7 +458,7 @@ class Stored:
         return None if lo is None else lo + self._begin, None if hi is None else hi + self._begin
 
 
-class OnSeries:
+class IndexedBySeries:
     """A series by its steps, at the places that another series has at these steps. Each stretch is a segment."""
 
     def __init__(self, reader: CurveReader, series: Series, stretches: Sequence[Stretch], attempts: Attempts) -> None:
@@ -511,10 +511,10 @@ class OnSeries:
         return Summaries._make(column[some] for column in placed)
 
 
-class Beside:
+class RelativeToBaseline:
     """Per cent differences from a baseline."""
 
-    def __init__(self, source: CurveSource, base: BaseLine) -> None:
+    def __init__(self, source: CurveSource, base: ReferenceCurve) -> None:
         self._source, self._base, self.series = source, base, source.series
 
     def buckets(self, lo: float | None, hi: float | None, most: int) -> Buckets:
@@ -534,7 +534,7 @@ class Beside:
         return self._source.superseded(found)
 
 
-class Newest:
+class NewestAttempt:
     """Without what a newer attempt wrote again, as one segment."""
 
     def __init__(self, source: CurveSource) -> None:
@@ -581,20 +581,20 @@ class NoPlace(Exception):
     """A series has no place on the axis, or nothing to stand beside; the text is one sentence."""
 
 
-class Unknown(NoPlace):
+class UnknownSeries(NoPlace):
     """There is no such run or series."""
 
 
-class Placing:
+class AxisPlacement:
     """For one question: what several curves need is read once."""
 
     def __init__(self, reader: CurveReader, x: str, baseline: str | None) -> None:
         self._reader, self.x, self.baseline = reader, x, baseline
         self._clocks: dict[int, tuple[RawPoints, Attempts]] = {}
-        self._bases: dict[tuple[str, Labels], BaseLine | str] = {}
-        self._other: list[Chosen] | None = None  # the baseline's run
+        self._bases: dict[tuple[str, Labels], ReferenceCurve | str] = {}
+        self._other: list[RunSelection] | None = None  # the baseline's run
 
-    def source(self, run: Chosen, series: Series, labels: Labels) -> CurveSource:
+    def source(self, run: RunSelection, series: Series, labels: Labels) -> CurveSource:
         """`labels` are those of the curve. Raises NoPlace."""
         placed = self._placed(run, series)
         if self.baseline is None:
@@ -605,9 +605,9 @@ class Placing:
         base = self._bases[key]
         if isinstance(base, str):
             raise NoPlace(base)
-        return Beside(placed, base)
+        return RelativeToBaseline(placed, base)
 
-    def exported(self, run: Chosen, series: Series) -> CurveSource:
+    def exported(self, run: RunSelection, series: Series) -> CurveSource:
         """Raises NoPlace with the names of the series and its run."""
         try:
             return self._placed(run, series)
@@ -616,18 +616,18 @@ class Placing:
                 f"series {series.name!r} of run {run.run!r} cannot be exported on this axis: {error}"
             ) from None
 
-    def _placed(self, run: Chosen, series: Series) -> CurveSource:
+    def _placed(self, run: RunSelection, series: Series) -> CurveSource:
         if self.x in (RELATIVE, TIME):
             if series.first_time_s is None:
                 raise NoPlace(NO_TIME)
-            return Stored(self._reader, series, "time", (run.first_s or 0.0) if self.x == RELATIVE else 0.0)
+            return StoredSeries(self._reader, series, "time", (run.first_s or 0.0) if self.x == RELATIVE else 0.0)
         if series.first_step is None:
             raise NoPlace(
                 NO_STEP if self.x == STEP else f"its points have no step, by which {self.x!r} could place them"
             )
-        return Stored(self._reader, series, "step") if self.x == STEP else self._on_series(run, series)
+        return StoredSeries(self._reader, series, "step") if self.x == STEP else self._on_series(run, series)
 
-    def _on_series(self, run: Chosen, series: Series) -> CurveSource:
+    def _on_series(self, run: RunSelection, series: Series) -> CurveSource:
         clocks = [found for found in run.known if found.name == self.x]
         if not clocks:
             raise NoPlace(f"this run has no series {self.x!r} for the x axis")
@@ -640,18 +640,18 @@ class Placing:
         stretches: list[Stretch] = stretches_of(self._clocks[clock.id][0], attempts, self._clocks[clock.id][1])
         if not stretches:
             raise NoPlace(f"{self.x!r} has no finite value in this run")
-        return OnSeries(self._reader, series, stretches, attempts)
+        return IndexedBySeries(self._reader, series, stretches, attempts)
 
     def _clock(self, clock: Series) -> tuple[RawPoints, Attempts]:
         """Its points by step; of too many, some that lie evenly."""
         attempts = self._reader.attempts(clock)
-        if fits(Stored(self._reader, clock, "step"), None, None):
+        if fits(StoredSeries(self._reader, clock, "step"), None, None):
             parts = list(self._reader.parts(clock, None, None, "step"))
             return RawPoints._make(np.concatenate(column) for column in zip(*parts, strict=True)), attempts
         found = self._reader.buckets(clock, None, None, "step", MOST_PLACES)
         return RawPoints(found.t_end, found.step, found.segment, found.last), attempts
 
-    def _base(self, name: str, labels: Labels) -> BaseLine | str:
+    def _base(self, name: str, labels: Labels) -> ReferenceCurve | str:
         """The baseline's line, over all its ranks that have these labels; or why there is none."""
         assert self.baseline is not None
         if self._other is None:
@@ -665,7 +665,7 @@ class Placing:
         if not alike:
             return f"the baseline {self.baseline!r} has no series {name!r}"
         try:
-            sources = [Newest(self._placed(run, series)) for series in alike]
+            sources = [NewestAttempt(self._placed(run, series)) for series in alike]
         except NoPlace as error:
             return f"the baseline {self.baseline!r} has no place on this axis: {error}"
         try:

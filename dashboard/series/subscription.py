@@ -16,7 +16,7 @@ REMEMBERED = 20_000  # answers of the globs
 MOST_CURSOR = 2**62
 
 
-class NotASubscription(Exception):
+class InvalidSubscription(Exception):
     """The text says what is wrong."""
 
 
@@ -50,14 +50,14 @@ NOTHING = Subscription({}, None)
 def subscription_of(message: Any) -> Subscription:
     """`{"subscribe": [{"run": "a", "series": ["train/*"]}, {"source": "gpu", "series": ["gpu/*"]}], "cursor": 7}`
 
-    Raises NotASubscription for anything else, and for more than the limits above.
+    Raises InvalidSubscription for anything else, and for more than the limits above.
     """
     wants: dict[str | None, list[str]] = {}
     if not isinstance(message, dict) or not isinstance(message.get("subscribe"), list):
-        raise NotASubscription("it needs a list named subscribe")
+        raise InvalidSubscription("it needs a list named subscribe")
     cursor = message.get("cursor")
     if not isinstance(cursor, int) or isinstance(cursor, bool) or not 0 <= cursor <= MOST_CURSOR:
-        raise NotASubscription("cursor is a whole number, from an answer of /points")
+        raise InvalidSubscription("cursor is a whole number, from an answer of /points")
     for want in message["subscribe"]:
         run, names = _wish(want)
         wants.setdefault(run, []).extend(names)
@@ -69,10 +69,10 @@ def _wish(want: Any) -> tuple[str | None, list[str]]:
     run = want.get("run") if isinstance(want, dict) else None
     from_machine = isinstance(want, dict) and want.get("source") in SOURCES
     if not isinstance(want, dict) or not (from_machine or isinstance(run, str)):
-        raise NotASubscription("each entry names a run, or a source: gpu or host")
+        raise InvalidSubscription("each entry names a run, or a source: gpu or host")
     names = want.get("series")
     if not isinstance(names, list) or not all(isinstance(name, str) and len(name) <= MOST_CHARACTERS for name in names):
-        raise NotASubscription(f"series is a list of names or globs of at most {MOST_CHARACTERS:,} characters")
+        raise InvalidSubscription(f"series is a list of names or globs of at most {MOST_CHARACTERS:,} characters")
     return None if from_machine else run, names
 
 
@@ -85,7 +85,7 @@ def _check(wants: dict[str | None, list[str]]) -> None:
     )
     for count, what, most in counts:
         if count > most:
-            raise NotASubscription(f"{count:,} {what}; at most {most:,}: ask for fewer")
+            raise InvalidSubscription(f"{count:,} {what}; at most {most:,}: ask for fewer")
 
 
 def matches(name: str, pattern: str) -> bool:

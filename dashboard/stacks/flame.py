@@ -15,12 +15,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from analysis.history import History
-from analysis.stacks.fold import FlameTree, Gathered, gather
+from analysis.stacks.fold import FlameTree, WindowStacks, gather
 from analysis.stacks.frames import FrameKind, kinds_of
 from analysis.stacks.joining import join
-from analysis.stacks.threads import Lanes, ThreadTime, laid_out, summed, threads_of, work_of
+from analysis.stacks.threads import ThreadSelection, ThreadTime, laid_out, summed, threads_of, work_of
 from analysis.stacks.traces import Floats, Ints, Range, Traces, compact, overlaps
-from analysis.stacks.tree import Weighed
+from analysis.stacks.tree import WeightedStacks
 from analysis.stacks.trust import LineOf, no_source, traces_of
 from collectors.records import Frame
 from collectors.store.store import StackColumns, Store, TooMuch, check, holding
@@ -49,7 +49,7 @@ class _MinuteKey(NamedTuple):
     minute: int  # Unix time / 60
 
 
-class Minute(NamedTuple):
+class MinuteStacks(NamedTuple):
     rank: Ints  # one entry a pair of rank and stack
     stack: Ints  # number in the table
     seconds: Floats
@@ -59,19 +59,19 @@ class Minute(NamedTuple):
     computes_backward: bool
 
 
-class Minutes:
+class MinuteCache:
     """May be asked from many threads."""
 
     def __init__(self, store: Store, line_of: Callable[[str], LineOf]) -> None:
         """`line_of` gives the lines of a run's files."""
         self._store, self._line_of = store, line_of
         self._lock = threading.Lock()
-        self._known: OrderedDict[_MinuteKey, Minute] = OrderedDict()
+        self._known: OrderedDict[_MinuteKey, MinuteStacks] = OrderedDict()
         self._table = _Table()
         self._entries = 0  # of all known minutes
         self._working = 0  # questions that add up
 
-    def gather(self, run: str, window: Range, lanes: Lanes) -> Gathered:
+    def gather(self, run: str, window: Range, lanes: ThreadSelection) -> WindowStacks:
         """The same as `folding.gather` of the window's stacks."""
         whole = self._whole(run, window, lanes)
         if len(whole) < LEAST:
@@ -99,7 +99,7 @@ class Minutes:
             self._remembered(run, True, chosen)
         return len(chosen)
 
-    def _whole(self, run: str, window: Range, lanes: Lanes) -> range:
+    def _whole(self, run: str, window: Range, lanes: ThreadSelection) -> range:
         """The minutes that lie in the window and in the settled profile; none for a choice of threads that is not kept."""
         if lanes.by_thread or lanes.pid is not None:
             return range(0)
@@ -137,7 +137,7 @@ class Minutes:
         while len(self._known) > MOST_MINUTES or self._entries > MOST_ENTRIES:
             self._entries -= len(self._known.popitem(last=False)[1].stack)
 
-    def _remembered(self, run: str, joined: bool, whole: Sequence[int]) -> list[Minute]:
+    def _remembered(self, run: str, joined: bool, whole: Sequence[int]) -> list[MinuteStacks]:
         """A portion at a time, so that another question waits for one portion only."""
         keys = [_MinuteKey(run, joined, minute) for minute in whole]
         for some in self._portions([key for key in keys if key not in self._known]):
@@ -175,7 +175,7 @@ class Minutes:
                 size = spans.get(key.minute, 0)
         return portions
 
-    def _read(self, run: str, joined: bool, ranges: list[Range]) -> list[Minute]:
+    def _read(self, run: str, joined: bool, ranges: list[Range]) -> list[MinuteStacks]:
         columns = self._history(run).stacks((ranges[0][0], ranges[-1][1]))
         line_of = self._line_of(run)
         traces = traces_of(columns, line_of)
@@ -189,10 +189,10 @@ class Minutes:
 
 def _minute(
     mains: Traces, all_threads: Traces, columns: StackColumns, numbers: Ints, samples_a_second: float
-) -> Minute:
+) -> MinuteStacks:
     ranks = np.array([rank for _, rank, _, _ in mains.processes], np.int64)[mains.process]
     keys, key = np.unique(ranks * (1 << 32) + numbers[mains.stack], return_inverse=True)
-    return Minute(
+    return MinuteStacks(
         rank=keys >> 32,
         stack=keys & ((1 << 32) - 1),
         seconds=np.bincount(key, mains.seconds, len(keys)).astype(np.float64),
@@ -203,7 +203,7 @@ def _minute(
     )
 
 
-def _gathered(minutes: list[Minute], lanes: Lanes, table: _Table, title: str) -> Gathered:
+def _gathered(minutes: list[MinuteStacks], lanes: ThreadSelection, table: _Table, title: str) -> WindowStacks:
     rank, stack, seconds = (np.concatenate([minute[i] for minute in minutes]) for i in range(3))
     wanted = np.ones(len(rank), bool) if lanes.rank is None else rank == lanes.rank
     keys, key = np.unique(rank[wanted] * (1 << 32) + stack[wanted], return_inverse=True)
@@ -215,7 +215,7 @@ def _gathered(minutes: list[Minute], lanes: Lanes, table: _Table, title: str) ->
         (rows[number], heads[its])
         for its, number in zip((keys >> 32).tolist(), (keys & ((1 << 32) - 1)).tolist(), strict=True)
     ]
-    weighed = Weighed(
+    weighed = WeightedStacks(
         frames=[*frames, *(Frame(f"rank {number}", "", 0) for number in heads)],
         stacks=[(head, *row) if several else row for (row, _), head in found],
         trusted=np.array([trusted + several for (_, trusted), _ in found], np.int64),
@@ -223,7 +223,7 @@ def _gathered(minutes: list[Minute], lanes: Lanes, table: _Table, title: str) ->
     )
     samples, hz = sum(minute.samples for minute in minutes), max(minute.hz for minute in minutes)
     computes = any(minute.computes_backward for minute in minutes)
-    return Gathered(weighed, title if threads else lanes.title(None), threads, samples, hz, computes)
+    return WindowStacks(weighed, title if threads else lanes.title(None), threads, samples, hz, computes)
 
 
 class _Table:
@@ -261,15 +261,15 @@ class _Table:
 SHARE = 0.1  # of the time, so of one core, until all is folded
 
 
-class Folds(Protocol):
+class PrefetchTarget(Protocol):
     def fold_ahead(self, run: str) -> int:
         """Fold a little that is not folded yet; how much it was."""
 
 
-class Ahead:
+class Prefetcher:
     """One prefetch thread, started by the first request and restarted if it failed; `close` ends it."""
 
-    def __init__(self, *folds: Folds) -> None:
+    def __init__(self, *folds: PrefetchTarget) -> None:
         self._folds = folds
         self._run = ""
         self._wanted, self._closed = threading.Event(), threading.Event()
@@ -353,7 +353,13 @@ class Strip(NamedTuple):
 
 
 def chart(
-    columns: StackColumns, window: Range, width: int, lanes: Lanes, *, own_folder: str = "", line_of: LineOf = no_source
+    columns: StackColumns,
+    window: Range,
+    width: int,
+    lanes: ThreadSelection,
+    *,
+    own_folder: str = "",
+    line_of: LineOf = no_source,
 ) -> Chart:
     """A lane for each main thread, or for each thread where these are asked for; `width` in pixels."""
     drawing = Drawing(window, width, lanes, line_of)
@@ -367,7 +373,7 @@ ALL_THREADS = "All threads"  # of a service, one at a time
 class Drawing:
     """A chart that is drawn strip by strip, so that no more than a strip's stacks need be at hand."""
 
-    def __init__(self, window: Range, width: int, lanes: Lanes, line_of: LineOf = no_source) -> None:
+    def __init__(self, window: Range, width: int, lanes: ThreadSelection, line_of: LineOf = no_source) -> None:
         self._window, self._width, self._lanes, self._line_of = window, width, lanes, line_of
         self._numbers: dict[tuple[str, str], int] = {}  # of functions
         self._frames: list[Frame] = []  # one for each
@@ -514,7 +520,7 @@ def to_folded(tree: FlameTree) -> str:
     return "\n".join([*lines, ""])
 
 
-def from_folded(text: str) -> Weighed:
+def from_folded(text: str) -> WeightedStacks:
     """What `to_folded` wrote."""
     frames: dict[Frame, int] = {}
     rows = [line.rpartition(" ")[::2] for line in text.splitlines()]
@@ -541,7 +547,7 @@ def to_speedscope(tree: FlameTree, name: str = "profile") -> dict[str, Any]:
     return {"$schema": SCHEMA, "name": name, "shared": {"frames": frames}, "profiles": [profile]}
 
 
-def from_speedscope(file: dict[str, Any]) -> Weighed:
+def from_speedscope(file: dict[str, Any]) -> WeightedStacks:
     """The first profile of a file with sampled profiles."""
     (profile, *_) = file["profiles"]
     frames = [Frame(frame["name"], frame.get("file", ""), frame.get("line", 0)) for frame in file["shared"]["frames"]]
@@ -556,8 +562,10 @@ def _stacks(tree: FlameTree) -> Iterator[tuple[list[int], int]]:
         yield paths[-1], round(self_s * 1e6)
 
 
-def _weighed(frames: list[Frame], stacks: list[tuple[int, ...]], seconds: list[float]) -> Weighed:
-    return Weighed(frames, stacks, np.array([len(stack) for stack in stacks], np.int64), np.array(seconds, np.float64))
+def _weighed(frames: list[Frame], stacks: list[tuple[int, ...]], seconds: list[float]) -> WeightedStacks:
+    return WeightedStacks(
+        frames, stacks, np.array([len(stack) for stack in stacks], np.int64), np.array(seconds, np.float64)
+    )
 
 
 def _label(frame: Frame) -> str:

@@ -22,23 +22,23 @@ from analysis.blame.blame import NEAREST
 from analysis.blame.verdict import Verdict
 from analysis.history import History
 from analysis.ledger.contrast import LedgerContrast, LedgerSide, contrast
-from analysis.ledger.ledger import Subject, account_in, subject_of
-from analysis.ledger.shares import Account, Ledger, Tier, Traced, TracedLine, compacted, summed, traced_lines
+from analysis.ledger.ledger import LedgerContext, account_in, subject_of
+from analysis.ledger.shares import Account, Ledger, Tier, TracedLine, TracedSteps, compacted, summed, traced_lines
 from analysis.stacks import fold as folding
 from analysis.stacks import frames
-from analysis.stacks.fold import PRUNE, FlameTree, Gathered, Reshaping, gathered_of
-from analysis.stacks.threads import Lanes
+from analysis.stacks.fold import PRUNE, FlameTree, FoldOptions, WindowStacks, gathered_of
+from analysis.stacks.threads import ThreadSelection
 from analysis.stacks.traces import LastStack, Range, last_stacks, to_samples
 from analysis.stacks.trust import LineOf
 from analysis.step_log import StepLog, with_lines
 from analysis.units import Units
 from collectors.folders import LogTree
 from collectors.store.store import StackColumns, Store, TooMuch, check, holding
-from collectors.tracing import ANSWERED_WITHIN_S, KeptTraces, NoEntry, StepsTraced, asked_ago_s, entry_of
+from collectors.tracing import ANSWERED_WITHIN_S, NoEntry, StepTrace, TraceReader, asked_ago_s, entry_of
 
 from ..visitors import sees_all, without_details
 from . import flame
-from .flame import SPANS_AT_ONCE, Chart, Minutes, Strip
+from .flame import SPANS_AT_ONCE, Chart, MinuteCache, Strip
 
 # Ledgers and their contrast for stored runs: minutes are remembered and added up.
 
@@ -114,7 +114,7 @@ class Ledgers:
         self._minutes(history, subject, chosen, math.inf)
         return len(chosen)
 
-    def _minutes(self, history: History, subject: Subject, whole: Sequence[int], until_s: float) -> list[_Part]:
+    def _minutes(self, history: History, subject: LedgerContext, whole: Sequence[int], until_s: float) -> list[_Part]:
         """Those of the minutes that are known, or can be read until then, in their order."""
         with holding(self._lock):
             found = {minute: self._known.get(_key(history, subject, minute)) for minute in whole}
@@ -133,7 +133,7 @@ class Ledgers:
             while len(self._known) > MOST_KEPT:
                 self._known.popitem(last=False)
 
-    def _read(self, history: History, subject: Subject, window: Range) -> _Part:
+    def _read(self, history: History, subject: LedgerContext, window: Range) -> _Part:
         return _Part(*account_in(history, subject, window, self._line_of(history.run)))
 
 
@@ -144,7 +144,7 @@ def spread(minutes: Sequence[int]) -> list[int]:
     return [minutes[i] for i in order if i < len(minutes)]
 
 
-def _ledger(subject: Subject, window: Range, parts: Sequence[_Part]) -> Ledger:
+def _ledger(subject: LedgerContext, window: Range, parts: Sequence[_Part]) -> Ledger:
     seen = [part for part in parts if part.account.covered_s > 0]
     tier: Tier = "B" if any(part.tier == "B" for part in seen or parts) else "A"
     hz = min((part.hz for part in seen), default=0.0)
@@ -162,7 +162,7 @@ def _whole(history: History, window: Range) -> range:
     return range(math.ceil(max(window[0], lo) / MINUTE_S), int(min(window[1], hi - SETTLED_S) / MINUTE_S))
 
 
-def _key(history: History, subject: Subject, minute: int) -> _AccountKey:
+def _key(history: History, subject: LedgerContext, minute: int) -> _AccountKey:
     return _AccountKey(history.run, subject.rank, subject.cards.busy.id if subject.cards.busy else 0, minute)
 
 
@@ -175,12 +175,12 @@ NOTHING_YET = "No step of this run was traced yet."
 
 
 @dataclass(frozen=True)
-class TraceFound:
+class TraceResult:
     """`sentence` says what is to be said where there is no trace, and what is missing in one."""
 
     state: TraceState
     sentence: str
-    trace: StepsTraced | None
+    trace: StepTrace | None
     lines: list[TracedLine]
 
 
@@ -189,9 +189,9 @@ class RunTraces:
 
     def __init__(self, logs: Path | LogTree | None) -> None:
         self._logs = logs
-        self._kept = KeptTraces()
+        self._kept = TraceReader()
 
-    def within(self, run: str, info: Mapping[str, Any], rank: int, window: Range) -> StepsTraced | None:
+    def within(self, run: str, info: Mapping[str, Any], rank: int, window: Range) -> StepTrace | None:
         """The newest one of this rank whose steps lie in the window."""
         if self._logs is None or "trace" not in info:
             return None
@@ -203,7 +203,7 @@ class RunTraces:
         except NoEntry:
             return None
 
-    def nearest(self, run: str, info: Mapping[str, Any], rank: int | None, window: Range) -> StepsTraced | None:
+    def nearest(self, run: str, info: Mapping[str, Any], rank: int | None, window: Range) -> StepTrace | None:
         """The newest whose steps lie in the window, else the newest of all; of a rank, or of any."""
         if self._logs is None or "trace" not in info:
             return None
@@ -214,29 +214,29 @@ class RunTraces:
             return None
         return next((trace for trace in traces if _touches(trace, window)), traces[0] if traces else None)
 
-    def found(self, run: str, info: Mapping[str, Any], folder: str, name: str | None, rank: int | None) -> TraceFound:
+    def found(self, run: str, info: Mapping[str, Any], folder: str, name: str | None, rank: int | None) -> TraceResult:
         """What became of the request with this id; without one, the newest trace, of a rank or of any."""
         if self._logs is None:
-            return TraceFound("none", NOTHING_YET, None, [])
+            return TraceResult("none", NOTHING_YET, None, [])
         try:
             entry = entry_of(self._logs, run, info)
         except NoEntry as error:
-            return TraceFound("none", f"Steps of {run} cannot be traced: {error}.", None, [])
+            return TraceResult("none", f"Steps of {run} cannot be traced: {error}.", None, [])
         if name is None:
             traces = (trace for trace in self._kept.newest(entry) if not trace.error and rank in (None, trace.rank))
             trace = next(traces, None)
-            return _done(trace, folder) if trace else TraceFound("none", NOTHING_YET, None, [])
+            return _done(trace, folder) if trace else TraceResult("none", NOTHING_YET, None, [])
         answer = self._kept.answer(entry, name)
-        if isinstance(answer, StepsTraced):
+        if isinstance(answer, StepTrace):
             return _failed(answer.error) if answer.error else _done(answer, folder)
         if answer is not None:
             return _failed(answer)
         if asked_ago_s(entry) < ANSWERED_WITHIN_S:
-            return TraceFound("asked", "The run was asked; it traces after its next step.", None, [])
+            return TraceResult("asked", "The run was asked; it traces after its next step.", None, [])
         return _failed("the run did not answer: it has ended, its RunLog is older, or it sees its log folder elsewhere")
 
 
-def _done(trace: StepsTraced, folder: str) -> TraceFound:
+def _done(trace: StepTrace, folder: str) -> TraceResult:
     said = []
     if not trace.with_stacks:
         said.append(
@@ -244,14 +244,14 @@ def _done(trace: StepsTraced, folder: str) -> TraceFound:
         )
     if trace.left_out:
         said.append(f"{trace.left_out:,} kernels that took least are left out.")
-    return TraceFound("done", " ".join(said), trace, traced_lines(trace, folder))
+    return TraceResult("done", " ".join(said), trace, traced_lines(trace, folder))
 
 
-def _failed(reason: str) -> TraceFound:
-    return TraceFound("failed", f"No steps were traced: {reason}.", None, [])
+def _failed(reason: str) -> TraceResult:
+    return TraceResult("failed", f"No steps were traced: {reason}.", None, [])
 
 
-def _touches(trace: StepsTraced, window: Range) -> bool:
+def _touches(trace: StepTrace, window: Range) -> bool:
     return trace.from_s < window[1] and trace.to_s > window[0]
 
 
@@ -270,7 +270,7 @@ class PhaseTime:
 
 
 @dataclass(frozen=True)
-class Folded:
+class FoldResult:
     """A window as a tree, and how many units it and its baseline have."""
 
     tree: FlameTree
@@ -283,7 +283,7 @@ class Folded:
 
 
 @dataclass(frozen=True)
-class Charted:
+class ChartResult:
     chart: Chart
     profile_until: float | None
 
@@ -291,9 +291,9 @@ class Charted:
 class Stacks:
     def __init__(self, store: Store, logs: Path | LogTree | None = None) -> None:
         self._store = store
-        self._seen = frames.Seen()
-        self._texts = frames.Texts(store, frames.owner_of_folders(logs) if logs else None)
-        self.minutes = Minutes(store, self._texts.line_of)
+        self._seen = frames.ShownFiles()
+        self._texts = frames.SourceTexts(store, frames.owner_of_folders(logs) if logs else None)
+        self.minutes = MinuteCache(store, self._texts.line_of)
         self.ledgers = Ledgers(store, self._texts.line_of)
         self._traces = RunTraces(logs)
         self._long = threading.Lock()
@@ -302,14 +302,14 @@ class Stacks:
         self,
         run: str,
         window: Range,
-        lanes: Lanes,
+        lanes: ThreadSelection,
         *,
-        shape: Reshaping = folding.PLAIN,
+        shape: FoldOptions = folding.PLAIN,
         phase: str = "",
         baseline: Range | None = None,
         own_baseline: bool = False,
         prune: float = PRUNE,
-    ) -> Folded:
+    ) -> FoldResult:
         """With `baseline` beside another window, with `own_baseline` beside the run's own."""
         history = History(self._store, run)
         window, baseline = history.inside(window), history.inside(baseline) if baseline else None
@@ -327,7 +327,7 @@ class Stacks:
         line_of = self._texts.line_of(run)
         tree = folding.tree_of(*sides, shape=shape, prune=prune, own_folder=history.folder(), line_of=line_of)
         self._seen.add(run, {frame.file for frame in tree.frames})
-        return Folded(
+        return FoldResult(
             tree,
             units=log.units.within([window]) if log.units else None,
             baseline_units=log.units.within(ranges) if log.units and ranges else None,
@@ -339,7 +339,7 @@ class Stacks:
             profile_until=history.profiled_until(),
         )
 
-    def kernels(self, run: str, window: Range, rank: int | None, shape: Reshaping, prune: float) -> Folded | None:
+    def kernels(self, run: str, window: Range, rank: int | None, shape: FoldOptions, prune: float) -> FoldResult | None:
         """The kernels of traced steps below the lines that launched them; None where none were traced."""
         history = History(self._store, run)
         trace = self._traces.nearest(run, history.info, rank, window)
@@ -347,7 +347,7 @@ class Stacks:
             return None
         tree = folding.tree_of(gathered_of(trace, run), shape=shape, prune=prune, own_folder=history.folder())
         self._seen.add(run, {frame.file for frame in tree.frames})
-        return Folded(tree, trace.steps, None, history.unit_name, [], [], None)
+        return FoldResult(tree, trace.steps, None, history.unit_name, [], [], None)
 
     def blame(self, run: str, window: Range, rank: int | None = None, baseline: Range | None = None) -> Verdict:
         """What the window was lost to, beside the run's baseline or beside another window."""
@@ -364,26 +364,26 @@ class Stacks:
         lines = [line.place.frame for row in found.rows for line in row.lines]
         history = History(self._store, run)
         if trace := self._traces.within(run, history.info, found.rank, found.window):
-            traced = Traced(trace, traced_lines(trace, history.folder()))
+            traced = TracedSteps(trace, traced_lines(trace, history.folder()))
             found = replace(found, traced=traced, tier="C")
             lines += [line.frame for line in traced.lines]
         self._seen.add(run, {frame.file for frame in lines if frame is not None})
         return found
 
-    def trace(self, run: str, name: str | None, rank: int | None) -> TraceFound:
+    def trace(self, run: str, name: str | None, rank: int | None) -> TraceResult:
         """What became of the request with this id, or the run's newest trace."""
         history = History(self._store, run)
         found = self._traces.found(run, history.info, history.folder(), name, rank)
         self._seen.add(run, {line.frame.file for line in found.lines if line.frame is not None})
         return found
 
-    def chart(self, run: str, window: Range, width: int, lanes: Lanes) -> Charted:
+    def chart(self, run: str, window: Range, width: int, lanes: ThreadSelection) -> ChartResult:
         """The window in time order, `width` pixels wide."""
         history = History(self._store, run)
         with self._turn(window):
             drawn = self._draw(history, window, width, lanes)
         self._seen.add(run, {frame.file for frame in drawn.frames})
-        return Charted(drawn, history.profiled_until())
+        return ChartResult(drawn, history.profiled_until())
 
     def step_log(self, run: str, window: Range, rank: int | None = None) -> StepLog:
         """What one rank logs of its steps in the window. Raises TooMuch for millions of them."""
@@ -414,7 +414,7 @@ class Stacks:
         return History(self._store, run).stepped_since(since_s)
 
     def source(self, run: str, file: str, line: int, context: int) -> frames.Excerpt:
-        """Raises source.SourceRefused for a file that is not in the run's profile, not in its folder, or not readable."""
+        """Raises SourceRefused for a file that is not in the run's profile, not in its folder, or not readable."""
         if not self._seen.has(run, file):
             file = self._shortened(run, file)
         if not self._seen.has(run, file):
@@ -428,14 +428,16 @@ class Stacks:
         found = [each for each in self._seen.of(run) if without_details(each) == file]
         return found[0] if len(found) == 1 else file
 
-    def _draw(self, history: History, window: Range, width: int, lanes: Lanes) -> Chart:
+    def _draw(self, history: History, window: Range, width: int, lanes: ThreadSelection) -> Chart:
         drawing = flame.Drawing(window, width, lanes, self._texts.line_of(history.run))
         for strip in strips(window, width, history.stack_counts(window)):
             check()
             drawing.add(history.stacks(drawing.window_of(strip)), strip)
         return drawing.chart(history.folder())
 
-    def _gather(self, history: History, window: Range, lanes: Lanes, log: StepLog, phase: str) -> Gathered:
+    def _gather(
+        self, history: History, window: Range, lanes: ThreadSelection, log: StepLog, phase: str
+    ) -> WindowStacks:
         if not phase:
             return self.minutes.gather(history.run, window, lanes)
         with self._turn(window):
@@ -489,7 +491,7 @@ def _phases(log: StepLog, window: Range, ranges: Sequence[Range]) -> list[PhaseT
     return [PhaseTime(*row) for row in zip(phases.names, seconds.tolist(), list(normal_s), strict=True)]
 
 
-def contrasted(
+def compare_windows(
     stacks: Stacks, run: str, window: Range | None, rank: int | None, against: str, reading_s: float = READING_S
 ) -> LedgerContrast:
     """A window of one run, or all that was profiled of it, beside all that was profiled of another. Minutes that are not known are

@@ -7,10 +7,9 @@ import json
 import re
 from pathlib import Path
 
+from access.files import write_bytes
 from alerts.config import MOST_RULES_BYTES, RULES_FILE, settings_of
 from deepseek.log.redaction import LEFT_OUT
-
-from .yaml_file import write_bytes
 
 RULES = re.compile(r"(?m)^rules:[ \t]*(?:\[\][ \t]*)?(?:#.*)?$")
 ITEM = re.compile(r"[ \t]*(?=- )")

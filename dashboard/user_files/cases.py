@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .yaml_file import write_bytes
+from access.files import write_bytes
 
 FOLDER = "cases"
 MOST_CASES = 500

@@ -13,7 +13,7 @@ from typing import cast
 from analysis.directions import Direction as Direction
 
 from . import yaml_file
-from .yaml_file import OddFile
+from .yaml_file import MalformedFile
 
 FILE = "directions.yaml"
 MOST, MOST_NAME = 200, 200
@@ -24,12 +24,12 @@ def directions_of(data_dir: Path) -> dict[str, Direction]:
     """Read anew: about 0.1 ms. {} where the file is odd: directions are then those of the names."""
     try:
         return _strict(data_dir / FILE)
-    except OddFile:
+    except MalformedFile:
         return {}
 
 
 def save_direction(data_dir: Path, name: str, direction: str) -> dict[str, Direction]:
-    """ "" takes the choice back. Raises ValueError: one sentence; OddFile rather than write over what a user meant; Unwritable."""
+    """ "" takes the choice back. Raises ValueError: one sentence; MalformedFile rather than write over what a user meant; Unwritable."""
     path = data_dir / FILE
     after: dict[str, str] = {**_strict(path), name: direction}
     if not direction:
@@ -52,8 +52,8 @@ def checked(table: Mapping[str, object]) -> dict[str, Direction]:
 
 
 def _strict(path: Path) -> dict[str, Direction]:
-    """Raises OddFile."""
+    """Raises MalformedFile."""
     try:
         return checked(yaml_file.read(path))
     except ValueError as error:
-        raise yaml_file.odd(path, f"is wrong ({error})") from error
+        raise yaml_file.malformed(path, f"is wrong ({error})") from error

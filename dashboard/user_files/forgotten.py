@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import time_ns
 
+from access.files import SETTLED_NS
 from collectors.logs.forgotten import FOLDER, NOTHING_KNOWN, LastKnown, Tombstone, read_all
 
-from .run_notes import About, about_run
-from .yaml_file import SETTLED_NS
+from .run_notes import RunNotes, about_run
 
 MOST_LINE = 100_000  # characters: a shell takes 128 kB of one argument, and more of all
 
@@ -25,7 +25,7 @@ class ForgottenRun:
     files: int
     size_bytes: int
     remove: str
-    about: About
+    about: RunNotes
     known: LastKnown = NOTHING_KNOWN
 
 

@@ -13,10 +13,11 @@ from threading import Lock
 from time import time_ns
 from typing import Any, NamedTuple
 
+from access.files import SETTLED_NS, FileStamp, stamp_of
 from collectors.user_files import ABOUT_FOLDER, file_name
 
 from . import yaml_file
-from .yaml_file import SETTLED_NS, SUFFIX, OddFile, Stamp, Table, is_seen
+from .yaml_file import SUFFIX, MalformedFile, Table, is_seen
 
 MOST_NAME, MOST_TAGS, MOST_TAG, MOST_NOTE = (
     200,
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class About:
+class RunNotes:
     """`name` is "" where the run goes by its own; `trouble` says why all else is at its default although there is a file."""
 
     name: str = ""
@@ -41,11 +42,11 @@ class About:
     trouble: str = ""
 
 
-NOTHING = About()
+NOTHING = RunNotes()
 FIELDS = ("name", "tags", "note", "archived", "forgotten")
 
 
-class Abouts:
+class RunNotesReader:
     """Of many runs, read again where a file has changed. May be asked from many threads."""
 
     def __init__(self, data_dir: Path) -> None:
@@ -53,7 +54,7 @@ class Abouts:
         self._lock = Lock()
         self._kept: dict[str, _LastRead] = {}
 
-    def of(self, runs: Collection[str]) -> dict[str, About]:
+    def of(self, runs: Collection[str]) -> dict[str, RunNotes]:
         """Of those of these runs that have a file. Costs a look at the folder, and what has changed in it."""
         with self._lock:
             stamps = _stamps(self._folder)
@@ -61,7 +62,7 @@ class Abouts:
             self._kept = {name: self._read(name, stamps[name]) for name in named}
             return {run: self._kept[name].about for name, run in named.items()}
 
-    def _read(self, name: str, stamp: Stamp) -> _LastRead:
+    def _read(self, name: str, stamp: FileStamp) -> _LastRead:
         kept = self._kept.get(name)
         if kept is not None and kept.stamp == stamp and kept.settled:
             return kept
@@ -72,12 +73,12 @@ class Abouts:
 
 
 class _LastRead(NamedTuple):
-    stamp: Stamp
+    stamp: FileStamp
     settled: bool
-    about: About
+    about: RunNotes
 
 
-def of_program(info: Mapping[str, Any]) -> About:
+def of_program(info: Mapping[str, Any]) -> RunNotes:
     """The tags and the note that a program wrote into run.json; what is of no use of them is left out."""
     if not ("tags" in info or "note" in info):
         return NOTHING
@@ -88,23 +89,23 @@ def of_program(info: Mapping[str, Any]) -> About:
         for tag in dict.fromkeys(found)
         if len(tag) <= MOST_TAG and _is_line(tag) and is_seen(tag) and not HALF_CHARACTER.search(tag)
     ]
-    return About(
+    return RunNotes(
         tags=tuple(tags[:MOST_TAGS]),
         note=HALF_CHARACTER.sub("\ufffd", note[:MOST_NOTE]) if isinstance(note, str) else "",
     )
 
 
-def about_run(data_dir: Path, run: str, program: About = NOTHING) -> About:
+def about_run(data_dir: Path, run: str, program: RunNotes = NOTHING) -> RunNotes:
     """Read anew; `program` is what its program says, where there is no file. An odd file has its `trouble`."""
     path = file_of(data_dir, run)
     return _about_in(path) if path.exists() else program
 
 
-def save_about(data_dir: Path, run: str, fields: Mapping[str, Any], program: About = NOTHING) -> About:
+def save_about(data_dir: Path, run: str, fields: Mapping[str, Any], program: RunNotes = NOTHING) -> RunNotes:
     """Change these fields and leave the others, which are the program's where there is no file yet; the answer is what is said now.
 
     Between two processes the last whole file wins; inside one the caller holds a lock.
-    Raises ValueError for a wrong field, OddFile rather than write over what a user meant, Unwritable.
+    Raises ValueError for a wrong field, MalformedFile rather than write over what a user meant, Unwritable.
     """
     path = file_of(data_dir, run)
     about = replace(checked(fields, _strict(path) if path.exists() else program), trouble="")
@@ -122,7 +123,7 @@ def file_of(data_dir: Path, run: str) -> Path:
     return data_dir / ABOUT_FOLDER / file_name(run)
 
 
-def checked(fields: Mapping[str, Any], before: About = NOTHING) -> About:
+def checked(fields: Mapping[str, Any], before: RunNotes = NOTHING) -> RunNotes:
     """With these fields of their own types. Raises ValueError: one sentence."""
     if unknown := fields.keys() - set(FIELDS):
         raise ValueError(f"unknown key {min(unknown)!r}; known: {', '.join(FIELDS)}")
@@ -139,19 +140,19 @@ def checked(fields: Mapping[str, Any], before: About = NOTHING) -> About:
     return replace(about, name=about.name.strip(), tags=tags)
 
 
-def _about_in(path: Path) -> About:
+def _about_in(path: Path) -> RunNotes:
     try:
         return _strict(path)
-    except OddFile as error:
-        return About(trouble=str(error))
+    except MalformedFile as error:
+        return RunNotes(trouble=str(error))
 
 
-def _strict(path: Path) -> About:
-    """Raises OddFile."""
+def _strict(path: Path) -> RunNotes:
+    """Raises MalformedFile."""
     try:
         return checked(_typed(yaml_file.read(path)))
     except ValueError as error:
-        raise yaml_file.odd(path, f"is wrong ({error})") from error
+        raise yaml_file.malformed(path, f"is wrong ({error})") from error
 
 
 def _typed(table: Table) -> dict[str, Any]:
@@ -173,14 +174,14 @@ def _field(key: str, value: str | list[str]) -> Any:
     return value
 
 
-def _stamps(folder: Path) -> dict[str, Stamp]:
+def _stamps(folder: Path) -> dict[str, FileStamp]:
     """By name; what vanishes meanwhile is not there."""
     stamps = {}
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(SUFFIX):
                 with suppress(FileNotFoundError):
-                    stamps[entry.name] = yaml_file.stamp_of(entry.stat(follow_symlinks=False))
+                    stamps[entry.name] = stamp_of(entry.stat(follow_symlinks=False))
     return stamps
 
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from collectors import options
 
 from . import yaml_file
-from .yaml_file import OddFile, Table
+from .yaml_file import MalformedFile, Table
 
 SettingValue: TypeAlias = float | str
 
@@ -47,7 +47,7 @@ def settings_of(data_dir: Path) -> Settings:
     """Read anew: about 0.1 ms."""
     try:
         return Settings(_all(_strict(data_dir / FILE)))
-    except OddFile as error:
+    except MalformedFile as error:
         return Settings(_all({}), str(error))
 
 
@@ -55,7 +55,7 @@ def save_settings(data_dir: Path, values: Mapping[str, object]) -> Settings:
     """Change these and leave the others; the answer is what holds now.
 
     Between two processes the last whole file wins; inside one the caller holds a lock.
-    Raises ValueError for an unknown key or a wrong value, OddFile rather than write over what a user meant, Unwritable.
+    Raises ValueError for an unknown key or a wrong value, MalformedFile rather than write over what a user meant, Unwritable.
     """
     path = data_dir / FILE
     after = _strict(path) | checked(values)
@@ -100,11 +100,11 @@ def _checked(key: str, value: object) -> SettingValue:
 
 
 def _strict(path: Path) -> dict[str, SettingValue]:
-    """Those that the file has. Raises OddFile."""
+    """Those that the file has. Raises MalformedFile."""
     try:
         return checked(_typed(yaml_file.read(path)))
     except ValueError as error:
-        raise yaml_file.odd(path, f"is wrong ({error})") from error
+        raise yaml_file.malformed(path, f"is wrong ({error})") from error
 
 
 def _typed(table: Table) -> dict[str, SettingValue]:

@@ -12,26 +12,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from access.files import FOLDER_MODE, MOST_BYTES, SETTLED_NS, Stamp, Unwritable, bytes_of, stamp_of, write_bytes
-
-__all__ = [
-    "FOLDER_MODE",
-    "MOST_BYTES",
-    "SETTLED_NS",
-    "OddFile",
-    "Stamp",
-    "Table",
-    "Unwritable",
-    "bytes_of",
-    "odd",
-    "parsed",
-    "read",
-    "stamp_of",
-    "write",
-    "write_bytes",
-    "written",
-]
-
+from access.files import bytes_of, write_bytes
 
 UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u206f\u2800\u3164\ufeff\uffa0\U000e0000-\U000e0fff]"
@@ -71,12 +52,12 @@ ODD_BREAK = re.compile(r"[\x85\u2028\u2029]")  # line breaks of Unicode: as they
 FRAME = (yaml.StreamStartEvent, yaml.StreamEndEvent, yaml.DocumentStartEvent, yaml.DocumentEndEvent)
 
 
-class OddFile(Exception):
+class MalformedFile(Exception):
     """Not what we would write; the text is one sentence with the file and the remedy."""
 
 
 def read(path: Path) -> Table:
-    """`"name: no\\ntags: [a, b]" -> {"name": "no", "tags": ["a", "b"]}`; {} where there is no file. Raises OddFile.
+    """`"name: no\\ntags: [a, b]" -> {"name": "no", "tags": ["a", "b"]}`; {} where there is no file. Raises MalformedFile.
 
     About 0.1 ms; never waits, whatever lies there.
     """
@@ -92,12 +73,12 @@ def read(path: Path) -> Table:
         why = "is a link" if error.errno == errno.ELOOP else f"cannot be read ({error.strerror})"
     except ValueError as error:
         why = str(error)
-    raise odd(path, why)
+    raise malformed(path, why)
 
 
-def odd(path: Path, why: str) -> OddFile:
+def malformed(path: Path, why: str) -> MalformedFile:
     """`why` is what the file does or is: "is not UTF-8"."""
-    return OddFile(f"{path} {why}; correct or delete it")
+    return MalformedFile(f"{path} {why}; correct or delete it")
 
 
 def write(path: Path, table: Mapping[str, object], comment: str) -> None:

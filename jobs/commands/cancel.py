@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from .command import JobsCommand, for_each, jobs_argument
 
 if TYPE_CHECKING:
-    from ..client import Asking
+    from ..client import QueueClient
 
 
 def run(parsed: argparse.Namespace) -> int:
     return for_each(parsed.jobs, _cancel)
 
 
-def _cancel(asking: Asking, job: int) -> str:
+def _cancel(asking: QueueClient, job: int) -> str:
     return f"job {job} is asked to end" if asking.cancel(job) else f"job {job} is cancelled"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from ..state_folder import NoDaemon, QueueError
 
 if TYPE_CHECKING:
-    from ..client import Asking
+    from ..client import QueueClient
 
 IS_JOB = "its number, or the name of its run"
 
@@ -44,16 +44,16 @@ def count(text: str) -> int:
     return int(text)
 
 
-def for_each(words: Sequence[str], order: Callable[[Asking, int], str]) -> int:
+def for_each(words: Sequence[str], order: Callable[[QueueClient, int], str]) -> int:
     """Give the daemon an order for each of these jobs and print what it did; one that is refused keeps none of the others. The exit code."""
-    from ..client import Asking
+    from ..client import QueueClient
     from ..state_folder import state_folder
     from ..view import QueueView
 
     folder, code = state_folder(), 0
     for word in dict.fromkeys(words):
         try:
-            print(order(Asking(folder), QueueView(folder).find(word).id))
+            print(order(QueueClient(folder), QueueView(folder).find(word).id))
         except NoDaemon:
             raise
         except QueueError as error:

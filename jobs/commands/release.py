@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from .command import JobsCommand, for_each, jobs_argument
 
 if TYPE_CHECKING:
-    from ..client import Asking
+    from ..client import QueueClient
 
 
 def run(parsed: argparse.Namespace) -> int:
     return for_each(parsed.jobs, _release)
 
 
-def _release(asking: Asking, job: int) -> str:
+def _release(asking: QueueClient, job: int) -> str:
     asking.release(job)
     return f"job {job} is released"
 

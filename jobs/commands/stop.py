@@ -15,11 +15,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..client import Asking
+    from ..client import QueueClient
     from ..state_folder import daemon_of, state_folder
 
     folder = state_folder()
-    Asking(folder).stop()
+    QueueClient(folder).stop()
     until_s = time.monotonic() + END_S
     while daemon_of(folder) is not None and time.monotonic() < until_s:
         time.sleep(0.02)

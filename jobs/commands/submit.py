@@ -67,7 +67,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..client import Asking
+    from ..client import QueueClient
     from ..request import request_of
     from ..state_folder import LOG, kept_flags, state_folder
 
@@ -80,7 +80,7 @@ def run(parsed: argparse.Namespace) -> int:
         force=parsed.force,
     )  # fmt: skip
     folder = state_folder()
-    asking = Asking(folder)
+    asking = QueueClient(folder)
     try:
         submitted = asking.submit(request)
     except NoDaemon:

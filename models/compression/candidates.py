@@ -23,7 +23,7 @@ from ..runtimes.pick import CallTimes, ratio, time_in_rounds
 from ..runtimes.session import ModelSession
 from . import measure, networks, train
 from .data import ImageSplits, Views
-from .recipe import AUTO, CandidateChoice, CandidateFound, CompressionRecipe, StudentChoice
+from .recipe import AUTO, CandidateChoice, CandidateResult, CompressionRecipe, StudentChoice
 from .train import EpochResult
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class CandidateMaker:
         self.teacher_artifact = artifact
         return artifact
 
-    def candidate(self, choice: CandidateChoice) -> CandidateFound:
+    def candidate(self, choice: CandidateChoice) -> CandidateResult:
         """Raises CannotExport where its network does not become a file, ModelsError on a full disk; what was made before stays."""
         self.number += 1
         run = self._run(str(choice), choice.config())
@@ -337,7 +337,7 @@ class CandidateMaker:
         found = [path.name for path in folder.parent.glob(f"{folder.name}.*{TRAINING}")]
         return found[0].removeprefix(f"{folder.name}.").removesuffix(TRAINING) if found else ""
 
-    def _measured(self, choice: CandidateChoice, artifact: Artifact) -> CandidateFound:
+    def _measured(self, choice: CandidateChoice, artifact: Artifact) -> CandidateResult:
         """In the fastest runtime of those in which it is right often enough; else in the fastest."""
         ways = {f"{way.runtime} {way.precision}": way for way in self.ways(artifact)}
         times = self.timed({"": self.reference_way, **ways})
@@ -353,7 +353,7 @@ class CandidateMaker:
             refusals = self.recipe.gates.refusals(smaller, kept, faster)
             way = ways[name]
             found.append(
-                CandidateFound(
+                CandidateResult(
                     self.number,
                     choice,
                     artifact,

@@ -19,8 +19,8 @@ from ..runtimes.pick import CallTimes, TimeRatio, ratio
 from . import data as images
 from . import measure, train
 from .candidates import CandidateMaker, ModelWay, WorkFolder, measured_row
-from .measure import ShareFound
-from .recipe import BITS, TEMPERATURES, WIDTHS, CandidateChoice, CandidateFound, CompressionRecipe, StudentChoice
+from .measure import ShareEstimate
+from .recipe import BITS, TEMPERATURES, WIDTHS, CandidateChoice, CandidateResult, CompressionRecipe, StudentChoice
 
 # Searches width, bits and temperature with Optuna, and decides on the result.
 
@@ -28,14 +28,14 @@ JOURNAL, STUDY = "search.log", "compression"
 ALONE = 0.0  # the temperature of a student without a teacher
 
 
-def search(maker: CandidateMaker, trials: int) -> list[CandidateFound]:
+def search(maker: CandidateMaker, trials: int) -> list[CandidateResult]:
     """The candidates of so many trials, with those of earlier calls on the same work folder: high accuracy and low latency, both.
 
     A choice that comes again is not made again. Raises ModelsError on a full disk.
     """
     optuna = needed("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    found: dict[CandidateChoice, CandidateFound] = {}
+    found: dict[CandidateChoice, CandidateResult] = {}
     try:
         study = _study(optuna, maker.work.path / JOURNAL)
         for params in _tried(optuna, study):
@@ -54,8 +54,8 @@ def choice_of(params: dict[str, Any]) -> CandidateChoice:
 
 
 def _candidate(
-    maker: CandidateMaker, found: dict[CandidateChoice, CandidateFound], params: dict[str, Any]
-) -> CandidateFound:
+    maker: CandidateMaker, found: dict[CandidateChoice, CandidateResult], params: dict[str, Any]
+) -> CandidateResult:
     choice = choice_of(params)
     if choice not in found:
         found[choice] = maker.candidate(choice)
@@ -95,10 +95,10 @@ TEACHER = "teacher"
 class CompressionVerdict:
     """`accuracy`, `of_teacher` and `kept` are on the test data. `refusals` is empty for what was written to `artifact`."""
 
-    chosen: CandidateFound
-    accuracy: ShareFound
-    of_teacher: ShareFound
-    kept: ShareFound
+    chosen: CandidateResult
+    accuracy: ShareEstimate
+    of_teacher: ShareEstimate
+    kept: ShareEstimate
     smaller: float
     times: CallTimes
     teacher_times: CallTimes  # of its fastest fp32 runtime
@@ -115,7 +115,7 @@ class CompressionVerdict:
         )
 
 
-def decide(maker: CandidateMaker, found: list[CandidateFound]) -> CompressionVerdict:
+def decide(maker: CandidateMaker, found: list[CandidateResult]) -> CompressionVerdict:
     """Of those that pass, else of all, the fastest in a common timing. Only it meets the test data.
 
     What passes there too is written to the recipe's `out`. Raises ModelsError on a full disk.
@@ -153,7 +153,7 @@ def refused(verdict: CompressionVerdict, work: object) -> ModelsError:
     )
 
 
-def _way(maker: CandidateMaker, candidate: CandidateFound) -> ModelWay:
+def _way(maker: CandidateMaker, candidate: CandidateResult) -> ModelWay:
     return next(
         way
         for way in maker.ways(candidate.artifact)

@@ -27,7 +27,7 @@ BATCH = 250
 
 
 @dataclass(frozen=True)
-class ShareFound:
+class ShareEstimate:
     """A share, or a ratio of two, with its 95 % interval; `items` it was found on."""
 
     value: float
@@ -58,15 +58,15 @@ def right(session: ModelSession, data: ImageSplits, images: LabelledImages) -> n
     return answers(session, data, images) == images.classes_N.numpy()
 
 
-def share(right_N: np.ndarray[Any, Any]) -> ShareFound:
+def share(right_N: np.ndarray[Any, Any]) -> ShareEstimate:
     """Wilson's interval, which holds near 0 and 1 too."""
     number, found = len(right_N), float(right_N.mean())
     middle = (found + Z**2 / (2 * number)) / (1 + Z**2 / number)
     reach = Z / (1 + Z**2 / number) * math.sqrt(found * (1 - found) / number + Z**2 / (4 * number**2))
-    return ShareFound(found, middle - reach, middle + reach, number)
+    return ShareEstimate(found, middle - reach, middle + reach, number)
 
 
-def kept(teacher_N: np.ndarray[Any, Any], student_N: np.ndarray[Any, Any]) -> ShareFound:
+def kept(teacher_N: np.ndarray[Any, Any], student_N: np.ndarray[Any, Any]) -> ShareEstimate:
     """The student's accuracy by the teacher's; the interval by drawing the items anew, with both answers to each."""
     import numpy as np
 
@@ -79,7 +79,7 @@ def kept(teacher_N: np.ndarray[Any, Any], student_N: np.ndarray[Any, Any]) -> Sh
     drawn = np.random.default_rng(0).multinomial(number, np.array([*cells, number - sum(cells)]) / number, RESAMPLES)
     of_teacher, of_student = drawn[:, 0] + drawn[:, 1], drawn[:, 0] + drawn[:, 2]
     low, high = np.quantile(of_student / np.maximum(of_teacher, 1), [0.025, 0.975])
-    return ShareFound((cells[0] + cells[2]) / max(cells[0] + cells[1], 1), float(low), float(high), number)
+    return ShareEstimate((cells[0] + cells[2]) / max(cells[0] + cells[1], 1), float(low), float(high), number)
 
 
 def gzipped(artifact: Artifact) -> int:

@@ -12,7 +12,7 @@ from ..errors import WrongOption
 from ..runtimes import MOST_THREADS
 from ..runtimes.pick import CallTimes, TimeRatio
 from .data import FASHION
-from .measure import ShareFound
+from .measure import ShareEstimate
 
 WIDTHS = (0.25, 0.375, 0.5, 0.625, 0.75)
 TEMPERATURES = (2.0, 4.0, 8.0)
@@ -45,14 +45,14 @@ class CandidateChoice:
 
 
 @dataclass(frozen=True)
-class CandidateFound:
+class CandidateResult:
     """On the validation. `times` is of its fastest runtime; `faster` is against the teacher's fastest in fp32."""
 
     number: int
     choice: CandidateChoice
     artifact: Artifact
-    accuracy: ShareFound
-    kept: ShareFound
+    accuracy: ShareEstimate
+    kept: ShareEstimate
     smaller: float
     runtime: str
     precision: str
@@ -86,7 +86,7 @@ class Gates:
     kept: float = 0.97
     faster: float = 6.7
 
-    def refusals(self, smaller: float, kept: ShareFound, faster: TimeRatio | None) -> tuple[str, ...]:
+    def refusals(self, smaller: float, kept: ShareEstimate, faster: TimeRatio | None) -> tuple[str, ...]:
         """A sentence for each gate that is not passed; without a time, that one is not looked at."""
         found = []
         if smaller < self.smaller:

@@ -151,7 +151,7 @@ VERSION = 1  # of the kept file
 
 
 @dataclass(frozen=True)
-class PickedRow:
+class PickRow:
     """Milliseconds of a call with one item; `refused` says why a row was not timed."""
 
     model: str  # name in its manifest
@@ -165,16 +165,16 @@ class PickedRow:
 
 
 @dataclass(frozen=True)
-class Picked:
+class PickResult:
     """`rows` in the order in which they were tried; `kept`: the answer is of an earlier call."""
 
     host: str
     threads: int
-    rows: tuple[PickedRow, ...]
+    rows: tuple[PickRow, ...]
     kept: bool = False
 
     @property
-    def fastest(self) -> PickedRow:
+    def fastest(self) -> PickRow:
         """By p50. Raises ModelsError where none ran."""
         timed = [row for row in self.rows if not row.refused]
         if not timed:
@@ -184,7 +184,7 @@ class Picked:
 
 def pick(
     artifact: Artifact, *others: Artifact, threads: int = 1, again: bool = False, cache: Path | None = None
-) -> Picked:
+) -> PickResult:
     """Time a model, and others that compute the same (its int8 form), in every runtime and precision; about a second each.
 
     What computes something else than the first model's golden outputs say is refused. The answer is kept in the user's cache folder, by the
@@ -216,13 +216,13 @@ def first_item(inputs: golden.Arrays, specs: Any) -> dict[str, Any]:
     }
 
 
-def _timed(artifacts: tuple[Artifact, ...], threads: int) -> Picked:
+def _timed(artifacts: tuple[Artifact, ...], threads: int) -> PickResult:
     recorded = artifacts[0].golden()
     item = first_item(recorded.inputs, artifacts[0].manifest.inputs)
-    rows: list[PickedRow] = []
+    rows: list[PickRow] = []
     sessions: dict[str, ModelSession] = {}
     for artifact, runtime, precision in _ways(artifacts):
-        row = PickedRow(artifact.manifest.name, artifact.sha256, runtime, precision)
+        row = PickRow(artifact.manifest.name, artifact.sha256, runtime, precision)
         try:
             session = open_session(artifact.model, runtime, precision, threads, own=artifact.manifest.precision)
             name, share = golden.difference(recorded.outputs, session.run(recorded.inputs))
@@ -242,7 +242,7 @@ def _timed(artifacts: tuple[Artifact, ...], threads: int) -> Picked:
     for place, found in times.items():
         row = rows[int(place)]
         rows[int(place)] = replace(row, p50_ms=found.p50_ms, p99_ms=found.p99_ms, cpu_ms=found.cpu_ms)
-    return Picked(processor(), threads, tuple(rows))
+    return PickResult(processor(), threads, tuple(rows))
 
 
 def _ways(artifacts: tuple[Artifact, ...]) -> Iterator[tuple[Artifact, str, str]]:
@@ -263,19 +263,19 @@ def _key(artifacts: tuple[Artifact, ...], threads: int) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def _kept(path: Path) -> Picked | None:
+def _kept(path: Path) -> PickResult | None:
     """None for what is not there or cannot be read: it is timed anew then."""
     try:
         table = json.loads(path.read_bytes())
-        rows = tuple(PickedRow(**row) for row in table["rows"])
+        rows = tuple(PickRow(**row) for row in table["rows"])
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     host, threads = table.get("host"), table.get("threads")
     whole = all(_is_whole(row) for row in rows) and isinstance(host, str) and isinstance(threads, int)
-    return Picked(host, threads, rows, kept=True) if rows and whole else None
+    return PickResult(host, threads, rows, kept=True) if rows and whole else None
 
 
-def _is_whole(row: PickedRow) -> bool:
+def _is_whole(row: PickRow) -> bool:
     texts = (row.model, row.sha256, row.runtime, row.precision, row.refused)
     times = (row.p50_ms, row.p99_ms, row.cpu_ms)
     return all(isinstance(text, str) for text in texts) and all(
@@ -283,7 +283,7 @@ def _is_whole(row: PickedRow) -> bool:
     )
 
 
-def _keep(path: Path, picked: Picked) -> None:
+def _keep(path: Path, picked: PickResult) -> None:
     """Where it cannot be kept, the next call times again."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,7 @@ class ModelCaller(NamedTuple):
 OWNER = ModelCaller("owner")
 
 
-class ServingDoor:
+class ServingAuth:
     """Without tokens only processes of this user on this machine are let in; of others, also through a proxy or a tunnel, none."""
 
     def __init__(

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .access import ModelCaller, ServingDoor
+from .access import ModelCaller, ServingAuth
 from .http import AsgiReceive, AsgiSend, ClientGone, HttpAnswer, HttpCall, ServingHandler, ServingRequest
 from .model import ServedModels
 from .queue import RefusalKind, ServingRefusal, stopping
@@ -31,7 +31,7 @@ class ServingEndpoint:
         self,
         handler: ServingHandler,
         models: ServedModels,
-        door: ServingDoor,
+        door: ServingAuth,
         *,
         is_open: bool,
         counts: bool,
@@ -103,7 +103,7 @@ class ServingApp:
             await endpoint(scope, receive, send)
 
 
-def make_serving_app(models: ServedModels, door: ServingDoor) -> ServingApp:
+def make_serving_app(models: ServedModels, door: ServingAuth) -> ServingApp:
     from fastapi import FastAPI
     from fastapi.responses import JSONResponse
     from starlette.exceptions import HTTPException

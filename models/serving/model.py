@@ -148,14 +148,14 @@ def own_arrays(inputs: TensorMap) -> TensorMap:
     return {name: value if value.flags.writeable else value.copy() for name, value in inputs.items()}
 
 
-def glued(parts: Sequence[TensorMap]) -> TensorMap:
+def concat_outputs(parts: Sequence[TensorMap]) -> TensorMap:
     """Outputs of batches, in their order, as those of one."""
     import numpy as np
 
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def repeated(inputs: TensorMap, rows: int) -> TensorMap:
+def repeat_first_row(inputs: TensorMap, rows: int) -> TensorMap:
     """The first row of each input, `rows` times."""
     import numpy as np
 
@@ -337,7 +337,7 @@ class LoadedSessions(NamedTuple):
     text: TextCodec | None = None  # of a language model
 
 
-class _Done(NamedTuple):
+class _BatchResult(NamedTuple):
     answers: list[tuple[PendingRequest, ModelAnswer | ServingRefusal]]
     batches_rows: list[int]
 
@@ -474,7 +474,7 @@ class ServedVersion:
         lock = self._locks[id(self._first)]
         if not lock.acquire(blocking=False):
             return False
-        done = _Done([], [])
+        done = _BatchResult([], [])
         try:
             self._run(self._first, [request], done)
         finally:
@@ -485,7 +485,7 @@ class ServedVersion:
     def _work(self, session: ModelSession) -> None:
         while (taken := self.queue.take()) is not None:
             late = ServingRefusal(RefusalKind.LATE, LATE)
-            done = _Done([(request, late) for request in taken.expired], [])
+            done = _BatchResult([(request, late) for request in taken.expired], [])
             if taken.requests:
                 self.pace.begin(session, sum(request.rows for request in taken.requests))
                 try:
@@ -499,7 +499,7 @@ class ServedVersion:
                 except RuntimeError:  # the loop is closed: all clients are gone
                     return
 
-    def _run(self, session: ModelSession, requests: list[PendingRequest], done: _Done) -> None:
+    def _run(self, session: ModelSession, requests: list[PendingRequest], done: _BatchResult) -> None:
         """A batch; if it fails, or its outputs cannot be parted, each request by itself: one bad request fails alone."""
         begun_s = time.monotonic()
         rows = sum(request.rows for request in requests)
@@ -536,7 +536,7 @@ class ServedVersion:
         )
 
     def _run_slices(
-        self, session: ModelSession, inputs: TensorMap, request: PendingRequest, done: _Done
+        self, session: ModelSession, inputs: TensorMap, request: PendingRequest, done: _BatchResult
     ) -> tuple[TensorMap, float]:
         """A request of more rows than a batch may have, batch by batch: outputs and seconds of the model. It ends where its client is gone."""
         found, infer_s, most = [], 0.0, self.queue.most_rows
@@ -554,7 +554,7 @@ class ServedVersion:
             rows = min(most, request.rows - begin)
             self.pace.add(rows, ran_s - begun_s)
             done.batches_rows.append(rows)
-        return glued(found), infer_s
+        return concat_outputs(found), infer_s
 
     def _failure(self, error: BaseException) -> ServingRefusal:
         if isinstance(
@@ -570,7 +570,7 @@ class ServedVersion:
             RefusalKind.FAILED, f"the model failed ({type(error).__name__}); the server's log has more"
         )
 
-    def _deliver(self, done: _Done) -> None:
+    def _deliver(self, done: _BatchResult) -> None:
         for rows in done.batches_rows:
             self.figures.batch(rows)
         for request, answer in done.answers:
@@ -654,7 +654,7 @@ def _warm(sessions: list[ModelSession], item: TensorMap, pace: BatchPace, most_r
     until_s = time.monotonic() + WARM_UP_S
     rows = 1
     while rows <= most_rows:
-        inputs = repeated(item, rows) if most_rows > 1 else item
+        inputs = repeat_first_row(item, rows) if most_rows > 1 else item
         spent_s = []
         for session in sessions:
             for _ in range(TIMES):

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from ..errors import ModelsError, needed
-from .access import ModelCaller, ServingDoor
+from .access import ModelCaller, ServingAuth
 from .generation import TextSampling, generate, prompt_ids
 from .http import MOST_BODY_BYTES, SEND_S, array_of, as_raw, datatype_of, dtype_of, from_raw, shaped, texts_of
 from .model import ServedModel, ServedModels, ServedVersion
@@ -197,7 +197,7 @@ Answered = Callable[[Any, ModelCaller, Any], Awaitable[Any]]  # message, caller,
 
 
 async def start_grpc(
-    models: ServedModels, door: ServingDoor, host: str, port: int
+    models: ServedModels, door: ServingAuth, host: str, port: int
 ) -> tuple[Any, int, asyncio.Task[None]]:
     """The server, its port, and what ends its idle streams. Raises ModelsError for a port that is taken."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its library in C prints lines of its own where a port is taken
@@ -231,7 +231,7 @@ async def start_grpc(
 class OipService:
     """Each method reads bytes and answers a message or aborts with a status and one sentence."""
 
-    def __init__(self, grpc: Any, models: ServedModels, door: ServingDoor, port: int) -> None:
+    def __init__(self, grpc: Any, models: ServedModels, door: ServingAuth, port: int) -> None:
         self._grpc, self._models, self._door, self.port = grpc, models, door, port
         self._pb = needed("tritonclient.grpc.service_pb2")
         self._messages = OipMessages(self._pb)

@@ -283,7 +283,7 @@ def _size(rows: int) -> int:
 LOOK_AHEAD = 256  # requests of other shapes that are passed over in search of one that fits
 
 
-class TakenBatch(NamedTuple):
+class Batch(NamedTuple):
     requests: list[PendingRequest]  # of one key; empty: only dropped ones were there
     expired: list[PendingRequest]
     gone: list[PendingRequest]  # their clients do not wait
@@ -320,7 +320,7 @@ class BatchQueue:
         with self._changed:
             self._changed.notify(min(self._idle, len(self._waiting)))
 
-    def take(self) -> TakenBatch | None:
+    def take(self) -> Batch | None:
         """Waits for a request; None when the queue is closed and empty."""
         with self._changed:
             while not self._waiting:
@@ -339,9 +339,9 @@ class BatchQueue:
             self._closed = True
             self._changed.notify_all()
 
-    def _taken(self) -> TakenBatch:
+    def _taken(self) -> Batch:
         now_s = self._clock()
-        batch = TakenBatch([], [], [])
+        batch = Batch([], [], [])
         passed: list[PendingRequest] = []
         rows = 0
         while self._waiting and len(passed) < LOOK_AHEAD:

@@ -19,7 +19,7 @@ from deepseek.log import RunLog
 
 from ..errors import ModelsError, WrongOption, is_there, needed
 from ..runtimes.pick import quantile
-from .access import ServingDoor, open_tokens
+from .access import ServingAuth, open_tokens
 from .app import make_serving_app, watch_lag
 from .http import guarded
 from .model import ServedModels, ServingOptions
@@ -158,10 +158,10 @@ def serve(
             f"--host {plan.host} is reachable from other machines: give --tokens FOLDER, and make one with deepseek-models token new NAME"
         )
     runner: Any = needed("uvloop").run if is_there("uvloop") else asyncio.run
-    runner(_Serving(plan, started, stop).whole())
+    runner(_ServerRun(plan, started, stop).whole())
 
 
-class _Serving:
+class _ServerRun:
     def __init__(
         self, plan: ServingPlan, started: Callable[[dict[str, str]], None], stop: threading.Event | None
     ) -> None:
@@ -172,7 +172,7 @@ class _Serving:
 
     async def whole(self) -> None:
         began_s, plan = time.monotonic(), self._plan
-        door = ServingDoor(open_tokens(plan.tokens) if plan.tokens else None, plan.host, plan.hosts)
+        door = ServingAuth(open_tokens(plan.tokens) if plan.tokens else None, plan.host, plan.hosts)
         http = self._socket(plan.port)
         try:
             self._run = self._opened_run()
@@ -187,7 +187,7 @@ class _Serving:
         finally:
             http.close()
 
-    async def _serving(self, models: ServedModels, door: ServingDoor, http: socket.socket, began_s: float) -> None:
+    async def _serving(self, models: ServedModels, door: ServingAuth, http: socket.socket, began_s: float) -> None:
         uvicorn = needed("uvicorn")
         config = uvicorn.Config(
             make_serving_app(models, door),

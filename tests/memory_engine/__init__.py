@@ -32,7 +32,7 @@ from collectors.store.store import (
     Axis,
     Buckets,
     Delta,
-    Last,
+    LastPoint,
     Limits,
     LineColumns,
     LineExtent,
@@ -206,12 +206,12 @@ class MemoryStore:
     ) -> dict[int, Buckets]:
         return {one: bucketing.bucket(points, [], buckets) for one, points in self.points(ids, lo, hi, axis).items()}
 
-    def last(self, ids: Sequence[int]) -> dict[int, Last]:
+    def last(self, ids: Sequence[int]) -> dict[int, LastPoint]:
         found = {}
         for points in self._all(Points):
             for name, value in zip(points.names, points.values, strict=True):
                 if (one := series_id(points.run, name, points.labels)) in ids:
-                    found[one] = Last(points.time_s, points.step, value)
+                    found[one] = LastPoint(points.time_s, points.step, value)
         return found
 
     def outcomes(self, runs: Collection[str] | None = None, names: Collection[str] | None = None) -> Outcomes:

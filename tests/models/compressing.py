@@ -405,9 +405,9 @@ def test_a_data_set_that_is_missing_is_one_sentence(monkeypatch: pytest.MonkeyPa
 
 
 def test_gates_count_the_lower_ends() -> None:
-    from models.compression.measure import ShareFound
+    from models.compression.measure import ShareEstimate
     from models.runtimes.pick import TimeRatio
 
-    good = ShareFound(0.99, 0.975, 1.0, 1000), TimeRatio(8, 7, 9)
+    good = ShareEstimate(0.99, 0.975, 1.0, 1000), TimeRatio(8, 7, 9)
     assert Gates().refusals(13, *good) == ()
     assert len(Gates().refusals(11, replace(good[0], lowest=0.96), TimeRatio(8, 6.6, 9))) == 3

@@ -12,11 +12,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from collectors.machine.proc import start_ticks
 from collectors.sampler import Target
-from collectors.sampler.native import Native
+from collectors.sampler.native import NativeSampler
 
 if __name__ == "__main__":
     pid = int(sys.argv[1])
-    sampler = Native("box")
+    sampler = NativeSampler("box")
     sampler.follow([Target("run", 0, pid, start_ticks(pid) or 0, "main", 100.0)])
     said = False
     while os.getppid() > 1:

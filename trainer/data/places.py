@@ -35,7 +35,7 @@ class Data(Protocol):
 
 
 @dataclass(frozen=True)
-class Shuffled:
+class ShuffledPlaces:
     """Endless places, in a new order each epoch; each of several ranks draws its share."""
 
     samples: int

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ...records import Record
-from .values import inert
+from .values import escape_control
 
 MAX_LINE_BYTES = 1 << 20  # a longer line is skipped
 
@@ -43,13 +43,13 @@ class Tally:
     def skip_field(self, name: str, reason: str) -> None:
         self.fields_skipped += 1
         if not self.first_skip:
-            self._note(f"{inert(name[:80])} {reason}")
+            self._note(f"{escape_control(name[:80])} {reason}")
 
     def _note(self, reason: str) -> None:
         self.first_skip = self.first_skip or f"line {self.lines_read}: {reason}"
 
 
-class Remembering(Protocol):
+class StatefulParser(Protocol):
     """One file's parser. `state` is JSON: stored with the offset, passed to the constructor when the file is opened again."""
 
     tally: Tally
@@ -57,7 +57,7 @@ class Remembering(Protocol):
     def state(self) -> dict[str, Any]: ...
 
 
-class LineFormat(Remembering, Protocol):
+class LineFormat(StatefulParser, Protocol):
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
         """Records of whole lines (without line ends), at least of the first one; `tally.lines_read` grows by the number taken.
 
@@ -65,12 +65,12 @@ class LineFormat(Remembering, Protocol):
         """
 
 
-class ByteFormat(Remembering, Protocol):
+class ByteFormat(StatefulParser, Protocol):
     def parse_bytes(self, data: bytes, arrival: Arrival | None) -> tuple[list[Record], int]:
         """Records after the last offset, and how many bytes they took: none where a record is not complete yet."""
 
 
-class WholeFormat(Remembering, Protocol):
+class WholeFormat(StatefulParser, Protocol):
     def parse_whole(self, data: bytes) -> list[Record]:
         """The new records of a file that changed."""
 

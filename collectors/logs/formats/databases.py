@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 MAX_VALUE_BYTES = 1 << 20  # of JSON, in one row
 
 
-class RunOf(NamedTuple):
+class RunRef(NamedTuple):
     """Which run of the database."""
 
     id: str
@@ -19,7 +19,7 @@ class RunOf(NamedTuple):
 class LoggedRow(NamedTuple):
     """Values that share their time and step."""
 
-    run: RunOf
+    run: RunRef
     row: int | None  # of its table, where these numbers only rise
     time_s: float | None  # Unix seconds
     step: int | None
@@ -29,20 +29,20 @@ class LoggedRow(NamedTuple):
 class LoggedConfig(NamedTuple):
     """Fields of a run's configuration; others that are known stay."""
 
-    run: RunOf
+    run: RunRef
     config: Mapping[str, Any]
 
 
-class LoggedLife(NamedTuple):
+class LoggedStatus(NamedTuple):
     """How a run stands."""
 
-    run: RunOf
+    run: RunRef
     status: str  # "running", "finished", "failed" or "killed"
     started_s: float | None
     ended_s: float | None
 
 
-LoggedItem: TypeAlias = LoggedRow | LoggedConfig | LoggedLife
+LoggedItem: TypeAlias = LoggedRow | LoggedConfig | LoggedStatus
 
 
 class DatabaseKind(NamedTuple):

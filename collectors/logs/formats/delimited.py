@@ -17,8 +17,8 @@ from ..open_files import NotMetrics
 from . import MAX_LINE_BYTES, Arrival, Tally
 from .fields import ISO, JUDGED_ROWS, Cells, TableColumns, has_decimal_commas, header_of, judged, step_of, time_of
 from .jsonl import HEAD_BYTES, MAX_NEW_SHAPES
-from .segments import Segments
-from .values import MAX_STEP, MAX_TIME_S, inert
+from .segments import SegmentTracker
+from .values import MAX_STEP, MAX_TIME_S, escape_control
 
 COLUMN = re.compile(r"(?P<name>[a-z][a-z0-9_.]*)(?: \[(?P<unit>[^\]]{1,10})\])?")
 UNITS = {"%": ("_pct", 1.0), "MiB": ("_bytes", 2.0**20), "W": ("_w", 1.0), "MHz": ("_mhz", 1.0), "us": ("_s", 1e-6)}
@@ -73,7 +73,7 @@ class GpuTable:
             if len(self._known) > 1_000:
                 self._known.clear()
             own = {
-                name: inert(value.decode("utf-8", "replace"))
+                name: escape_control(value.decode("utf-8", "replace"))
                 for name, value in zip(self._identity, key, strict=True)
                 if value
             }
@@ -112,13 +112,13 @@ def why_no_metrics(name: str, head: bytes) -> str | None:
     if len(lines) <= JUDGED_ROWS and len(head) < HEAD_BYTES:
         return None
     try:
-        Delimited("", name, labels_of()).parse(lines, None)
+        DelimitedFile("", name, labels_of()).parse(lines, None)
     except NotMetrics as error:
         return str(error)
     return ""
 
 
-class Delimited:
+class DelimitedFile:
     """A table of one run."""
 
     def __init__(
@@ -140,7 +140,7 @@ class Delimited:
         self._firsts: list[int] = list(state.get("firsts", ()))  # checksums of the first rows
         self._known_rows: int = state.get("known_rows", 0)  # of a table that is written anew, not reached again yet
         self._step: int | None = state.get("step")  # of the last row that had one
-        self._segments = Segments(state)
+        self._segments = SegmentTracker(state)
         self._columns: TableColumns | None = None
         self._gpus: GpuTable | None = None
         self._all: Shape = ((), tuple)  # of a row without an empty cell
@@ -344,7 +344,9 @@ class Delimited:
             check = self._checksum(cells)
             if self._known_rows and check != self._firsts[self._rows]:
                 self._known_rows, self._firsts = 0, self._firsts[: self._rows]
-                self._segments = Segments({"segment": self._segments.segment + 1})  # another table of the same name
+                self._segments = SegmentTracker(
+                    {"segment": self._segments.segment + 1}
+                )  # another table of the same name
             if not self._known_rows:
                 self._firsts.append(check)
         self._rows += 1

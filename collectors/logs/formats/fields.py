@@ -49,7 +49,7 @@ ISO = 0.0  # as a scale: a date and a time, as text
 JUDGED_LINES = 100
 
 
-class Roles:
+class FieldRoles:
     """Found on the first lines that have them; then they keep them to the end of the file.
 
     `{"iter": 7, "timestamp": 1764000000250, "loss": 0.5}`: `iter` is the step, `timestamp` the time, in milliseconds.

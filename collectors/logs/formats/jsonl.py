@@ -18,19 +18,19 @@ from ...records import Event, Labels, Points, Record
 from ...user_files import OF_THE_COLLECTOR
 from ..open_files import DataFile
 from . import MAX_LINE_BYTES, Arrival, Tally
-from .fields import METRIC, PARTS, STEPS, TIMES, Roles, moment, part_of
-from .segments import Segments
-from .text import Text
+from .fields import METRIC, PARTS, STEPS, TIMES, FieldRoles, moment, part_of
+from .segments import SegmentTracker
+from .text import TextLog
 from .values import (
     MAX_DEPTH,
     MAX_STEP,
     MAX_TEXT_CHARS,
     MAX_TIME_S,
-    Fitting,
+    FieldBudget,
     as_count,
     as_number,
     as_time,
-    inert,
+    escape_control,
     name_fault,
 )
 
@@ -64,7 +64,7 @@ LIFETIME_FIELDS = (
 )
 
 
-class Names:
+class SeriesNames:
     """The names of a run's series so far; their number is bounded."""
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class Names:
         return ""
 
 
-class Metrics:
+class MetricsFile:
     """A metrics file of one rank.
 
     `{"time_s":1.5,"step":7,"train/loss":0.25}` -> `Points(run, labels, ("train/loss",), (0.25,), 1.5, 7)`
@@ -94,7 +94,7 @@ class Metrics:
         labels: Labels,
         starts: Callable[[], list[float]],
         state: Mapping[str, Any] | None = None,
-        names: Names | None = None,
+        names: SeriesNames | None = None,
         take_names: Callable[[Iterable[str]], None] = lambda names: None,
     ) -> None:
         """`starts` returns the times of the rank's start events so far, in order: each one after the first begins a segment.
@@ -104,12 +104,12 @@ class Metrics:
         state = state or {}
         self.tally = Tally()
         self._run, self._labels, self._starts = run, labels, starts
-        self._series = names or Names()
+        self._series = names or SeriesNames()
         self._take_names = take_names
         self._named: dict[str, None] = dict.fromkeys(state.get("names", ()))
-        self._roles = Roles(state.get("roles"))
+        self._roles = FieldRoles(state.get("roles"))
         self._step: int | None = state.get("step")  # of the last line that had one
-        self._segments = Segments(state)
+        self._segments = SegmentTracker(state)
         self._attempt: int = state.get("attempt", 0)
         self._anew: bool = state.get("anew", False)  # the file was replaced: rotated, or written by another attempt
         self._known: dict[
@@ -254,7 +254,7 @@ class Metrics:
         self._anew = False
 
 
-class Events:
+class EventsFile:
     """An events file: `{"time_s":1.5,"kind":"checkpoint","seconds":0.2}` -> `Event(run, "checkpoint", 1.5, seconds=0.2)`."""
 
     def __init__(self, run: str, state: Mapping[str, Any] | None = None, rank: int = 0) -> None:
@@ -304,15 +304,17 @@ class Events:
             for name in [name for name in fields if name in LIFETIME_FIELDS and not _is_fit(name, fields[name])]:
                 if fields.pop(name) is not None:
                     self.tally.skip_field(name, "is not what it must be in this event")
-        kept = Fitting(MAX_EVENT_BYTES, self.tally.skip_field).fields(fields)
-        return Event(self._run, inert(kind), when, self._rank if rank is None else rank, step, seconds, text, kept)
+        kept = FieldBudget(MAX_EVENT_BYTES, self.tally.skip_field).fields(fields)
+        return Event(
+            self._run, escape_control(kind), when, self._rank if rank is None else rank, step, seconds, text, kept
+        )
 
     def _text(self, value: object) -> str:
         if isinstance(value, str) and len(value) <= MAX_TEXT_CHARS:
-            return inert(value)
+            return escape_control(value)
         if value is not None:
             self.tally.skip_field("text", f"is not text of up to {MAX_TEXT_CHARS:,} characters")
-        return inert(value[:MAX_TEXT_CHARS]) if isinstance(value, str) else ""
+        return escape_control(value[:MAX_TEXT_CHARS]) if isinstance(value, str) else ""
 
     def _number(self, name: str, fields: dict[str, Any], judge: Callable[[object], N | None]) -> N | None:
         value = fields.pop(name, None)
@@ -402,7 +404,7 @@ OWN = re.compile(r"metrics(\.rank\d{1,9})?\.jsonl")  # always read
 Row = Mapping[str, Any]
 
 
-class Judgement(NamedTuple):
+class ContentGuess(NamedTuple):
     why: str  # it is data, as the end of a sentence that begins with its name; "" where it looks like metrics
     sure: bool  # there were enough lines
 
@@ -423,24 +425,24 @@ def why_data(head: bytes) -> str | None:
     return (f"is data, not metrics: {why}" if why else "") if sure else None
 
 
-def judge(head: bytes) -> Judgement:
+def judge(head: bytes) -> ContentGuess:
     """By the whole lines among its first bytes."""
     is_full = len(head) >= HEAD_BYTES
     lines = [line for line in head[:HEAD_BYTES].split(b"\n")[:-1] if line.strip()][:DATA_JUDGED_LINES]
     sure = is_full or len(lines) == DATA_JUDGED_LINES
     if is_full and not lines:
-        return Judgement("its first line has more than 64 kB", sure)
+        return ContentGuess("its first line has more than 64 kB", sure)
     found = [(line, dict(flat(row, Tally()))) for line in lines for row in objects([line], Tally())]
     if len(found) < FEW_LINES and not sure:
-        return Judgement("", False)
+        return ContentGuess("", False)
     if not found:
-        return Judgement("none of its first lines is a JSON object", sure)
+        return ContentGuess("none of its first lines is a JSON object", sure)
     if 2 * sum(of_object(row) is not None for line in lines for row in objects([line], Tally())) > len(found):
-        return Judgement("", sure)  # a text log of structured lines
+        return ContentGuess("", sure)  # a text log of structured lines
     wordy = sum(_is_wordy(line, row) for line, row in found)
     if 2 * wordy > len(found):
-        return Judgement("its lines have more text and lists than numbers", sure)
-    return Judgement(_why_not([row for _, row in found]) if sure else "", sure)
+        return ContentGuess("its lines have more text and lists than numbers", sure)
+    return ContentGuess(_why_not([row for _, row in found]) if sure else "", sure)
 
 
 def _is_wordy(line: bytes, row: Row) -> bool:
@@ -494,7 +496,7 @@ SIGNS = (
 class JsonLines:
     """A `.jsonl` file."""
 
-    def __init__(self, metrics: Metrics, text: Text) -> None:
+    def __init__(self, metrics: MetricsFile, text: TextLog) -> None:
         self._metrics, self._text = metrics, text
         text.tally = metrics.tally
 
@@ -544,7 +546,7 @@ State: TypeAlias = Mapping[str, Any]
 class EventLines:
     """Events, unless the first object has numbers and no `kind` and `time_s`."""
 
-    def __init__(self, events: Events, metrics: Callable[[State], JsonLines], state: State | None = None) -> None:
+    def __init__(self, events: EventsFile, metrics: Callable[[State], JsonLines], state: State | None = None) -> None:
         """`metrics` makes the format of metrics from its state."""
         self._events, self._make_metrics = events, metrics
         self._metrics = metrics(state["metrics"]) if state and "metrics" in state else None
@@ -559,7 +561,7 @@ class EventLines:
         self._format.tally = tally
 
     @property
-    def _format(self) -> Events | JsonLines:
+    def _format(self) -> EventsFile | JsonLines:
         return self._metrics or self._events
 
     def state(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import yaml
 
 from . import Tally
 from .run_json import MAX_INFO_BYTES
-from .values import MAX_DEPTH, Fitting
+from .values import MAX_DEPTH, FieldBudget
 
 FILE = "hparams.yaml"
 MAX_YAML_BYTES = 128 << 10  # about 0.05 s
@@ -49,8 +49,8 @@ def parse(data: bytes, tally: Tally) -> dict[str, Any] | None:
     try:
         _check_depth(data)
         value = yaml.load(data, PlainLoader)  # a safe loader
-        plain = _Plain(tally).mapping(value, "", 1) if isinstance(value, Mapping) else {}
-        fields = Fitting(MAX_INFO_BYTES, tally.skip_field).fields(plain)
+        plain = _PlainValues(tally).mapping(value, "", 1) if isinstance(value, Mapping) else {}
+        fields = FieldBudget(MAX_INFO_BYTES, tally.skip_field).fields(plain)
     except MemoryError:  # no fault of the file
         raise
     except (
@@ -75,7 +75,7 @@ def _check_depth(data: bytes) -> None:
             depth -= 1
 
 
-class _Plain:
+class _PlainValues:
     """What was loaded, as values of JSON. Aliases may repeat a part very often, so that the number of its values is bounded, too."""
 
     def __init__(self, tally: Tally) -> None:

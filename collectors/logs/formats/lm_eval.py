@@ -14,7 +14,7 @@ from ...records import Labels, Points, Record, RunInfo
 from ..open_files import NotMetrics
 from . import Tally
 from .hugging_face import Fault, json_object
-from .values import Fitting, as_number, as_time
+from .values import FieldBudget, as_number, as_time
 
 FILE = re.compile(r"(.+_)?results(_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(\.\d{1,9})?)?\.json")
 SOURCE = "results.json"  # of all of a folder: the same scores at another date are a later point
@@ -85,7 +85,7 @@ class Scores:
     def _config(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         config = fields.get("config")
         said = (config if isinstance(config, dict) else {}) | {name: fields[name] for name in ABOUT if fields.get(name)}
-        return Fitting(MAX_CONFIG_BYTES, self.tally.skip_field).fields(said)
+        return FieldBudget(MAX_CONFIG_BYTES, self.tally.skip_field).fields(said)
 
 
 def series_of(task: str, metric: str) -> str:

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from ...records import Labels, Points, Record, RunInfo
 from ..database import columns_of
-from ..run import FAILED, FINISHED, KILLED, RUNNING, Life
+from ..run import FAILED, FINISHED, KILLED, RUNNING, RunLifetime
 from . import Arrival, Tally
-from .databases import DatabaseKind, LoggedConfig, LoggedItem, LoggedLife, LoggedRow, RunOf
+from .databases import DatabaseKind, LoggedConfig, LoggedItem, LoggedRow, LoggedStatus, RunRef
 from .lightning import parse
-from .segments import Segments
-from .values import MAX_STEP, Fitting, as_count, as_time, inert
+from .segments import SegmentTracker
+from .values import MAX_STEP, FieldBudget, as_count, as_time, escape_control
 
 RUN = r"[0-9a-f]{32}"
 METRIC = re.compile(rf"/{RUN}/metrics(/|$)")  # folders
@@ -38,7 +38,7 @@ class MetricFile:
         """`fault` says why a series of that name is left out; "" where it is kept."""
         self.tally = Tally()
         self._run, self._labels, self._names = run, labels, (name,)
-        self._segments = Segments(state)
+        self._segments = SegmentTracker(state)
         self._fault = fault(name)
 
     def state(self) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class Params:
 
     def parse_whole(self, data: bytes) -> list[Record]:
         config = self._config | {self._name: data.decode("utf-8", "replace")}
-        self._config = Fitting(MAX_CONFIG_BYTES, self.tally.skip_field).fields(config)
+        self._config = FieldBudget(MAX_CONFIG_BYTES, self.tally.skip_field).fields(config)
         self.tally.first_skip = self.tally.first_skip.removeprefix("line 0: ")
         info = self._take(self._config)
         return [] if info is None else [RunInfo(self._run, info)]
@@ -103,7 +103,7 @@ class RunMeta:
 
     def __init__(self, run: str, state: Mapping[str, Any]) -> None:
         self.tally = Tally()
-        self.life = Life(run, state.get("lifetimes", ()))
+        self.life = RunLifetime(run, state.get("lifetimes", ()))
 
     def state(self) -> dict[str, Any]:
         return {"lifetimes": self.life.state()}
@@ -130,7 +130,7 @@ def run_folder(path: Path) -> Path | None:
 def name_of(path: Path) -> str:
     """Of a metric or param, which may hold slashes: `.../metrics/train/loss -> "train/loss"`."""
     folder = run_folder(path)
-    return inert("/".join(path.relative_to(folder).parts[1:])) if folder else inert(path.name)
+    return escape_control("/".join(path.relative_to(folder).parts[1:])) if folder else escape_control(path.name)
 
 
 def title(folder: Path, read: Callable[[Path], bytes]) -> str:
@@ -156,7 +156,7 @@ FOUND = """SELECT r.name, e.name, r.status, r.start_time, r.end_time, r.lifecycl
 class _RunRow(NamedTuple):
     """A run, as its row says."""
 
-    run: RunOf
+    run: RunRef
     status: str
     started_s: float | None
     ended_s: float | None
@@ -217,12 +217,12 @@ def _created(db: sqlite3.Connection) -> object:
     return db.execute("SELECT min(creation_time) FROM experiments").fetchone()[0]
 
 
-def _life(known: _RunRow, state: dict[str, Any]) -> LoggedLife:
+def _life(known: _RunRow, state: dict[str, Any]) -> LoggedStatus:
     live = {id_: standing for id_, standing in state.get("live", {}).items() if id_ != known.run.id}
     if known.status == RUNNING:
         live[known.run.id] = _standing(known)
     state["live"] = dict(list(live.items())[-MOST_LIVE:])
-    return LoggedLife(known.run, known.status, known.started_s, known.ended_s)
+    return LoggedStatus(known.run, known.status, known.started_s, known.ended_s)
 
 
 def _standing(known: _RunRow) -> list[Any]:
@@ -246,7 +246,7 @@ class _Runs:
         if row is None or row[5] == "deleted":
             return None
         name, experiment, status, start, end, _ = row
-        run = RunOf(str(id_), f"{experiment or 'unknown'}/{name or id_}")
+        run = RunRef(str(id_), f"{experiment or 'unknown'}/{name or id_}")
         return _RunRow(run, DATABASE_STATUSES.get(str(status), RUNNING), seconds_of(start), seconds_of(end))
 
 

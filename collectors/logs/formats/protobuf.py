@@ -8,18 +8,18 @@ VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5
 MAX_SHIFT = 63
 
 
-class Malformed(ValueError):
+class DecodeError(ValueError):
     """Bytes that are no message."""
 
 
 def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Number and value of each field: an int of a varint, else its bytes. A field that is cut off is the last one. Raises Malformed."""
+    """Number and value of each field: an int of a varint, else its bytes. A field that is cut off is the last one. Raises DecodeError."""
     for number, kind, start, stop in spans(data):
         yield number, varint(data, start)[0] if kind == VARINT else data[start:stop]
 
 
 def spans(data: bytes, at: int = 0, end: int | None = None) -> Iterator[tuple[int, int, int, int]]:
-    """Number and kind of each field, and where its value begins and ends. Raises Malformed."""
+    """Number and kind of each field, and where its value begins and ends. Raises DecodeError."""
     end = len(data) if end is None else end
     while at < end:
         key, at = varint(data, at)
@@ -32,7 +32,7 @@ def spans(data: bytes, at: int = 0, end: int | None = None) -> Iterator[tuple[in
         elif kind in (EIGHT_BYTES, FOUR_BYTES):
             stop = at + (8 if kind == EIGHT_BYTES else 4)
         else:
-            raise Malformed
+            raise DecodeError
         if stop > end:
             return
         yield key >> 3, kind, at, stop
@@ -40,7 +40,7 @@ def spans(data: bytes, at: int = 0, end: int | None = None) -> Iterator[tuple[in
 
 
 def extents(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, begin and length of each field of bytes, as long as it says it is: the last may go on beyond `end`. Raises Malformed."""
+    """Number, begin and length of each field of bytes, as long as it says it is: the last may go on beyond `end`. Raises DecodeError."""
     while at < end:
         key, at = varint(data, at)
         kind = key & 7
@@ -53,11 +53,11 @@ def extents(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
         elif kind in (EIGHT_BYTES, FOUR_BYTES):
             at += 8 if kind == EIGHT_BYTES else 4
         else:
-            raise Malformed
+            raise DecodeError
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number, of 64 bits, and where it ends. Raises Malformed."""
+    """The number, of 64 bits, and where it ends. Raises DecodeError."""
     found = shift = 0
     for place in range(at, min(at + 10, len(data))):
         byte = data[place]
@@ -65,7 +65,7 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 128:
             return found & 0xFFFFFFFFFFFFFFFF, place + 1
         shift += 7
-    raise Malformed
+    raise DecodeError
 
 
 def signed(number: int) -> int:

@@ -15,14 +15,14 @@ from deepseek.log.redaction import redacted, without_secrets
 from ...machine.exit_reason import reason_of
 from ...records import Event, Record, RunInfo
 from . import Tally
-from .values import Fitting, as_count, as_time, inert
+from .values import FieldBudget, as_count, as_time, escape_control
 
 FILE = "run.json"
 MAX_TAGS, MAX_TAG_CHARS, MAX_NOTE_CHARS = 20, 50, 4000  # as much as users may write on the Runs page
 MAX_INFO_BYTES = 64 << 10  # of JSON, kept of one run
 
 
-class Info:
+class RunInfoFile:
     """The whole of a file that describes a run."""
 
     def __init__(
@@ -107,7 +107,7 @@ def parse(data: bytes, tally: Tally) -> dict[str, Any] | None:
         tally.skip_line("not a JSON object")
         return None
     ordered = {name: value[name] for name in KNOWN if name in value} | value
-    return Fitting(MAX_INFO_BYTES, tally.skip_field).fields(_checked(ordered, tally))
+    return FieldBudget(MAX_INFO_BYTES, tally.skip_field).fields(_checked(ordered, tally))
 
 
 def _checked(fields: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
@@ -162,7 +162,7 @@ SAVED = 75  # EX_TEMPFAIL: it is to go on later (docs/jobs.md)
 MAX_LINES = 200  # of the program's last ones
 
 
-class Exited:
+class ExitFile:
     """The run's end: finished with exit code 0, killed by a signal, else failed."""
 
     def __init__(self, run: str, state: Mapping[str, Any]) -> None:
@@ -189,7 +189,7 @@ class Exited:
         if ended_s is None:
             self.tally.skip_line("no JSON object with ended_s")
             return []
-        status, reason = how(fields)
+        status, reason = end_state(fields)
         said = {
             "status": status,
             "reason": reason,
@@ -199,7 +199,7 @@ class Exited:
         return [*self.lifetimes] if self.lifetimes != before else []
 
 
-def how(fields: Mapping[str, Any]) -> tuple[str, str]:
+def end_state(fields: Mapping[str, Any]) -> tuple[str, str]:
     """`{"code": 1, "last_lines": ["ValueError: no"]} -> ("failed", "ValueError: no (exit code 1)")`
 
     A program that saved and ended because a signal asked for room has not come to its own end: `("finished", "stopped by SIGTERM")`.
@@ -219,5 +219,5 @@ def how(fields: Mapping[str, Any]) -> tuple[str, str]:
         return "finished", "Saved and ended by SIGTERM"
     kept = fields.get("last_lines", [fields.get("last_line")])  # the latter of an earlier version, its last characters
     lines = [line for line in kept[-MAX_LINES:] if isinstance(line, str)] if isinstance(kept, list) else []
-    why = inert(reason_of(lines))
+    why = escape_control(reason_of(lines))
     return "failed", f"{why} (exit code {code})" if why else f"Exit code {code}"

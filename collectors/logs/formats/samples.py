@@ -13,7 +13,7 @@ from typing import Any, get_args
 from ...records import MOST_INLINE_BYTES, Record, Sample, SampleKind
 from . import Arrival, Tally
 from .jsonl import finite, objects
-from .values import MAX_STEP, as_count, as_time, inert, name_fault
+from .values import MAX_STEP, as_count, as_time, escape_control, name_fault
 
 FILE = re.compile(r"logged_samples(\.rank\d{1,9})?\.jsonl")
 KINDS: frozenset[str] = frozenset(get_args(SampleKind))
@@ -60,10 +60,10 @@ class LoggedSamples:
         if not isinstance(name, str) or not (isinstance(text, str) or isinstance(path, str)):
             self.tally.skip_line("a sample needs a name, and text or a path")
             return None
-        if fault := name_fault(inert(name)) or (path_fault(path) if isinstance(path, str) else ""):
+        if fault := name_fault(escape_control(name)) or (path_fault(path) if isinstance(path, str) else ""):
             self.tally.skip_line(f"a sample {fault}")
             return None
-        about = inert(name), self._time_s(fields, arrival), self._step(fields)
+        about = escape_control(name), self._time_s(fields, arrival), self._step(fields)
         return (
             self._file(*about, path, fields)
             if isinstance(path, str)
@@ -71,7 +71,7 @@ class LoggedSamples:
         )
 
     def _text(self, name: str, time_s: float | None, step: int | None, text: str, kind: object) -> Sample:
-        data = inert(text).encode()
+        data = escape_control(text).encode()
         if len(data) > MOST_INLINE_BYTES:
             self.tally.skip_field(name, f"has more than {MOST_INLINE_BYTES >> 10} KiB of text, and is cut")
             data = data[:MOST_INLINE_BYTES].decode(errors="ignore").encode()
@@ -106,6 +106,6 @@ def path_fault(path: str) -> str:
     """Why this cannot be the path of a sample; "" where it can."""
     if not path or len(path) > MOST_PATH_CHARS:
         return f"has a path of none, or more than {MOST_PATH_CHARS:,} characters"
-    if inert(path) != path:
+    if escape_control(path) != path:
         return "has a path that is not UTF-8 text"
     return "has a path with '..' in it" if ".." in PurePosixPath(path).parts else ""

@@ -45,7 +45,7 @@ class _Shape:
         self.names, self.last, self.count = names, last, count
 
 
-class Segments:
+class SegmentTracker:
     """Of one file. `segment` and `top`, the highest step in it, are those of the last line."""
 
     def __init__(self, state: Mapping[str, Any]) -> None:

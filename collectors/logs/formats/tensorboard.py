@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from ...records import HEAD_CRC_BYTES, Labels, LogLine, Points, Record, RunInfo, Sample, SampleKind
 from . import Arrival, Tally
 from .jsonl import BACKWARD_STEPS, MAX_NEW_SHAPES
-from .protobuf import EIGHT_BYTES, FOUR_BYTES, LENGTH, VARINT, Malformed, extents, fields, signed, spans, text, varint
-from .tfrecord import HEAD, Cut, RecordCutter, intact
-from .values import MAX_NAME_CHARS, MAX_STEP, MAX_TEXT_CHARS, MAX_TIME_S, Fitting, inert
+from .protobuf import EIGHT_BYTES, FOUR_BYTES, LENGTH, VARINT, DecodeError, extents, fields, signed, spans, text, varint
+from .tfrecord import HEAD, RecordBatch, RecordSplitter, intact
+from .values import MAX_NAME_CHARS, MAX_STEP, MAX_TEXT_CHARS, MAX_TIME_S, FieldBudget, escape_control
 
 # Read what a TensorBoard record holds: an `Event` of protocol buffers with the values of a `Summary`. Unknown fields are passed over.
 
@@ -72,7 +72,7 @@ class Tensor(NamedTuple):
     strings: list[bytes]
 
 
-class Buckets1D(NamedTuple):
+class HistogramBuckets(NamedTuple):
     """A histogram: three columns of equal length."""
 
     left: NDArray[np.float64]
@@ -80,7 +80,7 @@ class Buckets1D(NamedTuple):
     count: NDArray[np.float64]  # type: ignore[assignment]
 
 
-class Spot(NamedTuple):
+class ScalarLocation(NamedTuple):
     """Where a record that holds one number has it."""
 
     start: int
@@ -88,7 +88,7 @@ class Spot(NamedTuple):
 
 
 def event(data: bytes) -> LoggedValues:
-    """Raises Malformed."""
+    """Raises DecodeError."""
     time_s, step, version = 0.0, 0, ""
     values: list[bytes] = []
     starts: list[int] = []
@@ -109,7 +109,7 @@ def event(data: bytes) -> LoggedValues:
 
 
 def summary_value(data: bytes) -> SummaryValue:
-    """Raises Malformed."""
+    """Raises DecodeError."""
     found: dict[str, Any] = {"tag": ""}
     for number, value in fields(data):
         match number, value:
@@ -129,7 +129,7 @@ def summary_value(data: bytes) -> SummaryValue:
 
 
 def tensor(data: bytes) -> Tensor:
-    """Raises Malformed. Of a tensor that says only its last numbers once, all of them."""
+    """Raises DecodeError. Of a tensor that says only its last numbers once, all of them."""
     type_, content, strings = 0, b"", []
     shape: tuple[int, ...] = ()
     typed: list[NDArray[np.float64]] = []
@@ -151,8 +151,8 @@ def tensor(data: bytes) -> Tensor:
     return Tensor(type_, shape, _filled(numbers, shape), strings)
 
 
-def histogram(data: bytes) -> Buckets1D:
-    """Of a `HistogramProto`; the outer edges are its least and greatest value. Raises Malformed."""
+def histogram(data: bytes) -> HistogramBuckets:
+    """Of a `HistogramProto`; the outer edges are its least and greatest value. Raises DecodeError."""
     found = {number: value for number, value in fields(data) if isinstance(value, bytes) and number in (1, 2)}
     columns: dict[int, list[NDArray[np.float64]]] = {6: [], 7: []}
     for number, value in fields(data):
@@ -160,13 +160,13 @@ def histogram(data: bytes) -> Buckets1D:
             columns[number].append(_words(value, "<f8"))
     limits, counts = (np.concatenate(parts) if parts else np.empty(0) for parts in columns.values())
     if len(limits) != len(counts):
-        raise Malformed
+        raise DecodeError
     least, greatest = (_words(found.get(number, b""), "<f8")[:1] for number in (1, 2))
     edges = np.concatenate([least if len(least) else [0.0], limits[:-1], greatest if len(greatest) else [0.0]])
-    return Buckets1D(edges[:-1], edges[1:], counts) if len(counts) else Buckets1D(limits, limits, counts)
+    return HistogramBuckets(edges[:-1], edges[1:], counts) if len(counts) else HistogramBuckets(limits, limits, counts)
 
 
-def quantiles(buckets: Buckets1D, shares: tuple[float, ...]) -> list[float] | None:
+def quantiles(buckets: HistogramBuckets, shares: tuple[float, ...]) -> list[float] | None:
     """Below which values so many of all lie, spread evenly within each bucket; None for a histogram of nothing."""
     count = np.where(np.isfinite(buckets.count) & (buckets.count > 0), buckets.count, 0.0)
     until = count.cumsum()
@@ -181,7 +181,7 @@ def quantiles(buckets: Buckets1D, shares: tuple[float, ...]) -> list[float] | No
 
 
 def hyperparameters(data: bytes) -> dict[str, Any] | None:
-    """Those of a session's start in an `HParamsPluginData`; None if it holds something else. Raises Malformed."""
+    """Those of a session's start in an `HParamsPluginData`; None if it holds something else. Raises DecodeError."""
     starts = [value for number, value in fields(data) if number == 3 and isinstance(value, bytes)]
     entries = [value for start in starts for number, value in fields(start) if number == 1 and isinstance(value, bytes)]
     found: dict[str, Any] = {}
@@ -191,8 +191,8 @@ def hyperparameters(data: bytes) -> dict[str, Any] | None:
     return found if starts else None
 
 
-def spot_of(data: bytes) -> Spot | None:
-    """Of a record whose only value is one number, which begins with its time. None for any other. Raises Malformed."""
+def spot_of(data: bytes) -> ScalarLocation | None:
+    """Of a record whose only value is one number, which begins with its time. None for any other. Raises DecodeError."""
     outer = list(spans(data))
     if [part[:2] for part in outer] not in ([TIME, SUMMARY], [TIME, STEP, SUMMARY]):
         return None
@@ -203,7 +203,7 @@ def spot_of(data: bytes) -> Spot | None:
     if (2 in parts) == (8 in parts):
         return None
     if 2 in parts:
-        return Spot(parts[2][1], "<f4") if parts[2][0] == FOUR_BYTES else None
+        return ScalarLocation(parts[2][1], "<f4") if parts[2][0] == FOUR_BYTES else None
     return _spot_in_tensor(data, *parts[8][1:])
 
 
@@ -271,7 +271,7 @@ def _filled(numbers: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.
     if not 0 < len(numbers) < size:
         return numbers
     if size > MOST_NUMBERS:
-        raise Malformed
+        raise DecodeError
     return np.concatenate([numbers, np.full(size - len(numbers), numbers[-1])])
 
 
@@ -288,7 +288,7 @@ def _plain(data: bytes) -> object:
     return None
 
 
-def _spot_in_tensor(data: bytes, at: int, end: int) -> Spot | None:
+def _spot_in_tensor(data: bytes, at: int, end: int) -> ScalarLocation | None:
     parts = {number: (kind, start, stop) for number, kind, start, stop in spans(data, at, end)}
     type_ = TYPES.get(varint(data, parts[1][1])[0]) if 1 in parts and parts[1][0] == VARINT else None
     held = [number for number in parts if number not in (1, 2, 3)]
@@ -298,7 +298,7 @@ def _spot_in_tensor(data: bytes, at: int, end: int) -> Spot | None:
     stored = WORDS.get(held[0], type_)
     if kind == VARINT or stop - start != np.dtype(stored).itemsize:
         return None
-    return Spot(start, stored)
+    return ScalarLocation(start, stored)
 
 
 # Where the images, audio, texts and histograms of a value lie in its bytes: they are referred to, never copied.
@@ -333,7 +333,7 @@ class Payload(NamedTuple):
 
 
 def payloads(value: bytes, plugin: str) -> list[Payload]:
-    """Of one `Summary.Value`; what begins behind its known bytes is left out. Raises Malformed."""
+    """Of one `Summary.Value`; what begins behind its known bytes is left out. Raises DecodeError."""
     found: list[Payload] = []
     for number, start, size in extents(value, 0, len(value)):
         if number in (IMAGE, AUDIO):
@@ -400,7 +400,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(slots=True)
-class Tag:
+class TagState:
     """The series of one tag, as far as the file has been read."""
 
     names: tuple[str, ...]
@@ -425,14 +425,14 @@ class Tag:
         return np.full(len(steps), self.segment, np.int64)
 
 
-class Template(NamedTuple):
+class RecordTemplate(NamedTuple):
     """What records of one tag have in common."""
 
-    tag: Tag
+    tag: TagState
     type: str  # of numpy
 
 
-class Heads(NamedTuple):
+class RecordHeads(NamedTuple):
     """Of N records."""
 
     time_s: NDArray[np.float64]
@@ -441,7 +441,7 @@ class Heads(NamedTuple):
 
 
 @dataclass
-class Sorting:
+class RecordGroups:
     """Records by all that stands behind their step but for their number: alike ones have the same key."""
 
     keys: Ints  # -1 where a record is to be looked at by itself
@@ -449,7 +449,7 @@ class Sorting:
     places: list[tuple[int, int]] = field(
         default_factory=list
     )  # by key: where behind the step the number begins and ends
-    templates: list[Template | None] = field(default_factory=list)  # by key
+    templates: list[RecordTemplate | None] = field(default_factory=list)  # by key
 
     def is_known(self, row: int) -> bool:
         key = self.keys[row]
@@ -460,7 +460,7 @@ class Sorting:
         found: NDArray[np.bool_] = np.array([bool(template) for template in self.templates] + [False])[self.keys]
         return found
 
-    def tags(self) -> list[Tag]:
+    def tags(self) -> list[TagState]:
         return [template.tag for template in self.templates if template]
 
     def values(self, data: bytes, keys: Ints, bodies: Ints) -> NDArray[np.float64]:
@@ -476,17 +476,17 @@ class Sorting:
         return found
 
 
-class Templates:
+class RecordTemplates:
     """Those of one file so far."""
 
     def __init__(self) -> None:
         self._places: dict[
             int, tuple[int, int]
         ] = {}  # by the count of bytes behind the step: where the number begins and ends
-        self._known: dict[bytes, Template] = {}
+        self._known: dict[bytes, RecordTemplate] = {}
 
-    def sort(self, data: bytes, starts: Ints, lengths: Ints, bodies: Ints) -> Sorting:
-        found = Sorting(np.full(len(starts), -1, np.int64))
+    def sort(self, data: bytes, starts: Ints, lengths: Ints, bodies: Ints) -> RecordGroups:
+        found = RecordGroups(np.full(len(starts), -1, np.int64))
         sizes = starts + lengths - bodies
         rows = np.flatnonzero((bodies > 0) & (sizes <= MOST_BYTES))
         rows = rows[np.argsort(sizes[rows], kind="stable")]
@@ -497,7 +497,7 @@ class Templates:
                 self._sort(np.frombuffer(data, np.uint8), bodies[same], same, size, place, found)
         return found
 
-    def learn(self, sorting: Sorting, row: int, template: Template, place: tuple[int, int]) -> None:
+    def learn(self, sorting: RecordGroups, row: int, template: RecordTemplate, place: tuple[int, int]) -> None:
         """That the record holds a number of the tag, and where behind its step."""
         key = int(sorting.keys[row])
         if key < 0 or sorting.places[key] != place:
@@ -510,7 +510,7 @@ class Templates:
         if size not in self._places:
             try:
                 spot = spot_of(data[start : body + size])
-            except Malformed:
+            except DecodeError:
                 spot = None
             if spot is None:
                 return None
@@ -518,7 +518,7 @@ class Templates:
         return self._places[size]
 
     def _sort(
-        self, data: NDArray[np.uint8], at: Ints, rows: Ints, size: int, place: tuple[int, int], found: Sorting
+        self, data: NDArray[np.uint8], at: Ints, rows: Ints, size: int, place: tuple[int, int], found: RecordGroups
     ) -> None:
         """Records of one size."""
         table = np.zeros((len(rows), -(-size // 8) * 8), np.uint8)
@@ -536,19 +536,19 @@ class Templates:
         keys = np.array([self._key(table[first, :size].tobytes(), place, found) for first in firsts], np.int64)
         found.keys[rows] = keys[which]
 
-    def _key(self, body: bytes, place: tuple[int, int], found: Sorting) -> int:
+    def _key(self, body: bytes, place: tuple[int, int], found: RecordGroups) -> int:
         found.bodies.append(body)
         found.places.append(place)
         found.templates.append(self._known.get(body))
         return len(found.bodies) - 1
 
 
-class Numbers:
+class ScalarBatch:
     """The numbers of some records, in columns."""
 
     def __init__(self) -> None:
         self._rows: list[int] = []
-        self._tags: list[Tag] = []
+        self._tags: list[TagState] = []
         self._times: list[float] = []
         self._steps: list[int] = []
         self._values: list[float] = []
@@ -556,7 +556,7 @@ class Numbers:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, row: int, tag: Tag, time_s: float, step: int, value: float) -> None:
+    def add(self, row: int, tag: TagState, time_s: float, step: int, value: float) -> None:
         self._rows.append(row)
         self._tags.append(tag)
         self._times.append(time_s)
@@ -564,10 +564,10 @@ class Numbers:
         self._values.append(value)
 
     @property
-    def newest_tag(self) -> Tag:
+    def newest_tag(self) -> TagState:
         return self._tags[-1]
 
-    def with_known(self, data: bytes, heads: Heads, sorting: Sorting, until: int) -> NumberColumns:
+    def with_known(self, data: bytes, heads: RecordHeads, sorting: RecordGroups, until: int) -> NumberColumns:
         """Together with those of the records, up to row `until`, whose templates are known."""
         alone = np.zeros(len(heads.step), np.bool_)
         alone[self._rows] = True
@@ -597,7 +597,7 @@ class NumberColumns(NamedTuple):
     time_s: NDArray[np.float64]
     step: Ints
     value: NDArray[np.float64]
-    tags: list[Tag]
+    tags: list[TagState]
 
     def segments(self) -> list[int]:
         """Each tag goes on by its steps."""
@@ -609,9 +609,9 @@ class NumberColumns(NamedTuple):
         return segments
 
 
-def heads(data: bytes, starts: Ints, lengths: Ints) -> Heads:
+def heads(data: bytes, starts: Ints, lengths: Ints) -> RecordHeads:
     bytes_ = np.frombuffer(data, np.uint8)
-    found = Heads(np.zeros(len(starts)), np.zeros(len(starts), np.int64), np.zeros(len(starts), np.int64))
+    found = RecordHeads(np.zeros(len(starts)), np.zeros(len(starts), np.int64), np.zeros(len(starts), np.int64))
     rows = np.flatnonzero(lengths >= LEAST_BYTES)
     rows = rows[bytes_[starts[rows]] == 0x09]
     begin = bytes_[
@@ -679,13 +679,13 @@ class EventFile:
             SESSION.fullmatch(folder) for folder in file.split("/")[:-1]
         )  # final values: step 0 is none
         self._at: int = state.get("at", 0)  # in the file, of the bytes to come
-        self._cutter = RecordCutter(state.get("skip", 0), state.get("lost", False))
+        self._cutter = RecordSplitter(state.get("skip", 0), state.get("lost", False))
         self._kept: dict[str, list[int | None]] = state.get("tags", {})
         self._plugins: dict[str, str] = dict(state.get("plugins", {}))  # of tags that name theirs only once
         self._config: dict[str, Any] = state.get("config", {})
-        self._tags: dict[str, Tag] = {}
+        self._tags: dict[str, TagState] = {}
         self._names: dict[str, None] = dict.fromkeys(state.get("names", ()))  # of the series that it brought
-        self._templates, self._numbers = Templates(), Numbers()
+        self._templates, self._numbers = RecordTemplates(), ScalarBatch()
         self._new_tags = 0
 
     def state(self) -> dict[str, Any]:
@@ -715,13 +715,13 @@ class EventFile:
             self.tally.first_skip = f"record {self.tally.first_skip[5:]}"
         return records, used
 
-    def _read(self, data: bytes, cut: Cut, arrival: Arrival | None) -> tuple[list[Record], int]:
+    def _read(self, data: bytes, cut: RecordBatch, arrival: Arrival | None) -> tuple[list[Record], int]:
         """The records, and the place up to which they were read: not all where a batch brings many new series."""
         starts, lengths = np.array(cut.starts, np.int64), np.array(cut.lengths, np.int64)
         good = _good(data, cut, starts, lengths)
         head = heads(data, starts, lengths)
         sorting = self._templates.sort(data, starts, lengths, np.where(good, head.body, 0))
-        self._numbers = Numbers()
+        self._numbers = ScalarBatch()
         others: list[tuple[int, list[Record]]] = []  # with their row
         before, until = self.tally.lines_read, len(starts)
         for row in np.flatnonzero(~sorting.known()).tolist():
@@ -755,13 +755,15 @@ class EventFile:
         shared = repeat(self._run), repeat(self._labels)
         return list(map(Points, *shared, names, values, time_s, step, columns.segments()))
 
-    def _record(self, data: bytes, span: Span, sorting: Sorting, head: Heads, arrival: Arrival | None) -> list[Record]:
+    def _record(
+        self, data: bytes, span: Span, sorting: RecordGroups, head: RecordHeads, arrival: Arrival | None
+    ) -> list[Record]:
         """Of any record; where it holds one number, others like it are known from now on."""
         record, place = data[span.start : span.end], span.start - HEAD.size
         try:
             logged = event(record)
             spot = spot_of(record) if sorting.keys[span.row] >= 0 else None
-        except Malformed:
+        except DecodeError:
             self._skip("not an event")
             return []
         if logged.version:  # the first record of a file
@@ -771,15 +773,15 @@ class EventFile:
             return []
         count, records = len(self._numbers), []
         for value, start in zip(logged.values, logged.starts, strict=True):
-            moment = Moment(span.row, logged.time_s, logged.step, self._at + span.start + start)
+            moment = RecordTime(span.row, logged.time_s, logged.step, self._at + span.start + start)
             records += self._value(value, moment, arrival)
         if spot and len(self._numbers) == count + 1:
             at = span.start + spot.start - int(head.body[span.row])
             where = at, at + np.dtype(spot.type).itemsize
-            self._templates.learn(sorting, span.row, Template(self._numbers.newest_tag, spot.type), where)
+            self._templates.learn(sorting, span.row, RecordTemplate(self._numbers.newest_tag, spot.type), where)
         return records
 
-    def _value(self, data: bytes, moment: Moment, arrival: Arrival | None) -> list[Record]:
+    def _value(self, data: bytes, moment: RecordTime, arrival: Arrival | None) -> list[Record]:
         try:
             value = summary_value(data)
             value = value._replace(tag=self._prefixed(value.tag), plugin=self._plugin_of(value))
@@ -787,12 +789,12 @@ class EventFile:
                 return self._number(value.tag, value.number, moment)
             samples = self._samples(data, value, moment, arrival)
             return samples + self._by_kind(value, moment, arrival, has_samples=bool(samples))
-        except Malformed:
+        except DecodeError:
             self.tally.skip_field("a value", "cannot be read")
             return []
 
     def _by_kind(
-        self, value: SummaryValue, moment: Moment, arrival: Arrival | None, *, has_samples: bool
+        self, value: SummaryValue, moment: RecordTime, arrival: Arrival | None, *, has_samples: bool
     ) -> list[Record]:
         if value.histogram is not None:
             return self._histogram(value.tag, histogram(value.histogram), moment, arrival)
@@ -812,16 +814,20 @@ class EventFile:
                 return self._number(value.tag, float(numbers[0]), moment)
         if has_samples:
             return []
-        self.tally.skip_field(value.tag, f"is of the plugin {inert(value.plugin[:80]) or '(none)'}, and not a number")
+        self.tally.skip_field(
+            value.tag, f"is of the plugin {escape_control(value.plugin[:80]) or '(none)'}, and not a number"
+        )
         return []
 
-    def _number(self, name: str, number: float, moment: Moment) -> list[Record]:
+    def _number(self, name: str, number: float, moment: RecordTime) -> list[Record]:
         """A point among the others of the batch."""
         if tag := self._tag(name, name):
             self._numbers.add(moment.row, tag, moment.time_s, moment.step, number)
         return []
 
-    def _histogram(self, name: str, buckets: Buckets1D, moment: Moment, arrival: Arrival | None) -> list[Record]:
+    def _histogram(
+        self, name: str, buckets: HistogramBuckets, moment: RecordTime, arrival: Arrival | None
+    ) -> list[Record]:
         bands = quantiles(buckets, SHARES)
         if bands is None:
             return []
@@ -832,24 +838,24 @@ class EventFile:
         time_s, segment = self._time(moment.time_s, arrival), tag.advance(moment.step)
         return [Points(self._run, self._labels, tag.names, values, time_s, moment.step, segment)]
 
-    def _text(self, tag: str, strings: list[bytes], moment: Moment, arrival: Arrival | None) -> list[Record]:
+    def _text(self, tag: str, strings: list[bytes], moment: RecordTime, arrival: Arrival | None) -> list[Record]:
         lines = "\n".join(text(string) for string in strings).split("\n")
         if len(lines) > MAX_TEXT_LINES:
             self.tally.skip_field(tag, f"has more than {MAX_TEXT_LINES} lines")
         head, when = f"{tag}, step {moment.step}: ", self._when(moment.time_s, arrival)
         return [
-            LogLine(self._run, self._file, when, 0, inert(head + line.rstrip("\r"))[:MAX_TEXT_CHARS])
+            LogLine(self._run, self._file, when, 0, escape_control(head + line.rstrip("\r"))[:MAX_TEXT_CHARS])
             for line in lines[:MAX_TEXT_LINES]
             if line.strip()
         ]
 
-    def _samples(self, data: bytes, value: SummaryValue, moment: Moment, arrival: Arrival | None) -> list[Record]:
+    def _samples(self, data: bytes, value: SummaryValue, moment: RecordTime, arrival: Arrival | None) -> list[Record]:
         """By reference. Further ones of a value have their number behind the tag: `images`, `images/1`."""
         found = payloads(data, value.plugin) if value.plugin != "hparams" else []
         return [
             Sample(
                 self._run,
-                inert(value.tag[:MAX_NAME_CHARS] + (f"/{number}" if number else "")),
+                escape_control(value.tag[:MAX_NAME_CHARS] + (f"/{number}" if number else "")),
                 payload.kind,
                 payload.media,
                 self._time(moment.time_s, arrival),
@@ -866,11 +872,11 @@ class EventFile:
         found = hyperparameters(content)
         if found is None:
             return []
-        self._config = Fitting(MAX_CONFIG_BYTES, self.tally.skip_field).fields(found)
+        self._config = FieldBudget(MAX_CONFIG_BYTES, self.tally.skip_field).fields(found)
         info = self._take(self._config)
         return [RunInfo(self._run, info)] if info is not None else []
 
-    def _tag(self, key: str, *names: str) -> Tag | None:
+    def _tag(self, key: str, *names: str) -> TagState | None:
         """None, counted, where the run can have no such series."""
         tag = self._tags.get(key)
         if tag is None:
@@ -880,7 +886,7 @@ class EventFile:
                     return None
             self._names |= dict.fromkeys(names)
             backs, top = self._kept.get(key, (0, None))
-            tag = self._tags[key] = Tag(names, self._begun_s + (backs or 0), top)
+            tag = self._tags[key] = TagState(names, self._begun_s + (backs or 0), top)
             self._new_tags += 1
         return tag
 
@@ -918,7 +924,7 @@ class Span(NamedTuple):
     end: int
 
 
-class Moment(NamedTuple):
+class RecordTime(NamedTuple):
     """What a value of a record has of it."""
 
     row: int
@@ -927,7 +933,7 @@ class Moment(NamedTuple):
     offset: int  # of the value in its file
 
 
-def _good(data: bytes, cut: Cut, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _good(data: bytes, cut: RecordBatch, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether each record is as it was written; of long ones that is not asked."""
     good = np.ones(len(starts), np.bool_)
     asked = good.copy()
@@ -948,7 +954,7 @@ def _merged(points: list[Record], columns: NumberColumns, others: list[tuple[int
     return records + points[done:] if records else points
 
 
-def _triples(numbers: NDArray[np.float64]) -> Buckets1D:
+def _triples(numbers: NDArray[np.float64]) -> HistogramBuckets:
     """A histogram as TensorFlow 2 writes it: left and right edge and count of each bucket."""
     table = numbers[: len(numbers) // 3 * 3].reshape(-1, 3)
-    return Buckets1D(table[:, 0], table[:, 1], table[:, 2])
+    return HistogramBuckets(table[:, 0], table[:, 1], table[:, 2])

@@ -30,7 +30,7 @@ ROW_BYTES = 512  # of which one gather makes a CRC
 SLICE_BYTES = 256 << 10  # of rows at a time: the indices take eight times as much
 
 
-class Cut(NamedTuple):
+class RecordBatch(NamedTuple):
     """Records of some bytes, N of them; their data are `bytes[start : start + length]`."""
 
     starts: list[int]
@@ -40,7 +40,7 @@ class Cut(NamedTuple):
     used: int  # bytes, from the first one on
 
 
-class RecordCutter:
+class RecordSplitter:
     """`skip` and `lost` are what must be known to go on with the bytes that follow."""
 
     def __init__(self, skip: int = 0, lost: bool = False) -> None:
@@ -48,9 +48,9 @@ class RecordCutter:
         self.lost = lost  # whether the bytes so far ended within a damaged stretch
         self._crcs: dict[int, int] = {}  # length -> masked CRC of it
 
-    def cut(self, data: bytes) -> Cut:
+    def cut(self, data: bytes) -> RecordBatch:
         """A record that is not complete yet is left for the next time."""
-        cut = Cut([], [], [], [], 0)
+        cut = RecordBatch([], [], [], [], 0)
         starts, lengths, crc_of, unpack = cut.starts, cut.lengths, self._crcs.get, HEAD.unpack_from
         at, end = self._skipped(data), len(data)
         while at + HEAD.size <= end:

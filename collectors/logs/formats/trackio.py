@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..database import columns_of
-from .databases import MAX_VALUE_BYTES, DatabaseKind, LoggedConfig, LoggedItem, LoggedRow, RunOf
+from .databases import MAX_VALUE_BYTES, DatabaseKind, LoggedConfig, LoggedItem, LoggedRow, RunRef
 from .fields import moment
 from .jsonl import loads
 from .values import MAX_STEP, as_count
@@ -50,7 +50,7 @@ def read(db: sqlite3.Connection, state: dict[str, Any]) -> Iterator[LoggedItem]:
 
 def _rows(
     db: sqlite3.Connection, state: dict[str, Any], table: str, wanted: str
-) -> Iterator[tuple[int, RunOf, Mapping[str, object]]]:
+) -> Iterator[tuple[int, RunRef, Mapping[str, object]]]:
     """Rows of a table that are new, by their number; before Trackio 0.24 a run was known by its name only."""
     columns = columns_of(db, table)
     names = wanted.split(", ")
@@ -61,7 +61,7 @@ def _rows(
     query = f"SELECT id, {id_}, run_name, {cells} FROM {table} WHERE id > ? AND typeof(id) = 'integer' ORDER BY id"
     for row, run, title, *found in db.execute(query, (state.get(table, 0),)):
         state[table] = row
-        yield row, RunOf(str(run), str(title)), dict(zip(names, found, strict=True))
+        yield row, RunRef(str(run), str(title)), dict(zip(names, found, strict=True))
 
 
 def _object(cell: object) -> dict[str, Any] | None:

@@ -44,7 +44,7 @@ def as_count(value: object, least: int = 0, most: int = 2**31 - 1) -> int | None
     return int(number) if number is not None and least <= number <= most and number == int(number) else None
 
 
-def inert(text: str) -> str:
+def escape_control(text: str) -> str:
     """Half a surrogate pair, and NUL, as an escape: `"a\\ud800" -> "a\\\\ud800"`; a store and a page can hold the rest."""
     if "\0" in text:
         text = text.replace("\0", "\\0")
@@ -55,7 +55,7 @@ def inert(text: str) -> str:
     return text
 
 
-def inert_path(path: str | os.PathLike[str]) -> str:
+def escape_control_in_path(path: str | os.PathLike[str]) -> str:
     """A file name may hold any bytes: bytes that are not UTF-8 are shown as `caf\\xe9.log`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
@@ -66,10 +66,10 @@ def name_fault(name: str) -> str:
         return "has no name"
     if len(name) > MAX_NAME_CHARS:
         return f"has a name of more than {MAX_NAME_CHARS} characters"
-    return "" if inert(name) == name else "has a name that is not UTF-8 text"
+    return "" if escape_control(name) == name else "has a name that is not UTF-8 text"
 
 
-class Fitting:
+class FieldBudget:
     """Values of an object as they can be kept in so many bytes of JSON; `left_out(name, reason)` is called for all others."""
 
     def __init__(self, budget_bytes: int, left_out: Callable[[str, str], None]) -> None:
@@ -83,7 +83,7 @@ class Fitting:
             if len(name) > MAX_NAME_CHARS:
                 self._left_out(prefix + name, f"has a name of more than {MAX_NAME_CHARS} characters")
                 continue
-            name = inert(name)
+            name = escape_control(name)
             for fitted in self._fitted(prefix + name, name, value, depth):
                 kept[name] = fitted
         return kept
@@ -106,7 +106,7 @@ class Fitting:
     def _scalar(self, path: str, value: object) -> object:
         if isinstance(value, str):
             if len(value) <= MAX_TEXT_CHARS:
-                return inert(value)
+                return escape_control(value)
             self._left_out(path, f"is longer than {MAX_TEXT_CHARS:,} characters")
             return LEFT_OUT
         if isinstance(value, bool) or value is None:

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 from ...records import Labels, Points, Record, RunInfo
 from ..open_files import NotRead
-from ..run import FAILED, FINISHED, RUNNING, Life
+from ..run import FAILED, FINISHED, RUNNING, RunLifetime
 from . import Arrival, Tally
 from .jsonl import BACKWARD_STEPS, MAX_NEW_SHAPES, flat, loads
-from .protobuf import Malformed, fields, signed, text
-from .values import MAX_STEP, Fitting, as_count, as_number, as_time
+from .protobuf import DecodeError, fields, signed, text
+from .values import MAX_STEP, FieldBudget, as_count, as_number, as_time
 
 # Cut records out of the bytes of a `.wandb` file: blocks of 32 KiB, in which no part of a record reaches beyond its block.
 #
@@ -30,13 +30,13 @@ WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 MOST_RECORD_BYTES = 8 << 20  # a longer one is passed over
 
 
-class CutBlocks(NamedTuple):
+class BlockBatch(NamedTuple):
     records: list[bytes]
     damaged: int  # stretches without a record that can be read
     used: int  # bytes
 
 
-class BlockCutter:
+class BlockSplitter:
     """`at` is the place in the file of the bytes to come, `lost` whether the rest of a damaged or long record is passed over."""
 
     def __init__(self, at: int = 0, lost: bool = False) -> None:
@@ -46,7 +46,7 @@ class BlockCutter:
     def lost(self) -> bool:
         return self._lost
 
-    def cut(self, data: bytes) -> CutBlocks:
+    def cut(self, data: bytes) -> BlockBatch:
         """A record that is not complete yet is left for the next time."""
         records: list[bytes] = []
         parts: list[bytes] = []
@@ -96,7 +96,7 @@ class BlockCutter:
                 used = here
         used = min(used, len(data))
         self.at += used
-        return CutBlocks(records, damaged, used)
+        return BlockBatch(records, damaged, used)
 
 
 def _check(kind: int, data: bytes) -> int:
@@ -135,14 +135,14 @@ class WandbFile:
         """`fault` says why a series of that name is left out; `take` gets the configuration, and returns what is known of the run, where that is new."""
         self.tally = Tally()
         self._run, self._labels, self._fault, self._take = run, labels, fault, take
-        self._cutter = BlockCutter(state.get("at", 0), state.get("lost", False))
+        self._cutter = BlockSplitter(state.get("at", 0), state.get("lost", False))
         self._top: int | None = state.get("top")  # the highest step of this segment
         self._segment: int = state.get("segment", 0)
         self._config: dict[str, Any] = dict(state.get("config", {}))
         self._names: dict[str, None] = dict.fromkeys(state.get("names", ()))
         self._started_s: float | None = state.get("started_s")
         self._last_s: float | None = state.get("last_s")
-        self.life = Life(run, state.get("lifetimes", ()))
+        self.life = RunLifetime(run, state.get("lifetimes", ()))
 
     def state(self) -> dict[str, Any]:
         state = {
@@ -173,7 +173,7 @@ class WandbFile:
             self.tally.lines_read += 1
             try:
                 records += self._record(record)
-            except (Malformed, struct.error):
+            except (DecodeError, struct.error):
                 self.tally.skip_line("is no record of wandb")
         for _ in range(cut.damaged):
             self.tally.skip_line("damaged, up to the next that can be read")
@@ -253,7 +253,7 @@ class WandbFile:
 
     def _known_as(self, config: Mapping[str, Any]) -> list[Record]:
         own = {name: value for name, value in config.items() if not name.startswith("_wandb")}
-        self._config = Fitting(MAX_CONFIG_BYTES, self.tally.skip_field).fields(self._config | own)
+        self._config = FieldBudget(MAX_CONFIG_BYTES, self.tally.skip_field).fields(self._config | own)
         info = self._take(self._config)
         return [] if info is None else [RunInfo(self._run, info)]
 

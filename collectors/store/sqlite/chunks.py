@@ -26,7 +26,7 @@ PLACE_BITS = 24  # of `arrival`: rows that one commit may hold
 FAST = 1  # zstd level of what is rewritten soon
 
 
-class Group(NamedTuple):
+class RowGroup(NamedTuple):
     """All arrays but `ids` have one entry per row; `values` has one line per series."""
 
     ids: NDArray[np.int64]  # series, all of one stream
@@ -36,17 +36,17 @@ class Group(NamedTuple):
     segment: NDArray[np.int64]
     values: NDArray[np.float64]
 
-    def rows(self, start: int, stop: int | None) -> Group:
+    def rows(self, start: int, stop: int | None) -> RowGroup:
         """A slice of the rows; views, no copies."""
         cut = slice(start, stop)
-        return Group._make([self.ids, *(column[cut] for column in self[1:5]), self.values[:, cut]])
+        return RowGroup._make([self.ids, *(column[cut] for column in self[1:5]), self.values[:, cut]])
 
-    def after(self, seq: int) -> Group:
+    def after(self, seq: int) -> RowGroup:
         """The rows of later commits."""
         return self.rows(int(np.searchsorted(self.arrival, (seq + 1) << PLACE_BITS)), None)
 
 
-def encode(groups: Sequence[Group]) -> bytes:
+def encode(groups: Sequence[RowGroup]) -> bytes:
     """Numbers of 8 bytes throughout: the count of groups; for each its count of series and rows, then the columns."""
     counts = [len(groups), *(count for group in groups for count in (len(group.ids), len(group.arrival)))]
     numbers = np.array(counts, np.int64).tobytes()
@@ -57,7 +57,7 @@ def encode(groups: Sequence[Group]) -> bytes:
     return codec.seal(np.frombuffer(b"".join(parts), np.int64).astype("<i8", copy=False).tobytes(), FAST)
 
 
-def decode(blob: bytes) -> list[Group]:
+def decode(blob: bytes) -> list[RowGroup]:
     """Raises CodecError."""
     data = np.frombuffer(codec.unseal(blob), "<i8").astype(np.int64, copy=False)
     groups, at = [], 1
@@ -66,20 +66,20 @@ def decode(blob: bytes) -> list[Group]:
         ends = list(itertools.accumulate([at + 2, series, rows, rows, rows, rows, series * rows]))
         ids, arrival, time_s, step, segment, values = (data[ends[i] : ends[i + 1]] for i in range(6))
         values_2d = values.view(np.float64).reshape(series, rows)
-        groups.append(Group(ids, arrival, time_s.view(np.float64), step, segment, values_2d))
+        groups.append(RowGroup(ids, arrival, time_s.view(np.float64), step, segment, values_2d))
         at = ends[-1]
     return groups
 
 
-def stack(groups: Iterable[Group]) -> list[Group]:
+def stack(groups: Iterable[RowGroup]) -> list[RowGroup]:
     """Join the groups of the same series; rows keep the order in which they are handed in."""
-    same: dict[bytes, list[Group]] = {}
+    same: dict[bytes, list[RowGroup]] = {}
     for group in groups:
         same.setdefault(group.ids.tobytes(), []).append(group)
     return [_concatenate(parts) for parts in same.values()]
 
 
-def partition(groups: Iterable[Group], wanted: Collection[int] | None = None) -> list[Group]:
+def partition(groups: Iterable[RowGroup], wanted: Collection[int] | None = None) -> list[RowGroup]:
     """Regroup so that each series stands in exactly one group, with all of its rows in order of arrival."""
     stacked = stack(groups)
     everyone = [series for group in stacked for series in group.ids.tolist()]
@@ -96,7 +96,7 @@ def partition(groups: Iterable[Group], wanted: Collection[int] | None = None) ->
     return [_select([stacked[i] for i in key], series, places) for key, series in alike.items()]
 
 
-def _select(groups: list[Group], series: list[int], places: dict[int, list[tuple[int, int]]]) -> Group:
+def _select(groups: list[RowGroup], series: list[int], places: dict[int, list[tuple[int, int]]]) -> RowGroup:
     ids = np.array(series, np.int64)
     parts = [
         group._replace(ids=ids, values=group.values[[places[number][part][1] for number in series]])
@@ -106,16 +106,16 @@ def _select(groups: list[Group], series: list[int], places: dict[int, list[tuple
     if np.all(joined.arrival[1:] > joined.arrival[:-1]):
         return joined
     order = np.argsort(joined.arrival, kind="stable")
-    return Group._make(
+    return RowGroup._make(
         [ids, *(column[order] for column in joined[1:5]), joined.values.take(order, axis=1)]
     )  # each line contiguous
 
 
-def _concatenate(parts: list[Group]) -> Group:
+def _concatenate(parts: list[RowGroup]) -> RowGroup:
     if len(parts) == 1:
         return parts[0]
     columns = [np.concatenate([part[i] for part in parts], axis=-1) for i in range(1, 6)]
-    return Group(parts[0].ids, *columns)
+    return RowGroup(parts[0].ids, *columns)
 
 
 class Extremes(NamedTuple):
@@ -130,7 +130,7 @@ class Extremes(NamedTuple):
 NOTHING = Extremes(None, None, None, None)
 
 
-def extremes_of(part: Group) -> list[Extremes]:
+def extremes_of(part: RowGroup) -> list[Extremes]:
     """One per series of the group."""
     finite = np.isfinite(part.values)
     low, high = (
@@ -202,7 +202,7 @@ class TimeSpan(NamedTuple):
         )
 
 
-class _Sealed(NamedTuple):
+class _SealedChunks(NamedTuple):
     """Chunks that share their rows: the coded axis, then for each series its chunk row from `rows` on, and the coded values."""
 
     axis: bytes
@@ -210,13 +210,13 @@ class _Sealed(NamedTuple):
     rows: int
 
 
-def pack(db: sqlite3.Connection, stream: int, parts: Sequence[Group], upto_seq: int) -> None:
+def pack(db: sqlite3.Connection, stream: int, parts: Sequence[RowGroup], upto_seq: int) -> None:
     """Move rows out of head: they stand together in one pack, and the catalogue counts them."""
     _insert_pack(db, stream, parts)
     note_packed(db, stream, parts, upto_seq)
 
 
-def note_packed(db: sqlite3.Connection, stream: int, parts: Iterable[Group], upto_seq: int) -> None:
+def note_packed(db: sqlite3.Connection, stream: int, parts: Iterable[RowGroup], upto_seq: int) -> None:
     db.execute("UPDATE stream SET packed_seq = ? WHERE id = ?", (upto_seq, stream))
     for part in parts:
         newest = (number(part.time_s[-1]), whole(part.step[-1]))
@@ -226,7 +226,7 @@ def note_packed(db: sqlite3.Connection, stream: int, parts: Iterable[Group], upt
         db.executemany(_WIDEN, [(*head, value, *ends, series) for series, value, ends in rows])
 
 
-def plan(parts: Sequence[Group], everything: bool = False) -> tuple[list[_Sealed], list[Group]]:
+def plan(parts: Sequence[RowGroup], everything: bool = False) -> tuple[list[_SealedChunks], list[RowGroup]]:
     """What can be sealed of a stream's rows, and what remains; `parts` is a partition."""
     longest = max(parts, key=lambda part: len(part.arrival))
     cuts = longest.arrival[ROWS - 1 :: ROWS]
@@ -239,7 +239,7 @@ def plan(parts: Sequence[Group], everything: bool = False) -> tuple[list[_Sealed
     return sealed, rest
 
 
-def store(db: sqlite3.Connection, stream: int, sealed: Iterable[_Sealed], rest: Sequence[Group]) -> set[int]:
+def store(db: sqlite3.Connection, stream: int, sealed: Iterable[_SealedChunks], rest: Sequence[RowGroup]) -> set[int]:
     """Replace the stream's packs by chunks and one pack of what remains; return the series that have new chunks."""
     places: dict[int, int] = {}
     for block in sealed:
@@ -256,7 +256,7 @@ def store(db: sqlite3.Connection, stream: int, sealed: Iterable[_Sealed], rest: 
     return set(places)
 
 
-def packed(db: sqlite3.Connection, stream: int) -> list[Group]:
+def packed(db: sqlite3.Connection, stream: int) -> list[RowGroup]:
     rows = db.execute("SELECT id, data FROM pack WHERE stream = ? ORDER BY id", (stream,)).fetchall()
     return [group for pack, data in rows for group in decoded("pack", pack, decode, data) or []]
 
@@ -279,12 +279,12 @@ def whole(step: int) -> int | None:
     return None if step == NO_STEP else int(step)
 
 
-def _insert_pack(db: sqlite3.Connection, stream: int, parts: Sequence[Group]) -> None:
+def _insert_pack(db: sqlite3.Connection, stream: int, parts: Sequence[RowGroup]) -> None:
     rows = max(len(part.arrival) for part in parts)
     db.execute("INSERT INTO pack VALUES (NULL, ?, ?, ?)", (stream, rows, encode(parts)))
 
 
-def _bounds(part: Group, cuts: NDArray[np.int64], everything: bool) -> list[int]:
+def _bounds(part: RowGroup, cuts: NDArray[np.int64], everything: bool) -> list[int]:
     """Where chunks begin and end: at the stream's cuts or its own, and wherever the segment or the kind of axis changes."""
     rows = len(part.arrival)
     ends = np.searchsorted(part.arrival, cuts, "right")
@@ -301,7 +301,7 @@ def _bounds(part: Group, cuts: NDArray[np.int64], everything: bool) -> list[int]
     return sorted([*edges, *wide])
 
 
-def _seal(part: Group) -> _Sealed:
+def _seal(part: RowGroup) -> _SealedChunks:
     span = TimeSpan.of(part.time_s, part.step)
     place = (*span, whole(part.step[-1]))
     segment = int(part.segment[0])
@@ -321,7 +321,7 @@ def _seal(part: Group) -> _Sealed:
         (series, (segment, *summary, *place), codec.encode([values]))
         for series, summary, values in zip(part.ids.tolist(), summaries, part.values, strict=True)
     ]
-    return _Sealed(codec.encode([part.time_s, part.step]), chunks, len(part.arrival))
+    return _SealedChunks(codec.encode([part.time_s, part.step]), chunks, len(part.arrival))
 
 
 # Thinned points: cells of 10 s of a chunk, each with the sum, least, greatest and last value of its points and their number.
@@ -397,7 +397,7 @@ def _columns(blob: bytes, count: int) -> list[NDArray[np.float64] | NDArray[np.i
 # The fresh rows of a file, which stand in head and in packs: decoded once and kept, since they never change.
 
 CACHED_PACKS = 512
-_Commit: TypeAlias = tuple[int, list[Group]]  # its seq, and its rows
+_Commit: TypeAlias = tuple[int, list[RowGroup]]  # its seq, and its rows
 
 
 class Head:
@@ -406,11 +406,11 @@ class Head:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._commits: list[_Commit] = []
-        self._joined: list[Group] = []
+        self._joined: list[RowGroup] = []
         self._joined_since, self._joined_seq = 0, 0  # of the oldest and the newest commit that are in it
         self._places: dict[int, list[int]] = {}  # in it, by series; empty until it is asked for
 
-    def of(self, db: sqlite3.Connection, series: Collection[int]) -> list[tuple[int, Group]]:
+    def of(self, db: sqlite3.Connection, series: Collection[int]) -> list[tuple[int, RowGroup]]:
         """The rows of some series that the connection's transaction sees, perhaps with others: groups, each with one series that it holds."""
         with self._lock:
             commits = self._look(db)
@@ -434,7 +434,7 @@ class Head:
         self._joined, self._places = stack([*kept, *_joined(new)]), {}
         self._joined_since, self._joined_seq = since, commits[-1][0]
 
-    def between(self, db: sqlite3.Connection, after: int, upto: int) -> list[Group]:
+    def between(self, db: sqlite3.Connection, after: int, upto: int) -> list[RowGroup]:
         """The rows of these commits, as committed; called ten times a second, so nothing else is read."""
         with self._lock:
             return [group for seq, made in _later(self._look(db), after) if seq <= upto for group in made]
@@ -462,7 +462,7 @@ def _later(commits: list[_Commit], seq: int) -> list[_Commit]:
     return commits[bisect.bisect_right(commits, seq, key=lambda commit: commit[0]) :]
 
 
-def _places(joined: list[Group]) -> dict[int, list[int]]:
+def _places(joined: list[RowGroup]) -> dict[int, list[int]]:
     places: dict[int, list[int]] = {}
     for place, group in enumerate(joined):
         for series in group.ids.tolist():
@@ -470,7 +470,7 @@ def _places(joined: list[Group]) -> dict[int, list[int]]:
     return places
 
 
-def _joined(commits: list[_Commit]) -> list[Group]:
+def _joined(commits: list[_Commit]) -> list[RowGroup]:
     return stack(group for _, made in commits for group in made)
 
 
@@ -478,11 +478,11 @@ class Packs:
     """The packs of one file."""
 
     def __init__(self) -> None:
-        self._decoded: dict[int, list[Group]] = {}
+        self._decoded: dict[int, list[RowGroup]] = {}
 
-    def load(self, db: sqlite3.Connection, stream: int) -> list[Group]:
+    def load(self, db: sqlite3.Connection, stream: int) -> list[RowGroup]:
         """The stream's packed rows, oldest first."""
-        found: list[Group] = []
+        found: list[RowGroup] = []
         for (pack,) in db.execute("SELECT id FROM pack WHERE stream = ? ORDER BY id", (stream,)).fetchall():
             parts = self._decoded.get(pack)
             if parts is None:

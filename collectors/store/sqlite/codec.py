@@ -47,7 +47,7 @@ class CodecError(Exception):
     """A blob cannot be decoded: damaged, or written by a newer version."""
 
 
-class _Coded(NamedTuple):
+class _EncodedColumn(NamedTuple):
     kind: int
     width: int  # bytes per row
     scale: int  # decimal digits, or CLOCK
@@ -104,7 +104,7 @@ def _sealed(frame: bytes) -> bytes:
     return VERSION + zlib.crc32(frame).to_bytes(4, "little") + frame
 
 
-def _blocks(coded: _Coded, rows: int) -> list[bytes]:
+def _blocks(coded: _EncodedColumn, rows: int) -> list[bytes]:
     if rows < BLOCK_ROWS:
         return [coded.planes]
     return [coded.planes[at : at + rows] for at in range(0, len(coded.planes), rows)]
@@ -171,7 +171,7 @@ def _column(kind: int, scale: int, base: int, planes: NDArray[np.uint8]) -> _Col
     return whole / _divisor(scale) if kind in FLOAT_KINDS else whole
 
 
-def _candidates(column: _Column) -> Iterator[_Coded]:
+def _candidates(column: _Column) -> Iterator[_EncodedColumn]:
     """Every way to write a column that gives back the same bits."""
     if column.dtype == np.int64:
         yield from _whole(np.ascontiguousarray(column, np.int64), PLAIN, DELTA, 0)
@@ -183,26 +183,28 @@ def _candidates(column: _Column) -> Iterator[_Coded]:
     with np.errstate(all="ignore"):
         short = values.astype(np.float32)
         if _same(short.astype(np.float64), values):
-            yield _Coded(SHORT, 4, 0, 0, _shuffle(_turned(short.view(np.uint32)), 4))
+            yield _EncodedColumn(SHORT, 4, 0, 0, _shuffle(_turned(short.view(np.uint32)), 4))
         elif scaled is None or scaled[1] != CLOCK:
             decimals = _decimals(values, short.astype(np.float64))
             if decimals is not None:
-                yield _Coded(SHORT_DECIMAL, 5, 0, 0, _shuffle(_turned(short.view(np.uint32)), 4) + decimals.tobytes())
+                yield _EncodedColumn(
+                    SHORT_DECIMAL, 5, 0, 0, _shuffle(_turned(short.view(np.uint32)), 4) + decimals.tobytes()
+                )
     if scaled is None:
-        yield _Coded(WIDE, 8, 0, 0, _shuffle(_turned(values.view(np.uint64)), 8))
+        yield _EncodedColumn(WIDE, 8, 0, 0, _shuffle(_turned(values.view(np.uint64)), 8))
 
 
-def _smallest(candidates: Iterator[_Coded]) -> _Coded:
+def _smallest(candidates: Iterator[_EncodedColumn]) -> _EncodedColumn:
     options = list(candidates)
     if len(options) == 1:
         return options[0]
     return min(options, key=lambda coded: len(_compress(coded.planes, LEVEL)))
 
 
-def _whole(whole: NDArray[np.int64], plain: int, delta: int, scale: int) -> Iterator[_Coded]:
+def _whole(whole: NDArray[np.int64], plain: int, delta: int, scale: int) -> Iterator[_EncodedColumn]:
     """Integers as the distance from the least, and as the distance from their neighbour (zigzag: 0, -1, 1, -2 -> 0, 1, 2, 3)."""
     if not len(whole):
-        yield _Coded(plain, 0, scale, 0, b"")
+        yield _EncodedColumn(plain, 0, scale, 0, b"")
         return
     least, first = int(whole.min()), int(whole[0])
     steps = np.diff(whole, prepend=whole[:1])
@@ -210,7 +212,7 @@ def _whole(whole: NDArray[np.int64], plain: int, delta: int, scale: int) -> Iter
     for kind, base, distance in ((plain, least, whole - least), (delta, first, zigzag)):
         unsigned = distance.view(np.uint64)
         width = (int(unsigned.max()).bit_length() + 7) // 8
-        yield _Coded(kind, width, scale, base, _shuffle(unsigned, width))
+        yield _EncodedColumn(kind, width, scale, base, _shuffle(unsigned, width))
 
 
 def _scaled(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], int] | None:
@@ -314,7 +316,7 @@ def decoded(what: str, row: int, decode: Callable[[bytes], T], blob: bytes) -> T
 
 
 @contextmanager
-def failing(so: str = "nothing was stored", otherwise: str | None = None) -> Iterator[None]:
+def store_errors(so: str = "nothing was stored", otherwise: str | None = None) -> Iterator[None]:
     """SQLite's failures in one sentence with the remedy, as StoreError. A failure without one is raised as it is, or gets `otherwise`."""
     try:
         yield

@@ -18,7 +18,7 @@ from ..store import (
     Axis,
     Buckets,
     Delta,
-    Last,
+    LastPoint,
     Limits,
     LineColumns,
     LineExtent,
@@ -37,11 +37,11 @@ from ..store import (
 )
 from . import files, logs, schema, stacks
 from . import points as points_module
-from .codec import failing
+from .codec import store_errors
 from .compact import Compactor
 from .files import JUDGE_S, TOO_LARGE, judge
 from .ingest import BULK_ROWS, FileWriter, by_file
-from .points import Found, Wanted
+from .points import SeriesHits, SeriesQuery
 from .runs import (
     RunRows,
     read_after,
@@ -71,11 +71,11 @@ class SqliteStore:
         self._limits = limits
         self._over = ""  # why nothing is stored at present
         self._judged_s = -JUDGE_S
-        self._readers = files.Readers(data_dir, self._forget)
+        self._readers = files.ReaderPool(data_dir, self._forget)
         self._of_file: dict[Path, points_module.FileReader] = defaultdict(points_module.FileReader)
         self._stacks = stacks.StackReader()
         self._runs = RunRows()
-        self._watched: dict[Path, files.Watched] = {}
+        self._watched: dict[Path, files.ChangeDetector] = {}
         self._watch_lock = threading.Lock()
         self._replaced = False  # other files lie in the folder than those that are watched
         self._write = write
@@ -101,7 +101,7 @@ class SqliteStore:
             raise StoreError(self._over)
         now_s = time.time()
         batches = by_file(records, now_s)
-        with failing(), ExitStack() as stack:
+        with store_errors(), ExitStack() as stack:
             writers = [(self._writer(name), batch) for name, batch in sorted(batches.items())]
             for writer, batch in writers:
                 if len(batch.points) >= BULK_ROWS:
@@ -114,7 +114,7 @@ class SqliteStore:
 
     def compact(self, deadline_s: float) -> bool:
         until_s = time.monotonic() + deadline_s
-        with failing(), self._compacting:
+        with store_errors(), self._compacting:
             self._retire()
             more = [compactor.run(until_s) for compactor in list(self._compactors.values())]
             return any(more) or (self._thinner is not None and self._thinner.run(until_s))
@@ -124,7 +124,7 @@ class SqliteStore:
 
     def settle(self) -> None:
         """Pack everything there is, in all files and however fresh; for `store compact`."""
-        with failing(), self._compacting:
+        with store_errors(), self._compacting:
             for path in files.machine_files(self._dir):
                 self._writer(path.name)
             for compactor in self._compactors.values():
@@ -133,13 +133,13 @@ class SqliteStore:
     def forget(self, run: str) -> None:
         """Remove a run from the store, offsets included: its folder, if it still exists, will be read again."""
         writer = self._writer(files.RUNS_FILE)
-        with failing(), writer.packing, self._lock:
+        with store_errors(), writer.packing, self._lock:
             writer.forget(run)
 
     def rename(self, run: str, new: str, paths: Mapping[str, str]) -> bool:
         writer = self._writer(files.RUNS_FILE)
         machines = [self._writer(path.name) for path in files.machine_files(self._dir)]
-        with failing(), writer.packing, self._lock:
+        with store_errors(), writer.packing, self._lock:
             if writer.has_read(new):
                 return False
             for machine in machines:  # first: what is interrupted before the run has its new name is done again
@@ -150,19 +150,19 @@ class SqliteStore:
 
     # Reading
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def offsets(self) -> dict[str, Offset]:
         return {path: offset for _, db in self._readers.runs() for path, offset in read_offsets(db).items()}
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def runs(self) -> list[Run]:
         return [run for _, db in self._readers.runs() for run in self._runs.read(db)]
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def run(self, name: str) -> Run | None:
         return next((run for _, db in self._readers.runs() if (run := read_run(db, name)) is not None), None)
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def series(self, run: str | None = None, match: str = "") -> list[Series]:
         found: dict[int, list[Series]] = {}
         for path, db in self._readers.machine() if run is None else self._readers.runs():
@@ -170,18 +170,18 @@ class SqliteStore:
                 found.setdefault(series.id, []).append(series)
         return [points_module.joined(parts) for parts in found.values() if _matches(parts[0].name, match)]
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def range(
         self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time", buckets: int = 2000
     ) -> dict[int, Buckets]:
         low, high = -math.inf if lo is None else lo, math.inf if hi is None else hi
         sources = self._sources(ids, axis, low, high)
         windows = self._windows(sources, ids, axis, low, high, buckets)
-        found = {number: Found([], []) for number in ids} | self._find(
+        found = {number: SeriesHits([], []) for number in ids} | self._find(
             sources, windows
         )  # empty where no file of the range has it
         exact = {
-            number: Wanted(axis, low, high, -1.0)
+            number: SeriesQuery(axis, low, high, -1.0)
             for number, part in found.items()
             if part.units and part.rows() <= buckets
         }
@@ -191,71 +191,73 @@ class SqliteStore:
             for number, part in found.items()
         }
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def points(
         self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time", *, untimed: bool = False
     ) -> dict[int, RawPoints]:
         low, high = -math.inf if lo is None else lo, math.inf if hi is None else hi
-        windows = {number: Wanted(axis, low, high, -1.0, untimed) for number in ids}
-        found = {number: Found([], []) for number in ids} | self._find(self._sources(ids, axis, low, high), windows)
+        windows = {number: SeriesQuery(axis, low, high, -1.0, untimed) for number in ids}
+        found = {number: SeriesHits([], []) for number in ids} | self._find(
+            self._sources(ids, axis, low, high), windows
+        )
         join, points_of = bucketing.join_points, bucketing.points_of
         return {number: join([*part.points, *map(points_of, part.units)]) for number, part in found.items()}
 
-    @failing(UNREADABLE, AGAIN)
-    def last(self, ids: Sequence[int]) -> dict[int, Last]:
-        found: dict[int, Last] = {}
+    @store_errors(UNREADABLE, AGAIN)
+    def last(self, ids: Sequence[int]) -> dict[int, LastPoint]:
+        found: dict[int, LastPoint] = {}
         for path, db in [*self._readers.runs(), *reversed(self._readers.machine())]:
             missing = [number for number in ids if number not in found]
             if missing:
                 found |= self._of_file[path].last(db, missing)
         return found
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def outcomes(self, runs: Collection[str] | None = None, names: Collection[str] | None = None) -> Outcomes:
         rows = [row for path, db in self._readers.runs() for row in self._of_file[path].outcomes(db, runs, names)]
         return points_module.columns(rows)
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def names(self, runs: Collection[str] | None = None) -> dict[str, int]:
         return {name: count for _, db in self._readers.runs() for name, count in points_module.read_names(db, runs)}
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def configs(self, runs: Collection[str] | None = None) -> dict[str, dict[str, object]]:
         return {run: config for _, db in self._readers.runs() for run, config in points_module.read_configs(db, runs)}
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def logs(self, query: LogQuery) -> LogPage:
         for _, db in self._readers.runs():
             return logs.search(db, query)
         return LogPage([], 0, None)
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def line_extents(self, runs: Collection[str] | None = None) -> dict[str, LineExtent]:
         return {run: extent for _, db in self._readers.runs() for run, extent in logs.extents(db, runs).items()}
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def line_columns(self, run: str, after: int, take: Callable[[LineColumns], None]) -> None:
         for _, db in self._readers.runs():
             logs.columns(db, run, after, take)
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def line_texts(self, run: str, lo: int, hi: int, take: Callable[[LineTexts], bool]) -> None:
         for _, db in self._readers.runs():
             logs.texts(db, run, lo, hi, take)
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def lines(self, run: str, numbers: Sequence[int]) -> list[LogLine]:
         return [line for _, db in self._readers.runs() for line in logs.lines(db, run, numbers)]
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def templates(self, run: str) -> list[LineTemplate]:
         return [template for _, db in self._readers.runs() for template in logs.read(db, run)]
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def bars(self, run: str) -> list[ProgressBar]:
         return [bar for _, db in self._readers.runs() for bar in logs.read_bars(db, run)]
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def events(
         self,
         run: str | None = None,
@@ -266,7 +268,7 @@ class SqliteStore:
     ) -> list[Event]:
         return [event for _, db in self._readers.runs() for event in read_events(db, run, lo, hi, kinds, most)]
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def findings(
         self,
         run: str | None = None,
@@ -280,51 +282,51 @@ class SqliteStore:
             row for _, db in self._readers.runs() for row in read_findings(db, run, lo, hi, holding=holding, most=most)
         ]
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def finding(self, id_: str) -> Finding | None:
         return next((row for _, db in self._readers.runs() for row in read_id(db, id_)), None)
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def sample_names(self, run: str) -> SampleNames:
         return next((read_names(db, run) for _, db in self._readers.runs()), SampleNames([], 0, 0))
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def samples(self, query: SampleQuery) -> list[Sample]:
         return [sample for _, db in self._readers.runs() for sample in read_samples(db, query)]
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def events_after(self, seq: int, kinds: Sequence[str]) -> list[Event]:
         return [event for _, db in self._readers.runs() for event in read_kinds_after(db, seq, kinds)]
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def stacks(self, lo: float, hi: float, run: str) -> StackColumns:
         return self._stacks.read([db for _, db in self._readers.machine(lo, hi)], lo, hi, run)
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def stack_counts(self, lo: float, hi: float, run: str) -> list[tuple[float, float, int]]:
         return [row for _, db in self._readers.machine(lo, hi) for row in stacks.counted(db, lo, hi, run)]
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def profiled_from(self, run: str) -> float | None:
         starts = (stacks.profiled_from(db, run) for _, db in self._readers.machine())
         return next((start for start in starts if start is not None), None)
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def profiled_until(self, run: str) -> float | None:
         ends = (stacks.profiled_until(db, run) for _, db in reversed(self._readers.machine()))
         return next((end for end in ends if end is not None), None)
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def source_text(self, run: str, path: str) -> SourceText | None:
         return next((text for _, db in self._readers.runs() if (text := read_sources(db, run, path)) is not None), None)
 
     # Following
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def seq(self) -> int:
         return max((schema.meta(db, "seq") for _, db in self._readers.live()), default=0)
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def changed(self) -> bool:
         with self._watch_lock:
             live = self._readers.live_files()
@@ -333,7 +335,7 @@ class SqliteStore:
             changes = [self._changed(path) for path in live]
             return any(changes)
 
-    @failing(UNREADABLE, AGAIN)
+    @store_errors(UNREADABLE, AGAIN)
     def since(self, seq: int, lines_of: Collection[str] | None = None) -> Delta:
         newest = self.seq()  # first: whatever has a seq up to this is visible by now, in files that are there by now
         if (
@@ -373,7 +375,7 @@ class SqliteStore:
 
     def _open_writers(self) -> None:
         self._dir.mkdir(parents=True, exist_ok=True)
-        with failing():
+        with store_errors():
             self._writer(files.RUNS_FILE)
             weeks = files.machine_files(self._dir)
             for path in weeks[: -files.LIVE_WEEKS]:
@@ -413,7 +415,7 @@ class SqliteStore:
             db = schema.open_reader(path)
             if db is None:
                 return False
-            self._watched[path] = files.Watched(db)
+            self._watched[path] = files.ChangeDetector(db)
         return self._watched[path].changed()
 
     def _sources(self, ids: Collection[int], axis: Axis, lo: float, hi: float) -> list[files.StoreFile]:
@@ -428,7 +430,7 @@ class SqliteStore:
 
     def _windows(
         self, sources: Sequence[files.StoreFile], ids: Collection[int], axis: Axis, lo: float, hi: float, buckets: int
-    ) -> dict[int, Wanted]:
+    ) -> dict[int, SeriesQuery]:
         """A summary may stand for its points where it is at most a bucket wide, so that no bucket of the range stays empty."""
         low, high = dict.fromkeys(ids, math.inf), dict.fromkeys(ids, -math.inf)
         for path, db in sources:
@@ -436,14 +438,15 @@ class SqliteStore:
                 low[number], high[number] = min(low[number], extent[0]), max(high[number], extent[1])
         widths = {number: min(hi, high[number]) - max(lo, low[number]) for number in ids}
         return {
-            number: Wanted(axis, lo, hi, width / buckets if width > 0 else -1.0) for number, width in widths.items()
+            number: SeriesQuery(axis, lo, hi, width / buckets if width > 0 else -1.0)
+            for number, width in widths.items()
         }
 
-    def _find(self, sources: Sequence[files.StoreFile], windows: Mapping[int, Wanted]) -> dict[int, Found]:
-        found: dict[int, Found] = {}
+    def _find(self, sources: Sequence[files.StoreFile], windows: Mapping[int, SeriesQuery]) -> dict[int, SeriesHits]:
+        found: dict[int, SeriesHits] = {}
         for path, db in sources:
             for number, part in self._of_file[path].find(db, windows).items():
-                joined = found.setdefault(number, Found([], []))
+                joined = found.setdefault(number, SeriesHits([], []))
                 joined.points.extend(part.points)
                 joined.units.extend(part.units)
         return found

@@ -74,17 +74,17 @@ def folder_bytes(data_dir: Path) -> int:
     return sum(size_bytes(path) for path in all_files(data_dir))
 
 
-class Folder(NamedTuple):
+class FolderStamp(NamedTuple):
     """A stamp that changes when a file is made, removed or replaced."""
 
     inode: int
     changed_s: float
 
 
-NO_FOLDER = Folder(-1, -math.inf)
+NO_FOLDER = FolderStamp(-1, -math.inf)
 
 
-class Readers:
+class ReaderPool:
     """One read-only connection per file and thread, opened when the file appears and closed when the thread is gone."""
 
     def __init__(self, data_dir: Path, on_replaced: Callable[[], None] = lambda: None) -> None:
@@ -185,12 +185,12 @@ def unlink(path: Path) -> None:
         path.with_name(name).unlink(missing_ok=True)
 
 
-def _folder(path: Path) -> Folder:
+def _folder(path: Path) -> FolderStamp:
     try:
         found = os.stat(path)  # noqa: PTH116  # at every delta
     except OSError:
         return NO_FOLDER
-    return Folder(found.st_ino, found.st_mtime)
+    return FolderStamp(found.st_ino, found.st_mtime)
 
 
 def _inode(path: Path) -> int | None:
@@ -207,7 +207,7 @@ def _size(path: Path) -> int:
         return 0
 
 
-class Watched:
+class ChangeDetector:
     """One followed file: the version shows cheaply whether anything was written, `seq` whether records were."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
@@ -228,12 +228,12 @@ JUDGE_S = 10.0  # how often sizes and ages are looked at
 TOO_LARGE = "the store has reached --max-size without machine samples left to drop; raise it, or remove runs that are not needed"
 
 
-class Retired(NamedTuple):
+class RetentionDecision(NamedTuple):
     remove: list[Path]  # oldest first
     over: bool  # even then the folder is larger than allowed, and collection is to pause
 
 
-def judge(sizes: Sequence[tuple[Path, int]], limits: Limits, now_s: float) -> Retired:
+def judge(sizes: Sequence[tuple[Path, int]], limits: Limits, now_s: float) -> RetentionDecision:
     """`sizes` has all files; this week's is always kept. If they are too large, future weeks go first: no page shows them."""
     total = sum(size for _, size in sizes)
     remove = []
@@ -248,4 +248,4 @@ def judge(sizes: Sequence[tuple[Path, int]], limits: Limits, now_s: float) -> Re
         if expired or too_many:
             remove.append(path)
             total -= size
-    return Retired(remove, limits.pause and limits.max_bytes is not None and total > limits.max_bytes)
+    return RetentionDecision(remove, limits.pause and limits.max_bytes is not None and total > limits.max_bytes)

@@ -32,7 +32,7 @@ from ...records import (
 from ...step_axis import MAX_COUNTED, StepAxis
 from ..store import series_id
 from . import chunks, files, logs, runs, schema, stacks
-from .chunks import NO_STEP, PLACE_BITS, Group
+from .chunks import NO_STEP, PLACE_BITS, RowGroup
 from .codec import decoded
 from .logs import TemplateWriter
 
@@ -62,7 +62,7 @@ class _RowShape(NamedTuple):
 
 
 @dataclass
-class ByKind:
+class RecordsByKind:
     """The records of one commit to one file, by kind."""
 
     points: list[Points] = field(default_factory=list)
@@ -77,9 +77,9 @@ class ByKind:
     texts: list[SourceText] = field(default_factory=list)
 
 
-def by_file(records: Iterable[Record], now_s: float) -> dict[str, ByKind]:
+def by_file(records: Iterable[Record], now_s: float) -> dict[str, RecordsByKind]:
     """By the file that they belong to. What the machine reports stands in the week of its own time."""
-    from_log, machine = ByKind(), defaultdict[str, ByKind](ByKind)
+    from_log, machine = RecordsByKind(), defaultdict[str, RecordsByKind](RecordsByKind)
     for record in records:
         match record:
             case Points() if record.run is None:
@@ -108,15 +108,15 @@ def by_file(records: Iterable[Record], now_s: float) -> dict[str, ByKind]:
 
 
 @dataclass
-class _Pending:
+class _PendingRows:
     """Rows of one stream that stand in head only."""
 
-    groups: list[Group] = field(default_factory=list)
+    groups: list[RowGroup] = field(default_factory=list)
     rows: int = 0
     since_s: float = 0.0
 
 
-class _Rehearsed(Exception):
+class _RehearsalDone(Exception):
     """All of the batch would have been stored."""
 
 
@@ -130,7 +130,7 @@ class FileWriter:
         self.packing = threading.Lock()
         self.db = schema.open_writer(path)
         self.seq = schema.meta(self.db, "seq")
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, _PendingRows] = {}
         self.grown: set[int] = set()  # series with new chunks, of which pages are made
         self._shapes: dict[_ShapeKey, _RowShape] = {}
         self._shape_names = 0
@@ -142,7 +142,7 @@ class FileWriter:
         self._restore()
         self._identity = schema.identity(path)
 
-    def commit(self, batch: ByKind, seq: int, now_s: float, *, rehearse: bool = False) -> None:
+    def commit(self, batch: RecordsByKind, seq: int, now_s: float, *, rehearse: bool = False) -> None:
         """All of the batch or, on any error, nothing; with `rehearse` nothing either way.
 
         The caller holds `lock` and, for a batch of `BULK_ROWS` points, `packing`.
@@ -167,7 +167,7 @@ class FileWriter:
                 else:
                     self._stacks.write(db, batch.profiles)
                 if rehearse:
-                    raise _Rehearsed
+                    raise _RehearsalDone
         except BaseException as error:
             self._shapes.clear()  # what was noted as stored may have been rolled back
             self._stored.clear()
@@ -175,7 +175,7 @@ class FileWriter:
             self.templates.forget()
             self._recent.clear()
             self._axes.clear()
-            if not isinstance(error, _Rehearsed):
+            if not isinstance(error, _RehearsalDone):
                 raise
             return
         self.seq = seq
@@ -191,7 +191,7 @@ class FileWriter:
             stream for stream, waiting in self._pending.items() if waiting.rows >= rows or waiting.since_s < before_s
         ]
 
-    def waiting(self, stream: int) -> list[Group]:
+    def waiting(self, stream: int) -> list[RowGroup]:
         """The stream's rows that stand in head only, oldest first. The caller holds `lock`."""
         return list(self._pending[stream].groups) if stream in self._pending else []
 
@@ -205,7 +205,7 @@ class FileWriter:
         waiting = self._pending[stream]
         rest = waiting.groups[count:]
         if rest:
-            self._pending[stream] = _Pending(rest, sum(len(group.arrival) for group in rest), now_s)
+            self._pending[stream] = _PendingRows(rest, sum(len(group.arrival) for group in rest), now_s)
         else:
             del self._pending[stream]
 
@@ -260,12 +260,12 @@ class FileWriter:
                 if row and int(group.arrival[0]) >> PLACE_BITS > packed[row[0]]:  # no row: the run was removed
                     self._wait(row[0], group, time_s)
 
-    def _wait(self, stream: int, group: Group, now_s: float) -> None:
-        waiting = self._pending.setdefault(stream, _Pending(since_s=now_s))
+    def _wait(self, stream: int, group: RowGroup, now_s: float) -> None:
+        waiting = self._pending.setdefault(stream, _PendingRows(since_s=now_s))
         waiting.groups.append(group)
         waiting.rows += len(group.arrival)
 
-    def _group(self, points: Sequence[Points], seq: int) -> list[tuple[_RowShape, Group]]:
+    def _group(self, points: Sequence[Points], seq: int) -> list[tuple[_RowShape, RowGroup]]:
         """Rows by shape, in order of arrival within each."""
         if len(self._shapes) > SHAPES or self._shape_names > SHAPE_NAMES:
             self._shapes.clear()
@@ -317,7 +317,7 @@ class FileWriter:
             self._stored.add(shape.key)
         return gained
 
-    def _seal(self, stream: int, grown: list[Group], seq: int, *, everything: bool = False) -> None:
+    def _seal(self, stream: int, grown: list[RowGroup], seq: int, *, everything: bool = False) -> None:
         """Many rows at once go straight into chunks, behind those of the stream that still wait."""
         fresh = chunks.partition([*self.waiting(stream), *grown])
         chunks.note_packed(self.db, stream, fresh, seq)
@@ -344,8 +344,8 @@ class FileWriter:
 
     def _write_runs(
         self,
-        batch: ByKind,
-        made: list[tuple[_RowShape, Group]],
+        batch: RecordsByKind,
+        made: list[tuple[_RowShape, RowGroup]],
         axes: Mapping[str, StepAxis],
         new: Counter[str | None],
         seq: int,
@@ -368,7 +368,7 @@ class FileWriter:
         runs.write_offsets(db, batch.offsets)
         runs.write_sources(db, batch.texts)
 
-    def _interval(self, stream: int, group: Group) -> float | None:
+    def _interval(self, stream: int, group: RowGroup) -> float | None:
         """Median distance of the stream's last lines."""
         recent = self._recent.setdefault(stream, deque(maxlen=INTERVALS + 1))
         recent.extend(time_s for time_s in group.time_s[-INTERVALS - 1 :].tolist() if time_s == time_s)
@@ -377,7 +377,7 @@ class FileWriter:
         return statistics.median(after - before for before, after in itertools.pairwise(recent))
 
 
-def _build(ids: NDArray[np.int64], places: list[int], points: list[Points], seq: int) -> Group:
+def _build(ids: NDArray[np.int64], places: list[int], points: list[Points], seq: int) -> RowGroup:
     _, _, _, values, times, steps, segments = zip(*points, strict=True)
     time_s = np.array(times, np.float64)  # None becomes NaN
     time_s[~np.isfinite(time_s)] = np.nan
@@ -385,20 +385,20 @@ def _build(ids: NDArray[np.int64], places: list[int], points: list[Points], seq:
         [NO_STEP if step is None or not -STEP_LIMIT < step < STEP_LIMIT else step for step in steps], np.int64
     )
     arrival = np.array(places, np.int64) + (seq << PLACE_BITS)
-    return Group(
+    return RowGroup(
         ids, arrival, time_s, step, np.array(segments, np.int64), np.ascontiguousarray(np.array(values, np.float64).T)
     )
 
 
-def _advance(axis: StepAxis, group: Group, names: Sequence[str]) -> None:
+def _advance(axis: StepAxis, group: RowGroup, names: Sequence[str]) -> None:
     step = runs.newest_step(group)[1]
     if step is not None:
         axis.take(group.ids[:MAX_COUNTED].tolist(), names, len(group.arrival), step)
 
 
-def _bulk(made: list[tuple[_RowShape, Group]]) -> dict[int, list[Group]]:
+def _bulk(made: list[tuple[_RowShape, RowGroup]]) -> dict[int, list[RowGroup]]:
     """The streams with so many new rows that they bypass head."""
-    streams: dict[int, list[Group]] = {}
+    streams: dict[int, list[RowGroup]] = {}
     for shape, group in made:
         streams.setdefault(shape.stream, []).append(group)
     return {

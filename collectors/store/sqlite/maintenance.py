@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...records import Frame
 from ..store import FileGlance, StoreError
 from . import chunks, codec, files, pages, schema, stacks
-from .codec import failing
+from .codec import store_errors
 from .engine import SqliteStore
 
 _BLOBS: list[tuple[str, str, Callable[[bytes], object]]] = [
@@ -50,7 +50,7 @@ class SqliteMaintenance:
     def glance(self, until_mono_s: float) -> list[FileGlance]:
         return [_glance(path, until_mono_s) for path in files.all_files(self._dir)]
 
-    @failing("the store cannot be copied", "see what is damaged with: deepseek-dashboard store check")
+    @store_errors("the store cannot be copied", "see what is damaged with: deepseek-dashboard store check")
     def backup(self, target: Path) -> None:
         for path in files.all_files(self._dir):
             new = target / f".new-{path.name}"
@@ -67,7 +67,7 @@ class SqliteMaintenance:
     def check(self) -> list[str]:
         return [f"{path.name}: {trouble}" for path in files.all_files(self._dir) for trouble in _check_file(path)]
 
-    @failing("the store cannot be packed", "see what is damaged with: deepseek-dashboard store check")
+    @store_errors("the store cannot be packed", "see what is damaged with: deepseek-dashboard store check")
     def compact(self) -> None:
         """A file needs its own size again while it is rewritten."""
         store = SqliteStore(self._dir, write=True)
@@ -76,7 +76,7 @@ class SqliteMaintenance:
         finally:
             store.close()
         for path in files.all_files(self._dir):
-            with failing():
+            with store_errors():
                 db = schema.open_again(path)
                 try:
                     db.execute("VACUUM")

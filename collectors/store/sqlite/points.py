@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from ...records import Labels
 from .. import store
 from ..buckets import Summaries
-from ..store import Axis, Last, LivePoints, Outcomes, RawPoints, Series, TooMuch
+from ..store import Axis, LastPoint, LivePoints, Outcomes, RawPoints, Series, TooMuch
 from . import chunks, pages, schema
-from .chunks import NO_STEP, Extremes, Group, Head, Packs, TimeSpan, extremes_of, wider
+from .chunks import NO_STEP, Extremes, Head, Packs, RowGroup, TimeSpan, extremes_of, wider
 from .codec import decoded
 
 # Find the part of a series that lies in a window: pages and chunks that may stand for their points, else the points.
@@ -32,7 +32,7 @@ MOST_OPENED = 4_000_000  # points of one question that are read one by one: 50 b
 SEGMENT, ROWS, ID, START, UNITS = 3, 4, 10, 11, 12  # places in a selected row
 
 
-class Wanted(NamedTuple):
+class SeriesQuery(NamedTuple):
     """A query for a series. A summary may stand for its points if it lies inside and is at most `widest` wide."""
 
     axis: Axis
@@ -59,7 +59,7 @@ class Wanted(NamedTuple):
         return points if inside.all() else RawPoints._make(column[inside] for column in points)
 
 
-class Found(NamedTuple):
+class SeriesHits(NamedTuple):
     points: list[RawPoints]
     units: list[Summaries]
 
@@ -67,7 +67,7 @@ class Found(NamedTuple):
         return sum(len(part.place) for part in self.points) + sum(int(part.rows.sum()) for part in self.units)
 
 
-def find(db: sqlite3.Connection, paged: Mapping[int, int], windows: Mapping[int, Wanted]) -> dict[int, Found]:
+def find(db: sqlite3.Connection, paged: Mapping[int, int], windows: Mapping[int, SeriesQuery]) -> dict[int, SeriesHits]:
     """What pages and chunks of one file hold, within the caller's transaction. `paged`: how many points of each series stand in pages."""
     search = _FileSearch(db)
     return {series: search.find(series, count, windows[series]) for series, count in paged.items()}
@@ -79,14 +79,14 @@ class _FileSearch:
         self._opened = 0  # rows of chunks
         self._axes: dict[int, tuple[NDArray[np.float64], NDArray[np.int64]] | None] = {}
 
-    def find(self, series: int, paged: int, window: Wanted) -> Found:
+    def find(self, series: int, paged: int, window: SeriesQuery) -> SeriesHits:
         store.check()
-        found = Found([], [])
+        found = SeriesHits([], [])
         for start, stop in [*self._pages(series, window, found), (paged, None)]:
             self._chunks(series, window, found, start, stop)
         return found
 
-    def _pages(self, series: int, window: Wanted, found: Found) -> list[tuple[int, int]]:
+    def _pages(self, series: int, window: SeriesQuery, found: SeriesHits) -> list[tuple[int, int]]:
         """A page stands for its points as one unit, or by its smaller units; the others are returned as ranges of places."""
         wanted = f"{SPAN[window.axis]}, {_SUMMARY}, id, start, coarse_units, fine_units"
         rows = self._select("page", wanted, series, window, 0, None)
@@ -107,14 +107,14 @@ class _FileSearch:
             opened |= self._units([rows[i][ID] for i in np.flatnonzero(which).tolist()], level, window, found)
         return [(row[START], row[START] + row[ROWS]) for row in rows if row[ID] in opened]
 
-    def _units(self, wanted: Sequence[int], level: str, window: Wanted, found: Found) -> set[int]:
+    def _units(self, wanted: Sequence[int], level: str, window: SeriesQuery, found: SeriesHits) -> set[int]:
         """Take the smaller units of these pages; the pages whose units are damaged."""
         blobs = dict(self._blobs("page", level, wanted))
         units, damaged = pages.units([(page, blobs[page]) for page in wanted], level, window.axis)
         found.units.extend(units)
         return damaged
 
-    def _chunks(self, series: int, window: Wanted, found: Found, start: int, stop: int | None) -> None:
+    def _chunks(self, series: int, window: SeriesQuery, found: SeriesHits, start: int, stop: int | None) -> None:
         """A chunk stands for its points, or is opened."""
         rows = self._select("chunk", f"{SPAN[window.axis]}, {_SUMMARY}, id, axis, units", series, window, start, stop)
         if not rows:
@@ -164,7 +164,7 @@ class _FileSearch:
         return self._db.execute(wanted, (orjson.dumps(ids).decode(),)).fetchall() if ids else []
 
     def _select(
-        self, table: str, wanted: str, series: int, window: Wanted, start: int, stop: int | None
+        self, table: str, wanted: str, series: int, window: SeriesQuery, start: int, stop: int | None
     ) -> list[tuple[Any, ...]]:
         until = "" if stop is None else "AND start < :stop"
         kind = (
@@ -175,7 +175,9 @@ class _FileSearch:
         return self._db.execute(f"SELECT {wanted} FROM {table} WHERE {where} ORDER BY start", about).fetchall()
 
 
-def _table(rows: Sequence[tuple[Any, ...]], window: Wanted) -> tuple[Summaries, NDArray[np.bool_], NDArray[np.float64]]:
+def _table(
+    rows: Sequence[tuple[Any, ...]], window: SeriesQuery
+) -> tuple[Summaries, NDArray[np.bool_], NDArray[np.float64]]:
     """Rows as units; which of them lie inside the window; how wide they are."""
     low, high, step, segment, count, non_finite, *values = np.array(
         [row[:10] for row in rows], np.float64
@@ -185,7 +187,7 @@ def _table(rows: Sequence[tuple[Any, ...]], window: Wanted) -> tuple[Summaries, 
     return units, (low >= window.lo) & (high <= window.hi), high - low
 
 
-def _take(found: Found, units: Summaries, which: NDArray[np.bool_]) -> None:
+def _take(found: SeriesHits, units: Summaries, which: NDArray[np.bool_]) -> None:
     if which.any():
         found.units.append(Summaries._make(column[which] for column in units))
 
@@ -319,7 +321,7 @@ _FROM = "FROM series JOIN stream ON stream.id = series.stream"
 _AMONG = "WHERE series.id IN (SELECT value FROM json_each(?))"
 
 
-class _Place(NamedTuple):
+class _SeriesLocation(NamedTuple):
     """Where to look for a series."""
 
     stream: int
@@ -347,17 +349,17 @@ class FileReader:
                 self._machine = seq, listed
             return listed
 
-    def last(self, db: sqlite3.Connection, ids: Collection[int]) -> dict[int, Last]:
+    def last(self, db: sqlite3.Connection, ids: Collection[int]) -> dict[int, LastPoint]:
         with schema.transaction(db, "DEFERRED"):
             rows = db.execute(f"SELECT {_NEWEST} {_FROM} {_AMONG}", (_json(ids),)).fetchall()
             fresh = self._unpacked(db, {row[0]: row[1] for row in rows})
         newest = {
-            series: Last(time_s, step, _number(value)) for series, _, points, time_s, step, value in rows if points
+            series: LastPoint(time_s, step, _number(value)) for series, _, points, time_s, step, value in rows if points
         }
         for part in chunks.partition(fresh, set(ids)):
             time_s, step = chunks.number(part.time_s[-1]), chunks.whole(part.step[-1])
             pairs = zip(part.ids.tolist(), part.values[:, -1].tolist(), strict=True)
-            newest |= {series: Last(time_s, step, value) for series, value in pairs}
+            newest |= {series: LastPoint(time_s, step, value) for series, value in pairs}
         return newest
 
     def outcomes(
@@ -369,9 +371,9 @@ class FileReader:
             fresh = self._unpacked(db, {row.id: row.packed_seq for row in rows})
         if not fresh:
             return rows
-        gained: dict[int, tuple[_Gained, float, Extremes]] = {}
+        gained: dict[int, tuple[_UnpackedRows, float, Extremes]] = {}
         for part in chunks.partition(fresh, {row.id for row in rows}):
-            alike = _Gained.of(part)
+            alike = _UnpackedRows.of(part)
             of_part = zip(part.ids.tolist(), part.values[:, -1].tolist(), extremes_of(part), strict=True)
             gained |= {series: (alike, last, ends) for series, last, ends in of_part}
         return [_outcome(row, *gained[row.id]) if row.id in gained else row for row in rows]
@@ -384,7 +386,7 @@ class FileReader:
             series: (math.inf, -math.inf) if low is None or high is None else (low, high) for series, low, high in rows
         }
 
-    def find(self, db: sqlite3.Connection, windows: Mapping[int, Wanted]) -> dict[int, Found]:
+    def find(self, db: sqlite3.Connection, windows: Mapping[int, SeriesQuery]) -> dict[int, SeriesHits]:
         """For each series the points and summaries in its window."""
         if not windows:
             return {}
@@ -417,11 +419,11 @@ class FileReader:
         listed = (Series._make([*row[:3], labels_from(row[3]), *row[4:9]]) for row in rows)
         return [_grown(series, gained[series.id]) if series.id in gained else series for series in listed]
 
-    def _places(self, db: sqlite3.Connection, ids: Collection[int]) -> dict[int, _Place]:
+    def _places(self, db: sqlite3.Connection, ids: Collection[int]) -> dict[int, _SeriesLocation]:
         wanted = f"SELECT series.id, stream, packed_seq, paged {_FROM} {_AMONG}"
-        return {series: _Place(*about) for series, *about in db.execute(wanted, (_json(ids),))}
+        return {series: _SeriesLocation(*about) for series, *about in db.execute(wanted, (_json(ids),))}
 
-    def _unpacked(self, db: sqlite3.Connection, packed_seq: Mapping[int, int]) -> list[Group]:
+    def _unpacked(self, db: sqlite3.Connection, packed_seq: Mapping[int, int]) -> list[RowGroup]:
         """The rows of these series that stand in head only; other series of the same rows come along."""
         found = [group.after(packed_seq[number]) for number, group in self._head.of(db, packed_seq)]
         return [group for group in found if len(group.arrival)]
@@ -432,7 +434,7 @@ class FileReader:
             rows = db.execute(f"SELECT {_LISTED} {_FROM} {_AMONG}", (_json(missing),))
             self._names |= {row[0]: (row[1], row[2], labels_from(row[3])) for row in rows}
 
-    def _live(self, part: Group) -> Iterator[LivePoints]:
+    def _live(self, part: RowGroup) -> Iterator[LivePoints]:
         step = np.where(part.step == NO_STEP, np.nan, part.step)
         for series, values in zip(part.ids.tolist(), part.values, strict=True):
             if series in self._names:  # else its run was removed meanwhile
@@ -452,7 +454,7 @@ def labels_from(text: str) -> Labels:
     return tuple((key, value) for key, value in orjson.loads(text))
 
 
-class _Gained(NamedTuple):
+class _UnpackedRows(NamedTuple):
     """What series that share their lines have in common of what is not packed yet."""
 
     rows: int
@@ -461,18 +463,18 @@ class _Gained(NamedTuple):
     step: int | None
 
     @classmethod
-    def of(cls, part: Group) -> _Gained:
+    def of(cls, part: RowGroup) -> _UnpackedRows:
         span = TimeSpan.of(part.time_s, part.step)
         return cls(len(part.arrival), span, chunks.number(part.time_s[-1]), chunks.whole(part.step[-1]))
 
 
-def _outcome(row: OutcomeRow, gained: _Gained, last: float, ends: Extremes) -> OutcomeRow:
+def _outcome(row: OutcomeRow, gained: _UnpackedRows, last: float, ends: Extremes) -> OutcomeRow:
     rows, span, *newest = gained
     first = _least(row.first_time_s, span.first_time_s), _least(row.first_step, span.first_step)
     return OutcomeRow._make([*row[:5], row.points + rows, *first, *newest, last, *wider(row.extremes, ends)])
 
 
-def _grown(series: Series, part: Group) -> Series:
+def _grown(series: Series, part: RowGroup) -> Series:
     span = TimeSpan.of(part.time_s, part.step)
     return joined([series, series._replace(points=len(part.arrival), **span._asdict())])
 

@@ -25,7 +25,7 @@ from ..store import (
     series_id,
 )
 from . import codec
-from .chunks import NO_STEP, Group, TimeSpan
+from .chunks import NO_STEP, RowGroup, TimeSpan
 from .codec import decoded
 
 # Findings: a row each, overwritten while it goes on. A message stands among the JSON fields, and its text in a column, which is all that rows of
@@ -248,7 +248,7 @@ _OFFSET = """INSERT INTO offset VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONF
 def note_points(
     db: sqlite3.Connection,
     run: str,
-    rows: Group,
+    rows: RowGroup,
     last_step: int | None,
     median_interval_s: float | None,
     new_series: int,
@@ -259,7 +259,7 @@ def note_points(
     db.execute(_UPSERT, (run, *about, new_series, rows.values.size, span.first_time_s is not None))
 
 
-def newest_step(rows: Group) -> tuple[int, int | None]:
+def newest_step(rows: RowGroup) -> tuple[int, int | None]:
     """When the newest step arrived, and which it is; (-1, None) without one. The newest rows may have none: a validation, a note."""
     stepped = np.flatnonzero(rows.step != NO_STEP)
     return (int(rows.arrival[stepped[-1]]), int(rows.step[stepped[-1]])) if len(stepped) else (-1, None)

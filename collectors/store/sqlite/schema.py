@@ -12,7 +12,7 @@ import numpy as np
 from .. import store
 from ..store import StoreError
 from . import chunks
-from .chunks import NOTHING, Extremes, Group, extremes_of, wider
+from .chunks import NOTHING, Extremes, RowGroup, extremes_of, wider
 from .codec import decoded
 
 # What an older file lacks beside its rows: the least and the greatest value of each series.
@@ -61,10 +61,10 @@ def _of_chunk(db: sqlite3.Connection, chunk: int) -> Extremes:
         return Extremes(least, None, most, None)
     time_s, step = places
     none = np.zeros(len(step), np.int64)
-    return extremes_of(Group(np.zeros(1, np.int64), none, time_s, step, none, values[None]))[0]
+    return extremes_of(RowGroup(np.zeros(1, np.int64), none, time_s, step, none, values[None]))[0]
 
 
-def _of_groups(parts: Iterable[Group]) -> Iterable[tuple[int, Extremes]]:
+def _of_groups(parts: Iterable[RowGroup]) -> Iterable[tuple[int, Extremes]]:
     for part in parts:
         yield from zip(part.ids.tolist(), extremes_of(part), strict=True)
 

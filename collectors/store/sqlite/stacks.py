@@ -171,7 +171,7 @@ def replace(db: sqlite3.Connection, chain: Sequence[ProfileRow], *rows: tuple[ob
 
 
 def laid_out(spans: StackSpans, share: float, from_ns: int) -> StackSpans:
-    """A share of sums over a minute: each thread's one behind the other, from a time on. StackSpans of a thread stand together."""
+    """Shrinks the sums of a minute to a share of it and lays the spans of each thread end to end, from `from_ns` on. The spans of a thread are adjacent."""
     duration = np.rint(spans.duration_ns * share).astype(np.int64)
     known = np.where(spans.cpu_ns == UNKNOWN, UNKNOWN, np.rint(spans.cpu_ns * share)).astype(np.int64)
     keep = duration > 0

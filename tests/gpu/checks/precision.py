@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.precision import SETTLING_STEPS, config_of, on_device, steps
 from trainer import precision
-from trainer.data.places import Shuffled, batches, held_out
+from trainer.data.places import ShuffledPlaces, batches, held_out
 from trainer.measure import mfu, peak_flops
 from trainer.tasks import TASKS, flops_per_sample
 from trainer.train import pick_device, validate
@@ -125,7 +125,7 @@ def trainings(setting: Setting, report: Report, device: torch.device) -> list[Me
         numbers = precision.choose(name, device)
         torch.manual_seed(0)
         model = task.model(shape).to(device)
-        coming = on_device(batches(train, Shuffled(len(train), 0), batch), device)
+        coming = on_device(batches(train, ShuffledPlaces(len(train), 0), batch), device)
         step_s = list(islice(steps(model, coming, config, numbers, device), config.steps))[SETTLING_STEPS:]
         losses[name] = validate(model, held_out(validation, HELD_OUT * batch, batch), numbers, device)
         median_s = statistics.median(step_s)

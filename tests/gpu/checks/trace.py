@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from collectors.tracing import StepsTraced, ask_for_trace, entry_of, read_trace
+from collectors.tracing import StepTrace, ask_for_trace, entry_of, read_trace
 
 from ..lines import Report
 from ..load import ROOT
@@ -50,7 +50,7 @@ def check(setting: Setting, report: Report) -> None:
     judge(report, found, float(truth["multiply_s"]), has_card=truth["device"] == "cuda")
 
 
-def traced(logs: Path) -> StepsTraced | None:
+def traced(logs: Path) -> StepTrace | None:
     """None where no answer comes in time."""
     folder, until_s = logs / RUN, time.monotonic() + STARTS_S
     while True:
@@ -69,7 +69,7 @@ def traced(logs: Path) -> StepsTraced | None:
     return read_trace(answer)
 
 
-def judge(report: Report, found: StepsTraced, multiply_s: float, *, has_card: bool) -> None:
+def judge(report: Report, found: StepTrace, multiply_s: float, *, has_card: bool) -> None:
     right = found.device == ("GPU" if has_card else "CPU") and found.steps == STEPS and found.with_stacks
     report.judge(
         right,
@@ -92,7 +92,7 @@ def judge(report: Report, found: StepsTraced, multiply_s: float, *, has_card: bo
         report.judge(alone, "split", "Compute and copies, and no communication, on one card.", found.busy.compute, "s")
 
 
-def dearest(found: StepsTraced, function: str) -> OneKernel:
+def dearest(found: StepTrace, function: str) -> OneKernel:
     """What took most of what a function launched; an operator on a CPU calls others, which are rows of their own."""
     sums: dict[str, OneKernel] = {}
     for row in found.kernels:

@@ -32,7 +32,7 @@ MAX_LINES = 30  # that follow an entry's first line, or an exception's, and shar
 NONE, FRAMES, RAISED, BETWEEN, MESSAGE = range(5)
 
 
-class Entry:
+class EntryTracker:
     """Follows the lines of one file, and gives each the level of the entry that it belongs to."""
 
     def __init__(self, state: list[Any] | None = None) -> None:
@@ -105,7 +105,7 @@ WORKER = re.compile(
 REPEATED = re.compile(r"(?:\x1b\[[\d;]{0,12}m){0,4}\s?\[repeated \d{1,9}x across (?:cluster|all nodes)\]")
 
 
-class Worker(NamedTuple):
+class RayLine(NamedTuple):
     """What Ray says of a line."""
 
     name: str  # RayTrainWorker pid=123
@@ -119,17 +119,17 @@ def split_rank(text: str) -> tuple[int | None, str]:
     return (None, text) if found is None else (int(found["torch"] or found["mpi"]), text[found.end() :])
 
 
-def split_worker(text: str) -> Worker | None:
+def split_worker(text: str) -> RayLine | None:
     """`"(RayTrainWorker pid=7, ip=10.0.0.1) loss 2" -> Worker("RayTrainWorker pid=7", "loss 2", False)`"""
     found = WORKER.match(text)
     if found is None:
         return None
     rest = text[found.end() :]
     repeated = REPEATED.search(rest) if "[repeated " in rest else None
-    return Worker(found[1], rest[: repeated.start()] if repeated else rest, repeated is not None)
+    return RayLine(found[1], rest[: repeated.start()] if repeated else rest, repeated is not None)
 
 
-class Tasks:
+class SrunLabels:
     """What `srun --label` writes in front of each line: `3: step 5 loss 2`. Steps of a program look the same: `3: loss 2 batch 64`.
 
     They are told apart by the second line: steps rise by one with what the line counts, tasks come back or count the same.
@@ -171,7 +171,7 @@ SLACK_S = 2.0  # how much longer than between two looks lines may have been writ
 MOST_AHEAD = 500  # lines that one straight piece is looked for in
 
 
-class Coarse(NamedTuple):
+class StampedLine(NamedTuple):
     """The points of one line, and its stamp in whole seconds."""
 
     first: int
@@ -179,7 +179,7 @@ class Coarse(NamedTuple):
     stamp_s: float
 
 
-def spread(points: list[Points], lines: Sequence[Coarse], arrival: Arrival | None) -> list[Points]:
+def spread(points: list[Points], lines: Sequence[StampedLine], arrival: Arrival | None) -> list[Points]:
     """The points, with times within the seconds of their stamps that let the run go on as evenly as they allow.
 
     Lines that arrived while they were written keep the times of their arrival.
@@ -198,7 +198,7 @@ def spread(points: list[Points], lines: Sequence[Coarse], arrival: Arrival | Non
     return points
 
 
-def _spread(points: list[Points], lines: Sequence[Coarse]) -> None:
+def _spread(points: list[Points], lines: Sequence[StampedLine]) -> None:
     """In place; the stamps of the lines do not fall."""
     places = [0.0]
     for before, line in itertools.pairwise(lines):
@@ -247,7 +247,7 @@ def evenly(places: Sequence[float], stamps_s: Sequence[float]) -> list[float]:
 MOST = 2_000  # points that wait, more than a bar draws in two minutes; with more of them, none does
 
 
-class Early:
+class PendingPoints:
     """Points of one text that are not told yet."""
 
     def __init__(
@@ -334,7 +334,7 @@ MakeNumbers: TypeAlias = Callable[[int | str, Mapping[str, Any]], TextNumbers]
 """By rank, or the name of a worker, and that one's part of the state."""
 
 
-class Text:
+class TextLog:
     """A text log of one run."""
 
     def __init__(
@@ -347,7 +347,7 @@ class Text:
         wants_numbers: Callable[[], bool] = lambda: True,
         rank: int | None = None,
         take_unit: Callable[[str], dict[str, Any] | None] = lambda unit: None,
-        early: Early | None = None,
+        early: PendingPoints | None = None,
         elsewhere: Callable[[], Collection[str]] = tuple,
         is_coarse: Callable[[str], bool] = lambda unit: False,
     ) -> None:
@@ -361,7 +361,7 @@ class Text:
         self.tally = Tally()
         self._run, self._file, self._mtime_s, self._rank = run, file, mtime_s, rank
         self._make_numbers, self._wants_numbers, self._take_unit = numbers, wants_numbers, take_unit
-        self._early, self._elsewhere, self._is_coarse = early or Early(run), elsewhere, is_coarse
+        self._early, self._elsewhere, self._is_coarse = early or PendingPoints(run), elsewhere, is_coarse
         self._unit: str = state.get("unit", STEP)
         self._told_unit = ""
         self._own = self._voice(rank or 0, state)  # of lines that name no rank, and of rank 0
@@ -371,7 +371,7 @@ class Text:
         }
         self._workers = {name: self._voice(name, {**kept, **anew}) for name, kept in state.get("workers", {}).items()}
         self._worker: str = state.get("worker", "")  # of Ray, the first that spoke
-        self._tasks = Tasks(state.get("tasks"))
+        self._tasks = SrunLabels(state.get("tasks"))
 
     EMPTY: ClassVar[dict[str, Any]] = {"time_s": None, "entry": [0, 0, 0, None]}
 
@@ -400,7 +400,7 @@ class Text:
             raise NotMetrics("is a program, not a log")
         records: list[Record] = []
         points: list[Points] = []  # last: the store takes many of a kind faster than both in turn
-        coarse: list[Coarse] = []
+        coarse: list[StampedLine] = []
         wants_numbers = self._takes_numbers()
         arrival_s = None
         for place, line in enumerate(lines, 1):
@@ -441,7 +441,7 @@ class Text:
             if voice.numbers.is_redrawn:
                 found_here = unsaid(found_here, points)
             if found_here and stamp_s is not None and stamp_s.is_integer():
-                coarse.append(Coarse(len(points), len(points) + len(found_here), stamp_s))
+                coarse.append(StampedLine(len(points), len(points) + len(found_here), stamp_s))
             points += found_here
         return [*records, *self._told(spread(points, coarse, arrival)), *self._unit_news(wants_numbers)]
 
@@ -500,19 +500,19 @@ class Text:
             one._replace(time_s=self._mtime_s) if one.step is None and one.time_s is None else one for one in points
         ]
 
-    def _speaker(self, text: str) -> Speaker:
+    def _speaker(self, text: str) -> LineAuthor:
         """Who has written a line, and what."""
         if text.startswith("["):
             rank, rest = split_rank(text)
             if rank is not None:
-                return Speaker(rank, self._voice_of(rank), rest, rest)
+                return LineAuthor(rank, self._voice_of(rank), rest, rest)
         elif "pid=" in text[:LONGEST_WORKER] and (worker := split_worker(text)) is not None:
-            return Speaker(self._rank, self._voice_of_worker(worker.name), text, worker.text, worker.is_repeated)
+            return LineAuthor(self._rank, self._voice_of_worker(worker.name), text, worker.text, worker.is_repeated)
         elif ": " in text[:LONGEST_TASK] and (task := self._tasks.split(text)) is not None:
-            return Speaker(task[0], self._voice_of(task[0]), text, task[1])
-        return Speaker(self._rank, self._own, text, text)
+            return LineAuthor(task[0], self._voice_of(task[0]), text, task[1])
+        return LineAuthor(self._rank, self._own, text, text)
 
-    def _stamp(self, said: str, arrival: Arrival | None, arrival_s: float | None, voice: Voice) -> float | None:
+    def _stamp(self, said: str, arrival: Arrival | None, arrival_s: float | None, voice: RankState) -> float | None:
         """The line's own time, which the lines after it may share."""
         now_s = self._mtime_s if arrival_s is None else arrival_s
         stamp_s = time_of(plain_of(said).lstrip(), now_s, is_past=arrival_s is None)
@@ -522,7 +522,7 @@ class Text:
             voice.time_s = None  # printed long after the last stamped line: not part of it
         return stamp_s
 
-    def _line(self, speaker: Speaker, is_stamped: bool, arrival: Arrival | None, arrival_s: float | None) -> LogLine:
+    def _line(self, speaker: LineAuthor, is_stamped: bool, arrival: Arrival | None, arrival_s: float | None) -> LogLine:
         plain, voice = plain_of(speaker.said), speaker.voice
         level = voice.entry.level(plain, level_of(plain.lstrip()), is_stamped, arrival_s)
         return LogLine(
@@ -530,7 +530,7 @@ class Text:
         )
 
     def _structured(
-        self, line: structured.StructuredLine, arrival: Arrival | None, arrival_s: float | None, speaker: Speaker
+        self, line: structured.StructuredLine, arrival: Arrival | None, arrival_s: float | None, speaker: LineAuthor
     ) -> list[LogLine]:
         """Its message with its fields, and the lines of its traceback."""
         voice = speaker.voice
@@ -542,53 +542,53 @@ class Text:
             LogLine(self._run, self._file, time_s, line.level, text, speaker.rank) for text in structured.shown(line)
         ]
 
-    def _time_s(self, voice: Voice, arrival: Arrival | None, arrival_s: float | None) -> float:
+    def _time_s(self, voice: RankState, arrival: Arrival | None, arrival_s: float | None) -> float:
         if voice.time_s is not None:
             return voice.at(arrival, arrival_s)
         return self._mtime_s if arrival_s is None else arrival_s
 
-    def _voice_of(self, rank: int) -> Voice:
+    def _voice_of(self, rank: int) -> RankState:
         """Of more ranks than are remembered, each line stands alone and has no metrics."""
         if rank == 0:
             return self._own
         if rank not in self._voices:
             if len(self._voices) >= MOST_RANKS:
-                return Voice({}, None)
+                return RankState({}, None)
             self._voices[rank] = self._voice(rank, {})
         return self._voices[rank]
 
-    def _voice_of_worker(self, name: str) -> Voice:
+    def _voice_of_worker(self, name: str) -> RankState:
         """The first worker that speaks is the run's own voice; each other one has its own."""
         self._worker = self._worker or name
         if name == self._worker:
             return self._own
         if name not in self._workers:
             if len(self._workers) >= MOST_RANKS:
-                return Voice({}, None)
+                return RankState({}, None)
             self._workers[name] = self._voice(name, {})
         return self._workers[name]
 
-    def _voice(self, rank: int | str, state: Mapping[str, Any]) -> Voice:
-        return Voice(state, self._make_numbers(rank, state) if self._make_numbers else None)
+    def _voice(self, rank: int | str, state: Mapping[str, Any]) -> RankState:
+        return RankState(state, self._make_numbers(rank, state) if self._make_numbers else None)
 
 
-class Speaker(NamedTuple):
+class LineAuthor(NamedTuple):
     """Who has written a line."""
 
     rank: int | None
-    voice: Voice
+    voice: RankState
     text: str  # that is shown
     said: str  # without what a launcher writes in front of it
     is_repeated: bool = False  # it stands for lines of others
 
 
-class Voice:
+class RankState:
     """Parser state carried to the rank's next line."""
 
     def __init__(self, state: Mapping[str, Any], numbers: TextNumbers | None) -> None:
         self.time_s: float | None = state.get("time_s")  # the newest stamp, while lines without one belong to it
         self.arrival: Arrival | None = None  # of the batch that it stood in
-        self.entry = Entry(state.get("entry"))
+        self.entry = EntryTracker(state.get("entry"))
         self.numbers = numbers
 
     def stamped(self, time_s: float, arrival: Arrival | None) -> None:

@@ -375,7 +375,7 @@ ASSIGNED = re.compile(r"\w=['\"]?[^\W\d]")  # task=detect: of a configuration
 LETTERS = re.compile(r"[^\W\d_]{2,}")
 
 
-class Kind(Enum):
+class CounterKind(Enum):
     """How a line counts."""
 
     NAMED = "named"  # by a word: step 5
@@ -390,7 +390,7 @@ class Progress(NamedTuple):
     done: int | None = None  # steps, in the innermost of them
     total: int | None = None
     counter: str = ""  # what is counted, by `done` or by the last of `outer`: step, epoch
-    kind: Kind = Kind.NAMED
+    kind: CounterKind = CounterKind.NAMED
     is_fraction: bool = False  # the innermost of `outer` is a part of an epoch: 0.25
     is_global: bool = False  # `done` does not begin again with an epoch
 
@@ -410,7 +410,7 @@ class LineReader:
     """The lines of one file. What it remembers makes it quicker, and changes no result."""
 
     def __init__(self) -> None:
-        self._shapes: dict[str, Shape] = {}  # by a line in which each digit is 0
+        self._shapes: dict[str, LineShape] = {}  # by a line in which each digit is 0
         self.idle: set[str] = set()  # lines, with zeros for their digits, that say nothing
         self._has_commas = False  # its numbers have decimal commas
 
@@ -431,10 +431,10 @@ class LineReader:
             return found
         if not WANTED.search(text):
             return None
-        raw = _Reading(text).raw()
+        raw = _LineParser(text).raw()
         if raw is None:
             return None
-        shape = Shape(raw)
+        shape = LineShape(raw)
         if len(text) <= MAX_SHAPE_CHARS:
             if len(self._shapes) >= MAX_SHAPES:
                 self._shapes.clear()
@@ -453,7 +453,7 @@ Where = tuple[tuple[int, int], tuple[int, int] | None]
 """From and to which character a number is in its line; and the one that it is a share of."""
 
 
-class Raw(NamedTuple):
+class ParsedLine(NamedTuple):
     """A line taken apart: where its numbers are, from and to which character."""
 
     outer: list[tuple[int, int]]
@@ -465,7 +465,7 @@ class Raw(NamedTuple):
     announces: bool = False
 
 
-class Count(NamedTuple):
+class LineCounters(NamedTuple):
     """The counters of a line, and where it begins to count."""
 
     progress: Progress
@@ -475,10 +475,10 @@ class Count(NamedTuple):
     begins: int | None = None
 
 
-class Shape:
+class LineShape:
     """Lines that differ in their digits alone."""
 
-    def __init__(self, raw: Raw) -> None:
+    def __init__(self, raw: ParsedLine) -> None:
         self._progress = raw.progress
         self._outer = [slice(*where) for where in raw.outer]
         self._done = slice(*raw.done) if raw.done else None
@@ -501,7 +501,7 @@ class Shape:
         return MetricLine(progress, values, self._part, announces=self._announces)
 
 
-class _Reading:
+class _LineParser:
     """One line, taken apart."""
 
     def __init__(self, text: str) -> None:
@@ -511,12 +511,14 @@ class _Reading:
         self.begin = self._behind_prefix()  # where the line's own words begin
         self._bar = self._bar_of()
 
-    def raw(self) -> Raw | None:
+    def raw(self) -> ParsedLine | None:
         if OF_FILES.match(self._text, self.begin):
             return None
         if sentence := SENTENCE.match(self._text, self.begin):
             name = "_".join(sentence["name"].lower().split())
-            return Raw([], None, None, None, {name: (sentence.span("value"), None)}, self._part or part_of(sentence[0]))
+            return ParsedLine(
+                [], None, None, None, {name: (sentence.span("value"), None)}, self._part or part_of(sentence[0])
+            )
         count = self._counters()
         values, rest = self._fields()
         self._part = self._part or self._part_label(
@@ -538,8 +540,8 @@ class _Reading:
         if (not values and not announces) or (not announces and any(map(ASSIGNED.search, rest))):
             return None
         if count is None:
-            return Raw([], None, None, None, values, self._part, False)
-        return Raw(count.outer, count.done, count.total, count.progress, values, self._part, announces)
+            return ParsedLine([], None, None, None, values, self._part, False)
+        return ParsedLine(count.outer, count.done, count.total, count.progress, values, self._part, announces)
 
     def _behind_prefix(self) -> int:
         """Where its time, its level and its logger end."""
@@ -564,7 +566,7 @@ class _Reading:
             return found
         return DRAWN.match(text, self.begin) or LED.match(text, self.begin) or RICH.search(text, self.begin)
 
-    def _counters(self) -> Count | None:
+    def _counters(self) -> LineCounters | None:
         outers: list[re.Match[str]] = []
         inner: list[re.Match[str]] = []
         overall: list[re.Match[str]] = []
@@ -587,22 +589,24 @@ class _Reading:
             return self._named(outers[:-1], outers[-1], begins)
         if not outers and (whole := OF_WHOLE_EPOCH.match(self._text, self.begin)):
             self._taken.append(whole.span())
-            return Count(Progress(counter="epoch"), [whole.span("done")], begins=whole.start())
+            return LineCounters(Progress(counter="epoch"), [whole.span("done")], begins=whole.start())
         if not outers:
             return None
         last = outers[-1]
         self._taken.append(last.span())
-        return Count(Progress(counter=_word(last), is_fraction="." in last["done"]), [last.span("done")], begins=begins)
+        return LineCounters(
+            Progress(counter=_word(last), is_fraction="." in last["done"]), [last.span("done")], begins=begins
+        )
 
     def _named(
         self, outers: Sequence[re.Match[str]], inner: re.Match[str], begins: int | None, *, is_global: bool = False
-    ) -> Count:
+    ) -> LineCounters:
         self._taken += [found.span() for found in [*outers, inner]]
         total = inner.span("total") if inner["total"] else None
         progress = Progress(counter=_word(inner), is_global=is_global)
-        return Count(progress, [found.span("done") for found in outers], inner.span("done"), total, begins)
+        return LineCounters(progress, [found.span("done") for found in outers], inner.span("done"), total, begins)
 
-    def _of_bar(self, bar: re.Match[str], outers: Sequence[re.Match[str]]) -> Count:
+    def _of_bar(self, bar: re.Match[str], outers: Sequence[re.Match[str]]) -> LineCounters:
         groups = bar.groupdict()
         start = bar.start("done")
         self._taken += [
@@ -613,18 +617,18 @@ class _Reading:
         outer = [found.span("done") for found in outers if found.start() < start and "." not in found["done"]]
         if not outer and (found := PIPED.match(self._text, self.begin)):
             self._taken.append(found.span())
-            return Count(Progress(counter="step", is_global=True), [], found.span("done"), None, self.begin)
+            return LineCounters(Progress(counter="step", is_global=True), [], found.span("done"), None, self.begin)
         if BAR_OF_OTHER.search(title):
             self._part = self._part or part_of(title) or OTHER
         elif (groups.get("unit") or "it").lower() not in STEPS_OF_BARS:  # images, tokens, bytes
             self._part = OTHER
         total = bar.span("total") if groups.get("total") else None
         name = "|" + " ".join(LETTERS.findall(title))[:80].lower()
-        return Count(Progress(counter=name, kind=Kind.BAR), outer, bar.span("done"), total, start)
+        return LineCounters(Progress(counter=name, kind=CounterKind.BAR), outer, bar.span("done"), total, start)
 
-    def _unnamed(self, outers: Sequence[re.Match[str]]) -> Count | None:
+    def _unnamed(self, outers: Sequence[re.Match[str]]) -> LineCounters | None:
         """A count that no word names."""
-        text, at, kind = self._text, self.begin, Kind.NAMED
+        text, at, kind = self._text, self.begin, CounterKind.NAMED
         if "/" not in text and "[" not in text and text[at : at + 1] not in DIGITS_OR_HASH:
             return None
         if (
@@ -641,7 +645,7 @@ class _Reading:
         ):
             pass
         elif found := FIRST.match(text, at) or BRACKETED.search(text, at):
-            kind = Kind.UNNAMED
+            kind = CounterKind.UNNAMED
         else:
             return None
         groups = found.groupdict()
@@ -651,7 +655,7 @@ class _Reading:
         self._taken += [*(one.span() for one in outers), found.span()]
         done = next(found.span(name) for name in ("done", "done2", "done3") if groups.get(name))
         total = found.span("total") if groups.get("total") else None
-        return Count(Progress(counter="[]", kind=kind), outer, done, total, found.start())
+        return LineCounters(Progress(counter="[]", kind=kind), outer, done, total, found.start())
 
     def _is_at_start(self, begins: int) -> bool:
         lead = LEAD.match(self._text, self.begin)
@@ -809,7 +813,7 @@ def _word(found: re.Match[str]) -> str:
 def read_object(text: str) -> MetricLine | None:
     """A line that is, or ends with, an object of JSON or Python, of which only numbers count: also quoted ones."""
     start = text.find("{")
-    if not text.rstrip().endswith("}") or (start and LETTERS.search(text, _Reading(text[:start]).begin, start)):
+    if not text.rstrip().endswith("}") or (start and LETTERS.search(text, _LineParser(text[:start]).begin, start)):
         return None
     flat = dict(_flat(_loads(text[start:])))
     roles = _roles(tuple(flat))
@@ -831,7 +835,7 @@ def read_object(text: str) -> MetricLine | None:
     return MetricLine(progress, values, is_sure=True)
 
 
-class Roles(NamedTuple):
+class ObjectRoles(NamedTuple):
     """What the fields of an object are for."""
 
     steps: list[tuple[str, str]]  # what it is called, and the field
@@ -841,12 +845,12 @@ class Roles(NamedTuple):
 
 
 @lru_cache(1024)
-def _roles(names: tuple[str, ...]) -> Roles | None:
+def _roles(names: tuple[str, ...]) -> ObjectRoles | None:
     named = {name.rpartition("/")[2].lower(): name for name in reversed(names)} | {name.lower(): name for name in names}
     steps = [(name, named[name]) for name in STEPS if name in named and name not in EPOCHS]
     epoch = next((named[name] for name in EPOCHS if name in named), "")
     values = [name for name in names if not is_no_metric(name)]
-    return Roles(steps, epoch, values, any(map(is_measured, values))) if values else None
+    return ObjectRoles(steps, epoch, values, any(map(is_measured, values))) if values else None
 
 
 def _loads(text: str) -> object:

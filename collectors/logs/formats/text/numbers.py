@@ -13,7 +13,7 @@ from .lines import (
     RICH,
     TQDM,
     ZEROS,
-    Kind,
+    CounterKind,
     LineReader,
     MetricLine,
     Progress,
@@ -23,7 +23,7 @@ from .lines import (
     named,
     part_of,
 )
-from .steps import ITEM, OF_TRAINING, Place, Steps
+from .steps import ITEM, OF_TRAINING, LinePosition, StepTracker
 
 RATE_S, COARSE_RATE_S = 2.0, 10.0  # a rate is told of so much time, at least; the latter where times are whole seconds
 PAUSE_S = 0.3  # before a line that begins a burst
@@ -42,7 +42,7 @@ class Rate(NamedTuple):
     time_s: float
 
 
-class Count(NamedTuple):
+class ItemCount(NamedTuple):
     """What a line says that came at its time: how many items of how many, in which epoch."""
 
     items: int
@@ -50,10 +50,10 @@ class Count(NamedTuple):
     outer: tuple[float, ...]
     time_s: float
 
-    def goes_on(self, later: Count) -> bool:
+    def goes_on(self, later: ItemCount) -> bool:
         return later[1:3] == self[1:3] and later.items >= self.items and later.time_s >= self.time_s
 
-    def until(self, later: Count) -> Rate | None:
+    def until(self, later: ItemCount) -> Rate | None:
         """None where it is too short to tell."""
         took_s, items = later.time_s - self.time_s, later.items - self.items
         least_s = COARSE_RATE_S if self.time_s.is_integer() and later.time_s.is_integer() else RATE_S
@@ -65,8 +65,8 @@ class ItemRate:
 
     def __init__(self, state: Sequence[Any] = ()) -> None:
         since, last, burst_s, paused_s, rise, lines = state or (None, None, 0.0, 0.0, 0, 0)
-        self._since = Count(since[0], since[1], tuple(since[2]), since[3]) if since else None
-        self._last = Count(last[0], last[1], tuple(last[2]), last[3]) if last else None  # the newest line
+        self._since = ItemCount(since[0], since[1], tuple(since[2]), since[3]) if since else None
+        self._last = ItemCount(last[0], last[1], tuple(last[2]), last[3]) if last else None  # the newest line
         self._burst_s: float = burst_s  # when the newest burst began,
         self._paused_s: float = paused_s  # and how long the pause before it was
         self._rise: int = rise  # from the line before it to the newest line
@@ -89,7 +89,7 @@ class ItemRate:
 
     def take(self, items: int, total: int, outer: tuple[float, ...], time_s: float) -> Rate | None:
         """The rate until the line before this one, where that came when it was printed."""
-        now, last = Count(items, total, outer, time_s), self._last
+        now, last = ItemCount(items, total, outer, time_s), self._last
         goes_on = last is None or last.goes_on(now)
         told = self._told(time_s)
         if not goes_on:
@@ -145,7 +145,7 @@ MOST_BETWEEN, MOST_BETWEEN_WORDS = (
 )  # lines between a header, or a row, and the next row; where single blanks separate the names
 
 
-class Tables:
+class TableReader:
     """The table that the lines of one file are in, if any."""
 
     def __init__(self, state: Sequence[Any] | None = None) -> None:
@@ -272,10 +272,10 @@ class Tables:
     def _progress(self, column: str, place: re.Match[str], bar: re.Match[str] | None) -> Progress:
         name = column.lower().lstrip("#") or "step"
         if bar is not None:
-            return Progress((float(place[1]),), int(bar["done"]), int(bar["total"]), f"|{name}", Kind.BAR)
+            return Progress((float(place[1]),), int(bar["done"]), int(bar["total"]), f"|{name}", CounterKind.BAR)
         if name in ("epoch", "epochs", "ep", "round", "generation", "gen", "episode"):
             return Progress((float(place[1]),), counter=name.removesuffix("s"))
-        return Progress((), int(place[1]), int(place[2]) if place[2] else None, name, Kind.NAMED, is_global=True)
+        return Progress((), int(place[1]), int(place[2]) if place[2] else None, name, CounterKind.NAMED, is_global=True)
 
 
 def _is_place(name: str) -> bool:
@@ -337,7 +337,7 @@ class Sighting(NamedTuple):
     value: float
 
 
-class Held(NamedTuple):
+class PendingLine(NamedTuple):
     """A line whose step a later one shows. Without a counter that is a progress bar, which is drawn again behind it."""
 
     counter: str
@@ -348,7 +348,7 @@ class Held(NamedTuple):
     is_sure: bool
 
 
-class Drawn(NamedTuple):
+class BarState(NamedTuple):
     """A bar as it was drawn last."""
 
     counter: str
@@ -358,11 +358,11 @@ class Drawn(NamedTuple):
         False  # its values are those of the step before: tqdm and Rich draw a step before its values are known
     )
 
-    def again(self, counter: str, step: int | None, values: dict[str, float]) -> Drawn:
+    def again(self, counter: str, step: int | None, values: dict[str, float]) -> BarState:
         """The next one; itself where it says nothing new."""
         if (counter, step) != (self.counter, self.step):
-            return Drawn(counter, step, values, bool(values) and values.items() <= self.values.items())
-        return self if step is not None and values == self.values else Drawn(counter, step, values)
+            return BarState(counter, step, values, bool(values) and values.items() <= self.values.items())
+        return self if step is not None and values == self.values else BarState(counter, step, values)
 
 
 class TextNumbers:
@@ -387,11 +387,11 @@ class TextNumbers:
             for key, seen in state.get("pending", {}).items()
         }
         self._held = [
-            Held(counter, base, done, time_s, {name: float(value) for name, value in values.items()}, is_sure)
+            PendingLine(counter, base, done, time_s, {name: float(value) for name, value in values.items()}, is_sure)
             for counter, base, done, time_s, values, is_sure in state.get("held", ())
         ]
-        self._steps = Steps(state.get("steps"), is_anew=state.get("anew", False))
-        self._tables = Tables(state.get("tables"))
+        self._steps = StepTracker(state.get("steps"), is_anew=state.get("anew", False))
+        self._tables = TableReader(state.get("tables"))
         self._names: dict[tuple[str, ...], list[str]] = {}  # of series, by kind, part and names of a line
         self._owners: dict[str, tuple[str, int]] = {
             name: (kind, depth) for name, (kind, depth) in state.get("owners", {}).items()
@@ -400,7 +400,7 @@ class TextNumbers:
         self._steps_an_epoch: float | None = None
         self._rate = ItemRate(state.get("items", ()))
         self._lines = reader or LineReader()
-        self._drawn = Drawn("", None, {})
+        self._drawn = BarState("", None, {})
         self.is_redrawn = False  # the last line was a bar that showed the values of the step before until then
 
     def state(self) -> dict[str, Any]:
@@ -457,7 +457,7 @@ class TextNumbers:
         line = self._renamed(line)
         progress = line.progress
         place = self._steps.at(line)
-        if progress is not None and progress.kind is Kind.BAR:
+        if progress is not None and progress.kind is CounterKind.BAR:
             drawn = self._drawn.again(progress.counter, place.step, line.values)
             if drawn is self._drawn:
                 line = line._replace(values={})
@@ -475,7 +475,7 @@ class TextNumbers:
         if self._held and progress is not None and place.counted is not None and is_training:
             found += self._released(progress, place)
         if is_beside_bar and line.values and (progress is None or progress.done is None):
-            self._hold(Held("", self._steps.step or 0, 0, time_s, line.values, line.is_sure))
+            self._hold(PendingLine("", self._steps.step or 0, 0, time_s, line.values, line.is_sure))
             return found
         if line.values:
             is_sure = line.is_sure or (line.is_table and place.step is not None)
@@ -515,25 +515,25 @@ class TextNumbers:
             return own
         return f"{_word(line)}/{own}"
 
-    def _hold(self, line: Held) -> None:
+    def _hold(self, line: PendingLine) -> None:
         self._held = [*self._held[-MAX_HELD + 1 :], line]
 
     def _hold_count(self, line: MetricLine, time_s: float | None) -> None:
         """Until it is known whether these are steps. Lines that were waiting for a bar have its count."""
         progress = line.progress
         assert progress is not None
-        held = Held(progress.counter, *self._steps.count_of(progress), time_s, line.values, line.is_sure)
-        if progress.kind is Kind.BAR:
+        held = PendingLine(progress.counter, *self._steps.count_of(progress), time_s, line.values, line.is_sure)
+        if progress.kind is CounterKind.BAR:
             self._held = [
                 one if one.counter else one._replace(counter=held.counter, base=held.base, done=held.done)
                 for one in self._held
             ]
         self._hold(held)
 
-    def _released(self, progress: Progress, place: Place) -> list[Points]:
+    def _released(self, progress: Progress, place: LinePosition) -> list[Points]:
         """Lines whose step is known by now, or known not to be known."""
         found: list[Points] = []
-        is_bar = progress.kind is Kind.BAR and self._steps.is_of_training(progress)
+        is_bar = progress.kind is CounterKind.BAR and self._steps.is_of_training(progress)
         for line in self._held:
             if line.counter == progress.counter:
                 step = None if place.step is None or line.base else self._steps.step_of(progress, line.done)
@@ -545,7 +545,7 @@ class TextNumbers:
         self._held = [line for line in self._held if line.counter not in (progress.counter, *([""] if is_bar else []))]
         return found
 
-    def _at_bar(self, line: Held, place: Place) -> int | None:
+    def _at_bar(self, line: PendingLine, place: LinePosition) -> int | None:
         """The step of a line beside a bar that was at step `line.base` before it and is at `place` behind it.
 
         tqdm draws it again at once. Where another program did that later, the epoch that the line names says which step it was.
@@ -564,14 +564,16 @@ class TextNumbers:
             )
         return place.step
 
-    def _progress(self, has_values: bool, progress: Progress, place: Place, time_s: float | None) -> list[Points]:
+    def _progress(
+        self, has_values: bool, progress: Progress, place: LinePosition, time_s: float | None
+    ) -> list[Points]:
         """How far the training is: of bars, and of lines that say nothing else."""
         name = PROGRESS + place.unit
         if has_values and place.step is not None and name not in self._keys:
             return []  # its own series have the step
         if place.counted is None or not self._steps.is_of_training(progress):
             return []
-        is_sure = progress.kind is Kind.BAR or place.step is None
+        is_sure = progress.kind is CounterKind.BAR or place.step is None
         found = self._points({name: float(place.counted)}, place.step, time_s, is_sure)
         if place.unit == ITEM and time_s is not None and progress.done is not None:
             found += self._rate_points(self._rate.take(progress.done, progress.total or 0, progress.outer, time_s))
@@ -635,7 +637,7 @@ def _is_of_validation(line: MetricLine) -> bool:
 
 def _kind(line: MetricLine) -> str:
     progress = line.progress
-    if progress is not None and progress.kind is Kind.BAR:
+    if progress is not None and progress.kind is CounterKind.BAR:
         return line.part + "|"
     if line.is_sure:
         return line.part + "{}"

@@ -11,9 +11,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .lines import Kind, MetricLine, Progress
+from .lines import CounterKind, MetricLine, Progress
 
-LEAST_COUNTS = {Kind.UNNAMED: 4, Kind.BAR: 9}  # until counts with a common divisor are taken for samples
+LEAST_COUNTS = {CounterKind.UNNAMED: 4, CounterKind.BAR: 9}  # until counts with a common divisor are taken for samples
 DISORDER = 2  # lines of several processes that are mixed
 MOST_TRACKS = 16
 OF_TRAINING = ("step", "iteration", "iter", "update", "global_step", "num_update", "num_updates")
@@ -25,7 +25,7 @@ STEP, BATCH, ITEM = (
 )  # what is counted: steps, steps of an epoch of unknown length, samples or steps
 
 
-class Place(NamedTuple):
+class LinePosition(NamedTuple):
     """Where a line is. `step` is None where the text does not say it; `counted` of `unit` is how far it is even then."""
 
     step: int | None
@@ -35,7 +35,7 @@ class Place(NamedTuple):
     is_held: bool = False  # a later line shows it
 
 
-class Track:
+class StepCounter:
     """One kind of count: `step 5`, `[10/100]`, a progress bar."""
 
     FIELDS = (
@@ -152,15 +152,15 @@ class Track:
     def _length(self, total: int) -> int:
         return -(-total // self.scale)
 
-    def _judge(self, kind: Kind, done: int) -> None:
-        if kind is Kind.NAMED or self.divisor == 1:
+    def _judge(self, kind: CounterKind, done: int) -> None:
+        if kind is CounterKind.NAMED or self.divisor == 1:
             self.meaning = STEP
-        elif kind is Kind.BAR and self.lines < LEAST_COUNTS[kind]:
+        elif kind is CounterKind.BAR and self.lines < LEAST_COUNTS[kind]:
             self.meaning = STEP if done and done == self.total else self.meaning
-        elif kind is Kind.UNNAMED and self.total and done == self.total - 1:
+        elif kind is CounterKind.UNNAMED and self.total and done == self.total - 1:
             self.meaning = STEP
         elif (
-            kind is Kind.UNNAMED
+            kind is CounterKind.UNNAMED
             and self.first
             and self.lines > 1
             and self.apart > self.first
@@ -171,16 +171,16 @@ class Track:
             self.meaning = ITEM
 
 
-class Steps:
+class StepTracker:
     """Of the lines of one file."""
 
     def __init__(self, state: Sequence[Any] | None = None, is_anew: bool = False) -> None:
         """`is_anew`: the file was replaced."""
         self.is_anew = is_anew
-        self._tracks: dict[str, Track] = {}
+        self._tracks: dict[str, StepCounter] = {}
         self._title: tuple[float, ...] = ()  # the epoch that a heading named
         self._bar = ""  # the track of the bar that is the training's
-        self._epochs: Track = Track()  # of lines that name nothing else
+        self._epochs: StepCounter = StepCounter()  # of lines that name nothing else
         self.unit = ""  # what a step is: step, epoch, generation
         self.step: int | None = None  # of the last line that had one
         self.is_counted = False  # whether any line named more than an epoch
@@ -195,8 +195,8 @@ class Steps:
             tracks, self._title, self._bar, epochs, self.unit, self.step, *flags = state
             self.is_counted, self.segment, self._has_parts, self._is_named = flags
             self._title = tuple(self._title)
-            self._tracks = {name: Track(kept) for name, kept in tracks.items()}
-            self._epochs = Track(epochs)
+            self._tracks = {name: StepCounter(kept) for name, kept in tracks.items()}
+            self._epochs = StepCounter(epochs)
 
     def state(self) -> list[Any]:
         tracks = {name: track.state() for name, track in self._tracks.items()}
@@ -214,7 +214,7 @@ class Steps:
             self._is_named,
         ]
 
-    def at(self, line: MetricLine) -> Place:
+    def at(self, line: MetricLine) -> LinePosition:
         """A line that names an epoch alone, or is of a validation, has the last step, where there was one."""
         progress = line.progress
         if progress is None or line.part not in ("", "train"):
@@ -222,77 +222,79 @@ class Steps:
         if progress.done is None:
             self._has_parts = self._has_parts or (line.is_sure and progress.is_fraction)
             if progress.is_fraction or (line.is_sure and self._has_parts):
-                return Place(None, self.segment)
+                return LinePosition(None, self.segment)
             return self._of_epoch(progress, is_heading=not line.values)
         return self._counted(progress, line)
 
     def is_of_training(self, progress: Progress) -> bool:
         """Whether a bar is the training's, and not one beside it."""
-        return progress.kind is not Kind.BAR or progress.counter == self._bar
+        return progress.kind is not CounterKind.BAR or progress.counter == self._bar
 
-    def _beside(self, progress: Progress | None) -> Place:
+    def _beside(self, progress: Progress | None) -> LinePosition:
         """Of a line of a validation, or without a count."""
         if progress is not None and progress.done is not None and self._says_step(progress, progress.done):
-            return Place(progress.done, self.segment)
+            return LinePosition(progress.done, self.segment)
         if self.is_counted or self.step is not None:
-            return Place(self.step, self.segment)
+            return LinePosition(self.step, self.segment)
         epoch = self._title if progress is None or progress.done is not None or progress.is_fraction else progress.outer
-        return Place(int(epoch[-1]) if epoch else None, self.segment)
+        return LinePosition(int(epoch[-1]) if epoch else None, self.segment)
 
     def _says_step(self, progress: Progress, done: int) -> bool:
         """Whether the count on a validation's line is a step of the training, and not of the validation."""
         is_step = (
-            progress.kind is Kind.NAMED
+            progress.kind is CounterKind.NAMED
             and progress.total is None
             and not progress.outer
             and progress.counter in OF_TRAINING
         )
         return is_step and (self.step is None or done >= self.step)
 
-    def _of_epoch(self, progress: Progress, *, is_heading: bool) -> Place:
+    def _of_epoch(self, progress: Progress, *, is_heading: bool) -> LinePosition:
         if is_heading:
             self._title = progress.outer
         if self.is_counted:
-            return Place(self.step, self.segment)
+            return LinePosition(self.step, self.segment)
         if is_heading:
-            return Place(int(progress.outer[-1]), self.segment, progress.counter)
+            return LinePosition(int(progress.outer[-1]), self.segment, progress.counter)
         self._anew(self._epochs, progress._replace(done=int(progress.outer[-1]), outer=()))
         self.unit, self.step = progress.counter, self._epochs.count
-        return Place(self.step, self.segment)
+        return LinePosition(self.step, self.segment)
 
-    def _counted(self, progress: Progress, line: MetricLine) -> Place:
+    def _counted(self, progress: Progress, line: MetricLine) -> LinePosition:
         if self._title and not progress.outer and not progress.is_global:
             progress = progress._replace(outer=self._title)
         track = self._track(progress)
         if track is None:
-            return Place(self.step, self.segment)
-        if progress.kind is Kind.BAR and self._is_named and not line.values:
-            return Place(self.step, self.segment)  # lines count the steps
+            return LinePosition(self.step, self.segment)
+        if progress.kind is CounterKind.BAR and self._is_named and not line.values:
+            return LinePosition(self.step, self.segment)  # lines count the steps
         if (
-            progress.kind is Kind.BAR
+            progress.kind is CounterKind.BAR
             and track.total != progress.total
             and track.done is not None
             and progress.outer <= track.outer
         ):
             if track.done or not progress.done:
-                return Place(self.step, self.segment)  # another bar, of a validation
+                return LinePosition(self.step, self.segment)  # another bar, of a validation
             track.again(progress)  # a bar within the first one
         self._anew(track, progress)
         if not track.meaning:
-            return Place(None, self.segment, ITEM, track.count, is_held=True)
+            return LinePosition(None, self.segment, ITEM, track.count, is_held=True)
         self.is_counted = self.is_counted or track.meaning == STEP
-        self._is_named = self._is_named or (progress.kind is not Kind.BAR and track.lines > 1 and bool(line.values))
-        if progress.kind is Kind.BAR and self._bar != progress.counter:
+        self._is_named = self._is_named or (
+            progress.kind is not CounterKind.BAR and track.lines > 1 and bool(line.values)
+        )
+        if progress.kind is CounterKind.BAR and self._bar != progress.counter:
             main = self._tracks.get(self._bar)
             if main is None or track.lines > main.lines + 1:
                 self._bar = progress.counter
         if track.meaning == ITEM or track.is_lost:
             self.step = None
-            return Place(None, self.segment, ITEM if track.meaning == ITEM else BATCH, track.count)
+            return LinePosition(None, self.segment, ITEM if track.meaning == ITEM else BATCH, track.count)
         self.unit, self.step = STEP, track.count
-        return Place(track.count, self.segment, STEP, track.count)
+        return LinePosition(track.count, self.segment, STEP, track.count)
 
-    def _anew(self, track: Track, progress: Progress) -> None:
+    def _anew(self, track: StepCounter, progress: Progress) -> None:
         if self.is_anew and track.done is not None and progress.done is not None and progress.done <= track.done:
             track.again(progress)
             self.segment += 1
@@ -305,11 +307,11 @@ class Steps:
         track.take(progress)
         self.is_anew = False
 
-    def _track(self, progress: Progress) -> Track | None:
+    def _track(self, progress: Progress) -> StepCounter | None:
         name = _name(progress)
         if name not in self._tracks and len(self._tracks) >= MOST_TRACKS:
             return None
-        return self._tracks.setdefault(name, Track())
+        return self._tracks.setdefault(name, StepCounter())
 
     def count_of(self, progress: Progress) -> tuple[int, int]:
         """Of a held line: the steps before its epoch, and its count."""
