@@ -24,9 +24,9 @@ from collectors import VERSION, catalog, folders, retention, rights, user_files,
 from collectors.control import ControlServer, Verb
 from collectors.folders import is_remote
 from collectors.logs import user_events
-from collectors.logs.forgotten import Tombstones, last_known
 from collectors.logs.outputs import OutputFiles
 from collectors.logs.tail import ForgettingTail
+from collectors.logs.tombstones import Tombstones, last_known
 from collectors.machine.exit_reason import words_at_the_end
 from collectors.machine.finder import Finder
 from collectors.machine.host import HostCollector
@@ -40,7 +40,7 @@ from collectors.provenance.collector import ProvenanceCollector
 from collectors.records import Record
 from collectors.runtime import return_freed_memory
 from collectors.sampler.profile import ProfileCollector, choose
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Limits, LogQuery, Store, StoreError, Thinning
 from collectors.supervisor import HungCollector, Quarantine, Supervisor
 from collectors.tracing import NoEntry, ask_for_trace, entry_of

@@ -24,7 +24,7 @@ from access.peers import PEER, Peer
 from access.roles import Role
 from access.tokens import LoginLimiter, Tokens
 from benchmarks.report import Row, run
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard import visitors
 from dashboard.api.answers import encode
 from dashboard.app import NEEDS_OF_OTHERS, make_app

@@ -18,7 +18,7 @@ from alerts.config import Receiver
 from alerts.messages import AlertMessage
 from collectors.machine.finder import Finder
 from collectors.records import Finding, Points, Record, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 
 from .report import Row, run
 

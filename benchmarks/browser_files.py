@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.report import Row, run
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard import static_files
 from dashboard.queries import Queries
 from tests.serving import served

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from analysis.findings.collector import SHARE
 from analysis.findings.rules import BY_NAME
 from collectors.records import Record
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from tests.judged import GIB, HOSTS, T0, JudgedRuns, machine_point, point
 from tests.planted.replays import recorded
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from collectors.records import Points, RunInfo
 from collectors.runtime import return_freed_memory
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.sqlite.engine import SqliteStore
 from dashboard.queries import Queries
 from tests.serving import Web, served

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collectors.records import Finding
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from tests import healthy_recordings
 from tests.healthy_recordings import HealthyRun, by_second, drawn_anew
 from tests.judged import LOOK_S, T0, JudgedRuns

@@ -23,7 +23,7 @@ from collectors.logs.formats.text.numbers import TextNumbers
 from collectors.logs.formats.tfrecord import crc32c, intact, masked
 from collectors.logs.tail import Tail
 from collectors.records import LogLine, Points, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import series_id
 
 from .ingest import START_S, Done, collecting

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from collectors.records import Event, Points, Record
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from tests.many_runs import fill
 

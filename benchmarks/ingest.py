@@ -28,7 +28,7 @@ import orjson
 
 from collectors.logs.tail import Tail
 from collectors.records import LogLine, Points, labels_of
-from collectors.store.open import maintenance, open_store
+from collectors.store.engines import maintenance, open_store
 from collectors.store.sqlite import files
 from collectors.store.sqlite.logs import TemplateWriter
 from collectors.supervisor import Supervisor

@@ -18,7 +18,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.report import Row, run
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from jobs.state_folder import VARIABLE
 from tests.conftest import CHROMIUM, QUIET, ROOT, wait_for
 from tests.many_jobs import fill_queue
@@ -30,7 +30,7 @@ MOST_MS = 1500.0
 SERVE = """
 import sys, time
 from pathlib import Path
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from tests.serving import served
 folder = Path(sys.argv[1])

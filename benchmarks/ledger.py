@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from collectors.records import Frame, Labels, Points, Profile, Record, StackSample
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.stacks.stacks import MINUTE_S, Ledgers
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from collectors.records import LogLine
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from tests.serving import Web, served
 

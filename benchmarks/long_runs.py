@@ -22,7 +22,7 @@ from typing import NamedTuple
 import psutil
 
 from collectors.logs import watch
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from tests.conftest import ROOT, wait_for
 

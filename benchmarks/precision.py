@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import report
-from trainer import fitting, precision
-from trainer.data.places import Batch, Data, ShuffledPlaces, batches, held_out
+from trainer import batch_size, precision
+from trainer.data.sample_order import Batch, Data, ShuffledPlaces, batches, held_out
 from trainer.measure import mfu, peak_flops
 from trainer.models.recompute import recompute
 from trainer.options import Config
@@ -173,10 +173,10 @@ def goals(title: str, one: Trained, fp32: Trained, tf32: Trained) -> list[report
 def at_largest_batch(
     title: str, config: Config, data: tuple[Data, Data], numbers: Precision, device: torch.device
 ) -> list[report.Row]:
-    batch = fitting.largest_batch(
-        LARGEST * config.batch, lambda batch: fitting.fits(batch, config, data[1], device, numbers)
+    batch = batch_size.largest_batch(
+        LARGEST * config.batch, lambda batch: batch_size.fits(batch, config, data[1], device, numbers)
     )
-    batch -= batch // fitting.SPARE_SHARE
+    batch -= batch // batch_size.SPARE_SHARE
     one = train(config._replace(batch=batch, steps=LONG_STEPS), data, numbers, device)
     return [
         report.Row(f"{title}: largest batch", batch, "samples"),

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.report import Row, run
-from collectors.store.open import maintenance, open_store
+from collectors.store.engines import maintenance, open_store
 from dashboard.queries import Queries
 from dashboard.runs.columns import SHOWN
 from dashboard.runs.table import TableQuery
@@ -39,7 +39,7 @@ FILTERS = (
 SERVE = """
 import sys, time
 from pathlib import Path
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from tests.serving import served
 folder = Path(sys.argv[1])

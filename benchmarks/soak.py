@@ -33,7 +33,7 @@ import psutil
 from playwright.sync_api import Error, sync_playwright
 
 from benchmarks.report import Row, run
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from tests.conftest import CHROMIUM, QUIET, ROOT, Dashboard, wait_for
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "30"))

@@ -29,7 +29,7 @@ from collectors.logs.formats.tfrecord import VERSION, crc32c, masked
 from collectors.machine.proc import alive, start_ticks
 from collectors.provenance import DIFF
 from collectors.records import Points, Sample
-from collectors.store.open import maintenance, open_store
+from collectors.store.engines import maintenance, open_store
 from collectors.store.run_copy import copy_run, points_of
 from collectors.store.store import Store, StoreError
 

@@ -26,7 +26,7 @@ from .user_files.alerts import opted_in, save_alerts
 from .user_files.cases import save_case
 from .user_files.directions import Direction, save_direction
 from .user_files.events import add_event
-from .user_files.forgotten import ForgottenRun
+from .user_files.forgotten_runs import ForgottenRun
 from .user_files.run_notes import NOTHING, RunNotes, of_program, save_about
 from .user_files.settings import Settings, save_settings
 from .user_files.yaml_file import MalformedFile

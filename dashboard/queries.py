@@ -31,7 +31,7 @@ from collectors.store.store import (
     Store,
 )
 
-from .boards.drawing import BoardCharts
+from .boards.charts import BoardCharts
 from .boards.files import Boards
 from .findings import ActivityReader, Alerts, FindingsReader
 from .jobs import JobsReader
@@ -51,7 +51,7 @@ from .series.subscription import is_glob, split_names, wanted
 from .stacks.flame import Prefetcher
 from .stacks.stacks import Stacks
 from .user_files.directions import Direction, directions_of
-from .user_files.forgotten import ForgottenRun, ForgottenRuns
+from .user_files.forgotten_runs import ForgottenRun, ForgottenRuns
 from .user_files.run_notes import RunNotesReader, about_run, of_program
 from .user_files.settings import Settings, settings_of
 

@@ -24,7 +24,7 @@ from . import state_folder
 from .client import MOST_BYTES, peer_uid
 from .host import NOT_NAMED, CoreHost, GpuHost, JobsHost, SlotStatus, remembered_from
 from .lease import make_folder, owner_trouble
-from .local import AttemptEnd, AttemptSpec, AttemptStatus, Executor, LocalExecutor, NotNow
+from .local_executor import AttemptEnd, AttemptSpec, AttemptStatus, Executor, LocalExecutor, NotNow
 from .measure import MeasuredAttempt, out_of_memory
 from .plan import Job, JobPlan, QueueState, StartJob, StopJob, each_in_words, plan, slots_in_words
 from .processes import DAEMON

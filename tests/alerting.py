@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from alerts.collector import AlertsCollector
 from collectors.machine.finder import Finder
 from collectors.records import Finding, Record, RunInfo
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 
 NOW_S = 1_795_000_000.0

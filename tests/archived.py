@@ -23,7 +23,7 @@ from collectors.records import (
     SourceText,
     StackSample,
 )
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import LogQuery, SampleQuery, Store
 from dashboard.archive import write_zip
 

@@ -14,7 +14,7 @@ from access.hosts import Access
 from access.roles import Role
 from access.tokens import Tokens
 from collectors.records import Points, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.app import NEEDS_OF_OTHERS, make_app
 from dashboard.auth import KnownRoute, routes_of
 from dashboard.queries import Queries

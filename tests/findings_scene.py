@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from playwright.sync_api import Page
 
 from collectors.records import Finding, FindingWeight, Points, Record, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.queries import Queries
 from tests.conftest import wait_for

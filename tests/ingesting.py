@@ -15,7 +15,7 @@ import pytest
 from collectors.logs.tail import Tail
 from collectors.records import Offset, labels_of
 from collectors.store.batches import store_all
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Run, series_id
 
 MOST_PASSES = 3  # turns that may pass over a file known to have changed: none at rest, a few where the machine stalls

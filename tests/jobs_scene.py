@@ -15,7 +15,7 @@ from typing import Any
 
 from collectors.machine.proc import boot_id, start_ticks
 from collectors.records import Points, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from jobs.plan import Action, PlanRules, Slot, StartJob, StopJob, plan
 from jobs.queue import JobQueue

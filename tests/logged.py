@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from collectors.records import Frame, Profile, StackSample
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from tests.conftest import ROOT
 
 RECORDED = ROOT / "tests" / "recorded" / "run"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collectors.records import Frame, Profile, StackSample
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 
 RUN = "long"
 PID, WORKERS = 1_000_001, (1_000_002, 1_000_003)  # beyond any pid of this machine

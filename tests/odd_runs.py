@@ -10,7 +10,7 @@ import pytest
 
 from collectors.machine.finder import RanksSeen
 from collectors.records import Event, Points, RunInfo, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Run, Store
 from dashboard.queries import Queries
 from dashboard.runs.runs import RunView

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from collectors.control import ControlError, ask
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 
 ROOT = Path(__file__).parents[1]
 SOURCES = Path(__file__).parent / "programs" / "plain"

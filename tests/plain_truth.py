@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.blame.verdict import Verdict
 from analysis.stacks.traces import Range
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.queries import Queries
 
 from .plain import PROGRAMS, SOURCES, Program, Stretch, plan_file

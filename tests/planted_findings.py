@@ -12,7 +12,7 @@ import pytest
 
 from analysis.findings.rules import BY_NAME
 from collectors.records import Points, Record
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from tests.judged import T0, JudgedRuns, point
 
 ENOUGH = 0.95  # of the windows: 19 of 20

@@ -27,7 +27,7 @@ from collectors.records import (
     StackSample,
     labels_of,
 )
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.sqlite import files, schema
 from collectors.store.sqlite.chunks import ROWS
 

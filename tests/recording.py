@@ -29,7 +29,7 @@ from collectors.sampler.build import find_program
 from collectors.sampler.native import NativeSampler
 from collectors.sampler.profile import ProfileCollector, choose
 from collectors.sampler.pyspy import PySpy
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.stacks.stacks import Stacks
 from tests.claims import claiming_folder

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from collectors.records import Event, Frame, Labels, LogLine, Points, Profile, RunInfo, StackSample
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.queries import Queries
 from dashboard.report.contents import ReportQuery, gather

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page
 
 from collectors.records import Points, RunInfo
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.queries import Queries
 from tests.conftest import wait_for

@@ -20,7 +20,7 @@ from fastapi import FastAPI
 
 from access.hosts import Access
 from collectors.records import Points, Record, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.app import make_app
 from dashboard.http_server import server_of
 from dashboard.queries import Queries

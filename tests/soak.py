@@ -18,7 +18,7 @@ from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Profile
 from collectors.sampler.native import NativeSampler
 from collectors.sampler.profile import ProfileCollector
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.sqlite import files
 from tests.claims import claiming_folder
 from tests.programs import running

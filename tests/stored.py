@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from collectors.records import Offset, Points, Profile, Sample, SourceText, StackSample, labels_of
-from collectors.store.open import ENGINES, open_store
+from collectors.store.engines import ENGINES, open_store
 from collectors.store.store import Store, series_id
 
 HOST = labels_of(host="box")

@@ -10,7 +10,7 @@ import pytest
 
 from analysis.blame.verdict import Verdict
 from collectors.records import Frame, Labels, Points, Profile, RunInfo, StackSample, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.stacks.stacks import Stacks
 

@@ -16,7 +16,7 @@ from playwright.sync_api import Page
 from collectors.logs.formats import Tally
 from collectors.logs.user_events import PREFIX, AddedEvents, events_of
 from collectors.records import Event, Offset, Record
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.user_files.events import add_event, file_of
 from tests.conftest import Dashboard, dashboard, drag, wait_for
 

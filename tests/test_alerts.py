@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from collectors.records import Finding, Points
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from tests.alerting import NOW_S, Alerting, Clock, alerting, crash, hang, receiving, webhook
 
 

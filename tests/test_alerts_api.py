@@ -16,7 +16,7 @@ import pytest
 from alerts.collector import AlertsCollector
 from collectors.machine.finder import Finder
 from collectors.records import Finding, RunInfo
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from deepseek.log import RunLog
 from tests.alerting import receiving

@@ -68,7 +68,7 @@ def started(data_dir: Path, most: int) -> subprocess.Popen[str]:
 
 def unstored(data_dir: Path, most: int) -> set[str]:
     """What a kill kept from being stored was no finding yet."""
-    from collectors.store.open import open_store
+    from collectors.store.engines import open_store
 
     store = open_store(data_dir, write=False)
     try:

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 
 from access.roles import GRANTS, Role
 from access.tokens import Tokens
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.app import make_app
 from dashboard.queries import Queries
 from tests.canaries import PATH, RUNS, T0, canary_records

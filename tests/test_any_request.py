@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from collectors.logs.formats.tensorboard import OF_HISTOGRAM
 from collectors.records import Event, Frame, LogLine, Points, Profile, Record, RunInfo, Sample, StackSample, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from tests.serving import Answer, Web, served
 

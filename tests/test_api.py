@@ -14,7 +14,7 @@ import pytest
 import websockets
 
 from collectors.records import Frame, Profile, StackSample
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from tests.conftest import Dashboard, dashboard, wait_for
 from tests.serving import run

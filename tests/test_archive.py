@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 
 from collectors.records import MOST_INLINE_BYTES, LogLine, Points, Profile, Record, RunInfo, Sample, StackSample
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.run_copy import IN_FILES, UnknownRun, copy_run
 from collectors.store.store import SampleQuery
 from dashboard.archive import UNPACKED, room_for, unpack, write_event_files, write_zip
@@ -139,7 +139,7 @@ def test_a_full_disk_leaves_no_half_zip(tmp_path: Path) -> None:
     code = """
 import resource, signal, sys
 from pathlib import Path
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.records import Points
 from dashboard.archive import write_zip
 folder = Path(sys.argv[1])

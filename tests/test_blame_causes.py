@@ -12,8 +12,8 @@ import pytest
 from analysis.blame.suspect import Suspect
 from analysis.blame.verdict import HostComparison, Verdict, with_sentence
 from analysis.stacks.frames import kinds_of
-from analysis.stacks.joining import is_waiting, join
 from analysis.stacks.trust import traces_of
+from analysis.stacks.wait_joins import is_waiting, join
 from collectors.message import text_of
 from collectors.records import Frame, Points, Profile, StackSample, labels_of
 from collectors.sampler.report import lines as report_lines

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from access.files import Unwritable
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.boards.files import MOST_BOARDS, Boards, VersionConflict
 from dashboard.queries import Queries
 from tests.serving import Web, served

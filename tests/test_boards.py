@@ -20,7 +20,7 @@ from dashboard.boards.board import (
     plain_chart,
     plain_row,
 )
-from dashboard.boards.editing import edited
+from dashboard.boards.editor import edited
 from dashboard.boards.files import board_of, chart_of, written
 from dashboard.user_files.yaml_file import ODD_BREAK
 from tests.board_texts import boards, charts, texts

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from collectors.records import LogLine, Points, Record, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.boards.board import KINDS, plain_board
 from dashboard.boards.files import board_of

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard import static_files
 from dashboard.pages import pages
 from dashboard.queries import Queries

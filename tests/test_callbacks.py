@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from collectors.records import Points, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from dashboard.user_files.run_notes import save_about
 from dashboard.user_files.settings import save_settings

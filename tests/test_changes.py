@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from collectors.records import RunInfo
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.pages.frame import ASSETS
 from dashboard.queries import Queries
 from dashboard.user_files.run_notes import file_of

@@ -19,7 +19,7 @@ from collectors.folders import LogTree
 from collectors.machine.finder import RanksSeen
 from collectors.machine.run_state import StateName
 from collectors.records import Event, Points, Record, RunInfo, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Run
 from dashboard.queries import Queries
 from dashboard.runs import previous_run

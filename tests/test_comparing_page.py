@@ -14,7 +14,7 @@ from playwright.sync_api import Page, Route
 
 from collectors.machine.finder import RanksSeen
 from collectors.records import Points, Record, RunInfo, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Run
 from dashboard.pages.comparison import TABS, FigureChoice, drawn, number, read_as, said_of
 from dashboard.queries import Queries

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from collectors.records import Points, Record, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from dashboard.series import export
 from tests.serving import Web, served

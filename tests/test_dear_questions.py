@@ -16,7 +16,7 @@ from analysis.blame import comparison
 from analysis.stacks.threads import ThreadSelection
 from collectors.records import Frame, Points, Profile, StackSample, labels_of
 from collectors.store import store as questions
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.sqlite import points, stacks
 from collectors.store.sqlite.engine import SqliteStore
 from collectors.store.store import QueryAborted, QueryDeadline, asked

@@ -212,7 +212,7 @@ def test_odd_folders_are_a_sentence(place: CheckedHost, tmp_path: Path) -> None:
 def test_folders_that_are_closed_to_this_user_are_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "closed" / "logs").mkdir(parents=True)
     (tmp_path / "closed").chmod(0o700)
-    code = "import codecs, os, sys; codecs.lookup('unicode_escape'); from pathlib import Path; from dashboard.commands.doctor import CheckedHost; from dashboard.commands.doctor import diagnose, lines_of; import collectors.store.open, collectors.store.sqlite; from dashboard.commands.doctor import CHECKS; os.setgroups([]); os.setgid(65534); os.setuid(65534); logs = Path(sys.argv[1]); print(*lines_of(diagnose(CheckedHost((logs,), logs / '.deepseek', 0), CHECKS[3:8])), sep=chr(10))"
+    code = "import codecs, os, sys; codecs.lookup('unicode_escape'); from pathlib import Path; from dashboard.commands.doctor import CheckedHost; from dashboard.commands.doctor import diagnose, lines_of; import collectors.store.engines, collectors.store.sqlite; from dashboard.commands.doctor import CHECKS; os.setgroups([]); os.setgid(65534); os.setuid(65534); logs = Path(sys.argv[1]); print(*lines_of(diagnose(CheckedHost((logs,), logs / '.deepseek', 0), CHECKS[3:8])), sep=chr(10))"
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "closed" / "logs")], cwd=ROOT, capture_output=True, text=True
     )

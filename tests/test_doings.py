@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 from analysis.findings.life import Activity
 from collectors.control import FILE, ControlError, ControlServer, ask
 from collectors.records import Frame, Record
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.findings import ActivityReader
 from tests.conftest import dashboard, script, wait_for

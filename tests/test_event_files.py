@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from collectors.logs.formats.tfrecord import RecordSplitter, intact
 from collectors.logs.tail import Tail
 from collectors.records import Points
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.run_copy import UNPLACED
 from dashboard.archive import ExportResult, framed, write_event_files
 

@@ -27,7 +27,7 @@ with open(folder / "metrics.jsonl", "w") as log:
 """
 FIRE_ALL = """
 import json, pathlib, sys
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from dashboard.app import make_app
 from tests.serving import served_app
@@ -132,7 +132,7 @@ def test_a_finding_is_one_function_and_one_row(running: Dashboard) -> None:
 
 
 def test_an_engine_is_a_package_and_one_row(checkout: Path) -> None:
-    code = "from collectors.store.open import open_store; store = open_store('memory://here', write=True); print(store.append([]), store.runs())"
+    code = "from collectors.store.engines import open_store; store = open_store('memory://here', write=True); print(store.append([]), store.runs())"
     done = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=True)
     assert done.stdout == "1 []\n"
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.records import Points, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.sqlite.engine import SqliteStore
 from dashboard.admission import STACKS, ClientKey, FairSemaphore
 from dashboard.queries import Queries

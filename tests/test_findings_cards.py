@@ -12,7 +12,7 @@ from analysis.findings import cards
 from analysis.findings.rules import BY_NAME
 from collectors.machine.inventory import Gpu
 from collectors.records import Event, Record
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from tests.judged import GIB, T0, JudgedRuns, PartHealth, card_labels, gpu, gpu_process, machine_point, point
 

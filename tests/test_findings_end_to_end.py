@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from collectors.records import Finding
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import StoreError
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.findings.rules import BY_NAME
 from collectors.records import Event, Frame, LogLine, Record, RunInfo
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from tests.judged import T0, JudgedRuns, gpu, machine_point, point
 from tests.judged_stacks import (

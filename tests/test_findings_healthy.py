@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from analysis.findings import rule
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from tests import healthy_recordings
 from tests.healthy_recordings import by_second
 from tests.judged import T0, JudgedRuns, point

@@ -23,7 +23,7 @@ from collectors.logs.tail import Tail
 from collectors.machine.finder import Finder
 from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Finding, LogLine, Record, RunInfo
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from tests.conftest import wait_for
 from tests.judged import T0, JudgedRuns, point

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from collectors.records import Finding
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.sqlite.engine import SqliteStore
 from dashboard.findings import FindingsReader
 from tests.judged import T0, JudgedRuns

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from alerts.config import settings_of
 from collectors.records import Event, Finding, Points, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from dashboard.user_files.alerts import opted_in
 from tests.healthy_recordings import by_second, read_case

@@ -10,7 +10,7 @@ import pytest
 
 from analysis.findings.rules import BY_NAME
 from collectors.records import Event, Frame, Record
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from tests.judged import T0, JudgedRuns, point
 from tests.judged_stacks import DECODE, LINEAR, LOOP, MASK, PIECE_S, WRITE_LOG, Part, of_loop, profile

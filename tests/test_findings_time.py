@@ -13,7 +13,7 @@ import pytest
 from analysis.findings import memory, pace
 from analysis.findings.rules import BY_NAME
 from collectors.records import Event, Record, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from tests.judged import GIB, HOSTS, T0, JudgedRuns, card_labels, gpu, gpu_process, machine_point, point
 from tests.planted_findings import ENOUGH, PlantedRun, all_silent, found_in_time, healthy

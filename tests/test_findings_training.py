@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from collectors.records import Event, Record
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from tests.judged import T0, JudgedRuns, point
 from tests.planted_findings import PlantedRun, found_in_time, healthy, loss_of
 from tests.planted_findings import windows as windows  # a fixture

@@ -18,7 +18,7 @@ from analysis.findings.rules import BY_NAME, MACHINE_RULES, RULES, RUN_RULES
 from analysis.findings.watch import MOST_NEW, WITH_RUN, FindingTracker
 from analysis.findings.working_set import KnownSubjects
 from collectors.records import Event, Finding, Record, RunInfo, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from tests import findings_table
 from tests.judged import GIB, HOSTS, T0, JudgedRuns, Lines, gpu, gpu_process, machine_point, point

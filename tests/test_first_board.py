@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from collectors.records import Points, Record, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from tests.serving import served
 

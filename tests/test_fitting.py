@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import ROOT
 from tests.trainings import events_of
-from trainer import fitting
+from trainer import batch_size
 
 MORE_BYTES = 600_000_000  # than the process has taken when it begins
 LIMITED = """
@@ -69,8 +69,8 @@ def test_the_largest_batch_is_found_within_an_eighth_and_few_tries(too_large: in
         tried.append(batch)
         return batch <= largest
 
-    found = fitting.largest_batch(too_large, fits)
-    assert largest - max(1, largest // fitting.PRECISE_SHARE) <= found <= largest
+    found = batch_size.largest_batch(too_large, fits)
+    assert largest - max(1, largest // batch_size.PRECISE_SHARE) <= found <= largest
     assert 0 not in tried
     assert len(tried) <= 16
 
@@ -90,4 +90,4 @@ def test_the_largest_batch_is_found_within_an_eighth_and_few_tries(too_large: in
     ],
 )
 def test_it_is_told_from_other_errors(error: RuntimeError, verdict: bool) -> None:
-    assert fitting.is_out_of_memory(error) is verdict
+    assert batch_size.is_out_of_memory(error) is verdict

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from playwright.sync_api import Page
 
-from collectors.logs.forgotten import (
+from collectors.logs.tombstones import (
     FileIdentity,
     LastKnown,
     Tombstone,
@@ -26,7 +26,7 @@ from collectors.logs.forgotten import (
     read_all,
 )
 from dashboard.runs.runs import OVER, forgotten_view
-from dashboard.user_files.forgotten import ForgottenRun, quoted, remove_line
+from dashboard.user_files.forgotten_runs import ForgottenRun, quoted, remove_line
 from dashboard.user_files.run_notes import RunNotes
 from tests.conftest import Dashboard, dashboard, script, wait_for
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Page
 
 from collectors.message import text_of
 from collectors.records import Event, Frame, Labels, Points, Profile, Record, RunInfo, StackSample
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.api.answers import encode
 from dashboard.api.ledger import goodput_answer

@@ -14,7 +14,7 @@ import pytest
 
 from collectors.logs.tail import Tail
 from collectors.message import text_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.commands import main
 from dashboard.queries import Queries
 from tests.conftest import wait_for

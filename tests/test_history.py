@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from analysis.history import History
 from collectors.records import Event, Points, RunInfo, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from tests.memory_engine import MemoryStore, Shared
 

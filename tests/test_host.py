@@ -19,7 +19,7 @@ from collectors.machine.host import HostCollector, HostReading
 from collectors.machine.proc import boot_id, start_ticks
 from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Points
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.supervisor import Supervisor
 from tests.claims import claiming_folder
 from tests.conftest import wait_for

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from collectors.machine.proc import boot_id, start_ticks
-from jobs.local import LocalExecutor
+from jobs.local_executor import LocalExecutor
 from jobs.processes import make_once
 from jobs.queue import OpenAttempt
 from tests.jobs_house import MAIN, JobsHouse, as_user, jobs_house

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.commands.words import amount, clock, end_of, table
+from jobs.commands.text import amount, clock, end_of, table
 from jobs.plan import JobPlan, PlannerState, Promise, StartJob
 from jobs.queue import JobQueue
 from jobs.request import JobRequest, request_of, require_no_shell, require_script

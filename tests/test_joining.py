@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from analysis.stacks.fold import FlameTree
 from analysis.stacks.frames import line_of
-from analysis.stacks.joining import is_head, join
 from analysis.stacks.trust import traces_of
+from analysis.stacks.wait_joins import is_head, join
 from collectors.machine.proc import boot_id, start_ticks
 from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Frame
 from collectors.sampler.profile import ProfileCollector
 from collectors.sampler.pyspy import PySpy
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import StackColumns
 from tests.claims import claiming_folder
 from tests.programs import running

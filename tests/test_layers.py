@@ -212,7 +212,7 @@ def test_what_users_say_knows_neither_dash_nor_the_store() -> None:
                 "collectors.options",
                 "analysis.directions",
                 "collectors.records",
-                "collectors.logs.forgotten",
+                "collectors.logs.tombstones",
             }
             if module == "dashboard.user_files.alerts":
                 known |= {"alerts.config"}

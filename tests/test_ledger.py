@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from analysis.ledger.shares import Ledger
-from analysis.ledger.wording import lines_of, sentence_of
+from analysis.ledger.text import lines_of, sentence_of
 from analysis.stacks.waits import WAITS
 from collectors.message import text_of
 from collectors.records import Event, Frame, Labels, Points, Profile, RunInfo, StackSample
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.commands import main
 from dashboard.stacks import stacks as kept

@@ -12,10 +12,10 @@ from analysis.ledger import kinds
 from analysis.ledger.kinds import BUSY
 from analysis.ledger.ledger import ledger
 from analysis.ledger.shares import KindRow, Ledger
-from analysis.ledger.wording import sentence_of
+from analysis.ledger.text import sentence_of
 from collectors.message import text_of
 from collectors.records import Frame, Points, RunInfo, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from tests.judged_stacks import LIB, LINEAR, LOADER, LOOP, MASK, MODULE, SITE, Part, of_loop, profile
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 
 from analysis.ledger.kinds import KINDS
 from analysis.ledger.shares import KindRow
-from analysis.ledger.wording import share_of
+from analysis.ledger.text import share_of
 from collectors.message import text_of
 from tests.conftest import ROOT, Ask
 from tests.test_run_colours import contrast, least_distance, linear

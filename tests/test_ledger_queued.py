@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.ledger.shares import queued_during, seconds_in
-from analysis.ledger.wording import lines_of, sentence_of
+from analysis.ledger.text import lines_of, sentence_of
 from collectors.message import text_of
 from collectors.records import Event, Points, RunInfo
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.queries import Queries
 from dashboard.stacks.stacks import Stacks

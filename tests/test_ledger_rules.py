@@ -18,7 +18,7 @@ from analysis.ledger.evidence import ThreadSamples, sign_of, stands_of
 from analysis.ledger.idle import LedgerInput, account_of
 from analysis.ledger.kinds import KINDS, NUMBER, ChargeTarget
 from analysis.ledger.shares import EMPTY, compacted, lane_of, ledger_of, summed
-from analysis.ledger.wording import lines_of, sentence_of
+from analysis.ledger.text import lines_of, sentence_of
 from analysis.stacks.trust import no_source, traces_of
 from collectors.message import text_of
 from collectors.records import Frame

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from collectors.records import LogLine
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from tests.serving import Web, served
 

@@ -20,7 +20,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from collectors.records import Event, LogLine, Points, Record, RunInfo, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard import http_server, live
 from dashboard.queries import Queries

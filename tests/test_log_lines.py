@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from collectors.records import LogLine
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.sqlite import logs
 from collectors.store.store import QueryAborted, QueryDeadline, Store, asked
 from dashboard.logs import lines, table

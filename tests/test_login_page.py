@@ -15,7 +15,7 @@ from access.hosts import Access
 from access.roles import Role
 from access.tokens import Tokens
 from collectors.records import Finding, Points, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.app import make_app
 from dashboard.auth import link_of, script_hash
 from dashboard.pages import pages

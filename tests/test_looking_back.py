@@ -12,7 +12,7 @@ from analysis.findings import working_set
 from analysis.findings.collector import FindingsCollector
 from collectors.machine.finder import Finder
 from collectors.records import Finding, LogLine, Points, Record, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 
 T0, NOW_S = 1_764_000_000.0, 1_765_000_000.0

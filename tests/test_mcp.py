@@ -20,7 +20,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mcp import Client, StdioServerParameters
 
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard import mcp
 from dashboard.mcp import TOOLS, UNTRUSTED, answered
 from dashboard.queries import Queries

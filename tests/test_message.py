@@ -25,7 +25,7 @@ from collectors.message import (
     to_json,
 )
 from collectors.records import MESSAGE, Finding
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 
 ROOT = Path(__file__).parents[1]
 MAKERS = {"phrase": 1, "counted": 2}  # and how many templates each takes

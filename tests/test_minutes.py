@@ -15,7 +15,7 @@ from analysis.stacks.fold import FlameTree, gather, tree_of
 from analysis.stacks.threads import ThreadSelection
 from analysis.stacks.trust import no_source
 from collectors.records import Frame, Profile, StackSample
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Run, StackColumns, Store
 from dashboard.stacks.flame import MinuteCache, Prefetcher
 from tests.conftest import wait_for

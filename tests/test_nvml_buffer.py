@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from collectors.machine import gpu
 from collectors.machine.nvml import NvmlCollector
 from collectors.records import Points
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard import api
 from dashboard.queries import Queries
 from tests import fake_nvml

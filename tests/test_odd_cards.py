@@ -15,7 +15,7 @@ from playwright.sync_api import Page
 from collectors.machine.inventory import HIDDEN_PROCESSES, NO_PROCESSES, Inventory
 from collectors.machine.nvml import NvmlCollector
 from collectors.records import Labels, Points
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.stacks.stacks import Stacks
 from tests import fake_nvml
 from tests.conftest import Ask, Dashboard, dashboard, wait_for

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route
 
 from collectors.records import Points
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.runs.runs import Runs
 from tests.conftest import Dashboard, address, answering, dashboard, drag, wait_for
 

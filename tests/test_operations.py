@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from collectors.records import Offset, Points, labels_of
-from collectors.store.open import maintenance, open_store
+from collectors.store.engines import maintenance, open_store
 from collectors.store.sqlite import files
 from collectors.store.store import series_id
 from dashboard.commands import OTHERS, command_in, parser_of

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard import static_files
 from dashboard.pages import frame, pages
 from dashboard.queries import Queries

@@ -196,7 +196,7 @@ def test_patterns_are_found_wherever_they_are_written() -> None:
     modules = {name.partition(":")[0] for name in PATTERNS}
     for name in (
         "deepseek.log.redaction",
-        "collectors.lines.structured",
+        "collectors.lines.structured_lines",
         "dashboard.visitors",
         "collectors.logs.formats.text",
     ):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.conftest import wait_for
 from tests.trainings import lines_of, train_here, training, values_of
-from trainer.data.places import Place, ShuffledPlaces, batches, held_out
+from trainer.data.sample_order import Place, ShuffledPlaces, batches, held_out
 
 
 class Numbers:

@@ -20,7 +20,7 @@ from collectors.machine.proc import start_ticks
 from collectors.records import Profile
 from collectors.sampler import Target, pyspy, refusal
 from collectors.sampler.pyspy import FOLDER_PREFIX, PySpy
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from tests.interpreters import Interpreter, every_python
 from tests.native import length_s, time_by, until
 from tests.programs import HERE, running

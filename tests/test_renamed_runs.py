@@ -12,10 +12,10 @@ from typing import TextIO
 
 import pytest
 
-from collectors.logs.forgotten import Tombstones
 from collectors.logs.tail import ForgettingTail
+from collectors.logs.tombstones import Tombstones
 from collectors.records import labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import LogQuery, series_id
 from dashboard.user_files.events import add_event
 from dashboard.user_files.run_notes import RunNotes, about_run, save_about

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from analysis.ledger.contrast import LedgerSide, contrast
 from collectors.records import Frame, LogLine, Points, RunInfo
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.sqlite import points
 from collectors.store.store import QueryAborted, QueryDeadline, asked
 from dashboard.commands import main

@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page
 
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.report.contents import ReportQuery, gather
 from dashboard.report.page import html_of
 from tests.axe import serious

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from collectors.machine.proc import boot_id, start_ticks
 from collectors.records import Event, LogLine, RunInfo
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.runs.runs import Runs
 
 

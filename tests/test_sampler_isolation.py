@@ -18,7 +18,7 @@ from collectors.records import Event, Profile, SourceText
 from collectors.sampler.build import compiler
 from collectors.sampler.native import NativeSampler
 from collectors.sampler.profile import ProfileCollector, choose
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from tests.claims import claiming_folder
 from tests.native import NEEDS_SAMPLER, length_s, native, record, running, target, time_by
 from tests.programs import HERE

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from collectors.logs.formats import Arrival
 from collectors.logs.formats.samples import LoggedSamples
 from collectors.records import MOST_INLINE_BYTES, Event, Offset, RunInfo, Sample
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.sqlite.engine import SqliteStore
 from collectors.store.store import SampleQuery, Store
 from dashboard import samples

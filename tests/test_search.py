@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from playwright.sync_api import Page
 
 from collectors.records import Event, Points, Record, RunInfo, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from dashboard.runs.search import SearchQuery, natural
 from dashboard.user_files.run_notes import save_about

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from collectors.logs.formats import delimited
+from collectors.logs.formats import tables
 from collectors.logs.formats.jsonl import MetricsFile
 from collectors.records import Points, labels_of
 
@@ -116,7 +116,7 @@ def test_another_loop_that_counts_for_itself_does_not_cut_the_curve() -> None:
 def test_a_table_that_a_second_start_goes_on_with_has_two_segments() -> None:
     rows = [f"{step},{step / 7}".encode() for step in [*range(600), *range(550, 700)]]
     for size in (1, 1000):
-        table, found = delimited.DelimitedFile("a", "m.csv", LABELS), []
+        table, found = tables.DelimitedFile("a", "m.csv", LABELS), []
         lines = [b"step,loss", *rows]
         for since in range(0, len(lines), size):
             found += table.parse(lines[since : since + size], None)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from analysis.ledger.wording import sentence_of
+from analysis.ledger.text import sentence_of
 from analysis.stacks.threads import IDLE, ThreadSelection, one_at_a_time, served
 from analysis.stacks.trust import traces_of
 from collectors.records import Frame, Points, Profile, RunInfo, StackSample, labels_of

@@ -16,7 +16,7 @@ import pytest
 from collectors.log_folders import common_root, default_log_folders
 from collectors.logs.tail import Tail
 from collectors.options import CollectorOptions, add_flags, options_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.commands.command import CommandParser
 from tests.conftest import ROOT, wait_for
 from tests.ingesting import Ingest

@@ -17,7 +17,7 @@ from analysis.dumps import MOST_ROWS, snapshot_of
 from analysis.findings import dumps
 from analysis.findings.dumps import memory_snapshot
 from collectors.records import Event
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from tests.judged import T0, JudgedRuns, point
 

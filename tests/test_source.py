@@ -13,7 +13,7 @@ from analysis.stacks.frames import KEPT, LIVE, Excerpt, SourceRefused, SourceTex
 from collectors.records import SourceText
 from collectors.sampler import sources
 from collectors.sampler.sources import CHANGED, OF_A_CELL
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 
 NOBODY = 65534

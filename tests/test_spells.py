@@ -11,7 +11,7 @@ import pytest
 
 from collectors.machine.run_state import RunActivity, RunProcess
 from collectors.records import Event, Frame, Profile, StackSample
-from collectors.sampler.spells import RunPeriods, part_of
+from collectors.sampler.run_periods import RunPeriods, part_of
 
 PROCESS = RunProcess(7, 0, 700)
 NS = 10**9

@@ -12,7 +12,7 @@ import pytest
 from analysis.stacks.threads import ThreadSelection
 from analysis.stacks.traces import overlaps, to_samples
 from collectors.records import Points
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.sqlite.engine import SqliteStore
 from collectors.store.store import StackColumns
 from dashboard.stacks.stacks import LONG_S, Stacks

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from collectors.records import Frame, LogLine, Points, Profile, Record, SourceText, StackSample, labels_of
-from collectors.store.open import maintenance
+from collectors.store.engines import maintenance
 from collectors.store.sqlite import codec, files, schema
 from collectors.store.sqlite.chunks import ROWS
 from collectors.store.sqlite.compact import PACK_ROWS

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from collectors.records import LogLine, Offset, Points, Profile, SourceText, labels_of
-from collectors.store.open import maintenance
+from collectors.store.engines import maintenance
 from collectors.store.sqlite import codec, compact, files
 from collectors.store.sqlite.chunks import ROWS
 from collectors.store.sqlite.engine import SqliteStore

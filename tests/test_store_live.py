@@ -14,7 +14,7 @@ import pytest
 
 from collectors.logs.tail import Tail
 from collectors.records import Labels, LogLine, Points, Record, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.sqlite import files
 from collectors.store.sqlite.compact import CHECKPOINT_BYTES
 from collectors.store.sqlite.logs import BlockRow
@@ -104,7 +104,7 @@ READER = """
 import sys, threading
 from pathlib import Path
 from collectors.store.store import Store, series_id
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 ended = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
 store, one, seen = open_store(Path(sys.argv[1]), write=False), series_id("a", "x", (("host", "box"),)), set()

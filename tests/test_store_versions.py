@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from collectors.records import Frame
-from collectors.store.open import maintenance
+from collectors.store.engines import maintenance
 from collectors.store.sqlite import files, schema
 from collectors.store.sqlite.engine import SqliteStore
 from collectors.store.store import LogQuery, SampleQuery, Store, StoreError, series_id

@@ -11,7 +11,7 @@ import pytest
 
 from collectors.records import Event, Offset, Points, Record, labels_of
 from collectors.store.batches import RefusedRecord, store_all
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.sqlite.engine import SqliteStore
 from collectors.store.store import Store, StoreError
 from collectors.supervisor import Supervisor

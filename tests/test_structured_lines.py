@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.logs.crash import crash_of
-from collectors.lines.structured import StructuredLine, level_of, of_object, read, read_fields, shown, time_of
+from collectors.lines.structured_lines import StructuredLine, level_of, of_object, read, read_fields, shown, time_of
 from collectors.logs.formats import Arrival
 from collectors.logs.formats.jsonl import JsonLines, MetricsFile, judge
 from collectors.logs.formats.text import TextLog

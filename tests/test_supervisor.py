@@ -11,7 +11,7 @@ import pytest
 
 from collectors.records import Frame, Points, Profile, Record, StackSample
 from collectors.runtime import BEAT_S, COMMITTED_S, beat_at, committing_s
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.sqlite.engine import SqliteStore
 from collectors.supervisor import COALESCE_S, Supervisor, rest_s
 from tests.running import wait_for

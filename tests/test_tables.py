@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.logs.formats import Arrival
-from collectors.logs.formats.delimited import DelimitedFile
+from collectors.logs.formats.tables import DelimitedFile
 from collectors.logs.open_files import NotMetrics
 from collectors.records import Points
 from tests.following import DEADLINE_S, LABELS, RECORDED, Follower, check_told, count_of, points_of, unpacked

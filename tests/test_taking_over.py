@@ -13,7 +13,7 @@ import pytest
 
 from collectors import writer
 from collectors.log_folders import LogFolders, of_folders
-from collectors.logs.forgotten import Tombstone, Tombstones
+from collectors.logs.tombstones import Tombstone, Tombstones
 from collectors.logs.user_events import AddedEvents
 from collectors.records import (
     Event,
@@ -29,7 +29,7 @@ from collectors.records import (
     labels_of,
 )
 from collectors.store import run_copy
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import TooMuch
 from dashboard.commands import store_migration
 from dashboard.commands.serve import place_to_serve

@@ -16,7 +16,7 @@ from benchmarks.precision import CHECKPOINTED_SHARE, kept
 from tests.trainings import events_of, train_here, values_of
 from trainer import checkpoint, precision, tasks, train
 from trainer.data import brain, small_images, stdlib_text
-from trainer.data.places import Batch, Place, ShuffledPlaces, batches
+from trainer.data.sample_order import Batch, Place, ShuffledPlaces, batches
 from trainer.errors import UserError
 from trainer.models.recompute import recompute
 from trainer.tasks import TASKS

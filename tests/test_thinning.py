@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from collectors import retention
 from collectors.records import Event, Finding, Frame, Points, Profile, Record, StackSample, labels_of
-from collectors.store.open import maintenance
+from collectors.store.engines import maintenance
 from collectors.store.sqlite import chunks, files
 from collectors.store.sqlite.engine import SqliteStore
 from collectors.store.sqlite.thinning import Thinner, TimeSpans

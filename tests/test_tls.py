@@ -28,7 +28,7 @@ from access import hosts
 from access.hosts import Access, BadCertificate, Certificate
 from access.roles import Role
 from access.tokens import Tokens
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.app import make_app
 from dashboard.auth import link_of
 from dashboard.http_server import server_of

@@ -18,7 +18,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from analysis.ledger.shares import TracedSteps, traced_lines
-from analysis.ledger.wording import lines_of, sentence_of
+from analysis.ledger.text import lines_of, sentence_of
 from collectors.message import text_of
 from collectors.store.store import Store
 from collectors.tracing import parsed

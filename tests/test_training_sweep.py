@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from collectors.records import Points, RunInfo, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from tests.conftest import Ask, wait_for
 from tests.serving import Web, served

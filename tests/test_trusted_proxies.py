@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from access.hosts import Access
 from access.roles import Role
 from access.tokens import Tokens
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.app import make_app
 from dashboard.network import ProxyHeadersMiddleware, proxy_of
 from dashboard.queries import Queries

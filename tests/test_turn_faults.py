@@ -16,7 +16,7 @@ from collectors.logs import tail as aside
 from collectors.logs.file import FollowedFile
 from collectors.logs.tail import Tail
 from collectors.records import LogLine, Offset, Record
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.sqlite.engine import SqliteStore
 from collectors.store.store import LogQuery
 from collectors.supervisor import Supervisor

@@ -18,7 +18,7 @@ from analysis.step_log import StepLog
 from analysis.units import Units
 from collectors.logs.formats.jsonl import MetricsFile
 from collectors.records import Labels, Points, labels_of
-from collectors.store.open import ENGINES, open_store
+from collectors.store.engines import ENGINES, open_store
 from deepseek.log import RunLog
 
 T0 = 1_764_000_000.0

@@ -13,7 +13,7 @@ import websockets
 
 from access.roles import DETAILS, Role
 from access.tokens import Tokens
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.app import make_app
 from dashboard.queries import Queries

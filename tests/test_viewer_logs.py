@@ -12,7 +12,7 @@ import pytest
 from access.roles import DETAILS, Role
 from access.tokens import Tokens
 from collectors.records import LogLine
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.app import make_app
 from dashboard.queries import Queries
 from deepseek.log.redaction import LEFT_OUT, redacted

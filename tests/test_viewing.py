@@ -15,7 +15,7 @@ from access.hosts import Access
 from access.roles import GRANTS, Role
 from access.tokens import Tokens
 from collectors.records import Points, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard import visitors
 from dashboard.api.answers import encode
 from dashboard.app import make_app

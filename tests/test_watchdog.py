@@ -13,7 +13,7 @@ import pytest
 
 from collectors import supervisor as supervisor_module
 from collectors.records import Points, Record
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.supervisor import FORGET_S, RETRY_S, HungCollector, Quarantine, Supervisor, Watchdog
 from collectors.writer import EXIT_AGAIN
 from tests.conftest import ROOT, wait_for

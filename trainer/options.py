@@ -10,7 +10,7 @@ import torch
 
 from . import precision
 from .errors import UserError
-from .queued import run_of_the_job
+from .job import run_of_the_job
 from .tasks import TASKS
 
 STEPS = 1_000_000

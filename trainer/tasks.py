@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from .data import brain, small_images, stdlib_text
-from .data.places import Batch, Data
+from .data.sample_order import Batch, Data
 from .models import bert, gpt, resnet50, unet3d
 
 

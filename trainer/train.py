@@ -28,15 +28,15 @@ from torch import nn
 
 from deepseek.log import RunLog
 
-from . import checkpoint, fitting, precision
+from . import batch_size, checkpoint, precision
 from .checkpoint import TrainingState
-from .data.places import Batch, Data, ShuffledPlaces, batches, held_out
+from .data.sample_order import Batch, Data, ShuffledPlaces, batches, held_out
 from .errors import NoCheckpoint, UserError
+from .job import NOTHING_SAVED, SAVED, is_job, run_of_the_job
 from .measure import Instruments, Vitals, mfu, peak_flops
 from .models.recompute import recompute
 from .options import Config, parse
 from .precision import Precision
-from .queued import NOTHING_SAVED, SAVED, is_job, run_of_the_job
 from .ranks import Ranks
 from .stop import Stop
 from .tasks import TASKS, flops_per_sample
@@ -69,13 +69,13 @@ def train(options: argparse.Namespace) -> bool:
             plan = Plan(config, ranks, device, numbers, resumed, train_data, validation_data, workers, options.prefetch)
             stopped = run(plan, log)
         except RuntimeError as error:
-            if not fitting.is_out_of_memory(error):
+            if not batch_size.is_out_of_memory(error):
                 raise
         else:
             ranks.leave()
             return stopped
         raise UserError(
-            fitting.advice(config, validation_data, device, numbers)
+            batch_size.advice(config, validation_data, device, numbers)
         )  # here the run's own memory is free again
 
 

@@ -18,10 +18,10 @@ from collectors.store.store import MOST_SPANS, RawPoints, Series, StackColumns, 
 from .. import baseline as mix
 from ..baseline import BEFORE_S, WINDOWS, baseline_of, is_part
 from ..history import History
-from ..stacks.joining import at_work, is_waiting
 from ..stacks.threads import served
 from ..stacks.traces import Range, Traces
 from ..stacks.trust import LineOf, no_source, traces_of
+from ..stacks.wait_joins import at_work, is_waiting
 from ..step_log import GPU_PHASE, StepLog
 from .verdict import Case, Evidence, GpuComparison, HostComparison, Side
 

@@ -13,10 +13,10 @@ from collectors.message import Message, phrase
 from collectors.records import Frame
 
 from ..ledger.cores import CoreWaits
-from ..stacks.joining import IN_THREADS, Locks, is_head, is_waiting, rank_of_head
 from ..stacks.threads import standing
 from ..stacks.traces import Bools, Floats, Ints, Range, Traces
 from ..stacks.trust import LineOf
+from ..stacks.wait_joins import IN_THREADS, Locks, is_head, is_waiting, rank_of_head
 from ..stacks.waits import BACKWARD, reads_gpu, reason_in, reason_of, takes_lock, wait_of, waiting
 from . import suspect
 from .comparison import LEAST_BUSY_PCT

@@ -9,10 +9,10 @@ from collectors.message import Message, Sentence, counted, phrase, text_of
 from collectors.records import Frame
 
 from ..stacks.frames import file_name
-from ..stacks.joining import is_waiting
 from ..stacks.threads import standing
 from ..stacks.traces import Bools, Range, Traces
 from ..stacks.trust import LineOf, no_source
+from ..stacks.wait_joins import is_waiting
 from ..units import Units
 from .suspect import Suspect
 

@@ -11,7 +11,7 @@ from collectors.message import phrase
 
 from ..ledger.kinds import TimeKind
 from ..ledger.shares import KindRow, Ledger
-from ..ledger.wording import place_of
+from ..ledger.text import place_of
 from .rule import STEPS, CodeLocation, Detection, RunSubject, on_rank
 
 WINDOW_S = 30.0

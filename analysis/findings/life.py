@@ -19,9 +19,9 @@ from ..dumps import MemorySnapshot, flight_sentence
 from ..ledger.evidence import StackState, stands_of
 from ..logs.crash import AROUND_S, XIDS, Fault, crash_of
 from ..stacks.frames import are_own, file_name
-from ..stacks.joining import PROCESSES
 from ..stacks.traces import LastStack, Range, Traces, last_stacks
 from ..stacks.trust import LineOf, no_source, traces_of
+from ..stacks.wait_joins import PROCESSES
 from ..stacks.waits import WaitFunction, wait_at, wait_of, waiting
 from . import rule
 from .cards import OF_A_CRASH

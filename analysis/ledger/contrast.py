@@ -14,7 +14,7 @@ from collectors.message import Message, phrase, text_of
 from . import kinds
 from .kinds import BUSY, KINDS, ChargeTarget, TimeKind
 from .shares import KindRow, Ledger
-from .wording import label_of, place_of, why_empty
+from .text import label_of, place_of, why_empty
 
 IN_SENTENCE = 4
 SAME_STEP = 0.02  # a step that differs by less is said to take as long

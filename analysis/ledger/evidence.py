@@ -12,10 +12,10 @@ from collectors.records import Frame
 from .. import step_log
 from ..history import History
 from ..stacks.frames import are_own, has_name, library_name, package_path
-from ..stacks.joining import is_head, waits_of_stacks
 from ..stacks.threads import IDLE
 from ..stacks.traces import Bools, Floats, Ints, Range, Traces, overlaps, union
 from ..stacks.trust import LineOf
+from ..stacks.wait_joins import is_head, waits_of_stacks
 from ..stacks.waits import OF_IMPORTS, Joined, StackWait, reads_gpu, reason_of
 from ..step_log import PHASE, StepLog
 from . import kinds as rules

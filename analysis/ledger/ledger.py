@@ -9,10 +9,10 @@ import numpy as np
 
 from ..blame.comparison import main_threads
 from ..history import History
-from ..stacks.joining import join
 from ..stacks.threads import laid_out
 from ..stacks.traces import Bools, Floats, Ints, Range, Traces
 from ..stacks.trust import LineOf, no_source, traces_of
+from ..stacks.wait_joins import join
 from . import device as cards
 from . import evidence, host, idle
 from . import kinds as rules

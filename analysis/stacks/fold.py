@@ -16,11 +16,11 @@ from collectors.store.store import StackColumns
 from collectors.tracing import StepTrace
 
 from .frames import FrameKind, kinds_of
-from .joining import Locks
 from .threads import ThreadSelection, ThreadTime, threads_of, work_of
 from .traces import EVER, Floats, Ints, Range, Traces
 from .tree import WeightedStacks, build
 from .trust import LineOf, no_source, traces_of
+from .wait_joins import Locks
 from .waits import BACKWARD as WAITS_BACKWARD
 from .waits import wait_at, wait_of
 

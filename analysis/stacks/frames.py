@@ -19,8 +19,8 @@ from collectors.sampler.sources import GENERATED, Unreadable, is_own, read_as_us
 from collectors.store.store import Store
 
 from ..history import History
-from .joining import LIBRARY, is_head
 from .trust import LineOf
+from .wait_joins import LIBRARY, is_head
 from .waits import BACKWARD, wait_of
 
 FrameKind: TypeAlias = Literal["own", "library", "wait", "joined"]

@@ -13,10 +13,10 @@ from collectors.records import Frame
 from collectors.store.store import Process
 
 from .frames import are_own, owner_of
-from .joining import STARTED_BY_PYTHON, join, waits_of_stacks
 from .traces import Bools, Floats, Ints, Range, Traces, compact, overlaps, union
 from .tree import WeightedStacks
 from .trust import LineOf, no_source
+from .wait_joins import STARTED_BY_PYTHON, join, waits_of_stacks
 from .waits import SLEEP, StackWait
 
 CAP = 0.15  # of all work, by which a part counts at most: what many parts have in common is common, not what a large one does

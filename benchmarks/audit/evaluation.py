@@ -15,7 +15,7 @@ from analysis.blame.verdict import Verdict
 from analysis.stacks.traces import Range
 from collectors.message import text_of
 from collectors.records import Frame
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from tests.plain import Stretch
 

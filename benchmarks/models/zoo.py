@@ -51,7 +51,7 @@ import torch, transformers
 from transformers.models.llama import modeling_llama
 from models.zoo import table
 from models.zoo.folder import models_folder
-from models.zoo.local import files_of
+from models.zoo.local_files import files_of
 (path,) = files_of(table.find("deepseek/smollm2-135m-instruct"), models_folder()).values()
 begun, cpu = time.perf_counter(), time.process_time()
 tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)

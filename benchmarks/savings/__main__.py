@@ -23,10 +23,10 @@ import torch
 from analysis.ledger import kinds
 from analysis.ledger.kinds import BUSY
 from analysis.ledger.shares import KindRow, Ledger
-from analysis.ledger.wording import sentence_of
+from analysis.ledger.text import sentence_of
 from analysis.stacks.traces import Range
 from collectors.message import text_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.stacks.stacks import Stacks
 

@@ -488,11 +488,11 @@ class _Copy:
 
 def _why_no_metrics(name: str, head: bytes) -> str | None:
     """Why the reader of the copy leaves it, as the end of a sentence; "" where it reads it, None as long as more has to be seen."""
-    from ..logs.formats import delimited, jsonl  # 70 ms and 3 MB with orjson: most programs write no such file
+    from ..logs.formats import jsonl, tables  # 70 ms and 3 MB with orjson: most programs write no such file
 
     if name.endswith(".jsonl"):
         return jsonl.why_data(head)
-    return delimited.why_no_metrics(name, head)
+    return tables.why_no_metrics(name, head)
 
 
 def _living_children() -> set[int]:

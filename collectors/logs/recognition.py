@@ -13,7 +13,6 @@ from ..machine.run_state import is_text
 from ..records import PROGRESS_NAMES, Labels, labels_of
 from .formats import (
     Format,
-    delimited,
     hugging_face,
     jsonl,
     lightning,
@@ -21,6 +20,7 @@ from .formats import (
     mlflow,
     run_json,
     samples,
+    tables,
     tensorboard,
     text,
     wandb,
@@ -156,7 +156,7 @@ def _fault(origin: Origin, file: str, state: State) -> Callable[[str], str]:
 
 def _delimited(origin: Origin, state: State) -> Format:
     file = escape_control(origin.name)
-    return delimited.DelimitedFile(origin.run.name, file, _labels(origin), _fault(origin, file, state), state)
+    return tables.DelimitedFile(origin.run.name, file, _labels(origin), _fault(origin, file, state), state)
 
 
 def _hparams(origin: Origin, state: State) -> Format:

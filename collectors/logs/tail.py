@@ -24,7 +24,6 @@ from ..store.store import StoreError
 from . import user_events
 from .database_file import FollowedDatabases
 from .file import BATCH_BYTES, GAP_S, FollowedFile, with_skip, written_s
-from .forgotten import MOST_FILES, NOTHING_KNOWN, LastKnown, Tombstone, Tombstones, identity_of_file
 from .formats import WholeFormat
 from .formats.values import escape_control_in_path
 from .open_files import DataFile, NotMetrics, NotRead, born_s, has_read_part, open_file, read_file
@@ -32,6 +31,7 @@ from .outputs import ExternalOutputs
 from .recognition import EVENTS, TEXT, FileFormat, Origin, format_of, main_of, rank_of, reading_order
 from .run import RunFolder
 from .runs import RunFolders
+from .tombstones import MOST_FILES, NOTHING_KNOWN, LastKnown, Tombstone, Tombstones, identity_of_file
 from .watch import LATELY_S, FolderWatch
 
 

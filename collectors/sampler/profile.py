@@ -20,8 +20,8 @@ from ..records import ONE_AFTER_THE_OTHER_S, Profile, Record
 from ..rights import is_root
 from . import RunRank, Sampler, Target, Trouble, native, pyspy
 from .native import NativeSampler, RunningSampler
+from .run_periods import RunPeriods
 from .sources import SourceCollector
-from .spells import RunPeriods
 
 MEASURE_S = 10.0  # how often the samplers' cost is compared with the budget
 MANY_PROCESSES = 104  # 8 ranks with 12 workers each: the budget grows up to there

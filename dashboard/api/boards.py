@@ -15,7 +15,7 @@ from analysis.stacks.traces import Floats, Ints
 from collectors.store.store import Axis
 
 from ..boards.board import KINDS, MOST_EDITS, MOST_PLACE, Board, BoardEdit, BoardError, EditKind, plain_board
-from ..boards.drawing import BoardCurve, ChartsQuery, DrawnCharts
+from ..boards.charts import BoardCurve, ChartsQuery, DrawnCharts
 from ..boards.files import BoardFile, BoardSource, board_of, chart_of
 from ..mutations import Changes
 from ..queries import BadRequest, NotFound, Queries
@@ -335,7 +335,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         edits: Annotated[list[BoardEditBody], Body(max_length=MOST_EDITS)] = [],  # noqa: B006  # the framework copies it
     ) -> Answer[EditedBoard]:
         """It changes nothing on the disk: a board's text is longer than an address can be."""
-        from ..boards.editing import edited
+        from ..boards.editor import edited
 
         try:
             after = edited(text, [edit_of(edit) for edit in edits])

@@ -19,9 +19,7 @@ from collectors.store.store import Axis, Buckets, QueryAborted
 
 from ..admission import GONE
 from ..queries import BadRequest, NotFound, Queries
-from ..series.export import MEDIA_TYPES, NO_PYARROW, RowFormat, can_write, written
-from ..series.expressions import ExpressionQuery, ExpressionResult, ExpressionSeries, NoSuchRun
-from ..series.places import (
+from ..series.axis import (
     RELATIVE,
     STEP,
     TIME,
@@ -34,6 +32,8 @@ from ..series.places import (
     Spread,
     UnknownSeries,
 )
+from ..series.export import MEDIA_TYPES, NO_PYARROW, RowFormat, can_write, written
+from ..series.expressions import ExpressionQuery, ExpressionResult, ExpressionSeries, NoSuchRun
 from ..series.smoothing import Smoothing, smoothing_of
 from ..user_files.directions import Direction
 from ..visitors import check_key

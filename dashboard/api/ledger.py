@@ -33,7 +33,7 @@ from analysis.ledger.shares import (
     TracedLine,
     lane_of,
 )
-from analysis.ledger.wording import label_of, sentence_of
+from analysis.ledger.text import label_of, sentence_of
 from collectors.message import text_of
 
 from ..queries import Queries

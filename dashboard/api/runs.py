@@ -23,7 +23,7 @@ from ..report.page import html_of
 from ..runs.previous_run import RunAttempts, RunDetail
 from ..runs.runs import RankView, RunView
 from ..runs.search import SearchHits
-from ..user_files.forgotten import ForgottenRun
+from ..user_files.forgotten_runs import ForgottenRun
 from ..user_files.run_notes import RunNotes
 from ..visitors import user_fields, visitor
 from .answers import Answer, of_media, subset

@@ -688,7 +688,7 @@ CHECK = "deepseek-dashboard store check"
 
 
 def check_store(place: CheckedHost) -> Symptom:
-    from collectors.store.open import maintenance
+    from collectors.store.engines import maintenance
 
     if not is_folder(place.data_dir):
         return Symptom("ok", f"there is no store yet; it will be below {nearest(place.data_dir)}.")

@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from collectors.store.open import maintenance, open_store
+    from collectors.store.engines import maintenance, open_store
     from collectors.store.run_copy import UnknownRun
     from collectors.store.store import StoreError, TooMuch
 

@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from collectors.store.open import maintenance
+    from collectors.store.engines import maintenance
     from collectors.store.store import StoreError, TooMuch
 
     place = place_of(parsed)
@@ -61,7 +61,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 def written(parsed: argparse.Namespace, place: LogFolders) -> bytes:
     """The file. Raises StoreError, UsageError."""
-    from collectors.store.open import open_store
+    from collectors.store.engines import open_store
 
     from ..queries import NotFound, Queries
     from ..report.contents import ReportQuery, gather

@@ -41,8 +41,8 @@ from ..network import (
 )
 from .command import ROOT, Command, UsageError, make_folder, typeable
 from .demo import Demo
+from .lease import Lease
 from .missing_folder import PendingFolder
-from .temporary import Lease
 
 BESIDE_S = 0.5
 LAST_LINES_S = 3.0
@@ -313,7 +313,7 @@ def run_web(
     access: Access,
 ) -> None:
     gc.disable()  # what is loaded now stays: to look for garbage in it meanwhile is a fifth of the start
-    from collectors.store.open import open_store
+    from collectors.store.engines import open_store
 
     from ..queries import Queries
 

@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Exit code 1 if something is damaged."""
-    from collectors.store.open import maintenance
+    from collectors.store.engines import maintenance
 
     data_dir = place_of(options).data_dir
     store = maintenance(data_dir)
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
 
 def backup(data_dir: Path, target: Path | None) -> None:
     """Copy the store, each file as of one moment, and what users said beside it. Raises UsageError."""
-    from collectors.store.open import maintenance
+    from collectors.store.engines import maintenance
     from collectors.store.store import StoreError
 
     if target is None:
@@ -85,7 +85,7 @@ def _copy(entry: Path, target: Path) -> None:
 
 def compact(data_dir: Path) -> None:
     """Compact as the store's only writer, and print the bytes before and after. Raises UsageError."""
-    from collectors.store.open import maintenance
+    from collectors.store.engines import maintenance
     from collectors.store.store import StoreError
 
     store = maintenance(data_dir)

@@ -16,14 +16,14 @@ import numpy as np
 from collectors import VERSION, folders, user_files, writer
 from collectors.folders import LogTree
 from collectors.log_folders import LogFolders, is_store, legacy_store_of
-from collectors.logs.forgotten import FOLDER as FORGOTTEN
-from collectors.logs.forgotten import Tombstones
 from collectors.logs.formats import Tally
 from collectors.logs.formats.values import escape_control
+from collectors.logs.tombstones import FOLDER as FORGOTTEN
+from collectors.logs.tombstones import Tombstones
 from collectors.logs.user_events import PREFIX as EVENTS_PREFIX
 from collectors.logs.user_events import events_of, with_run
 from collectors.records import Event, Offset
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.run_copy import append_all, machine_points, records_of
 from collectors.store.store import RawPoints, Store, StoreError
 

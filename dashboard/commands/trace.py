@@ -57,7 +57,7 @@ def run(parsed: argparse.Namespace) -> int:
 def _waited_for(parsed: argparse.Namespace, place: LogFolders, name: str) -> TraceResult:
     from contextlib import closing
 
-    from collectors.store.open import open_store
+    from collectors.store.engines import open_store
 
     from ..stacks.stacks import Stacks
 

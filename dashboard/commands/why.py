@@ -57,7 +57,7 @@ def rank(text: str) -> int:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from collectors.store.open import maintenance, open_store
+    from collectors.store.engines import maintenance, open_store
     from collectors.store.store import StoreError, TooMuch
 
     place = place_of(parsed)
@@ -72,7 +72,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _lines(parsed: argparse.Namespace, store: Store, place: LogFolders) -> list[str]:
-    from analysis.ledger.wording import lines_of
+    from analysis.ledger.text import lines_of
 
     from ..runs.goodput import Goodputs
     from ..stacks.stacks import Stacks, compare_windows

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collectors.lines import templates
-from collectors.lines.structured import PAIR
+from collectors.lines.structured_lines import PAIR
 from collectors.lines.templates import family_of, field_count, field_values, wide_text
 from collectors.records import LogLine
 from collectors.store.store import LineColumns, LineExtent, LineTemplate, Store, holding

@@ -15,7 +15,7 @@ from dash import Dash, Input, Output, dcc, html, no_update
 from ..queries import NotFound, Queries
 from ..runs.columns import SHOWN, TableColumn
 from ..runs.runs import ALIVE, RunView, forgotten_view
-from ..user_files.forgotten import quoted
+from ..user_files.forgotten_runs import quoted
 from ..user_files.run_notes import MOST_NAME, MOST_NOTE, MOST_TAG, MOST_TAGS
 from ..user_files.yaml_file import visible, visible_name
 from . import comparison

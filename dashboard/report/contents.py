@@ -29,7 +29,7 @@ from ..queries import BadRequest, NotFound, Queries
 from ..runs.columns import roles_of
 from ..runs.comparison import Difference, differences
 from ..runs.runs import RunView
-from ..series.places import STEP, TIME, CurveQuery, NoPlace
+from ..series.axis import STEP, TIME, CurveQuery, NoPlace
 from ..stacks.stacks import compare_windows
 
 

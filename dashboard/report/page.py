@@ -19,7 +19,7 @@ from analysis.blame.verdict import Verdict
 from analysis.ledger.contrast import LedgerContrast
 from analysis.ledger.kinds import BUSY, KINDS, TimeKind
 from analysis.ledger.shares import KindRow, Ledger, lane_of
-from analysis.ledger.wording import covered_of, foot_of, label_of, large_rows, place_of, sentence_of, share_of
+from analysis.ledger.text import covered_of, foot_of, label_of, large_rows, place_of, sentence_of, share_of
 from analysis.logs.crash import Crash, Fault
 from analysis.logs.difference import LogChange, LogDifference
 from analysis.stacks.fold import FlameTree

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from analysis.findings.life import Activity
 from collectors.folders import LogTree
 from collectors.lines.tracebacks import shortened
-from collectors.logs.forgotten import MOST_TEXT, LastKnown
+from collectors.logs.tombstones import MOST_TEXT, LastKnown
 from collectors.machine.finder import Gpus, RanksSeen, gpus_of, ranks_of
 from collectors.machine.proc import descendants, environment_of
 from collectors.machine.ranks import RankIdentity, identity_of, job_of
@@ -36,7 +36,7 @@ from collectors.records import Event
 from collectors.rights import claims_count
 from collectors.store.store import Run, Store
 
-from ..user_files.forgotten import ForgottenRun
+from ..user_files.forgotten_runs import ForgottenRun
 from ..user_files.run_notes import NOTHING, RunNotes
 
 ALIVE = ("running", "stalled")

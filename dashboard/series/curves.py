@@ -17,8 +17,7 @@ from collectors.records import Labels
 from collectors.store.buckets import Summaries, bucket, reduce_at
 from collectors.store.store import Buckets, RawPoints, Series, Store, TooMuch, check, holding
 
-from .export import Rows
-from .places import (
+from .axis import (
     HOST,
     RELATIVE,
     STEP,
@@ -40,6 +39,7 @@ from .places import (
     bundles,
     units,
 )
+from .export import Rows
 from .smoothing import Smoothing, smoother_of
 
 # Runs with an equal value of their configuration are one group (pure).

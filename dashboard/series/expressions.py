@@ -15,7 +15,7 @@ from analysis.expressions.values import Raster, SeriesColumns
 from collectors.records import Labels
 from collectors.store.store import Axis, Buckets, Series, Store, TooMuch, check
 
-from .places import attempts_of, superseded
+from .axis import attempts_of, superseded
 
 # What a client asks of an expression, and what it gets.
 

@@ -17,11 +17,11 @@ import numpy as np
 from analysis.history import History
 from analysis.stacks.fold import FlameTree, WindowStacks, gather
 from analysis.stacks.frames import FrameKind, kinds_of
-from analysis.stacks.joining import join
 from analysis.stacks.threads import ThreadSelection, ThreadTime, laid_out, summed, threads_of, work_of
 from analysis.stacks.traces import Floats, Ints, Range, Traces, compact, overlaps
 from analysis.stacks.tree import WeightedStacks
 from analysis.stacks.trust import LineOf, no_source, traces_of
+from analysis.stacks.wait_joins import join
 from collectors.records import Frame
 from collectors.store.store import StackColumns, Store, TooMuch, check, holding
 

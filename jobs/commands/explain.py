@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..plan import high_slots
 from .command import JobsCommand, job_argument
-from .words import amount, clock, counted, listed, noun, placed_on, resources, spoken
+from .text import amount, clock, counted, listed, noun, placed_on, resources, spoken
 
 if TYPE_CHECKING:
     from ..view import JobRow, QueueView, SlotRow

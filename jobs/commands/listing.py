@@ -7,7 +7,7 @@ import json
 import time
 
 from .command import JobsCommand
-from .words import ago, placed_on, resources, table, terminal_width
+from .text import ago, placed_on, resources, table, terminal_width
 
 LAST = 5  # jobs that are over, unless --all
 

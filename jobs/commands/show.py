@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from .command import JobsCommand, job_argument
-from .words import amount, clock, end_of, placed_on, resources, spoken, table
+from .text import amount, clock, end_of, placed_on, resources, spoken, table
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

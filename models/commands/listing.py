@@ -25,7 +25,7 @@ def run(parsed: argparse.Namespace) -> int:
     from ..zoo import folder as lock
     from ..zoo import table
     from ..zoo.folder import models_folder
-    from ..zoo.local import is_on_this_host
+    from ..zoo.local_files import is_on_this_host
     from ..zoo.table import megabytes
 
     folder = models_folder()

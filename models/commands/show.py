@@ -19,7 +19,7 @@ def run(parsed: argparse.Namespace) -> int:
     from ..zoo import folder as lock
     from ..zoo import table
     from ..zoo.folder import models_folder
-    from ..zoo.local import is_on_this_host, offline_sentence
+    from ..zoo.local_files import is_on_this_host, offline_sentence
 
     folder = models_folder()
     row = table.find(parsed.model)

@@ -29,7 +29,7 @@ from . import folder as lock
 from . import table
 from .folder import LockedFile, LockedModel, hub_cache, make, today
 from .loaders import loading
-from .local import checked, files, files_of, is_here, offline_sentence, pinned_files, unpacked
+from .local_files import checked, files, files_of, is_here, offline_sentence, pinned_files, unpacked
 from .table import ZooRow
 
 # Without a connection: what to run later, and which model of the same task is here.

@@ -19,7 +19,7 @@ from .folder import models_folder
 from .loaders import gguf_models, transformers_models
 from .loaders.fasttext_models import FasttextModel
 from .loaders.loading import OpenedModel, opened
-from .local import files_of
+from .local_files import files_of
 from .table import ZooRow
 
 if TYPE_CHECKING:

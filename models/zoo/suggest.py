@@ -13,7 +13,7 @@ from ..runtimes.pick import time_in_rounds, versions
 from . import table
 from .folder import read, today
 from .loaders import loading
-from .local import files_of, is_on_this_host
+from .local_files import files_of, is_on_this_host
 from .table import Latency, ZooRow, megabytes
 
 ROUNDS, ROUND_S = 3, 0.3

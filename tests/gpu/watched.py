@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store, StoreError
 
 from .load import ROOT

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from collectors.records import LogLine, Points
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from dashboard.archive import write_event_files
 from tests.following import Follower, check_told, count_of
 from tests.integrations.environment import PYTHON, SKIPPED, is_ready, plain_environment

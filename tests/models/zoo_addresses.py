@@ -11,7 +11,7 @@ import pytest
 
 from models.errors import ModelsError
 from models.zoo import fetch, folder, table
-from models.zoo.local import is_on_this_host
+from models.zoo.local_files import is_on_this_host
 from models.zoo.table import ZooRow
 from tests.models import fake_hub
 from tests.models.fake_hub import FakeHub, FakeModel
@@ -75,7 +75,7 @@ def test_a_server_that_falls_silent_is_one_sentence(
 def test_a_file_that_changed_on_the_disk_is_refused(row: ZooRow, tmp_path: Path) -> None:
     place = fetch.fetch(row, tmp_path).files[FILE]
     place.write_bytes(CONTENT[::-1])
-    from models.zoo.local import files_of
+    from models.zoo.local_files import files_of
 
     with pytest.raises(ModelsError, match=r"is not what zoo\.lock recorded"):
         files_of(row, tmp_path)

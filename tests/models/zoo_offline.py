@@ -14,11 +14,11 @@ import pytest
 
 from models.artifact import Artifact, artifact
 from models.errors import ModelsError
-from models.zoo import local, table
+from models.zoo import local_files, table
 from models.zoo.fetch import artifact_of
 from models.zoo.folder import models_folder
 from models.zoo.loaders import loading
-from models.zoo.local import files_of
+from models.zoo.local_files import files_of
 from models.zoo.table import ZooRow
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -71,9 +71,9 @@ def test_what_has_no_form_as_an_artifact_says_so(tmp_path: Path) -> None:
 
 
 def require_here(row: ZooRow) -> None:
-    if row.name == OPT_IN and not local.is_here(row, models_folder()):
+    if row.name == OPT_IN and not local_files.is_here(row, models_folder()):
         pytest.skip(f"{row.id} is not installed")
-    assert local.is_here(row, models_folder()), (
+    assert local_files.is_here(row, models_folder()), (
         f"{row.id} is installed by tests.models.environment, and has other files"
     )
 
@@ -97,6 +97,6 @@ def outputs(row: ZooRow) -> dict[str, Any]:
 if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
     for row in ROWS:
-        if local.is_here(row, models_folder()) and not (place(row).exists() and "--lacking" in sys.argv):
+        if local_files.is_here(row, models_folder()) and not (place(row).exists() and "--lacking" in sys.argv):
             artifact.save(place(row), {}, outputs(row))
             print(row.name, place(row).stat().st_size)

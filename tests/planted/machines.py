@@ -16,7 +16,7 @@ import psutil
 from collectors.machine import host as machine
 from collectors.machine.host import HostCollector
 from collectors.records import Finding, Record, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from collectors.supervisor import Supervisor
 from tests.judged import GIB, HOST, T0, JudgedRuns, PartHealth, machine_point

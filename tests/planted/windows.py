@@ -16,7 +16,7 @@ from analysis.findings.rule import RunRule
 from analysis.findings.rules import BY_NAME
 from analysis.stacks.trust import LineOf, no_source
 from collectors.records import Finding, Record
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from tests.judged import T0, JudgedRuns
 
 GRACE_S = 5.0

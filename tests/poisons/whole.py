@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from collectors.records import Points
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from tests.conftest import Dashboard
 from tests.poisons import Poison, Scene, health_says, silent
 

@@ -10,7 +10,7 @@ from alerts import routing
 from alerts.collector import AlertsCollector
 from collectors.machine.finder import Finder
 from collectors.records import Finding
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 
 routing.WAIT_S = 0.05
 

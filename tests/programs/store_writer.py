@@ -17,7 +17,7 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 
 from collectors.records import LogLine, Offset, Points, Record, labels_of
-from collectors.store.open import open_store
+from collectors.store.engines import open_store
 from collectors.store.sqlite import chunks, logs, pages
 from collectors.store.store import Store
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from .places import Batch, Place
+from .sample_order import Batch, Place
 
 CLASSES = 3  # neither, grey matter, white matter
 HELD_OUT_Y = (

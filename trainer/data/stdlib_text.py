@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from .places import Batch, Place
+from .sample_order import Batch, Place
 
 VOCABULARY = 256  # a token is a byte
 MASK = 256  # the token that hides another

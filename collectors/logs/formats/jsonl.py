@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import orjson
 
-from ...lines import structured
-from ...lines.structured import of_object
+from ...lines import structured_lines
+from ...lines.structured_lines import of_object
 from ...machine.run_state import QUEUE, whole
 from ...records import Event, Labels, Points, Record
 from ...user_files import OF_THE_COLLECTOR
@@ -529,7 +529,7 @@ class JsonLines:
 
 def is_text(line: bytes) -> bool:
     """Whether a line of JSON is one of a text log: with a message, and a level or a time."""
-    return any(sign in line for sign in SIGNS) and structured.read(line.decode("utf-8", "replace")) is not None
+    return any(sign in line for sign in SIGNS) and structured_lines.read(line.decode("utf-8", "replace")) is not None
 
 
 def text_state(state: Mapping[str, Any]) -> Mapping[str, Any]:

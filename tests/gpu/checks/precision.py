@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.precision import SETTLING_STEPS, config_of, on_device, steps
 from trainer import precision
-from trainer.data.places import ShuffledPlaces, batches, held_out
+from trainer.data.sample_order import ShuffledPlaces, batches, held_out
 from trainer.measure import mfu, peak_flops
 from trainer.tasks import TASKS, flops_per_sample
 from trainer.train import pick_device, validate

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
-from ....lines import structured
+from ....lines import structured_lines
 from ....records import LogLine, Points, Record, RunInfo
 from ...open_files import NotMetrics
 from .. import MAX_LINE_BYTES, Arrival, Tally
@@ -423,9 +423,9 @@ class TextLog:
                 voice.entry.blank()
                 continue
             stamp_s, said = None, speaker.said
-            if structured.may_be_structured(said) and (found := structured.read(said)) is not None:
+            if structured_lines.may_be_structured(said) and (found := structured_lines.read(said)) is not None:
                 records += self._structured(found, arrival, arrival_s, speaker)
-                stamp_s, said = voice.time_s, structured.shown(found)[0]
+                stamp_s, said = voice.time_s, structured_lines.shown(found)[0]
             elif not text.endswith(UP):  # a bar below another one: the next state is written over it
                 stamp_s = self._stamp(said, arrival, arrival_s, voice)
                 records.append(self._line(speaker, stamp_s is not None, arrival, arrival_s))
@@ -530,7 +530,11 @@ class TextLog:
         )
 
     def _structured(
-        self, line: structured.StructuredLine, arrival: Arrival | None, arrival_s: float | None, speaker: LineAuthor
+        self,
+        line: structured_lines.StructuredLine,
+        arrival: Arrival | None,
+        arrival_s: float | None,
+        speaker: LineAuthor,
     ) -> list[LogLine]:
         """Its message with its fields, and the lines of its traceback."""
         voice = speaker.voice
@@ -539,7 +543,8 @@ class TextLog:
         time_s = self._time_s(voice, arrival, arrival_s)
         voice.entry.blank()
         return [
-            LogLine(self._run, self._file, time_s, line.level, text, speaker.rank) for text in structured.shown(line)
+            LogLine(self._run, self._file, time_s, line.level, text, speaker.rank)
+            for text in structured_lines.shown(line)
         ]
 
     def _time_s(self, voice: RankState, arrival: Arrival | None, arrival_s: float | None) -> float:

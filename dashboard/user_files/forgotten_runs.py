@@ -9,7 +9,7 @@ from pathlib import Path
 from time import time_ns
 
 from access.files import SETTLED_NS
-from collectors.logs.forgotten import FOLDER, NOTHING_KNOWN, LastKnown, Tombstone, read_all
+from collectors.logs.tombstones import FOLDER, NOTHING_KNOWN, LastKnown, Tombstone, read_all
 
 from .run_notes import RunNotes, about_run
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from .data.places import Batch, Data, Place
+from .data.sample_order import Batch, Data, Place
 from .models.recompute import recompute
 from .options import Config
 from .precision import Precision

@@ -15,8 +15,8 @@ from analysis.expressions.language import ExpressionError, NoSeries, unit_of_ser
 from collectors.records import Labels
 from collectors.store.store import Axis, Buckets, Series, Store, TooMuch, check
 
+from ..series.axis import attempts_of, superseded
 from ..series.expressions import ExpressionQuery, ExpressionResult, Expressions, chosen_of
-from ..series.places import attempts_of, superseded
 from ..series.subscription import is_glob
 from .board import Board, BoardChart, SeriesChoice, expression, meant
 from .files import BoardFile
