@@ -51,7 +51,7 @@ WATCH_S = 0.5  # how often the parent and the data folder are checked
 EXIT_WITHIN_S = 4.0  # at the end, even if a thread hangs
 FRESH_S = 0.4  # how old an answer about the runs' processes may be: three collectors use it
 LAST_LINES = 200  # of a run's text log, that are searched for the reason of its end
-MOST_WATCHED = 200  # runs, of one question
+MAX_WATCHED = 200  # runs, of one question
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -323,7 +323,7 @@ class Collectors:
 
     def _watch(self, runs: list[str], until: float) -> None:
         """Pages show these runs until then: their stacks are delivered with little delay."""
-        for run in runs[:MOST_WATCHED]:
+        for run in runs[:MAX_WATCHED]:
             self._profile.watch(run, until)
 
     def _switch_profile(self, action: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import NamedTuple
 
-MOST_BYTES = 64 << 10
+MAX_BYTES = 64 << 10
 FOLDER_MODE = 0o700  # of a file: 0600, as tempfile makes it
 SETTLED_NS = 5 * 10**9  # a younger file may change once more without a new stamp
 
@@ -49,7 +49,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise Unwritable(f"cannot write {path} ({error.strerror})") from error
 
 
-def bytes_of(path: Path | str, folder: int | None = None, most: int = MOST_BYTES) -> bytes:
+def bytes_of(path: Path | str, folder: int | None = None, most: int = MAX_BYTES) -> bytes:
     """`folder` is the descriptor of the one that a name is in. Raises OSError, ValueError with what the file is or has."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO is opened at once
     descriptor = os.open(path, flags, dir_fd=folder)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 CERTIFICATE, KEY = "--tls-cert", "--tls-key"
 EXPIRED, NOT_YET = 10, 9  # X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_CERT_NOT_YET_VALID
-MOST_TURNS = 10  # of a handshake without a network
+MAX_TURNS = 10  # of a handshake without a network
 
 TlsStamp: TypeAlias = tuple[tuple[int, int, int], ...]
 
@@ -125,7 +125,7 @@ def _shake_hands(client_context: ssl.SSLContext, server_context: ssl.SSLContext)
     client = client_context.wrap_bio(to_client, to_server)
     server = server_context.wrap_bio(to_server, to_client, server_side=True)
     waiting = [client, server]
-    for _ in range(MOST_TURNS):
+    for _ in range(MAX_TURNS):
         for end in list(waiting):
             try:
                 end.do_handshake()

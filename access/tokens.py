@@ -31,7 +31,7 @@ SECRET = re.compile(r"dsk_[A-Za-z0-9_-]{43}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 HASH = re.compile(r"[0-9a-f]{64}")
 LATEST_S = 1e11
-MOST_SCOPE_ITEMS, MOST_SCOPE_CHARS = 200, 4096
+MAX_SCOPE_ITEMS, MAX_SCOPE_CHARS = 200, 4096
 RUNS, GRANTS_SCOPE, VIEW = "runs", "grants", "view"  # keys of scopes
 
 
@@ -99,10 +99,10 @@ def row_of(credential: Credential) -> dict[str, Any]:
 
 def scopes_of(given: Any) -> dict[str, Any]:
     """Only what is known and of its type; what is unknown is kept, for newer versions, and means nothing here. Raises ValueError."""
-    if not isinstance(given, dict) or len(given) > MOST_SCOPE_ITEMS or not all(isinstance(key, str) for key in given):
+    if not isinstance(given, dict) or len(given) > MAX_SCOPE_ITEMS or not all(isinstance(key, str) for key in given):
         raise ValueError("has scopes that are no table")
     runs, grants = given.get(RUNS, ""), given.get(GRANTS_SCOPE, [])
-    if not isinstance(runs, str) or len(runs) > MOST_SCOPE_CHARS:
+    if not isinstance(runs, str) or len(runs) > MAX_SCOPE_CHARS:
         raise ValueError("has scopes whose runs are no prefix of names")
     if not isinstance(grants, list) or not all(grant in GRANTS for grant in grants if isinstance(grant, str)):
         raise ValueError(f"grants what does not exist; there are {', '.join(GRANTS)}")
@@ -127,9 +127,9 @@ def _is_time(value: Any) -> bool:
 
 PERIOD_S = 60.0
 OWN = 5  # failures within a period that each address always has
-MOST_OF_ONE = 30  # of one address, as long as there is room for all
-MOST_OF_ALL = 300  # beyond the own ones
-MOST_ADDRESSES = 1024
+MAX_OF_ONE = 30  # of one address, as long as there is room for all
+MAX_OF_ALL = 300  # beyond the own ones
+MAX_ADDRESSES = 1024
 IPV6_NETWORK = 64  # bits that a customer of a provider has in common
 
 
@@ -147,12 +147,12 @@ class LoginLimiter:
             self._by_address.clear()
         key = _network(address)
         count = self._by_address.get(key, 0) + 1
-        if key not in self._by_address and len(self._by_address) >= MOST_ADDRESSES:
+        if key not in self._by_address and len(self._by_address) >= MAX_ADDRESSES:
             self._by_address.popitem(last=False)
         self._by_address[key] = count
         if count <= OWN:
             return False
-        if count > MOST_OF_ONE or self._shared >= MOST_OF_ALL:
+        if count > MAX_OF_ONE or self._shared >= MAX_OF_ALL:
             return True
         self._shared += 1
         return False
@@ -169,8 +169,8 @@ def _network(address: str) -> str:
 # `<data>/tokens.json`: who may come in. A running dashboard takes a change of it at once; a file that is damaged lets no token in.
 
 FILE, LOCK = "tokens.json", ".tokens.lock"
-MOST_BYTES = 1 << 20
-MOST_TOKENS, MOST_SESSIONS, MOST_BROWSERS = 500, 1000, 50  # browsers: of one token
+MAX_BYTES = 1 << 20
+MAX_TOKENS, MAX_SESSIONS, MAX_BROWSERS = 500, 1000, 50  # browsers: of one token
 SESSION_S = 30 * 86400.0
 CODE_S = 900.0
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -314,8 +314,8 @@ class Tokens:
             credentials = [each for each in read(self.path) if not each.is_over(self._now())]
             yield credentials
             text = json.dumps({"credentials": [row_of(each) for each in credentials]}, indent=1).encode()
-            if len(text) > MOST_BYTES:
-                raise TokenError(f"{self.path} would have more than {MOST_BYTES >> 20} MiB; revoke some tokens")
+            if len(text) > MAX_BYTES:
+                raise TokenError(f"{self.path} would have more than {MAX_BYTES >> 20} MiB; revoke some tokens")
             write_bytes(self.path, text)
 
 
@@ -336,11 +336,11 @@ def read(path: Path) -> list[Credential]:
         if found.st_mode & OTHERS:
             raise DamagedTokens(f"{path} is open to other users, so that no token is taken; run: chmod 600 {path}")
         with open(descriptor, "rb", closefd=False) as file:  # a descriptor has no path
-            data = file.read(MOST_BYTES + 1)
+            data = file.read(MAX_BYTES + 1)
     finally:
         os.close(descriptor)
-    if len(data) > MOST_BYTES:
-        raise _damaged(path, f"has more than {MOST_BYTES >> 20} MiB")
+    if len(data) > MAX_BYTES:
+        raise _damaged(path, f"has more than {MAX_BYTES >> 20} MiB")
     try:
         rows = json.loads(data)["credentials"]
         if not isinstance(rows, list):
@@ -367,12 +367,12 @@ def _bound(credentials: list[Credential]) -> None:
     for each in sessions:
         if each.of:
             of_a_token.setdefault(each.of, []).append(each)
-    over = [each for group in of_a_token.values() for each in group[:-MOST_BROWSERS]]
+    over = [each for group in of_a_token.values() for each in group[:-MAX_BROWSERS]]
     rest = [each for each in sessions if each not in over]
-    for each in [*over, *rest[: max(0, len(rest) - MOST_SESSIONS)]]:
+    for each in [*over, *rest[: max(0, len(rest) - MAX_SESSIONS)]]:
         credentials.remove(each)
-    if sum(each.kind != "session" for each in credentials) > MOST_TOKENS:
-        raise TokenError(f"there are {MOST_TOKENS} tokens; revoke some: deepseek-dashboard token list names them")
+    if sum(each.kind != "session" for each in credentials) > MAX_TOKENS:
+        raise TokenError(f"there are {MAX_TOKENS} tokens; revoke some: deepseek-dashboard token list names them")
 
 
 @contextmanager

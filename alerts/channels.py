@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .config import MissingSecret, Receiver, resolved, secrets_of, web_address, without
-from .messages import MOST_BODY, AlertMessage, NotDelivered, body, harmless, headline
+from .messages import MAX_BODY, AlertMessage, NotDelivered, body, harmless, headline
 
 # What channels share: the fields of a message, and the failure of a delivery.
 
@@ -140,7 +140,7 @@ def _reason(error: Exception) -> str:
 # Publish to a topic of ntfy, as JSON (docs.ntfy.sh/publish: Publish as JSON).
 
 URL = "https://ntfy.sh"
-MOST_MESSAGE, MOST_DOCUMENT = (
+MAX_MESSAGE, MAX_DOCUMENT = (
     4000,
     8000,
 )  # bytes: of more than 4,096 ntfy makes an attachment, more than 8,192 it refuses
@@ -159,12 +159,12 @@ def send_ntfy(values: Mapping[str, str], message: AlertMessage) -> None:
         "priority": 4 if message.severity == "alert" and message.phase == "begin" else 3,
         "tags": [TAGS[message.phase]],
     }
-    if message.link and len(message.link) <= MOST_MESSAGE // 4:
+    if message.link and len(message.link) <= MAX_MESSAGE // 4:
         document["click"] = message.link
-    most = MOST_BODY
+    most = MAX_BODY
     while (
-        len((text := body(message, most=most)).encode()) > MOST_MESSAGE
-        or len(written(document | {"message": text})) > MOST_DOCUMENT
+        len((text := body(message, most=most)).encode()) > MAX_MESSAGE
+        or len(written(document | {"message": text})) > MAX_DOCUMENT
     ):
         most = int(LESS * most)
     document["message"] = text
@@ -175,7 +175,7 @@ def send_ntfy(values: Mapping[str, str], message: AlertMessage) -> None:
 # Send an e-mail by SMTP.
 
 AUTHENTICATED = 235  # RFC 4954
-MOST_PARTLY = 256  # messages that only some of their addresses have got
+MAX_PARTLY = 256  # messages that only some of their addresses have got
 PORTS = {"starttls": 587, "ssl": 465, "none": 25}
 
 _partly: OrderedDict[tuple[str, str], frozenset[str]] = (
@@ -216,7 +216,7 @@ def _send_to_all(server: smtplib.SMTP, values: Mapping[str, str], message: Alert
     if not refused:
         return
     _partly[key] = frozenset(addresses) - frozenset(refused)
-    if len(_partly) > MOST_PARTLY:
+    if len(_partly) > MAX_PARTLY:
         _partly.popitem(last=False)
     raise NotDelivered(
         f"the mail server takes no mail for {len(refused)} of {len(addresses)} addresses; the others have it"
@@ -279,7 +279,7 @@ def _address(text: str) -> Address:
 
 # Slack, Feishu, DingTalk, Teams, Discord and the rest, by the library Apprise.
 
-LEAST_ROOM = 80  # characters, however few a service takes
+MIN_ROOM = 80  # characters, however few a service takes
 
 
 def send_by_apprise(values: Mapping[str, str], message: AlertMessage) -> None:
@@ -295,9 +295,9 @@ def send_by_apprise(values: Mapping[str, str], message: AlertMessage) -> None:
     if not sender.add(values["url"]):
         raise NotDelivered("Apprise does not know this address; see docs/alerts.md")
     room = (
-        min([MOST_BODY, *(service.body_maxlen for service in sender)]) - len(title) - len(message.id) - len("\n\nid: ")
+        min([MAX_BODY, *(service.body_maxlen for service in sender)]) - len(title) - len(message.id) - len("\n\nid: ")
     )
-    text = f"{body(message, chat=True, most=max(LEAST_ROOM, room))}\nid: {message.id}"
+    text = f"{body(message, chat=True, most=max(MIN_ROOM, room))}\nid: {message.id}"
     try:
         taken = sender.notify(text, title=title, body_format=apprise.NotifyFormat.TEXT)
     except Exception as error:  # a fault of a plugin is one failed delivery

@@ -26,9 +26,9 @@ from .rules import UserRules
 
 PERIOD_S = 1.0
 KNOWN_S = 7 * 86400.0  # findings that are read at the start
-MOST_KNOWN = 20_000
-MOST_WAITING = 50_000  # points between two looks: the newest
-MOST_LIVES = 500  # events of a run's processes
+MAX_KNOWN = 20_000
+MAX_WAITING = 50_000  # points between two looks: the newest
+MAX_LIVES = 500  # events of a run's processes
 PAST_S = 900.0  # points older than that are those of a log that was there before
 
 log = logging.getLogger("collectors")
@@ -64,7 +64,7 @@ class AlertsCollector:
         self._changes = self._file.changes
         self._outbox = Outbox(data_dir)
         self._gpus: dict[str, int] = {}
-        known = store.findings(lo=clock() - KNOWN_S, most=MOST_KNOWN)
+        known = store.findings(lo=clock() - KNOWN_S, most=MAX_KNOWN)
         self._desk = AlertRouter(
             self._outbox, SeenFindings(data_dir), Composer(store, lambda run: self._gpus.get(run, 0))
         )
@@ -73,7 +73,7 @@ class AlertsCollector:
         self._own.use(self._settings)
         self._deliveries = CourierPool(self._outbox, lambda: self._settings, send, clock, threads)
         self._findings: deque[Finding] = deque()  # none is lost, however many points come
-        self._points: deque[Points] = deque(maxlen=MOST_WAITING)
+        self._points: deque[Points] = deque(maxlen=MAX_WAITING)
         self._error = ""
 
     def take(self, records: Sequence[Record]) -> None:
@@ -141,7 +141,7 @@ class AlertsCollector:
         if activity is None:
             return False
         now_s = self._clock()
-        lives = self._store.events(run, kinds=OWN_LIFETIMES, most=MOST_LIVES)
+        lives = self._store.events(run, kinds=OWN_LIFETIMES, most=MAX_LIVES)
         state = state_of(activity.with_lives(lives), now_s)
         if state == SILENT:
             return now_s - last_sign_s(activity, now_s) > MAY_GO_ON_S

@@ -133,7 +133,7 @@ def _pattern(glob: str) -> re.Pattern[str]:
 
 ENV, FILE = "env:", "file:"
 LEAST = 4  # characters of a secret that is looked for in texts
-MOST_BYTES = 16 << 10
+MAX_BYTES = 16 << 10
 KEYS = re.compile(
     r"""(\b(?:password|token|authorization)["']?[ \t]*:[ \t]*)(?!["']?(?:env|file):)([^\s,}#][^,}\n#]*)"""
 )
@@ -204,7 +204,7 @@ def _read(reference: str) -> str:
         return os.environ[name].strip()
     path = Path(reference.removeprefix(FILE).strip()).expanduser()
     try:
-        text = bytes_of(path.resolve(strict=True), most=MOST_BYTES).decode("utf-8").strip()
+        text = bytes_of(path.resolve(strict=True), most=MAX_BYTES).decode("utf-8").strip()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text file"
         raise MissingSecret(f"the file {path} cannot be read ({why})") from None
@@ -215,9 +215,9 @@ def _read(reference: str) -> str:
 
 # Read `<data>/alerts.yaml`: whatever is wrong is one sentence with its line, and costs only the entry that it stands in.
 
-MOST_RULES_BYTES, MOST_NODES = 1 << 20, 60_000
-MOST_RULES, MOST_RECEIVERS, MOST_NAME, MOST_TEXT = 2000, 20, 80, 2000
-MOST_TROUBLES = 100
+MAX_RULES_BYTES, MAX_NODES = 1 << 20, 60_000
+MAX_RULES, MAX_RECEIVERS, MAX_NAME, MAX_TEXT = 2000, 20, 80, 2000
+MAX_TROUBLES = 100
 ALL = {"rules", "receivers", "quiet", "rate", "group_s", "link"}
 OF_RULE = {"name", "when", "absent", "anomaly", "finding", "for", "runs", "to", "severity", "times", "alert"}
 NEEDS = {"webhook": ("url",), "email": ("server", "to"), "ntfy": ("topic",), "desktop": (), "apprise": ("url",)}
@@ -256,16 +256,16 @@ def settings_of(text: str) -> AlertSettings:
 
     found = _ParseContext()
     try:
-        root = tree_of(text, "alerts.yaml", MOST_RULES_BYTES, MOST_NODES)
+        root = tree_of(text, "alerts.yaml", MAX_RULES_BYTES, MAX_NODES)
         table = _table(root, "alerts.yaml")
         for key, node in table.items():
             if key not in ALL:
                 raise _ConfigError(node.line, f"there is no key {key[:80]!r}{_meant(key, ALL)}")
     except (YamlError, _ConfigError) as error:
         return AlertSettings(troubles=(ConfigProblem(error.line, error.what),))
-    receivers = _each(table.get("receivers"), MOST_RECEIVERS, "receivers", lambda node: _receiver(node, found), found)
+    receivers = _each(table.get("receivers"), MAX_RECEIVERS, "receivers", lambda node: _receiver(node, found), found)
     names = [receiver.name for receiver in receivers]
-    entries = _each(table.get("rules"), MOST_RULES, "rules", lambda node: _rule(node, names), found)
+    entries = _each(table.get("rules"), MAX_RULES, "rules", lambda node: _rule(node, names), found)
     quiet = _one(table.get("quiet"), _quiet, None, found)
     rate, per_s = _one(table.get("rate"), _rate, (RATE, RATE_PER_S), found)
     return AlertSettings(
@@ -277,7 +277,7 @@ def settings_of(text: str) -> AlertSettings:
         per_s,
         _one(table.get("group_s"), lambda node: min(_seconds(node), 3600.0), GROUP_S, found),
         _one(table.get("link"), _link, "", found),
-        tuple(sorted(found.troubles)[:MOST_TROUBLES]),
+        tuple(sorted(found.troubles)[:MAX_TROUBLES]),
         tuple(found.literals),
     )
 
@@ -295,7 +295,7 @@ def _each(node: Any, most: int, what: str, read: Callable[[Any], T], found: _Par
             entry = read(item)
             if any(
                 getattr(entry, "name", "") and getattr(entry, "name", "") == getattr(known, "name", None)
-                for known in entries[-MOST_RULES:]
+                for known in entries[-MAX_RULES:]
             ):
                 raise _ConfigError(item.line, f"the name {getattr(entry, 'name', '')!r} is there twice")
             entries.append(entry)
@@ -392,7 +392,7 @@ def _rule(node: Any, receivers: list[str]) -> UserRule | FindingPolicy:
         )
     _only(table, OF_RULE - {"alert", "finding"}, "a rule about series")
     name = _name(table, node, "rule")
-    text = _text(table[kind], MOST_TEXT)
+    text = _text(table[kind], MAX_TEXT)
     _check_expression(kind, text, table[kind].line)
     severity = _text(table["severity"]) if "severity" in table else "alert"
     if severity not in ("note", "alert"):
@@ -495,14 +495,14 @@ def _truth(node: Any) -> bool:
 
 def _name(table: Mapping[str, Any], node: Any, what: str) -> str:
     text = _text(_needed(table, "name", node, f"a {what}"))
-    if not 0 < len(text) <= MOST_NAME or not text.isprintable():
-        raise _ConfigError(table["name"].line, f"the name of a {what} has 1 to {MOST_NAME} printable characters")
+    if not 0 < len(text) <= MAX_NAME or not text.isprintable():
+        raise _ConfigError(table["name"].line, f"the name of a {what} has 1 to {MAX_NAME} printable characters")
     return text
 
 
 def _name_in(node: Any) -> str:
     named = node.value.get("name") if isinstance(node.value, dict) else None
-    return str(named.value)[:MOST_NAME] if named is not None and isinstance(named.value, str) else ""
+    return str(named.value)[:MAX_NAME] if named is not None and isinstance(named.value, str) else ""
 
 
 def _only(table: Mapping[str, Any], known: Iterable[str], what: str) -> None:
@@ -538,7 +538,7 @@ def _text(node: Any, most: int = 500) -> str:
 
 
 def _meant(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word[:MOST_NAME], list(known), 1, 0.6)
+    near = difflib.get_close_matches(word[:MAX_NAME], list(known), 1, 0.6)
     return f"; is it {near[0]}?" if near else ""
 
 
@@ -579,7 +579,7 @@ class AlertsFile:
 
     def _read(self) -> None:
         try:
-            text = bytes_of(self.path, most=MOST_RULES_BYTES).decode("utf-8-sig")
+            text = bytes_of(self.path, most=MAX_RULES_BYTES).decode("utf-8-sig")
         except (OSError, ValueError) as error:
             self._keep(f"{self.path} cannot be read ({error})")
             return

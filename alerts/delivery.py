@@ -18,9 +18,9 @@ from access.files import Unwritable, bytes_of, write_bytes
 
 from .config import AlertSettings, QuietHours, Receiver
 from .messages import (
-    MOST_MEMBERS,
-    MOST_RUNS,
-    MOST_SENTENCES,
+    MAX_MEMBERS,
+    MAX_RUNS,
+    MAX_SENTENCES,
     AlertMessage,
     MessagePhase,
     MessageState,
@@ -49,7 +49,7 @@ def is_quiet(quiet: QuietHours | None, rule: str, now_s: float) -> bool:
 
 FOLDER, WAITING, SENT = "alerts", "outbox", "sent"
 SUFFIX = ".json"
-MOST_SENT, MOST_BYTES = 2000, 1 << 20
+MAX_SENT, MAX_BYTES = 2000, 1 << 20
 DESKTOP_S = 600.0  # so long a page shows a message of the desktop
 
 
@@ -123,7 +123,7 @@ class Outbox:
         with self._lock:
             self._over(replace(message, state=state, ended_s=now_s, error=error))
             for old in sorted(self._sent.values(), key=lambda found: found.ended_s or 0.0)[
-                : max(0, len(self._sent) - MOST_SENT)
+                : max(0, len(self._sent) - MAX_SENT)
             ]:
                 self._forget(old)
 
@@ -202,7 +202,7 @@ def read_folder(folder: Path, known: dict[str, AlertMessage] | None = None) -> d
                 found[id_] = known[id_]
                 continue
             with suppress(OSError, ValueError):
-                message = message_of(bytes_of(folder / name, most=MOST_BYTES))
+                message = message_of(bytes_of(folder / name, most=MAX_BYTES))
                 if message.id == id_:
                     found[id_] = message
     return found
@@ -211,10 +211,10 @@ def read_folder(folder: Path, known: dict[str, AlertMessage] | None = None) -> d
 # Deliver the messages that wait: a thread a receiver, so that a dead one delays nothing else.
 
 BACK_OFF_S = (5.0, 600.0)  # after the first failure, and at most
-GIVE_UP_S, LEAST_ATTEMPTS = 7 * 86400.0, 500  # a machine that slept for a week has not tried
+GIVE_UP_S, MIN_ATTEMPTS = 7 * 86400.0, 500  # a machine that slept for a week has not tried
 LOOK_S = 1.0
 STOP_S = 1.0
-MOST_SUMMED = 8 * MOST_MEMBERS  # findings of a summary
+MAX_SUMMED = 8 * MAX_MEMBERS  # findings of a summary
 
 log = logging.getLogger("collectors")
 
@@ -304,9 +304,7 @@ class Courier:
             self._send(receiver, message)
         except NotDelivered as failure:
             error = clean(str(failure))
-            if message.phase == "test" or (
-                now_s - message.created_s > GIVE_UP_S and message.attempts >= LEAST_ATTEMPTS
-            ):
+            if message.phase == "test" or (now_s - message.created_s > GIVE_UP_S and message.attempts >= MIN_ATTEMPTS):
                 self._outbox.over(message, "failed", now_s, error)
             else:
                 self._outbox.update(replace(message, error=error))
@@ -398,7 +396,7 @@ class _CourierThread(threading.Thread):
 def _as_fit(messages: list[AlertMessage]) -> list[AlertMessage]:
     """The first of them whose findings one message, and its file, can hold."""
     sums = accumulate(len(message.findings) for message in messages)
-    return [message for message, many in zip(messages, sums, strict=True) if many <= MOST_SUMMED]
+    return [message for message, many in zip(messages, sums, strict=True) if many <= MAX_SUMMED]
 
 
 def summed_up(messages: list[AlertMessage], now_s: float) -> AlertMessage:
@@ -413,8 +411,8 @@ def summed_up(messages: list[AlertMessage], now_s: float) -> AlertMessage:
         rule="summary",
         title=f"{len(messages)} alerts in one message",
         severity="alert" if any(message.severity == "alert" for message in messages) else "note",
-        sentences=tuple(clean(f"{message.title}: {message.subject}") for message in messages[:MOST_SENTENCES]),
-        runs=tuple(dict.fromkeys(run for message in messages for run in message.runs))[:MOST_RUNS],
+        sentences=tuple(clean(f"{message.title}: {message.subject}") for message in messages[:MAX_SENTENCES]),
+        runs=tuple(dict.fromkeys(run for message in messages for run in message.runs))[:MAX_RUNS],
         findings=findings,
         created_s=now_s,
         time_s=first.time_s,

@@ -24,7 +24,7 @@ from .config import OWN, AlertSettings, Receiver, is_reference
 
 MessagePhase: TypeAlias = Literal["begin", "end", "summary", "test"]
 MessageState: TypeAlias = Literal["waiting", "delivered", "failed", "summed"]
-MOST_LINE, MOST_MEMBERS = 300, 1000
+MAX_LINE, MAX_MEMBERS = 300, 1000
 
 
 class NotDelivered(Exception):
@@ -49,7 +49,7 @@ class AlertMessage:
     rule: str
     title: str
     severity: str
-    sentences: tuple[str, ...]  # one a run, at most wording.MOST_SENTENCES
+    sentences: tuple[str, ...]  # one a run, at most wording.MAX_SENTENCES
     runs: tuple[str, ...]
     findings: tuple[str, ...]
     created_s: float  # Unix seconds
@@ -108,7 +108,7 @@ def id_of(phase: str, receiver: str, findings: Iterable[str]) -> str:
 
 # The words of a message: clean in every channel, since they come from runs, logs and users.
 
-MOST_SENTENCE, MOST_SENTENCES, MOST_RUN, MOST_BODY = 400, 10, 200, 4000
+MAX_SENTENCE, MAX_SENTENCES, MAX_RUN, MAX_BODY = 400, 10, 200, 4000
 BLOCKS = "▁▂▃▄▅▆▇█"
 GAP = "·"
 ODD = {
@@ -140,7 +140,7 @@ LOOK_ALIKES = str.maketrans(
 SPACES = re.compile(r"\s+")
 
 
-def clean(text: str, most: int = MOST_SENTENCE) -> str:
+def clean(text: str, most: int = MAX_SENTENCE) -> str:
     """One line: whatever is no plain character becomes U+FFFD, what looks like a secret is left out, a long text is cut."""
     text = SPACES.sub(" ", text[: 4 * most])
     plain = "".join("\ufffd" if unicodedata.category(character) in ODD else character for character in text).strip()
@@ -171,10 +171,10 @@ def headline(message: AlertMessage) -> str:
         head = phrase("{title} - {run}", title=head, run=message.runs[0])
     elif message.runs:
         head = phrase("{title} - {runs} runs", title=head, runs=len(message.runs))
-    return clean(text_of(head), MOST_RUN)
+    return clean(text_of(head), MAX_RUN)
 
 
-def body(message: AlertMessage, *, chat: bool = False, most: int = MOST_BODY) -> str:
+def body(message: AlertMessage, *, chat: bool = False, most: int = MAX_BODY) -> str:
     """A few lines of plain text, the sentence first, the link last; for a chat without what is markup there.
 
     At most `most` characters: the text is cut, a link that is longer than half of it is left out.
@@ -233,8 +233,8 @@ def _host(text: str) -> str:
 # From findings to a message: its words, with what the store knows of the run.
 
 BUCKETS = 32  # of a sparkline
-MOST_RUNS = 50
-MOST_LINKED = 5  # runs of an address
+MAX_RUNS = 50
+MAX_LINKED = 5  # runs of an address
 LOST = ("lost_s", "silent_s")  # seconds that a finding says were lost
 
 
@@ -256,7 +256,7 @@ class Composer:
     ) -> AlertMessage:
         """Of findings of one rule; `series` is that of an own rule."""
         first = min(found, key=lambda row: (row.from_s, row.id))
-        runs = list(dict.fromkeys(clean(row.run, MOST_RUN) for row in found if row.run is not None))
+        runs = list(dict.fromkeys(clean(row.run, MAX_RUN) for row in found if row.run is not None))
         real = list(dict.fromkeys(row.run for row in found if row.run is not None))
         alone = len(real) <= 1
         name, blocks = self._sparkline(real[0], series) if alone and real else ("", "")
@@ -265,11 +265,11 @@ class Composer:
             id=id_of(phase, receiver, [row.id for row in found]),
             receiver=receiver,
             phase=phase,
-            rule=clean(first.rule, MOST_RUN),
+            rule=clean(first.rule, MAX_RUN),
             title=title_of(first.rule),
             severity="alert" if any(row.weight == "alert" for row in found) else "note",
-            sentences=tuple(_sentence(row, phase, now_s, alone=alone) for row in _distinct(found)[:MOST_SENTENCES]),
-            runs=tuple(runs[:MOST_RUNS]),
+            sentences=tuple(_sentence(row, phase, now_s, alone=alone) for row in _distinct(found)[:MAX_SENTENCES]),
+            runs=tuple(runs[:MAX_RUNS]),
             findings=tuple(row.id for row in found),
             created_s=now_s,
             time_s=first.from_s,
@@ -297,7 +297,7 @@ class Composer:
             )
         except StoreError:
             return "", ""
-        return clean(chosen.name, MOST_RUN), sparkline(buckets[chosen.id].mean.tolist())
+        return clean(chosen.name, MAX_RUN), sparkline(buckets[chosen.id].mean.tolist())
 
     def _gpu_hours(self, found: Sequence[Finding], now_s: float) -> float | None:
         lost_s = 0.0
@@ -308,7 +308,7 @@ class Composer:
 
 
 def title_of(rule: str) -> str:
-    return clean(BY_NAME[rule].title if rule in BY_NAME else rule.removeprefix(OWN), MOST_RUN)
+    return clean(BY_NAME[rule].title if rule in BY_NAME else rule.removeprefix(OWN), MAX_RUN)
 
 
 def test_message(receiver: str, settings: AlertSettings, now_s: float, id_: str) -> AlertMessage:
@@ -334,7 +334,7 @@ def _sentence(row: Finding, phase: MessagePhase, now_s: float, *, alone: bool) -
         else:
             said = phrase("Over after {lasted_s:spoken}: {sentence}", lasted_s=lasted_s, sentence=said)
     if not alone and row.run is not None:
-        said = phrase("{run}: {sentence}", run=clean(row.run, MOST_RUN), sentence=said)
+        said = phrase("{run}: {sentence}", run=clean(row.run, MAX_RUN), sentence=said)
     return clean(text_of(said))
 
 
@@ -343,7 +343,7 @@ def _line(row: Finding) -> str:
     if not isinstance(place, dict) or not place.get("file"):
         return ""
     line = f":{place['line']}" if place.get("line") else ""
-    return clean(f"{place['file']}{line} in {place.get('function', '')}", MOST_RUN)
+    return clean(f"{place['file']}{line} in {place.get('function', '')}", MAX_RUN)
 
 
 def _lost_s(row: Finding) -> float:
@@ -363,7 +363,7 @@ def _link(base: str, runs: Sequence[str]) -> str:
         return ""
     if not runs:
         return f"{base}/gpus"
-    if len(runs) > MOST_LINKED:
+    if len(runs) > MAX_LINKED:
         return f"{base}/runs"
     query = "&".join(f"runs={quote(run, safe='', errors='replace')}" for run in runs)
     return clean(f"{base}/training?{query}", 2000)

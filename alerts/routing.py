@@ -15,10 +15,10 @@ from collectors.records import Finding
 
 from .config import OWN, AlertSettings, Receiver, is_of
 from .delivery import FOLDER, Outbox
-from .messages import MOST_MEMBERS, AlertMessage, Composer, MessagePhase
+from .messages import MAX_MEMBERS, AlertMessage, Composer, MessagePhase
 
 FILE = "seen"
-MOST, MOST_BYTES = 40_000, 16 << 20
+MOST, MAX_SEEN_BYTES = 40_000, 16 << 20
 
 
 class SeenFindings:
@@ -27,7 +27,7 @@ class SeenFindings:
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / FOLDER / FILE
         try:
-            text = bytes_of(self._path, most=MOST_BYTES).decode("utf-8", "replace")
+            text = bytes_of(self._path, most=MAX_SEEN_BYTES).decode("utf-8", "replace")
         except (OSError, ValueError):
             text = ""
         self.is_new = not self._path.exists()  # an alert that is older than this folder is no news
@@ -69,7 +69,7 @@ class SeenFindings:
 # - {rule: data_stall, run: sweep/3, until: 2026-11-27T08:00:00+00:00}
 
 MUTES_FILE = "mutes.yaml"
-MOST_MUTES, MOST_WORD, MOST_MUTES_BYTES = 500, 1000, 1 << 20
+MAX_MUTES, MAX_WORD, MAX_SEEN_BYTES = 500, 1000, 1 << 20
 LONGEST_H = 10 * 365 * 24.0
 
 
@@ -122,8 +122,8 @@ def save_mute(
     """Mute, or take a mute back. Those that are over go. Raises ValueError: one sentence; Unwritable."""
     path = data_dir / MUTES_FILE
     for word in (rule, run):
-        if word is not None and (not word or len(word) > MOST_WORD or "\x00" in word):
-            raise ValueError(f"rule and run have 1 to {MOST_WORD:,} characters")
+        if word is not None and (not word or len(word) > MAX_WORD or "\x00" in word):
+            raise ValueError(f"rule and run have 1 to {MAX_WORD:,} characters")
     if hours is not None and not 0 < hours <= LONGEST_H:
         raise ValueError("hours: more than 0, or nothing for as long as it is not taken back")
     until_s = None if hours is None else now_s + 3600.0 * hours
@@ -133,8 +133,8 @@ def save_mute(
         if mute.holds(now_s) and (mute.rule, mute.run) != (rule, run)
     ]
     mutes = [*kept, Mute(rule, run, until_s)] if on else kept
-    if len(mutes) > MOST_MUTES:
-        raise ValueError(f"at most {MOST_MUTES} are muted at a time; take one back first")
+    if len(mutes) > MAX_MUTES:
+        raise ValueError(f"at most {MAX_MUTES} are muted at a time; take one back first")
     write_bytes(path, written(mutes).encode())
     return mutes
 
@@ -144,13 +144,13 @@ def mutes_in(path: Path) -> list[Mute]:
     from collectors.yaml_tree import YamlError, tree_of
 
     try:
-        root = tree_of(bytes_of(path, most=MOST_MUTES_BYTES).decode("utf-8-sig"), MUTES_FILE, MOST_MUTES_BYTES)
+        root = tree_of(bytes_of(path, most=MAX_SEEN_BYTES).decode("utf-8-sig"), MUTES_FILE, MAX_MUTES_BYTES)
         listed = root.value.get("mutes") if isinstance(root.value, dict) else None
         if listed is None or listed.empty:
             return []
         if not isinstance(listed.value, list):
             raise YamlError(listed.line, "mutes is a list")
-        return [_mute(item.line, item.value) for item in listed.value[:MOST_MUTES]]
+        return [_mute(item.line, item.value) for item in listed.value[:MAX_MUTES]]
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
@@ -268,7 +268,7 @@ def _written(found: dict[str, str]) -> str:
 
 # Findings wait a moment for others of the same rule, so that a whole sweep, or all ranks, are one message (pure).
 
-MOST_KEPT = 10_000
+MAX_KEPT = 10_000
 WAIT_S = 2.0  # the first of a rule waits so long; others within `group_s` are in the next message
 
 
@@ -302,11 +302,11 @@ class MessageGroups:
         ready = []
         for key, since_s in sorted(self._since_s.items(), key=lambda row: row[1]):
             last_s = self._last_s.get(key)
-            full = len(self._open[key]) >= MOST_MEMBERS
+            full = len(self._open[key]) >= MAX_MEMBERS
             in_time = not 0 <= now_s - since_s < WAIT_S and (last_s is None or not 0 <= now_s - last_s < group_s)
             if full or in_time:
                 ready.append(
-                    (key, sorted(self._open[key].values(), key=lambda found: (found.from_s, found.id))[:MOST_MEMBERS])
+                    (key, sorted(self._open[key].values(), key=lambda found: (found.from_s, found.id))[:MAX_MEMBERS])
                 )
         return ready
 
@@ -317,8 +317,8 @@ class MessageGroups:
         if not self._open[key]:
             del self._open[key], self._since_s[key]
         self._last_s[key] = now_s
-        if len(self._last_s) > MOST_KEPT:
-            newest = sorted(self._last_s.items(), key=lambda row: row[1])[-MOST_KEPT // 2 :]
+        if len(self._last_s) > MAX_KEPT:
+            newest = sorted(self._last_s.items(), key=lambda row: row[1])[-MAX_KEPT // 2 :]
             self._last_s = dict(newest)
 
 
@@ -364,7 +364,7 @@ def fires(settings: AlertSettings, found: Finding, now_s: float, moment_s: float
 
 # From findings to messages in the outbox: who gets which, once, muted ones never, and when one is over.
 
-MOST_OPEN = 20_000
+MAX_OPEN = 20_000
 LOOK_S = 10.0  # a mute may be over
 
 
@@ -397,7 +397,7 @@ class AlertRouter:
                 self._open[row.id] = row
             if row.id in self._unseen:
                 self._unseen[row.id] = row
-        while len(self._open) > MOST_OPEN:
+        while len(self._open) > MAX_OPEN:
             self._open.pop(next(iter(self._open)))
 
     def look(self, settings: AlertSettings, mutes: Sequence[Mute], now_s: float) -> None:

@@ -30,8 +30,8 @@ HoldingRules: TypeAlias = dict[tuple[str | None, str], float]
 """By run and rule of each finding that is not over, when its run was last heard of: until more is heard, its values still hold."""
 STALE_S = 300.0  # a value holds for so long, or for STALE_INTERVALS of its series
 STALE_INTERVALS = 10.0
-MOST_FRESH = 1000  # points between two looks; of more the newest
-MOST_SERIES = 20_000
+MAX_FRESH = 1000  # points between two looks; of more the newest
+MAX_SERIES = 20_000
 OPERATORS = {
     "<": np.less,
     "<=": np.less_equal,
@@ -120,12 +120,12 @@ class ThresholdEvaluator:
         key = run, name, labels
         series = self._series.get(key)
         if series is None:
-            if len(self._series) >= MOST_SERIES:
+            if len(self._series) >= MAX_SERIES:
                 return
             series = self._series[key] = ThresholdState(len(rules.rules))
         series.fresh.append((time_s, value))
-        if len(series.fresh) > 2 * MOST_FRESH:
-            del series.fresh[:MOST_FRESH]
+        if len(series.fresh) > 2 * MAX_FRESH:
+            del series.fresh[:MAX_FRESH]
 
     def look(self, now_s: float, kept: HoldingRules) -> Iterator[tuple[str | None, str, Detection]]:
         runs = {run for run, _ in kept}
@@ -233,12 +233,12 @@ def _lasting(rule: UserRule, seconds: float) -> Message | None:
 # Rules that need more than the newest point: expressions, and what is unlike the last hour. In turn, from the store.
 
 HOUR_S = 3600.0  # of a baseline
-LEAST_POINTS = 60  # of a baseline
+MIN_POINTS = 60  # of a baseline
 MAD = 1.4826  # spreads of a normal distribution
-LEAST_SPREAD = 0.01  # of the median: less is rounding
-MOST_QUEUED = 1000  # rules and runs, before more are looked for
+MIN_SPREAD = 0.01  # of the median: less is rounding
+MAX_QUEUED = 1000  # rules and runs, before more are looked for
 EVERY_S = 2.0  # the same rule and run at most so often
-BUCKETS, MOST_COMPUTED_SERIES = 2000, 50
+BUCKETS, MAX_COMPUTED_SERIES = 2000, 50
 SERIES_S = 20.0  # a run's list of series is read again after this
 
 
@@ -303,7 +303,7 @@ class ExpressionEvaluator:
 
     def _enqueue(self) -> None:
         """What the new points are about; while much is waiting they are looked at later."""
-        if len(self._queue) > MOST_QUEUED:
+        if len(self._queue) > MAX_QUEUED:
             return
         fresh, self._fresh = self._fresh, set()
         for run, names in fresh:
@@ -384,7 +384,7 @@ class ExpressionEvaluator:
             *(self._of(None, now_s) if run is not None and condition.expression is not None else []),
         ]
         if condition.expression is None:
-            chosen = [row for row in rows if row.name == condition.name][:MOST_COMPUTED_SERIES]
+            chosen = [row for row in rows if row.name == condition.name][:MAX_COMPUTED_SERIES]
             for row, data in zip(chosen, self._buckets(chosen, lo), strict=True):
                 if len(data.count):
                     yield row.labels, data.t_end, data.last
@@ -396,10 +396,8 @@ class ExpressionEvaluator:
         ]
         if any(need.selector.clock for need in needs):
             chosen += [row for row in rows if row.run == run and row.first_step is not None and row not in chosen][:1]
-        if len(chosen) > MOST_COMPUTED_SERIES:
-            raise TooMuch(
-                f"{len(chosen)} series are more than a rule may look at ({MOST_COMPUTED_SERIES}); name labels"
-            )
+        if len(chosen) > MAX_COMPUTED_SERIES:
+            raise TooMuch(f"{len(chosen)} series are more than a rule may look at ({MAX_COMPUTED_SERIES}); name labels")
         if not any(row.run == run for row in chosen):
             return
         columns = self._read(chosen, lo - before)
@@ -466,11 +464,11 @@ def _never_false_since(rule: UserRule, time_s: Floats, value: Floats, old: _Stat
 def _anomaly(rule: UserRule, time_s: Floats, value: Floats) -> _State | None:
     """How far the newest value is from the median of those before, in spreads: median absolute deviations, scaled to a normal's."""
     known = np.isfinite(value)
-    if int(known.sum()) < LEAST_POINTS:
+    if int(known.sum()) < MIN_POINTS:
         return None
     time_s, value = time_s[known], value[known]
     median = float(np.median(value))
-    spread = max(MAD * float(np.median(np.abs(value - median))), LEAST_SPREAD * abs(median), 1e-12)
+    spread = max(MAD * float(np.median(np.abs(value - median))), MIN_SPREAD * abs(median), 1e-12)
     far = np.abs(value - median) > rule.times * spread
     if not far[-1]:
         return None
@@ -493,8 +491,8 @@ def _anomaly(rule: UserRule, time_s: Floats, value: Floats) -> _State | None:
 # the last hour, is computed from the store, in turn and within a share of a core.
 
 SHARE = 0.02  # of a core, for expressions
-MOST_TURN_S = 0.1
-MOST_HOLDING = 5000  # findings of own rules
+MAX_TURN_S = 0.1
+MAX_HOLDING = 5000  # findings of own rules
 AWAKE_S = 3600.0  # a run without a point is let go after this
 ENDED_S = (
     35.0  # without a point, before it is asked whether a run has ended: what was resolved before that is over by then
@@ -579,7 +577,7 @@ class UserRules:
             if (run, name) not in held and name in self._rules and self._is_awaited(run):
                 continue
             rule = self._rules[name][1] if name in self._rules else as_rule(UserRule(name, "when", "", 0.0, 0))
-            if (run, name) in kept or len(kept) < MOST_HOLDING:
+            if (run, name) in kept or len(kept) < MAX_HOLDING:
                 news += self._watch.look(rule, run, held.get((run, name), []), now_s)
         for run, since_s in list(self._since_s.items()):
             if run is not None and run not in living and now_s - max(since_s, self._sign_s.get(run, 0.0)) > AWAKE_S:
@@ -635,7 +633,7 @@ class UserRules:
 
     def _expressions(self, now_s: float, kept: HoldingRules) -> Iterator[tuple[str | None, str, Detection]]:
         passed_s, self._then_s = time.monotonic() - self._then_s, time.monotonic()
-        self._credit_s = min(MOST_TURN_S, self._credit_s + SHARE * passed_s)
+        self._credit_s = min(MAX_TURN_S, self._credit_s + SHARE * passed_s)
         began_s = time.thread_time()
         self._computed.work(lambda: time.thread_time() - began_s < self._credit_s, now_s)
         self._credit_s -= time.thread_time() - began_s

@@ -23,7 +23,7 @@ PARTS = 16  # those with most time; all others count as one
 CENTRES = 100
 WHOLE = 0.5  # of a slice, recorded
 SAMPLES = 100.0  # of a slice
-LEAST_SLICES = 8  # of stretches that are alike, to be compared with the largest such set
+MIN_SLICES = 8  # of stretches that are alike, to be compared with the largest such set
 SETS = 6
 FASTER = 1.15  # times as much of the work in a second
 
@@ -56,7 +56,7 @@ def _alike(smooth: Floats, known: Bools) -> list[Bools]:
         centres = np.flatnonzero(left)[:: max(1, int(left.sum()) // CENTRES)]
         near = np.array([(_apart(smooth, smooth[centre]) <= ALIKE) & left for centre in centres])
         largest = near[int(near.sum(axis=1).argmax())]
-        if found and largest.sum() < LEAST_SLICES:
+        if found and largest.sum() < MIN_SLICES:
             break
         found.append(largest)
         left &= ~largest
@@ -146,13 +146,13 @@ FIRST_UNITS, FIRST_S = (
     120.0,
 )  # a run's beginning is not its baseline: so many units, and no more than so many seconds
 FEW_UNITS = 8.0  # a window of fewer is compared in whole units: what a part of one does says little of the others
-LEAST_UNITS = 5.0  # whole units that are looked for
+MIN_UNITS = 5.0  # whole units that are looked for
 SLOWEST, SLOWEST_MEAN = 1.5, 1.25  # times the 25th percentile over steps: the median of a second, and its mean
 SLACK = 0.15  # without steps: how far from the better quartile a slice's activity may lie
 ENOUGH_S = 60.0  # the nearest so many seconds are taken; more for long windows
 WINDOWS = 25  # ... so many of the window's own lengths, for less than 20 say little about chance
 AFTER_BELOW_S = 10.0  # where there is less before the window, what follows it is taken as well
-LEAST_S = 3.0
+MIN_S = 3.0
 MANY = 2.0  # units a line
 
 
@@ -189,7 +189,7 @@ def baseline_of(
         return _ranges(earlier)
     later = after[good[len(before) :]][: int(np.ceil(enough / SLICE_S)) - len(earlier)]
     chosen = np.r_[earlier, later]
-    return _ranges(chosen) if len(chosen) * SLICE_S >= LEAST_S else []
+    return _ranges(chosen) if len(chosen) * SLICE_S >= MIN_S else []
 
 
 def is_part(window: Range, units: Units) -> bool:
@@ -208,12 +208,12 @@ def _whole_units(
         & ~_touching(starts, ends, left_out)
     )
     before, after = np.flatnonzero(good & (ends <= window[0]))[::-1], np.flatnonzero(good & (starts >= window[1]))
-    enough_s = max(ENOUGH_S, windows * (window[1] - window[0]) / FEW_UNITS, LEAST_UNITS * units.usual_s())
+    enough_s = max(ENOUGH_S, windows * (window[1] - window[0]) / FEW_UNITS, MIN_UNITS * units.usual_s())
     chosen = _nearest(before, ends - starts, enough_s)
-    if not len(chosen) or (ends - starts)[chosen].sum() < max(AFTER_BELOW_S, (LEAST_UNITS - 1) * units.usual_s()):
+    if not len(chosen) or (ends - starts)[chosen].sum() < max(AFTER_BELOW_S, (MIN_UNITS - 1) * units.usual_s()):
         chosen = np.r_[chosen, _nearest(after, ends - starts, enough_s - float((ends - starts)[chosen].sum()))]
     found = union(list(zip(starts[chosen].tolist(), ends[chosen].tolist(), strict=True)), touching_s=1e-3)
-    return found if sum(hi - lo for lo, hi in found) >= LEAST_S else []
+    return found if sum(hi - lo for lo, hi in found) >= MIN_S else []
 
 
 def _nearest(places: Ints, seconds: Floats, enough_s: float) -> Ints:
@@ -325,8 +325,8 @@ def _ranges(starts: Floats) -> list[Range]:
 
 # The stretch of a run in which its steps lost the most time, for a look at a run of which no window was chosen.
 
-LEAST_LOST_S = 0.5  # less is no stretch that a report is about
-LEAST_LOST = 0.005  # of all steps' time
+MIN_LOST_S = 0.5  # less is no stretch that a report is about
+MIN_LOST = 0.005  # of all steps' time
 
 
 def slowest_stretch(units: Units, left_out: Sequence[Range] = ()) -> Range | None:
@@ -346,7 +346,7 @@ def slowest_stretch(units: Units, left_out: Sequence[Range] = ()) -> Range | Non
     starts = np.r_[0.0, np.cumsum(lost_s)[:-1]] - np.cumsum(np.where(gap_s > 0, never, 0.0))
     least = np.minimum.accumulate(starts)
     last = int(np.argmax(ends - least))
-    if float(ends[last] - least[last]) < max(LEAST_LOST_S, LEAST_LOST * float(seconds.sum())):
+    if float(ends[last] - least[last]) < max(MIN_LOST_S, MIN_LOST * float(seconds.sum())):
         return None
     first = int(np.flatnonzero(starts[: last + 1] == least[last])[-1])
     return float(units.start_s[first]), float(units.end_s[last])

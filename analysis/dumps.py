@@ -15,10 +15,10 @@ from collectors.message import Message, counted, phrase
 # The fields are those of `torch.cuda.memory._snapshot()`, versions 2.x: `segments`, each with its `blocks`, each with `frames`
 # where `_record_memory_history` was on, the innermost first. Little is imported: a process of its own reads it.
 
-MOST_ROWS = 20
-MOST_BLOCKS = 2_000_000
-MOST_FRAMES = 200  # of a block that are looked through for the user's own
-MOST_TEXT = 300
+MAX_ROWS = 20
+MAX_BLOCKS = 2_000_000
+MAX_FRAMES = 200  # of a block that are looked through for the user's own
+MAX_TEXT = 300
 LIBRARIES = (
     "/torch/",
     "/site-packages/",
@@ -62,9 +62,9 @@ def snapshot_of(name: str, dump: Any) -> MemorySnapshot | None:
     order = sorted(held.items(), key=lambda item: -item[1][0])
     allocated = sum(size for _, (size, _) in order)
     named = any(file for (file, _, _), _ in order)
-    rows = [_row(place, size, blocks) for place, (size, blocks) in order[:MOST_ROWS]] if named else []
+    rows = [_row(place, size, blocks) for place, (size, blocks) in order[:MAX_ROWS]] if named else []
     return {
-        "name": name[:MOST_TEXT],
+        "name": name[:MAX_TEXT],
         "reserved_bytes": sum(_whole(segment.get("total_size")) for segment in segments if isinstance(segment, dict)),
         "allocated_bytes": allocated,
         "rows": rows,
@@ -86,7 +86,7 @@ def _row(place: tuple[str, int, str], size: int, blocks: int) -> AllocationRow:
 
 def _active(segments: list[Any]) -> Iterator[tuple[int, tuple[str, int, str]]]:
     """Bytes and place of each block in use."""
-    left = MOST_BLOCKS
+    left = MAX_BLOCKS
     for segment in segments:
         blocks = segment.get("blocks") if isinstance(segment, dict) else None
         for block in blocks if isinstance(blocks, list) else []:
@@ -100,13 +100,13 @@ def _active(segments: list[Any]) -> Iterator[tuple[int, tuple[str, int, str]]]:
 def _place(block: Mapping[str, Any]) -> tuple[str, int, str]:
     """Of the user's innermost frame, else of the innermost that is Python."""
     frames = block.get("frames")
-    known = [frame for frame in (frames if isinstance(frames, list) else [])[:MOST_FRAMES] if isinstance(frame, dict)]
+    known = [frame for frame in (frames if isinstance(frames, list) else [])[:MAX_FRAMES] if isinstance(frame, dict)]
     python = [frame for frame in known if _text(frame.get("filename"))[-3:] == ".py"]
     own = next((frame for frame in python if not any(part in frame["filename"] for part in LIBRARIES)), None)
     frame = own or next(iter(python), None)
     if frame is None:
         return "", 0, ""
-    return frame["filename"][-MOST_TEXT:], _whole(frame.get("line")), _text(frame.get("name"))[:MOST_TEXT]
+    return frame["filename"][-MAX_TEXT:], _whole(frame.get("line")), _text(frame.get("name"))[:MAX_TEXT]
 
 
 def _text(value: object) -> str:
@@ -123,9 +123,9 @@ def _whole(value: object) -> int:
 # The fields are those of `torch/csrc/distributed/c10d/FlightRecorder`, versions 2.x: a dictionary a rank with `entries` and `pg_status`.
 
 LIBRARY = "/torch/"  # part of the path of frames that are not the user's own
-MOST_NAME = 100
-MOST_NUMBER = 2**63
-MOST_GROUPS = 1_000  # of a rank; a job has some dozens
+MAX_NAME = 100
+MAX_NUMBER = 2**63
+MAX_GROUPS = 1_000  # of a rank; a job has some dozens
 
 
 class FlightRank(NamedTuple):
@@ -153,7 +153,7 @@ def flight_ranks(dumps: Mapping[int, Any]) -> list[FlightRank]:
             number = _number(entry) if group is not None else -1
             if group is None or number < 0 or entry.get("is_p2p"):
                 continue
-            if group not in newest and len(newest) >= MOST_GROUPS:
+            if group not in newest and len(newest) >= MAX_GROUPS:
                 continue
             if number >= _number(newest.get(group)):
                 newest[group] = entry
@@ -214,13 +214,13 @@ def _group(entry: object) -> str | None:
 def _word(value: object) -> str:
     """A text or a number; "" for all else, whose text may be longer than any memory."""
     if isinstance(value, str):
-        return value[:MOST_NAME]
-    return str(value) if isinstance(value, int) and -MOST_NUMBER < value < MOST_NUMBER else ""
+        return value[:MAX_NAME]
+    return str(value) if isinstance(value, int) and -MAX_NUMBER < value < MAX_NUMBER else ""
 
 
 def _number(entry: dict[str, Any] | None) -> int:
     number = entry.get("collective_seq_id") if entry else None
-    return number if isinstance(number, int) and number < MOST_NUMBER else -1
+    return number if isinstance(number, int) and number < MAX_NUMBER else -1
 
 
 def _place_of_entry(entry: dict[str, Any]) -> str:
@@ -229,5 +229,5 @@ def _place_of_entry(entry: dict[str, Any]) -> str:
     for frame in frames if isinstance(frames, list) else []:
         file = frame.get("filename") if isinstance(frame, dict) else None
         if isinstance(file, str) and file and LIBRARY not in file:
-            return f"{file.rpartition('/')[2][:MOST_NAME]}:{_word(frame.get('line'))}"
+            return f"{file.rpartition('/')[2][:MAX_NAME]}:{_word(frame.get('line'))}"
     return ""

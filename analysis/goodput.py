@@ -726,7 +726,7 @@ def _by_lines(times: RunTimes) -> list[AttemptSpan]:
 
 SHOWN = 4  # kinds of lost time that a sentence names
 SMALL_PCT = 0.5  # less is not named
-LEAST_HOURS = 0.1  # of GPUs: of fewer nothing is said
+MIN_HOURS = 0.1  # of GPUs: of fewer nothing is said
 SOURCES = (
     phrase("phases of the step log"),
     phrase("events with a duration"),
@@ -776,7 +776,7 @@ def _loss(row: GoodputRow, found: Goodput) -> Message:
 
 def _lost(found: Goodput) -> Message | None:
     hours, all_hours = found.lost.gpu_hours, found.paid.gpu_hours
-    if hours is None or not all_hours or all_hours < LEAST_HOURS:
+    if hours is None or not all_hours or all_hours < MIN_HOURS:
         return None
     return phrase(" Lost: {hours:.1f} of {all_hours:.1f} GPU-hours.", hours=hours, all_hours=all_hours)
 

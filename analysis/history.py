@@ -18,8 +18,8 @@ from collectors.store.store import LineColumns, LogQuery, RawPoints, Run, Series
 from .stacks.traces import Bools, Floats, Range
 
 SERVICE = "service"  # a kind of run, in run.json
-MOST_LINES = 100_000  # of a log, the newest
-MOST_STEPPED = 4  # series, by which steps are counted
+MAX_LINES = 100_000  # of a log, the newest
+MAX_STEPPED = 4  # series, by which steps are counted
 
 
 class History:
@@ -94,7 +94,7 @@ class History:
         if len({dict(series.labels).get("rank", "0") for series in mine}) > 1:
             return []
         new = [series for series in mine if series.last_step is not None and (series.last_time_s or 0.0) > since_s]
-        longest = sorted(new, key=lambda series: series.points)[-MOST_STEPPED:]
+        longest = sorted(new, key=lambda series: series.points)[-MAX_STEPPED:]
         first_s: dict[float, float] = {}
         for points in self.points(longest, (since_s, math.inf)).values():
             for step, time_s in zip(points.step.tolist(), points.place.tolist(), strict=True):
@@ -126,7 +126,7 @@ class History:
             inside = (columns.time_s >= window[0]) & (columns.time_s <= window[1])
             parts.append((columns.time_s[inside], columns.template[inside]))
 
-        self._store.line_columns(self.run, max(0, extent.last - MOST_LINES), take)
+        self._store.line_columns(self.run, max(0, extent.last - MAX_LINES), take)
         if not sum(len(time_s) for time_s, _ in parts):
             return np.zeros(0)
         time_s, template = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])

@@ -116,7 +116,7 @@ def _phase_name(series: Series) -> str:
 
 # Units for a run that logs no steps: from one line of its log to the next of the same kind.
 
-LEAST_LINES = 20  # around the window
+MIN_LINES = 20  # around the window
 LONGEST_S = 15.0  # between two lines, in the median
 AT_ONCE_S = 1e-3  # lines that came so close together were written together
 LINE = "logged line"
@@ -140,14 +140,14 @@ def with_lines(log: StepLog, history: History, window: Range, rank: int = 0, aro
 
 def _values(history: History, rank: int, around: Range) -> Floats:
     """When the series without steps that has most values got them."""
-    stepless = [series for series in history.series(rank) if series.first_step is None and series.points >= LEAST_LINES]
+    stepless = [series for series in history.series(rank) if series.first_step is None and series.points >= MIN_LINES]
     most = max(stepless, key=lambda series: series.points, default=None)
     return history.points([most], around)[most.id].place if most else np.zeros(0)
 
 
 def _units_of_lines(time_s: Floats) -> Units | None:
     time_s = np.sort(time_s[np.isfinite(time_s)])
-    if len(time_s) < LEAST_LINES:
+    if len(time_s) < MIN_LINES:
         return None
     last = np.flatnonzero(np.diff(time_s, append=np.inf) > AT_ONCE_S)  # of those that came together
     units = units_of(time_s[last], (last + 1).astype(np.float64), np.zeros(len(last), np.int64))

@@ -213,7 +213,7 @@ _BEHIND = r"(seen|processed|consumed|count|(per|in|a)_(step|batch|rank|gpu|devic
 NAME = re.compile(rf"^({_BEFORE}_?)*{_WHAT}(_{_BEHIND})*$", re.IGNORECASE)  # not `tokens_per_s`
 OF_OTHERS = re.compile(r"^(val|valid|validation|eval|evaluation|test|host|gpu|phase|gpu_phase)\b")
 KNOWN = 0.8  # of the units, that must have a size
-LEAST_UNITS = 20
+MIN_UNITS = 20
 VARIES = 0.1  # sizes between the 5th and the 95th percentile, of their median: less explains nothing
 EXPLAINS = 0.8  # times the spread of the units' seconds: what remains of it beside their sizes
 PAIRS = 20_000  # that the slope is the median of
@@ -263,7 +263,7 @@ def sizes_of(units: Units, time_s: Floats, value: Floats) -> Floats:
     """Of each unit, as the line at its end says; NaN where it says nothing."""
     known = np.isfinite(time_s) & np.isfinite(value)
     time_s, value = time_s[known], value[known]
-    if len(value) < LEAST_UNITS:
+    if len(value) < MIN_UNITS:
         return np.full(len(units.end_s), np.nan)
     at_end = _at(units.end_s, time_s, value)
     if _is_sum(value):
@@ -278,7 +278,7 @@ def expected(seconds: Floats, size: Floats, units: Floats) -> Floats | None:
     None where sizes hardly differ, or do not explain what differs.
     """
     known: Bools = np.isfinite(size) & (seconds > 0)
-    if known.sum() < max(LEAST_UNITS, KNOWN * len(size)):
+    if known.sum() < max(MIN_UNITS, KNOWN * len(size)):
         return None
     x, y = size[known], seconds[known]
     low, middle, high = np.percentile(x, [5, 50, 95])

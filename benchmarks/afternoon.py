@@ -32,8 +32,8 @@ RULES = {
     **QUICK, "look_s": 0.5, "measured_s": 8, "check_s": 6, "check_steps": 10, "least_run_s": 8, "unmeasured_floor": 0, "least_gain": 0,
     "least_patience_s": 60,
 }  # fmt: skip
-MOST_S = 1500.0
-LEAST_STEPS = 5
+MAX_S = 1500.0
+MIN_STEPS = 5
 
 
 class Training(NamedTuple):
@@ -49,7 +49,7 @@ class Training(NamedTuple):
 
     def words(self, step_s: Mapping[str, float]) -> list[str]:
         """With so many seconds a step, by task."""
-        steps = max(LEAST_STEPS, round(self.seconds / step_s[self.task]))
+        steps = max(MIN_STEPS, round(self.seconds / step_s[self.task]))
         return [*TRAIN.split(), "--task", self.task, "--seed", str(self.seed), "--steps", str(steps)]
 
 
@@ -143,7 +143,7 @@ def by_the_queue(folder: Path, step_s: Mapping[str, float]) -> Afternoon:
                 env=[f"PYTHONPATH={ROOT}"],
             )  # fmt: skip
         while any(row["state"] not in OVER for row in house.rows().values()):
-            assert time.monotonic() - begun_s < MOST_S, house.said()
+            assert time.monotonic() - begun_s < MAX_S, house.said()
             time.sleep(0.2)
         makespan_s, rows = time.monotonic() - begun_s, house.rows()
         print(house.said(), file=sys.stderr)

@@ -34,7 +34,7 @@ NEUTRAL = {"new_best", "finished"}
 PROCESSES = int(os.environ.get("FINDINGS_BENCH_PROCESSES", "2"))
 HOURS = float(os.environ.get("FINDINGS_BENCH_HOURS", "240"))
 RECORD_S, START_S, LATE_S = 330.0, 15.0, 45.0
-LEAST_S = 300.0
+MIN_S = 300.0
 ROOT = Path(__file__).parents[1]
 
 
@@ -136,7 +136,7 @@ def keep(data: Path) -> None:
         recording = healthy_recordings.of_store(store, found.name)
         live = [each for each in store.findings(found.name) if each.rule not in NEUTRAL]
         print(found.name, f"{recording.seconds:.0f} s", *(f"\n  {each.rule}: {each.sentence}" for each in live))
-        if recording.seconds >= LEAST_S:
+        if recording.seconds >= MIN_S:
             healthy_recordings.write(recording)
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from benchmarks.replayed_cluster import Submission
 
 DAY_S = 86400.0
-MOST_SLOTS = 8
+MAX_SLOTS = 8
 
 
 class TraceJob(NamedTuple):
@@ -48,7 +48,7 @@ def philly(folder: Path, cluster: str, days: tuple[float, float] = (0, 200)) -> 
     return [
         job
         for job in jobs
-        if job.slots <= MOST_SLOTS and job.duration_s > 0 and days[0] <= job.submit_s / DAY_S < days[1]
+        if job.slots <= MAX_SLOTS and job.duration_s > 0 and days[0] <= job.submit_s / DAY_S < days[1]
     ]
 
 
@@ -58,7 +58,7 @@ def muri(folder: Path, number: int) -> list[TraceJob]:
     jobs = [
         TraceJob(float(row["submit_time"]) / 1000, float(row["duration"]) / 1000, int(row["num_gpu"])) for row in rows
     ]
-    return [job for job in jobs if job.slots <= MOST_SLOTS and job.duration_s > 0]
+    return [job for job in jobs if job.slots <= MAX_SLOTS and job.duration_s > 0]
 
 
 def drawn(seed: int, days: float = 14.0, a_day: float = 40.0) -> list[TraceJob]:

@@ -30,7 +30,7 @@ SLOWED = (
 )
 SEEDS = range(301, 313)  # of drawn traces; none of them was looked at while the rules were made
 CLUSTERS = ("6214e9", "11cb48", "6c71a0", "b436b2", "103959", "0e4a51", "ee9e8c", "7f04ca", "2869ce")
-LOAD, MOST_JOBS = 0.6, 1500  # of a trace: the share of eight GPUs that its jobs would keep busy; a longer one is cut
+LOAD, MAX_JOBS = 0.6, 1500  # of a trace: the share of eight GPUs that its jobs would keep busy; a longer one is cut
 USUAL_MIX, USUAL_HOST = Mix(), Physics()
 POLICIES: dict[str, Callable[[], Scheduler]] = {
     "first-in-first-out": StrictFifo,
@@ -115,7 +115,7 @@ def of_files(folder: Path) -> Iterator[Replay]:
     traces += [(f"all, load {load}", philly(folder, "all", (60, 110)), load, 43) for load in (0.4, 0.6, 0.8)]
     traces += [(f"muri {number}", muri(folder, number), LOAD, 44) for number in (1, 2, 3, 4)]
     for name, jobs, load, seed in traces:
-        some = loaded(jobs, load, USUAL_HOST.slots, seed)[:MOST_JOBS]
+        some = loaded(jobs, load, USUAL_HOST.slots, seed)[:MAX_JOBS]
         yield Replay(name, with_mix(some, USUAL_MIX, USUAL_HOST.memory_mib, seed), USUAL_HOST._replace(seed=seed))
 
 

@@ -22,7 +22,7 @@ from torch import nn
 
 from benchmarks import report
 from deepseek.log import step_trace
-from deepseek.log.step_trace import MOST_CALLS, CallCount, StepProfiler, summary_of
+from deepseek.log.step_trace import MAX_CALLS, CallCount, StepProfiler, summary_of
 from deepseek.log.trace_requests import TraceFolder
 
 LOOKS, STEPS, TRACED = 2_000, 60, 3
@@ -69,14 +69,14 @@ def looks(log_dir: Path) -> list[report.Row]:
 
 def counting() -> list[report.Row]:
     """Of the step before the traced ones."""
-    count = CallCount(MOST_CALLS)
-    plain_s = min(timed(lambda: calls(MOST_CALLS - 1), 3))
+    count = CallCount(MAX_CALLS)
+    plain_s = min(timed(lambda: calls(MAX_CALLS - 1), 3))
     count.begin()
     began_s = thread_time()
-    calls(MOST_CALLS - 10)
+    calls(MAX_CALLS - 10)
     counted_s = thread_time() - began_s
     count.end()
-    return [report.Row(f"counting {MOST_CALLS:,} calls", (counted_s - plain_s) * 1e3, "ms", 500)]
+    return [report.Row(f"counting {MAX_CALLS:,} calls", (counted_s - plain_s) * 1e3, "ms", 500)]
 
 
 def traces(step: Callable[[], None], folder: Path) -> list[report.Row]:

@@ -24,9 +24,9 @@ from urllib.parse import urlencode, urlsplit
 import numpy as np
 import pandas as pd
 
-MOST_BYTES = 256 << 20  # of an answer, unpacked
+MAX_BYTES = 256 << 20  # of an answer, unpacked
 READ_BYTES = 1 << 20
-MOST_TOKEN_BYTES = 4096
+MAX_TOKEN_BYTES = 4096
 SHOWN = 200  # characters of what a stranger answers
 API = "/api/v1"
 
@@ -47,7 +47,7 @@ def token_of_environment() -> str | None:
         return None
     try:
         with Path(name).open("rb") as file:
-            return file.readline(MOST_TOKEN_BYTES).decode("ascii").strip() or None
+            return file.readline(MAX_TOKEN_BYTES).decode("ascii").strip() or None
     except (OSError, UnicodeError, ValueError):
         raise DashboardError(f"DEEPSEEK_TOKEN_FILE: {name} cannot be read; put the token into its first line") from None
 
@@ -122,8 +122,8 @@ def _read(response: http.client.HTTPResponse, until_s: float) -> bytes:
     while part := response.read1(READ_BYTES):
         parts.append(part)
         size += len(part)
-        if size > MOST_BYTES:
-            raise DashboardError(f"the answer has more than {MOST_BYTES >> 20} MiB; ask for a shorter window")
+        if size > MAX_BYTES:
+            raise DashboardError(f"the answer has more than {MAX_BYTES >> 20} MiB; ask for a shorter window")
         if time.monotonic() > until_s:
             raise TimeoutError
     return b"".join(parts)
@@ -131,9 +131,9 @@ def _read(response: http.client.HTTPResponse, until_s: float) -> bytes:
 
 def _unpacked(packed: bytes) -> bytes:
     with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
-        body = file.read(MOST_BYTES + 1)
-    if len(body) > MOST_BYTES:
-        raise DashboardError(f"the answer has more than {MOST_BYTES >> 20} MiB; ask for a shorter window")
+        body = file.read(MAX_BYTES + 1)
+    if len(body) > MAX_BYTES:
+        raise DashboardError(f"the answer has more than {MAX_BYTES >> 20} MiB; ask for a shorter window")
     return body
 
 
@@ -580,7 +580,7 @@ def _table(sentence: str, shown: Sequence[tuple[str, object]]) -> str:
 
 # A dashboard's questions, one method per route of its HTTP API (docs/http-api.md).
 
-MOST_BUCKETS = 20_000
+MAX_BUCKETS = 20_000
 RUN_COLUMNS = ("run", "state", "started_s", "ended_s", "last_time_s", "last_step", "series", "points")
 SERIES_COLUMNS = ("name", "labels", "unit", "label", "points", "first_time_s", "last_time_s", "first_step", "last_step")
 FILE_COLUMNS = ("path", "offset", "lines_read", "lines_skipped", "fields_skipped", "first_skip", "trouble", "is_data")
@@ -688,7 +688,7 @@ class Dashboard:
         *,
         axis: AxisName = "time",
         value: ValueName = "last",
-        buckets: int = MOST_BUCKETS,
+        buckets: int = MAX_BUCKETS,
         gpu: str | int | None = None,
     ) -> pd.DataFrame:
         """One column per series, on an index `time` (UTC) or `step`; NaN where a series has no point.

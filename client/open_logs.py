@@ -27,7 +27,7 @@ ADDRESS = re.compile(r"https?://\S+")
 START_S = 60.0
 ENDS_S = 3.0
 ASK_S = 0.1
-MOST_SAID = 1 << 16  # bytes
+MAX_SAID = 1 << 16  # bytes
 TAIL = "tail"  # the collector that reads files
 
 
@@ -154,7 +154,7 @@ class _Child:
 
     def _sentence(self) -> str:
         """The last line that it said, with the argument's name in place of the flag's."""
-        self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - MOST_SAID))
+        self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - MAX_SAID))
         last = (
             self._said.read().decode(errors="replace").strip().rpartition("\n")[2].removeprefix("deepseek-dashboard: ")
         )

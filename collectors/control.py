@@ -15,9 +15,9 @@ from typing import Any
 
 FILE = "control.sock"
 TIMEOUT_S = 2.0
-MOST_CONNECTIONS = 32  # at a time; the next one is closed at once
-MOST_BYTES = 1 << 16  # of a question
-MOST_ANSWER_BYTES = 64 << 20
+MAX_CONNECTIONS = 32  # at a time; the next one is closed at once
+MAX_BYTES = 1 << 16  # of a question
+MAX_ANSWER_BYTES = 64 << 20
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def ask(data_dir: Path, verb: str, **arguments: object) -> Any:
             connection.connect(address)
             connection.sendall(json.dumps({"verb": verb, **arguments}).encode() + b"\n")
             with connection.makefile("rb") as stream:
-                answer = json.loads(stream.readline(MOST_ANSWER_BYTES) or b"{}")
+                answer = json.loads(stream.readline(MAX_ANSWER_BYTES) or b"{}")
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise ControlError(
             "no collector is at work: the dashboard starts it again, so try again in a moment"
@@ -86,12 +86,12 @@ def short_path(data_dir: Path) -> Iterator[str]:
 class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
     block_on_close = False
-    request_queue_size = MOST_CONNECTIONS
+    request_queue_size = MAX_CONNECTIONS
     verbs: Mapping[str, Verb]
 
     def __init__(self, address: str, handler: type[socketserver.BaseRequestHandler]) -> None:
         super().__init__(address, handler)
-        self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._free.acquire(blocking=False):
@@ -116,7 +116,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         try:
-            line = self.rfile.readline(MOST_BYTES)
+            line = self.rfile.readline(MAX_BYTES)
         except OSError:  # gone, or too slow
             return
         try:

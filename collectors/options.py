@@ -73,7 +73,7 @@ def _quantity(text: str, units: Mapping[str, int], what: str) -> float:
 
 # The disk space that a store may take where no --max-size was given.
 
-MOST_BYTES = 20 * 10**9
+MAX_BYTES = 20 * 10**9
 SHARE = 0.05  # of the disk
 STEP_BYTES = 10**9  # what a larger store is rounded up to: the same at each start
 
@@ -96,7 +96,7 @@ def default_limit(data_dir: Path) -> SizeLimit:
         return SizeLimit(
             None, f"the store in {data_dir} has no limit: its disk reports no size; set one with --max-size"
         )
-    limit, why = min((MOST_BYTES, "the default"), (share, f"{SHARE:.0%} of its disk"))
+    limit, why = min((MAX_BYTES, "the default"), (share, f"{SHARE:.0%} of its disk"))
     if used_bytes > limit:
         limit, why = math.ceil(used_bytes / STEP_BYTES) * STEP_BYTES, "what it has already"
     amount = f"{limit / 1e9:.3g} GB" if limit >= 10**9 else f"{limit / 1e6:.3g} MB"

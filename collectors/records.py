@@ -81,7 +81,7 @@ class Event(NamedTuple):
 
 
 SampleKind: TypeAlias = Literal["text", "image", "audio", "table", "histogram", "file"]
-MOST_INLINE_BYTES = 64 << 10  # of a sample that has no file
+MAX_INLINE_BYTES = 64 << 10  # of a sample that has no file
 HEAD_CRC_BYTES = 64
 
 
@@ -98,7 +98,7 @@ class Sample(NamedTuple):
     time_s: float | None
     step: int | None
     rank: int = 0
-    data: bytes = b""  # at most MOST_INLINE_BYTES, where there is no file
+    data: bytes = b""  # at most MAX_INLINE_BYTES, where there is no file
     path: str = ""  # relative to the run's folder, or absolute
     offset: int = 0
     length: int | None = None  # bytes; None where it is not known yet

@@ -13,7 +13,7 @@ from access.files import bytes_of
 from .store.store import Store
 
 FILE = "kept.jsonl"
-MOST_BYTES = 256 << 10  # some 2,500 windows; beyond that no further one is noted
+MAX_BYTES = 256 << 10  # some 2,500 windows; beyond that no further one is noted
 MARGIN_S = 60.0  # on both sides: what led to it
 WHOLE_S = 6 * 3600.0  # of a longer one the first and the last three hours are kept
 NOTE = "note"
@@ -39,8 +39,8 @@ def note(data_dir: Path, run: str, window: TimeWindow, why: str) -> None:
     line = json.dumps({"run": run, "from_s": window[0], "to_s": window[1], "why": why}).encode() + b"\n"
     path = data_dir / FILE
     with suppress(OSError, ValueError):
-        known = bytes_of(path, most=MOST_BYTES) if path.exists() else b""
-        if line in known or len(known) + len(line) > MOST_BYTES:
+        known = bytes_of(path, most=MAX_BYTES) if path.exists() else b""
+        if line in known or len(known) + len(line) > MAX_BYTES:
             return
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
@@ -52,7 +52,7 @@ def note(data_dir: Path, run: str, window: TimeWindow, why: str) -> None:
 def read_windows(data_dir: Path) -> list[TimeWindow]:
     """The windows of the file; a line that cannot be read is left out."""
     try:
-        text = bytes_of(data_dir / FILE, most=MOST_BYTES)
+        text = bytes_of(data_dir / FILE, most=MAX_BYTES)
     except (OSError, ValueError):
         return []
     found = []

@@ -193,7 +193,7 @@ def _become(calls: tuple[int, int, int], who: FileRights) -> None:
 
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 ENTRY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-MOST_LINKS = 8  # one after the other
+MAX_LINKS = 8  # one after the other
 LEAVES = "is a link that leaves the log folder; copy the file, or pass its own folder as --log-dir"
 BY_A_LINK = "is reached by a link to a folder, which a dashboard of root does not follow"
 
@@ -220,7 +220,7 @@ class ResolvedPath(NamedTuple):
 
 
 @contextmanager
-def open_resolved(path: Path, top: Path, *, links: int = MOST_LINKS) -> Iterator[ResolvedPath]:
+def open_resolved(path: Path, top: Path, *, links: int = MAX_LINKS) -> Iterator[ResolvedPath]:
     """The file at the end of so many links, as root; `top` is the absolute folder above it that no link may leave. About 30 us.
 
     Without `--as-root` all from `top` on must be root's, and nothing of it open to others. With it, a file is opened with the rights of
@@ -316,7 +316,7 @@ def _judge(status: os.stat_result, parts: tuple[str, ...], strict: bool) -> None
 
 # Which processes are a run's to name where the dashboard is root's, whom the kernel lets read any.
 
-MOST_SAID = 1_000  # runs
+MAX_SAID = 1_000  # runs
 
 
 class RunOwners:
@@ -333,7 +333,7 @@ class RunOwners:
         owner = owner_of(places)
         reasons = {pid: _why_not(owner, pid, its) for pid, its in uids.items()}
         why = next(filter(None, reasons.values()), "")
-        if why and (run in self._said or len(self._said) < MOST_SAID):
+        if why and (run in self._said or len(self._said) < MAX_SAID):
             self._said[run] = why
         elif not why:
             self._said.pop(run, None)

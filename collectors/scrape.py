@@ -23,9 +23,9 @@ from .store.batches import RefusedRecord
 
 # Read an endpoint once: bounded in bytes and time, whatever it answers.
 
-MOST_BYTES = 16 << 20
-MOST_S = 10.0  # for a whole answer
-MOST_REDIRECTS = 3
+MAX_BYTES = 16 << 20
+MAX_S = 10.0  # for a whole answer
+MAX_REDIRECTS = 3
 ACCEPT = (  # without allow-utf-8 the colon of `vllm:...` becomes an underscore in OpenMetrics
     "text/plain;version=0.0.4,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5"
 )
@@ -46,7 +46,7 @@ class NotScraped(Exception):
 class ScrapeThread(threading.Thread):
     """One look at an endpoint, in a thread of its own; `answer` or `trouble` once it has ended."""
 
-    def __init__(self, target: ScrapeTarget, most_s: float = MOST_S) -> None:
+    def __init__(self, target: ScrapeTarget, most_s: float = MAX_S) -> None:
         super().__init__(name=f"scrape-{target.run}", daemon=True)
         self.target, self.trouble = target, ""
         self.answer: Exposition | None = None
@@ -78,7 +78,7 @@ class ScrapeThread(threading.Thread):
 
     def _fetch(self) -> Exposition:
         url, target = self.target.url, self.target
-        for _ in range(MOST_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             answer = self._ask(url.geturl(), target.authorization if url.netloc == target.url.netloc else "")
             if answer.status in (301, 302, 303, 307, 308):
                 url = urlsplit(urljoin(url.geturl(), answer.getheader("location", "")))
@@ -86,7 +86,7 @@ class ScrapeThread(threading.Thread):
                     raise NotScraped("leads to another kind of address, which is not followed")
                 continue
             return self._read(answer)
-        raise NotScraped(f"leads from address to address more than {MOST_REDIRECTS} times")
+        raise NotScraped(f"leads from address to address more than {MAX_REDIRECTS} times")
 
     def _ask(self, address: str, authorization: str) -> http.client.HTTPResponse:
         if self._connection:
@@ -112,8 +112,8 @@ class ScrapeThread(threading.Thread):
         while part := answer.read1(1 << 16):
             parts.append(part)
             size += len(part)
-            if size > MOST_BYTES:
-                raise NotScraped(f"answers more than {MOST_BYTES >> 20} MiB")
+            if size > MAX_BYTES:
+                raise NotScraped(f"answers more than {MAX_BYTES >> 20} MiB")
             self._left_s()
         if answer.length:
             raise NotScraped("ends before its answer is complete")
@@ -137,7 +137,7 @@ SERVERS = (
     "trtllm_",
 )  # vLLM, SGLang, Triton, dcgm-exporter, ...: only theirs where there are any
 NOISE = ("python_", "process_", "go_", "promhttp_", "http_", "scrape_", "up")  # of the program that reports, otherwise
-MOST_LINES = 40_000  # samples that are parsed: a microsecond or twenty each
+MAX_LINES = 40_000  # samples that are parsed: a microsecond or twenty each
 
 
 def families_of(exposition: Exposition) -> tuple[list[Metric], int, bool]:
@@ -149,7 +149,7 @@ def families_of(exposition: Exposition) -> tuple[list[Metric], int, bool]:
     bad = read = 0
     for _, lines in wanted:
         read += len(lines)
-        if read > MOST_LINES:
+        if read > MAX_LINES:
             return found, bad, True
         try:
             found += _parsed(lines, is_openmetrics=exposition.is_openmetrics)
@@ -183,8 +183,8 @@ def _blocks(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
 #
 # `vllm:generation_tokens_total` 100, then 150 two seconds later -> `vllm:generation_tokens_per_s` 25
 
-MOST_SERIES = 2000  # of one endpoint
-MOST_NAME, MOST_LABEL, MOST_LABELS = 300, 200, 12  # characters, characters, number
+MAX_SERIES = 2000  # of one endpoint
+MAX_NAME, MAX_LABEL, MAX_LABELS = 300, 200, 12  # characters, characters, number
 QUANTILES = {"p50": 0.5, "p99": 0.99}
 
 
@@ -242,7 +242,7 @@ class CounterRates:
     ) -> Iterator[ScrapedValue]:
         key = name, labels
         last = before.get(key)
-        if len(self._before) < 2 * MOST_SERIES:
+        if len(self._before) < 2 * MAX_SERIES:
             self._before[key] = (value,)
         if last is not None and passed_s > 0 and value >= last[0]:
             yield ScrapedValue(labels, f"{name}_per_s", (value - last[0]) / passed_s)
@@ -259,7 +259,7 @@ class CounterRates:
             found.sort(key=lambda bucket: bucket[0])
             bounds, counts = [bound for bound, _ in found], tuple(count for _, count in found)
             last = before.get((family.name, labels))
-            if len(self._before) < 2 * MOST_SERIES:
+            if len(self._before) < 2 * MAX_SERIES:
                 self._before[family.name, labels] = counts
             if last is None or len(last) != len(counts) or passed_s <= 0:
                 continue
@@ -274,7 +274,7 @@ class CounterRates:
         """The first series that there were; a name is kept for good, so that its curve has no holes."""
         key = value.name, value.labels
         if key not in self._series:
-            if len(self._series) >= MOST_SERIES:
+            if len(self._series) >= MAX_SERIES:
                 self.left_out = True
                 return False
             self._series.add(key)
@@ -300,9 +300,9 @@ def labels_of_sample(sample: Sample, leave_out: str) -> Labels | None:
     """None where its name or labels are too long to be kept."""
     labels = tuple(sorted((name, value) for name, value in sample.labels.items() if name != leave_out and value != ""))
     long = (
-        len(sample.name) > MOST_NAME
-        or len(labels) > MOST_LABELS
-        or any(len(name) + len(value) > MOST_LABEL for name, value in labels)
+        len(sample.name) > MAX_NAME
+        or len(labels) > MAX_LABELS
+        or any(len(name) + len(value) > MAX_LABEL for name, value in labels)
     )
     return None if long else labels
 
@@ -405,8 +405,8 @@ class ScrapeCollector:
         values = endpoint.rates.values(families, answer.mono_s)
         said = [
             f"has {bad} metrics that are not in the format of Prometheus" if bad else "",
-            f"has more than {MOST_LINES:,} lines; the first ones are read" if cut else "",
-            f"has more than {MOST_SERIES:,} series; the first ones are kept" if endpoint.rates.left_out else "",
+            f"has more than {MAX_LINES:,} lines; the first ones are read" if cut else "",
+            f"has more than {MAX_SERIES:,} series; the first ones are kept" if endpoint.rates.left_out else "",
         ]
         endpoint.trouble = ", and ".join(sentence for sentence in said if sentence)
         of_gpus, others = self._sorted(values)

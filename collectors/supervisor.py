@@ -26,11 +26,11 @@ LOOK_S = 1.0
 ASLEEP = 1 / 6  # of GIVE_UP_S: looks that are later than that were kept from looking, as all others were
 FRAMES = 3  # of the stack that are named, the innermost ones
 FILE = "set-aside.json"
-MOST_RESTARTS = 3  # by one input; once it has changed, one more
+MAX_RESTARTS = 3  # by one input; once it has changed, one more
 RETRY_S = 600.0  # when an input that was set aside is tried again,
 FORGET_S = 3600.0  # and how long after that its restarts are forgotten
 NEVER_S = 1e12
-MOST_INPUTS = 1000
+MAX_INPUTS = 1000
 
 log = logging.getLogger("collectors")
 
@@ -132,10 +132,10 @@ class Quarantine:
         if before is not None and now_s > before.until_s + FORGET_S:
             before = None
         restarts = 1 + (before.restarts if before else 0)
-        if before is not None and restarts > MOST_RESTARTS and mark == before.mark:
+        if before is not None and restarts > MAX_RESTARTS and mark == before.mark:
             return False
-        if name in self._inputs or len(self._inputs) < MOST_INPUTS:
-            until_s = now_s + RETRY_S if restarts < MOST_RESTARTS else NEVER_S
+        if name in self._inputs or len(self._inputs) < MAX_INPUTS:
+            until_s = now_s + RETRY_S if restarts < MAX_RESTARTS else NEVER_S
             self._inputs[name] = QuarantineEntry(
                 f"made {stuck.collector} hang in {stuck.place}", restarts, until_s, mark
             )
@@ -148,10 +148,10 @@ class Quarantine:
         if (
             aside is None
             or time.time() > aside.until_s
-            or (aside.restarts >= MOST_RESTARTS and self._mark(file) != aside.mark)
+            or (aside.restarts >= MAX_RESTARTS and self._mark(file) != aside.mark)
         ):
             return ""
-        when = "once it changes" if aside.restarts >= MOST_RESTARTS else "in some minutes"
+        when = "once it changes" if aside.restarts >= MAX_RESTARTS else "in some minutes"
         return f"{aside.reason}; it is tried again {when}"
 
     def _mark(self, file: str) -> list[int]:

@@ -63,13 +63,13 @@ def entry_of(logs: Path | LogTree, run: str, info: Mapping[str, Any]) -> Path:
 
 # Read the answer to a request for a trace, a whole file that RunLog writes; what is wrong in it costs that trace alone.
 
-MOST_BYTES = 4 << 20
+MAX_BYTES = 4 << 20
 FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 ABOVE = 3  # the log folder, above `.deepseek/traces/<entry>`
-MOST_ROWS, MOST_FRAMES, MOST_STACKS, MOST_DEPTH = 5_000, 50_000, 5_000, 128
-MOST_TEXT = 2_000  # characters of a name, a file, a sentence
-MOST_SECONDS = 1e6
-MOST_COUNT = 2**53
+MAX_ROWS, MAX_FRAMES, MAX_STACKS, MAX_DEPTH = 5_000, 50_000, 5_000, 128
+MAX_TEXT = 2_000  # characters of a name, a file, a sentence
+MAX_SECONDS = 1e6
+MAX_COUNT = 2**53
 
 KernelKind: TypeAlias = Literal["compute", "communication", "copy"]
 KERNEL_KINDS: tuple[KernelKind, ...] = get_args(KernelKind)
@@ -134,14 +134,14 @@ def read_trace(path: Path) -> StepTrace:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
             raise MalformedTrace("is no regular file")
-        if found.st_size > MOST_BYTES:
-            raise MalformedTrace(f"is larger than {MOST_BYTES >> 20} MiB")
+        if found.st_size > MAX_BYTES:
+            raise MalformedTrace(f"is larger than {MAX_BYTES >> 20} MiB")
         with os.fdopen(os.dup(file), "rb") as stream:
-            data = stream.read(MOST_BYTES + 1)
+            data = stream.read(MAX_BYTES + 1)
     finally:
         os.close(file)
-    if len(data) > MOST_BYTES:
-        raise MalformedTrace(f"is larger than {MOST_BYTES >> 20} MiB")
+    if len(data) > MAX_BYTES:
+        raise MalformedTrace(f"is larger than {MAX_BYTES >> 20} MiB")
     return parsed(data)
 
 
@@ -184,13 +184,13 @@ def _trace(fields: dict[str, Any]) -> StepTrace:
         raise ValueError("device or steps")
     frames = [
         Frame(_text(function), _text(file), _whole(line))
-        for file, line, function in _listed(fields["frames"], MOST_FRAMES)
+        for file, line, function in _listed(fields["frames"], MAX_FRAMES)
     ]
     stacks = [
-        tuple(frames[_place(number, frames)] for number in _listed(stack, MOST_DEPTH))
-        for stack in _listed(fields["stacks"], MOST_STACKS)
+        tuple(frames[_place(number, frames)] for number in _listed(stack, MAX_DEPTH))
+        for stack in _listed(fields["stacks"], MAX_STACKS)
     ]
-    kernels = tuple(_kernel(row, stacks) for row in _listed(fields["kernels"], MOST_ROWS))
+    kernels = tuple(_kernel(row, stacks) for row in _listed(fields["kernels"], MAX_ROWS))
     busy = fields["busy"]
     left_out, left_out_s = fields["left_out"]
     return StepTrace(
@@ -235,16 +235,16 @@ def _place(value: Any, of: list[Any]) -> int:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("no text")
-    return value[:MOST_TEXT]
+    return value[:MAX_TEXT]
 
 
 def _whole(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= MOST_COUNT:
+    if type(value) is not int or not 0 <= value <= MAX_COUNT:
         raise ValueError("no count")
     return value
 
 
-def _seconds(value: Any, most: float = MOST_SECONDS) -> float:
+def _seconds(value: Any, most: float = MAX_SECONDS) -> float:
     if type(value) not in (int, float) or not 0 <= value <= most or math.isnan(value):
         raise ValueError("no seconds")
     return float(value)
@@ -252,8 +252,8 @@ def _seconds(value: Any, most: float = MOST_SECONDS) -> float:
 
 # The traces of runs, read from their entries when they are asked for, and remembered while their files stay as they are.
 
-MOST_KEPT = 4  # of all runs: at most 15 MB each
-MOST_ENTRIES = 1_000  # files of an entry that are looked at
+MAX_KEPT = 4  # of all runs: at most 15 MB each
+MAX_ENTRIES = 1_000  # files of an entry that are looked at
 
 log = logging.getLogger(__name__)
 
@@ -300,7 +300,7 @@ class TraceReader:
             log.warning("%s", found)
         with self._lock:
             self._kept[key] = found
-            while len(self._kept) > MOST_KEPT:
+            while len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
         return found
 
@@ -309,7 +309,7 @@ def _files(entry: Path) -> list[_TraceFile]:
     """The newest first."""
     found = []
     with suppress(OSError), os.scandir(entry) as files:
-        for _, file in zip(range(MOST_ENTRIES), files, strict=False):
+        for _, file in zip(range(MAX_ENTRIES), files, strict=False):
             if RESULT.fullmatch(file.name):
                 with suppress(OSError):
                     status = file.stat(follow_symlinks=False)
@@ -319,16 +319,16 @@ def _files(entry: Path) -> list[_TraceFile]:
 
 # Ask a run for a trace: write `trace.request` into its entry of the data folder. The run's own RunLog finds it within a second.
 
-MOST_STEPS = 20
-MOST_RESULTS = 10  # of a run, the newest
+MAX_STEPS = 20
+MAX_RESULTS = 10  # of a run, the newest
 ANSWERED_WITHIN_S = 150.0  # waiting for a step, tracing and writing take at most that
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def ask_for_trace(entry: Path, run_folder: Path, steps: int, rank: int) -> str:
     """The id of the trace to come. Raises NoEntry where this user may not ask, or a trace is on its way already."""
-    if not 1 <= steps <= MOST_STEPS:
-        raise NoEntry(f"a trace has from 1 to {MOST_STEPS} steps")
+    if not 1 <= steps <= MAX_STEPS:
+        raise NoEntry(f"a trace has from 1 to {MAX_STEPS} steps")
     try:
         _check_way(entry, run_folder)
         owner = (run_folder / "run.json").stat().st_uid
@@ -421,6 +421,6 @@ def _leave_newest(folder: int) -> None:
             if RESULT.fullmatch(file.name):
                 with suppress(OSError):
                     found.append((file.stat(follow_symlinks=False).st_mtime_ns, file.name))
-    for _, name in sorted(found, reverse=True)[MOST_RESULTS - 1 :]:
+    for _, name in sorted(found, reverse=True)[MAX_RESULTS - 1 :]:
         with suppress(OSError):
             os.unlink(name, dir_fd=folder)

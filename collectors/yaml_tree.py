@@ -12,10 +12,10 @@ from typing import TypeAlias
 
 import yaml
 
-from access.files import MOST_BYTES
+from access.files import MAX_BYTES
 
-MOST_DEPTH = 12
-MOST_NODES = 20_000
+MAX_DEPTH = 12
+MAX_NODES = 20_000
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # which no file of UTF-8 can hold
 
 PARSER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # libyaml, where PyYAML was built with it
@@ -40,7 +40,7 @@ class YamlError(ValueError):
         self.line, self.what = line, what
 
 
-def tree_of(text: str, noun: str = "a file", most_bytes: int = MOST_BYTES, most_nodes: int = MOST_NODES) -> YamlNode:
+def tree_of(text: str, noun: str = "a file", most_bytes: int = MAX_BYTES, most_nodes: int = MAX_NODES) -> YamlNode:
     """`noun` is what the text is. An empty one is an empty table. Raises YamlError."""
     if HALF_CHARACTER.search(text):
         raise YamlError(1, "it is not UTF-8")
@@ -75,7 +75,7 @@ def _document(events: Iterator[yaml.Event], noun: str, most_nodes: int) -> YamlN
         if event.anchor is not None:
             raise YamlError(line, f"{noun} has no anchors (&name)")
         nodes += 1
-        if nodes > most_nodes or len(open_nodes) >= MOST_DEPTH:
+        if nodes > most_nodes or len(open_nodes) >= MAX_DEPTH:
             raise YamlError(line, f"this is more than {noun} can hold")
         if open_nodes and isinstance(open_nodes[-1].value, dict) and keys[-1] is None:
             keys[-1] = _key(event, line, open_nodes[-1].value)

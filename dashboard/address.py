@@ -13,7 +13,7 @@ from collectors.machine.proc import alive, boot_id, start_ticks
 
 FILE = "web.json"
 PROGRAMS, KEEP = "programs", "keep"
-MOST_BYTES = 4096
+MAX_BYTES = 4096
 PORT = re.compile(r"https?://[^/]*:(\d+)(?:/|$)")
 
 
@@ -90,7 +90,7 @@ def is_to_stay(data_dir: Path) -> bool:
 def _read(path: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
-            value = json.loads(file.read(MOST_BYTES))
+            value = json.loads(file.read(MAX_BYTES))
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -157,11 +157,11 @@ def _bytes(field: int, value: bytes) -> bytes:
 FORMAT = 1
 MANIFEST, PARTS = "manifest.json", "store"
 PART = re.compile(rf"{PARTS}/[A-Za-z0-9][A-Za-z0-9._-]{{0,100}}")
-MOST_MANIFEST_BYTES, MOST_PARTS, MOST_BYTES, MOST_RATIO = 1 << 20, 2000, 10 << 30, 100
+MAX_MANIFEST_BYTES, MAX_PARTS, MAX_BYTES, MAX_RATIO = 1 << 20, 2000, 10 << 30, 100
 SMALL_BYTES = 1 << 20  # of such a part the ratio says nothing
 LATEST_S = 1e11  # the year 5138
 LONGEST_RUN = 4096  # characters of its name
-MOST_REASON = 100  # characters of what zipfile says, which may quote the damaged bytes
+MAX_REASON = 100  # characters of what zipfile says, which may quote the damaged bytes
 PIECE = 1 << 20
 UNPACKED = "deepseek-run-"
 
@@ -252,7 +252,7 @@ def unpack(source: Path, folder: Path) -> Manifest:
         ValueError,
         UnicodeError,
     ) as error:
-        reason = ascii(str(error)[:MOST_REASON])[1:-1]
+        reason = ascii(str(error)[:MAX_REASON])[1:-1]
         raise BadArchive(f"{source.name} is no zip that can be read ({reason}); export the run once more") from error
     _check_store(source, folder, manifest.run)
     with suppress(
@@ -271,10 +271,10 @@ def _manifest(archive: zipfile.ZipFile) -> tuple[dict[str, tuple[int, str]], Man
         raise BadArchive(
             f"there is no {MANIFEST} in it: it is not a run that `deepseek-dashboard export` has written"
         ) from None
-    if found.file_size > MOST_MANIFEST_BYTES:
-        raise BadArchive(f"its {MANIFEST} has more than {MOST_MANIFEST_BYTES >> 20} MiB")
+    if found.file_size > MAX_MANIFEST_BYTES:
+        raise BadArchive(f"its {MANIFEST} has more than {MAX_MANIFEST_BYTES >> 20} MiB")
     with archive.open(found) as file:
-        text = file.read(MOST_MANIFEST_BYTES + 1)
+        text = file.read(MAX_MANIFEST_BYTES + 1)
     try:
         said = json.loads(text)
         if said["format"] != FORMAT:
@@ -292,8 +292,8 @@ def _manifest(archive: zipfile.ZipFile) -> tuple[dict[str, tuple[int, str]], Man
         raise BadArchive(f"its {MANIFEST} is not as it should be ({type(error).__name__}: {error})") from error
     if not 0 < manifest.exported_s < LATEST_S or not all(at is None or abs(at) < LATEST_S for at in (from_s, to_s)):
         raise BadArchive(f"its {MANIFEST} is not as it should be: a time in it is none")
-    if not 0 < len(run) <= LONGEST_RUN or len(parts) > MOST_PARTS:
-        raise BadArchive(f"its {MANIFEST} is not as it should be: no name of a run, or more than {MOST_PARTS} parts")
+    if not 0 < len(run) <= LONGEST_RUN or len(parts) > MAX_PARTS:
+        raise BadArchive(f"its {MANIFEST} is not as it should be: no name of a run, or more than {MAX_PARTS} parts")
     return parts, manifest
 
 
@@ -308,12 +308,12 @@ def _check_members(archive: zipfile.ZipFile, known: Mapping[str, tuple[int, str]
             raise BadArchive(f"{member.filename!r} is no name of a part")
         if member.is_dir() or kind not in (0, stat.S_IFREG):
             raise BadArchive(f"{member.filename!r} is no regular file")
-        if member.file_size > max(SMALL_BYTES, MOST_RATIO * member.compress_size):
-            raise BadArchive(f"{member.filename!r} would be more than {MOST_RATIO} times as long unpacked")
+        if member.file_size > max(SMALL_BYTES, MAX_RATIO * member.compress_size):
+            raise BadArchive(f"{member.filename!r} would be more than {MAX_RATIO} times as long unpacked")
         if member.filename in known and known[member.filename][0] != member.file_size:
             raise BadArchive(f"{member.filename!r} is not as long as the manifest says")
-    if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
-        raise BadArchive(f"it has more than {MOST_BYTES >> 30} GiB unpacked")
+    if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
+        raise BadArchive(f"it has more than {MAX_BYTES >> 30} GiB unpacked")
 
 
 def _unpack(archive: zipfile.ZipFile, name: str, length: int, digest: str, target: Path) -> None:
@@ -348,7 +348,7 @@ def _check_store(source: Path, folder: Path, run: str) -> None:
 
 def room_for(source: Path) -> Path:
     """A new folder with room for what the zip unpacks to: the system's own, which may be small and in memory, or that of the zip."""
-    needed = min(MOST_BYTES, MOST_RATIO * source.stat().st_size)
+    needed = min(MAX_BYTES, MAX_RATIO * source.stat().st_size)
     place = Path(tempfile.gettempdir())
     beside = source.resolve().parent
     if shutil.disk_usage(place).free < needed and os.access(beside, os.W_OK):

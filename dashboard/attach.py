@@ -33,10 +33,10 @@ from collectors.rights import left_alone
 from collectors.sampler.refusal import trouble
 from deepseek.log.redaction import without_secrets
 
-MOST_LINKS, MOST_DESCRIPTORS = 20, 4096  # of one process
+MAX_LINKS, MAX_DESCRIPTORS = 20, 4096  # of one process
 OF_THE_RUN = ("run.json", "exit.json", "started.json")  # names of files that say what a run is
 SCRIPT = re.compile(r"([^/]+)\.(py|sh)")
-MOST_NAMED = 3  # processes
+MAX_NAMED = 3  # processes
 
 
 class AttachRefused(Exception):
@@ -69,7 +69,7 @@ def _no_python(pid: int) -> str:
     """A shell or a container's first process is not what trains: those that it has started are not taken instead, but named."""
     named = Path((command_of(pid) or ["?"])[0]).name
     below = [child for child in descendants(pid) if uid_of(child) == uid_of(pid) and runs_python(child)]
-    words = [f"{child} ({' '.join(without_secrets(command_of(child)[:3]))})" for child in below[:MOST_NAMED]]
+    words = [f"{child} ({' '.join(without_secrets(command_of(child)[:3]))})" for child in below[:MAX_NAMED]]
     instead = f"; name a Python process that it has started: {', '.join(words)}" if words else ""
     return f"process {pid} ({named}) runs no Python{instead}"
 
@@ -171,7 +171,7 @@ def _linked(pid: int, folder: int, log_dir: Path) -> Iterator[str]:
                 not stat.S_ISREG(found.st_mode)
                 or found.st_uid != uid_of(pid)
                 or key in taken
-                or len(taken) >= MOST_LINKS
+                or len(taken) >= MAX_LINKS
             ):
                 continue
             taken.add(key)
@@ -197,7 +197,7 @@ def _link(pid: int, descriptor: str, new: str, folder: int) -> None:
 def _written(pid: int) -> Iterator[tuple[str, str]]:
     """The descriptor and path of each file that it has open for writing."""
     with suppress(OSError):
-        for descriptor in sorted(os.listdir(PROC / str(pid) / "fd"), key=int)[:MOST_DESCRIPTORS]:  # noqa: PTH208
+        for descriptor in sorted(os.listdir(PROC / str(pid) / "fd"), key=int)[:MAX_DESCRIPTORS]:  # noqa: PTH208
             with suppress(OSError):
                 path = os.readlink(f"/proc/{pid}/fd/{descriptor}")  # noqa: PTH115
                 if path.startswith("/") and not path.endswith(" (deleted)") and is_for_writing(PROC, pid, descriptor):

@@ -10,9 +10,9 @@ from pathlib import Path
 from threading import Lock
 
 FILE, OLDER = "audit.jsonl", "audit.1.jsonl"
-MOST_BYTES = 1 << 20  # of a file; the one before is kept
-MOST_CHARS = 500  # of a value
-AGAIN_S, MOST_REMEMBERED = 60.0, 1024
+MAX_BYTES = 1 << 20  # of a file; the one before is kept
+MAX_CHARS = 500  # of a value
+AGAIN_S, MAX_REMEMBERED = 60.0, 1024
 FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 log = logging.getLogger(__name__)
@@ -31,9 +31,9 @@ class Audit:
         """`add("uid 1000", "127.0.0.1", "POST /api/v1/settings")`"""
         row = {
             "time_s": round(time.time(), 3),
-            "who": who[:MOST_CHARS],
-            "from": where[:MOST_CHARS],
-            "what": what[:MOST_CHARS],
+            "who": who[:MAX_CHARS],
+            "from": where[:MAX_CHARS],
+            "what": what[:MAX_CHARS],
         }
         line = json.dumps(row).encode() + b"\n"
         try:
@@ -50,7 +50,7 @@ class Audit:
         with self._lock:
             if now_s - self._said_s.get(key, -AGAIN_S) < AGAIN_S:
                 return
-            if len(self._said_s) >= MOST_REMEMBERED:
+            if len(self._said_s) >= MAX_REMEMBERED:
                 self._said_s.clear()
             self._said_s[key] = now_s
         self.add(who, where, what)
@@ -62,5 +62,5 @@ class Audit:
             size = os.fstat(descriptor).st_size
         finally:
             os.close(descriptor)
-        if size > MOST_BYTES:
+        if size > MAX_BYTES:
             self._path.replace(self._path.with_name(OLDER))

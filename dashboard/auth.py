@@ -73,8 +73,8 @@ def set_cookie(headers: RawHeaders, secret: str, seconds: float, *, base_path: s
 # never sent; the page's script puts it into the field. Only the button's POST redeems it: chat programs fetch links, too.
 
 PATH = "/login"
-MOST_FORM_BYTES = 16 << 10
-MOST_ADDRESS = 4096
+MAX_FORM_BYTES = 16 << 10
+MAX_ADDRESS = 4096
 UNKNOWN = "This link or token is not known, was used, was revoked, or is over."
 OVER = "The link or token with which this browser was logged in was revoked, or is over."
 OWNERS_BROWSER = "This browser runs as the owner on the dashboard's machine: it shows the owner's view, also with a link for viewers."
@@ -122,7 +122,7 @@ def page_of(said: str, wanted: str, status: int = HTTPStatus.UNAUTHORIZED, *, mi
 def safe_path(address: str) -> str:
     """An address of this dashboard, without its base path; of anything else, `/`. `//evil` and `/\\evil` are other hosts to a browser, and
     dots lead out of the base path."""
-    parts = address[:MOST_ADDRESS]
+    parts = address[:MAX_ADDRESS]
     is_ours = (
         parts.startswith("/")
         and not parts.startswith(("//", "/\\", PATH))
@@ -219,14 +219,14 @@ async def _body_of(request: Request) -> bytes:
     with suppress(ClientDisconnect):
         async for part in request.stream():
             body += part
-            if len(body) > MOST_FORM_BYTES:
+            if len(body) > MAX_FORM_BYTES:
                 return b""
         return body
     return b""
 
 
 KEPT = 4096  # addresses
-MOST_KEPT_CHARS = 200  # of an address that is worth keeping: those of strangers may be 256 kB
+MAX_KEPT_CHARS = 200  # of an address that is worth keeping: those of strangers may be 256 kB
 
 
 class KnownRoute(NamedTuple):
@@ -261,7 +261,7 @@ class RouteMatcher:
         self._kept = lru_cache(KEPT)(self._need)
 
     def need(self, kind: str, method: str, path: str) -> RouteNeed:
-        return self._kept(kind, method, path) if len(path) <= MOST_KEPT_CHARS else self._need(kind, method, path)
+        return self._kept(kind, method, path) if len(path) <= MAX_KEPT_CHARS else self._need(kind, method, path)
 
     def _need(self, kind: str, method: str, path: str) -> RouteNeed:
         partly: KnownRoute | None = None

@@ -83,7 +83,7 @@ def _doing(given: object) -> Activity | None:
 MOST = 5000  # of an answer, the newest
 OF_MACHINE = ""  # the run of what was found on the machine
 BEFORE_S, AFTER_S = 1800.0, 60.0  # of a case
-MOST_CASE_SERIES, MOST_EVENTS = 200, 500
+MAX_CASE_SERIES, MAX_EVENTS = 200, 500
 
 
 class FindingsReader:
@@ -124,7 +124,7 @@ class FindingsReader:
         window = found.from_s - BEFORE_S, found.to_s + AFTER_S
         own = [row for row in self._store.series(found.run) if is_tracked(row.name)] if found.run is not None else []
         own += [row for row in self._store.series(None) if row.name in MACHINE or row.name in RUNS_OWN]
-        rows = own[:MOST_CASE_SERIES]
+        rows = own[:MAX_CASE_SERIES]
         points = self._store.points([row.id for row in rows], *window)
         series = [
             {
@@ -139,7 +139,7 @@ class FindingsReader:
             if len(points[row.id].place)
         ]
         events = (
-            [event._asdict() for event in self._store.events(found.run, *window, most=MOST_EVENTS)]
+            [event._asdict() for event in self._store.events(found.run, *window, most=MAX_EVENTS)]
             if found.run is not None
             else []
         )

@@ -30,15 +30,15 @@ from .network import NONE, WAITING
 
 SILENT_S = 15.0  # a connection whose request is not complete by then is closed
 HALF_CLOSED_S = 0.25  # a client that sends no more may still read, or be gone: an answer has as long to begin
-MOST_REQUEST_BYTES = 256 << 10  # headers and body together
-MOST_INGESTED_BYTES = 4 << 20  # of a request that hands over a file's bytes; few of them are read at once
+MAX_REQUEST_BYTES = 256 << 10  # headers and body together
+MAX_INGESTED_BYTES = 4 << 20  # of a request that hands over a file's bytes; few of them are read at once
 INGEST = b"/api/v1/ingest/"
-MOST_KEPT_BYTES = 64 << 10  # of requests that follow one that is being answered: beyond it no more is received
+MAX_KEPT_BYTES = 64 << 10  # of requests that follow one that is being answered: beyond it no more is received
 PIECES_A_TURN = 1000  # are parsed in about 2 ms
-MOST_DISCARDED_BYTES = (
+MAX_DISCARDED_BYTES = (
     256 << 20
 )  # of a request that is too large: a client that sends all of it first reads the answer then
-MOST_CONNECTIONS = 512
+MAX_CONNECTIONS = 512
 OURS = 100  # descriptors that are not connections: files of the store, libraries
 ABORT = "deepseek.abort"  # the extension of a socket's scope: end the connection now, whatever waits to be sent
 
@@ -90,7 +90,7 @@ class ReadBuffer(FlowControl):
         self._receive_or_not()
 
     def _receive_or_not(self) -> None:
-        receives = not self.read_paused and len(self.kept) <= MOST_KEPT_BYTES
+        receives = not self.read_paused and len(self.kept) <= MAX_KEPT_BYTES
         if receives != self._receives:
             self._receives = receives
             (self._transport.resume_reading if receives else self._transport.pause_reading)()
@@ -118,7 +118,7 @@ class Http(HttpToolsProtocol):
             0  # the former are those since the last of the latter, so that trailers count
         )
         self._left_bytes = 0  # of a body whose length is known
-        self._most_bytes = MOST_REQUEST_BYTES
+        self._most_bytes = MAX_REQUEST_BYTES
         self._complete = self._has_headers = False
         self._ends = False  # what still comes is thrown away
         self._is_half_closed = False
@@ -163,7 +163,7 @@ class Http(HttpToolsProtocol):
             self._refuse(TOO_LARGE if is_too_large else NO_REQUEST)
             return
         self._head_bytes = self._head_bytes + len(piece) if self._body_bytes == before else 0
-        if self._head_bytes > MOST_REQUEST_BYTES and not self._ends:
+        if self._head_bytes > MAX_REQUEST_BYTES and not self._ends:
             self.transport.abort()
 
     def _feed(self, piece: bytes) -> None:
@@ -231,7 +231,7 @@ class Http(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         is_ingested = unquote_to_bytes(self.url).startswith(self.ingest)
-        self._most_bytes = MOST_REQUEST_BYTES + (MOST_INGESTED_BYTES if is_ingested else 0)
+        self._most_bytes = MAX_REQUEST_BYTES + (MAX_INGESTED_BYTES if is_ingested else 0)
         self._left_bytes = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
         super().on_headers_complete()
         self.cycle.transport = self._answered_to  # type: ignore[assignment]
@@ -313,7 +313,7 @@ class Http(HttpToolsProtocol):
 
     def _discard(self, count: int) -> None:
         self._body_bytes += count
-        if self._body_bytes > MOST_DISCARDED_BYTES:
+        if self._body_bytes > MAX_DISCARDED_BYTES:
             self.transport.abort()
 
     @property
@@ -341,7 +341,7 @@ class Http(HttpToolsProtocol):
 def most_connections() -> int:
     """As many as there are descriptors for, besides our own."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(16, min(MOST_CONNECTIONS, limit - OURS if limit != resource.RLIM_INFINITY else MOST_CONNECTIONS))
+    return max(16, min(MAX_CONNECTIONS, limit - OURS if limit != resource.RLIM_INFINITY else MAX_CONNECTIONS))
 
 
 async def _as_asked(cycle: RequestResponseCycle, app: Any, scope: Any, receive: Any, send: Any) -> None:
@@ -367,7 +367,7 @@ async def _as_asked(cycle: RequestResponseCycle, app: Any, scope: Any, receive: 
 
 GRACE_S = 1  # for open requests at the end; a WebSocket would hold the server for ever
 HANDSHAKE_S = 5.0  # of TLS: until it is over a connection does not count
-MOST_MESSAGE_BYTES = 64 << 10  # of a WebSocket
+MAX_MESSAGE_BYTES = 64 << 10  # of a WebSocket
 SAID_AGAIN_S = 60.0
 
 
@@ -433,7 +433,7 @@ def server_of(app: FastAPI, access: Access | None = None) -> Server:
         server_header=False,
         http=Http if access.base_path == NONE else _below(access.base_path),
         ws=Socket,
-        ws_max_size=MOST_MESSAGE_BYTES,
+        ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # the machine is the same, or the tunnel compresses
         timeout_graceful_shutdown=GRACE_S,
     )

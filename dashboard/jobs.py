@@ -20,7 +20,7 @@ from jobs.view import JobAttemptRow, JobRow, QueueView, SlotRow
 
 # The user's queue as the dashboard shows it: jobs, slots, attempts, and first-in-first-out beside it.
 
-MOST_ATTEMPTS = 5000  # of an answer: the newest
+MAX_ATTEMPTS = 5000  # of an answer: the newest
 FILES = (QUEUE, f"{QUEUE}-wal")
 
 
@@ -93,8 +93,8 @@ class JobsReader:
 
     def attempts(self, since_s: float) -> tuple[list[JobAttemptRow], bool]:
         """Those that ended after `since_s`, or have not; whether older ones are left out."""
-        found = self._view.attempts(since_s, limit=MOST_ATTEMPTS + 1)
-        return found[-MOST_ATTEMPTS:], len(found) > MOST_ATTEMPTS
+        found = self._view.attempts(since_s, limit=MAX_ATTEMPTS + 1)
+        return found[-MAX_ATTEMPTS:], len(found) > MAX_ATTEMPTS
 
     def beside_fifo(self, span_s: float) -> FifoComparison | None:
         """Of the jobs that were submitted in the last `span_s`; made anew when the queue has changed, or after ten seconds."""

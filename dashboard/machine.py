@@ -22,7 +22,7 @@ from collectors.store.store import LastPoint, Series
 from deepseek.log.redaction import without_secrets
 
 MISSED_LOOKS = 3  # a value is no longer that of now when so many looks at its source have returned nothing new
-LEAST_FRESH_S = 10.0  # ... and this much time has passed
+MIN_FRESH_S = 10.0  # ... and this much time has passed
 LASTING = ("gpu.xid",)  # of what happens at a moment the last one stays known
 
 _ROWS: dict[str, tuple[Metric, Source]] = {metric.name: (metric, source) for metric, source in catalog.rows()}
@@ -90,7 +90,7 @@ def values_now(
 
 
 def _fresh(source: Source, last: LastPoint, now_s: float) -> bool:
-    return now_s - (last.time_s or 0.0) < max(LEAST_FRESH_S, MISSED_LOOKS * source.period_s)
+    return now_s - (last.time_s or 0.0) < max(MIN_FRESH_S, MISSED_LOOKS * source.period_s)
 
 
 # The processes of this host that use most of its CPU and memory now.
@@ -100,8 +100,8 @@ def _fresh(source: Source, last: LastPoint, now_s: float) -> bool:
 KEPT_S = 1.0  # an answer is given to all who ask within this time
 STALE_S = 10.0  # an older look says nothing of now: two new ones are taken
 BETWEEN_S = 0.3  # ... so far apart; CPU times have a resolution of 10 ms
-MOST_BY_CPU, MOST_BY_MEMORY = 20, 10
-LEAST_CORES = 0.005  # less is shown as none
+MAX_BY_CPU, MAX_BY_MEMORY = 20, 10
+MIN_CORES = 0.005  # less is shown as none
 COMMAND_LENGTH = 400
 COMMANDS = 1024  # whose secrets are looked for once
 
@@ -174,9 +174,9 @@ class HostProcesses:
     def _compared(self, before: _HostSample, now: _HostSample) -> HostSnapshot:
         elapsed_s = max(now.at_s - before.at_s, 1e-3)
         cores = {pid: _used_s(use, before.uses.get(pid)) / elapsed_s for pid, use in now.uses.items()}
-        used = [pid for pid, used_cores in cores.items() if used_cores >= LEAST_CORES]
-        chosen = {*heapq.nlargest(MOST_BY_CPU, used, key=cores.__getitem__)}
-        chosen |= {*heapq.nlargest(MOST_BY_MEMORY, now.uses, key=lambda pid: now.uses[pid].resident_bytes)}
+        used = [pid for pid, used_cores in cores.items() if used_cores >= MIN_CORES]
+        chosen = {*heapq.nlargest(MAX_BY_CPU, used, key=cores.__getitem__)}
+        chosen |= {*heapq.nlargest(MAX_BY_MEMORY, now.uses, key=lambda pid: now.uses[pid].resident_bytes)}
         all_cores, busy = (
             os.cpu_count() or 1,
             busy_of({name: now.times[name] - then for name, then in before.times.items()}),

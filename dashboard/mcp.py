@@ -29,11 +29,11 @@ from collectors import VERSION
 from deepseek.client import Dashboard, DashboardError
 from deepseek.log.redaction import LEFT_OUT, is_secret, redacted
 
-MOST_BYTES = 4000
+MAX_BYTES = 4000
 HEAD_BYTES, ROW_BYTES = 1600, 1000  # of them, for what stands above the rows, and for a row
-MOST_FIELDS = 24  # above the rows, and columns
+MAX_FIELDS = 24  # above the rows, and columns
 LENGTHS = (300, 120, 40, 8)  # characters of a text: the first with which an answer fits
-MOST_ITEMS, MOST_DEPTH = 40, 6  # of a value within a cell
+MAX_ITEMS, MAX_DEPTH = 40, 6  # of a value within a cell
 SIGNIFICANT = 6  # digits of a number
 READ = 20_000  # characters of a text that are looked at
 
@@ -43,9 +43,9 @@ def text(
 ) -> str:
     """`more` is how to ask for what is left out; `newest`: the last rows are kept, not the first."""
     about = _shortest(partial(_head, head), HEAD_BYTES)
-    answer = {**about, "columns": list(columns[:MOST_FIELDS])}
+    answer = {**about, "columns": list(columns[:MAX_FIELDS])}
     kept: list[list[Any]] = []
-    room = MOST_BYTES - _size({**answer, "rows": [], "left_out": _left_out(len(rows), len(rows), more)})
+    room = MAX_BYTES - _size({**answer, "rows": [], "left_out": _left_out(len(rows), len(rows), more)})
     for row in reversed(rows) if newest else rows:
         cells = _shortest(partial(_row, row, columns), ROW_BYTES)
         room -= _size(cells) + len(", ")
@@ -98,13 +98,13 @@ def _left_out(count: int, total: int, more: str) -> str:
 def _head(head: Mapping[str, Any], length: int) -> dict[str, Any]:
     return {
         name: _value(head[name], name, length)
-        for name in list(head)[:MOST_FIELDS]
+        for name in list(head)[:MAX_FIELDS]
         if head[name] is not None and head[name] != ""
     }
 
 
 def _row(row: Sequence[Any], columns: Sequence[str], length: int) -> list[Any]:
-    return [_value(value, name, length) for name, value in zip(columns[:MOST_FIELDS], row, strict=False)]
+    return [_value(value, name, length) for name, value in zip(columns[:MAX_FIELDS], row, strict=False)]
 
 
 def _value(value: Any, name: str, length: int) -> Any:
@@ -120,7 +120,7 @@ def _value(value: Any, name: str, length: int) -> Any:
     plain = (
         value[:READ]
         if isinstance(value, str)
-        else json.dumps(_without_secrets(value, MOST_DEPTH), ensure_ascii=False, default=str)
+        else json.dumps(_without_secrets(value, MAX_DEPTH), ensure_ascii=False, default=str)
     )
     return _cut(redacted(plain), length)
 
@@ -131,13 +131,13 @@ def _without_secrets(value: Any, depth: int) -> Any:
     if isinstance(value, Mapping | list | tuple) and not depth:
         return "..."
     if isinstance(value, Mapping):
-        kept = list(value.items())[:MOST_ITEMS]
+        kept = list(value.items())[:MAX_ITEMS]
         return {
             str(name)[:READ]: LEFT_OUT if is_secret(str(name)) else _without_secrets(item, depth - 1)
             for name, item in kept
         }
     if isinstance(value, list | tuple):
-        return [_without_secrets(item, depth - 1) for item in value[:MOST_ITEMS]]
+        return [_without_secrets(item, depth - 1) for item in value[:MAX_ITEMS]]
     return number(value) if isinstance(value, float) else value
 
 

@@ -34,7 +34,7 @@ from .user_files.yaml_file import MalformedFile
 T = TypeVar("T")
 FORGOTTEN = "forgotten"
 FORGETTING_S, LOOK_S = 10.0, 0.05  # how long the collector may take for it, and how often that is looked at
-TEST_S, MOST_TESTED = 12.0, 200  # how long a test message is waited for, and among how many
+TEST_S, MAX_TESTED = 12.0, 200  # how long a test message is waited for, and among how many
 WRITER = "local"  # who hands over without a writer's token: a process of this host, or its owner
 
 
@@ -178,7 +178,7 @@ class Changes:
         id_ = str(self._ask_collector("test_alert", receiver=receiver)["id"])
         until_s = time.monotonic() + TEST_S
         while time.monotonic() < until_s:
-            found = next((message for message in self._queries.alerts.messages(MOST_TESTED) if message.id == id_), None)
+            found = next((message for message in self._queries.alerts.messages(MAX_TESTED) if message.id == id_), None)
             if found is not None and found.state == "delivered":
                 return True, f"{receiver} has taken a test message."
             if found is not None and (found.state == "failed" or found.error):

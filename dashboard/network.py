@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 NONE = "/"
 FORM = re.compile(r"/(?:(?:[A-Za-z0-9._~@+=,-]|%[0-9A-Fa-f]{2})+/)+")
-MOST_CHARS = 500
+MAX_CHARS = 500
 OUTSIDE = "this dashboard stands below {base}: open that, or start it without --base-path"
 
 _base: ContextVar[str] = ContextVar("base_path", default=NONE)
@@ -43,7 +43,7 @@ def base_path_of(text: str) -> str:
     """`x -> /x/`. As browsers write it, with `%20` for a space. Raises ValueError."""
     base = f"/{text.strip('/')}/" if text.strip("/") else NONE
     is_dotted = any(unquote(part) in (".", "..") for part in base.split("/"))
-    if base != NONE and (not FORM.fullmatch(base) or is_dotted or len(base) > MOST_CHARS):
+    if base != NONE and (not FORM.fullmatch(base) or is_dotted or len(base) > MAX_CHARS):
         raise ValueError(f"{text!r} is no path of an address; write it as in /gpu-box/")
     return base
 
@@ -110,7 +110,7 @@ class BasePathMiddleware:
 UNIX = "unix"  # the name of what connects by the Unix socket
 FOR, PROTO = b"x-forwarded-for", b"x-forwarded-proto"
 SECURE = {"http": "https", "ws": "wss"}
-MOST_HOPS = 20
+MAX_HOPS = 20
 KEPT = 1024  # addresses of which it is known
 
 AnyNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -183,7 +183,7 @@ class ProxyHeadersMiddleware:
     def _client_in(self, headers: RawHeaders) -> str:
         """The last address of X-Forwarded-For that is no proxy of ours: what stands before it is what the client wrote."""
         hops = [hop.strip() for name, value in headers if name == FOR for hop in value.decode("latin-1").split(",")]
-        for hop in reversed(hops[-MOST_HOPS:]):
+        for hop in reversed(hops[-MAX_HOPS:]):
             address = _address_of(hop)
             if address is None:
                 return ""

@@ -61,7 +61,7 @@ SILENT = (
 )
 NO_RUN = "no run {!r}; GET /api/v1/runs lists them"
 MAX_EVENTS = 20_000
-MOST_NOTES = 2000  # the newest, that are searched
+MAX_NOTES = 2000  # the newest, that are searched
 MAX_CHECKPOINTS = 2_000  # of a run, the newest
 MAX_BUCKETS = 200_000  # of an answer: 150 bytes each
 MAX_SERIES = 200  # a request may name so many
@@ -239,7 +239,7 @@ class Queries:
 
     def search(self, text: str, pages: Sequence[NamedPage], runs: Sequence[str], most: int) -> SearchHits:
         """Runs, series, pages and notes that match, the best first; `runs` are the shown ones."""
-        notes = self._store.events(kinds=("note",), most=MOST_NOTES)
+        notes = self._store.events(kinds=("note",), most=MAX_NOTES)
         return search(SearchQuery(text), Sources(pages, self.runs(), self._store.series, notes), runs, most)
 
     # -- points --------------------------------------------------------------------------------------------------------

@@ -27,9 +27,9 @@ from .queries import BadRequest
 # The sender says at which offset its bytes belong. They are taken if that is how long the file is here; else the answer is the length,
 # and the sender goes on from there. They are on the disk before the answer is.
 
-MOST_BYTES = 4 << 20  # of a request
+MAX_BYTES = 4 << 20  # of a request
 QUOTA_BYTES = 20 << 30  # of all files of a writer
-MOST_RUNS, MOST_FILES = 10_000, 200_000  # of a writer: folders with files, and files
+MAX_RUNS, MAX_FILES = 10_000, 200_000  # of a writer: folders with files, and files
 NEW_RUNS, NEW_FILES, NEW_PER_S = 300, 3_000, 60.0  # that a writer may begin within that time
 RECOUNT_S = 60.0  # between two counts of what a writer has that is at its limit
 SOON = f"; deletions are noticed within {RECOUNT_S:.0f} s"
@@ -95,7 +95,7 @@ class ReceivedFiles:
                 )
             if _is_full(self._files.value, is_new_run) and _is_full(self._files.again(), is_new_run):
                 raise Unwritable(
-                    f"{FOLDER}/{self._writer} has {len(self._files.value):,} runs, and may have {MOST_RUNS:,} with {MOST_FILES:,} files: "
+                    f"{FOLDER}/{self._writer} has {len(self._files.value):,} runs, and may have {MAX_RUNS:,} with {MAX_FILES:,} files: "
                     f"delete runs there that are no longer needed{SOON}"
                 )
             self._files.value.setdefault(run, set()).add(file)
@@ -222,7 +222,7 @@ def _write_all(descriptor: int, data: bytes, back_to: int) -> None:
 
 
 def _is_full(files: Mapping[str, Collection[str]], is_new_run: bool) -> bool:
-    return (is_new_run and len(files) >= MOST_RUNS) or sum(map(len, files.values())) >= MOST_FILES
+    return (is_new_run and len(files) >= MAX_RUNS) or sum(map(len, files.values())) >= MAX_FILES
 
 
 def _files_below(folder: Path) -> dict[str, set[str]]:

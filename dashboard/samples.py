@@ -23,7 +23,7 @@ from collectors.logs.formats import tensorboard
 from collectors.logs.formats.protobuf import DecodeError
 from collectors.logs.formats.samples import KIND_OF
 from collectors.logs.formats.tensorboard import OF_HISTOGRAM, OF_TENSOR, sign_of
-from collectors.records import HEAD_CRC_BYTES, MOST_INLINE_BYTES, Event, Sample
+from collectors.records import HEAD_CRC_BYTES, MAX_INLINE_BYTES, Event, Sample
 from collectors.rights import NotGiven, rights_of_user, with_rights
 from collectors.sampler.sources import FilePart, Unreadable, part_as_user
 
@@ -100,7 +100,7 @@ PLAIN = "text/plain; charset=utf-8"
 UNKNOWN = "application/octet-stream"
 INLINE = ("image/png", "image/jpeg", "image/gif", "image/webp", "audio/wav", "audio/mpeg", "audio/ogg", "audio/flac")
 OF_TEXT = ("text", "table", "histogram")
-MOST_BUCKETS = 10_000
+MAX_BUCKETS = 10_000
 HEIGHT_FIRST = frozenset(
     {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 )  # JPEG's frames
@@ -150,7 +150,7 @@ def _histogram(buckets: tensorboard.HistogramBuckets) -> bytes:
     """Without the empty buckets at both ends, whose edges writers choose freely."""
     filled = np.flatnonzero(buckets.count > 0)
     kept = slice(int(filled[0]), int(filled[-1]) + 1) if len(filled) else slice(0, 0)
-    left, right, count = (column[kept][:MOST_BUCKETS] for column in buckets)
+    left, right, count = (column[kept][:MAX_BUCKETS] for column in buckets)
     edges = np.append(left, right[-1:])
     return json.dumps(
         {"edges": [_number(edge) for edge in edges.tolist()], "counts": [_number(each) for each in count.tolist()]}
@@ -183,9 +183,9 @@ def _pixels_of_jpeg(data: bytes) -> tuple[int, int]:
 
 # The bytes of a sample, read with the rights of the run's owner and bounded; one that is gone or has changed since is a sentence.
 
-MOST_BYTES = 32 << 20  # of an image, audio or other file
-MOST_TEXT_BYTES = 1 << 20  # of text, of which the beginning is shown
-MOST_PIXELS = 64_000_000
+MAX_BYTES = 32 << 20  # of an image, audio or other file
+MAX_TEXT_BYTES = 1 << 20  # of text, of which the beginning is shown
+MAX_PIXELS = 64_000_000
 SAME_S = 2.0  # file systems round the time of a change
 ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/gif": ".gif", "image/webp": ".webp", "audio/wav": ".wav"}
 ENDINGS |= {"audio/mpeg": ".mp3", "audio/ogg": ".ogg", "audio/flac": ".flac", PLAIN: ".txt", UNKNOWN: ".bin"}
@@ -204,26 +204,26 @@ class SampleContent:
 def read_sample(sample: Sample, places: RunPlaces) -> SampleContent:
     """Raises NotShown."""
     if sample.path:
-        most = MOST_TEXT_BYTES if sample.kind in OF_TEXT else MOST_BYTES
+        most = MAX_TEXT_BYTES if sample.kind in OF_TEXT else MAX_BYTES
         total, data = _read(sample, places, most)
     else:
         total, data = len(sample.data), sample.data
     data = readable(sample, data)
     media = media_of(sample, data)
     width, height = pixels(data) if media.startswith("image/") else (0, 0)
-    if width * height > MOST_PIXELS:
+    if width * height > MAX_PIXELS:
         raise NotShown(
-            f"It has {width:,} × {height:,} pixels; more than {MOST_PIXELS // 1_000_000} million are not shown."
+            f"It has {width:,} × {height:,} pixels; more than {MAX_PIXELS // 1_000_000} million are not shown."
         )
     return SampleContent(data, media, _file_name(sample, media), total, width, height)
 
 
 def small(sample: Sample, places: RunPlaces) -> Sample:
     """With its bytes in it, where they are few and there."""
-    if not sample.path or sample.length is None or sample.length > MOST_INLINE_BYTES:
+    if not sample.path or sample.length is None or sample.length > MAX_INLINE_BYTES:
         return sample
     try:
-        _, data = _read(sample, places, MOST_INLINE_BYTES)
+        _, data = _read(sample, places, MAX_INLINE_BYTES)
     except NotShown:
         return sample
     return sample._replace(data=data, path="", offset=0, length=len(data), head_crc=None, written_s=None)
@@ -269,8 +269,8 @@ def _file_name(sample: Sample, media: str) -> str:
 
 # A run's checkpoints: what its events say of them, and the files that lie in its folder.
 
-MOST_FILES = 500
-MOST_LOOKED_AT = 5_000  # entries of the run's folder
+MAX_FILES = 500
+MAX_LOOKED_AT = 5_000  # entries of the run's folder
 SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
 FOLDER = re.compile(r"(checkpoint|ckpt|step|epoch|global_step)[-_=]?\d+")
 HOLD_THEM = ("checkpoints", "ckpts", "weights")  # folders of such files
@@ -326,7 +326,7 @@ def _files(folder: Path) -> Iterator[tuple[str, tuple[int, float]]]:
             with os.scandir(place) as entries:
                 for entry in entries:
                     looked += 1
-                    if looked > MOST_LOOKED_AT or kept >= MOST_FILES:
+                    if looked > MAX_LOOKED_AT or kept >= MAX_FILES:
                         return
                     if (found := _looked_at(entry)) is not None:
                         kept += 1
@@ -350,7 +350,7 @@ def _looked_at(entry: os.DirEntry[str]) -> tuple[int, float] | None:
 def _size_of(folder: str) -> int:
     """Of the files that lie directly in it."""
     with os.scandir(folder) as entries:
-        found = [entry.stat(follow_symlinks=False) for entry, _ in zip(entries, range(MOST_FILES), strict=False)]
+        found = [entry.stat(follow_symlinks=False) for entry, _ in zip(entries, range(MAX_FILES), strict=False)]
     return sum(about.st_size for about in found if stat.S_ISREG(about.st_mode))
 
 

@@ -72,9 +72,9 @@ def grants_of(scopes: Mapping[str, Any]) -> frozenset[str]:
 # again (runs, series, boards) stay as they are.
 
 KEPT = 8192  # keys
-MOST_KEPT = 8_000_000  # characters of texts, as they are and as they are shown: each line is searched for secrets once
+MAX_KEPT = 8_000_000  # characters of texts, as they are and as they are shown: each line is searched for secrets once
 OF_ENTRY = 100  # bytes of a kept text beside its characters
-LEAST_NUMBER = 1000  # of a secret name: smaller numbers are settings
+MIN_NUMBER = 1000  # of a secret name: smaller numbers are settings
 NOT_FINITE = frozenset(["NaN", "Infinity", "-Infinity"])
 NUMBERS = frozenset({int, float, bool, type(None)})
 PLAIN = NUMBERS | {str, dict, list, tuple}
@@ -160,7 +160,7 @@ PATHS = re.compile(
     rf"|(?<![\w:/<)])(?<!^\.)(?<!\W\.){OURS}(?:~[\w-]*)?/(?:[\w.+@-]+/)+(?=[\w.+@-])"
 )  # the folders of an absolute path, also behind a table's name (`data./home/ada/x`); not `./a/b`
 HIDDEN_PATH = "…/"
-MOST_DEPTH = 100
+MAX_DEPTH = 100
 
 
 def for_viewer(value: Any) -> Any:
@@ -168,7 +168,7 @@ def for_viewer(value: Any) -> Any:
     asking = visitor()
     if asking.role is Role.OWNER:
         return value
-    return _shown(value, asking, MOST_DEPTH)
+    return _shown(value, asking, MAX_DEPTH)
 
 
 class ObjectMakers(dict[type, Callable[[Any], Any]]):
@@ -205,7 +205,7 @@ def check_key(key: str) -> None:
 def user_fields(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     """Fields that a program or a user named, before they are mixed with ours: none of them is a name by which a page asks again."""
     asking = visitor()
-    return fields if asking.role is Role.OWNER else _theirs(fields, asking, MOST_DEPTH)
+    return fields if asking.role is Role.OWNER else _theirs(fields, asking, MAX_DEPTH)
 
 
 def bytes_for_viewer(data: bytes) -> bytes:
@@ -217,7 +217,7 @@ def bytes_for_viewer(data: bytes) -> bytes:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
         return without_details(data.decode("utf-8", "replace")).encode()
-    return orjson.dumps(_theirs({"": value}, asking, MOST_DEPTH)[""])
+    return orjson.dumps(_theirs({"": value}, asking, MAX_DEPTH)[""])
 
 
 def sees_all() -> bool:
@@ -241,7 +241,7 @@ def _plain(text: str) -> str:
 
 
 class RedactionCache:
-    """What viewers get of each text, for those of the last MOST_KEPT characters. For many threads."""
+    """What viewers get of each text, for those of the last MAX_KEPT characters. For many threads."""
 
     def __init__(self) -> None:
         self._shown: dict[str, str] = {}  # by the text, the oldest first
@@ -265,7 +265,7 @@ class RedactionCache:
             return
         self._shown[text] = shown
         self._characters += len(text) + len(shown) + OF_ENTRY
-        while self._characters > MOST_KEPT:
+        while self._characters > MAX_KEPT:
             oldest = next(iter(self._shown))
             self._characters -= len(oldest) + len(self._shown.pop(oldest)) + OF_ENTRY
 
@@ -366,7 +366,7 @@ def _is_worth_hiding(value: Any) -> bool:
         return any(map(_is_worth_hiding, value)) if not isinstance(value, str) else value != ""
     if isinstance(value, Mapping):
         return any(map(_is_worth_hiding, value.values()))
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) >= LEAST_NUMBER
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) >= MIN_NUMBER
 
 
 @lru_cache(KEPT)

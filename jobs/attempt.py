@@ -21,7 +21,7 @@ from .processes import DAEMON, MARK, ProcessTable, make_once
 
 SAMPLER = Path(__file__).parents[1] / "collectors/sampler/_sampler"
 RUN_FOLDER = "DEEPSEEK_RUN_FOLDER"  # where a RunLog of the same log folder, without a name of its own, writes
-LEAST_PAUSE_S, MOST_PAUSE_S = 0.05, 1.0  # between two looks at what a program has left behind
+MIN_PAUSE_S, MAX_PAUSE_S = 0.05, 1.0  # between two looks at what a program has left behind
 ROOM_S = 3600.0  # that a keeper waits for, until it can write down how its program ended
 NOT_NOW = (
     errno.EAGAIN,
@@ -80,7 +80,7 @@ class JobParent(Parent):
         super()._write_ended(status)
         until_s, folder = time.monotonic() + ROOM_S, self._program.attempt or self._program.folder
         while folder.is_dir() and not (folder / "exit.json").exists() and time.monotonic() < until_s:
-            time.sleep(MOST_PAUSE_S)
+            time.sleep(MAX_PAUSE_S)
             super()._write_ended(status)
 
     def _newest_lines(self) -> list[str]:
@@ -126,7 +126,7 @@ def _report_failure(folder: Path, reports: socket.socket, argv: list[str]) -> No
 
 def _outlive_what_is_left(folder: Path) -> None:
     """The orphans of the program are children of this process as long as it lives, so that they are found: the daemon ends them."""
-    ours, pause_s = (os.getpid(), start_ticks(os.getpid()) or 0), LEAST_PAUSE_S
+    ours, pause_s = (os.getpid(), start_ticks(os.getpid()) or 0), MIN_PAUSE_S
     while True:
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
@@ -136,7 +136,7 @@ def _outlive_what_is_left(folder: Path) -> None:
         if not ProcessTable().of_attempt(str(folder), None, ours):  # a queue was started in here
             return
         time.sleep(pause_s)
-        pause_s = min(MOST_PAUSE_S, 2 * pause_s)
+        pause_s = min(MAX_PAUSE_S, 2 * pause_s)
 
 
 def _end(folder: Path, how: dict[str, object]) -> None:

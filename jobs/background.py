@@ -58,8 +58,8 @@ def _is_in_job(environment: Mapping[str, str]) -> bool:
 MAIN = Path(__file__).with_name("__main__.py")
 START_S = 30.0
 SAYS = "deepseek-jobs: "  # before a sentence of the daemon's about itself
-LEAST_ROOM_BYTES = 1 << 16
-MOST_LOG_BYTES = 4 << 20  # then its log begins anew
+MIN_ROOM_BYTES = 1 << 16
+MAX_LOG_BYTES = 4 << 20  # then its log begins anew
 
 
 def start(folder: Path) -> int:
@@ -68,7 +68,7 @@ def start(folder: Path) -> int:
     flags = kept_flags(folder)
     path = folder / LOG
     _require_room(folder)
-    mode = "wb" if path.exists() and path.stat().st_size > MOST_LOG_BYTES else "ab"
+    mode = "wb" if path.exists() and path.stat().st_size > MAX_LOG_BYTES else "ab"
     with path.open(mode) as log:
         before = os.fstat(log.fileno()).st_size
         environment = {**daemon_environment(os.environ), state_folder.VARIABLE: str(folder)}
@@ -105,6 +105,6 @@ def _require_room(folder: Path) -> None:
     """Raises QueueError where nothing can be written: the daemon could not even say so in its log."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"\0" * LEAST_ROOM_BYTES)
+            file.write(b"\0" * MIN_ROOM_BYTES)
     except OSError as error:
         raise QueueError(f"cannot write to {folder} ({error.strerror}): make room on its disk, and try again") from None

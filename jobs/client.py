@@ -27,7 +27,7 @@ from .state_folder import SOCKET, NoAnswer, NoDaemon, QueueError, daemon_of, req
 
 ANSWER_S = 10.0
 BUSY_S = 10.0  # that a daemon is tried for which more ask than the kernel keeps waiting
-MOST_BYTES = 4 << 20  # of a question or an answer
+MAX_BYTES = 4 << 20  # of a question or an answer
 CREDENTIALS = struct.Struct("=iII")  # struct ucred
 START_IT = "start one with: deepseek-jobs daemon"
 
@@ -137,7 +137,7 @@ def _line(connection: socket.socket) -> bytes:
     data = b""
     while not data.endswith(b"\n"):
         part = connection.recv(1 << 16)
-        if not part or len(data) > MOST_BYTES:
+        if not part or len(data) > MAX_BYTES:
             raise ValueError("it closed the connection")
         data += part
     return data

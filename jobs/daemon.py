@@ -21,7 +21,7 @@ from collectors.machine.proc import TICKS_PER_S, boot_id, printable, start_ticks
 from deepseek.log.redaction import without_secrets
 
 from . import state_folder
-from .client import MOST_BYTES, peer_uid
+from .client import MAX_BYTES, peer_uid
 from .host import NOT_NAMED, CoreHost, GpuHost, JobsHost, SlotStatus, remembered_from
 from .lease import make_folder, owner_trouble
 from .local_executor import AttemptEnd, AttemptSpec, AttemptStatus, Executor, LocalExecutor, NotNow
@@ -204,7 +204,7 @@ class TickSchedule:
 # Nothing that a question holds ends the daemon: what cannot be done is a sentence to the one who asked.
 
 SEND_S = 1.0
-MOST_CLIENTS = 64  # that are about to ask; of more, the one that has been silent for longest is dropped
+MAX_CLIENTS = 64  # that are about to ask; of more, the one that has been silent for longest is dropped
 BACKLOG = 1024  # that are not accepted yet; the kernel's own limit may be lower
 FULL_S = 0.05  # until the next try, where no more files can be opened
 
@@ -256,7 +256,7 @@ class RequestSocket:
             self._send(client, {"error": "this queue is another user's; each user has a queue of their own"})
             client.close()
             return False
-        if len(self._waiting) >= MOST_CLIENTS:
+        if len(self._waiting) >= MAX_CLIENTS:
             self._drop(next(iter(self._waiting)))
         client.setblocking(False)
         self._waiting[client] = b""
@@ -275,7 +275,7 @@ class RequestSocket:
             part = b""
         data = self._waiting.pop(client) + part
         self._waiting[client] = data
-        if part and not data.endswith(b"\n") and len(data) <= MOST_BYTES:
+        if part and not data.endswith(b"\n") and len(data) <= MAX_BYTES:
             return False
         if data.endswith(b"\n"):
             self._send(client, self._answered(data))
@@ -705,7 +705,7 @@ def _coded(code: int | None) -> str:
 # It may be killed at any time. What runs has a keeper of its own; what it intended stands in the queue's file; its successor looks at both.
 
 CLEAN_S = 3600.0
-MOST_S = 86400.0  # that the kernel is asked to wait at once: it has a limit
+MAX_S = 86400.0  # that the kernel is asked to wait at once: it has a limit
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -771,7 +771,7 @@ class JobsDaemon:
             logger.warning("jobs wait for the GPUs: %s", NOT_NAMED)
         turns = TickSchedule(self._rules.look_s, time.monotonic())
         while not self._stops:
-            ready = self._selector.select(min(MOST_S, max(0.0, turns.due_s - time.monotonic())))
+            ready = self._selector.select(min(MAX_S, max(0.0, turns.due_s - time.monotonic())))
             news = [self._heard(key.data) for key, _ in ready]  # of all, also after the first that brings news
             if any(news):
                 turns.hear()

@@ -50,7 +50,7 @@ class JobsHost(Protocol):
 
 # A host without GPUs: a slot is a share of its cores, with the same share of its memory.
 
-MOST_A_SLOT = 4  # where --cores-a-slot does not say otherwise
+MAX_A_SLOT = 4  # where --cores-a-slot does not say otherwise
 
 
 class CoreHost:
@@ -58,7 +58,7 @@ class CoreHost:
         self._meminfo = meminfo
         self._numbers = sorted(os.sched_getaffinity(0))
         self.cores = len(self._numbers)
-        self._a_slot = min(a_slot or MOST_A_SLOT, self.cores)
+        self._a_slot = min(a_slot or MAX_A_SLOT, self.cores)
         self._slots = core_slots(self.cores, self._a_slot, self._amounts().get("MemTotal"))
 
     def look(self, ours: frozenset[int], used_mib: Mapping[str, float]) -> list[SlotStatus]:

@@ -18,7 +18,7 @@ from .state_folder import QueueError
 FOLDER = Path("/tmp/deepseek-jobs-leases")
 VARIABLE = "DEEPSEEK_JOBS_LEASES"
 STICKY_FOR_ALL = 0o1777
-MOST_BYTES = 4096
+MAX_BYTES = 4096
 WAIT_S, LOOK_S = 5.0, 0.02  # for a claim of a higher uid to be withdrawn
 
 
@@ -146,9 +146,9 @@ def _read(path: Path) -> tuple[int, dict[str, Any]]:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
             raise ValueError(path)
-        return found.st_uid, dict(json.loads(os.read(descriptor, MOST_BYTES)))
+        return found.st_uid, dict(json.loads(os.read(descriptor, MAX_BYTES)))
     finally:
         os.close(descriptor)
 

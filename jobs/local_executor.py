@@ -117,10 +117,10 @@ NEVER = (
     errno.ENAMETOOLONG,
     errno.E2BIG,
 )  # no waiting helps; a folder that is not there may be on a disk that is about to come
-MOST_STATUSES = 1000  # of children that ended and belonged to no attempt that is asked about
+MAX_STATUSES = 1000  # of children that ended and belonged to no attempt that is asked about
 MOST = 2**63 - 1  # an INTEGER of SQLite
-MOST_BYTES = 8 << 20  # of a file about an attempt: that which says how it began has all of its command
-MOST_CODE = 1 << 16  # of an exit code, or a signal
+MAX_BYTES = 8 << 20  # of a file about an attempt: that which says how it began has all of its command
+MAX_CODE = 1 << 16  # of an exit code, or a signal
 LAST_WORDS = 300  # characters
 
 
@@ -172,7 +172,7 @@ class LocalExecutor:
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
                 if not self._keepers.pop(found[0], None):
                     self._statuses[found[0]] = found[1]
-        while len(self._statuses) > MOST_STATUSES:
+        while len(self._statuses) > MAX_STATUSES:
             self._statuses.popitem(last=False)
 
     def forget(self, pid: int) -> None:
@@ -357,7 +357,7 @@ def _end(found: Mapping[str, Any]) -> AttemptEnd | None:
         known = -int(number) if number else None if code is None else int(code)
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    if not math.isfinite(ended_s) or (known is not None and abs(known) > MOST_CODE):
+    if not math.isfinite(ended_s) or (known is not None and abs(known) > MAX_CODE):
         return None
     lines = found.get("last_lines", [])
     lines = [line for line in lines if isinstance(line, str)] if isinstance(lines, list) else []
@@ -375,7 +375,7 @@ def _last_words(folder: Path) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(bytes_of(path, MOST_BYTES))
+        found = json.loads(bytes_of(path, MAX_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

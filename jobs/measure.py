@@ -46,14 +46,14 @@ def used_by(pids: Iterable[int], proc: Path = PROC) -> ProcessUsage:
 
 # What a running job says of its own pace: steps, their seconds, and the share of them that waits for data, from the JSONL of its run.
 #
-# Read as it grows, at most MOST_BYTES a look: of a file that grows faster, only its end.
+# Read as it grows, at most MAX_BYTES a look: of a file that grows faster, only its end.
 
-MOST_BYTES = 1 << 20  # of a file, a look
-MOST_LINES = 4096  # of steps that are kept
+MAX_BYTES = 1 << 20  # of a file, a look
+MAX_LINES = 4096  # of steps that are kept
 OTHERS = ("events", "logged_samples")  # files of a run that hold no numbers by step
 CHECKPOINT = "checkpoint"
 MOST = 10**12  # of a step, the units of a line, seconds
-LEAST_UNITS = 5  # below these a pace is noise
+MIN_UNITS = 5  # below these a pace is noise
 
 
 class StepLine(NamedTuple):
@@ -75,7 +75,7 @@ class StepLines:
         """Lines before `since_s` are an earlier attempt's."""
         self._folder, self._since_s = folder, since_s
         self._offsets: dict[str, int] = {}
-        self._steps: deque[StepLine] = deque(maxlen=MOST_LINES)
+        self._steps: deque[StepLine] = deque(maxlen=MAX_LINES)
         self._last: dict[str, int] = {}  # step, by file
         self.units = 0
         self.checkpoint_s: float | None = None  # the newest
@@ -93,7 +93,7 @@ class StepLines:
         paces = [
             (after.time_s - before.time_s) / after.units for before, after in between if after.time_s > before.time_s
         ]
-        if units < LEAST_UNITS or not paces:
+        if units < MIN_UNITS or not paces:
             return StepPace(units, None, None)
         spent_s = steps[-1].time_s - steps[0].time_s
         data_s = sum(line.data_s for line in steps[1:])
@@ -117,10 +117,10 @@ class StepLines:
                 size = os.fstat(file.fileno()).st_size
                 offset = self._offsets.get(path.name, 0)
                 offset = 0 if offset > size else offset
-                if cut := size - offset > MOST_BYTES:
-                    offset = size - MOST_BYTES
+                if cut := size - offset > MAX_BYTES:
+                    offset = size - MAX_BYTES
                 file.seek(offset)
-                data = file.read(MOST_BYTES)
+                data = file.read(MAX_BYTES)
         except OSError:
             return
         whole = data[: data.rfind(b"\n") + 1]
@@ -202,7 +202,7 @@ def tail_of(path: Path, most_bytes: int = TAIL_BYTES) -> bytes:
 
 # What is measured of one attempt while it runs, and what its family's record becomes by it.
 
-LEAST_ALONE = 20  # units alone, from which on a job has a baseline of its own
+MIN_ALONE = 20  # units alone, from which on a job has a baseline of its own
 NEW, OLD = 0.3, 0.7  # of an activity: the mean moves slowly
 
 
@@ -249,7 +249,7 @@ class MeasuredAttempt:
             if cores_busy is not None:
                 self._loader_cores = max(0.0, cores_busy - 1.0)  # the process that computes has one
         pace = self.lines.pace(since_s)
-        if pace.units_per_s is not None and pace.units >= LEAST_ALONE:
+        if pace.units_per_s is not None and pace.units >= MIN_ALONE:
             self._alone = pace
 
     def speed(self, shared_s: float, record: FamilyRecord) -> tuple[float | None, int]:

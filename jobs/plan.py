@@ -85,7 +85,7 @@ def usual(records: Mapping[str, FamilyRecord]) -> tuple[float, float]:
 # A job as the plan sees it: what its user asked for, what was done with it so far, and what is measured of it now.
 
 JobState = Literal["queued", "held", "running", "stopping"]
-MOST_OUT_OF_MEMORY = 2  # attempts that may end so; the next one is a failure
+MAX_OUT_OF_MEMORY = 2  # attempts that may end so; the next one is a failure
 MORE_AFTER_OUT_OF_MEMORY = 1.25
 
 
@@ -134,7 +134,7 @@ class Job:
 
 def after_out_of_memory(job: Job, peak_mib: float, now_s: float, largest_mib: float) -> Job | None:
     """The job as it is queued again: alone, with a quarter more than the peak, or all of the largest card. None: it had its tries and has failed."""
-    if job.out_of_memory >= MOST_OUT_OF_MEMORY:
+    if job.out_of_memory >= MAX_OUT_OF_MEMORY:
         return None
     return replace(
         queued_again(job, now_s, kept_s=job.ran_s),

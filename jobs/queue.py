@@ -31,7 +31,7 @@ from .plan import (
     after_out_of_memory,
     queued_again,
 )
-from .request import LOCAL, MOST_MIB, MOST_SLOTS, JobRequest, check
+from .request import LOCAL, MAX_MIB, MAX_SLOTS, JobRequest, check
 from .state_folder import QueueError
 
 
@@ -64,7 +64,7 @@ def _fifo(kept: Mapping[str, Any]) -> Fifo:
 VERSION = 1
 BESIDE = ("-wal", "-shm")  # what SQLite writes there is a part of the file
 MOST = 2**63 - 1  # an INTEGER of SQLite
-MOST_S = 1e12
+MAX_S = 1e12
 ODD = "what the queue has of it cannot be read: cancel it, and submit it anew"
 SCHEMA = """
 CREATE TABLE job (
@@ -679,9 +679,9 @@ def is_sound(job: Job) -> bool:
     memory = [each for each in (job.declared_mib, job.needs_mib) if each is not None]
     return (
         isinstance(job.family, str)
-        and 1 <= job.slots <= MOST_SLOTS
-        and all(abs(each) < MOST_S for each in times)
-        and all(0 <= each <= MOST_MIB for each in memory)
+        and 1 <= job.slots <= MAX_SLOTS
+        and all(abs(each) < MAX_S for each in times)
+        and all(0 <= each <= MAX_MIB for each in memory)
         and all(0 <= each <= MOST for each in (job.out_of_memory, job.stops, job.steps))
     )
 

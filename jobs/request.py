@@ -67,8 +67,8 @@ LOCAL, SLURM = "local", "slurm"
 PLACES = (LOCAL, SLURM)  # the executors that a job can name
 NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]+(?:/(?!\.)[A-Za-z0-9._-]+)*")  # of a run
 NAME_LENGTH = 100
-MOST_SLOTS = 1 << 20
-MOST_MIB = 2.0**40
+MAX_SLOTS = 1 << 20
+MAX_MIB = 2.0**40
 
 
 class JobRequest(NamedTuple):
@@ -148,9 +148,9 @@ def check(request: JobRequest) -> None:
         raise QueueError(
             f"{request.name!r:.200} is no name of a run; take letters, digits and . _ - /, without a dot or slash at the start of a part"
         )
-    if not 1 <= request.slots <= MOST_SLOTS:
+    if not 1 <= request.slots <= MAX_SLOTS:
         raise QueueError(f"a job needs at least one GPU or core slot, not {shortly(request.slots)}")
-    if request.declared_mib is not None and not 0 < request.declared_mib <= MOST_MIB:
+    if request.declared_mib is not None and not 0 < request.declared_mib <= MAX_MIB:
         raise QueueError(f"--memory is an amount such as 20GiB, not {shortly(request.declared_mib)}")
     if request.place not in PLACES:
         raise QueueError(f"a job runs at {' or '.join(PLACES)}, not at {request.place!r:.100}")
@@ -184,7 +184,7 @@ VARIES = {  # options whose values differ between jobs that resemble each other
     "run", "run-name", "run-id", "name", "exp", "exp-name", "experiment", "experiment-name", "tag", "job-name", "log-dir", "logdir",
     "output-dir", "out-dir", "save-dir", "resume",
 }  # fmt: skip
-MOST_CHARACTERS = 400
+MAX_CHARACTERS = 400
 SHORT = re.compile(r"--?([A-Za-z][\w.-]*)(?:=(.*))?$", re.DOTALL)
 HYDRA = re.compile(r"\+{0,2}([A-Za-z][\w.-]*)=(.*)$", re.DOTALL)
 
@@ -197,7 +197,7 @@ def family_of(request: JobRequest, uid: int | None = None) -> str:
     rest = words[1:] if script is None else words[script + 1 :]
     place = [] if script is not None else [request.cwd]
     return " ".join([str(os.getuid() if uid is None else uid), f"x{request.slots}", *place, *head, *rest])[
-        :MOST_CHARACTERS
+        :MAX_CHARACTERS
     ]
 
 

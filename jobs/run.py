@@ -38,7 +38,7 @@ def note(
 
 SCRIPT = re.compile(r"[^/]*\.(py|sh)$")
 NAME_LENGTH = 60
-MOST_OF_A_NAME = 1000  # runs: queues of several users may share a log folder, and a new queue counts its jobs from 1
+MAX_OF_A_NAME = 1000  # runs: queues of several users may share a log folder, and a new queue counts its jobs from 1
 
 
 def make_run(request: JobRequest, job: int) -> str:
@@ -46,7 +46,7 @@ def make_run(request: JobRequest, job: int) -> str:
     if not request.log_dir:
         return ""
     log_dir, name = Path(request.log_dir), request.name or f"{stem_of(request.argv)}-{job}"
-    for tried in (name, f"{name}-{job}", *(f"{name}-{job}-{more}" for more in range(2, MOST_OF_A_NAME))):
+    for tried in (name, f"{name}-{job}", *(f"{name}-{job}-{more}" for more in range(2, MAX_OF_A_NAME))):
         try:
             (log_dir / tried).mkdir(parents=True)
         except FileExistsError:
@@ -60,7 +60,7 @@ def make_run(request: JobRequest, job: int) -> str:
                 f"cannot make a run in {log_dir} ({error.strerror}); choose another folder with --log-dir"
             ) from None
         return tried
-    raise QueueError(f"there are {MOST_OF_A_NAME} runs {name} in {log_dir}; choose another name with --name")
+    raise QueueError(f"there are {MAX_OF_A_NAME} runs {name} in {log_dir}; choose another name with --name")
 
 
 def remove_if_empty(run: Path) -> None:

@@ -25,8 +25,8 @@ from .state_folder import QueueError, bytes_of, open_plain
 
 # Call a program of Slurm: without a shell, for a limited time, with a limited answer.
 
-MOST_BYTES = 64 << 20  # of an answer: about 6,000 jobs, as Slurm 24.11 prints them
-MOST_ERROR_BYTES = 1 << 16
+MAX_BYTES = 64 << 20  # of an answer: about 6,000 jobs, as Slurm 24.11 prints them
+MAX_ERROR_BYTES = 1 << 16
 AT_ONCE_BYTES = 1 << 16
 PING_S = 2.0
 NO_CLUSTER = "configuration source"  # what Slurm's programs say on a host that belongs to none
@@ -65,7 +65,7 @@ def has_no_cluster(scontrol: str) -> bool:
         return False
 
 
-def call(argv: Sequence[str], within_s: float, most_bytes: int = MOST_BYTES) -> CommandOutput:
+def call(argv: Sequence[str], within_s: float, most_bytes: int = MAX_BYTES) -> CommandOutput:
     """Raises SlurmError where the program is missing, takes too long, or prints more than `most_bytes`."""
     name = Path(argv[0]).name
     try:
@@ -99,7 +99,7 @@ def _read(process: subprocess.Popen[bytes], until_s: float, most_bytes: int) -> 
     """Both streams to their ends. Raises TimeoutError, OverflowError."""
     assert process.stdout and process.stderr
     found: dict[int, list[bytes]] = {process.stdout.fileno(): [], process.stderr.fileno(): []}
-    left = {process.stdout.fileno(): most_bytes, process.stderr.fileno(): MOST_ERROR_BYTES}
+    left = {process.stdout.fileno(): most_bytes, process.stderr.fileno(): MAX_ERROR_BYTES}
     with selectors.DefaultSelector() as selector:
         for descriptor in found:
             selector.register(descriptor, selectors.EVENT_READ)
@@ -317,7 +317,7 @@ SlurmState: TypeAlias = Literal[
     "preempted",
     "lost",
 ]
-MOST_CHARACTERS = 1000  # of a text: a list of nodes, a path
+MAX_CHARACTERS = 1000  # of a text: a list of nodes, a path
 HELD = {"JobHeldUser", "JobHeldAdmin", "job_held_user", "job_held_admin"}
 ENDS: dict[str, SlurmState] = {  # `lost`: it did not end by itself, and Slurm does not start it again
     "COMPLETED": "finished",
@@ -459,7 +459,7 @@ def time_of(value: object) -> float | None:
 
 
 def word(value: object) -> str:
-    return "".join(filter(str.isprintable, value[:MOST_CHARACTERS])) if isinstance(value, str) else ""
+    return "".join(filter(str.isprintable, value[:MAX_CHARACTERS])) if isinstance(value, str) else ""
 
 
 def words(value: object) -> frozenset[str]:
@@ -480,7 +480,7 @@ CLAIM = ".job-{token}"
 TEXT = "slurm.log"  # what Slurm itself says of the job, and the node's part of us
 ENDED_FILE = "exit.json"  # of the keeper
 STARTED = "started.json"  # of the keeper
-MOST_HANDED_BYTES = 16 << 20  # a command line and an environment have 2 MB at most
+MAX_HANDED_BYTES = 16 << 20  # a command line and an environment have 2 MB at most
 
 
 class SlurmJobSpecError(Exception):
@@ -521,7 +521,7 @@ def take(folder: Path, token: str) -> SlurmJobSpec:
     """Raises SlurmJobSpecError, also where the job was submitted anew meanwhile."""
     try:
         with open_plain(folder / FILE) as file:
-            fields: Any = json.loads(file.read(MOST_HANDED_BYTES))
+            fields: Any = json.loads(file.read(MAX_HANDED_BYTES))
         handed = SlurmJobSpec(**{name: fields[name] for name in SlurmJobSpec._fields})
     except FileNotFoundError:
         raise SlurmJobSpecError(
@@ -553,8 +553,8 @@ def claim(folder: Path, token: str, job: str) -> None:
 def claimed_by(folder: Path) -> int | None:
     """The number of the job of Slurm that has run, or runs, what was handed over last."""
     try:
-        token = json.loads(bytes_of(folder / FILE, MOST_HANDED_BYTES))["token"]
-        return int(bytes_of(folder / CLAIM.format(token=token), MOST_HANDED_BYTES))
+        token = json.loads(bytes_of(folder / FILE, MAX_HANDED_BYTES))["token"]
+        return int(bytes_of(folder / CLAIM.format(token=token), MAX_HANDED_BYTES))
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 
@@ -582,7 +582,7 @@ START = (
 REFUSED = "Slurm refused the job"  # how a sentence begins
 UNKNOWN = "invalid job id"
 SAVED = 75  # exit code of a program that saved because it was asked to make room
-MOST_EXIT_BYTES = 1 << 16
+MAX_EXIT_BYTES = 1 << 16
 REMEDIES = {  # of what sbatch says
     "partition": "choose one that `sinfo` lists",
     "account": "`sacctmgr show associations user=$USER` lists yours",
@@ -730,7 +730,7 @@ def forgotten(number: int, folder: Path) -> SlurmJob:
     """Of a job that Slurm does not know any more, by what its keeper wrote."""
     fields: object = None
     with suppress(OSError, ValueError, RecursionError), open_plain(folder / ENDED_FILE) as file:
-        fields = json.loads(file.read(MOST_EXIT_BYTES))
+        fields = json.loads(file.read(MAX_EXIT_BYTES))
     end_s = number_of(fields.get("ended_s")) if isinstance(fields, dict) else None
     if not isinstance(fields, dict) or end_s is None:
         return SlurmJob(number, "lost", "Slurm does not know it any more, and it has written no end")
@@ -753,7 +753,7 @@ def forgotten(number: int, folder: Path) -> SlurmJob:
 
 SlurmWish: TypeAlias = Literal["hold", "release", "cancel"]
 LOCK = "slurm.lock"
-MOST_S = 60.0  # after which what is left waits for the next time
+MAX_S = 60.0  # after which what is left waits for the next time
 
 
 class SlurmOrder(NamedTuple):
@@ -791,7 +791,7 @@ def main(folder: Path) -> int:
 
 def answers(slurm: Slurm, orders: Sequence[SlurmOrder]) -> Iterator[SlurmAnswer]:
     """One call of `squeue` for all; what there was no time for has no answer."""
-    until_s = time.monotonic() + MOST_S
+    until_s = time.monotonic() + MAX_S
     try:
         seen = slurm.look({order.number: order.folder for order in orders if order.number is not None})
     except SlurmError as error:

@@ -27,7 +27,7 @@ from .request import LOCAL, SLURM
 from .state_folder import QUEUE, NoSuchJob, QueueError, daemon_of, require_own
 
 ONE_CORE = re.compile(r"^cores (\d+)$")
-MOST_NUMBER = 2**62  # of a job
+MAX_NUMBER = 2**62  # of a job
 STATES = ("queued", "held", *PLACED, *OVER)
 COLUMNS = (
     "id, state, reason, run, log_dir, family, slots, place, high, shares, resumes, declared_mib, needs_mib, argv, cwd, submitted_s, queued_s, waited_s, "
@@ -149,7 +149,7 @@ class QueueView:
     def find(self, word: str) -> JobRow:
         """The job of this number, or whose run is called so: of several the one that is not over. Raises NoSuchJob, QueueError where several could be meant."""
         if word.isdecimal():
-            if int(word) > MOST_NUMBER:
+            if int(word) > MAX_NUMBER:
                 raise NoSuchJob(f"there is no job {word}; `deepseek-jobs queue` lists them")
             return self.job(int(word))
         found = self._rows("run = ? ORDER BY id", word) if word else []

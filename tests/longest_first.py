@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 KEPT = Path(__file__).parent / "recorded" / "seconds.txt"
-LEAST_S = 2.0  # of a file that has a line
+MIN_S = 2.0  # of a file that has a line
 
 
 def file_of(nodeid: str) -> str:
@@ -40,7 +40,7 @@ class _Kept:
         self._seconds[file_of(report.nodeid)] += report.duration
 
     def pytest_sessionfinish(self) -> None:
-        rows = sorted(((seconds, file) for file, seconds in self._seconds.items() if seconds >= LEAST_S), reverse=True)
+        rows = sorted(((seconds, file) for file, seconds in self._seconds.items() if seconds >= MIN_S), reverse=True)
         KEPT.write_text("".join(f"{seconds:.0f} {file}\n" for seconds, file in rows))
 
 

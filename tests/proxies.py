@@ -19,7 +19,7 @@ from tests.conftest import wait_for
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin")
 SSH, KEYGEN, OPENSSL = shutil.which("ssh"), shutil.which("ssh-keygen"), shutil.which("openssl")
-MOST_HEAD = 64 << 10
+MAX_HEAD = 64 << 10
 
 
 def free_port() -> int:
@@ -40,7 +40,7 @@ class PrefixProxy:
         self._target, self._prefix = target, prefix.encode()
 
     async def serve(self, ended: asyncio.Event) -> None:
-        async with await asyncio.start_server(self._connection, "127.0.0.1", self.port, limit=MOST_HEAD):
+        async with await asyncio.start_server(self._connection, "127.0.0.1", self.port, limit=MAX_HEAD):
             await ended.wait()
 
     async def _connection(self, browser: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:

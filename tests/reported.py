@@ -14,7 +14,7 @@ from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.queries import Queries
 from dashboard.report.contents import ReportQuery, gather
-from dashboard.report.page import MOST_BYTES, html_of
+from dashboard.report.page import MAX_BYTES, html_of
 
 T0 = 1_764_000_000.0
 SITE = "/venv/lib/python3.11/site-packages"
@@ -130,7 +130,7 @@ class Parsed(HTMLParser):
 
 def inert(page: bytes) -> Parsed:
     """The report parsed; fails where anything in it could run, load or stand open."""
-    assert len(page) <= MOST_BYTES
+    assert len(page) <= MAX_BYTES
     parsed = Parsed(page.decode())
     assert parsed.wrong == []
     return parsed

@@ -31,7 +31,7 @@ from tests.jobs_scene import JobsScene, an_afternoon, answering
 from trainer import sweep
 
 SCREENS = ROOT / "docs" / "screens"
-MOST_BYTES, MOST_BYTES_IN_ALL = 100_000, 4_000_000
+MAX_BYTES, MAX_BYTES_IN_ALL = 100_000, 4_000_000
 QUALITY = 70  # of WebP
 LIVE = "gpt-live"
 LIVE_STEPS = 400  # that are there before the first picture
@@ -73,8 +73,8 @@ def main() -> int:
         sizes = dict(pictures(served.address, folder, options.png is not None, options.pages))
     for name, size in sizes.items():
         print(f"{size:>8,} {name}")
-    too_large = [name for name, size in sizes.items() if size > MOST_BYTES]
-    if not options.png and (too_large or sum(sizes.values()) > MOST_BYTES_IN_ALL):
+    too_large = [name for name, size in sizes.items() if size > MAX_BYTES]
+    if not options.png and (too_large or sum(sizes.values()) > MAX_BYTES_IN_ALL):
         print(f"{sum(sizes.values()):,} bytes in all; too large: {', '.join(too_large)}", file=sys.stderr)
         return 1
     return 0

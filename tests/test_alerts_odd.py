@@ -17,7 +17,7 @@ import pytest
 from alerts import delivery
 from alerts.channels import NotDelivered, send
 from alerts.config import AlertSettings, AlertsFile, Receiver, settings_of
-from alerts.delivery import BACK_OFF_S, GIVE_UP_S, MOST_BYTES
+from alerts.delivery import BACK_OFF_S, GIVE_UP_S, MAX_BYTES
 from alerts.messages import AlertMessage, Composer
 from alerts.routing import SeenFindings
 from tests.alerting import NOW_S, alerting, crash, receiving, webhook
@@ -226,7 +226,7 @@ def test_a_clock_that_jumps_loses_no_message_and_delays_none(tmp_path: Path, jum
 def test_a_message_is_given_up_after_a_week_of_tries_and_not_for_its_age(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "LEAST_ATTEMPTS", 50)
+    monkeypatch.setattr(delivery, "MIN_ATTEMPTS", 50)
 
     def dead(receiver: Receiver, message: AlertMessage) -> None:
         raise NotDelivered("it answers 503", dead=True)
@@ -274,10 +274,10 @@ def test_a_summary_of_very_many_findings_can_be_read_again(tmp_path: Path) -> No
             )
             alerts.collector._outbox.add(dataclasses.replace(made, lasting=made.findings))
         alerts.turns(2)
-        assert all(path.stat().st_size < MOST_BYTES for path in (tmp_path / "alerts").rglob("*.json"))
+        assert all(path.stat().st_size < MAX_BYTES for path in (tmp_path / "alerts").rglob("*.json"))
         receiver.status = 503
         alerts.turns(24, HOUR_S)
-        assert all(path.stat().st_size < MOST_BYTES for path in (tmp_path / "alerts").rglob("*.json"))
+        assert all(path.stat().st_size < MAX_BYTES for path in (tmp_path / "alerts").rglob("*.json"))
         receiver.status = 200
         alerts.turns(24, HOUR_S)
         assert {finding for got in receiver.got for finding in got.json["findings"]} == {

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from collectors.records import MOST_INLINE_BYTES, LogLine, Points, Profile, Record, RunInfo, Sample, StackSample
+from collectors.records import MAX_INLINE_BYTES, LogLine, Points, Profile, Record, RunInfo, Sample, StackSample
 from collectors.store.engines import open_store
 from collectors.store.run_copy import IN_FILES, UnknownRun, copy_run
 from collectors.store.store import SampleQuery
@@ -200,7 +200,7 @@ def test_a_run_of_more_points_and_stacks_than_are_read_at_once_is_copied_in_part
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where nearly all of them lie in one second, and where steps are negative or go back."""
-    monkeypatch.setattr("collectors.store.run_copy.MOST_POINTS", 100)
+    monkeypatch.setattr("collectors.store.run_copy.MAX_POINTS", 100)
     source = open_store(tmp_path / "source", write=True)
     for at in range(3000):
         time_s = T0 + (at / 3000 if at < 2900 else at)
@@ -222,7 +222,7 @@ def test_a_run_of_more_points_and_stacks_than_are_read_at_once_is_copied_in_part
     source.append(
         [Profile(RUN, 0, 7, "main", "box", "native", 100.0, T0, 0, 30 * 10**9, {7: "MainThread"}, samples, 3000)]
     )
-    monkeypatch.setattr("collectors.store.sqlite.stacks.MOST_SPANS", 5000)
+    monkeypatch.setattr("collectors.store.sqlite.stacks.MAX_SPANS", 5000)
     for run in (RUN, "steps"):
         copy = open_store(tmp_path / run.replace("/", "-"), write=True)
         copy_run(source, copy, run)
@@ -239,7 +239,7 @@ def test_small_files_of_samples_come_along_and_what_stays_is_said(tmp_path: Path
     folder = tmp_path / "logs" / "a"
     folder.mkdir(parents=True)
     (folder / "small.png").write_bytes(png())
-    (folder / "large.png").write_bytes(png() + bytes(MOST_INLINE_BYTES))
+    (folder / "large.png").write_bytes(png() + bytes(MAX_INLINE_BYTES))
     store = open_store(tmp_path / "store", write=True)
     for name in ("small", "large"):
         path = folder / f"{name}.png"

@@ -12,7 +12,7 @@ import pytest
 
 from access.files import Unwritable
 from collectors.store.engines import open_store
-from dashboard.boards.files import MOST_BOARDS, Boards, VersionConflict
+from dashboard.boards.files import MAX_BOARDS, Boards, VersionConflict
 from dashboard.queries import Queries
 from tests.serving import Web, served
 
@@ -132,9 +132,9 @@ def test_a_folder_that_is_a_link_is_neither_read_nor_written(boards: Boards, tmp
 def test_a_folder_has_so_many_boards(boards: Boards, tmp_path: Path) -> None:
     folder = tmp_path / "data" / "boards"
     folder.mkdir()
-    for i in range(MOST_BOARDS + 5):
+    for i in range(MAX_BOARDS + 5):
         (folder / f"b{i:04}.yaml").write_text("title: x\n")
-    assert sum(file.source == "data" for file in boards.all()) == MOST_BOARDS
+    assert sum(file.source == "data" for file in boards.all()) == MAX_BOARDS
     with pytest.raises(ValueError, match="delete one first"):
         boards.save("more", LINE.format("x"), "")
 

@@ -18,12 +18,12 @@ from fastapi import FastAPI, Request, WebSocket
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dashboard.http_server import MOST_REQUEST_BYTES
+from dashboard.http_server import MAX_REQUEST_BYTES
 from tests.conftest import wait_for
 from tests.raw_http import SOCKET, Answers, all_of, answer_of, asked, chunked, opened
 from tests.serving import Web, served_app
 
-TOO_MANY = MOST_REQUEST_BYTES + 1
+TOO_MANY = MAX_REQUEST_BYTES + 1
 SHORT_S = 0.3
 left: list[str] = []
 
@@ -118,7 +118,7 @@ def test_a_connection_that_says_no_more_is_closed(app: FastAPI, several: list[tu
 
 @pytest.mark.parametrize("more", [0, 1, TOO_MANY])
 def test_refused_connections_give_way(web: Web, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
-    monkeypatch.setattr("dashboard.http_server.MOST_CONNECTIONS", 16)
+    monkeypatch.setattr("dashboard.http_server.MAX_CONNECTIONS", 16)
     with ExitStack() as held:
         for _ in range(20):
             connection = held.enter_context(opened(web))

@@ -143,6 +143,6 @@ def test_what_cannot_be_asked_gets_a_sentence(web: Web, parameters: dict[str, ob
 
 
 def test_more_curves_than_an_answer_holds_get_a_sentence(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curves, "MOST_CURVES", 1)
+    monkeypatch.setattr(curves, "MAX_CURVES", 1)
     answer = web.ask("/api/v1/curves", run=["a", "b"], series="loss")
     assert answer.status == 400 and "name fewer runs or series" in answer.json["error"]

@@ -189,7 +189,7 @@ def test_where_the_axis_goes_back_a_segment_begins(overlays: Overlays) -> None:
 
 
 def test_an_axis_that_is_no_clock_orders_the_points(overlays: Overlays, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashboard.series.axis.MOST_TURNS", 3)
+    monkeypatch.setattr("dashboard.series.axis.MAX_TURNS", 3)
     curve = only(overlays.overlay(CurveQuery(["clocks"], ["loss"], x="noise", buckets=1000)))
     assert set(curve.buckets.segment) == {0} and (np.diff(curve.buckets.t) >= 0).all() and curve.points_read == 291
     expected = np.interp(np.arange(291), np.arange(0, 300, 10), [(step * 7919) % 1000 for step in range(0, 300, 10)])
@@ -240,7 +240,7 @@ def test_a_zoom_does_not_change_what_is_smoothed(overlays: Overlays) -> None:
 @pytest.fixture
 def few_raw(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nearly all curves have more points than may be in memory at once."""
-    monkeypatch.setattr("dashboard.series.axis.MOST_RAW", 50)
+    monkeypatch.setattr("dashboard.series.axis.MAX_RAW", 50)
     monkeypatch.setattr("dashboard.series.axis.PART", 40)
 
 
@@ -259,7 +259,7 @@ def few_raw(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_curves_of_too_many_points_keep_every_extreme(overlays: Overlays, query: CurveQuery, buckets: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dashboard.series.axis.MOST_RAW", 10**6)
+        patch.setattr("dashboard.series.axis.MAX_RAW", 10**6)
         exact = only(overlays.overlay(query._replace(buckets=buckets)))
     coarse = only(overlays.overlay(query._replace(buckets=buckets)))
     assert np.nanmax(coarse.buckets.max) == pytest.approx(np.nanmax(exact.buckets.max), abs=1e-6)
@@ -275,7 +275,7 @@ def test_smoothing_in_parts_is_that_of_the_whole(overlays: Overlays, x: str, smo
     query = CurveQuery(["clocks"], ["loss"], x=x, smooth=width, buckets=7)
     coarse = only(overlays.overlay(query))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dashboard.series.axis.MOST_RAW", 10**6)
+        patch.setattr("dashboard.series.axis.MAX_RAW", 10**6)
         patch.setattr("dashboard.series.axis.PART", 10**6)
         exact = only(overlays.overlay(query._replace(buckets=5000)))
     assert exact.smooth is not None and coarse.smooth is not None
@@ -288,7 +288,7 @@ def test_smoothing_in_parts_is_that_of_the_whole(overlays: Overlays, x: str, smo
 def test_an_axis_that_is_no_clock_is_refused_for_too_many_points(
     overlays: Overlays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dashboard.series.axis.MOST_TURNS", 3)
+    monkeypatch.setattr("dashboard.series.axis.MAX_TURNS", 3)
     found = overlays.overlay(CurveQuery(["clocks"], ["loss"], x="noise"))
     assert not found.curves and "goes back and forth" in found.left_out[0].reason
 

@@ -235,7 +235,7 @@ def test_another_database_is_left_alone(follower: Follower, schema: list[str], r
 
 
 def test_a_query_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "MOST_READ_S", 0.1)
+    monkeypatch.setattr(database, "MAX_READ_S", 0.1)
     with closing(sqlite3.connect(tmp_path / "p.db")) as db, db:
         db.execute("CREATE TABLE a (b)")
     with opened(tmp_path / "p.db", tmp_path) as db:

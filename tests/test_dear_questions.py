@@ -81,7 +81,7 @@ def test_an_endless_window_is_as_dear_as_what_was_recorded(web: Web, path: str) 
 
 
 def test_more_hours_than_may_be_asked_for_get_a_sentence(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flame, "MOST_ASKED", 20)
+    monkeypatch.setattr(flame, "MAX_ASKED", 20)
     answer = web.ask("/api/v1/flame", run="a", from_=0, to=1e10)
     assert answer.status == 400 and "hours of stacks" in answer.json["error"]
 
@@ -91,17 +91,17 @@ def test_more_stacks_than_may_be_read_at_once_get_a_sentence_or_the_nearest(
 ) -> None:
     window = {"run": "a", "from_": T0 + 1200, "to": T0 + 1230}
     free = web.ask("/api/v1/blame", **window).json
-    monkeypatch.setattr(stacks, "MOST_SPANS", 40_000)
+    monkeypatch.setattr(stacks, "MAX_SPANS", 40_000)
     monkeypatch.setattr(comparison, "AFFORDABLE", 20_000)
     bounded = web.ask("/api/v1/blame", **window).json
     assert bounded["verdict"] == free["verdict"] and bounded["normal"] and free["normal"][0] <= bounded["normal"][0]
-    monkeypatch.setattr(stacks, "MOST_SPANS", 1_000)
+    monkeypatch.setattr(stacks, "MAX_SPANS", 1_000)
     refused = web.ask("/api/v1/blame", **window)
     assert refused.status == 400 and "choose a shorter one" in refused.json["error"]
 
 
 def test_more_points_than_may_be_read_one_by_one_get_a_sentence(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(points, "MOST_OPENED", 1000)
+    monkeypatch.setattr(points, "MAX_OPENED", 1000)
     answer = web.ask("/api/v1/points", run="a", series="loss", buckets=20_000)
     assert answer.status == 400 and "choose a shorter one" in answer.json["error"]
 
@@ -253,7 +253,7 @@ def test_strips_cover_the_picture_and_hold_little(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_chart_that_would_be_too_large_leaves_threads_out(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flame, "MOST_BARS", 10)
+    monkeypatch.setattr(flame, "MAX_BARS", 10)
     store = open_store(data_dir, write=False)
     drawn = chart(store.stacks(T0, T0 + 60, "a"), (T0, T0 + 60), 100, ThreadSelection("threads"))
     store.close()

@@ -14,7 +14,7 @@ from analysis.expressions import evaluation, values
 from analysis.expressions.evaluation import SeriesRequirement, compile
 from analysis.expressions.language import (
     FUNCTIONS,
-    MOST_CHARACTERS,
+    MAX_CHARACTERS,
     QUANTITIES,
     SCALES,
     STEPS,
@@ -120,7 +120,7 @@ def test_operators_bind_as_in_arithmetic(text: str, value: float) -> None:
         ("x per minute", 7, "unexpected minute; expected step"),
         ("1e999 * x", 1, "too large"),
         ("x < 1 < 2", 7, "unexpected <"),
-        ("x" * (MOST_CHARACTERS + 1), MOST_CHARACTERS + 1, "at most 2,000 characters"),
+        ("x" * (MAX_CHARACTERS + 1), MAX_CHARACTERS + 1, "at most 2,000 characters"),
         ("-" * 150 + "x", 101, "at most 100 levels deep"),
         ("+".join("x" * 150), 1, "at most 100 levels deep"),
     ],
@@ -235,7 +235,7 @@ def test_what_is_computed_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(10)
     ]
     exact, *_ = compile("sum(x)").over(columns)
-    monkeypatch.setattr(values, "MOST_VALUES", 1000)
+    monkeypatch.setattr(values, "MAX_VALUES", 1000)
     cells, *_ = compile("sum(x)").over(columns, Raster(buckets=50))
     assert (
         exact.exact
@@ -244,13 +244,13 @@ def test_what_is_computed_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         and cells.buckets.max[20] == 10
         and len(cells.buckets.t) == 50
     )
-    monkeypatch.setattr(evaluation, "MOST_PLACES", 1500)
+    monkeypatch.setattr(evaluation, "MAX_PLACES", 1500)
     compile("-x").over(columns)
     with pytest.raises(TooMuch, match="more than 1,500 places together"):
         compile("--x").over(columns)
 
 
-MOST_S = 20.0  # a hang, not a budget
+MAX_S = 20.0  # a hang, not a budget
 
 
 def columns_of(buckets: int) -> list[SeriesColumns]:
@@ -282,4 +282,4 @@ def test_any_text_is_a_result_or_a_sentence(text: str) -> None:
         assert str(error) and "\n" not in str(error).replace(text, "") and error.column >= 1
     except TooMuch as error:
         assert str(error)
-    assert time.monotonic() - began_s < MOST_S
+    assert time.monotonic() - began_s < MAX_S

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from collectors.machine.finder import Finder
-from collectors.machine.writers import LOOKS, MOST_SEARCHES, Appenders
+from collectors.machine.writers import LOOKS, MAX_SEARCHES, Appenders
 from tests.conftest import wait_for
 from tests.plain_scripts import HOST, found, run_in, started
 
@@ -54,7 +54,7 @@ def test_one_that_writes_is_found_among_many_that_do_not_and_few_are_looked_for_
 
     def look() -> dict[str, int]:
         pids = {run.run: appenders.find(run, others) for run in runs}
-        assert len(appenders._searches) <= MOST_SEARCHES
+        assert len(appenders._searches) <= MAX_SEARCHES
         return {run: pid for run, pid in pids.items() if pid is not None}
 
     with appending("run/metrics.jsonl", cwd=tmp_path) as training:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.machine.finder import MOST_RUNS, Finder
+from collectors.machine.finder import MAX_RUNS, Finder
 from collectors.machine.run_state import RunActivity
 from tests.conftest import ROOT, wait_for
 from tests.plain_scripts import HOST, found, run_in, start_of, started
@@ -283,11 +283,11 @@ def test_the_ranks_that_write_nothing_are_of_both_runs_of_the_one_that_does(tmp_
 def test_one_process_is_of_a_few_runs_at_most(tmp_path: Path) -> None:
     with writer() as process:
         now_s = time.time()
-        runs = [process.open(run_in(tmp_path / f"{i}", f"{i}")) for i in range(3 * MOST_RUNS)]
+        runs = [process.open(run_in(tmp_path / f"{i}", f"{i}")) for i in range(3 * MAX_RUNS)]
         finder = Finder(HOST)
         wait_for(lambda: finder.find(runs), because="no process is found")
         written = [run._replace(last_line_s=now_s - 5 + i / 100) for i, run in enumerate(runs)]
         held = sorted(map(int, finder.find(written)))
-        assert len(held) == MOST_RUNS and held[1:] == [*range(2 * MOST_RUNS + 1, 3 * MOST_RUNS)], "those written last"
+        assert len(held) == MAX_RUNS and held[1:] == [*range(2 * MAX_RUNS + 1, 3 * MAX_RUNS)], "those written last"
         assert {process.pid} == {one.pid for processes in finder.found().values() for one in processes}
         assert os.getpid() != process.pid

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from analysis.findings.rule import Detection, MachineSubject, RecentPoints, RunRule, RunSubject
 from analysis.findings.rules import BY_NAME, MACHINE_RULES, RULES, RUN_RULES
-from analysis.findings.watch import MOST_NEW, WITH_RUN, FindingTracker
+from analysis.findings.watch import MAX_NEW, WITH_RUN, FindingTracker
 from analysis.findings.working_set import KnownSubjects
 from collectors.records import Event, Finding, Record, RunInfo, labels_of
 from collectors.store.engines import open_store
@@ -92,7 +92,7 @@ def test_a_flood_is_bounded_and_so_is_a_sentence() -> None:
     watch, news = FindingTracker(), []
     for second in range(500):
         news += watch.look(RULE, "run", [held(T0 + second, str(second), moment=True, words="x" * 10_000)], T0 + second)
-    assert len(news) == MOST_NEW
+    assert len(news) == MAX_NEW
     assert max(len(found.sentence) for found in news) < 700
 
 

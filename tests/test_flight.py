@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.dumps import MOST_GROUPS, FlightRank, flight_ranks, flight_sentence
+from analysis.dumps import MAX_GROUPS, FlightRank, flight_ranks, flight_sentence
 from analysis.findings.dumps import flight_dumps, open_plain_file, read_dump
 from collectors.machine.run_state import RunProcess
 from collectors.message import text_of
@@ -87,7 +87,7 @@ def test_the_rank_that_did_not_come_is_named_by_real_dumps(tmp_path: Path) -> No
 
 def test_of_a_rank_only_so_many_groups_are_looked_at() -> None:
     dump = {"entries": [entry(1) | {"process_group": (str(number), "")} for number in range(5_000)]}
-    assert len(flight_ranks({0: dump, 1: dump})) == 2 * MOST_GROUPS
+    assert len(flight_ranks({0: dump, 1: dump})) == 2 * MAX_GROUPS
 
 
 def long_answer(file: IO[bytes]) -> list[str]:

@@ -239,14 +239,14 @@ def test_whatever_is_stored_of_a_run_is_answered(events: list[Event], points: li
     store.append([RunInfo("odd", {"gpu": "a", "world_size": 2}), *events, *points])
     goodputs = Goodputs(store, Stacks(store).ledgers, Path("/nowhere"), Path("/nowhere"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(goodput, "MOST_POINTS", most_points)
+        patch.setattr(goodput, "MAX_POINTS", most_points)
         answer = goodput_answer(goodputs.goodput("odd"))
     assert answer["sentence"].endswith(".") and encode(answer)
     assert not answer["rows"] or sum(row["share"] for row in answer["rows"]) == pytest.approx(100, abs=0.1)
 
 
 def test_a_long_run_is_read_in_rows_of_several_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(goodput, "MOST_POINTS", 2000)
+    monkeypatch.setattr(goodput, "MAX_POINTS", 2000)
     monkeypatch.setattr(goodput, "BUCKETS", 300)
     with_store = open_store(tmp_path / ".deepseek", write=True)
     with_store.append(

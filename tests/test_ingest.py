@@ -26,7 +26,7 @@ from collectors.machine.run_state import RunActivity, claims_of, processes_of
 from collectors.records import Event
 from dashboard import received_files
 from dashboard.queries import BadRequest
-from dashboard.received_files import MOST_BYTES, OffsetConflict, ReceivedFiles
+from dashboard.received_files import MAX_BYTES, OffsetConflict, ReceivedFiles
 from tests.conftest import Dashboard, dashboard, wait_for
 
 LINE = b'{"time_s":1764000000.5,"step":%d,"loss":0.5}\n'
@@ -103,7 +103,7 @@ def test_odd_requests_are_one_sentence(served: Dashboard) -> None:
     assert hand_over(served, "a", "metrics.jsonl", -1, b"")[0] == 400
     assert hand_over(served, "a", "metrics.jsonl", "x", b"")[0] == 400
     assert hand_over(served, "a", "metrics.jsonl", 10**30, b"")[0] == 400
-    status, answer = hand_over(served, "big", "metrics.jsonl", 0, b"\n" * (MOST_BYTES + 1))
+    status, answer = hand_over(served, "big", "metrics.jsonl", 0, b"\n" * (MAX_BYTES + 1))
     assert (status, "in parts" in answer["error"]) == (400, True)
     assert hand_over(served, "a", "metrics.jsonl", 0, b"", {"Origin": "http://example.com"})[0] == 403
     assert "error" in served.get("/api/v1/ingest/a/metrics.jsonl?offset=0")
@@ -146,7 +146,7 @@ def test_a_writer_that_has_used_up_its_share_is_refused_until_something_is_delet
 def test_a_writer_may_begin_so_many_runs_and_files_in_a_minute_and_have_so_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits = {"NEW_RUNS": 3, "NEW_FILES": 5, "NEW_PER_S": 1e9, "MOST_RUNS": 4, "MOST_FILES": 7, "RECOUNT_S": 0.0}
+    limits = {"NEW_RUNS": 3, "NEW_FILES": 5, "NEW_PER_S": 1e9, "MAX_RUNS": 4, "MAX_FILES": 7, "RECOUNT_S": 0.0}
     for name, value in limits.items():
         monkeypatch.setattr(received_files, name, value)
     received = ReceivedFiles(tmp_path, "w")
@@ -184,7 +184,7 @@ def test_a_writer_at_its_limit_has_its_files_counted_once_a_minute(
         return walk(folder)
 
     monkeypatch.setattr(os, "walk", counted_walk)
-    monkeypatch.setattr(received_files, "MOST_RUNS", 1)
+    monkeypatch.setattr(received_files, "MAX_RUNS", 1)
     received = ReceivedFiles(tmp_path, "w", quota_bytes=10)
     received.append("a", "m.jsonl", 0, b"x")
     counted = len(walks)

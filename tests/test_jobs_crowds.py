@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from collectors.machine.proc import children, start_ticks
 from jobs.client import QueueClient
-from jobs.daemon import BETWEEN_S, LONG_S, MOST_CLIENTS, SETTLE_S, SLOW_S, TickSchedule
+from jobs.daemon import BETWEEN_S, LONG_S, MAX_CLIENTS, SETTLE_S, SLOW_S, TickSchedule
 from jobs.measure import StepLines
 from jobs.request import request_of
 from jobs.state_folder import QueueError
@@ -58,7 +58,7 @@ def test_a_crowd_is_answered_one_by_one(house: JobsHouse) -> None:
 
 
 def test_those_that_connect_and_say_nothing_keep_no_others_away(house: JobsHouse) -> None:
-    silent = [socket.socket(socket.AF_UNIX) for _ in range(MOST_CLIENTS + 6)]
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(MAX_CLIENTS + 6)]
     try:
         with house.being_them():
             for connection in silent:

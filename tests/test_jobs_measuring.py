@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from jobs import measure
 from jobs.host import CoreHost, SlotStatus, spoken
-from jobs.measure import MOST_BYTES, MeasuredAttempt, StepLines, out_of_memory, used_by
+from jobs.measure import MAX_BYTES, MeasuredAttempt, StepLines, out_of_memory, used_by
 from jobs.plan import NOTHING, USUAL, FamilyRecord, Slot, fit
 from jobs.request import JobRequest, family_of, named_words
 from jobs.settings import DaemonRules, rules_from
@@ -81,11 +81,11 @@ def test_a_log_of_every_tenth_step_counts_all(tmp_path: Path) -> None:
 
 def test_of_a_file_that_grows_fast_only_the_end_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines(tmp_path / "metrics.jsonl", 0, 40_000, 1000.0, 0.01)
-    assert (tmp_path / "metrics.jsonl").stat().st_size > 2 * MOST_BYTES
+    assert (tmp_path / "metrics.jsonl").stat().st_size > 2 * MAX_BYTES
     read, parsed, loads = StepLines(tmp_path, 0.0), list[int](), json.loads
     monkeypatch.setattr(measure.json, "loads", lambda line: parsed.append(len(line)) or loads(line))
     read.look()
-    assert 0 < sum(parsed) <= MOST_BYTES
+    assert 0 < sum(parsed) <= MAX_BYTES
     assert read.pace(0.0).units_per_s == pytest.approx(100.0, rel=0.01)
 
 

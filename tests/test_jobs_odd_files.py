@@ -19,7 +19,7 @@ from tests.running import wait_for
 WHOLE = ("--cores-a-slot", str(len(os.sched_getaffinity(0))))  # one slot
 FIFO = "cd $DEEPSEEK_RUN_FOLDER; rm -f {name}; mkfifo {name}; sleep 0.3; exit 3"
 ENDLESS = "cd $DEEPSEEK_RUN_FOLDER; rm -f {name}; ln -s /dev/zero {name}; sleep 1.5; exit 3"
-MOST_MIB = 400
+MAX_MIB = 400
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_an_end_that_no_keeper_wrote_is_not_waited_for(house: JobsHouse, kind: s
     wait_for(lambda: start_ticks(house.pid(job)) is None)
     assert house.wait(job)["state"] == "failed"
     assert house.wait(house.submit("true"))["state"] == "finished"
-    assert peak_mib(house.daemon.pid) < MOST_MIB
+    assert peak_mib(house.daemon.pid) < MAX_MIB
 
 
 def test_a_run_goes_on_whose_first_attempt_left_a_pipe(house: JobsHouse) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.findings.collector import MOST, MOST_OF_ALERTS, TRIFLE_S, RuleSchedule, has_slowed
+from analysis.findings.collector import MAX_OF_ALERTS, MOST, TRIFLE_S, RuleSchedule, has_slowed
 from analysis.findings.rule import AnyRule, RecentPoints
 from analysis.findings.rules import BY_NAME
 
@@ -32,7 +32,7 @@ def test_rules_that_take_more_look_less_often_but_alerts_soon() -> None:
     paces = slow()
     assert paces.slack == MOST
     assert next_s(paces, NOTE) == NOTE.every_s * MOST - 1
-    assert next_s(paces, ALERT) == ALERT.every_s * MOST_OF_ALERTS - 1
+    assert next_s(paces, ALERT) == ALERT.every_s * MAX_OF_ALERTS - 1
 
 
 def test_a_ledger_that_had_nothing_to_read_is_made_again_as_is_meant() -> None:

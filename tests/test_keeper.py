@@ -24,7 +24,7 @@ import pytest
 
 from collectors import VERSION, folders
 from collectors import writer as writer_module
-from collectors.control import MOST_CONNECTIONS, ControlError, ControlServer, ask, short_path
+from collectors.control import MAX_CONNECTIONS, ControlError, ControlServer, ask, short_path
 from collectors.machine.proc import boot_id, pid_namespace, start_ticks
 from collectors.options import CollectorOptions
 from collectors.writer import Keeper
@@ -366,7 +366,7 @@ def test_a_fault_in_one_answer_is_told_to_whoever_asked(control: Path) -> None:
 
 
 def test_askers_that_say_nothing_are_cut_off_and_no_more_than_so_many_are_heard_at_a_time(control: Path) -> None:
-    silent = [socket.socket(socket.AF_UNIX) for _ in range(MOST_CONNECTIONS + 8)]
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(MAX_CONNECTIONS + 8)]
     with short_path(control) as address:
         for asker in silent:
             asker.connect(address)

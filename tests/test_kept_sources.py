@@ -21,7 +21,7 @@ from collectors.sampler import Target
 from collectors.sampler import sources as keeping
 from collectors.sampler.sources import (
     CHANGED,
-    MOST_BYTES,
+    MAX_BYTES,
     OF_A_CELL,
     SourceCollector,
     Unreadable,
@@ -151,7 +151,7 @@ def test_own_code_is_kept_and_no_other(file: str, own: bool) -> None:
 
 def test_what_has_no_text_on_disk_is_said_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "binary.py").write_bytes(b"\xff\xfe\x00")
-    old(tmp_path / "large.py", "x" * (MOST_BYTES + 1))
+    old(tmp_path / "large.py", "x" * (MAX_BYTES + 1))
     os.mkfifo(tmp_path / "pipe.py")
     (tmp_path / "folder.py").mkdir()
     (tmp_path / "proc.py").symlink_to("/proc/self/environ")
@@ -239,7 +239,7 @@ def test_a_file_system_that_hangs_keeps_nobody_waiting(tmp_path: Path) -> None:
 
     with process(tmp_path) as target, sources(hanging) as kept:
         begun_s = time.monotonic()
-        for i in range(2 * keeping.MOST_WAITING):
+        for i in range(2 * keeping.MAX_WAITING):
             kept.look([profile(target, f"{i}.py")], [target])
             assert kept.texts() == []
         assert time.monotonic() - begun_s < 60

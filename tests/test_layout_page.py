@@ -32,7 +32,7 @@ with RunLog(sys.argv[1], run="busy") as log:
         log.text(f"step {step}" + 30 * " is going on")
 """
 SIZES = ((1440, 900), (1000, 700), (390, 844))
-MOST_SHIFT = 0.1  # of the page, all together while it loads: https://web.dev/articles/cls
+MAX_SHIFT = 0.1  # of the page, all together while it loads: https://web.dev/articles/cls
 WATCH_SHIFTS = """
     globalThis.shifts = [];
     new PerformanceObserver((list) => {
@@ -96,7 +96,7 @@ def test_nothing_is_cut_off_or_lies_over_its_neighbour_or_jumps(
     wait_for(lambda: arrived(page, path), because="the page does not arrive")
     assert page.evaluate(FAULTS) == []
     shifts: list[tuple[float, Any]] = page.evaluate("() => globalThis.shifts")
-    assert sum(value for value, _ in shifts) < MOST_SHIFT, shifts
+    assert sum(value for value, _ in shifts) < MAX_SHIFT, shifts
 
 
 def arrived(page: Page, path: str) -> bool:

@@ -203,7 +203,7 @@ def test_what_does_not_fit_into_the_time_of_an_answer_is_left_out_and_said(store
     while ledgers.fold_ahead("run"):
         pass
     assert ledgers.ledger("run", whole, reading_s=-1).covered_share == pytest.approx(1, abs=0.01)
-    assert len(ledgers._known) <= kept.MOST_KEPT
+    assert len(ledgers._known) <= kept.MAX_KEPT
 
 
 def test_any_beginning_of_the_order_is_spread() -> None:

@@ -196,7 +196,7 @@ def test_a_connection_that_stays_silent_is_closed(web: Web, monkeypatch: pytest.
 
 
 def test_many_silent_connections_leave_room_for_one_that_asks(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "MOST_CONNECTIONS", 20)
+    monkeypatch.setattr(http_server, "MAX_CONNECTIONS", 20)
     silent = [socket.create_connection(("127.0.0.1", web.port)) for _ in range(100)]
     assert web.ask("/healthz").status == 200
     for client in silent:

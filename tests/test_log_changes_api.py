@@ -10,7 +10,7 @@ import pytest
 from collectors.records import LogLine
 from collectors.store.store import LogPage, LogQuery
 from dashboard.logs import changes
-from dashboard.logs.changes import MOST_INSIDE, columns_of
+from dashboard.logs.changes import MAX_INSIDE, columns_of
 from tests.conftest import dashboard, wait_for
 
 T0 = 1.79e9
@@ -71,9 +71,9 @@ def test_a_flood_and_a_failure_are_named(tmp_path: Path) -> None:
 def test_a_window_of_too_many_lines_says_so() -> None:
     def logs(query: LogQuery) -> LogPage:
         line = LogLine("a", "train.log", 5.0, 0, "step 1")
-        return LogPage([line] * min(query.limit, 50), MOST_INSIDE + 7, None)
+        return LogPage([line] * min(query.limit, 50), MAX_INSIDE + 7, None)
 
-    assert columns_of(logs, "a", (0.0, 9.0)).too_many == MOST_INSIDE + 7
+    assert columns_of(logs, "a", (0.0, 9.0)).too_many == MAX_INSIDE + 7
 
 
 def test_a_kernel_log_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:

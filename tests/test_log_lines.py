@@ -267,7 +267,7 @@ def test_evenly_chosen_rows_are_those_of_the_whole_list(share: float | None, mos
 
 
 def test_tables_are_bounded_and_say_what_they_leave_out(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "MOST_ROWS", 100)
+    monkeypatch.setattr(lines, "MAX_ROWS", 100)
     store.append(made(400, 1))
     asking = LogLines(store)
     found = asking.stretch(ALL, 0, 2000)

@@ -96,7 +96,7 @@ def test_a_mask_depends_on_its_line_alone_and_its_numbers_are_found_again(lines:
 
 @pytest.mark.parametrize("line", ODD)
 def test_odd_lines_have_masks_of_bounded_length(line: str) -> None:
-    assert len(masked(line)) <= 6 * templates.MOST_CHARACTERS and len(number_spans([line])) == 1
+    assert len(masked(line)) <= 6 * templates.MAX_CHARACTERS and len(number_spans([line])) == 1
     assert RunTemplates().group([line, "step 1"], ["a", "a"])[0] == [1, 2]
 
 
@@ -127,8 +127,8 @@ def unlike(count: int, seed: int = 0) -> list[str]:
 def test_a_file_where_every_line_is_unique_has_bounded_templates_and_loses_no_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(templates, "MOST_OF_FILE", 50)
-    monkeypatch.setattr(templates, "MOST_WIDE", 20)
+    monkeypatch.setattr(templates, "MAX_OF_FILE", 50)
+    monkeypatch.setattr(templates, "MAX_WIDE", 20)
     run, made = RunTemplates(), []
     for _ in range(20):
         ids, new = run.group(unlike(100, len(made)), ["a"] * 100)

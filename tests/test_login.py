@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from access.roles import Role
-from access.tokens import MOST_OF_ONE, OWN, SECRET, LoginLimiter
+from access.tokens import MAX_OF_ONE, OWN, SECRET, LoginLimiter
 from dashboard.auth import _fields_of, cookie_name, pasted, safe_path
 from tests.auth_house import House, bearer, log_in
 from tests.auth_house import house as house  # a fixture
@@ -221,12 +221,12 @@ def test_any_form_is_read_or_none(body: bytes) -> None:
 def test_others_keep_their_attempts() -> None:
     now = [0.0]
     limit = LoginLimiter(lambda: now[0])
-    assert [limit.failed("192.0.2.1") for _ in range(MOST_OF_ONE + 5)].count(True) == 5
+    assert [limit.failed("192.0.2.1") for _ in range(MAX_OF_ONE + 5)].count(True) == 5
     for number in range(200):  # many addresses use up what is shared
         for _ in range(20):
             limit.failed(f"198.51.100.{number}")
     assert not any(limit.failed("203.0.113.9") for _ in range(OWN))
-    assert sum(limit.failed(f"2001:db8::{number:x}") for number in range(MOST_OF_ONE)) > 0, (
+    assert sum(limit.failed(f"2001:db8::{number:x}") for number in range(MAX_OF_ONE)) > 0, (
         "a customer's network is one client"
     )
     now[0] = 61.0

@@ -316,7 +316,7 @@ def test_last_lines_are_copied_before_anything_else_is_looked_for(
 def test_a_program_has_so_many_bytes_for_all_its_copies(
     tmp_path: Path, writer: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_files, "MOST_OF_ALL", 5_000)
+    monkeypatch.setattr(log_files, "MAX_OF_ALL", 5_000)
     files, run, work = ProgramFiles(tmp_path / "run", tmp_path / "work", []), tmp_path / "run", tmp_path / "work"
     for name in ("a.log", "b.log", "c.log"):
         tell(writer, work / name, "x" * 99, 20)
@@ -339,8 +339,8 @@ def test_copies_wait_while_the_disk_is_almost_full(
     log, state = tmp_path / "run/train.log", tmp_path / "run/trainer_state.json"
 
     def leave_free(share: float) -> None:
-        monkeypatch.setattr(log_files, "LEAST_FREE_SHARE", share)
-        monkeypatch.setattr(log_files, "LEAST_FREE_BYTES", 1 << 60)
+        monkeypatch.setattr(log_files, "MIN_FREE_SHARE", share)
+        monkeypatch.setattr(log_files, "MIN_FREE_BYTES", 1 << 60)
 
     leave_free(1.0)
     tell(writer, tmp_path / "work/train.log", "first", 10)

@@ -37,9 +37,9 @@ ANCHORED = {"match", "fullmatch"}
 CALLS = ("compile", "search", "match", "fullmatch", "findall", "finditer", "sub", "split")
 FEW, SHORT, LONG = 2048, 4096, 16384  # characters: of a line of a log 16 kB are kept
 GLANCE_S = 0.0015  # for FEW: what takes less cannot take 0.1 s for LONG, were it quadratic
-MOST_S = 0.1  # for LONG; a quadratic search takes a second
+MAX_S = 0.1  # for LONG; a quadratic search takes a second
 STEEP = 7  # how much longer LONG may take than SHORT: 4 is linear, 16 quadratic
-MOST_TOKENS = 10
+MAX_TOKENS = 10
 OTHERS = ("a", " ", "-", "'")
 
 
@@ -153,7 +153,7 @@ def tokens_of(pattern: re.Pattern[Any]) -> list[str]:
 
     walk(parser.parse(pattern.pattern, pattern.flags & ~re.TEMPLATE if hasattr(re, "TEMPLATE") else pattern.flags))
     listed = sorted(found, key=lambda token: (len(token) > 12, found.keys() and 0))
-    chosen = listed if len(listed) <= MOST_TOKENS else listed[:: len(listed) // MOST_TOKENS + 1]
+    chosen = listed if len(listed) <= MAX_TOKENS else listed[:: len(listed) // MAX_TOKENS + 1]
     return list(dict.fromkeys([*chosen, *OTHERS]))
 
 
@@ -217,8 +217,8 @@ def slow_text(used: Used) -> Any:
         (one * 20, other) for one, other in pairs if one != other
     ]:
         if seconds(used, text_of(used.pattern, begin, repeated, FEW), GLANCE_S) > GLANCE_S:
-            took_s = seconds(used, text_of(used.pattern, begin, repeated, LONG), MOST_S)
-            if took_s > MOST_S and took_s > STEEP * seconds(used, text_of(used.pattern, begin, repeated, SHORT), 0.0):
+            took_s = seconds(used, text_of(used.pattern, begin, repeated, LONG), MAX_S)
+            if took_s > MAX_S and took_s > STEEP * seconds(used, text_of(used.pattern, begin, repeated, SHORT), 0.0):
                 return begin[:20], repeated, round(took_s, 3)
     return None
 

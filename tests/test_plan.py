@@ -15,7 +15,7 @@ from benchmarks.replayed_cluster import ReplayedCluster, Submission
 from benchmarks.replayed_policies import StrictFifo
 from benchmarks.replayed_traces import Mix, drawn, with_mix
 from jobs.plan import (
-    MOST_OUT_OF_MEMORY,
+    MAX_OUT_OF_MEMORY,
     NOTHING_USED,
     FamilyRecord,
     Fifo,
@@ -359,7 +359,7 @@ def test_a_job_that_ran_out_of_memory_is_tried_alone_with_a_quarter_more_and_twi
     first = after_out_of_memory(job, 40 * GIB, 10.0, 60 * GIB)
     assert first and first.needs_mib == 50 * GIB and first.waiting and first.on == ()
     second = after_out_of_memory(first, 50 * GIB, 20.0, 60 * GIB)
-    assert second and second.needs_mib == 60 * GIB and second.out_of_memory == MOST_OUT_OF_MEMORY
+    assert second and second.needs_mib == 60 * GIB and second.out_of_memory == MAX_OUT_OF_MEMORY
     assert after_out_of_memory(second, 60 * GIB, 30.0, 60 * GIB) is None
     host = on_slots(2, ["gpu-0"], 0.0, family="small", shares=True)
     assert (

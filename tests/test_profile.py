@@ -173,9 +173,9 @@ def test_workers_take_turns_where_not_all_are_sampled_at_a_time() -> None:
 
 def test_more_processes_than_the_cap_take_turns_and_no_rank_is_left_out() -> None:
     targets = chosen(made_up(ranks=8, workers=100), FULL_RATES, 1.0, 0.0)
-    assert len(targets) == 8 + 8 * 63 == profile_module.MOST_TARGETS
+    assert len(targets) == 8 + 8 * 63 == profile_module.MAX_TARGETS
     assert len({target.rank for target in targets if target.role == "worker"}) == 8
-    assert len(chosen(made_up(ranks=600, workers=1), FULL_RATES, 1.0, 0.0)) == profile_module.MOST_TARGETS
+    assert len(chosen(made_up(ranks=600, workers=1), FULL_RATES, 1.0, 0.0)) == profile_module.MAX_TARGETS
 
 
 def test_a_slower_pace_is_one_for_all_and_ends_at_five_hertz() -> None:

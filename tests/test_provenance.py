@@ -139,7 +139,7 @@ def test_nothing_that_a_repository_names_is_run(checkout: Path, tmp_path: Path) 
 def test_a_long_diff_is_cut_at_a_line(checkout: Path) -> None:
     (checkout / "train.py").write_text("".join(f"line {i} {'x' * 100}\n" for i in range(50_000)))
     state = probe.look(checkout)
-    assert state and len(state.diff) <= probe.MOST_DIFF_BYTES and state.diff.endswith("x\n") and "1 MB" in state.note
+    assert state and len(state.diff) <= probe.MAX_DIFF_BYTES and state.diff.endswith("x\n") and "1 MB" in state.note
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.logs.formats.text import MOST_RANKS, TextLog, split_rank
+from collectors.logs.formats.text import MAX_RANKS, TextLog, split_rank
 from collectors.records import LogLine, labels_of
 from collectors.store.store import LogQuery, series_id
 from tests.conftest import Ask
@@ -86,8 +86,8 @@ def test_tracebacks_of_ranks_that_are_mixed_have_their_levels() -> None:
 
 def test_more_ranks_than_are_remembered_are_lines_all_the_same() -> None:
     parser = TextLog("a", "x.log", 0.0)
-    lines = parser.parse([b"[rank%d]: hello" % rank for rank in range(3 * MOST_RANKS)], None)
-    assert [line.rank for line in lines if isinstance(line, LogLine)] == list(range(3 * MOST_RANKS))
+    lines = parser.parse([b"[rank%d]: hello" % rank for rank in range(3 * MAX_RANKS)], None)
+    assert [line.rank for line in lines if isinstance(line, LogLine)] == list(range(3 * MAX_RANKS))
     assert len(json.dumps(parser.state())) < 100_000
 
 

@@ -23,7 +23,7 @@ from dashboard.queries import Queries
 from dashboard.report import contents
 from dashboard.report import page as rendering
 from dashboard.report.contents import LATE, PartBudget, ReportContents, ReportPart, ReportQuery, gather
-from dashboard.report.page import DETAILS, MOST_BYTES, html_of, visible
+from dashboard.report.page import DETAILS, MAX_BYTES, html_of, visible
 from dashboard.runs.comparison import differences
 from dashboard.stacks.stacks import Stacks
 from tests.reported import DECODE, LINEAR, MINUTES, MODULE, SLOW, T0, fill, inert, opened, profile, report_of
@@ -189,7 +189,7 @@ def test_the_last_detail_always_fits(huge: ReportContents, monkeypatch: pytest.M
     monkeypatch.setattr(rendering, "DETAILS", DETAILS[-1:])
     page = html_of(huge)
     inert(page)
-    assert len(page) < MOST_BYTES / 2
+    assert len(page) < MAX_BYTES / 2
 
 
 def test_a_part_that_fails_or_takes_too_long_costs_only_itself(
@@ -212,7 +212,7 @@ def test_a_part_that_fails_or_takes_too_long_costs_only_itself(
 
 def test_of_too_many_steps_the_last_ones_are_looked_at(queries: Queries, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contents, "LONG_S", 100.0)
-    monkeypatch.setattr(points, "MOST_OPENED", 5000)
+    monkeypatch.setattr(points, "MAX_OPENED", 5000)
     assert "The slowest stretch" not in report_of(queries, "run").text, "it lies before them"
     assert "steps per second" in report_of(queries, "run").text
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.baseline import LEAST_LOST_S, SLOWEST, slowest_stretch
+from analysis.baseline import MIN_LOST_S, SLOWEST, slowest_stretch
 from analysis.ledger.contrast import LedgerSide, contrast
 from analysis.ledger.kinds import ChargeTarget, TimeKind
 from analysis.ledger.shares import Account, CostRange, Ledger, LedgerDevice, ledger_of
@@ -20,7 +20,7 @@ from collectors.records import Frame
 from collectors.store.store import Buckets
 from dashboard.report.contents import ReportLine, ReportPlot, pace_buckets
 from dashboard.report.page import (
-    LEAST_PCT,
+    MIN_PCT,
     PlotEnds,
     boxes_of,
     figure,
@@ -122,7 +122,7 @@ def test_the_slowest_stretch_is_the_one_that_lost_most(steps: list[tuple[float, 
     ]
     best = max(float(lost[i : j + 1].sum()) for i, j in whole)
     if found is None:
-        assert best < max(LEAST_LOST_S, 0.005 * float((units.end_s - units.start_s).sum())) + 1e-9
+        assert best < max(MIN_LOST_S, 0.005 * float((units.end_s - units.start_s).sum())) + 1e-9
         return
     inside = (units.start_s >= found[0]) & (units.end_s <= found[1])
     assert float(lost[inside].sum()) == pytest.approx(best)
@@ -185,7 +185,7 @@ def test_boxes_stand_below_their_callers_and_beside_each_other(
                 and box.left + box.width <= above.left + above.width + 1e-6
                 for above in drawn.boxes
             )
-    assert all(box.width >= LEAST_PCT for box in drawn.boxes)
+    assert all(box.width >= MIN_PCT for box in drawn.boxes)
     assert sum(hot.self_pct for hot in drawn.hottest) == pytest.approx(100, abs=1), "but for what is pruned"
 
 

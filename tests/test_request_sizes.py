@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from access.hosts import Access
-from dashboard.http_server import MOST_INGESTED_BYTES, MOST_REQUEST_BYTES
+from dashboard.http_server import MAX_INGESTED_BYTES, MAX_REQUEST_BYTES
 from dashboard.network import base_path_of
 from tests.serving import Web, served_app
 
-TOO_MANY = MOST_REQUEST_BYTES + 1
+TOO_MANY = MAX_REQUEST_BYTES + 1
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def answer_of(connection: socket.socket) -> tuple[int, bytes]:
     return response.status, response.read()
 
 
-sizes = st.one_of(st.integers(0, 2000), st.integers(MOST_REQUEST_BYTES - 300, MOST_REQUEST_BYTES))
+sizes = st.one_of(st.integers(0, 2000), st.integers(MAX_REQUEST_BYTES - 300, MAX_REQUEST_BYTES))
 
 
 @given(
@@ -91,7 +91,7 @@ def test_an_answer_that_came_before_its_body_is_followed_by_that_of_the_next_req
 def test_what_is_handed_over_may_be_longer_however_its_address_is_written(app: FastAPI, base: str, sent: str) -> None:
     address = base if sent == "as it is" else base.replace("%40", "@").replace("%C3", "%c3")
     with served_app(app, access=Access(base_path=base_path_of(base))) as web:
-        for size in (TOO_MANY, MOST_REQUEST_BYTES + MOST_INGESTED_BYTES):
+        for size in (TOO_MANY, MAX_REQUEST_BYTES + MAX_INGESTED_BYTES):
             answer = web.ask(f"{address}api/v1/ingest/r/x.jsonl", "POST", b" " * size)
             assert (answer.status, answer.json) == (200, size)
         assert web.ask(f"{address}api/v1/ingest/r/x.jsonl", "POST", b" " * (size + 1)).status == 413

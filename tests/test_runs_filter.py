@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 from collectors.records import RunInfo
 from collectors.store.store import Store
 from dashboard.queries import Queries
-from dashboard.runs.filters import MOST_TERMS, FilterError, Term, parse
+from dashboard.runs.filters import MAX_TERMS, FilterError, Term, parse
 from tests.odd_runs import HTML, ask, names
 from tests.odd_runs import queries as queries  # a fixture
 from tests.odd_runs import writer as writer  # a fixture
@@ -38,7 +38,7 @@ def test_a_filter_is_a_list_of_terms() -> None:
         ("a model: b", "no value behind model: (character 8)"),
         ("<= 3", "no name before '<=' (character 1)"),
         ('vit "open', "this quote is not closed (character 5)"),
-        ("a " * 99, f"more than {MOST_TERMS} terms (character {2 * MOST_TERMS + 1})"),
+        ("a " * 99, f"more than {MAX_TERMS} terms (character {2 * MAX_TERMS + 1})"),
     ],
 )
 def test_a_mistake_is_one_sentence_that_says_where(text: str, sentence: str) -> None:
@@ -53,7 +53,7 @@ def test_any_text_is_a_filter_or_a_mistake(text: str) -> None:
         terms = parse(text)
     except FilterError:
         return
-    assert len(terms) <= MOST_TERMS and [term.at for term in terms] == sorted({term.at for term in terms})
+    assert len(terms) <= MAX_TERMS and [term.at for term in terms] == sorted({term.at for term in terms})
     for term in terms:
         assert text.startswith((term.value or term.key, '"', "-"), term.value_at)
 

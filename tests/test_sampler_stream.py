@@ -14,8 +14,8 @@ from collectors.records import Frame, StackSample
 from collectors.sampler.native import (
     KINDS,
     LONGEST_LINE,
-    MOST_FAULTS,
-    MOST_GARBAGE,
+    MAX_FAULTS,
+    MAX_GARBAGE,
     Fate,
     SampleWindow,
     StreamError,
@@ -165,7 +165,7 @@ def test_a_name_that_is_no_utf_8_costs_its_bad_bytes() -> None:
 
 def test_a_target_of_which_only_nonsense_comes_is_refused_and_the_others_go_on() -> None:
     reader, bad = StreamReader(), ["s", 7, 1, 0, -1, 1, 0, 0]
-    messages = reader.feed(written([*LINES[:9], *[bad] * (MOST_FAULTS + 5), *LINES[11:14]]))
+    messages = reader.feed(written([*LINES[:9], *[bad] * (MAX_FAULTS + 5), *LINES[11:14]]))
     assert messages[0] == MESSAGES[0]
     assert isinstance(messages[1], Fate) and messages[1][:3] == (7, "refused", "stream")
     assert len(messages) == 2, "its windows are passed over"
@@ -178,7 +178,7 @@ def test_a_stream_of_nothing_but_garbage_is_given_up() -> None:
     reader = StreamReader()
     reader.feed(written(LINES))
     with pytest.raises(StreamError, match="not a line"):
-        reader.feed(b"garbage\n" * (MOST_GARBAGE + 1))
+        reader.feed(b"garbage\n" * (MAX_GARBAGE + 1))
 
 
 def test_the_first_line_tells_the_version() -> None:

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from collectors.logs.formats import Arrival
 from collectors.logs.formats.samples import LoggedSamples
-from collectors.records import MOST_INLINE_BYTES, Event, Offset, RunInfo, Sample
+from collectors.records import MAX_INLINE_BYTES, Event, Offset, RunInfo, Sample
 from collectors.store.engines import open_store
 from collectors.store.sqlite.engine import SqliteStore
 from collectors.store.store import SampleQuery, Store
 from dashboard import samples
 from dashboard.queries import Queries
-from dashboard.samples import MOST_BYTES, MOST_TEXT_BYTES
+from dashboard.samples import MAX_BYTES, MAX_TEXT_BYTES
 from deepseek.log import RunLog
 from tests.event_records import RECORDED
 from tests.following import Follower, until
@@ -82,11 +82,11 @@ def test_odd_fields_are_left_out_and_counted() -> None:
         {"name": "a\x00", "text": "\ud800\x00", "time_s": "x", "step": "y"},
         {"name": "far", "text": "x", "step": 2**60, "time_s": 1e15},
         {"name": "NaN", "text": "x", "step": float("nan")},
-        {"name": "long", "text": "ä" * MOST_INLINE_BYTES},
+        {"name": "long", "text": "ä" * MAX_INLINE_BYTES},
     )
     assert [one.step for one in found] == [None] * 4 and file.tally.fields_skipped == 6
     assert found[0].name == "a\\0" and found[0].data == b"\\ud800\\0"
-    assert len(found[3].data) == MOST_INLINE_BYTES and found[3].data.decode()
+    assert len(found[3].data) == MAX_INLINE_BYTES and found[3].data.decode()
 
 
 @given(
@@ -259,7 +259,7 @@ def test_what_is_gone_changed_special_or_too_large_is_a_sentence(scene: Scene) -
     os.mkfifo(scene.log_dir / "a" / "pipe.png")
     assert "not a regular file" in scene.shown(scene.add("pipe.png")).json["error"]
     with (scene.log_dir / "a" / "large.png").open("wb") as file:
-        file.truncate(MOST_BYTES + 1)
+        file.truncate(MAX_BYTES + 1)
     assert "MiB are not shown" in scene.shown(scene.add("large.png")).json["error"]
     assert (
         "million are not shown"
@@ -275,8 +275,8 @@ def test_what_is_gone_changed_special_or_too_large_is_a_sentence(scene: Scene) -
 
 
 def test_of_a_long_text_the_beginning_is_shown_with_its_length(scene: Scene) -> None:
-    answer = scene.shown(scene.add("long.txt", b"x" * (MOST_TEXT_BYTES + 10), kind="text"))
-    assert len(answer.body) == MOST_TEXT_BYTES and answer.headers["x-total-bytes"] == str(MOST_TEXT_BYTES + 10)
+    answer = scene.shown(scene.add("long.txt", b"x" * (MAX_TEXT_BYTES + 10), kind="text"))
+    assert len(answer.body) == MAX_TEXT_BYTES and answer.headers["x-total-bytes"] == str(MAX_TEXT_BYTES + 10)
 
 
 def test_names_and_rows_are_listed(scene: Scene) -> None:

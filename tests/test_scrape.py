@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summ
 from collectors.options import CollectorOptions, checked, target_of
 from collectors.records import Points, Record, RunInfo, labels_of
 from collectors.scrape import (
-    MOST_SERIES,
+    MAX_SERIES,
     CounterRates,
     Exposition,
     KnownGpu,
@@ -264,10 +264,10 @@ def test_any_text_gives_values_that_a_store_takes(text: str, is_openmetrics: boo
 
 
 def test_series_and_lines_are_bounded() -> None:
-    many = "# TYPE a gauge\n" + "".join(f'a{{b="{i}"}} 1\n' for i in range(MOST_SERIES + 50))
+    many = "# TYPE a gauge\n" + "".join(f'a{{b="{i}"}} 1\n' for i in range(MAX_SERIES + 50))
     rates = CounterRates()
     families, _, cut = families_of(exposition(many))
-    assert len(rates.values(families, 0)) == MOST_SERIES and rates.left_out and not cut
+    assert len(rates.values(families, 0)) == MAX_SERIES and rates.left_out and not cut
     long = "# TYPE a gauge\na 1\n# TYPE b gauge\n" + "b 1\n" * 100_000
     families, _, cut = families_of(exposition(long))
     assert cut and [family.name for family in families] == ["a"]

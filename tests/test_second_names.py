@@ -194,8 +194,8 @@ def test_a_disk_that_refuses_links_costs_nothing(place: Path, monkeypatch: pytes
 
 
 def test_a_look_is_bounded(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linked_folders, "MOST_FOLDERS", 10)
-    monkeypatch.setattr(linked_folders, "MOST_LINKS", 3)
+    monkeypatch.setattr(linked_folders, "MAX_FOLDERS", 10)
+    monkeypatch.setattr(linked_folders, "MAX_LINKS", 3)
     for number in range(100):
         old = write(place / f"runs/old{number}/results.csv")
         for path in (old, old.parent):

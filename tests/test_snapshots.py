@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.dumps import MOST_ROWS, snapshot_of
+from analysis.dumps import MAX_ROWS, snapshot_of
 from analysis.findings import dumps
 from analysis.findings.dumps import memory_snapshot
 from collectors.records import Event
@@ -76,8 +76,8 @@ def test_what_is_in_use_is_summed_by_the_users_own_line_the_largest_first() -> N
 
 
 def test_many_lines_are_a_rest() -> None:
-    found = snapshot_of("oom.pickle", dump(*(block(line * MIB, line) for line in range(1, MOST_ROWS + 6))))
-    assert found is not None and len(found["rows"]) == MOST_ROWS and found["rest_bytes"] == 15 * MIB
+    found = snapshot_of("oom.pickle", dump(*(block(line * MIB, line) for line in range(1, MAX_ROWS + 6))))
+    assert found is not None and len(found["rows"]) == MAX_ROWS and found["rest_bytes"] == 15 * MIB
 
 
 def test_without_a_history_it_says_how_to_record_one() -> None:
@@ -118,7 +118,7 @@ def test_a_large_one_and_one_that_takes_long_are_a_sentence(tmp_path: Path, monk
     monkeypatch.setattr(dumps, "READ_WITHIN_S", 0.001)
     slow = memory_snapshot([tmp_path], now_s - 60, now_s + 60)
     assert slow is not None and "memory_viz" in slow["trouble"]
-    monkeypatch.setattr(dumps, "MOST_SNAPSHOT_BYTES", 10)
+    monkeypatch.setattr(dumps, "MAX_SNAPSHOT_BYTES", 10)
     large = memory_snapshot([tmp_path], now_s - 60, now_s + 60)
     assert large is not None and "too many to be read here" in large["trouble"]
 

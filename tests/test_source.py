@@ -140,7 +140,7 @@ def test_what_is_no_text_cannot_be_read(folder: Path, texts: SourceTexts, monkey
     (folder / "broken.py").write_bytes(b"\xff\xfe\x00")
     (folder / "large.py").write_text("x\n" * 100)
     os.mkfifo(folder / "pipe.py")
-    monkeypatch.setattr(sources, "MOST_BYTES", 150)
+    monkeypatch.setattr(sources, "MAX_BYTES", 150)
     for name in ("broken.py", "large.py", "pipe.py", "missing.py", "."):
         with pytest.raises(SourceRefused, match="cannot be read"):
             excerpt(texts, name, 1, 5, folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collectors.records import Sample
-from collectors.store.store import MOST_SAMPLE_BYTES, MOST_SAMPLES, SampleQuery, Store
+from collectors.store.store import MAX_SAMPLE_BYTES, MAX_SAMPLES, SampleQuery, Store
 from tests.stored import START_S, sample
 from tests.stored import opened as opened  # a fixture
 from tests.stored import store as store  # a fixture
@@ -43,11 +43,11 @@ def test_samples_are_read_through_by_arrival(store: Store) -> None:
 
 
 def test_what_goes_beyond_the_limits_of_a_run_is_counted_and_costs_no_other_run(store: Store) -> None:
-    large = b"x" * (MOST_SAMPLE_BYTES // 50)
+    large = b"x" * (MAX_SAMPLE_BYTES // 50)
     store.append([sample("large", step, data=large) for step in range(52)])
     assert store.sample_names("a").names[0].count == 50 and store.sample_names("a").left_out == 2
-    store.append([Sample("a", "image", "image", "", None, step, path="x") for step in range(MOST_SAMPLES + 3)])
+    store.append([Sample("a", "image", "image", "", None, step, path="x") for step in range(MAX_SAMPLES + 3)])
     names = store.sample_names("a")
-    assert [name.count for name in names.names] == [MOST_SAMPLES, 50] and names.left_out == 5
+    assert [name.count for name in names.names] == [MAX_SAMPLES, 50] and names.left_out == 5
     store.append([sample("large", 0, run="b"), Sample("a", "tone", "audio", "", None, 1, path="x")])
     assert store.sample_names("b").left_out == 0 and len(store.samples(SampleQuery("a", "tone"))) == 1

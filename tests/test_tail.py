@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from collectors.logs import file as followed
-from collectors.logs.file import BATCH_BYTES, LEAST_BATCH_BYTES
+from collectors.logs.file import BATCH_BYTES, MIN_BATCH_BYTES
 from collectors.records import Event, LogLine, Offset, Points, RunInfo
 from tests.following import DEADLINE_S, Follower, until
 
@@ -168,7 +168,7 @@ def test_a_line_over_a_mebibyte_is_skipped_and_counted(follower: Follower) -> No
 def test_a_line_that_is_longer_than_the_least_batch_is_read(
     follower: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("collectors.logs.file.BATCH_BYTES", LEAST_BATCH_BYTES)
+    monkeypatch.setattr("collectors.logs.file.BATCH_BYTES", MIN_BATCH_BYTES)
     path = follower.root / "a" / "metrics.jsonl"
     write(path, 1)
     with path.open("a") as file:

@@ -29,7 +29,7 @@ from tests.plain_scripts import HOST, started
 
 RUNS = 2000
 SLOW_S = 0.002  # a look at a file over a network
-MOST_LOOKS = (
+MAX_LOOKS = (
     round((FIRST_SLICE_S + 2 * SLICE_S) / SLOW_S) + 3
 )  # in a turn: at new folders, in a scan and at changed folders
 
@@ -189,6 +189,6 @@ def test_a_run_that_goes_on_is_read_while_the_others_are_looked_for(
     while tail.is_looking_for_runs or tail.period_s == 0:
         before = looks.total()
         tail.collect()
-        assert looks.total() - before <= MOST_LOOKS
+        assert looks.total() - before <= MAX_LOOKS
     assert len(tail.live_runs()) == 1001, "all are found in the end"
     tail.close()

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from access.roles import Role
-from access.tokens import MOST_BROWSERS, SECRET, DamagedTokens, TokenError, Tokens, hash_of, read
-from dashboard.audit import MOST_BYTES, Audit
+from access.tokens import MAX_BROWSERS, SECRET, DamagedTokens, TokenError, Tokens, hash_of, read
+from dashboard.audit import MAX_BYTES, Audit
 from tests.other_clients import NOBODY, rows
 
 JSON = some.recursive(
@@ -173,10 +173,10 @@ def test_a_name_is_one_of_a_folder(tmp_path: Path, name: str) -> None:
 
 def test_the_audit_is_bounded_and_follows_no_link(tmp_path: Path) -> None:
     audit = Audit(tmp_path)
-    for _ in range(3 * MOST_BYTES // 900):
+    for _ in range(3 * MAX_BYTES // 900):
         audit.add("w" * 400, "127.0.0.1", "POST " + "x" * 2000)
     sizes = [path.stat().st_size for path in sorted(tmp_path.iterdir())]
-    assert len(sizes) == 2 and sum(sizes) <= 2 * MOST_BYTES + 4096
+    assert len(sizes) == 2 and sum(sizes) <= 2 * MAX_BYTES + 4096
     assert len(rows(tmp_path / "audit.jsonl")[0]["what"]) == 500
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "audit.jsonl").symlink_to(tmp_path / "target")
@@ -197,8 +197,8 @@ def test_browsers_of_a_token_make_room_for_each_other(tmp_path: Path) -> None:
     tokens = Tokens(tmp_path)
     mine = tokens.redeem(tokens.new("mine", Role.OWNER, None, {}))
     theirs = tokens.new("theirs", Role.VIEWER, None, {})
-    begun = [tokens.redeem(theirs) for _ in range(MOST_BROWSERS + 3)]
+    begun = [tokens.redeem(theirs) for _ in range(MAX_BROWSERS + 3)]
     assert mine and tokens.found(mine[0], "session")
     assert [found is not None and tokens.found(found[0], "session") is not None for found in begun] == [False] * 3 + [
         True
-    ] * MOST_BROWSERS
+    ] * MAX_BROWSERS

@@ -116,9 +116,7 @@ def test_the_newest_answers_are_kept_and_other_files_are_left_alone(tmp_path: Pa
     (entry / "notes.txt").write_text("mine")
     ask_for_trace(entry, folder, 3, 0)
     kept = sorted(path.name for path in entry.glob("trace-*"))
-    assert (
-        len(kept) == tracing.MOST_RESULTS - 1 and kept[-1] == "trace-0000000e.json" and (entry / "notes.txt").exists()
-    )
+    assert len(kept) == tracing.MAX_RESULTS - 1 and kept[-1] == "trace-0000000e.json" and (entry / "notes.txt").exists()
 
 
 def linked(entry: Path) -> None:
@@ -202,7 +200,7 @@ def test_any_bytes_are_a_trace_or_an_odd_one(data: bytes) -> None:
 
 
 def test_files_that_are_no_answers_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracing, "MOST_BYTES", 10_000)
+    monkeypatch.setattr(tracing, "MAX_BYTES", 10_000)
     (tmp_path / "trace-00000001.json").write_bytes(answer())
     (tmp_path / "trace-00000002.json").write_bytes(b" " * 10_001)
     (tmp_path / "trace-00000003.json").symlink_to("trace-00000001.json")

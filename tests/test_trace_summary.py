@@ -151,7 +151,7 @@ def test_busy_time_is_that_in_which_anything_runs(kernels: list[tuple[int, int, 
 
 
 def test_more_rows_than_fit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_trace, "MOST_ROWS", 2)
+    monkeypatch.setattr(step_trace, "MAX_ROWS", 2)
     found = summary_of(Result(), on_gpu=True)
     assert len(found["kernels"]) == 2 and found["left_out"] == [2, pytest.approx(0.006)]
 
@@ -163,10 +163,10 @@ def test_a_stack_deeper_than_pythons_limit_is_read(monkeypatch: pytest.MonkeyPat
         found = call(site, site, found)
     monkeypatch.setattr(step_trace, "PAUSE_S", 0.0)
     result = SimpleNamespace(experimental_event_tree=lambda: [found])
-    assert len(summary_of(result, on_gpu=False)["stacks"][0]) == step_trace.MOST_DEPTH
+    assert len(summary_of(result, on_gpu=False)["stacks"][0]) == step_trace.MAX_DEPTH
 
 
 def test_more_events_than_are_read_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_trace, "MOST_EVENTS", 3)
+    monkeypatch.setattr(step_trace, "MAX_EVENTS", 3)
     with pytest.raises(ValueError, match="more than 3 events"):
         summary_of(Result(), on_gpu=True)

@@ -202,7 +202,7 @@ def test_steps_that_take_too_long_are_not_traced_to_their_end(log: RunLog, monke
 
 
 def test_a_step_of_very_many_calls_is_traced_without_lines(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_trace, "MOST_CALLS", 5)
+    monkeypatch.setattr(step_trace, "MAX_CALLS", 5)
     path = request(log)
     steps_until(log, path.exists, Step())
     answer = answered(path)
@@ -211,7 +211,7 @@ def test_a_step_of_very_many_calls_is_traced_without_lines(log: RunLog, monkeypa
 
 
 def test_a_step_of_many_calls_shortens_the_trace(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_trace, "MOST_CALLS", 150)
+    monkeypatch.setattr(step_trace, "MAX_CALLS", 150)
     path = request(log, steps=20)
     steps_until(log, path.exists, Step())
     answer = answered(path)

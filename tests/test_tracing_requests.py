@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepseek.log import RunLog, trace_requests, tracing
-from deepseek.log.trace_requests import MOST_STEPS, REQUEST, OddRequest, parsed
+from deepseek.log.trace_requests import MAX_STEPS, REQUEST, OddRequest, parsed
 from tests.logging_scripts import events_of
 from tests.traced_script import Step, raising
 from tests.traced_script import log as log  # a fixture
@@ -116,7 +116,7 @@ def test_any_json_is_a_request_or_is_refused(value: object) -> None:
         found = parsed(json.dumps(value).encode(), 1_764_000_000.0)
     except OddRequest:
         return
-    assert found is None or (1 <= found.steps <= MOST_STEPS and found.rank >= 0)
+    assert found is None or (1 <= found.steps <= MAX_STEPS and found.rank >= 0)
 
 
 @settings(deadline=None, max_examples=60)

@@ -14,16 +14,16 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from access.files import MOST_BYTES, Unwritable
+from access.files import MAX_BYTES, Unwritable
 from collectors import folders
 from collectors.user_files import file_name
 from dashboard.user_files import settings as settings_file
 from dashboard.user_files import yaml_file
 from dashboard.user_files.run_notes import (
-    MOST_NAME,
-    MOST_NOTE,
-    MOST_TAG,
-    MOST_TAGS,
+    MAX_NAME,
+    MAX_NOTE,
+    MAX_TAG,
+    MAX_TAGS,
     RunNotes,
     RunNotesReader,
     about_run,
@@ -66,7 +66,7 @@ def test_runs_with_undecodable_names_have_a_file_too(tmp_path: Path) -> None:
 
 @settings(deadline=None)
 @given(
-    name=st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=MOST_NAME),
+    name=st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=MAX_NAME),
     note=st.text(max_size=300),
     archived=st.booleans(),
     forgotten=st.booleans(),
@@ -85,9 +85,9 @@ def test_what_is_said_is_read_again(name: str, note: str, archived: bool, forgot
 @pytest.mark.parametrize("character", ["x", "\x01", "😀", "\U0010ffff", "\u2028", "'", "\n"])
 def test_the_longest_that_may_be_said_fits_into_a_file(tmp_path: Path, character: str) -> None:
     line = character if character.isprintable() else "x"
-    tags = [line * (MOST_TAG - 2) + f"{i:02}" for i in range(MOST_TAGS)]
-    save_about(tmp_path, character * 4096, {"name": line * MOST_NAME, "note": character * MOST_NOTE, "tags": tags})
-    assert about_run(tmp_path, character * 4096).note == character * MOST_NOTE
+    tags = [line * (MAX_TAG - 2) + f"{i:02}" for i in range(MAX_TAGS)]
+    save_about(tmp_path, character * 4096, {"name": line * MAX_NAME, "note": character * MAX_NOTE, "tags": tags})
+    assert about_run(tmp_path, character * 4096).note == character * MAX_NOTE
 
 
 def test_only_the_fields_that_are_given_change(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ ODD: dict[str, Callable[[Path], Any]] = {
     "two documents": holding(b"name: a\n---\nname: b"),
     "an alias": holding(b"name: &a x\nnote: *a"),
     "a bomb": holding(BOMB),
-    "huge": holding(b"# " + b"x" * MOST_BYTES),
+    "huge": holding(b"# " + b"x" * MAX_BYTES),
     "a hole": lambda path: (path.touch(), os.truncate(path, 1 << 30)),
     "an unknown key": holding(b"nmae: a"),
     "a FIFO": fifo,

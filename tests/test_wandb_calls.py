@@ -132,7 +132,7 @@ def test_what_lies_in_memory_is_written_beside_the_log_as_far_as_it_goes(
         def savefig(self, file: Any, format: str) -> None:
             file.write(b"drawn as " + format.encode())
 
-    monkeypatch.setattr(sys.modules["deepseek.log.adapters.wandb_media"], "MOST_FILES", 3)
+    monkeypatch.setattr(sys.modules["deepseek.log.adapters.wandb_media"], "MAX_FILES", 3)
     monkeypatch.setitem(sys.modules, "PIL", None)
     with wandb.init(name="run", dir=tmp_path) as run:
         run.log({"tone": wandb.Audio([0.0, 0.5, -2.0], sample_rate=8000), "pixels": wandb.Image([[0, 1], [1, 0]])})

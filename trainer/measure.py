@@ -471,7 +471,7 @@ class GpuMemory:
 
 # Checks the numbers from the device, some steps late: stops a training that went to NaN, reports skipped steps.
 
-LEAST_SCALE = 1.0  # fp16: below it the scaler is not looking for the right scale any more
+MIN_SCALE = 1.0  # fp16: below it the scaler is not looking for the right scale any more
 
 
 class Vitals:
@@ -492,7 +492,7 @@ class Vitals:
 
     def require_finite(self, step: int, values: Mapping[str, float]) -> None:
         """Raises Diverged, which names the last good checkpoint."""
-        skipped = values.get("train/grad_scale", 0.0) >= LEAST_SCALE
+        skipped = values.get("train/grad_scale", 0.0) >= MIN_SCALE
         for name in ("train/loss", "train/grad_norm"):
             if not math.isfinite(values[name]) and not skipped:
                 raise Diverged(f"{name} is {values[name]} at step {step}: {self._remedy()}")

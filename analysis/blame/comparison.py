@@ -13,7 +13,7 @@ import numpy as np
 from collectors import catalog
 from collectors.catalog import HOST
 from collectors.message import Message, phrase
-from collectors.store.store import MOST_SPANS, RawPoints, Series, StackColumns, TooMuch
+from collectors.store.store import MAX_SPANS, RawPoints, Series, StackColumns, TooMuch
 
 from .. import baseline as mix
 from ..baseline import BEFORE_S, WINDOWS, baseline_of, is_part
@@ -29,7 +29,7 @@ from .verdict import Case, Evidence, GpuComparison, HostComparison, Side
 
 GPU_BUSY = "gpu/utilization_pct"
 SIGNALS = {"gpu/sm_active_pct": "SM active", "gpu/power_w": "power", GPU_BUSY: "busy"}  # the first that is there
-LEAST_BUSY_PCT = 20.0  # GPUs that are less busy than this are not what a run is about
+MIN_BUSY_PCT = 20.0  # GPUs that are less busy than this are not what a run is about
 AT_WORK = 0.5  # of what the busiest one shows, on the average over the baseline
 CLOCK, REASONS = "gpu/sm_clock_mhz", "gpu/clock_event_reasons"
 
@@ -70,7 +70,7 @@ def gpu_activity(history: History, around: Range) -> RawPoints | None:
     if not points:
         return None
     busy_pct = RawPoints._make(np.concatenate(columns) for columns in zip(*points, strict=True))
-    if not np.isfinite(busy_pct.value).any() or np.nanmean(busy_pct.value) < LEAST_BUSY_PCT:
+    if not np.isfinite(busy_pct.value).any() or np.nanmean(busy_pct.value) < MIN_BUSY_PCT:
         return None
     return busy_pct._replace(value=busy_pct.value / 100)
 
@@ -102,7 +102,7 @@ def _kernels(history: History, window: Range, baseline: Sequence[Range], log: St
 WHOLE = 0.9  # of the wanted baseline: more need not be looked for
 WITHOUT_UNITS_S = 600.0  # how far the baseline may lie where all stacks must be read to find it
 
-AFFORDABLE = MOST_SPANS // 2
+AFFORDABLE = MAX_SPANS // 2
 
 
 class WindowComparison(NamedTuple):

@@ -29,7 +29,7 @@ DRAWN = 200  # windows
 PERCENTILE = 99
 BLOCK_S = 1.0  # units are drawn in stretches of at least this length: the next one is seldom independent
 BLOCK_WITHOUT_UNITS_S = 0.25
-MOST_BLOCKS = 200
+MAX_BLOCKS = 200
 SMALL = 0.001  # functions below this share of the time are left out
 
 
@@ -69,7 +69,7 @@ def rank_among(drawn: Floats, excess_s: float) -> float:
 
 def blocks_of(ranges: Sequence[Range], units: Units | None, least_s: float) -> list[Range]:
     """Stretches of at least this length: whole units, where there are any."""
-    least_s = max(least_s, sum(hi - lo for lo, hi in ranges) / MOST_BLOCKS)
+    least_s = max(least_s, sum(hi - lo for lo, hi in ranges) / MAX_BLOCKS)
     all_ends = units.ends() if units is not None else None
     blocks: list[Range] = []
     for lo, hi in ranges:
@@ -278,18 +278,18 @@ def _known_s(side: Traces) -> float:
 
 
 FEW_SAMPLES = 50
-LEAST, LEAST_UNSURE = 0.05, 0.1  # of the time of a unit of the baseline: less is no difference worth a verdict
+LEAST, MIN_UNSURE = 0.05, 0.1  # of the time of a unit of the baseline: less is no difference worth a verdict
 SIGMAS = 3.0  # of counting noise
-LEAST_EVERYWHERE = 0.2  # ... where no function carries it: a machine with other work is now and then that much slower
+MIN_EVERYWHERE = 0.2  # ... where no function carries it: a machine with other work is now and then that much slower
 ANSWERS_LATE = 1.5  # times as long as in the baseline, whose own seconds differ by as much
-FEW_WINDOWS = 20  # windows of the baseline side by side; with fewer, LEAST_UNSURE is the least
+FEW_WINDOWS = 20  # windows of the baseline side by side; with fewer, MIN_UNSURE is the least
 PRESENT = 0.15  # of a short window, that a function which its whole units lost time to must have lost in it
 SPANS, STEPS = 3, 3  # a frame is named where it stands in so many spans of so many steps
 LONG = 3.0  # samples in a row: who stands so long stands
 SAME_PACE = 0.87  # of the baseline's work in a second: with more of it nothing is slower
 OUTSIDE = 0.15  # of the baseline's work: with less of it elsewhere, one function and everything cannot be told apart
 OUTSIDE_OF_LINES = 0.2  # ... where units are lines of the log, which may stand for more work now than before
-BOUND, MOST_BOUND = (
+BOUND, MAX_BOUND = (
     1.1,
     1.5,
 )  # times: how much longer all work may take beside its want of cores; the latter where that has risen
@@ -311,7 +311,7 @@ def judge(case: Case) -> Verdict:
     drawn_s = _drawn(case, look)
     unit_s = baseline.seconds / baseline.units if baseline and baseline.units else 1.0
     least_s = _least(case, excess, found, unit_s, drawn_s)
-    everywhere_s = max(least_s, LEAST_EVERYWHERE * unit_s)
+    everywhere_s = max(least_s, MIN_EVERYWHERE * unit_s)
     if case.answer_s and case.answer_s[0] <= (1 + LEAST) * case.answer_s[1]:
         return Verdict(
             "no_difference", **known
@@ -410,7 +410,7 @@ def _even(case: Case) -> _AdjustedTraces | None:
     if by_cores is None:
         return _AdjustedTraces(sides, working, np.inf if has_risen(case.host) and not case.all_trusted else BOUND)
     return _AdjustedTraces(
-        by_cores.traces, working, min(max(1.0, by_cores.longer), MOST_BOUND) if has_risen(case.host) else 1.0
+        by_cores.traces, working, min(max(1.0, by_cores.longer), MAX_BOUND) if has_risen(case.host) else 1.0
     )
 
 
@@ -503,7 +503,7 @@ def _least(case: Case, excess: Excess, found: Suspect | None, baseline_unit_s: f
     """An excess up to this may be chance, or nothing that matters."""
     counting_s = SIGMAS * excess.noise_s(found.stands_out_s if found else 0.0)
     windows = sum(hi - lo for lo, hi in case.baseline.ranges) / case.window.length_s if case.baseline else 0.0
-    least = LEAST if windows >= FEW_WINDOWS else LEAST_UNSURE
+    least = LEAST if windows >= FEW_WINDOWS else MIN_UNSURE
     by_chance_s = threshold_s(drawn_s) if drawn_s is not None else 0.0
     return max(counting_s * case.window.pace, least * baseline_unit_s, by_chance_s)
 
@@ -538,7 +538,7 @@ def _stands(found: Suspect, case: Case) -> bool:
 #
 # A new or slower part of a loop leaves less of each second for all the others, by the same factor: that factor is the pace.
 
-LEAST_PACE = 0.02  # a window that does other work altogether
+MIN_PACE = 0.02  # a window that does other work altogether
 
 
 def with_pace(case: Case) -> Case:
@@ -564,5 +564,5 @@ def with_pace(case: Case) -> Case:
     ratio = common_ratio(
         *(np.bincount(part, values, count).astype(np.float64) for part, values in zip(parts, seconds, strict=True))
     )
-    pace = min(max(ratio if ratio is not None else 1.0, LEAST_PACE), 1.0)
+    pace = min(max(ratio if ratio is not None else 1.0, MIN_PACE), 1.0)
     return case._replace(window=window._replace(pace=pace), asked=case.asked._replace(pace=pace))

@@ -19,13 +19,13 @@ from ..stacks.trust import LineOf
 from ..stacks.wait_joins import IN_THREADS, Locks, is_head, is_waiting, rank_of_head
 from ..stacks.waits import BACKWARD, reads_gpu, reason_in, reason_of, takes_lock, wait_of, waiting
 from . import suspect
-from .comparison import LEAST_BUSY_PCT
+from .comparison import MIN_BUSY_PCT
 from .judgement import COMPUTES, TAKEN, has_risen, is_full, took_more
 from .suspect import SECOND, Sides, Suspect
 from .verdict import TOO_FAINT, WHILE_GIL, WHILE_LOCK, Case, Side, Verdict, share_of, waits_for
 
 MOST = 0.5  # of the slowdown: what explains so much of it is the reason
-LEAST_LOGGED = 0.15  # of a unit of the baseline: the run's own clock says it, no chance of sampling does
+MIN_LOGGED = 0.15  # of a unit of the baseline: the run's own clock says it, no chance of sampling does
 FAINT = 0.12  # of a unit of the baseline: so much the units of quiet minutes differ, too
 IDLER_PCT = 5.0  # so much less busy is idle
 SLOWER_CLOCK = 0.97
@@ -43,7 +43,7 @@ EVENT_LOOP = "/asyncio/base_events.py"
 def with_reason(verdict: Verdict, case: Case) -> Verdict:
     """The verdict with its reason; or another one, where the reason says that the line is innocent."""
     collected_s = case.gc_s[0] - case.gc_s[1] if case.gc_s else 0.0
-    if verdict.verdict == "no_difference" and collected_s >= LEAST_LOGGED * (verdict.baseline_unit_s or np.inf):
+    if verdict.verdict == "no_difference" and collected_s >= MIN_LOGGED * (verdict.baseline_unit_s or np.inf):
         return _collector(verdict, collected_s) if collected_s >= MOST * (verdict.slowdown_s or 0.0) > 0 else verdict
     if verdict.verdict not in ("line", "unknown") or not verdict.baseline or not verdict.slowdown_s:
         return replace(verdict, reason=_of_line(verdict.suspect, case)) if verdict.suspect else verdict
@@ -149,7 +149,7 @@ def _gpu_is_slower(verdict: Verdict, case: Case) -> bool:
     if (
         gpu is None
         or verdict.units is None
-        or gpu.busy_pct[1] < LEAST_BUSY_PCT
+        or gpu.busy_pct[1] < MIN_BUSY_PCT
         or gpu.busy_pct[0] < gpu.busy_pct[1] - IDLER_PCT
     ):
         return False

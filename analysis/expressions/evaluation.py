@@ -35,8 +35,8 @@ from .language import (
 )
 from .values import Interval, Raster, SeriesColumns, Track, align, buckets_of, pairs_of, single, track_of
 
-MOST_SERIES = 200  # of a selector
-MOST_PLACES = 5_000_000  # of all that is computed, 32 bytes each
+MAX_SERIES = 200  # of a selector
+MAX_PLACES = 5_000_000  # of all that is computed, 32 bytes each
 APART = (
     "the least and greatest values of two series need not fall together: min and max of the points lie between these"
 )
@@ -89,9 +89,9 @@ class Evaluator:
         for track in tracks:
             check()
             self._places += len(track.start)
-            if self._places > MOST_PLACES:
+            if self._places > MAX_PLACES:
                 raise TooMuch(
-                    f"the parts of the expression have more than {MOST_PLACES:,} places together; choose a shorter range or fewer series"
+                    f"the parts of the expression have more than {MAX_PLACES:,} places together; choose a shorter range or fewer series"
                 )
             made.append(track)
         return made
@@ -107,9 +107,9 @@ class Evaluator:
             ]
             if not chosen:
                 raise NoSeries(node.column, absent(selector, {series.name for series in self._series}))
-            if len(chosen) > MOST_SERIES:
+            if len(chosen) > MAX_SERIES:
                 raise ExpressionError(
-                    node.column, f"{len(chosen):,} series match {selector}; at most {MOST_SERIES} may: name labels"
+                    node.column, f"{len(chosen):,} series match {selector}; at most {MAX_SERIES} may: name labels"
                 )
             tracks = [track_of(series, self._raster.axis) for series in chosen]
             if not selector.name:  # several names: each track says its own

@@ -95,7 +95,7 @@ RANGE_LOG_COUNT = np.log([2, 3, 4, 5, 7, 10, 15, 25, 50, 100, 1e3, 1e4, 1e5])
 RANGES = np.array([1.128, 1.693, 2.059, 2.326, 2.704, 3.078, 3.472, 3.931, 4.498, 5.015, 6.483, 7.701, 8.673])
 """The mean distance of min and max of so many normal values of deviation 1: the d2 of control charts."""
 NORMAL = np.array([-1.2816, -0.5244, 0.0, 0.5244, 1.2816])  # what is below 10, 30, 50, 70 and 90 % of normal values
-MOST_LOOKED_AT = 50_000_000  # values that quantiles of all stretches together look at
+MAX_LOOKED_AT = 50_000_000  # values that quantiles of all stretches together look at
 AT_ONCE = 2_000_000
 
 Columns: TypeAlias = tuple[Floats, ...]
@@ -265,7 +265,7 @@ def quantiles(value: Floats, quantile: float, first: Ints, behind: Ints) -> Floa
     """Of the values that are not NaN, on the straight line between two of them."""
     found = np.full(len(first), np.nan)
     longest = int((behind - first).max(initial=0))
-    if longest * len(first) > MOST_LOOKED_AT:
+    if longest * len(first) > MAX_LOOKED_AT:
         raise TooMuch(
             f"quantiles of {len(first):,} stretches of up to {longest:,} points; choose a shorter stretch or a shorter range"
         )

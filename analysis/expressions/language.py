@@ -75,7 +75,7 @@ def parser() -> Lark:
 
 # What is wrong with an expression, and where.
 
-MOST_COMPARED = 5_000  # names that a misspelled one is compared with
+MAX_COMPARED = 5_000  # names that a misspelled one is compared with
 
 
 class ExpressionError(ValueError):
@@ -92,7 +92,7 @@ class NoSeries(ExpressionError):
 
 def meant(word: str, known: Collection[str], synonyms: Mapping[str, str] | None = None) -> str:
     """`meant("avrage", ["mean"], {"average": "mean"}) -> "; is it mean?"`, and "" where nothing is like it."""
-    lower = {name.lower(): name for name in list(known)[:MOST_COMPARED]} | dict(synonyms or {})
+    lower = {name.lower(): name for name in list(known)[:MAX_COMPARED]} | dict(synonyms or {})
     near = difflib.get_close_matches(word.lower()[:200], lower, 1, 0.6)
     return f"; is it {lower[near[0]]}?" if near else ""
 
@@ -152,7 +152,7 @@ def absent(selector: SeriesSelector, known: Collection[str]) -> str:
 
 def _divided(name: str, known: Iterable[str]) -> str:
     """`train/loss/2` may be meant as a division, `eval-loss` is read as a difference."""
-    names = set(list(known)[:MOST_COMPARED])
+    names = set(list(known)[:MAX_COMPARED])
     parts = name.split("/")
     for place in range(len(parts) - 1, 0, -1):
         left, right = "/".join(parts[:place]), "/".join(parts[place:])
@@ -312,7 +312,7 @@ RISE = "rise"  # of the runs' steps: `slope` without the moments in which a run 
 
 # The unit of an expression: `J` per second is `W`, and `W / (token/s)` is `J/token`.
 
-MOST_POWER = 12  # of a symbol; beyond that a unit says nothing
+MAX_POWER = 12  # of a symbol; beyond that a unit says nothing
 COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 KEEPING = ("abs", "clamp", "shift", "ema", "delta", "increase")
 _POWER = re.compile(r"(?P<symbol>[^^]+?)(?:\^(?P<power>-?\d+))?")
@@ -377,7 +377,7 @@ def read(text: str) -> InferredUnit:
 
 def written(unit: InferredUnit) -> str:
     """`J s^-1 token^-1 -> W/token`"""
-    if unit.powers is None or any(abs(power) > MOST_POWER for _, power in unit.powers.of):
+    if unit.powers is None or any(abs(power) > MAX_POWER for _, power in unit.powers.of):
         return ""
     powers = dict(unit.powers.of)
     joule, second = powers.get("J", Fraction(0)), powers.get("s", Fraction(0))
@@ -456,19 +456,19 @@ def _alike(left: InferredUnit, right: InferredUnit, verb: str, column: int) -> I
 
 # Text becomes nodes; whatever is wrong with it is one sentence with the column.
 
-MOST_CHARACTERS = 2_000  # of a text
-MOST_DEPTH = 100  # of parts within parts
-MOST_PARTS = 200
-MOST_SHOWN = 40  # characters of the text in a sentence
+MAX_CHARACTERS = 2_000  # of a text
+MAX_DEPTH = 100  # of parts within parts
+MAX_PARTS = 200
+MAX_SHOWN = 40  # characters of the text in a sentence
 _VALUE = {"NAME", "NUMBER"}  # expected where a value may stand
 _AMOUNT = re.compile(r"(?P<number>[0-9.]+(?:[eE][+-]?[0-9]+)?)(?P<scale>Ki|Mi|Gi|Ti|[kMGT])?")
 
 
 def parsed(text: str) -> ExpressionNode:
     """Raises ExpressionError."""
-    if len(text) > MOST_CHARACTERS:
+    if len(text) > MAX_CHARACTERS:
         raise ExpressionError(
-            MOST_CHARACTERS + 1, f"an expression has at most {MOST_CHARACTERS:,} characters, this has {len(text):,}"
+            MAX_CHARACTERS + 1, f"an expression has at most {MAX_CHARACTERS:,} characters, this has {len(text):,}"
         )
     from lark.exceptions import UnexpectedInput
 
@@ -478,8 +478,8 @@ def parsed(text: str) -> ExpressionNode:
         raise _unexpected(error, text) from None
     root = _node(tree.children[0], 1)
     parts = list(walk(root))
-    if len(parts) > MOST_PARTS:
-        raise ExpressionError(1, f"an expression has at most {MOST_PARTS} parts, this has {len(parts)}; divide it")
+    if len(parts) > MAX_PARTS:
+        raise ExpressionError(1, f"an expression has at most {MAX_PARTS} parts, this has {len(parts)}; divide it")
     if not _has_series(root):
         raise ExpressionError(1, "there is no series in this expression; name one, such as train/loss")
     return root
@@ -487,8 +487,8 @@ def parsed(text: str) -> ExpressionNode:
 
 def _node(tree: Any, depth: int) -> ExpressionNode:
     """One level of Python's stack for each level of the expression."""
-    if depth > MOST_DEPTH:
-        raise ExpressionError(_column(tree), f"an expression is at most {MOST_DEPTH} levels deep; divide it")
+    if depth > MAX_DEPTH:
+        raise ExpressionError(_column(tree), f"an expression is at most {MAX_DEPTH} levels deep; divide it")
     inner: Sequence[Any] = tree.children
     match tree.data:
         case "number" | "quantity":
@@ -667,7 +667,7 @@ def _wanted(expected: set[str]) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def _function_meant(name: str) -> str:

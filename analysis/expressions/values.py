@@ -383,7 +383,7 @@ FUNCTIONS_OF_ONE: dict[str, Callable[[Floats], Floats]] = {
 CELLS = "the series stand at different places: their buckets are brought to common cells, so that min and max may lie a cell away"
 
 
-MOST_VALUES = 4_000_000  # of all series at all places; beyond that, points meet in cells as buckets do
+MAX_VALUES = 4_000_000  # of all series at all places; beyond that, points meet in cells as buckets do
 
 
 class AlignedSeries(NamedTuple):
@@ -406,7 +406,7 @@ def align(tracks: Sequence[Track], raster: Raster) -> AlignedSeries:
         return AlignedSeries(first.start, first.end, [track.value for track in tracks], count, hold, reason)
     if all(track.instants for track in tracks):
         place = np.unique(np.concatenate([track.start for track in tracks]))
-        if len(place) * len(tracks) <= MOST_VALUES:
+        if len(place) * len(tracks) <= MAX_VALUES:
             values = [_held(track, place) for track in tracks]
             return AlignedSeries(place, place, values, np.ones(len(place), np.int64), hold, reason)
     return _in_cells(tracks, raster, hold, reason)
@@ -477,7 +477,7 @@ def _reduced(function: np.ufunc, column: Floats, first: Ints, behind: Ints) -> F
 
 # Which series of two sides of an operation belong together: by the labels that all of them have (pure).
 
-MOST_KEYS = 6  # in a sentence
+MAX_KEYS = 6  # in a sentence
 
 
 class Pair(NamedTuple):
@@ -504,7 +504,7 @@ def pairs_of(left: Sequence[Track], right: Sequence[Track], operator: str, colum
     pairs = [Pair(a, b, _joined(a, b)) for a in left for b in by_key.get(_shared(a, keys), [])]
     lefts, rights = len({id(pair.left) for pair in pairs}), len({id(pair.right) for pair in pairs})
     if len(pairs) > max(lefts, rights):
-        shown = ", ".join(keys[:MOST_KEYS]) or "none"
+        shown = ", ".join(keys[:MAX_KEYS]) or "none"
         raise ExpressionError(
             column,
             f"{len(left)} series on the left of {operator} and {len(right)} on its right, and the labels that all of them have ({shown}) "

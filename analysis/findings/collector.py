@@ -36,15 +36,15 @@ from .life import Activity, doing_of
 from .rule import AnyRule, MachineSubject, RecentPoints, RunSubject
 from .rules import BY_NAME, MACHINE_RULES, RUN_RULES
 from .watch import FindingTracker
-from .working_set import MOST_EVENTS, STALE_S, KnownRun, KnownSubjects, PastRunScanner
+from .working_set import MAX_EVENTS, STALE_S, KnownRun, KnownSubjects, PastRunScanner
 
 # How often rules look where all of them together would take more than their share of a core; whose steps have slowed is looked at first.
 
 PACE_PERIOD_S = 20.0  # between two settings
 MOST = 16.0  # times less often than meant
 TRIFLE_S = 0.0005  # of a look that had nothing to read yet, such as the ledger's at a run that has only just begun
-LATE_S, BEFORE_S, LEAST_STEPS = 8.0, 24.0, 10  # seconds of steps that are compared, and how many are enough
-MOST_OF_ALERTS = 2.0  # rules whose findings leave the machine look at least so often: they cost little
+LATE_S, BEFORE_S, MIN_STEPS = 8.0, 24.0, 10  # seconds of steps that are compared, and how many are enough
+MAX_OF_ALERTS = 2.0  # rules whose findings leave the machine look at least so often: they cost little
 HALF_S = 1.0  # a turn is rarely on time
 SLOWED = 0.9  # of the steps that were made before
 
@@ -70,7 +70,7 @@ class RuleSchedule:
     def looked(self, key: tuple[str, str], rule: AnyRule, mono_s: float, ledger_s: float) -> None:
         """A look at one run, or at the machine, is over; `ledger_s` of it went to the ledger."""
         reads_ledger = rule.name in SPENT_ON
-        slack = min(self.slack, MOST_OF_ALERTS) if rule.weight == "alert" else self.slack
+        slack = min(self.slack, MAX_OF_ALERTS) if rule.weight == "alert" else self.slack
         if reads_ledger and ledger_s < TRIFLE_S:
             slack = 1.0
         self._due_s[key] = mono_s + rule.every_s * slack - HALF_S
@@ -102,13 +102,13 @@ def has_slowed(steps: RecentPoints | None, now_s: float) -> bool:
     time_s = steps.time_s
     late = int(np.count_nonzero(time_s >= now_s - LATE_S))
     before = int(np.count_nonzero((time_s >= now_s - LATE_S - BEFORE_S) & (time_s < now_s - LATE_S)))
-    return before >= LEAST_STEPS and late * BEFORE_S < SLOWED * before * LATE_S
+    return before >= MIN_STEPS and late * BEFORE_S < SLOWED * before * LATE_S
 
 
 PERIOD_S = 2.0
 SHARE = 0.008  # of a core, for all rules; where they take more, they look less often
 MUCH = 3.0  # times less often than meant: it is said
-MOST_WAITING = 50_000  # records between two looks: the newest
+MAX_WAITING = 50_000  # records between two looks: the newest
 AWAKE_S = (
     MAY_GO_ON_S  # a run without a sign and without a process is let go after this, unless it usually writes more rarely
 )
@@ -119,7 +119,7 @@ ENDED_S = 30.0  # a run that has ended is looked at for so long
 AWAITED_S = 10.0  # without a record, until what a run's files hold beyond the stored offsets is no longer awaited: a line without an end
 DOING_S = 4.0  # between two looks at what a run is at
 KNOWN_S = 7 * 86400.0  # findings that are read at the start
-MOST_KNOWN = 20_000
+MAX_KNOWN = 20_000
 
 log = logging.getLogger("collectors")
 
@@ -158,10 +158,10 @@ class FindingsCollector:
         self._store, self._live_runs, self._finder, self._host, self._line_of = store, live_runs, finder, host, line_of
         self._inventory, self._health, self._last_lines, self._is_behind = inventory, health, last_lines, is_behind
         self._clock, self._monotonic = clock, monotonic
-        self._waiting: deque[Record] = deque(maxlen=MOST_WAITING)
+        self._waiting: deque[Record] = deque(maxlen=MAX_WAITING)
         self._back = PastRunScanner(store)
         self._known = KnownSubjects(self._back.came)
-        known = [*store.findings(lo=clock() - KNOWN_S, most=MOST_KNOWN), *store.findings(holding=True, most=MOST_KNOWN)]
+        known = [*store.findings(lo=clock() - KNOWN_S, most=MAX_KNOWN), *store.findings(holding=True, most=MAX_KNOWN)]
         self._watch = FindingTracker(found for found in known if found.rule in BY_NAME)
         self._begun_s = clock()
         self._failed: dict[str, str] = {}  # rules that failed, and how
@@ -295,7 +295,7 @@ class FindingsCollector:
         self._paces.put_off((run, "asleep"), TAKE_OVER_S, mono_s)
         state = None
         if activity is not None:
-            lives = self._store.events(run, kinds=OWN_LIFETIMES, most=MOST_EVENTS)
+            lives = self._store.events(run, kinds=OWN_LIFETIMES, most=MAX_EVENTS)
             state = state_of(activity.with_lives(lives), now_s, host=self._host)
         over = self._is_over(run, state)
         if over and state != SILENT:

@@ -19,10 +19,10 @@ from collectors.machine.proc import PROC, environment_of
 from collectors.machine.run_state import RunProcess
 from collectors.rights import NotGiven, rights_of_process, with_rights
 
-from ..dumps import MOST_TEXT, FlightRank, MemorySnapshot, flight_ranks, snapshot_of
+from ..dumps import MAX_TEXT, FlightRank, MemorySnapshot, flight_ranks, snapshot_of
 
-MOST_MEMORY = 3 << 30
-MOST_ANSWER = 16 << 20
+MAX_MEMORY = 3 << 30
+MAX_ANSWER = 16 << 20
 ROOT = Path(__file__).parents[2]
 
 
@@ -54,7 +54,7 @@ def read_apart(function: Callable[..., Any], file: IO[bytes], within_s: float, *
 
 def main() -> None:
     """The process that reads."""
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(10)
     module, _, name = sys.argv[1].partition(":")
@@ -62,7 +62,7 @@ def main() -> None:
         found = json.dumps(getattr(import_module(module), name)(sys.stdin.buffer, *sys.argv[2:]))
     except Exception:  # whatever a broken file raises, MemoryError too
         found = "null"
-    sys.stdout.write(found if len(found) <= MOST_ANSWER else "null")
+    sys.stdout.write(found if len(found) <= MAX_ANSWER else "null")
 
 
 if __name__ == "__main__":
@@ -103,7 +103,7 @@ PREFIXES = (
     "TORCH_NCCL_DEBUG_INFO_TEMP_FILE",
 )  # variables; their value, and the rank behind it
 USUAL = "/tmp/nccl_trace_rank_"  # PyTorch's own
-MOST_BYTES = 64 << 20
+MAX_BYTES = 64 << 20
 READ_WITHIN_S = 8.0  # all of them
 
 
@@ -131,7 +131,7 @@ def dump_of(pid: int, path: str, since_s: float, proc: Path = PROC) -> IO[bytes]
         with with_rights(rights):
             folder, file = os.stat(os.path.dirname(path)), os.lstat(path)  # noqa: PTH116, PTH120
             is_planted = bool(folder.st_mode & stat.S_IWOTH) and file.st_uid != rights.uid
-            return None if is_planted else open_plain_file(path, since_s, MOST_BYTES)
+            return None if is_planted else open_plain_file(path, since_s, MAX_BYTES)
     except (OSError, ValueError, KeyError, NotGiven):
         return None
 
@@ -153,9 +153,9 @@ def rows_of(file: IO[bytes]) -> list[Any]:
 # Find the memory snapshot that a script wrote beside its logs. It may be large, and a file of that name may be anything: it is read apart.
 
 SUFFIXES = (".pickle", ".pkl")
-MOST_SNAPSHOT_BYTES = 256 << 20
-MOST_NAMES = 10_000  # of a folder, that are looked at
-MOST_TRIED = 3  # files: a job of many ranks writes one a rank
+MAX_SNAPSHOT_BYTES = 256 << 20
+MAX_NAMES = 10_000  # of a folder, that are looked at
+MAX_TRIED = 3  # files: a job of many ranks writes one a rank
 
 
 def memory_snapshot(folders: Iterable[Path], since_s: float, until_s: float) -> MemorySnapshot | None:
@@ -163,9 +163,9 @@ def memory_snapshot(folders: Iterable[Path], since_s: float, until_s: float) -> 
     written = sorted(
         (found for folder in dict.fromkeys(folders) for found in _written(folder, since_s, until_s)), reverse=True
     )
-    for _, size, path in written[:MOST_TRIED]:
+    for _, size, path in written[:MAX_TRIED]:
         name = Path(path).name
-        if size > MOST_SNAPSHOT_BYTES:
+        if size > MAX_SNAPSHOT_BYTES:
             return _unread(
                 name, f"It has {size >> 20} MiB, too many to be read here: open it at pytorch.org/memory_viz."
             )
@@ -179,7 +179,7 @@ def _written(folder: Path, since_s: float, until_s: float) -> Iterable[tuple[flo
     """When, how large and where."""
     try:
         with os.scandir(folder) as entries:
-            for _, entry in zip(range(MOST_NAMES), entries, strict=False):
+            for _, entry in zip(range(MAX_NAMES), entries, strict=False):
                 if entry.name.endswith(SUFFIXES) and entry.is_file(follow_symlinks=False):
                     known = entry.stat(follow_symlinks=False)
                     if since_s <= known.st_mtime <= until_s and known.st_uid == os.getuid():
@@ -190,7 +190,7 @@ def _written(folder: Path, since_s: float, until_s: float) -> Iterable[tuple[flo
 
 def _read(path: str, since_s: float) -> MemorySnapshot | None:
     """None for what is no snapshot."""
-    file = open_plain_file(path, since_s, MOST_SNAPSHOT_BYTES)
+    file = open_plain_file(path, since_s, MAX_SNAPSHOT_BYTES)
     if file is None:
         return None
     name = Path(path).name.encode("utf-8", "replace").decode()
@@ -212,7 +212,7 @@ def held_memory(file: IO[bytes], name: str) -> MemorySnapshot | None:
 
 def _unread(name: str, why: str) -> MemorySnapshot:
     return {
-        "name": name[:MOST_TEXT],
+        "name": name[:MAX_TEXT],
         "reserved_bytes": 0,
         "allocated_bytes": 0,
         "rows": [],

@@ -17,7 +17,7 @@ from .rule import STEPS, CodeLocation, Detection, RunSubject, on_rank
 WINDOW_S = 30.0
 EVERY_S = 15.0
 UNSURE = 2.0  # times the share, where the ledger is not sure
-LEAST_COVERED = 0.5  # of the window with stacks, and with a counter where there is a GPU
+MIN_COVERED = 0.5  # of the window with stacks, and with a counter where there is a GPU
 SETTLED_S = 60.0  # after the first step: start, warm-up and compilation are no finding
 STANDS_S, STANDS = 60.0, 5.0  # without a step, or so many usual intervals
 UNKNOWN_S = 600.0  # after the start of a run whose steps are not known
@@ -118,7 +118,7 @@ def _look(subject: RunSubject, spent_on: TimeShareRule) -> Iterator[Detection]:
         return
     for rank in {process.rank for process in subject.processes} or {0}:
         ledger = subject.ledger_of(rank, WINDOW_S)
-        if ledger is None or ledger.covered_share < LEAST_COVERED:
+        if ledger is None or ledger.covered_share < MIN_COVERED:
             continue
         row = next((row for row in ledger.rows if row.kind == spent_on.kind), None)
         if row is not None and spent_on.of_one:

@@ -36,8 +36,8 @@ PAUSE_S, PAUSES = 5.0, 3.0  # without a line, or so many usual intervals: what i
 STARTS_WITHIN_S = 1800.0  # a script that has made no step for longer may make none at all
 AT_WORK: dict[str, Standing] = {"compile": "compiling", "validation": "validating", "checkpoint": "checkpointing"}
 
-LEAST_SHARE = 0.9  # of the time, in which a thread has to be seen at one place
-MOST_STACKS, MOST_FRAMES = 64, 60
+MIN_SHARE = 0.9  # of the time, in which a thread has to be seen at one place
+MAX_STACKS, MAX_FRAMES = 64, 60
 
 
 class Activity(NamedTuple):
@@ -159,16 +159,16 @@ def _standing(mine: Traces, rank: int, pid: int, own_folder: str, line_of: LineO
     known = waiting(waits)
     wait = known.wait if known else (wait_at(line_of(frames[-1].file, frames[-1].line)) if frames else None)
     total_s = float(seconds.sum())
-    return RankStackState(rank, pid, stand, wait, frames, float(seconds[most]) >= LEAST_SHARE * total_s, total_s)
+    return RankStackState(rank, pid, stand, wait, frames, float(seconds[most]) >= MIN_SHARE * total_s, total_s)
 
 
 def stacks_as_json(columns: StackColumns) -> list[dict[str, object]]:
     """The last stack of each thread of each rank, for a finding's fields."""
-    return [_as_json(last) for last in last_stacks(columns)[:MOST_STACKS]]
+    return [_as_json(last) for last in last_stacks(columns)[:MAX_STACKS]]
 
 
 def _as_json(last: LastStack) -> dict[str, object]:
-    frames = last.frames[-MOST_FRAMES:]
+    frames = last.frames[-MAX_FRAMES:]
     return {
         "rank": last.process.rank,
         "pid": last.process.pid,
@@ -192,7 +192,7 @@ XID_NEAR_S = 30.0
 NUMBERS_S = 5.0  # from the end of a program to the first numbers of its text in the store, at most
 BACK_S = 1800.0
 OUT_OF_MEMORY = re.compile(r"(?i)out ?of ?memory")
-MOST_TEXT = 300
+MAX_TEXT = 300
 LAST_LINES = 400  # of a log, which say why the run failed
 REGULAR_LINES, REGULAR, REGULAR_S = (
     40,
@@ -217,7 +217,7 @@ def crash(subject: RunSubject) -> Iterator[Detection]:
     if ended_s is None or _may_go_on(subject) or _awaits_records(subject, ended_s):
         return
     step, cause = last_step(subject), _cause(subject, ended_s)
-    reason = shortened((cause.sentence if cause else state.reason).rstrip("."), MOST_TEXT) or phrase("nothing says why")
+    reason = shortened((cause.sentence if cause else state.reason).rstrip("."), MAX_TEXT) or phrase("nothing says why")
     frame = cause.own_frame if cause else None
     values: dict[str, Value] = {"at": at_step(step), "reason": reason, "xid": _xid_at(subject, ended_s)}
     yield Detection(
@@ -399,7 +399,7 @@ def hung(subject: RunSubject) -> Iterator[Detection]:
         place=CodeLocation(frame.name, frame.file, frame.line) if frame is not None else None,
         more={
             "stacks": stacks_as_json(columns),
-            "lines": [line[:MOST_TEXT] for line in list(subject.last_lines())[-8:]],
+            "lines": [line[:MAX_TEXT] for line in list(subject.last_lines())[-8:]],
         },
     )
 

@@ -14,13 +14,13 @@ from ..stacks.traces import Floats
 from . import rule
 from .rule import STEPS, Detection, MachineSubject, RecentPoints, RunSubject, on_rank
 
-LEAST_S = 300.0  # of data before a slope is believed
+MIN_S = 300.0  # of data before a slope is believed
 PARTS, POINTS = 8, 3  # of the time, the least of each must rise; and of each part: the disk is looked at every 10 s
 LEVELS, STEADY = (
     0.5,
     0.85,
 )  # of the first half's rise, which the second half has to keep: caches fill, and then level out
-END_S = LEAST_S + 3.0
+END_S = MIN_S + 3.0
 CREEP = 0.02  # of the memory that is used, by which it has to have grown
 STEADY_SHARE, STEADY_STEPS = 0.1, 1000  # of the planned steps, or so many: before, caches fill
 STEADY_S = 600.0  # where no steps are known
@@ -60,7 +60,7 @@ def slope_of(time_s: Floats, value: Floats) -> Slope | None:
     finite = np.isfinite(time_s) & np.isfinite(value)
     order = np.argsort(time_s[finite], kind="stable")
     time_s, value = time_s[finite][order], value[finite][order]
-    if len(time_s) < POINTS * PARTS or time_s[-1] - time_s[0] < LEAST_S:
+    if len(time_s) < POINTS * PARTS or time_s[-1] - time_s[0] < MIN_S:
         return None
     part = np.minimum(((time_s - time_s[0]) / (time_s[-1] - time_s[0]) * PARTS).astype(int), PARTS - 1)
     if len(np.unique(part)) < PARTS:

@@ -20,7 +20,7 @@ from ..stacks.trust import traces_of
 from . import rule
 from .rule import STEPS, CodeLocation, Detection, RecentPoints, RunSubject, on_rank, unique_steps
 
-LEAST_STEPS, MOST_STEPS = 60, 400  # lines with a step that are looked at
+MIN_STEPS, MAX_STEPS = 60, 400  # lines with a step that are looked at
 FIRST_S = 3.0  # of an attempt's steps, whose times may be guesses: of a log without times, lines that were there at the first look
 SLOW, SLOW_MADS, SLOW_LEAST = 3.0, 6.0, 3  # medians, and spreads above; so many of them
 SLOW_COST = 0.05  # of the time
@@ -41,17 +41,17 @@ def slow_steps(subject: RunSubject) -> Iterator[Detection]:
     """One step in N takes a multiple of the others, and together they cost time."""
     for rank in subject.ranks():
         track = subject.steps(rank)
-        if track is None or len(track) < LEAST_STEPS:
+        if track is None or len(track) < MIN_STEPS:
             continue
-        times, steps = (column[-MOST_STEPS:] for column in settled_steps(subject, track))
-        if len(times) < LEAST_STEPS:
+        times, steps = (column[-MAX_STEPS:] for column in settled_steps(subject, track))
+        if len(times) < MIN_STEPS:
             continue
         starts, many = times[:-1], np.diff(steps)
         took = np.diff(times) / many  # a step
         if not np.max(took) > SLOW * np.median(took):
             continue
         clean = ~_touches(starts, times[1:], [*subject.during(*UNSTEADY), *_pauses(subject, rank, float(times[0]))])
-        if np.count_nonzero(clean) < LEAST_STEPS // 2:
+        if np.count_nonzero(clean) < MIN_STEPS // 2:
             continue
         usual = float(np.median(took[clean]))
         if not usual > 0:
@@ -224,13 +224,13 @@ def _touches(starts: Floats, ends: Floats, ranges: list[Range]) -> Bools:
 
 BLOCK_S = 10.0  # of steps, or five of them, of which the median counts
 BLOCK_STEPS = 5
-LATE, BEFORE, MOST_BLOCKS = 3, 3, 180  # blocks that are all slow; that were faster; that are kept
+LATE, BEFORE, MAX_BLOCKS = 3, 3, 180  # blocks that are all slow; that were faster; that are kept
 SLOWER = 1.8  # times as long as in the faster third of the blocks before
 STEADILY = 2  # blocks between the two paces: it was no jump
 NAMED = ("line", "cpu_taken", "gpu_slower", "neighbour", "collective_wait")  # verdicts that explain it
 
 WINDOW_S, PIECE_S = 30.0, 5.0  # without steps: what is compared, and what of it has to hold both the new and the old
-WINDOWS, MOST_WINDOWS = 2, 20  # before it, that are known
+WINDOWS, MAX_WINDOWS = 2, 20  # before it, that are known
 GAINED, GROWN, RISEN = (
     0.35,
     1.5,
@@ -296,7 +296,7 @@ def _blocks(subject: RunSubject) -> list[Block]:
         times, steps = settled_steps(subject, track)
         from_s = blocks[-1].to_s if blocks else -np.inf
         late = times >= from_s
-        blocks = [*blocks, *_cut(times[late], steps[late])][-MOST_BLOCKS:]
+        blocks = [*blocks, *_cut(times[late], steps[late])][-MAX_BLOCKS:]
     subject.memory["paces"] = subject.begun_s, blocks
     return blocks
 
@@ -378,7 +378,7 @@ def _by_stacks(subject: RunSubject) -> Iterator[Detection]:
     if new is None:
         if not found.is_mixed:
             known.append((until_s, found.shares))
-        del known[:-MOST_WINDOWS]
+        del known[:-MAX_WINDOWS]
         subject.memory.pop("slower", None)
         return
     subject.memory["slower"] = held = _held_by_stacks(new, window)
@@ -474,7 +474,7 @@ def _held_by_stacks(new: _FunctionGrowth, window: Range) -> Detection:
 RANK_WINDOW_S, RANK_BLOCK_S = 50.0, 2.5
 LAST = 0.8  # of the blocks in which one rank waits least
 COSTS = 3.0  # percent of the others' time
-LEAST_S = 0.5  # of a window with stacks, of each rank
+MIN_S = 0.5  # of a window with stacks, of each rank
 
 
 def straggler(subject: RunSubject) -> Iterator[Detection]:
@@ -521,7 +521,7 @@ def _waited(subject: RunSubject, window: tuple[float, float]) -> tuple[Floats, l
     rows, ranks = [], []
     for number, (_, rank, _, role) in enumerate(traces.processes):
         mine = traces.take(traces.main & (traces.process == number)) if role == "main" else None
-        if mine is None or not len(mine.start_s) or float(mine.seconds.sum()) < LEAST_S * RANK_WINDOW_S:
+        if mine is None or not len(mine.start_s) or float(mine.seconds.sum()) < MIN_S * RANK_WINDOW_S:
             continue
         used = np.unique(mine.stack)
         kinds = stands_of(

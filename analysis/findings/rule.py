@@ -96,7 +96,7 @@ MEMORY = re.compile(
     r"(?i)^memory/|(?:^|[/._-])(?:mem|memory|vram)[/._-]?(?:allocated|reserved|used|peak|max)|max_memory"
 )
 PAUSE = re.compile(r"(?i)^phase/(?:val|valid|validation|eval|evaluation|test|checkpoint|save|sample|generate)\w*_s$")
-MOST_TRACKED = 200  # series of a run
+MAX_TRACKED = 200  # series of a run
 
 
 @lru_cache(maxsize=20_000)

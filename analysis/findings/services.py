@@ -15,10 +15,10 @@ from .rule import Detection, MachineSubject, RecentPoints, RunSubject
 P99, REFUSED, QUEUE, ANSWERED = "service/p99_s", "service/rejected", "service/queue", "units"
 TARGET = "p99_target_s"  # in the run's configuration
 WINDOW_S = 10.0
-LEAST_LINES = 8  # of the window: a service that is not asked says nothing
-MOST_OVER = 0.8  # of the lines
+MIN_LINES = 8  # of the window: a service that is not asked says nothing
+MAX_OVER = 0.8  # of the lines
 REFUSED_SHARE = 0.01
-LEAST_QUEUE, GROWN, RISES = 8.0, 2.0, 0.75
+MIN_QUEUE, GROWN, RISES = 8.0, 2.0, 0.75
 
 
 def is_of_service(name: str) -> bool:
@@ -30,10 +30,10 @@ def slow_answers(subject: RunSubject) -> Iterator[Detection]:
     target_s = target_of(subject)
     for rank, track in _of_service(subject, P99):
         time_s, p99_s = _window(subject, track)
-        if target_s is None or len(p99_s) < LEAST_LINES:
+        if target_s is None or len(p99_s) < MIN_LINES:
             continue
         over = p99_s > target_s
-        if over.mean() >= MOST_OVER:
+        if over.mean() >= MAX_OVER:
             middle_s = float(np.median(p99_s[over]))
             yield Detection(
                 phrase(
@@ -75,7 +75,7 @@ def queue_grows(subject: RunSubject) -> Iterator[Detection]:
     """For ten seconds, to more than twice: the service falls behind, and each request will wait longer than the one before."""
     for rank, track in _of_service(subject, QUEUE):
         time_s, waiting = _window(subject, track)
-        if len(waiting) < LEAST_LINES or waiting[-1] < LEAST_QUEUE or waiting[-1] < GROWN * max(1.0, waiting[0]):
+        if len(waiting) < MIN_LINES or waiting[-1] < MIN_QUEUE or waiting[-1] < GROWN * max(1.0, waiting[0]):
             continue
         if sum(later > earlier for earlier, later in pairwise(waiting.tolist())) >= RISES * (len(waiting) - 1):
             yield Detection(
@@ -116,7 +116,7 @@ def _window(subject: RunSubject, track: RecentPoints) -> tuple[Floats, Floats]:
 # What others report themselves: a script by `log.alert("...")`, a queue of jobs by its events, the parts of the collector by their health.
 
 FRESH_S = 3600.0  # what was said longer ago is no news
-MOST_TEXT = 400
+MAX_TEXT = 400
 STUCK_S = 600.0  # the queue says it every five minutes
 MOVED = ("queued", "cancelled", "failed", "submitted", "requeued")  # what a job that was stuck goes on with
 TROUBLE_S = 55.0  # and it is noticed, and looked at, within five more
@@ -125,7 +125,7 @@ TROUBLE_S = 55.0  # and it is noticed, and looked at, within five more
 def script_alert(subject: RunSubject) -> Iterator[Detection]:
     """Each is a moment; of severity `note` it stands on the axis only."""
     for event in subject.of_kind("alert"):
-        text = " ".join(event.text.split())[:MOST_TEXT]
+        text = " ".join(event.text.split())[:MAX_TEXT]
         if text and subject.now_s - event.time_s <= FRESH_S:
             yield Detection(
                 phrase("The script says: {text}", text=text),
@@ -146,7 +146,7 @@ def queue_stuck(subject: RunSubject) -> Iterator[Detection]:
         return
     if any(event.time_s >= said[-1].time_s for event in subject.of_kind(*MOVED)):
         return
-    why, since = " ".join(said[-1].text.split())[:MOST_TEXT].rstrip("."), said[-1].fields.get("since_s")
+    why, since = " ".join(said[-1].text.split())[:MAX_TEXT].rstrip("."), said[-1].fields.get("since_s")
     since_s = float(since) if isinstance(since, int | float) and 0 < since < said[-1].time_s else said[-1].time_s
     yield Detection(
         phrase(

@@ -39,7 +39,7 @@ RISES, RISES_LEAST, RISE_SIGMAS, RISE_TAIL = 5, 3, 5.0, 2.0  # points after a la
 VANISHED, VANISHED_STEPS, CONVERGED = 1e-3, 500, 1e-2
 BACK_OFFS, BACK_OFF_STEPS = 3, 100
 RESULTS = 3  # of a validation before a best one is worth a word
-GROWTH, MOST_RESULTS = 1.5, 3  # of the steps, within which one best is said; of how many series, losses before scores
+GROWTH, MAX_RESULTS = 1.5, 3  # of the steps, within which one best is said; of how many series, losses before scores
 
 
 def nan(subject: RunSubject) -> Iterator[Detection]:
@@ -438,7 +438,7 @@ def new_best(subject: RunSubject) -> Iterator[Detection]:
     lowest = min(subject.ranks(), default=0)
     results = [(name, rank, track) for name, rank, track in subject.named(rule.is_result) if rank == lowest]
     losses = [result for result in results if rule.is_loss(result[0])]
-    for name, rank, track in (losses or results)[:MOST_RESULTS]:
+    for name, rank, track in (losses or results)[:MAX_RESULTS]:
         if not track.fresh:
             continue
         better, worst = (np.minimum, np.inf) if direction_of(name) == "down" else (np.maximum, -np.inf)

@@ -14,10 +14,10 @@ from .rule import AnyRule, Detection
 
 REST_S = 30.0  # a rule that does not hold for so long is over
 UPDATE_S = 15.0  # between two writes of a finding that goes on
-MOST_MOMENTS = 20_000  # that are remembered, of all runs
-MOST_NEW = 20  # findings of one rule and run within
+MAX_MOMENTS = 20_000  # that are remembered, of all runs
+MAX_NEW = 20  # findings of one rule and run within
 FLOOD_S = 600.0
-MOST_SENTENCE = 600  # characters
+MAX_SENTENCE = 600  # characters
 WITH_RUN = "ended_with_run"  # a field of findings that held until their run ended: they were not resolved
 
 
@@ -72,7 +72,7 @@ class FindingTracker:
         if found.id in self._said or self._floods(rule.name, run, now_s):
             return []
         self._said[found.id] = held.from_s
-        while len(self._said) > MOST_MOMENTS:
+        while len(self._said) > MAX_MOMENTS:
             self._said.popitem(last=False)
         return [found]
 
@@ -105,7 +105,7 @@ class FindingTracker:
         """Of a rule that holds again and again, the first ones are enough."""
         begun = [then_s for then_s in self._begun.get((run or "", rule), []) if now_s - then_s < FLOOD_S]
         self._begun[run or "", rule] = begun
-        if len(begun) >= MOST_NEW:
+        if len(begun) >= MAX_NEW:
             return True
         begun.append(now_s)
         return False
@@ -115,7 +115,7 @@ def finding(rule: AnyRule, run: str | None, held: Detection, id_: str, *, over: 
     fields: dict[str, Any] = {"key": held.key, **_some(held)}
     weight = held.weight or rule.weight
     text = text_of(held.message)
-    message = held.message if len(text) <= MOST_SENTENCE else f"{text[:MOST_SENTENCE]} ..."
+    message = held.message if len(text) <= MAX_SENTENCE else f"{text[:MAX_SENTENCE]} ..."
     return Finding(id_, run, rule.name, weight, held.from_s, held.to_s, over, message, held.rank, held.step, fields)
 
 

@@ -21,10 +21,10 @@ from .rule import CAPACITY, STEPS, MachineSubject, RecentPoints, RunSubject
 from .rules import RUN_RULES, is_tracked
 from .watch import REST_S, WITH_RUN, FindingTracker
 
-MOST_EVENTS = 500  # of a run
-MOST_TRACKS = names.MOST_TRACKED
-MOST_FILES = 1000  # of a run, of which it is known how far they are stored
-MOST_RUNS = 2000  # at hand; those that were silent for longest are let go
+MAX_EVENTS = 500  # of a run
+MAX_TRACKS = names.MAX_TRACKED
+MAX_FILES = 1000  # of a run, of which it is known how far they are stored
+MAX_RUNS = 2000  # at hand; those that were silent for longest are let go
 NEWS_S = 60.0  # before the first look, of which moments are news; those that were said are known by their ids
 WARM_S = 1800.0  # before the first look, that are read from the store
 STALE_S = 900.0  # points older than that are those of a log that was there before
@@ -65,8 +65,8 @@ class KnownRun:
         self.since_s = since_s
         self.tracks: dict[tuple[str, int], RecentPoints] = {}
         self.axes: defaultdict[int, StepAxis] = defaultdict(StepAxis)  # by rank
-        self.lives: deque[Event] = deque(maxlen=MOST_EVENTS)  # starts and ends, which many checkpoints do not push out
-        self.others: deque[Event] = deque(maxlen=MOST_EVENTS)
+        self.lives: deque[Event] = deque(maxlen=MAX_EVENTS)  # starts and ends, which many checkpoints do not push out
+        self.others: deque[Event] = deque(maxlen=MAX_EVENTS)
         self.sign_s = since_s  # when anything of it last came
         self.is_warm = False
         self.ended = False  # its end was judged
@@ -95,7 +95,7 @@ class KnownRun:
 
     def track(self, name: str, rank: int) -> RecentPoints | None:
         found = self.tracks.get((name, rank))
-        if found is None and len(self.tracks) < MOST_TRACKS:
+        if found is None and len(self.tracks) < MAX_TRACKS:
             found = self.tracks[name, rank] = RecentPoints()
         return found
 
@@ -136,14 +136,14 @@ class KnownSubjects:
         if run.is_warm:
             return
         run.is_warm = True
-        known, run.lives, run.others = run.events, deque(maxlen=MOST_EVENTS), deque(maxlen=MOST_EVENTS)
-        for event in [*history.events(MOST_EVENTS, LIFETIMES), *history.events(MOST_EVENTS), *known]:
+        known, run.lives, run.others = run.events, deque(maxlen=MAX_EVENTS), deque(maxlen=MAX_EVENTS)
+        for event in [*history.events(MAX_EVENTS, LIFETIMES), *history.events(MAX_EVENTS), *known]:
             run.add(event)
         stored = history.series()
         for row in stored:
             if row.last_step is not None:
                 run.axes[self._rank(row.labels)].take((row.name,), (row.name,), row.points, row.last_step)
-        series = [row for row in stored if is_tracked(row.name)][:MOST_TRACKS]
+        series = [row for row in stored if is_tracked(row.name)][:MAX_TRACKS]
         fresh, run.tracks = run.tracks, {}
         until_s = min(run.since_s, now_s)
         found = history.points([row for row in series if not names.is_result(row.name)], (now_s - WARM_S, until_s))
@@ -186,7 +186,7 @@ class KnownSubjects:
     def _run(self, name: str, now_s: float, *, wakes: bool) -> KnownRun | None:
         run = self.runs.get(name)
         if run is None:
-            if not wakes or len(self.runs) >= MOST_RUNS:
+            if not wakes or len(self.runs) >= MAX_RUNS:
                 return None
             run = self.runs[name] = KnownRun(now_s)
         if wakes:
@@ -218,7 +218,7 @@ class KnownSubjects:
             return
         if record.trouble:
             run.reached.pop(record.path, None)
-        elif record.path in run.reached or len(run.reached) < MOST_FILES:
+        elif record.path in run.reached or len(run.reached) < MAX_FILES:
             run.reached[record.path] = record.offset
 
     def _machine(self, record: Points, now_s: float) -> None:
@@ -271,10 +271,10 @@ LOOKS: Final = {
 }  # what the numbers of a log say without stacks and processes
 SETTLED_S = 5.0  # without a further point: its log has been read
 PIECE = 512  # points of a series between two looks
-MOST_POINTS = 200_000  # of a series, the newest; and
-MOST_SERIES = 32  # of a run
+MAX_POINTS = 200_000  # of a series, the newest; and
+MAX_SERIES = 32  # of a run
 WORK_S = 0.04  # of one turn
-MOST_PAST_RUNS = 1000  # that wait
+MAX_PAST_RUNS = 1000  # that wait
 
 
 class PastRunScanner:
@@ -289,7 +289,7 @@ class PastRunScanner:
 
     def came(self, run: str, now_s: float) -> None:
         """A point of the run's past was stored."""
-        if run in self._waiting or len(self._waiting) < MOST_PAST_RUNS:
+        if run in self._waiting or len(self._waiting) < MAX_PAST_RUNS:
             self._waiting[run] = now_s
 
     def take_over(self, run: str, left_open: Sequence[Finding]) -> None:
@@ -335,15 +335,15 @@ class PastRunScanner:
     def _pieces(self, run: str) -> Iterator[list[Finding]]:
         """Findings a piece of the run's time."""
         history, watch = History(self._store, run), FindingTracker()
-        series = [row for row in history.series() if is_tracked(row.name) and row.last_time_s is not None][:MOST_SERIES]
+        series = [row for row in history.series() if is_tracked(row.name) and row.last_time_s is not None][:MAX_SERIES]
         if not series:
             return
         first_s, last_s = min(row.first_time_s or 0.0 for row in series), max(row.last_time_s or 0.0 for row in series)
         most = max(row.points for row in series)
-        count = max(1, -(-min(most, MOST_POINTS) // PIECE))
+        count = max(1, -(-min(most, MAX_POINTS) // PIECE))
         width_s = max((last_s - first_s) / count, 1e-3)
-        if most > MOST_POINTS:
-            first_s = last_s - (last_s - first_s) * MOST_POINTS / most
+        if most > MAX_POINTS:
+            first_s = last_s - (last_s - first_s) * MAX_POINTS / most
         tracks: dict[tuple[str, int], RecentPoints] = {}
         events = history.events(500)
         for number in range(count):

@@ -176,7 +176,7 @@ def statements_of(traces: Traces) -> Ints:
 
 # What the workers, threads, processes and ranks did for which the main thread waited: the wait is charged to their lines.
 
-MOST_LINES = 8  # of a wait
+MAX_LINES = 8  # of a wait
 JOINED: Final[tuple[Joined, ...]] = ("workers", "child", "threads", "lock", "ranks")
 WAITS: Final[tuple[TimeKind, ...]] = ("data", "wait", "lock", "collective", "log", "checkpoint", "validation")
 
@@ -216,7 +216,7 @@ class BlockingLines:
     def lines(self, waiting: Frame) -> dict[_Line, float]:
         """The dearest few."""
         found = self._at.get(waiting, {})
-        return dict(sorted(found.items(), key=lambda pair: -pair[1])[:MOST_LINES])
+        return dict(sorted(found.items(), key=lambda pair: -pair[1])[:MAX_LINES])
 
 
 def charged(account: Account, below: BlockingLines) -> Account:

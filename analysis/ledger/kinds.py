@@ -119,9 +119,9 @@ LOOP: Final = Threshold(
 REST: Final = Threshold(
     0.8, "share", "of a row's share by which all else is faster without it: measured, benchmarks/savings"
 )
-LEAST_S: Final = Threshold(3.0, "s", "a shorter window has too few values of the counter: blame's job")
+MIN_S: Final = Threshold(3.0, "s", "a shorter window has too few values of the counter: blame's job")
 SOON_S: Final = Threshold(10.0, "s", "below it confidence is low: 84 % within 3 points, simulated")
-LEAST_HZ: Final = Threshold(
+MIN_HZ: Final = Threshold(
     20.0, "Hz", "below it confidence is low: 63 % within 3 points at 5 Hz, 87 % at 20 Hz, simulated"
 )
 COVERED: Final = Threshold(0.5, "share", "of the window that has both a counter and stacks: below it confidence is low")

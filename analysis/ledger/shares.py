@@ -18,7 +18,7 @@ from .device import Signal
 from .kinds import BUSY, KINDS, ChargeTarget, TimeKind
 
 Key = TypeVar("Key")
-MOST_PLACES = 40
+MAX_PLACES = 40
 
 
 class CostRange(NamedTuple):
@@ -85,7 +85,7 @@ def summed(accounts: Iterable[Account]) -> Account:
     )
 
 
-def compacted(account: Account, most: int = MOST_PLACES) -> Account:
+def compacted(account: Account, most: int = MAX_PLACES) -> Account:
     """With the dearest lines alone; what the others took is charged to their kinds without a line."""
     if len(account.given) <= most and len(account.computed) <= most:
         return account
@@ -138,7 +138,7 @@ def _bounds(parts: Iterable[Mapping[TimeKind, CostRange]]) -> dict[TimeKind, Cos
 
 # What traced steps add to a ledger: the parts of the GPU's busy time, and which line launched which kernels.
 
-MOST_KERNELS = 8  # of a line, those that took longest
+MAX_KERNELS = 8  # of a line, those that took longest
 
 
 class BusyPart(NamedTuple):
@@ -206,7 +206,7 @@ def _line(frame: Frame | None, backward: bool, names: dict[tuple[str, KernelKind
     ]
     times.sort(key=lambda time: -time.seconds)
     seconds, calls = sum(time.seconds for time in times), sum(time.calls for time in times)
-    return TracedLine(frame, backward, seconds, calls, times[:MOST_KERNELS])
+    return TracedLine(frame, backward, seconds, calls, times[:MAX_KERNELS])
 
 
 def _own_line(stack: Sequence[Frame], own_folder: str) -> Frame | None:
@@ -219,7 +219,7 @@ def _own_line(stack: Sequence[Frame], own_folder: str) -> Frame | None:
 Tier: TypeAlias = Literal["A", "B", "C"]
 Sureness: TypeAlias = Literal["high", "medium", "low"]
 LedgerDevice: TypeAlias = Literal["GPU", "CPU", "host"]
-MOST_LINES = 5  # of a row
+MAX_LINES = 5  # of a row
 OF_HOST: tuple[TimeKind, ...] = ("python", "gil", "lock", "wait", "log", "launch", "sync")
 
 
@@ -285,10 +285,10 @@ def ledger_of(
     account: Account, seconds: float, signal: Signal, tier: Tier, device: LedgerDevice = "GPU", hz: float = 100.0
 ) -> Ledger:
     """Rows are empty where nothing is covered, and for a window that is too short."""
-    if seconds < kinds.LEAST_S.value:
+    if seconds < kinds.MIN_S.value:
         return Ledger(device, tier, signal, seconds, 0.0, [], account)
     covered_share = min(1.0, account.covered_s / seconds) if seconds > 0 else 0.0
-    trusted = seconds >= kinds.SOON_S.value and hz >= kinds.LEAST_HZ.value and covered_share >= kinds.COVERED.value
+    trusted = seconds >= kinds.SOON_S.value and hz >= kinds.MIN_HZ.value and covered_share >= kinds.COVERED.value
     moved = _with_syncs(account)
     total_s = max(account.covered_s, 1e-9)
     by_kind: dict[TimeKind, list[tuple[ChargeTarget, float]]] = {}
@@ -333,7 +333,7 @@ def _row(
 
 
 def _lines(places: list[tuple[ChargeTarget, float]], account: Account, total_s: float) -> list[LineShare]:
-    dearest = sorted(places, key=lambda pair: -pair[1])[:MOST_LINES]
+    dearest = sorted(places, key=lambda pair: -pair[1])[:MAX_LINES]
     return [
         LineShare(place, 100 * s / total_s, int(account.samples.get(place, 0))) for place, s in dearest if place.frame
     ]
@@ -374,7 +374,7 @@ def _with_syncs(account: Account) -> Account:
 # Time in which a run waited in a queue of jobs: no device was its own then, so that it stands beside the rows and has no share.
 
 QUEUED = "queued"  # an event that ends a wait, with its seconds (docs/log-format.md)
-LEAST_S = 1.0  # a shorter wait is not named
+MIN_S = 1.0  # a shorter wait is not named
 MOST = 10_000  # events
 
 

@@ -7,12 +7,12 @@ from collectors.message import Message, Sentence, phrase, text_of
 from ..stacks.frames import file_name
 from . import kinds
 from .kinds import BUSY, LABELS, ChargeTarget, TimeKind
-from .shares import LEAST_S, KindRow, Ledger
+from .shares import MIN_S, KindRow, Ledger
 
 IN_SENTENCE = 4  # rows beside the first
-MOST_LINES = 10
+MAX_LINES = 10
 PARTS = {"compute": phrase("compute"), "communication": phrase("communication"), "copy": phrase("copies")}
-LEAST_PART = 0.5  # percent of the window; a smaller part of the busy time is not named
+MIN_PART = 0.5  # percent of the window; a smaller part of the busy time is not named
 TIERS = {
     "A": phrase("from stacks alone"),
     "B": phrase("from stacks and the log"),
@@ -59,7 +59,7 @@ def sentence_of(ledger: Ledger) -> Message:
     rest = small + sum(row.share for row in shown[IN_SENTENCE + 1 :])
     if rest >= 0.5:
         parts.append(phrase("other {share_pct:.0f} %", share_pct=rest))
-    if ledger.queued_s < LEAST_S:
+    if ledger.queued_s < MIN_S:
         return phrase("{parts}.", parts=parts)
     return phrase("{parts}. Besides, {queued_s:rounded} in the queue.", parts=parts, queued_s=ledger.queued_s)
 
@@ -84,7 +84,7 @@ def parts_of_busy(ledger: Ledger) -> Message | None:
         named = [
             phrase("{part} {share_pct:.0f} %", part=PARTS[part.kind], share_pct=part.share)
             for part in parts
-            if part.kind == "compute" or part.share >= LEAST_PART
+            if part.kind == "compute" or part.share >= MIN_PART
         ]
         return phrase("{parts}", parts=named) if named else None
     least, most = ledger.communication or (0.0, 0.0)
@@ -94,15 +94,15 @@ def parts_of_busy(ledger: Ledger) -> Message | None:
 
 
 def why_empty(ledger: Ledger) -> Message:
-    if ledger.queued_s >= LEAST_S and ledger.seconds - ledger.queued_s < kinds.LEAST_S.value:
+    if ledger.queued_s >= MIN_S and ledger.seconds - ledger.queued_s < kinds.MIN_S.value:
         return phrase(
             "The run was in the queue for {queued_s:rounded} of the window, and on no device: choose a window after its start.",
             queued_s=ledger.queued_s,
         )
-    if ledger.seconds < kinds.LEAST_S.value:
+    if ledger.seconds < kinds.MIN_S.value:
         return phrase(
             "The window is shorter than {least_s:g} s: choose a longer one, or ask which line it was lost to.",
-            least_s=kinds.LEAST_S.value,
+            least_s=kinds.MIN_S.value,
         )
     if ledger.device == "GPU":
         return phrase(
@@ -128,9 +128,9 @@ def lines_of(ledger: Ledger, run: str) -> list[str]:
         return [text_of(head), text_of(why_empty(ledger))]
     shown, small = large_rows(ledger)
     queued = []
-    if ledger.queued_s >= LEAST_S:
+    if ledger.queued_s >= MIN_S:
         queued.append(text_of(phrase("besides  {queued_s:rounded} in the queue", queued_s=ledger.queued_s)))
-    most = MOST_LINES - 3 - len(queued)
+    most = MAX_LINES - 3 - len(queued)
     kept, rest = shown[:most], small + sum(row.share for row in shown[most:])
     width = max(len(text_of(label_of(row.kind, ledger))) for row in kept)
     rows = [_line(row, ledger, width) for row in kept]

@@ -103,7 +103,7 @@ def _numbered(template: LineInts) -> tuple[LineInts, LineInts, NDArray[np.uint16
 ODD_SHARE = 0.01  # of the baseline's windows may be as odd as what is reported,
 ODD_WINDOWS = 1  # and in a short run so many
 START_SHARE, START_S = 0.05, 60.0  # the beginning of a run is like no other time: a share of it, at most so long
-MOST_WINDOWS = 1e9
+MAX_WINDOWS = 1e9
 
 
 class TiledWindows(NamedTuple):
@@ -115,7 +115,7 @@ class TiledWindows(NamedTuple):
 
     @property
     def length_s(self) -> float:
-        return max(self.window[1] - self.window[0], (self.ended_s - self.begun_s) / MOST_WINDOWS, 1e-6)
+        return max(self.window[1] - self.window[0], (self.ended_s - self.begun_s) / MAX_WINDOWS, 1e-6)
 
     @property
     def steady_from_s(self) -> float:

@@ -164,7 +164,7 @@ def _memory(words: dict[str, str | None]) -> Message:
 
 AROUND_S = 180.0  # before the last fault: what is as near as that may have led to it
 OUTLIVED_S = 5.0  # what ends a process leaves it this long to say more, at most
-MOST_FAULTS, MOST_LINES, MOST_CHARACTERS = 20, 400, 300
+MAX_FAULTS, MAX_LINES, MAX_CHARACTERS = 20, 400, 300
 NOT_OURS = re.compile(r"site-packages|dist-packages|/lib/python\d|^<frozen |^<string>$")
 CONSEQUENCES = (
     "ChildFailedError",
@@ -253,7 +253,7 @@ def crash_of(
         ]  # of one process, the last that was raised
     ranks = {fault.rank for fault in near if fault.rank is not None}
     others = tuple(fault for fault in near if fault is not cause)
-    return Crash(cause._replace(said=_with_rank(cause, len(ranks))), others[-MOST_FAULTS:], len(ranks))
+    return Crash(cause._replace(said=_with_rank(cause, len(ranks))), others[-MAX_FAULTS:], len(ranks))
 
 
 def _is_outlived(traceback: Traceback, went_on_until_s: float | None, stepped_s: Sequence[float]) -> bool:
@@ -279,7 +279,7 @@ def _weight(fault: Fault) -> int:
 
 def _of_traceback(traceback: Traceback) -> Fault:
     last = traceback.last
-    rank, lines = traceback.rank, traceback.lines[-MOST_LINES:]
+    rank, lines = traceback.rank, traceback.lines[-MAX_LINES:]
     if traceback.is_dump:
         at = _at(last.frames)
         dumped = phrase(
@@ -291,7 +291,7 @@ def _of_traceback(traceback: Traceback) -> Fault:
         return Fault("fatal", dumped, traceback.time_s, rank, lines, last.frames, last.exception, last.message)
     fault = fault_in(f"{last.exception}: {last.message}")
     name = last.exception or phrase("an exception")
-    message = shortened(last.message.split("\n")[0], MOST_CHARACTERS)
+    message = shortened(last.message.split("\n")[0], MAX_CHARACTERS)
     sentence = (
         phrase("{fault} ({error}{at})", fault=fault.said, error=name, at=_at(last.frames))
         if fault
@@ -348,7 +348,7 @@ def _of_lines(lines: Sequence[LogLine]) -> list[Fault]:
                     (line,),
                 ),
             )
-        elif fault is not None and len(found) < MOST_FAULTS:
+        elif fault is not None and len(found) < MAX_FAULTS:
             rank = fault.rank if fault.rank is not None else line.rank
             found.setdefault(text_of(fault.said), Fault(fault.kind, fault.said, line.time_s, rank, (line,)))
     return list(found.values())

@@ -27,19 +27,19 @@ from .columns import (
 __all__ = ["FieldValues", "LineFloats", "LogChange", "LogDifference", "difference"]
 
 
-MOST_TEMPLATES, MOST_FIELDS, MOST_LOOKED_AT = (
+MAX_TEMPLATES, MAX_FIELDS, MAX_LOOKED_AT = (
     60,
     24,
     400,
 )  # looked at: templates of the window, those with the fewest lines first; fields of each; of all
-MOST_VALUES = 4000  # of a field besides those of the window; of more, every so manieth
-LEAST_OTHERS = 8
+MAX_VALUES = 4000  # of a field besides those of the window; of more, every so manieth
+MIN_OTHERS = 8
 TREND, TRENDED = (
     0.9,
     2000,
 )  # a rank correlation with time beyond this is a trend, by so many values: a step, a falling loss
 ROUNDING = 0.05  # of a value: how far it may lie beyond the others
-LEAST_SCORE = 1.5  # times the distance from the middle to the farthest of the others; of a single value twice as much
+MIN_SCORE = 1.5  # times the distance from the middle to the farthest of the others; of a single value twice as much
 
 FieldValues: TypeAlias = Callable[[int, int], LineFloats]
 """By the id of a template and the number of a field: the values of all its lines, in order of time; NaN where there is none."""
@@ -85,8 +85,8 @@ def field_changes(
         scores.append(excess)
         if (row := _row(grouped.times_of(template), windows, template, place, field)) is not None:
             found.append(row)
-    limit = max(limit_of(windows, np.array(numbers, np.int64), np.array(scores, np.float64)), LEAST_SCORE)
-    kept = [row._replace(limit=max(limit, LEAST_SCORE * (1 + 1 / row.count))) for row in found]
+    limit = max(limit_of(windows, np.array(numbers, np.int64), np.array(scores, np.float64)), MIN_SCORE)
+    kept = [row._replace(limit=max(limit, MIN_SCORE * (1 + 1 / row.count))) for row in found]
     kept = [row for row in kept if row.score > row.limit]
     return sorted(kept, key=lambda row: -row.score)
 
@@ -98,7 +98,7 @@ def _looked_at(lines: NumberedLines, windows: TiledWindows, templates: MaskedTem
     with_numbers = [
         number for number in few_first if (known := templates.get(int(lines.ids[number]))) and PLACE in known.text
     ]
-    return with_numbers[:MOST_TEMPLATES]
+    return with_numbers[:MAX_TEMPLATES]
 
 
 def _places(lines: NumberedLines, looked_at: Sequence[int], templates: MaskedTemplates) -> list[tuple[int, int]]:
@@ -107,9 +107,9 @@ def _places(lines: NumberedLines, looked_at: Sequence[int], templates: MaskedTem
     places = [
         (number, field)
         for number, text in texts.items()
-        for field in range(fields_of_clock(text), min(MOST_FIELDS, text.count(PLACE)))
+        for field in range(fields_of_clock(text), min(MAX_FIELDS, text.count(PLACE)))
     ]
-    return places[:MOST_LOOKED_AT]
+    return places[:MAX_LOOKED_AT]
 
 
 def field_of(values: LineFloats, time_s: LineFloats, windows: TiledWindows) -> FieldColumn | None:
@@ -123,16 +123,16 @@ def field_of(values: LineFloats, time_s: LineFloats, windows: TiledWindows) -> F
     if is_trend:
         values, number = np.diff(values), number[1:]
     others = np.flatnonzero(number != 0)
-    if len(others) < LEAST_OTHERS or len(others) == len(number):
+    if len(others) < MIN_OTHERS or len(others) == len(number):
         return None
-    every = -(-len(others) // MOST_VALUES)
-    chosen = np.sort(np.r_[np.flatnonzero(number == 0)[:MOST_VALUES], others[::every]])
+    every = -(-len(others) // MAX_VALUES)
+    chosen = np.sort(np.r_[np.flatnonzero(number == 0)[:MAX_VALUES], others[::every]])
     return FieldColumn(values[chosen], number[chosen], is_trend)
 
 
 def has_trend(values: LineFloats) -> bool:
     """Whether they go up or down with time, as a step or a falling loss does."""
-    if len(values) < LEAST_OTHERS:
+    if len(values) < MIN_OTHERS:
         return False
     chosen = values[:: -(-len(values) // TRENDED)]
     _, rank = np.unique(chosen, return_inverse=True)
@@ -153,7 +153,7 @@ def largest_of(field: FieldColumn, windows: TiledWindows) -> tuple[int, float]:
     found = (int(number[0]), 0.0)
     for at in (int(np.argmax(middle)), int(np.argmin(middle))):
         rest = values[number != number[first[at]]]
-        if len(rest) >= LEAST_OTHERS and (score := excess_over(float(middle[at]), rest)) > found[1]:
+        if len(rest) >= MIN_OTHERS and (score := excess_over(float(middle[at]), rest)) > found[1]:
             found = (int(number[first[at]]), score)
     return found
 
@@ -173,7 +173,7 @@ def _row(times: LineFloats, windows: TiledWindows, template: int, place: int, fi
     others = field.values[field.window != 0]
     value = float(inside[np.argmax(np.abs(inside))]) if field.is_trend else float(np.median(inside))
     score = excess_over(value, others)
-    if score <= LEAST_SCORE:
+    if score <= MIN_SCORE:
         return None
     since_s = float(times[np.searchsorted(times, windows.window[0])])
     usual = (float(others.min()), float(others.max()))
@@ -185,10 +185,10 @@ def _row(times: LineFloats, windows: TiledWindows, template: int, place: int, fi
 SPREAD = 0.3  # of the most in another window: how much more is not remarkable by itself
 LOUD_TEMPLATE = 2.0  # a warning or an error counts for as much
 LOOKED_AT = 200  # templates of the window, those with the largest excess
-LEAST_FREQUENCY_SCORE = 2.5
-MOST_COUNTED = 4_000_000  # counts of a template in a window: beyond them, the windows farthest away are left out
-LEAST_WINDOWS = 50  # besides the asked one,
-MOST_FREQUENT = 40_000  # and so many templates: those of the window, and the most frequent others
+MIN_FREQUENCY_SCORE = 2.5
+MAX_COUNTED = 4_000_000  # counts of a template in a window: beyond them, the windows farthest away are left out
+MIN_WINDOWS = 50  # besides the asked one,
+MAX_FREQUENT = 40_000  # and so many templates: those of the window, and the most frequent others
 
 
 class TemplateBurst(NamedTuple):
@@ -219,7 +219,7 @@ def template_bursts(lines: NumberedLines, windows: TiledWindows) -> list[Templat
     weight = np.where(lines.loud[counts.numbers], LOUD_TEMPLATE, 1.0)
     others = counts.count[counts.windows != 0]
     number, score = _largest(others, counts.windows[counts.windows != 0])
-    limit = max(limit_of(windows, number, score * weight), LEAST_FREQUENCY_SCORE)
+    limit = max(limit_of(windows, number, score * weight), MIN_FREQUENCY_SCORE)
     inside = counts.count[counts.windows == 0].sum(axis=0)
     # what comes at all outside of the counted windows is one more there
     known = np.maximum(others.max(axis=0), np.minimum(1, lines.total[counts.numbers] - inside))
@@ -240,7 +240,7 @@ def counts_of(lines: NumberedLines, windows: TiledWindows) -> TemplateCounts:
     """About 5 ns a line."""
     numbers = _counted(lines, windows)
     first, last = windows.judged
-    most = max(LEAST_WINDOWS, MOST_COUNTED // max(1, len(numbers)))
+    most = max(MIN_WINDOWS, MAX_COUNTED // max(1, len(numbers)))
     first, last = max(min(first, 0), -most), min(max(last, 0), most)
     edges = np.searchsorted(lines.time_s, windows.window[0] + windows.length_s * np.arange(first, last + 2))
     edges[1 - first] = max(edges[1 - first], lines.between(windows.window).stop)  # both ends belong to the window
@@ -256,10 +256,10 @@ def counts_of(lines: NumberedLines, windows: TiledWindows) -> TemplateCounts:
 
 def _counted(lines: NumberedLines, windows: TiledWindows) -> LineInts:
     """All templates; of very many those of the window, and the most frequent others."""
-    if len(lines.ids) <= MOST_FREQUENT:
+    if len(lines.ids) <= MAX_FREQUENT:
         return np.arange(len(lines.ids))
     inside = np.bincount(lines.group[lines.between(windows.window)], minlength=len(lines.ids))
-    return np.sort(np.lexsort((-lines.total, -inside))[:MOST_FREQUENT])
+    return np.sort(np.lexsort((-lines.total, -inside))[:MAX_FREQUENT])
 
 
 def score_of(count: NDArray[np.integer], most: NDArray[np.integer]) -> LineFloats:
@@ -309,11 +309,11 @@ def _most(times: LineFloats, length_s: float) -> int:
 
 # Which templates a window misses: their pause is longer than any other, and the next line was due in the window.
 
-LEAST_PAUSES = 5  # besides the long one
+MIN_PAUSES = 5  # besides the long one
 LONGER = 1.5  # times the longest of the others
 REGULAR = 0.1  # of the longest pause: how much longer is not remarkable however regular the others are
 RESOLUTION_S = 0.05
-LEAST_SILENCE_SCORE = 6.0
+MIN_SILENCE_SCORE = 6.0
 EVERY = -1  # in place of a template: any line at all
 NEARBY = 250_000  # lines on each side of the window whose pauses are looked at first
 
@@ -371,7 +371,7 @@ def _may_miss(lines: NumberedLines, windows: TiledWindows) -> NDArray[np.bool_]:
         group, time_s = lines.group[part][order], lines.time_s[part][order]
         same = group[1:] == group[:-1]
         np.maximum.at(usual_s, group[1:][same], np.diff(time_s)[same])
-    missing: NDArray[np.bool_] = (lines.total > LEAST_PAUSES) & (pause_s > LONGER * usual_s)
+    missing: NDArray[np.bool_] = (lines.total > MIN_PAUSES) & (pause_s > LONGER * usual_s)
     return missing
 
 
@@ -407,10 +407,10 @@ def _silent_templates(lines: LinesByTemplate, windows: TiledWindows) -> list[Tem
     count = np.maximum(1, np.add.reduceat((~pauses.touches).astype(np.int64), starts))
     mean = np.add.reduceat(others, starts) / count
     spread = np.sqrt(np.maximum(0.0, np.add.reduceat(np.square(others), starts) / count - np.square(mean)))
-    enough = count >= LEAST_PAUSES
+    enough = count >= MIN_PAUSES
     limit = max(
         limit_of(windows, *_longest(windows, pauses, others, starts, place, longest, spread, enough)),
-        LEAST_SILENCE_SCORE,
+        MIN_SILENCE_SCORE,
     )
     lo, hi = windows.window
     rows = np.flatnonzero(pauses.touches)
@@ -537,7 +537,7 @@ def _otherwise(change: LogChange, lines_before: int | None) -> str:
 
 LOUD = 30  # a warning
 FEW_WINDOWS = 10  # a run with fewer besides the window is too short to say what is usual
-MOST_ROWS = 50
+MAX_ROWS = 50
 SURE, FAIRLY_SURE = 3.0, 1.6  # times the limit
 ChangeKind: TypeAlias = Literal["new", "more", "silent", "number"]
 Surety: TypeAlias = Literal["high", "medium", "low"]
@@ -609,7 +609,7 @@ def difference(
         *(_number(row, numbered, templates) for row in other),
     ]
     found = sorted(found, key=lambda change: -change.times)
-    return LogDifference(sentence_of(found, hi - lo, lines_before), found[:MOST_ROWS], windows.baseline)
+    return LogDifference(sentence_of(found, hi - lo, lines_before), found[:MAX_ROWS], windows.baseline)
 
 
 def _known(number: int, lines: NumberedLines, templates: MaskedTemplates) -> tuple[int, MaskedTemplate]:

@@ -115,7 +115,7 @@ def _is_own_file(file: str, own_folder: str) -> bool:
 # Lines of source files: as they were kept when a run first ran them, else from today's file, with the rights of the run's owner.
 
 FILES = 400  # remembered
-MOST_CHARACTERS = 16_000_000  # of all of them
+MAX_CHARACTERS = 16_000_000  # of all of them
 LOOK_S, LOOK_AT_LIBRARIES_S = 2.0, 60.0  # how often a file is looked at for changes
 KEPT = "Kept when the run first ran it."
 LIVE = "Read from today's file; what the run ran was not kept."
@@ -212,7 +212,7 @@ class SourceTexts:
         else:
             text = kept
         self._characters += sum(map(len, text.lines))
-        if len(self._known) >= FILES or self._characters > MOST_CHARACTERS:
+        if len(self._known) >= FILES or self._characters > MAX_CHARACTERS:
             self._known, self._characters = {}, sum(map(len, text.lines))
         self._known[key] = (now_s + (LOOK_S if own else LOOK_AT_LIBRARIES_S), text)
         return text

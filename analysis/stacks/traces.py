@@ -150,7 +150,7 @@ def compact(keys: Ints, most: int) -> tuple[Ints, Ints]:
 
 # Where each thread of a run was last: of a program that crashed, what it was doing.
 
-MOST_THREADS = 100
+MAX_THREADS = 100
 
 
 class LastStack(NamedTuple):
@@ -183,4 +183,4 @@ def last_stacks(columns: StackColumns) -> list[LastStack]:
             -len(last.frames),
         )
     )
-    return found[:MOST_THREADS]
+    return found[:MAX_THREADS]

@@ -33,7 +33,7 @@ import { clock, count, counted, duration, figure, minute, place } from "../lib/f
 const MOSTLY = 0.8; // of the asked seconds
 const [ALL, MORE_THAN_ALL] = [1.02, 1.25]; // of the slowdown: then other work takes less meanwhile; the same in analysis/blame/verdict.py
 const FEW_SAMPLES = 50;
-const LEAST_SAME = 0.97; // the sentence and the frame below it say about the same share
+const MIN_SAME = 0.97; // the sentence and the frame below it say about the same share
 const BY_GRAPH = new Set(["line", "collective_wait", "unknown", "no_difference"]); // the others have evidence that no graph shows
 const LEAST = 0.05; // in the unit that is shown: less is shown as zero
 
@@ -120,7 +120,7 @@ function ofShare(tree, whole) {
   const top = tree?.hottest();
   if (!top) return [];
   const { file, line, name } = top.frame;
-  const more = top.share < LEAST_SAME * top.whole ? `; ${percent(top.whole)} with the functions of yours that it calls` : "";
+  const more = top.share < MIN_SAME * top.whole ? `; ${percent(top.whole)} with the functions of yours that it calls` : "";
   return [el("b", {}, percent(top.share)), ` of ${whole}: `, el("code", {}, name), ", most at ", el("code", {}, place(file, line)), more];
 }
 
@@ -153,7 +153,7 @@ const CARRIES = 0.8; // of its caller's excess
 const MIN_SHARE_OF_LOSS = 0.5; // of the whole loss
 const SECOND = 0.25; // of the whole loss: enough where no function has half of it
 const ALWAYS = 0.9; // of the time in normal: a function that is always there
-const LEAST_OF_NORMAL = 0.25; // of a normal unit's time: less may be chance, which only the server can test
+const MIN_OF_NORMAL = 0.25; // of a normal unit's time: less may be chance, which only the server can test
 const USUAL = 0.02; // of a normal unit's time: enough to know how fast a function usually is
 const NEW = 0.1; // of a call's time: what normal has of it at most,
 const ELSEWHERE = 0.5; // ... while at least so much of what it calls is called elsewhere there
@@ -195,7 +195,7 @@ function awaited(tree) {
 /** @param {Tree} tree @param {number} root @param {Int32Array} end @returns {Suspect | null} */
 function wayDown(tree, root, end) {
   const [normal, lost] = [tree.normal(root), tree.per === "second" ? shifted(tree, root, end) : tree.excess(root)];
-  if (isPart(tree) || lost <= LEAST_OF_NORMAL * normal) return null;
+  if (isPart(tree) || lost <= MIN_OF_NORMAL * normal) return null;
   const always = (/** @type {Step} */ step) => step.nodes.some((node) => tree.normal(node) >= ALWAYS * normal);
   let { here, own } = descend(tree, { frame: -1, nodes: [root], excess: lost }, lost, end, always);
   if (!own || always(own)) {

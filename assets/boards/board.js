@@ -24,7 +24,7 @@ import { BoardReader } from "./reader.js";
  */
 
 const BUCKET_STEP = 25;
-const [LEAST_BUCKETS, MOST_BUCKETS] = [50, 600];
+const [MIN_BUCKETS, MAX_BUCKETS] = [50, 600];
 const PX_A_BUCKET = 3;
 const AXIS_PX = 64; // of a chart's width, its edges included
 const TURN_MS = 32; // of a frame: each frame with other charts is composed anew
@@ -200,7 +200,7 @@ export class BoardView {
   /** @param {PlacedChart} chart */
   buckets({ width }) {
     const pixels = (this.#width || innerWidth) * (innerWidth < PHONE_PX ? 1 : width / COLUMNS);
-    return Math.max(LEAST_BUCKETS, Math.min(MOST_BUCKETS, BUCKET_STEP * Math.ceil((pixels - AXIS_PX) / PX_A_BUCKET / BUCKET_STEP)));
+    return Math.max(MIN_BUCKETS, Math.min(MAX_BUCKETS, BUCKET_STEP * Math.ceil((pixels - AXIS_PX) / PX_A_BUCKET / BUCKET_STEP)));
   }
 
   #want() {
@@ -281,7 +281,7 @@ export class BoardView {
 /** @typedef {import("./reader.js").HeldChart} HeldChart */
 
 const [HEAD_PX, LEGEND_PX] = [24, 18];
-const MOST_NAMES = 24; // of a legend
+const MAX_NAMES = 24; // of a legend
 
 class ChartFrame {
   /** @param {PlacedChart} placed @param {import("./kinds.js").Scene & {edit: (chart: PlacedChart) => void}} scene */
@@ -343,9 +343,9 @@ class ChartFrame {
     if (key === this.names) return;
     this.names = key;
     const shown = rows.map((row, i) => ({ row, colour: tokens[i] })).filter(({ row }) => row.item >= 0);
-    const more = shown.length - MOST_NAMES;
+    const more = shown.length - MAX_NAMES;
     const gone = left.length && rows.length ? el("span", { class: "warn", title: reasons.join("\n") }, counted(left.length, "series", "series"), " not there") : null;
-    this.legend.replaceChildren(...shown.slice(0, MOST_NAMES).map(({ row, colour }) => el("span", { title: row.label }, lineKey(colour, shown.length === 1), row.label)), more > 0 ? el("span", { class: "dim" }, `${more} more`) : "", gone ?? "");
+    this.legend.replaceChildren(...shown.slice(0, MAX_NAMES).map(({ row, colour }) => el("span", { title: row.label }, lineKey(colour, shown.length === 1), row.label)), more > 0 ? el("span", { class: "dim" }, `${more} more`) : "", gone ?? "");
     this.#hint();
   }
 

@@ -114,7 +114,7 @@ function fitted(context, text, width) {
 
 // A bar per series, as long as its value.
 
-const [ROW_PX, LEAST_PX, VALUE_PX] = [24, 12, 84];
+const [ROW_PX, MIN_PX, VALUE_PX] = [24, 12, 84];
 
 export class BarChart extends CanvasChart {
   /** @type {{label: string, value: number, colour: string}[]} */
@@ -138,7 +138,7 @@ export class BarChart extends CanvasChart {
     const known = rows.map(({ value }) => value).filter(Number.isFinite);
     const lo = low ?? Math.min(0, ...known);
     const hi = high ?? Math.max(0, ...known);
-    const step = Math.max(LEAST_PX, Math.min(ROW_PX, height / Math.max(1, rows.length)));
+    const step = Math.max(MIN_PX, Math.min(ROW_PX, height / Math.max(1, rows.length)));
     const label = Math.min(width * 0.4, Math.max(40, ...rows.map((row) => context.measureText(row.label).width + 8)));
     const inner = Math.max(10, width - label - VALUE_PX);
     const x = (/** @type {number} */ value) => label + (hi > lo ? Math.max(0, Math.min(1, (value - lo) / (hi - lo))) : 0) * inner;
@@ -159,7 +159,7 @@ export class BarChart extends CanvasChart {
 
   /** @param {number} _x @param {number} y */
   at(_x, y) {
-    const step = Math.max(LEAST_PX, Math.min(ROW_PX, this.canvas.height / Math.max(1, this.rows.length)));
+    const step = Math.max(MIN_PX, Math.min(ROW_PX, this.canvas.height / Math.max(1, this.rows.length)));
     const row = this.rows[Math.floor(y / step)];
     return row ? `${row.label}: ${figure(row.value)} ${this.drawing?.unit ?? ""}`.trim() : "";
   }

@@ -19,7 +19,7 @@ import { COLUMNS } from "./model.js";
  * @property {() => void} closed
  */
 
-const [MOST_FOUND, MANY_IN_A_ROW, TYPED_MS] = [12, 3, 350];
+const [MAX_FOUND, MANY_IN_A_ROW, TYPED_MS] = [12, 3, 350];
 const LEAVE = "There are changes that are not saved. Leave without them?";
 
 export class Editor {
@@ -202,7 +202,7 @@ export class Editor {
     const list = () => {
       const words = input.value.toLowerCase().split(/\s+/);
       const names = this.series.filter((name) => words.every((/** @type {string} */ word) => name.toLowerCase().includes(word)));
-      found.replaceChildren(...names.slice(0, MOST_FOUND).map((name) => button(name, () => this.#add({ kind: "line", series: [name] }), `Add a chart of ${name}`, "board-hit")), names.length > MOST_FOUND ? el("span", { class: "dim" }, `${names.length - MOST_FOUND} more: type a part of the name`) : names.length ? "" : el("span", { class: "dim" }, "No series has that in its name."));
+      found.replaceChildren(...names.slice(0, MAX_FOUND).map((name) => button(name, () => this.#add({ kind: "line", series: [name] }), `Add a chart of ${name}`, "board-hit")), names.length > MAX_FOUND ? el("span", { class: "dim" }, `${names.length - MAX_FOUND} more: type a part of the name`) : names.length ? "" : el("span", { class: "dim" }, "No series has that in its name."));
     };
     const input = el("input", { class: "input", type: "search", placeholder: "find a series", "aria-label": "Find a series to add", value: this.searched, oninput: () => ((this.searched = input.value), list()) });
     list();
@@ -313,7 +313,7 @@ function freeName(name, names) {
 /** @typedef {{kind: "set" | "remove" | "insert" | "move", place: (string | number)[], value?: unknown, to?: (string | number)[]}} Edit */
 /** @typedef {{text: string, board: BoardFields}} Content */
 
-const MOST_BACK = 200;
+const MAX_BACK = 200;
 const EMPTY = "title: New board\n";
 
 class Draft {
@@ -368,7 +368,7 @@ class Draft {
       const answer = /** @type {Content} */ (await change("board_edits", { text, edits }));
       this.trouble = "";
       this.failed = null;
-      if (answer.text !== this.content.text) this.back = [...this.back.slice(1 - MOST_BACK), this.content];
+      if (answer.text !== this.content.text) this.back = [...this.back.slice(1 - MAX_BACK), this.content];
       this.content = answer;
       if (this.typed === typed || edits.length) this.typed = answer.text; // what is typed meanwhile comes next
     } catch (error) {
@@ -425,7 +425,7 @@ class Draft {
 // Charts change their place and their size by hand: dragged by the head, and by the corner.
 
 const DRAG_PX = 5; // less is a click
-const [LEAST_PX, MOST_PX, STEP_PX] = [80, 1200, 10]; // heights of rows
+const [MIN_PX, MAX_PX, STEP_PX] = [80, 1200, 10]; // heights of rows
 
 /**
  * @typedef {Object} Acts
@@ -555,7 +555,7 @@ class ChartArranger {
     const [at, place] = placeOf(chart);
     const [left, top] = [chart.getBoundingClientRect().left, chart.getBoundingClientRect().top];
     const width = Math.max(1, Math.min(COLUMNS, Math.round(((move.clientX - left) / row.clientWidth) * COLUMNS)));
-    const height = Math.max(LEAST_PX, Math.min(MOST_PX, STEP_PX * Math.round((move.clientY - top) / STEP_PX)));
+    const height = Math.max(MIN_PX, Math.min(MAX_PX, STEP_PX * Math.round((move.clientY - top) / STEP_PX)));
     chart.style.gridColumn = `span ${width}`;
     const taller = Math.abs(move.clientY - down.clientY) > STEP_PX;
     if (taller) row.style.setProperty("--row-height", `${height}px`);

@@ -15,8 +15,8 @@ const WHOLE_MS = 30_000; // after which all is read again: points may come late
 const STEPS_MS = 2000; // of charts on the step axis, which are read as a whole
 const AGAIN_MS = 5000; // after a failure
 const OVERLAP_S = 3; // before the newest point, that is read again: points of other sources come later
-const MOST_BYTES = 24_000; // of an address
-const LEAST_TAIL = 2; // buckets of what is read again: the last one grows until it lies before the overlap
+const MAX_BYTES = 24_000; // of an address
+const MIN_TAIL = 2; // buckets of what is read again: the last one grows until it lies before the overlap
 const GROWN = 2; // times as many buckets as asked for: then all is read again
 
 export class BoardReader {
@@ -148,7 +148,7 @@ export class BoardReader {
   #tail(view, from, most) {
     const now_s = this.board.now_s();
     const [whole, end] = [now_s - (view.from ?? now_s), now_s - (from ?? now_s)];
-    return Math.min(most, Math.max(LEAST_TAIL, Math.ceil((end / Math.max(whole, 1e-9)) * most) + 1));
+    return Math.min(most, Math.max(MIN_TAIL, Math.ceil((end / Math.max(whole, 1e-9)) * most) + 1));
   }
 
   /** @param {PlacedChart} chart @param {string} key @param {import("../types/api").Answer<"charts">} answer @param {import("../types/api").Row<"DrawnChartRow">} drawn @param {boolean} tail */
@@ -194,7 +194,7 @@ function parts(charts) {
   let bytes = 0;
   for (const chart of charts) {
     const size = encodedOf(chart.fields).length + 10;
-    if (bytes + size > MOST_BYTES && out[out.length - 1].length) {
+    if (bytes + size > MAX_BYTES && out[out.length - 1].length) {
       out.push([]);
       bytes = 0;
     }

@@ -29,12 +29,12 @@ import { PLAIN, axisKey, lengthOf, onTime, questionOf, roundAmount, smoothWord, 
  * @property {() => void} drawn for the first time, or there is nothing to draw
  */
 
-const MOST_BUCKETS = 24_000; // of all curves of a small chart
-const MOST_FULL = 40_000;
-const LEAST_BUCKETS = 24;
+const MAX_BUCKETS = 24_000; // of all curves of a small chart
+const MAX_FULL = 40_000;
+const MIN_BUCKETS = 24;
 const BUCKET_STEP = 100;
-const MOST_TAGS = 24; // of a request
-const MOST_SMOOTHED = 4;
+const MAX_TAGS = 24; // of a request
+const MAX_SMOOTHED = 4;
 const LATER_MS = 800;
 const ALL_OFF = "All of its runs are hidden. A click on a name above shows one.";
 const ELSEWHERE = "They are recorded by time, not by step: choose time or relative time as the x axis (a).";
@@ -250,8 +250,8 @@ export class Board {
   get buckets() {
     const { chart } = this.full;
     const width = BUCKET_STEP * Math.ceil((chart ? this.full.width || innerWidth : this.grid.cellWidth) / BUCKET_STEP); // a pixel more is not another question
-    const most = (chart ? MOST_FULL : MOST_BUCKETS) / Math.max(1, this.view.group ? 8 : this.runs.length);
-    return Math.max(LEAST_BUCKETS, Math.floor(Math.min(width, most)));
+    const most = (chart ? MAX_FULL : MAX_BUCKETS) / Math.max(1, this.view.group ? 8 : this.runs.length);
+    return Math.max(MIN_BUCKETS, Math.floor(Math.min(width, most)));
   }
 
   get question() {
@@ -262,7 +262,7 @@ export class Board {
     const charts = this.charts;
     const { smooth, amount } = this.view;
     const unknown = this.length === null && smooth !== "none" && amount === null;
-    if (this.runs.length && !unknown) this.reader.want(charts.map(({ tag }) => tag), JSON.stringify(this.question), this.runs.length, smooth === "none" ? MOST_TAGS : MOST_SMOOTHED);
+    if (this.runs.length && !unknown) this.reader.want(charts.map(({ tag }) => tag), JSON.stringify(this.question), this.runs.length, smooth === "none" ? MAX_TAGS : MAX_SMOOTHED);
     this.#draw(charts.filter(({ picture }) => !picture));
     this.#state();
     this.page.follow(0);

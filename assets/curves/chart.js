@@ -42,7 +42,7 @@ const X_PX = 20;
 const TICK_Y_PX = 34;
 const TICK_X_PX = 64;
 const CHARACTER_PX = 7; // of a tick's word, at most
-const LEAST_RIGHT_PX = 8;
+const MIN_RIGHT_PX = 8;
 const DRAG_PX = 4; // less is a click
 const ZOOM_PER_PX = 1.002; // of the wheel
 export const HEAD_PX = 24;
@@ -316,7 +316,7 @@ export function rightOf(x, xlog, span, width) {
   const last = xTicks(x, xlog, span, wantedTicks(width)).at(-1);
   const [lo, hi] = xlog ? [Math.log10(span.lo), Math.log10(span.hi)] : [span.lo, span.hi];
   const away = last ? ((hi - (xlog ? Math.log10(last.at) : last.at)) / (hi - lo)) * (width - AXIS_PX) : Infinity;
-  return Math.max(LEAST_RIGHT_PX, Math.ceil(((last?.word.length ?? 0) * CHARACTER_PX) / 2 - away) + 1 || 0);
+  return Math.max(MIN_RIGHT_PX, Math.ceil(((last?.word.length ?? 0) * CHARACTER_PX) / 2 - away) + 1 || 0);
 }
 
 /** @param {unknown} _ @param {number[]} at uPlot's own filter leaves out what it finds too dense */

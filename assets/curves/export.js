@@ -25,7 +25,7 @@ import { xTicks, xUnit } from "./view.js";
 const SVG = "http://www.w3.org/2000/svg";
 const ROW_PX = 16;
 const TITLE_PX = 24;
-const MOST_ROWS = 40; // of a legend
+const MAX_ROWS = 40; // of a legend
 
 /** Hand a file to the browser's downloads. @param {string} name @param {Blob} content */
 function save(name, content) {
@@ -56,7 +56,7 @@ function path(points, closed) {
 /** Text is text: the serialiser escapes it. @param {Picture} picture @returns {string} */
 export function svgOf(picture) {
   const { width, height, plot, title } = picture;
-  const legend = picture.legend.slice(0, MOST_ROWS);
+  const legend = picture.legend.slice(0, MAX_ROWS);
   const words = (/** @type {string} */ text, /** @type {number} */ x, /** @type {number} */ y, /** @type {string} */ anchor, /** @type {string} */ colour) =>
     part("text", { x, y, "text-anchor": anchor, fill: token(colour) }, visible(text));
   const grid = picture.yTicks.map(({ at }) => part("line", { x1: plot.left, x2: plot.right, y1: at, y2: at, stroke: token("line") }));
@@ -98,7 +98,7 @@ export function svgOf(picture) {
 
 /** Title, chart and legend as one picture. @param {HTMLCanvasElement} canvas as it is drawn @param {Picture} picture @returns {Promise<Blob>} */
 function pngOf(canvas, picture) {
-  const legend = picture.legend.slice(0, MOST_ROWS);
+  const legend = picture.legend.slice(0, MAX_ROWS);
   const ratio = canvas.width / picture.width;
   const out = document.createElement("canvas");
   out.width = canvas.width;

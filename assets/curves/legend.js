@@ -216,7 +216,7 @@ export class Names {
  * @property {string} smoothing in words, or ""
  */
 
-const MOST_LEFT = 500;
+const MAX_LEFT = 500;
 
 export class Strip {
   /** @param {{whole: () => void, happened: (event: MouseEvent) => void, restore: (keys: string[]) => void} & Does} does */
@@ -282,7 +282,7 @@ export class Strip {
   /** @param {boolean} absent those whose runs have no such series, or those that are there */
   #openLeft(absent) {
     const all = this.leftOut.filter((left) => left.absent === absent);
-    const shown = all.slice(0, MOST_LEFT);
+    const shown = all.slice(0, MAX_LEFT);
     const more = all.length - shown.length;
     this.leftBody.replaceChildren(
       el("h2", {}, absent ? "Runs without some of the series in view" : "Not drawn in the charts in view"),

@@ -14,7 +14,7 @@ import { lineKey } from "./tip.js";
 
 const BUCKETS = 2000;
 const ROUNDS = 3; // each finds the place 2,000 times as exactly
-const LEAST_S = 0.05; // the narrowest window that the other pages show
+const MIN_S = 0.05; // the narrowest window that the other pages show
 
 /**
  * The window in which a run was at these places. Of steps that were done twice, the last time.
@@ -40,7 +40,7 @@ export async function extent(run) {
 }
 
 /** @param {Span} span */
-const wide = ({ lo, hi }) => (hi - lo >= LEAST_S ? { lo, hi } : { lo: hi - LEAST_S, hi });
+const wide = ({ lo, hi }) => (hi - lo >= MIN_S ? { lo, hi } : { lo: hi - MIN_S, hi });
 
 /** @param {Curve[]} curves @param {Span} span @returns {Span | null} */
 function stepsOf(curves, span) {

@@ -14,8 +14,8 @@ import { extent } from "./moments.js";
 /** @typedef {{key: string, curves: Curve[] | null, left: LeftOut[], trouble: string, dirty: boolean, read_ms: number}} Held */
 /** @typedef {(tags: Tag[], signal: AbortSignal) => Promise<Answer>} Ask of one kind: all are the machine's, or none is */
 
-const MOST_CURVES = 240; // of a request: 200 runs are one chart at a time
-const MOST_HELD = 400;
+const MAX_CURVES = 240; // of a request: 200 runs are one chart at a time
+const MAX_HELD = 400;
 const LIVE_MS = 500; // between two readings of a chart that grows
 const AGAIN_MS = 5000; // after a failure
 
@@ -42,7 +42,7 @@ export class CurveReader {
    */
   want(wanted, key, runs, most) {
     if (key !== this.key) this.under_way?.abort();
-    Object.assign(this, { wanted, key, most: Math.max(1, Math.min(most, Math.floor(MOST_CURVES / Math.max(1, runs)))) });
+    Object.assign(this, { wanted, key, most: Math.max(1, Math.min(most, Math.floor(MAX_CURVES / Math.max(1, runs)))) });
     this.#next();
   }
 
@@ -132,7 +132,7 @@ export class CurveReader {
     this.held.delete(tag.key);
     this.held.set(tag.key, held);
     for (const key of this.held.keys()) {
-      if (this.held.size <= MOST_HELD) break;
+      if (this.held.size <= MAX_HELD) break;
       this.held.delete(key);
     }
   }
@@ -165,7 +165,7 @@ export async function askAll({ question, machine, view, span, buckets }, tags, s
 
 const SHOWN = /^(gpu|host)\//;
 const SCALES = { B: { unit: "GiB", by: 2 ** -30 }, "B/s": { unit: "MB/s", by: 1e-6 } };
-const MOST_RUNS = 8; // whose times and cards are looked up
+const MAX_RUNS = 8; // whose times and cards are looked up
 
 export class Machine {
   constructor() {
@@ -180,7 +180,7 @@ export class Machine {
 
   /** The machine's series that were recorded during the runs. @param {string[]} runs @returns {Promise<{name: string, unit: string, points: number}[]>} */
   async learn(runs) {
-    const some = runs.slice(0, MOST_RUNS);
+    const some = runs.slice(0, MAX_RUNS);
     this.runs = new Set(some);
     const [own, machine] = await Promise.all([Promise.all(some.map((run) => extent(run).catch(() => null))), get("series")]);
     const known = own.filter((found) => found !== null);

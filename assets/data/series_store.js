@@ -18,7 +18,7 @@ import { Series, keyOf } from "./series.js";
  */
 
 const BUCKETS = 800;
-const MOST_SERIES = 200; // that one question may name
+const MAX_SERIES = 200; // that one question may name
 const NOTHING = ["none/*"]; // a pattern may match nothing, and the answer's cursor is needed all the same
 const HALVINGS = 24; // further requests to find the series that cannot be read
 const STORE_FAILS = 503; // for every series
@@ -205,7 +205,7 @@ export class SeriesStore {
     for (const name of this.names(run)) {
       const series = this.metas.filter((meta) => meta.run === run && meta.name === name).length;
       const last = portions[portions.length - 1];
-      if (last.series && last.series + series > MOST_SERIES) portions.push({ names: [name], series });
+      if (last.series && last.series + series > MAX_SERIES) portions.push({ names: [name], series });
       else {
         last.names.push(name);
         last.series += series;

@@ -4,7 +4,7 @@ import { get } from "../lib/api.js";
 import { pathTo } from "../lib/url.js";
 
 const SEEN = "alerts.shown"; // key of localStorage: ids, the newest last
-const MOST_SEEN = 500;
+const MAX_SEEN = 500;
 
 /** Of several pages of a browser only one asks at a time. */
 export async function notify() {
@@ -19,7 +19,7 @@ async function show() {
   const seen = seenBefore();
   const fresh = answer.desktop.filter(({ id }) => !seen.includes(id));
   for (const message of fresh) notification(message);
-  if (fresh.length) localStorage.setItem(SEEN, JSON.stringify([...seen, ...fresh.map(({ id }) => id)].slice(-MOST_SEEN)));
+  if (fresh.length) localStorage.setItem(SEEN, JSON.stringify([...seen, ...fresh.map(({ id }) => id)].slice(-MAX_SEEN)));
 }
 
 /** @returns {string[]} */

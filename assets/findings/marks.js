@@ -9,7 +9,7 @@ import { count } from "../lib/format.js";
 /** @typedef {{found: Found, from: number, to: number}} Placed */
 
 const APART_PX = 30; // a mark with its number
-const MOST_SAID = 4; // sentences of a mark that stands for several
+const MAX_SAID = 4; // sentences of a mark that stands for several
 const EDGE = "edge"; // the mark of those that began before the view
 
 export class FindingMarks {
@@ -129,7 +129,7 @@ export class FindingMarks {
     const mark = [...this.marks.values()].find((other) => other.element === element);
     this.tip.hidden = !mark;
     if (!mark || !element) return;
-    const shown = [...mark.several].sort(byWeight).slice(0, MOST_SAID);
+    const shown = [...mark.several].sort(byWeight).slice(0, MAX_SAID);
     const rest = mark.several.length - shown.length;
     this.tip.replaceChildren(
       ...shown.map((found) => el("span", {}, el("b", {}, `${found.title}. `), found.sentence)),
@@ -164,7 +164,7 @@ export class FindingMarks {
 const GOOD = new Set(["finished", "new_best"]);
 const AROUND_S = 5; // of a moment, on either side
 const AROUND_STEPS = 5;
-const LEAST_S = 1; // of a window
+const MIN_S = 1; // of a window
 
 /** A note and an alert differ in their shape; the colour only repeats it. @param {Found} found @returns {{shape: "triangle" | "octagon" | "disc", tone: string, word: string}} */
 export function looksOf({ weight, rule }) {
@@ -191,7 +191,7 @@ export function windowOf(found, axis) {
   if (place === null) return null;
   const { from, to } = place;
   if (axis === STEP) return { from: Math.max(0, from - AROUND_STEPS), to: to + AROUND_STEPS };
-  return to - from >= LEAST_S ? place : { from: from - AROUND_S, to: to + AROUND_S };
+  return to - from >= MIN_S ? place : { from: from - AROUND_S, to: to + AROUND_S };
 }
 
 /**

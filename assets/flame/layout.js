@@ -18,8 +18,8 @@
  * @property {number} trunk all above this node is one row; -1 shows everything
  */
 
-const LEAST_PX = 1; // narrower frames are drawn together
-const LEAST_REST_PX = 0.5; // of what is drawn together
+const MIN_PX = 1; // narrower frames are drawn together
+const MIN_REST_PX = 0.5; // of what is drawn together
 
 /** @param {Tree} tree @param {View} view @param {number} width @returns {Box[][]} */
 export function layout(tree, view, width) {
@@ -35,14 +35,14 @@ export function layout(tree, view, width) {
     put({ node, ...clipped((tree.left[node] - left_s) * scale, total_s[node] * scale, width), narrow: 0 }, tree.depth[node]);
     let rest = { node, x: 0, width: 0, narrow: 0 };
     const flush = () => {
-      if (rest.width >= LEAST_REST_PX) put(rest, tree.depth[node] + 1);
+      if (rest.width >= MIN_REST_PX) put(rest, tree.depth[node] + 1);
       rest = { node, x: 0, width: 0, narrow: 0 };
     };
     for (const child of tree.children(node)) {
       const [x, wide] = [(tree.left[child] - left_s) * scale, total_s[child] * scale];
       if (x >= width) break;
       if (wide === 0 || x + wide <= 0) continue;
-      if (wide >= LEAST_PX) {
+      if (wide >= MIN_PX) {
         flush();
         open.push(child);
       } else if (rest.narrow++) rest.width += wide;

@@ -126,7 +126,7 @@ export class Painter {
     const key = `${this.#size} ${text}`;
     let width = widths.get(key);
     if (width === undefined) {
-      if (widths.size > MOST_WIDTHS) widths.clear();
+      if (widths.size > MAX_WIDTHS) widths.clear();
       width = this.ctx.measureText(text).width;
       widths.set(key, width);
     }
@@ -144,7 +144,7 @@ export class Painter {
 
 /** @type {Map<string, number>} */
 const widths = new Map();
-const MOST_WIDTHS = 20_000;
+const MAX_WIDTHS = 20_000;
 
 /** What stands in a frame's box. @param {Frame} frame */
 export const words = (frame) => ({ title: visible(frame.name), where: frame.file ? visible(place(frame.file, frame.line)) : "" });
@@ -157,7 +157,7 @@ export const words = (frame) => ({ title: visible(frame.name), where: frame.file
 
 const RAMP = ["diff-less-3", "diff-less-2", "diff-less-1", "diff-0", "diff-more-1", "diff-more-2", "diff-more-3"];
 const STEPS = 8; // of colour between two tokens
-const LEAST_CONTRAST = 4.8; // of words on a frame; 4.5 is what WCAG 2 asks for
+const MIN_CONTRAST = 4.8; // of words on a frame; 4.5 is what WCAG 2 asks for
 const FADED = 0.55; // how far an untrusted or receding frame goes towards the ground
 
 /** @type {Map<string, Tint>} */
@@ -207,7 +207,7 @@ function cached(key, colour, faded) {
 function readable(fill) {
   const [ink, other] = ["on-flame-light", "on-flame-dark"].sort((a, b) => contrast(fill, rgb(b)) - contrast(fill, rgb(a)));
   let clear = fill;
-  for (let part = 0; contrast(clear, rgb(ink)) < LEAST_CONTRAST; part += 0.02) clear = mixed(fill, rgb(other), part);
+  for (let part = 0; contrast(clear, rgb(ink)) < MIN_CONTRAST; part += 0.02) clear = mixed(fill, rgb(other), part);
   return { fill: `rgb(${clear.map(Math.round).join(",")})`, ink: token(ink) };
 }
 

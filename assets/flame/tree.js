@@ -15,7 +15,7 @@ const TRUNK = 0.985;
 /** Colours are full at the slowdown itself, but never below this share of a normal unit, which is noise. */
 const NOISE = 0.1;
 /** The user's own code is used if this share of the time passed in it. */
-const LEAST_OWN = 0.05;
+const MIN_OWN = 0.05;
 
 export class Tree {
   /** @param {Flame} flame @param {Order} [order] */
@@ -152,7 +152,7 @@ export class Tree {
    */
   hottest() {
     const own = this.#hottest(true);
-    return own && own.share >= LEAST_OWN ? own : this.#hottest(false);
+    return own && own.share >= MIN_OWN ? own : this.#hottest(false);
   }
 
   /** @param {boolean} own only the user's own code counts */

@@ -215,7 +215,7 @@ function segment(part) {
 
 /** @typedef {import("./schedule.js").Question} Question */
 
-const LEAST_QUEUED_S = 1;
+const MIN_QUEUED_S = 1;
 
 export class LedgerTable {
   /** @param {HTMLElement} element its place in the panel */
@@ -236,7 +236,7 @@ export class LedgerTable {
     const { rows, sentence, window, communication, queued_s } = ledger;
     if (!rows.length) return this.fail(sentence);
     const inside = { run, from: String(window[0]), to: String(window[1]) };
-    const queued = queued_s >= LEAST_QUEUED_S ? [queuedRow(queued_s)] : [];
+    const queued = queued_s >= MIN_QUEUED_S ? [queuedRow(queued_s)] : [];
     this.rows.replaceChildren(...partsOf(rows).map((part) => tableRow(part, inside, communicationOf(communication))), ...queued);
     setText(this.basis, `${capital(basisOf(ledger))}.`);
     this.#turn(true, "");
@@ -312,7 +312,7 @@ function link(where, inside) {
 
 const SMALL = 2; // points: less is shown as other, as in the sentence
 const WIDE = 5; // points between least and most: a share is "about" so much
-const LEAST_OTHER = 0.05; // points
+const MIN_OTHER = 0.05; // points
 const ALL_COVERED = 0.995;
 
 /** Kinds that share a colour: they seldom appear together, or say nearly the same. @type {Record<string, string>} */
@@ -332,7 +332,7 @@ export function partsOf(rows) {
   const large = rows.filter(({ kind, share }) => kind === "busy" || share >= SMALL);
   const rest = rows.filter((row) => !large.includes(row)).reduce((sum, { share }) => sum + share, 0);
   const parts = large.map((row) => ({ label: row.label, share: row.share, colour: colourOf(row.kind), row: /** @type {KindRow | null} */ (row) }));
-  return rest >= LEAST_OTHER ? [...parts, { label: "other", share: rest, colour: colourOf("other"), row: null }] : parts;
+  return rest >= MIN_OTHER ? [...parts, { label: "other", share: rest, colour: colourOf("other"), row: null }] : parts;
 }
 
 /** `27 %`, or `about 27 %` where the range is wide. @param {Part} part */

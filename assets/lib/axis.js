@@ -154,7 +154,7 @@ const TIME_STEPS = [
 ];
 
 const WEEKS_S = 2419200; // four: longer steps are a number of these
-const MOST_TICKS = 1000;
+const MAX_TICKS = 1000;
 
 /**
  * Round local times inside the range, at most about `wanted`.
@@ -179,7 +179,7 @@ export function stepTicks({ lo, hi }, wanted) {
 function multiples(step, { lo, hi }) {
   const first = Math.ceil(lo / step);
   const count = Math.floor(hi / step) - first + 1;
-  if (!(count > 0 && count <= MOST_TICKS)) return [];
+  if (!(count > 0 && count <= MAX_TICKS)) return [];
   return Array.from({ length: count }, (_, i) => (first + i) * step).filter((v) => v <= hi);
 }
 

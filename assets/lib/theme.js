@@ -56,7 +56,7 @@ export const mixed = (hex, other, part) => made(`${hex} ${other} ${part}`, () =>
 /** @param {number[]} first @param {number[]} second @param {number} part */
 const blend = (first, second, part) => first.map((value, i) => Math.round(value * part + second[i] * (1 - part)));
 
-const MOST_MADE = 2000;
+const MAX_MADE = 2000;
 /** @type {Map<string, string>} */
 const colours = new Map();
 
@@ -64,7 +64,7 @@ const colours = new Map();
 function made(key, make) {
   let colour = colours.get(key);
   if (colour === undefined) {
-    if (colours.size >= MOST_MADE) colours.clear();
+    if (colours.size >= MAX_MADE) colours.clear();
     colours.set(key, (colour = make()));
   }
   return colour;

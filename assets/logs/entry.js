@@ -81,10 +81,10 @@ export const placeholder = () => el("div", { class: "l awaited" }, el("span", { 
  * @property {() => void} grown the element is as tall as it will be
  */
 
-const MOST_BUTTONS = 60; // numbers of a line that are buttons
+const MAX_BUTTONS = 60; // numbers of a line that are buttons
 /** @type {Map<string, Opened>} answers of lines that were opened, the newest last */
 const known = new Map();
-const MOST_KNOWN = 50;
+const MAX_KNOWN = 50;
 
 /** @param {Line} line @param {Actions} actions @param {boolean} single one run is shown: templates filter @returns {HTMLElement} */
 export function detailOf(line, actions, single) {
@@ -93,7 +93,7 @@ export function detailOf(line, actions, single) {
   const fill = (/** @type {Opened} */ opened) => {
     known.delete(key);
     known.set(key, opened);
-    if (known.size > MOST_KNOWN) known.delete(known.keys().next().value ?? "");
+    if (known.size > MAX_KNOWN) known.delete(known.keys().next().value ?? "");
     element.replaceChildren(...parts(opened, line, actions, single));
   };
   const before = known.get(key);
@@ -127,7 +127,7 @@ function numbered(opened, actions) {
   /** @type {(Node | string)[]} */
   const out = [];
   let at = 0;
-  numbers.slice(0, MOST_BUTTONS).forEach(([from, to], field) => {
+  numbers.slice(0, MAX_BUTTONS).forEach(([from, to], field) => {
     if (to <= from) return;
     const text = line.text.slice(from, to);
     out.push(line.text.slice(at, from), el("button", { class: "number", type: "button", title: `Plot ${fieldName(opened.template_text, field)} over time`, onclick: () => actions.plot(opened, field) }, text));

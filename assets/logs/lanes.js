@@ -16,7 +16,7 @@ import { fieldName } from "./entry.js";
 const DENSITY_HEIGHT_PX = 48;
 const HITS = 12;
 const BAR_PX = 3;
-const LEAST_BUCKETS = 60;
+const MIN_BUCKETS = 60;
 /** From the foot up: the least level, its word, its tone and the token of its colour. @type {[number, string, string, string][]} */
 const LEVELS = [
   [40, "error", "bad", "bad"],
@@ -55,7 +55,7 @@ export class DensityLane {
   /** @param {import("./view.js").Question} question @param {View} view */
   ask(question, { lo, hi }) {
     if (!(hi > lo)) return;
-    const buckets = Math.max(LEAST_BUCKETS, Math.floor((this.plot.clientWidth || 900) / BAR_PX));
+    const buckets = Math.max(MIN_BUCKETS, Math.floor((this.plot.clientWidth || 900) / BAR_PX));
     this.read({ ...question, from: lo, to: hi, only_hits: null, buckets: Math.min(2000, buckets) });
   }
 

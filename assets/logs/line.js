@@ -206,7 +206,7 @@ const STAMP =
 const HEAD = /^(.*?)(?:\+ Exception Group )?Traceback \(most recent call last\):\s*$/;
 const LINK = /^(?:During handling of the above exception|The above exception was the direct cause)/;
 const INDENTED = /^[\s|+]/;
-const MOST_PREFIX = 80; // of the lines of a traceback
+const MAX_PREFIX = 80; // of the lines of a traceback
 
 /** How many characters of a line its columns show already. @param {string} text */
 export const stampOf = (text) => STAMP.exec(text)?.[0].length ?? 0;
@@ -240,7 +240,7 @@ export function joinsOf(lines, from, folds = true) {
 function beginsTrace(text) {
   if (!text.includes("Traceback (most recent call last)")) return null;
   const prefix = HEAD.exec(text)?.[1];
-  return prefix === undefined || prefix.length > MOST_PREFIX ? null : { prefix: prefix.trimEnd() === "" ? "" : prefix, hasEnded: false };
+  return prefix === undefined || prefix.length > MAX_PREFIX ? null : { prefix: prefix.trimEnd() === "" ? "" : prefix, hasEnded: false };
 }
 
 /** Whether this line belongs to it, too; notes where its exception is named. @param {{prefix: string, hasEnded: boolean}} trace @param {string} text */

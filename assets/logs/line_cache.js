@@ -10,9 +10,9 @@ import { BEGINS, PAGE, TRACE, joinsOf } from "./line.js";
 /** @typedef {{lines: (Line | undefined)[], read: number, edition: number, joins: Uint8Array | null}} Page `edition`: of the hits that its lines show */
 /** @typedef {{offset?: number, around?: number, at?: number, limit: number}} Place `around`: the number of a line, `at`: a time */
 
-const MOST_PAGES = 48; // that are kept
-const MOST_AT_ONCE = 3; // pages of a request
-const MOST_LONG = 1000; // characters of a line in the list; an opened line is read whole
+const MAX_PAGES = 48; // that are kept
+const MAX_AT_ONCE = 3; // pages of a request
+const MAX_LONG = 1000; // characters of a line in the list; an opened line is read whole
 export const LAST = 9e15; // no line has this number: what is asked for around it are the last lines
 
 export class LineCache {
@@ -65,7 +65,7 @@ export class LineCache {
 
   /** @param {Place} place @param {Question} question @returns {Promise<Answer>} */
   #get({ offset, around, at, limit }, question) {
-    return get("logs/lines", { ...question, offset: offset ?? null, around: around ?? null, at: at ?? null, limit, characters: MOST_LONG });
+    return get("logs/lines", { ...question, offset: offset ?? null, around: around ?? null, at: at ?? null, limit, characters: MAX_LONG });
   }
 
   /** The next slice of the search, with the lines that are in view. @param {number} offset @param {number} limit @returns {Promise<void>} */
@@ -125,7 +125,7 @@ export class LineCache {
 
   #forget() {
     for (const number of this.pages.keys()) {
-      if (this.pages.size <= MOST_PAGES) return;
+      if (this.pages.size <= MAX_PAGES) return;
       this.pages.delete(number);
     }
   }
@@ -154,7 +154,7 @@ export class LineCache {
     if (at === undefined) return;
     if (at > first && this.#lacks(at - 1, fresh)) at--;
     let end = at + 1;
-    while (end <= last && end - at < MOST_AT_ONCE && this.#lacks(end, fresh)) end++;
+    while (end <= last && end - at < MAX_AT_ONCE && this.#lacks(end, fresh)) end++;
     const page = this.pages.get(at);
     const known = page && page.edition === this.edition ? firstMissing(page, this.#size(at)) : 0; // an answer of long lines may be shorter
     this.need({ offset: at * PAGE + known, limit: (end - at) * PAGE - known });
@@ -171,7 +171,7 @@ export class LineCache {
   /** Lines may have come behind those that are known. */
   grow() {
     if (!this.question || !this.isRead) return;
-    this.need({ offset: Math.max(0, this.total - 1), limit: MOST_AT_ONCE * PAGE });
+    this.need({ offset: Math.max(0, this.total - 1), limit: MAX_AT_ONCE * PAGE });
   }
 
   /** @param {number} offset @returns {Line | undefined} */

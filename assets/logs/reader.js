@@ -268,7 +268,7 @@ export class LogReader {
 /** @typedef {"hit" | "error"} Kind */
 /** @typedef {{run: string, number: number, offset: number, time_s: number}} Found */
 
-const MOST_SLICES = 200; // of a search that goes on: a minute
+const MAX_SLICES = 200; // of a search that goes on: a minute
 const NAMES = { hit: "hit", error: "error" };
 
 class Walk {
@@ -282,7 +282,7 @@ class Walk {
   async go(question, what, back, number) {
     const turn = ++this.turn;
     this.page.said("");
-    for (let slice = 0; slice < MOST_SLICES; slice++) {
+    for (let slice = 0; slice < MAX_SLICES; slice++) {
       const answer = await get("logs/next", { ...question, number, what, back: back ? "true" : null }).catch((error) => this.page.failed(error));
       if (turn !== this.turn || !answer) return;
       const { run, number: found, offset, time_s, search } = answer;

@@ -11,7 +11,7 @@ import { pathTo } from "../lib/url.js";
 const KINDS = { page: "Page", run: "Run", series: "Series", note: "Note" };
 const KEPT = ["theme"]; // parameters of the address that stay
 const CURVES = "/training"; // the page that draws several runs
-const MOST_RUNS = 20; // whose series are searched
+const MAX_RUNS = 20; // whose series are searched
 const STYLE = new URL("./palette.css", import.meta.url).href;
 
 export class Palette {
@@ -44,7 +44,7 @@ export class Palette {
     document.head.append(el("link", { rel: "stylesheet", href: STYLE }));
     document.body.append(this.dialog);
     this.find = newest(
-      (/** @type {string} */ q) => get("search", { q, run: [...new Set([this.run() ?? [], chosenRuns().slice(0, MOST_RUNS - 1)].flat())] }),
+      (/** @type {string} */ q) => get("search", { q, run: [...new Set([this.run() ?? [], chosenRuns().slice(0, MAX_RUNS - 1)].flat())] }),
       (answer, q) => this.#show(answer, q),
       (error, q) => this.#fail(error, q),
     );

@@ -27,7 +27,7 @@ const TITLES = { config: "Configuration", environment: "Variables", versions: "L
 /** @type {Record<string, string>} */
 const WORDS = { pid: "Process", pid_start_ticks: "Process start, ticks", boot_id: "Boot", host: "Host", user: "User", kind: "Kind", unit: "Unit of work", cpu: "CPU", ended_s: "Ended" };
 const MOST = 500; // rows of a table
-const MOST_DEPTH = 12; // of tables in a configuration
+const MAX_DEPTH = 12; // of tables in a configuration
 
 /** @param {string} run @param {Record<string, any>} info @returns {(Node | string)[]} */
 export function partsOf(run, info) {
@@ -44,7 +44,7 @@ export function partsOf(run, info) {
 function flat(values, before = "", depth = 0) {
   return Object.entries(values).flatMap(([key, value]) => {
     const name = before ? `${before}.${key}` : key;
-    return isTable(value) && depth < MOST_DEPTH ? flat(value, name, depth + 1) : [/** @type {[string, unknown]} */ ([name, value])];
+    return isTable(value) && depth < MAX_DEPTH ? flat(value, name, depth + 1) : [/** @type {[string, unknown]} */ ([name, value])];
   });
 }
 

@@ -15,8 +15,8 @@ import { samplesAt } from "./loader.js";
  * @property {() => void} learned there are new rows
  */
 
-const MOST_ROWS = 5000;
-const MOST_RANKS = 4;
+const MAX_ROWS = 5000;
+const MAX_RANKS = 4;
 
 export class Card {
   /** @param {string} name @param {Around} around */
@@ -109,7 +109,7 @@ class Pane {
     const state = JSON.stringify(this.about);
     if (state === this.read || !this.about) return;
     this.read = state;
-    const { samples } = await get("samples", { run: this.run, name: this.name, limit: MOST_ROWS }).catch((error) => {
+    const { samples } = await get("samples", { run: this.run, name: this.name, limit: MAX_ROWS }).catch((error) => {
       this.read = "";
       throw error;
     });
@@ -128,7 +128,7 @@ class Pane {
     const more = this.about.count > this.rows.length ? `; the newest ${count(this.rows.length)} are shown` : "";
     setText(this.caption, `${step === null ? "without a step" : `step ${count(step)}`}${isNear ? `, nearest to ${count(this.wanted)}` : ""}${more}`);
     setClass(this.caption, "warn", isNear);
-    const shown = found.slice(0, MOST_RANKS);
+    const shown = found.slice(0, MAX_RANKS);
     const key = JSON.stringify(shown.map(({ id }) => id)) + (shown[0].kind === "histogram" ? this.rows.length : "");
     if (key === this.#shown) return;
     this.#shown = key;

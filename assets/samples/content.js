@@ -18,8 +18,8 @@ import { Dropped, linkOf, some } from "./loader.js";
  */
 
 const THUMB_PX = 360;
-const MOST_TEXT = 100_000; // characters
-const MOST_AUDIO_BYTES = 16e6; // a longer one is loaded when it is asked for
+const MAX_TEXT = 100_000; // characters
+const MAX_AUDIO_BYTES = 16e6; // a longer one is loaded when it is asked for
 const RIDGES = 12;
 
 /** Fill the host with a sample, once it is there; the earlier content stays until then. @param {HTMLElement} host @param {Sample} sample @param {Place} place */
@@ -70,7 +70,7 @@ async function audio(sample, place) {
       const player = el("audio", { controls: true, src: URL.createObjectURL(blob), "aria-label": sample.name });
       return [player];
     });
-  if ((sample.bytes ?? 0) <= MOST_AUDIO_BYTES) return load();
+  if ((sample.bytes ?? 0) <= MAX_AUDIO_BYTES) return load();
   const host = el("div");
   const button = el("button", { class: "btn", type: "button", onclick: () => load().then((made) => host.replaceChildren(...made), (error) => host.replaceChildren(sentenceOf(error))) }, `Load ${size(sample.bytes ?? 0)}`);
   host.append(button);
@@ -121,8 +121,8 @@ function optional(error) {
 /** @param {Sample} sample @param {Place} place @param {string} found @param {Loaded} loaded */
 function plain(sample, place, found, { blob, total }) {
   const pre = el("pre", { tabindex: "0", role: "region", "aria-label": sample.name });
-  setText(pre, found.slice(0, MOST_TEXT));
-  const shown = found.length > MOST_TEXT || total > blob.size;
+  setText(pre, found.slice(0, MAX_TEXT));
+  const shown = found.length > MAX_TEXT || total > blob.size;
   return shown ? [pre, el("p", { class: "sub" }, `The beginning of ${size(total)}. `, link(sample, place))] : [pre];
 }
 
@@ -140,9 +140,9 @@ const take = (sample, place, make) => place.loader.take(place.run, sample, make,
 
 /** @typedef {{columns: string[], rows: string[][], total: number}} Table */
 
-const MOST_ROWS = 200;
-const MOST_COLUMNS = 50;
-const MOST_CELL = 500; // characters
+const MAX_ROWS = 200;
+const MAX_COLUMNS = 50;
+const MAX_CELL = 500; // characters
 
 /** `{"columns": [...], "rows": [...]}`, a list of objects or of lists, or one object. Null for what is none of these. @param {string} text @returns {Table | null} */
 function tableOfJson(text) {
@@ -156,14 +156,14 @@ function tableOfJson(text) {
   if (Array.isArray(value)) {
     const objects = value.filter((item) => item !== null && typeof item === "object" && !Array.isArray(item));
     if (objects.length === value.length && value.length) {
-      const columns = [...new Set(objects.slice(0, MOST_ROWS).flatMap((item) => Object.keys(item)))];
-      return cut(columns, objects.slice(0, MOST_ROWS).map((item) => columns.map((name) => Object.hasOwn(item, name) ? word(item[name]) : "")), value.length);
+      const columns = [...new Set(objects.slice(0, MAX_ROWS).flatMap((item) => Object.keys(item)))];
+      return cut(columns, objects.slice(0, MAX_ROWS).map((item) => columns.map((name) => Object.hasOwn(item, name) ? word(item[name]) : "")), value.length);
     }
-    return cut([], value.slice(0, MOST_ROWS).map(cells), value.length);
+    return cut([], value.slice(0, MAX_ROWS).map(cells), value.length);
   }
   if (value === null || typeof value !== "object") return null;
   const entries = Object.entries(value);
-  return cut(["name", "value"], entries.slice(0, MOST_ROWS).map(([name, item]) => [name, word(item)]), entries.length);
+  return cut(["name", "value"], entries.slice(0, MAX_ROWS).map(([name, item]) => [name, word(item)]), entries.length);
 }
 
 /** The first line names the columns; cells may be quoted and span lines. @param {string} text @param {string} separator @returns {Table} */
@@ -208,10 +208,10 @@ function tableElement({ columns, rows, total }, label) {
 
 /** @param {string[]} columns @param {string[][]} rows @param {number} total @returns {Table} */
 function cut(columns, rows, total) {
-  const kept = rows.slice(0, MOST_ROWS).map((row) => row.slice(0, MOST_COLUMNS).map((cell) => cell.slice(0, MOST_CELL)));
+  const kept = rows.slice(0, MAX_ROWS).map((row) => row.slice(0, MAX_COLUMNS).map((cell) => cell.slice(0, MAX_CELL)));
   const width = Math.max(0, ...kept.map((row) => row.length));
   const names = columns.length ? columns : Array.from({ length: width }, (_, i) => String(i + 1));
-  return { columns: names.slice(0, MOST_COLUMNS).map((name) => name.slice(0, MOST_CELL)), rows: kept, total };
+  return { columns: names.slice(0, MAX_COLUMNS).map((name) => name.slice(0, MAX_CELL)), rows: kept, total };
 }
 
 /** @param {unknown} row @returns {string[]} */

@@ -8,7 +8,7 @@ import { addressOf, raw } from "../lib/api.js";
 /** @typedef {{blob: Blob, total: number, width: number, height: number}} Loaded `total`: bytes of all of it, where only the beginning came */
 
 const AT_ONCE = 3;
-const MOST_BYTES = 48e6; // kept
+const MAX_BYTES = 48e6; // kept
 const LARGE_BYTES = 4e6; // not kept
 
 /** It is no longer wanted. */
@@ -60,7 +60,7 @@ export class SampleLoader {
     this.#kept.set(path, loaded);
     this.#bytes += loaded.blob.size;
     for (const [oldest, { blob }] of this.#kept) {
-      if (this.#bytes <= MOST_BYTES) return;
+      if (this.#bytes <= MAX_BYTES) return;
       this.#kept.delete(oldest);
       this.#bytes -= blob.size;
     }

@@ -26,7 +26,7 @@ const JUDGE_MS = 1000;
 const GROWN = 1.2; // growth in bins after which it is judged at once
 const FOLDED = "folded lanes";
 const PERCENT = { lo: 0, hi: 104 };
-const MOST_BINS = 50_000;
+const MAX_BINS = 50_000;
 
 export class LaneView {
   /** @param {Spec} spec @param {boolean} narrow a phone: the name stands above the plot, without an axis */
@@ -142,7 +142,7 @@ export class LaneView {
     const width = members.flat()[0]?.width ?? view.hi - view.lo;
     const first = Math.floor(view.lo / width) - 1;
     const bins = Math.ceil((view.hi - view.lo) / width) + 3;
-    const length = bins <= MOST_BINS ? bins : 0; // a far wider view than that which was read: nothing, until it is read
+    const length = bins <= MAX_BINS ? bins : 0; // a far wider view than that which was read: nothing, until it is read
     this.times = Array.from({ length }, (_, i) => (first + i + 0.5) * width);
     const drawn = (/** @type {Series[]} */ some) => columns(some, first, length, this.spec.scale);
     this.columns = members.map((some) => (this.spec.rate ? rateColumns(some[0], first, length) : drawn(some)));

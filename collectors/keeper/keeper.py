@@ -33,7 +33,7 @@ from typing import NamedTuple, NoReturn
 from deepseek.log.redaction import without_secrets
 
 from ..machine.proc import adopt_orphans, boot_id, start_ticks
-from .output import MOST_AT_ONCE, ProgramFile, Stream, Terminal, times_path, write_all
+from .output import MAX_AT_ONCE, ProgramFile, Stream, Terminal, times_path, write_all
 from .parent_sampler import SamplerLender, fork_sampler
 
 INPUT, RESIZE, SIGNAL = b"i", b"r", b"s"  # messages to the keeper; then follow bytes, struct winsize, or a number
@@ -272,7 +272,7 @@ class Parent:
                 self._above.serve(lender)
         if self._woken in ready:
             with contextlib.suppress(BlockingIOError):
-                os.read(self._woken, MOST_AT_ONCE)
+                os.read(self._woken, MAX_AT_ONCE)
             self._reap()
 
     def _gather(self) -> Callable[[float], None]:
@@ -337,7 +337,7 @@ class Parent:
 
     def _obey(self) -> None:
         try:
-            message = self._front.recv(MOST_AT_ONCE)
+            message = self._front.recv(MAX_AT_ONCE)
         except OSError:
             message = b""
         kind, rest = message[:1], message[1:]

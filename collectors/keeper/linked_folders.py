@@ -31,9 +31,9 @@ WHOLE = re.compile(r".+\.(json|yaml)")  # of these, written anew each time
 PARTS = ("train", "training", "val", "valid", "validation", "eval", "test")  # a run's folders, not runs
 LEFT_OUT = "mlruns"  # a file store is a tree of many runs
 LOOK_S, LOOK_SHARE = 0.5, 0.01  # how often: at most, and of a core
-MOST_LINKS = 200  # of a program
-MOST_FOLDERS, MOST_ENTRIES = 300, 20_000  # of one look; of one folder
-MOST_DOUBTS = 10_000  # folders and files that may be another program's
+MAX_LINKS = 200  # of a program
+MAX_FOLDERS, MAX_ENTRIES = 300, 20_000  # of one look; of one folder
+MAX_DOUBTS = 10_000  # folders and files that may be another program's
 SLACK_NS = 50_000_000  # between the program's first file and the one that says that it started; a program before it ended earlier
 
 
@@ -54,7 +54,7 @@ class LinkedFiles:
     def look(self) -> None:
         """Give a second name to what is new."""
         for path, found in self._written():
-            if len(self._links) < MOST_LINKS and self._is_own(path, found):
+            if len(self._links) < MAX_LINKS and self._is_own(path, found):
                 with suppress(OSError):  # another file system, a full one, a file that is gone again
                     self._link(path, found)
 
@@ -65,12 +65,12 @@ class LinkedFiles:
     def _written(self) -> Iterator[tuple[Path, os.stat_result]]:
         """The user's own regular files that were written since the program started; the newest folders first."""
         folders = [(0.0, str(path)) for path in self._beside]
-        for _ in range(MOST_FOLDERS):
+        for _ in range(MAX_FOLDERS):
             if not folders:
                 return
             _, folder = heapq.heappop(folders)
             with suppress(OSError), os.scandir(folder) as entries:
-                for entry in itertools.islice(entries, MOST_ENTRIES):
+                for entry in itertools.islice(entries, MAX_ENTRIES):
                     is_folder = entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
                     if not is_folder and not NAMES.fullmatch(entry.name):
                         continue
@@ -96,7 +96,7 @@ class LinkedFiles:
             ours = is_open(found, own_processes())
         if ours:
             self._own.add(what)
-        elif len(self._doubts) < MOST_DOUBTS:
+        elif len(self._doubts) < MAX_DOUBTS:
             self._doubts.add(what)
         return ours
 

@@ -29,8 +29,8 @@ from ..machine.writers import OUTPUT, open_files
 from .linked_folders import (
     LOOK_S,
     LOOK_SHARE,
-    MOST_ENTRIES,
-    MOST_FOLDERS,
+    MAX_ENTRIES,
+    MAX_FOLDERS,
     NAMES,
     PARTS,
     WHOLE,
@@ -45,12 +45,12 @@ JUDGED = re.compile(r"(?!(?:events|metrics|logged_samples)\b).+\.(jsonl|csv|tsv)
 CHECKPOINT = re.compile(r"checkpoint-\d+")
 PIECE = 1 << 20
 HEAD_BYTES = 64 << 10  # by which a file of numbers is told from data, as the reader of the copy does
-MOST_BYTES = 512 << 20  # copied of one file
-MOST_WHOLE_BYTES = 16 << 20
-MOST_FILES, MOST_OF_ALL = 100, 1 << 30  # of a program: files, and bytes of all of them
-LEAST_FREE_BYTES, LEAST_FREE_SHARE = 2 << 30, 0.05  # left free on the disk, whichever is less
+MAX_BYTES = 512 << 20  # copied of one file
+MAX_WHOLE_BYTES = 16 << 20
+MAX_FILES, MAX_OF_ALL = 100, 1 << 30  # of a program: files, and bytes of all of them
+MIN_FREE_BYTES, MIN_FREE_SHARE = 2 << 30, 0.05  # left free on the disk, whichever is less
 NEAR_S = 5.0  # between two looks for other processes that work here, where nothing changes
-MOST_DESCRIPTORS = 4096  # of a process
+MAX_DESCRIPTORS = 4096  # of a process
 SHARED = {Path("/"), Path("/tmp"), Path("/var/tmp")}  # working folders below which everybody writes
 LEFT_OUT = {"node_modules", "site-packages", "__pycache__", "mlruns"}  # folders
 OURS = {"app.py", "deepseek-dashboard"}  # scripts: a dashboard writes whenever a program does, into its own store
@@ -172,7 +172,7 @@ class ProgramFiles:
     def _held_by(self, pids: Iterable[int]) -> Iterator[tuple[Path, os.stat_result]]:
         """The logs that these processes have open for writing, under the names that they have here."""
         for pid in pids:
-            for number, target in itertools.islice(open_files(pid), MOST_DESCRIPTORS):
+            for number, target in itertools.islice(open_files(pid), MAX_DESCRIPTORS):
                 path = Path(target)
                 if not target.startswith("/") or not self._is_log(path) or not is_for_writing(PROC, pid, number):
                     continue
@@ -192,12 +192,12 @@ class ProgramFiles:
     def _beside(self) -> Iterator[tuple[Path, _FileStamp]]:
         """The logs in the working folder and below it; the newest folders first."""
         folders = [(0.0, str(self._working))]
-        for _ in range(MOST_FOLDERS):
+        for _ in range(MAX_FOLDERS):
             if not folders:
                 return
             _, folder = heapq.heappop(folders)
             with suppress(OSError), os.scandir(folder) as entries:
-                for entry in itertools.islice(entries, MOST_ENTRIES):
+                for entry in itertools.islice(entries, MAX_ENTRIES):
                     if entry.name.startswith(".") or entry.name in LEFT_OUT:
                         continue
                     path = Path(entry.path)
@@ -268,7 +268,7 @@ class ProgramFiles:
 
     def _take(self, path: Path, begin: int) -> None:
         self._doubts.pop(path, None)
-        if len(self._copies) < MOST_FILES:
+        if len(self._copies) < MAX_FILES:
             self._copies[path] = _Copy(path, self._name_of(path), begin, self._room)
 
     def _name_of(self, path: Path) -> Path:
@@ -322,7 +322,7 @@ class _OtherProcesses:
         if self._open is None:
             self._open = {}
             for pid in self._pids:
-                for number, target in itertools.islice(open_files(pid), MOST_DESCRIPTORS):
+                for number, target in itertools.islice(open_files(pid), MAX_DESCRIPTORS):
                     if target.startswith("/"):
                         self._open.setdefault(target, []).append((pid, number))
         return any(is_for_writing(PROC, pid, number) for pid, number in self._open.get(str(path), ()))
@@ -347,12 +347,12 @@ class _DiskSpace:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.left_bytes = MOST_OF_ALL
+        self.left_bytes = MAX_OF_ALL
 
     def is_low(self) -> bool:
         """Whether the disk is almost full. Raises OSError."""
         disk = os.statvfs(self._folder)
-        return disk.f_bavail * disk.f_frsize < min(LEAST_FREE_BYTES, LEAST_FREE_SHARE * disk.f_blocks * disk.f_frsize)
+        return disk.f_bavail * disk.f_frsize < min(MIN_FREE_BYTES, MIN_FREE_SHARE * disk.f_blocks * disk.f_frsize)
 
 
 class _Copy:
@@ -424,10 +424,10 @@ class _Copy:
             self._at = 0
         self._is_held_up = False
         while self._at < size and not self._is_over:
-            if self._copied >= MOST_BYTES:
-                self._stop(f"it has more than {MOST_BYTES >> 20} MiB")
+            if self._copied >= MAX_BYTES:
+                self._stop(f"it has more than {MAX_BYTES >> 20} MiB")
             elif self._room.left_bytes <= 0:
-                self._stop(f"the program's files have more than {MOST_OF_ALL >> 20} MiB")
+                self._stop(f"the program's files have more than {MAX_OF_ALL >> 20} MiB")
             elif self._room.is_low():
                 self._is_held_up = True
                 return
@@ -470,12 +470,7 @@ class _Copy:
     def _write_anew(self) -> None:
         found = self._path.stat()
         mark, more = (found.st_ino, found.st_size, found.st_mtime_ns), found.st_size - self._copied
-        if (
-            mark == self._mark
-            or found.st_size > MOST_WHOLE_BYTES
-            or more > self._room.left_bytes
-            or self._room.is_low()
-        ):
+        if mark == self._mark or found.st_size > MAX_WHOLE_BYTES or more > self._room.left_bytes or self._room.is_low():
             return
         self._to.parent.mkdir(parents=True, exist_ok=True)
         if self._mark is None:

@@ -15,10 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-MOST_AT_ONCE = 1 << 16
-MOST_WAITING = (
-    1 << 20
-)  # bytes that wait for a reader that does not read; then the program waits, as it would without us
+MAX_AT_ONCE = 1 << 16
+MAX_WAITING = 1 << 20  # bytes that wait for a reader that does not read; then the program waits, as it would without us
 TAIL_BYTES = 1 << 15  # of the newest output, kept for its last lines
 MAX_LAST_LINES = 100
 MAX_LINE_CHARACTERS = 400  # the first ones name the exception; more than a reason keeps, so that a cut shows
@@ -67,7 +65,7 @@ class Stream:
 
     @property
     def is_full(self) -> bool:
-        return not self._broken and sum(map(len, self._waiting)) > MOST_WAITING
+        return not self._broken and sum(map(len, self._waiting)) > MAX_WAITING
 
     @property
     def is_unread(self) -> bool:
@@ -77,7 +75,7 @@ class Stream:
     def read(self) -> bool:
         """Take what is there; False at the end."""
         try:
-            data = os.read(self.source, MOST_AT_ONCE)
+            data = os.read(self.source, MAX_AT_ONCE)
         except OSError:  # EIO: no process has the other side of the terminal open
             data = b""
         self._keep(data)

@@ -51,7 +51,7 @@ LOGURU = (
     "thread",
     "time",
 )  # of its record: shown otherwise, or not
-MOST_FIELDS, MOST_DEPTH, MOST_BYTES, MOST_TRACE_LINES = 100, 6, 1 << 20, 300
+MAX_FIELDS, MAX_DEPTH, MAX_BYTES, MAX_TRACE_LINES = 100, 6, 1 << 20, 300
 FIRST_S, LAST_S = 946_684_800.0, 32_503_680_000.0  # the years 2000 and 3000
 UNITS = (1.0, 1e3, 1e6, 1e9)  # of a time since 1970, in one second: milliseconds, and so on
 PAIR = re.compile(
@@ -78,7 +78,7 @@ def may_be_structured(text: str) -> bool:
 def read(text: str) -> StructuredLine | None:
     """None for a line that is no structured one: it needs a message, and a level or a time."""
     text = text.strip()
-    if text[:1] == "{" and text[-1:] == "}" and len(text) <= MOST_BYTES:
+    if text[:1] == "{" and text[-1:] == "}" and len(text) <= MAX_BYTES:
         try:
             value = orjson.loads(text.encode("utf-8", "replace"))
         except orjson.JSONDecodeError:
@@ -117,7 +117,7 @@ def shown(line: StructuredLine) -> list[str]:
     pairs = [f"{NO_NAME.sub('_', name) or '_'}={_bare(value)}" for name, value in line.fields.items()]
     first = [part for part in line.message.replace("\r", "\n").split("\n") if part.strip()] or [""]
     trace = [part for part in line.trace.replace("\r", "\n").split("\n") if part.strip()]
-    return [" ".join([first[0], *pairs]).strip(), *first[1:], *trace][:MOST_TRACE_LINES]
+    return [" ".join([first[0], *pairs]).strip(), *first[1:], *trace][:MAX_TRACE_LINES]
 
 
 def read_fields(text: str) -> dict[str, Scalar]:
@@ -172,7 +172,7 @@ def _of_pairs(text: str) -> StructuredLine | None:
     at = 0
     while at < len(text):
         pair = PAIR.match(text, at)
-        if pair is None or len(found) >= MOST_FIELDS:
+        if pair is None or len(found) >= MAX_FIELDS:
             return None
         found[pair["key"]] = _value(pair["value"])
         at = pair.end()
@@ -183,14 +183,14 @@ def _flat(fields: Mapping[str, Any], prefix: str = "", depth: int = 1) -> Iterat
     """The first fields, those of tables with dots; what is deeper, and lists, as JSON."""
     count = 0
     for name, value in fields.items():
-        if isinstance(value, dict) and depth < MOST_DEPTH and value:
+        if isinstance(value, dict) and depth < MAX_DEPTH and value:
             inner = list(_flat(value, f"{prefix}{name}.", depth + 1))
         else:
             scalar = value if isinstance(value, (str, int, float, bool)) or value is None else _as_json(value)
             inner = [(f"{prefix}{name}", scalar)]
-        yield from inner[: MOST_FIELDS - count]
+        yield from inner[: MAX_FIELDS - count]
         count += len(inner)
-        if count >= MOST_FIELDS:
+        if count >= MAX_FIELDS:
             return
 
 

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_CHARACTERS = 1000  # of a line: what follows is no part of its template
+MAX_CHARACTERS = 1000  # of a line: what follows is no part of its template
 CUT = " ..."
 NUMBER, TIME, PATH, TEXT, HEX, ID = "#", "<time>", "<path>", "<text>", "<hex>", "<id>"
 PLACEHOLDERS = (NUMBER, TIME, PATH, TEXT, HEX, ID)
 
-LEAST_HEX = 7  # characters, as of a short commit
+MIN_HEX = 7  # characters, as of a short commit
 DIGIT, HEX_LETTER, LETTER = 1, 2, 4
 _PAD = b"\n\n\n\n"  # around all lines: a neighbour may be looked at without asking for the edge
 _HEX_BYTE, _ID_BYTE, _DROPPED = b"\3", b"\4", b"\5"
@@ -121,8 +121,8 @@ def number_spans(texts: Sequence[str]) -> list[list[NumberSpan]]:
 
 
 def _joined(texts: Sequence[str]) -> bytes:
-    if max(map(len, texts), default=0) > MOST_CHARACTERS:
-        texts = [text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + CUT for text in texts]
+    if max(map(len, texts), default=0) > MAX_CHARACTERS:
+        texts = [text if len(text) <= MAX_CHARACTERS else text[:MAX_CHARACTERS] + CUT for text in texts]
     data = _utf8("\n".join(texts))
     if data.count(b"\n") != len(texts) - 1:
         data = _utf8("\n".join(text.replace("\n", " ") for text in texts))
@@ -163,11 +163,11 @@ def _shortened(data: bytes) -> NDArray[np.uint8]:
 
 
 def _hexadecimal(zeros: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Where words of hexadecimal digits start and end: `0x1f`, and from LEAST_HEX on those with both digits and letters."""
+    """Where words of hexadecimal digits start and end: `0x1f`, and from MIN_HEX on those with both digits and letters."""
     word = kinds != 0
     edges = np.flatnonzero(word[1:] != word[:-1]) + 1
     starts, ends = edges[::2], edges[1::2]
-    long = np.flatnonzero(ends - starts >= LEAST_HEX)
+    long = np.flatnonzero(ends - starts >= MIN_HEX)
     found, behind = starts[long], ends[long]
     likely = (kinds[found] < LETTER) & (kinds[behind - 1] < LETTER)
     found, behind = found[likely], behind[likely]
@@ -212,15 +212,15 @@ def _utf8(text: str) -> bytes:
 #     step 7 loss 0.25     -> step # loss #
 #     step 8 loss 0.24     -> step # loss #
 #
-# A log may have no end of masks. A file may make MOST_OF_FILE templates of its own, MOST_OF_FAMILY of them of lines that begin with the
+# A log may have no end of masks. A file may make MAX_OF_FILE templates of its own, MAX_OF_FAMILY of them of lines that begin with the
 # same words. What comes beyond them goes to a wide template, by its first words and its length, which depends on the line alone.
 
-MOST_OF_FILE = 4096
-MOST_OF_FAMILY = 1024
-MOST_WIDE = 1024  # of a run; lines of yet other words are grouped by their length alone
-MOST_OF_RUN = 32_768  # ids fit into two bytes, with room for what is wide
+MAX_OF_FILE = 4096
+MAX_OF_FAMILY = 1024
+MAX_WIDE = 1024  # of a run; lines of yet other words are grouped by their length alone
+MAX_OF_RUN = 32_768  # ids fit into two bytes, with room for what is wide
 FAMILY_WORDS = 2
-MOST_WORD_CHARACTERS = 32
+MAX_WORD_CHARACTERS = 32
 _FAMILY_WORD = re.compile(r"(?<![\w<./-])[^\W\d_]{2,}(?![\w>./-])")
 _LEVELS = {"debug", "info", "warn", "warning", "error", "critical", "fatal", "utc"}
 
@@ -275,13 +275,13 @@ class RunTemplates:
             return number
         family = family_of(text)
         full = (
-            self._of_file[file] >= MOST_OF_FILE
-            or self._of_family[file, family] >= MOST_OF_FAMILY
-            or self._next > MOST_OF_RUN
+            self._of_file[file] >= MAX_OF_FILE
+            or self._of_family[file, family] >= MAX_OF_FAMILY
+            or self._next > MAX_OF_RUN
         )
         if full:
             number = self._wide.get(family)
-            if number is None and len(self._wide) >= MOST_WIDE:
+            if number is None and len(self._wide) >= MAX_WIDE:
                 family = length_of(text)
                 number = self._wide.get(family)
             if number is not None:
@@ -305,7 +305,7 @@ class RunTemplates:
 def family_of(mask: str) -> str:
     """`"<time> INFO retrying shard # of #" -> "retrying shard, 5 to 8 words"`"""
     words = (word for word in _FAMILY_WORD.findall(mask) if word.lower() not in _LEVELS)
-    first = [word[:MOST_WORD_CHARACTERS] for _, word in zip(range(FAMILY_WORDS), words, strict=False)]
+    first = [word[:MAX_WORD_CHARACTERS] for _, word in zip(range(FAMILY_WORDS), words, strict=False)]
     return ", ".join(filter(None, [" ".join(first), length_of(mask)]))
 
 
@@ -334,7 +334,7 @@ def field_values(texts: Sequence[str], field: int) -> NDArray[np.float64]:
     """Of a field, counted from 0; NaN where a line has none, infinite beyond a double. About 20 us a line."""
     found: list[float] = []
     for at in range(0, len(texts), AT_ONCE):
-        some = [text[:MOST_CHARACTERS].replace("\n", " ") for text in texts[at : at + AT_ONCE]]
+        some = [text[:MAX_CHARACTERS].replace("\n", " ") for text in texts[at : at + AT_ONCE]]
         found += [_value(text, spans, field) for text, spans in zip(some, number_spans(some), strict=True)]
     return np.array(found, np.float64)
 

@@ -15,7 +15,7 @@ HEAD = re.compile(  # times, levels and ranks in front of a message
 CLOCK = re.compile(r"[\[(]?#(?:[-/:.,TZ+ ]*#){2,}+")  # a date, a time of day: three numbers or more in one
 PLACE = "#"  # of a number
 BEFORE_NUMBERS, BEHIND_NUMBERS = " \t\n\r\f\v:=,([#", " \t\n\r\f\v#)].,%:"
-MOST_WORD_CHARACTERS = 70
+MAX_WORD_CHARACTERS = 70
 
 
 def message_of(text: str) -> str:
@@ -24,7 +24,7 @@ def message_of(text: str) -> str:
     behind = bare[len(bare.rstrip(BEHIND_NUMBERS)) :]
     if PLACE in behind:
         bare = bare[: len(bare) - len(behind) + behind.index(PLACE)].rstrip(BEFORE_NUMBERS) or bare
-    return f"{bare[:MOST_WORD_CHARACTERS].rsplit(' ', 1)[0]} …" if len(bare) > MOST_WORD_CHARACTERS else bare
+    return f"{bare[:MAX_WORD_CHARACTERS].rsplit(' ', 1)[0]} …" if len(bare) > MAX_WORD_CHARACTERS else bare
 
 
 def shortened(text: str, most: int) -> str:
@@ -70,7 +70,7 @@ ASIDE = re.compile(  # what stands above the traceback of an exception that ends
     r"Exception ignored |Exception in thread |Exception in callback |Process \S+:\s*$|Task exception was never retrieved"
     r"|future: <|--- Logging error ---"
 )
-MOST_FRAMES, MOST_MESSAGE_LINES = 200, 30
+MAX_FRAMES, MAX_MESSAGE_LINES = 200, 30
 TOGETHER_S = 5.0  # between two lines of a traceback, at most
 STEPS, BUFFERED_S = 3, 1.0  # buffered lines without a time are spread over so long, as they are read
 
@@ -138,7 +138,7 @@ def _of_voice(voice: Sequence[tuple[int, LogLine]]) -> Iterator[tuple[int, Trace
     at = 0
     while at < len(voice):
         place, line = voice[at]
-        lines = [line for _, line in voice[at : at + 40 * MOST_FRAMES]] if _begins(line.text) else []
+        lines = [line for _, line in voice[at : at + 40 * MAX_FRAMES]] if _begins(line.text) else []
         reader = _Reader(lines)
         found = None if not lines else reader.traceback() if TRACEBACK in line.text else reader.dump()
         if found is not None:
@@ -172,7 +172,7 @@ class _Reader:
                     current = frames
                 else:
                     others.append(ExceptionRecord("", line.text, ()))
-            elif frame and frames is not None and len(frames) < MOST_FRAMES:
+            elif frame and frames is not None and len(frames) < MAX_FRAMES:
                 frames.append(CrashFrame(frame["file"], int(frame["line"]), frame["function"]))
             elif not line.text.startswith((" ", "<", "Python runtime state", "Extension modules", "Stack (most")):
                 break
@@ -215,7 +215,7 @@ class _Reader:
         name, message = _named(self._bare(line.text))
         level, words = line.level, [message]
         self.at += 1
-        while (line := self._next()) is not None and len(words) < MOST_MESSAGE_LINES:
+        while (line := self._next()) is not None and len(words) < MAX_MESSAGE_LINES:
             bare = self._bare(line.text)
             if (
                 self._is_head(line.text)
@@ -233,7 +233,7 @@ class _Reader:
         """An exception group and, in order, all exceptions in it. A message's further lines have no margin."""
         begun = self.at
         last = begun
-        while (line := self._next()) is not None and self.at - last <= MOST_MESSAGE_LINES:
+        while (line := self._next()) is not None and self.at - last <= MAX_MESSAGE_LINES:
             if MARGIN.match(self._bare(line.text)):
                 last = self.at
             elif TRACEBACK in line.text or self._is_head(line.text):
@@ -289,7 +289,7 @@ def _section(texts: Sequence[str]) -> ExceptionRecord:
     if end == len(texts):
         return ExceptionRecord("", "", _frames(texts))
     name, message = _named(texts[end])
-    words = [message, *texts[end + 1 :]][:MOST_MESSAGE_LINES]
+    words = [message, *texts[end + 1 :]][:MAX_MESSAGE_LINES]
     return ExceptionRecord(name, "\n".join(words).strip(), _frames(texts[:end]))
 
 
@@ -306,4 +306,4 @@ def _frames(texts: Sequence[str]) -> tuple[CrashFrame, ...]:
             frames.append(CrashFrame(frame["file"], int(frame["line"]), frame["function"] or ""))
         elif frames and not frames[-1].text and not MARKS.match(text) and not text.strip().startswith("[Previous line"):
             frames[-1] = frames[-1]._replace(text=text.strip())
-    return tuple(frames[-MOST_FRAMES:])
+    return tuple(frames[-MAX_FRAMES:])

@@ -32,10 +32,10 @@ PASSING = {
     sqlite3.SQLITE_PROTOCOL,
 }
 """What SQLite says where its program just closes a database, which removes the write-ahead log, or opens it."""
-MOST_READ_S = 2.0  # of one look
+MAX_READ_S = 2.0  # of one look
 STEPS_A_CHECK = 5_000  # of SQLite's virtual machine, between two looks at the clock
-MOST_VALUE_BYTES = 16 << 20
-MOST_COPIED_BYTES = 256 << 20
+MAX_VALUE_BYTES = 16 << 20
+MAX_COPIED_BYTES = 256 << 20
 
 
 class BeingWritten(Exception):
@@ -150,10 +150,10 @@ def _check_journal(path: Path, root: Path) -> None:
 
 def _connected(path: Path, how: str) -> Iterator[sqlite3.Connection]:
     db = sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", uri=True, timeout=0.0, isolation_level=None)
-    until_s = time.monotonic() + MOST_READ_S
+    until_s = time.monotonic() + MAX_READ_S
     try:
         db.text_factory = lambda data: data.decode("utf-8", "replace")
-        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_VALUE_BYTES)
+        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
         db.set_progress_handler(lambda: time.monotonic() > until_s, STEPS_A_CHECK)
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute("BEGIN")  # one state of it
@@ -164,7 +164,7 @@ def _connected(path: Path, how: str) -> Iterator[sqlite3.Connection]:
 
 def _copied(path: Path, root: Path, stamp: DatabaseStamp) -> Iterator[sqlite3.Connection]:
     """A copy with the write-ahead log that was left beside the file without its `-shm`: to read it there, SQLite would create that."""
-    if stamp.size + stamp.log_bytes > MOST_COPIED_BYTES:
+    if stamp.size + stamp.log_bytes > MAX_COPIED_BYTES:
         raise NotRead(
             "has a write-ahead log that no program has open; it is read once its program, or sqlite3, has opened it again"
         )

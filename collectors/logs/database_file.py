@@ -22,7 +22,7 @@ from .runs import RunFolders
 KINDS: tuple[DatabaseKind, ...] = (trackio.KIND, mlflow.KIND)
 MAX_CONFIG_BYTES = 16 << 10  # of JSON, kept of one run
 MAX_ID_CHARS = 100
-MOST_LOOK_S = 0.1
+MAX_LOOK_S = 0.1
 WRITTEN_AGAIN_S = 0.1
 LONGEST_WRITE_S = 10.0  # without a state that can be read
 
@@ -75,7 +75,7 @@ class FollowedDatabases:
         if state and not kind.is_same(db, state):
             state.clear()
         runs: dict[str, DatabaseRun] = {}
-        until_s = time.monotonic() + MOST_LOOK_S
+        until_s = time.monotonic() + MAX_LOOK_S
         again_s = None
         for count, logged in enumerate(kind.read(db, state), 1):
             run = runs.get(logged.run.id) or runs.setdefault(logged.run.id, self._run(path, key, logged.run, offsets))

@@ -38,7 +38,7 @@ from .run import RunFolder
 WHOLE_S = 1.0  # without a change, until a complete JSON object is taken for a line
 QUIET_S = 30.0  # without a change, until any other half line is, where no process holds the file open for writing,
 UNSEEN_S = 600.0  # or where such a process cannot be seen from here
-MOST_S = 60.0  # between two looks while a process holds the file
+MAX_S = 60.0  # between two looks while a process holds the file
 FRESH_S = 2.0  # how old the look at all processes may be: it costs about 3 us an open file
 
 
@@ -106,7 +106,7 @@ class PartialLine:
             return False
         if quiet_s >= self._least_s(found) and not self._held.has(self._path.name, found):
             return True
-        self._pause_s = min(2 * self._pause_s, MOST_S)
+        self._pause_s = min(2 * self._pause_s, MAX_S)
         self.again_s = self._pause_s
         return False
 
@@ -130,7 +130,7 @@ def _is_object(half: bytes) -> bool:
 # The state of a progress bar in a file: the half line at its end, which the program rewrites after carriage returns.
 
 GAP_S = 0.2  # between two states of a file that are stored
-MOST_CHARACTERS = 500
+MAX_CHARACTERS = 500
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
@@ -158,7 +158,7 @@ class LiveBar:
         end = len(half.rstrip())  # the last state that shows anything
         start = half.rfind(b"\r", 0, end)
         state = half[start + 1 : end].decode("utf-8", "replace")
-        self.text = CONTROL.sub("", ANSI.sub("", state)).strip()[:MOST_CHARACTERS]
+        self.text = CONTROL.sub("", ANSI.sub("", state)).strip()[:MAX_CHARACTERS]
         return max(start, 0)
 
     def news(self, time_s: float) -> list[ProgressBar]:
@@ -173,7 +173,7 @@ class LiveBar:
 
 # When the lines of a file were written, as the keeper of its program noted beside it (`keeper/output.py`).
 
-MOST_BYTES = 32 << 20  # of records: ten years
+MAX_BYTES = 32 << 20  # of records: ten years
 SLACK_S = 2.0  # between two clocks
 
 
@@ -208,7 +208,7 @@ NO_TIMES = PrintTimes(np.empty(0, np.int64), np.empty(0, np.float64), 0)
 def print_times_of(path: Path, root: Path, upto: int, since_s: float) -> PrintTimes:
     """Those of a file that has `upto` bytes, of a program that started at `since_s`. Damage costs the times that it hits."""
     try:
-        data, _ = read_file(times_path(path), root, MOST_BYTES)
+        data, _ = read_file(times_path(path), root, MAX_BYTES)
     except (NotRead, OSError):
         return NO_TIMES._replace(upto=upto)
     records = np.frombuffer(data[: len(data) // RECORD.size * RECORD.size], "<u8").reshape(-1, 3)
@@ -227,14 +227,14 @@ log = logging.getLogger("collectors")
 
 DELETED_BYTES = 16 << 20  # of a file that was deleted while it was read, that are still read
 BATCH_BYTES = 2 << 20  # read from one file before the next one,
-LEAST_BATCH_BYTES = MAX_LINE_BYTES  # or less if that takes longer than
+MIN_BATCH_BYTES = MAX_LINE_BYTES  # or less if that takes longer than
 BATCH_S = 0.1
 BATCH_LINES = 50_000
 IDLE_S = 60.0  # a file without changes for this long is closed
 SPREAD_S = 1.0  # lines without a time that arrive together were written within this time
 RENAMED_S = 1.0  # between two looks at a file under another name: its changes are noticed under that
 CLOCK_SLACK_S = 2.0  # between the file system's clock and ours
-MOST_RECORD_BYTES = 64 << 20  # of a format that reads bytes
+MAX_RECORD_BYTES = 64 << 20  # of a format that reads bytes
 
 
 class FollowedFile:
@@ -391,8 +391,8 @@ class FollowedFile:
             self._format.tally.skip_line("ends in the middle of a record")
             used = len(data)
         elif not used and self.behind:
-            if self._batch_bytes >= MOST_RECORD_BYTES:
-                raise NotRead(f"has a record of more than {MOST_RECORD_BYTES >> 20} MiB")
+            if self._batch_bytes >= MAX_RECORD_BYTES:
+                raise NotRead(f"has a record of more than {MAX_RECORD_BYTES >> 20} MiB")
             self._batch_bytes *= 2
         self._used = used
         self.behind = self.behind or 0 < used < len(data)
@@ -513,7 +513,7 @@ class FollowedFile:
     def _pace(self, took_s: float) -> None:
         """Adapt the batch size, so that a batch takes the intended time."""
         if took_s > BATCH_S:
-            self._batch_bytes = max(LEAST_BATCH_BYTES, self._batch_bytes // 2)
+            self._batch_bytes = max(MIN_BATCH_BYTES, self._batch_bytes // 2)
         elif took_s < BATCH_S / 4:
             self._batch_bytes = min(BATCH_BYTES, 2 * self._batch_bytes)
 

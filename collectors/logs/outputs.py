@@ -18,9 +18,9 @@ from ..records import Offset
 from .recognition import RunPlace, format_of
 from .watch import FileStamp, mark_of
 
-MOST_OF_A_RUN, MOST = 16, 256  # files
+MAX_OF_A_RUN, MOST = 16, 256  # files
 EVERY_S = 0.5  # they are polled
-MOST_KNOWN = 256  # of an earlier collector, the newest
+MAX_KNOWN = 256  # of an earlier collector, the newest
 
 
 class OutputFiles:
@@ -52,7 +52,7 @@ class OutputFiles:
             if path is None or path in self._of or any(path.is_relative_to(folder) for folder in self._left_out):
                 continue
             of_the_run = sum(owner == run for owner in self._of.values())
-            if of_the_run < MOST_OF_A_RUN and len(self._of) < MOST:
+            if of_the_run < MAX_OF_A_RUN and len(self._of) < MOST:
                 self._of[path] = run
 
     def _file(self, process: RunProcess, number: str) -> Path | None:
@@ -75,7 +75,7 @@ class ExternalOutputs:
         """`outputs` by run; `offsets` of the store name those that were read before."""
         self._tree, self._tops, self._outputs = tree, tree.tops, outputs
         texts = [(tree.path_of(key), offset.run) for key, offset in offsets.items() if "entry" in offset.state]
-        self._runs = dict([(path, run) for path, run in texts if self._is_left_to_us(path)][-MOST_KNOWN:])
+        self._runs = dict([(path, run) for path, run in texts if self._is_left_to_us(path)][-MAX_KNOWN:])
         self._seen: dict[Path, tuple[FileStamp, float] | None] = {}
         self._kept_in: set[str] = set()  # runs that had a folder
         self._due_s = 0.0

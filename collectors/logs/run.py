@@ -59,7 +59,7 @@ class RunLifetime:
 # JSONL comes first. Of the others the first file that brings a name keeps it, and the name is left out of the rest.
 
 ENDS_BYTES = HEAD_BYTES  # of a JSONL file that are looked at for names, at its start and at its end
-MOST_RIVAL_FILES = 8  # of a folder, one a rank
+MAX_RIVAL_FILES = 8  # of a folder, one a rank
 LOOK_EVERY_S = 2.0
 WRITES_S = 2.0  # from what a script prints to the same in a file that it writes line by line
 FLUSHES_S = 130.0  # and in one of a library: TensorBoard's SummaryWriter flushes every 120 s
@@ -163,9 +163,7 @@ class SourcePriority:
                 ]
         except OSError:
             return []
-        return [self._folder / name for name in sorted(names) if not name.startswith((".", "events"))][
-            :MOST_RIVAL_FILES
-        ]
+        return [self._folder / name for name in sorted(names) if not name.startswith((".", "events"))][:MAX_RIVAL_FILES]
 
 
 def kept_names(state: Mapping[str, Any]) -> Sequence[str]:
@@ -211,7 +209,7 @@ def _fields(data: bytes) -> Iterator[str]:
 # What the tail remembers of one run: run.json, its starts and ends, how often it writes.
 
 INTERVALS = 100  # between lines, for a run's median
-MOST_FILES = 16  # by which its processes are found
+MAX_FILES = 16  # by which its processes are found
 MAX_CONFIGS = 100  # of files beside run.json, the newest
 
 
@@ -329,7 +327,7 @@ class RunFolder:
         """One of the files that are the run's, where not all of its folder are."""
         name = str(path.relative_to(self.folder))
         if name not in self.files:
-            self.files = (*self.files[-MOST_FILES + 1 :], name)
+            self.files = (*self.files[-MAX_FILES + 1 :], name)
             self._changes += 1
 
     def noticed(self, records: Sequence[Record]) -> None:

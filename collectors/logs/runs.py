@@ -22,7 +22,7 @@ from .run import RunFolder, kept_names
 
 SHORT_ID = 8  # characters
 log = logging.getLogger("collectors")
-LATELY_S, MOST_LATELY = 3600.0, 64  # runs that may go on are looked at first
+LATELY_S, MAX_LATELY = 3600.0, 64  # runs that may go on are looked at first
 
 
 class RunFolders:
@@ -70,7 +70,7 @@ class RunFolders:
             for run, time_s in self._last_times.items()
             if time_s is not None and time_s > time.time() - LATELY_S
         }
-        newest = sorted(lately, key=lambda run: -lately[run])[:MOST_LATELY]
+        newest = sorted(lately, key=lambda run: -lately[run])[:MAX_LATELY]
         return list(dict.fromkeys(folder for run in newest for folder in self._folders.get(run, ())))
 
     def get(self, name: str) -> RunFolder | None:

@@ -31,7 +31,7 @@ from .outputs import ExternalOutputs
 from .recognition import EVENTS, TEXT, FileFormat, Origin, format_of, main_of, rank_of, reading_order
 from .run import RunFolder
 from .runs import RunFolders
-from .tombstones import MOST_FILES, NOTHING_KNOWN, LastKnown, Tombstone, Tombstones, identity_of_file
+from .tombstones import MAX_FILES, NOTHING_KNOWN, LastKnown, Tombstone, Tombstones, identity_of_file
 from .watch import LATELY_S, FolderWatch
 
 
@@ -325,7 +325,7 @@ def _first(paths: dict[Path, None]) -> Path | None:
 
 MAX_OPEN = 256  # files that stay open: those read last
 SWEEP_S = 10.0  # how often idle files are closed
-MOST_SORTED = 1_000  # files of the first look that a turn puts in order: ten thousand took half a second
+MAX_SORTED = 1_000  # files of the first look that a turn puts in order: ten thousand took half a second
 RENAMED_S = 0.05  # until a file is looked at again whose run gets another name
 MAX_ERROR_CHARS = 300
 PERIOD_S = 1.0  # at the latest; `wake` is set as soon as a file changes
@@ -533,7 +533,7 @@ class Tail:
             path for path, newest_s in new.items() if newest_s > self._began_s
         }  # goes before what was found until then
         self._unsorted |= new
-        portion = [*dict.fromkeys([*now, *islice(self._unsorted, MOST_SORTED)])]
+        portion = [*dict.fromkeys([*now, *islice(self._unsorted, MAX_SORTED)])]
         newest = {path: self._unsorted.pop(path) for path in portion}
         lately_s = time.time() - LATELY_S
         self._there |= {path: newest_s > lately_s for path, newest_s in newest.items()}
@@ -877,7 +877,7 @@ class ForgettingTail(Tail):
 
     def _forget(self, run: str, known: LastKnown) -> None:
         paths = self._paths_of(run)
-        files = tuple(found for path in paths[:MOST_FILES] if (found := identity_of_file(path)) is not None)
+        files = tuple(found for path in paths[:MAX_FILES] if (found := identity_of_file(path)) is not None)
         self._tombstones.put(Tombstone(run, time.time(), self._own_folder(run, paths), files, known))
         try:
             self._take_out(run, paths)

@@ -26,12 +26,12 @@ from urllib.parse import quote
 FOLDER = "forgotten"
 SUFFIX = ".json"
 HEAD_BYTES = 4096
-MOST_FILES = 100_000  # of a run
-MOST_BYTES = 64 << 20  # of a tombstone
-MOST_TOMBSTONES = 100_000
+MAX_FILES = 100_000  # of a run
+MAX_BYTES = 64 << 20  # of a tombstone
+MAX_TOMBSTONES = 100_000
 PREFIX = 120  # characters of the run's name in the file's
 FOLDER_MODE = 0o700
-MOST_TEXT, MOST_NUMBER = 2000, 2**53  # of what was known of a run
+MAX_TEXT, MAX_NUMBER = 2000, 2**53  # of what was known of a run
 
 log = logging.getLogger("collectors")
 
@@ -159,7 +159,7 @@ def read_all(data_dir: Path) -> list[Tombstone]:
     """Those that can be read; an odd one costs itself, and is named in the log."""
     folder = data_dir / FOLDER
     try:
-        paths = sorted(islice(folder.glob(f"*{SUFFIX}"), MOST_TOMBSTONES))
+        paths = sorted(islice(folder.glob(f"*{SUFFIX}"), MAX_TOMBSTONES))
     except OSError:
         return []
     return [found for path in paths if (found := _read(path)) is not None]
@@ -169,7 +169,7 @@ def _read(path: Path) -> Tombstone | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
-            return _typed(json.loads(file.read(MOST_BYTES)))
+            return _typed(json.loads(file.read(MAX_BYTES)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         log.warning("%s is no tombstone of a run (%s: %s): its files are read again", path, type(error).__name__, error)
         return None
@@ -178,7 +178,7 @@ def _read(path: Path) -> Tombstone | None:
 def _typed(row: Any) -> Tombstone:
     files = tuple(
         FileIdentity(str(path), int(inode), int(size), str(head))
-        for path, inode, size, head in row["files"][:MOST_FILES]
+        for path, inode, size, head in row["files"][:MAX_FILES]
     )
     return Tombstone(
         str(row["run"]), float(row["forgotten_s"]), str(row["folder"]), files, last_known(row.get("known"))
@@ -197,8 +197,8 @@ def _pairs(given: dict[str, Any]) -> Iterable[tuple[Any, Any]]:
 
 def _fits(value: Any, nothing: str | int | None) -> bool:
     if isinstance(nothing, str):
-        return isinstance(value, str) and len(value) <= MOST_TEXT
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST_NUMBER
+        return isinstance(value, str) and len(value) <= MAX_TEXT
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
 
 
 def _write(path: Path, tombstone: Tombstone) -> None:

@@ -23,7 +23,7 @@ from .formats.values import escape_control
 from .open_files import NotRead, read_file
 
 PREFIX = f"//{FOLDER}/"  # of their offsets: no file of the log folder has such a path
-MOST_FILES = 10_000
+MAX_FILES = 10_000
 NOT_OURS = "a kind that only runs and the collector write"
 log = logging.getLogger("collectors")
 
@@ -188,7 +188,7 @@ def stamps_of(folder: Path) -> dict[str, tuple[int, int, int]]:
     """By name, what differs when a file does; none where there is no folder."""
     stamps: dict[str, tuple[int, int, int]] = {}
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in islice(entries, MOST_FILES):
+        for entry in islice(entries, MAX_FILES):
             if entry.name.endswith(SUFFIX):
                 with suppress(FileNotFoundError):
                     found = entry.stat(follow_symlinks=False)

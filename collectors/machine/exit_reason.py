@@ -16,13 +16,13 @@ from .run_state import StateName
 
 KERNEL_LOG = Path("/dev/kmsg")
 RECORD_BYTES = 8192  # the kernel's own limit of one
-MOST_RECORDS = 20_000
+MAX_RECORDS = 20_000
 OUT_OF_MEMORY = re.compile(r"(?i:out of memory).{0,400}?[Kk]illed process (\d+)\b")
 FIRST_NAMESPACE = 0xEFFFFFFC  # inode of the pid namespace in which the kernel log counts
 LINES = 200  # of a log that are looked at for a traceback
 REASON_LENGTH = 300
 WENT_ON_S = 60.0  # ranks that wait for one that failed log no step; what a script catches itself is followed by some
-MOST_CHARACTERS = 1000  # of a line in which a scheduler is looked for
+MAX_CHARACTERS = 1000  # of a line in which a scheduler is looked for
 RANK_PREFIX = re.compile(r"^\[(?:rank|default)\d+\]:\s?")
 TRACEBACK = re.compile(r"Traceback \(most recent call last\)(:\s*$| [\u2500-\u257f-]+)")  # in a frame, as rich draws it
 GROUP = "+ Exception Group Traceback"
@@ -93,7 +93,7 @@ def schedulers_word(lines: Sequence[str]) -> ExitReason | None:
     """
     said: dict[str, str] = {}
     for line in lines[-SCHEDULERS_LINES:]:
-        line = line[:MOST_CHARACTERS]
+        line = line[:MAX_CHARACTERS]
         if found := OF_SLURM.search(line):
             said[(found[2] or "").strip()] = found[1]
         elif found := REQUEUED.search(line):
@@ -340,7 +340,7 @@ def is_about(record: str, pid: int, started_s: float) -> bool:
 
 def _records(descriptor: int) -> list[str]:
     found: list[str] = []
-    for _ in range(MOST_RECORDS):
+    for _ in range(MAX_RECORDS):
         try:
             record = os.read(descriptor, RECORD_BYTES)
         except BrokenPipeError:  # overwritten meanwhile: the next one follows

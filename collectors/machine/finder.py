@@ -28,7 +28,7 @@ from .proc import (
     uids_of,
     workers_of,
 )
-from .ranks import MOST_RANKS, identity_of, is_launcher, meeting_of
+from .ranks import MAX_RANKS, identity_of, is_launcher, meeting_of
 from .run_state import (
     Claim,
     ClaimStrength,
@@ -61,9 +61,9 @@ WALK_SHARE = 0.005  # of a core, for those walks
 EAGER_WALK_S, EAGER_SHARE = 1.0, 0.02  # ... at least, and of a core, where a run writes whose process is not known yet
 ACTIVE_S = 10.0  # a run writes whose newest line is younger
 TRAINS_S = 10.0  # between two looks whether a process only starts others
-MOST_NAMING = 32  # runs that name one process, of which it may be
+MAX_NAMING = 32  # runs that name one process, of which it may be
 CONFIRMED_S = 10.0  # so old may be what a claim to a process is confirmed by
-MOST_RUNS = 8  # of one process: what is sampled is stored once for each
+MAX_RUNS = 8  # of one process: what is sampled is stored once for each
 HOLDS_ON_S, INTERVALS = (
     60.0,
     20,
@@ -186,7 +186,7 @@ class Finder:
                 naming.setdefault(_key(claim), []).append(claim)
         below: dict[Claim, list[Claim]] = {}
         for same in naming.values():
-            newest = sorted(same, key=lambda claim: (claim.strength, claim.since_s))[-MOST_NAMING:]
+            newest = sorted(same, key=lambda claim: (claim.strength, claim.since_s))[-MAX_NAMING:]
             trainings = {
                 kind: self._trainings_of(claim, attached=kind[1])
                 for kind, claim in {(claim.strength, claim in attached): claim for claim in newest}.items()
@@ -355,7 +355,7 @@ class Finder:
         shared = {key: self._sharing(key, contending, claims) for key, contending in rivals.items()}
         self._shared = {key: [rival.activity for rival in having] for key, having in shared.items()}
         found: dict[str, list[RunProcess]] = {}
-        for place in range(MOST_RUNS):
+        for place in range(MAX_RUNS):
             for having in shared.values():
                 for rival in having[place : place + 1]:
                     found.setdefault(rival.activity.run, []).append(rival.claim.process)
@@ -386,7 +386,7 @@ class Finder:
         others.sort(
             key=lambda rival: (not rival.activity.info.get("attached"), last_sign_s(rival.activity, time.time()))
         )
-        return [first, *others[:-MOST_RUNS:-1]]
+        return [first, *others[:-MAX_RUNS:-1]]
 
     def _believed(self, rivals: list[_Claimant]) -> list[_Claimant]:
         """Without what only text says, where another claim is confirmed: what the kernel does not show us confirms and denies nothing."""
@@ -570,7 +570,7 @@ def ranks_of(activity: RunActivity, host: str) -> RanksSeen:
         *(event.fields.get("world_size") for event in [*seen.values(), *starts.values()]),
         activity.info.get("world_size"),
     ]
-    world_size = next((size for size in map(whole, sizes) if size and size <= MOST_RANKS), None)
+    world_size = next((size for size in map(whole, sizes) if size and size <= MAX_RANKS), None)
     away = {
         rank: str(event.fields["host"])
         for rank, event in starts.items()

@@ -13,7 +13,7 @@ from pathlib import Path
 PROC = Path("/proc")
 PROC_BYTES = 1 << 16  # more than any file that is read here in one go, but an environment
 ENVIRONMENT_BYTES = 1 << 20
-MOST_ANCESTORS = 64
+MAX_ANCESTORS = 64
 PR_SET_CHILD_SUBREAPER = 36
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PF_KTHREAD = 0x0020_0000  # linux/sched.h
@@ -59,7 +59,7 @@ def parent(pid: int, proc: Path = PROC) -> int | None:
 
 def ancestors(pid: int, proc: Path = PROC) -> Iterator[int]:
     """The parent of a process, that one's parent, and so on. About 10 us each."""
-    for _ in range(MOST_ANCESTORS):
+    for _ in range(MAX_ANCESTORS):
         above = parent(pid, proc)
         if above is None:
             return

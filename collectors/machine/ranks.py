@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..records import Event
 from .proc import PROC, PYTHON, children, command_of, environment_of, program_of
 
-MOST_RANKS = 1 << 20
+MAX_RANKS = 1 << 20
 NO_STEP = 4_294_967_280  # Slurm's ids of steps that srun did not start (batch, interactive) lie from here on
 
 
@@ -95,7 +95,7 @@ def _first(environment: Mapping[str, str], names: Sequence[str]) -> int | None:
     return next((number for name in names if (number := _number(environment.get(name))) is not None), None)
 
 
-def _number(text: str | None, most: int = MOST_RANKS) -> int | None:
+def _number(text: str | None, most: int = MAX_RANKS) -> int | None:
     if text is None or not text.isascii() or not text.isdigit() or len(text) > 12:
         return None
     return number if (number := int(text)) <= most else None
@@ -130,7 +130,7 @@ SCRIPTS = {
 SCRIPTS |= {"uv", "uvx", "poetry", "pdm", "hatch", "pipenv", "rye", "tox", "nox", "composer"}
 TAKES_A_VALUE = {"-W", "-X", "--check-hash-based-pycs"}
 HELPERS = ("multiprocessing", "/torch/_inductor/")
-MOST_LAUNCHERS = 8  # above each other
+MAX_LAUNCHERS = 8  # above each other
 FLAGS = re.compile(r"-[bBdEhiIOPqRsSuvVx]+$")
 
 
@@ -141,7 +141,7 @@ def is_launcher(pid: int, proc: Path = PROC) -> bool:
 
 def _gives_ranks(pid: int, proc: Path, depth: int = 0) -> bool:
     """Itself, or what it has started and waits for: `python run.py` that calls torchrun."""
-    if depth > MOST_LAUNCHERS or _has_rank(pid, proc):
+    if depth > MAX_LAUNCHERS or _has_rank(pid, proc):
         return False
     below = children(pid, proc)
     return any(_was_given_a_rank(child, proc) for child in below) or any(

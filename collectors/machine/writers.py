@@ -34,14 +34,14 @@ from .run_state import TEXT_SUFFIXES, RunActivity, is_text, whole
 
 EVENT_FILE = "events.out.tfevents."
 OUTPUT = ("1", "2")  # descriptors
-MOST_FILES = 1_000  # of a folder that are looked at
-MOST_STARTED_BYTES = 1 << 20
+MAX_FILES = 1_000  # of a folder that are looked at
+MAX_STARTED_BYTES = 1 << 20
 WRITES_BESIDE = 0.2  # of a walk in which one that never handed its log on was seen to write it: it waited for a child since the last one
 WRITES_ALONE = (
     3.0  # walks in which one that has handed its log on is seen to write it itself before it counts as the writer
 )
 LIVES_ON = 2  # times its own work that its ended children have done
-MOST_PIPES = 8  # programs between a training and its log: python | grep | ts | tee
+MAX_PIPES = 8  # programs between a training and its log: python | grep | ts | tee
 
 
 class OpenFiles(NamedTuple):
@@ -122,7 +122,7 @@ def files_in(folder: Path) -> list[Path]:
     """The first files of a run's folder."""
     try:
         with os.scandir(folder) as entries:
-            return [Path(entry.path) for entry in islice(entries, MOST_FILES) if entry.is_file(follow_symlinks=False)]
+            return [Path(entry.path) for entry in islice(entries, MAX_FILES) if entry.is_file(follow_symlinks=False)]
     except OSError:
         return []
 
@@ -132,7 +132,7 @@ def started_in(folder: Path) -> tuple[int, int] | None:
     try:
         descriptor = os.open(folder / "started.json", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
-            fields = json.loads(file.read(MOST_STARTED_BYTES) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b"")
+            fields = json.loads(file.read(MAX_STARTED_BYTES) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b"")
         pid, ticks = whole(fields["pid"]), whole(fields["ticks"])
         return (pid, ticks) if pid is not None and ticks is not None and fields["boot_id"] == boot_id() else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -166,7 +166,7 @@ def _sources(holder: int, with_numbers: Collection[int], found: OpenFiles, proc:
     A process that only copies the output of others does not count: those others do.
     """
     waiting, known = [holder], {holder}
-    for _ in range(MOST_PIPES):
+    for _ in range(MAX_PIPES):
         above: list[int] = []
         for pid in waiting:
             if pid in found.carried and pid not in with_numbers:
@@ -328,14 +328,14 @@ def is_shown(pid: int, proc: Path = PROC) -> bool:
 # Of the Python processes of the file's owner, one that has written less than the file has grown is not the writer. After some looks the
 # writer is the only one left whose command line names the file or a folder of it, else the only one left, if it works in a folder above.
 
-LOOKS, MOST_LOOKS = (
+LOOKS, MAX_LOOKS = (
     5,
     20,
 )  # in which the file has grown: before a process is taken for the writer, and until the search is given up
 FEW_LOOKS = 3  # ... where only one process is left that can be it: some files grow once an epoch
-MOST_ASKED = 3600  # looks in all
+MAX_ASKED = 3600  # looks in all
 LOOK_EVERY_S = 1.0
-MOST_SEARCHES = 4  # at a time: each costs about 2 ms a look; who is not found makes room for others
+MAX_SEARCHES = 4  # at a time: each costs about 2 ms a look; who is not found makes room for others
 REST = 5  # looks that a run is left alone before its next search
 SUFFIXES = (".jsonl", ".csv", ".tsv", *TEXT_SUFFIXES)
 WHOLE = re.compile(r"trainer_state\.json|(all|train|eval|test)_results\.json")
@@ -354,7 +354,7 @@ class _Search(NamedTuple):
     @property
     def is_over(self) -> bool:
         """It leads nowhere: nothing is written, or too many may be the writer."""
-        return self.asked >= MOST_ASKED or self.looks >= MOST_LOOKS
+        return self.asked >= MAX_ASKED or self.looks >= MAX_LOOKS
 
     @property
     def makes_room(self) -> bool:
@@ -411,7 +411,7 @@ class Appenders:
     def _has_room(self, run: str, now_s: float) -> bool:
         if now_s - self._ended_s.get(run, -math.inf) < REST * self._every_s:
             return False
-        if len(self._searches) < MOST_SEARCHES:
+        if len(self._searches) < MAX_SEARCHES:
             return True
         slow = next((other for other, search in self._searches.items() if search.makes_room), None)
         if slow is not None:

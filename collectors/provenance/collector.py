@@ -30,8 +30,8 @@ PACKAGES = (
 )  # the folders of `collectors` and `deepseek.log`
 START = "import sys; sys.path += sys.argv[2:]; from collectors.provenance.probe import main; sys.exit(main())"
 LOOK_S = 20.0  # of one look, which begins later on a busy machine; then it is ended
-MOST_WAITING = 1000  # processes
-MOST_BYTES = 8 << 20  # of one answer
+MAX_WAITING = 1000  # processes
+MAX_BYTES = 8 << 20  # of one answer
 ONE_BY_ONE = {"OMP_NUM_THREADS": "1"}
 
 log = logging.getLogger("collectors")
@@ -65,7 +65,7 @@ class ProvenanceCollector:
     ) -> None:
         """`learn` takes what is known of a run; `machine` says what is known of the GPUs; `written` are the events `process` and `ran` that are stored."""
         self._learn, self._machine, self._host = learn, machine, host
-        self._waiting: deque[_ProbeTarget] = deque(maxlen=MOST_WAITING)
+        self._waiting: deque[_ProbeTarget] = deque(maxlen=MAX_WAITING)
         self._look: _Probe | None = None
         self._left: list[subprocess.Popen[bytes]] = []  # were ended, but do not go
         self._ranks: dict[str, int] = {}  # by run: the rank that its information is from
@@ -160,7 +160,7 @@ def answer_of(look: _Probe) -> dict[str, Any] | None:
     """None where it has found nothing in its time."""
     with look.answer as file:
         file.seek(0)
-        data = file.read(MOST_BYTES)
+        data = file.read(MAX_BYTES)
     try:
         what = json.loads(data)
     except ValueError:

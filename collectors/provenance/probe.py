@@ -25,7 +25,7 @@ from ..machine.proc import PROC, PYTHON, command_of, environment_of, folder_of, 
 
 Argument: TypeAlias = "str | int | float | bool | list[Argument] | None"
 
-MOST_FIELDS, MOST_NAME, MOST_TEXT, MOST_ITEMS = (
+MAX_FIELDS, MAX_NAME, MAX_TEXT, MAX_ITEMS = (
     300,
     100,
     500,
@@ -48,13 +48,11 @@ def config_of(words: Sequence[str]) -> dict[str, Argument]:
     """
     found: dict[str, Argument] = {}
     for name, values in _options(own_words(words)):
-        if len(found) >= MOST_FIELDS:
+        if len(found) >= MAX_FIELDS:
             break
         name = name.replace("-", "_")
-        if len(name) <= MOST_NAME and not any(
-            REDACTION_LEFT_OUT in value or len(value) > MOST_TEXT for value in values
-        ):
-            typed: list[Argument] = [value_of(value) for value in values[:MOST_ITEMS]]
+        if len(name) <= MAX_NAME and not any(REDACTION_LEFT_OUT in value or len(value) > MAX_TEXT for value in values):
+            typed: list[Argument] = [value_of(value) for value in values[:MAX_ITEMS]]
             found[name] = typed if len(typed) > 1 else typed[0] if typed else True
     return found
 
@@ -103,9 +101,9 @@ def _options(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
 # A repository may be hostile: its configuration names programs (hooks, fsmonitor, filters, textconv, external diffs). git is therefore
 # given an empty repository with a configuration of ours, and only the objects, the index and the files of the one that is looked at.
 
-MOST_DIFF_BYTES = 1 << 20
-MOST_FILE_BYTES = 1 << 20  # of a file of the repository's own that is read here
-MOST_PARENTS = 64  # above the working folder
+MAX_DIFF_BYTES = 1 << 20
+MAX_FILE_BYTES = 1 << 20  # of a file of the repository's own that is read here
+MAX_PARENTS = 64  # above the working folder
 LOOK_S = 6.0  # for the whole look
 KEPT_SETTINGS = (
     "core.filemode",
@@ -167,8 +165,8 @@ def look(folder: Path, root: str = "") -> GitState | None:
         data = _diff(checkout, commit, deadline_s)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         return GitState(commit, branch, note=UNREADABLE.format(reason=str(error) or type(error).__name__))
-    whole = len(data) <= MOST_DIFF_BYTES
-    text = data[:MOST_DIFF_BYTES].decode("utf-8", "replace")
+    whole = len(data) <= MAX_DIFF_BYTES
+    text = data[:MAX_DIFF_BYTES].decode("utf-8", "replace")
     text = text if whole else text[: text.rfind("\n") + 1]
     note = "" if whole else "The diff is longer than 1 MB; its beginning is kept."
     return GitState(commit, branch, bool(text), without_secrets(text), note)
@@ -176,7 +174,7 @@ def look(folder: Path, root: str = "") -> GitState | None:
 
 def checkout_of(folder: Path, root: str = "") -> Checkout | None:
     """The checkout that the folder lies in."""
-    for above in [folder, *folder.parents][:MOST_PARENTS]:
+    for above in [folder, *folder.parents][:MAX_PARENTS]:
         entry = above / ".git"
         if entry.is_dir():
             return Checkout(above, entry, entry)
@@ -222,7 +220,7 @@ def _text(file: Path) -> str:
         if not file.is_file():
             return ""
         with file.open("rb") as opened:
-            return opened.read(MOST_FILE_BYTES).decode("utf-8", "replace")
+            return opened.read(MAX_FILE_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""
 
@@ -262,13 +260,13 @@ def _diff(checkout: Checkout, commit: str, deadline_s: float) -> bytes:
             ".",
             *LEFT_OUT,
         ]
-        return _output(command, checkout.top, environment, deadline_s, MOST_DIFF_BYTES)
+        return _output(command, checkout.top, environment, deadline_s, MAX_DIFF_BYTES)
 
 
 def _config(checkout: Checkout, empty: Path, deadline_s: float) -> str:
     """The repository's settings that say how its files are read, and none that names a program."""
     command = ["git", "config", "--file", str(checkout.common / "config"), "--no-includes", "--list", "-z"]
-    given = dict(_settings(_output(command, empty, _environment(empty), deadline_s, MOST_FILE_BYTES)))
+    given = dict(_settings(_output(command, empty, _environment(empty), deadline_s, MAX_FILE_BYTES)))
     kept = {name: given[name] for name in KEPT_SETTINGS if PLAIN.fullmatch(given.get(name, ""))}
     version = 1 if "extensions.objectformat" in kept else 0
     lines = [
@@ -389,7 +387,7 @@ CUDA = re.compile(r"^cuda\b[^=\n]*=\s*['\"]([\d.]+)['\"]", re.MULTILINE)
 OF_PYTHON = re.compile(r"/(?:lib|lib64)/python(\d\.\d+)t?(?:/|$)")
 VENV_VERSION = re.compile(r"^version(?:_info)?\s*=\s*(\d+\.\d+\.\d+)", re.MULTILINE)
 DRIVER = re.compile(r"Kernel Module\s.*?\b(\d{3,}\.[\d.]+)")
-MOST_MAPS_BYTES, MOST_TEXT_BYTES, MOST_ENTRIES = 8 << 20, 1 << 16, 20_000
+MAX_MAPS_BYTES, MAX_TEXT_BYTES, MAX_ENTRIES = 8 << 20, 1 << 16, 20_000
 PREFIXES = ("VIRTUAL_ENV", "CONDA_PREFIX")  # variables that name one
 
 
@@ -440,7 +438,7 @@ def _mapped(maps: Path) -> list[str]:
     """The folders that it has loaded libraries from: the truth, where it has loaded any."""
     try:
         with maps.open("rb") as opened:
-            data = opened.read(MOST_MAPS_BYTES)
+            data = opened.read(MAX_MAPS_BYTES)
     except OSError:
         return []
     return list(dict.fromkeys(folder.decode("utf-8", "replace") for folder in FOLDER.findall(data)))
@@ -462,7 +460,7 @@ def _packages(
 
 def _distributions(folder: Path) -> Iterator[tuple[str, str]]:
     try:
-        names = [entry.name for entry in islice(folder.iterdir(), MOST_ENTRIES)]
+        names = [entry.name for entry in islice(folder.iterdir(), MAX_ENTRIES)]
     except OSError:
         return
     for name in names:
@@ -484,7 +482,7 @@ def _text_of(file: Path) -> str:
         if not file.is_file():
             return ""
         with file.open("rb") as opened:
-            return opened.read(MOST_TEXT_BYTES).decode("utf-8", "replace")
+            return opened.read(MAX_TEXT_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""
 
@@ -495,9 +493,9 @@ def _text_of(file: Path) -> str:
 # odd library folder costs only this look. Standard library only.
 
 ALLOWED = ("CUDA_", "NCCL_", "TORCH_", "SLURM_")  # variables that begin so
-MOST_ARGUMENTS = 16_000  # characters of all of them
-MOST_VARIABLES, MOST_VALUE = 200, 500  # of variables: how many, and characters of each
-MOST_PATH = 50  # entries of PATH
+MAX_ARGUMENTS = 16_000  # characters of all of them
+MAX_VARIABLES, MAX_VALUE = 200, 500  # of variables: how many, and characters of each
+MAX_PATH = 50  # entries of PATH
 LIMITS = {resource.RLIMIT_CPU: 10, resource.RLIMIT_AS: 8 << 30, resource.RLIMIT_FSIZE: 8 << 20, resource.RLIMIT_CORE: 0}
 
 
@@ -561,7 +559,7 @@ def interpreters_of(words: list[str], folder: str, environment: dict[str, str]) 
         return [os.path.normpath(first if first.startswith("/") else f"{folder}/{first}")]
     return [
         f"{entry}/{first}"
-        for entry in environment.get("PATH", "").split(":")[:MOST_PATH]
+        for entry in environment.get("PATH", "").split(":")[:MAX_PATH]
         if first and entry.startswith("/")
     ]
 
@@ -579,7 +577,7 @@ def root_of(pid: int, proc: Path = PROC) -> str:
 def variables_of(environment: dict[str, str]) -> dict[str, str]:
     """Of the allowed ones, those that are no secrets by their name or their value."""
     allowed = [name for name in sorted(environment) if name.startswith(ALLOWED) and not is_secret(name)]
-    kept = {name: redacted(environment[name])[:MOST_VALUE] for name in allowed[:MOST_VARIABLES]}
+    kept = {name: redacted(environment[name])[:MAX_VALUE] for name in allowed[:MAX_VARIABLES]}
     return {printable(name): printable(value) for name, value in kept.items() if REDACTION_LEFT_OUT not in value}
 
 
@@ -589,7 +587,7 @@ def bounded(words: list[str]) -> list[str]:
     length = 0
     for word in words:
         length += len(word) + 1
-        if length > MOST_ARGUMENTS:
+        if length > MAX_ARGUMENTS:
             return [*kept, "..."]
         kept.append(word)
     return kept

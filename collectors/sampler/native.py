@@ -23,12 +23,12 @@ from .build import find_program
 
 VERSION = 1
 LONGEST_LINE = 65536  # bytes
-MOST_NUMBERS = 1 << 20  # texts, frames or stacks; the sampler restarts numbering at 65,536
-MOST_SPANS = 1 << 20  # that wait for the end of their windows
-MOST_THREADS = 1 << 16
-MOST_TARGETS = 1 << 12  # whose faults are counted; the sampler takes 1,024
-MOST_FAULTS = 100  # impossible lines of one target
-MOST_GARBAGE = 1000  # impossible lines that name no target
+MAX_NUMBERS = 1 << 20  # texts, frames or stacks; the sampler restarts numbering at 65,536
+MAX_SPANS = 1 << 20  # that wait for the end of their windows
+MAX_THREADS = 1 << 16
+MAX_TARGETS = 1 << 12  # whose faults are counted; the sampler takes 1,024
+MAX_FAULTS = 100  # impossible lines of one target
+MAX_GARBAGE = 1000  # impossible lines that name no target
 LATEST_NS = 1 << 62
 EMPTY = 0  # number of the stack without a frame
 HELD_GIL, CUT = 1, 2
@@ -107,7 +107,7 @@ class StreamReader:
         if not self._begun and kind != "native":
             raise StreamError(f"the native sampler does not begin with its version: {line[:80]!r}")
         target = values[0] if kind in OF_A_TARGET and values and type(values[0]) is int else None
-        if target is not None and kind not in ENDS and self._faults.get(target, 0) >= MOST_FAULTS:
+        if target is not None and kind not in ENDS and self._faults.get(target, 0) >= MAX_FAULTS:
             return
         try:
             if tuple(map(type, values)) != types:
@@ -126,13 +126,13 @@ class StreamReader:
         _make_room(self._lost, target)
         self._faults[target] = self._faults.get(target, 0) + 1
         self._lost[target] = self._lost.get(target, 0) + 1
-        if self._faults[target] == MOST_FAULTS:
+        if self._faults[target] == MAX_FAULTS:
             self._drop(target)
             self._messages.append(Fate(target, "refused", "stream", sentence))
 
     def _count_garbage(self, sentence: str) -> None:
         self._garbage += 1
-        if self._garbage > MOST_GARBAGE or not self._begun:
+        if self._garbage > MAX_GARBAGE or not self._begun:
             raise StreamError(sentence)
 
     def _drop(self, target: int) -> None:
@@ -161,26 +161,26 @@ class StreamReader:
         self._messages.append(Fate(target, "gone"))
 
     def _text(self, number: int, text: str) -> None:
-        _bound(self._texts, MOST_NUMBERS)
+        _bound(self._texts, MAX_NUMBERS)
         self._texts[number] = text
 
     def _frame(self, number: int, file: int, function: int, line: int) -> None:
-        _bound(self._frames, MOST_NUMBERS)
+        _bound(self._frames, MAX_NUMBERS)
         if line < 0 or line >= LATEST_NS:
             raise _MalformedLine(f"the native sampler names line {line}")
         self._frames[number] = Frame(self._texts[function], self._texts[file], line)
 
     def _stack(self, number: int, caller: int, frame: int) -> None:
-        _bound(self._callers, MOST_NUMBERS)
+        _bound(self._callers, MAX_NUMBERS)
         if number <= caller or (caller != EMPTY and caller not in self._callers):  # so a walk over callers ends
             raise _MalformedLine(f"the native sampler names stack {number} called by {caller}")
         self._callers[number] = (caller, self._frames[frame])
 
     def _thread(self, target: int, tid: int, name: int) -> None:
         text = self._texts[name]
-        _bound(self._threads, MOST_TARGETS)
+        _bound(self._threads, MAX_TARGETS)
         threads = self._threads[target]
-        _bound(threads, MOST_THREADS)
+        _bound(threads, MAX_THREADS)
         threads[tid] = text
 
     def _span(
@@ -189,7 +189,7 @@ class StreamReader:
         possible = (
             0 <= start_ns < LATEST_NS and 0 < duration_ns < LATEST_NS and cpu_ns < LATEST_NS and 0 <= tid < LATEST_NS
         )
-        if not possible or self._waiting >= MOST_SPANS:
+        if not possible or self._waiting >= MAX_SPANS:
             raise _MalformedLine(
                 f"the native sampler sends too many spans, or an impossible one: {start_ns} {duration_ns}"
             )
@@ -240,7 +240,7 @@ def _bound(known: dict[int, Any], most: int) -> None:
 
 def _make_room(counts: dict[int, int], target: int) -> None:
     """So that targets that were never followed do not fill the memory."""
-    if target not in counts and len(counts) >= MOST_TARGETS:
+    if target not in counts and len(counts) >= MAX_TARGETS:
         del counts[next(iter(counts))]
 
 
@@ -264,7 +264,7 @@ ENDS = frozenset(("refused", "gone"))  # also of a target whose other lines are 
 # The native sampler's process, and the pipes to it and from it.
 
 PIPE_BYTES = 1 << 20
-MOST_READ = 4 << 20  # bytes in one call; what is more waits
+MAX_READ = 4 << 20  # bytes in one call; what is more waits
 END_WITHIN_S = 2.0
 HANGS_AFTER_S = 10.0  # in one process; a look takes 10 us, finding a Python 10 ms
 TURN = struct.Struct(
@@ -322,7 +322,7 @@ class RunningSampler:
             while data := os.read(self._output, PIPE_BYTES):
                 messages += self._reader.feed(self.mine(data))
                 taken += len(data)
-                if taken >= MOST_READ:
+                if taken >= MAX_READ:
                     return messages, ""
         except BlockingIOError:  # no more for now
             return messages, "it does not take commands" if self._stuck else ""

@@ -312,14 +312,14 @@ class FallbackSampler(CompositeSampler):
 
 LOOK_S = (1.0, 10.0)  # how often processes are searched: at most, and at least
 LOOK_SHARE = 0.005  # of a core: 104 processes take 9 ms, and are searched every other second
-MOST_TARGETS = 512
-MOST_WATCHED = 100  # runs that pages show at a time,
-MOST_WATCHED_S = 60.0  # and for how long without another request
+MAX_TARGETS = 512
+MAX_WATCHED = 100  # runs that pages show at a time,
+MAX_WATCHED_S = 60.0  # and for how long without another request
 MANY_MAINS = 4  # from this number on, py-spy samples at lower rates, and only some workers of each rank at a time
 ROTATE_S = 30.0
 LOWEST_HZ = 5.0
 NEWS_S = 0.8  # so soon the beginning or the end of a run is known here: 0.3 s until it is read, 0.4 s that an answer may be old
-MOST_HELD_S = 3.0  # a window waits no longer for that
+MAX_HELD_S = 3.0  # a window waits no longer for that
 GOES_ON_S = 3.0  # so long a process that has ended its run is sampled: the next trial of a search begins soon
 SOON = "The first stacks arrive within a few seconds."
 
@@ -335,7 +335,7 @@ class Rates(NamedTuple):
     workers: int  # of a rank, at a time
 
 
-FULL_RATES = Rates(100.0, 50.0, MOST_TARGETS)
+FULL_RATES = Rates(100.0, 50.0, MAX_TARGETS)
 SPARING_RATES = Rates(50.0, 10.0, 2)
 
 
@@ -434,8 +434,8 @@ class ProfileCollector:
         """A page shows this run until then (Unix seconds), at most a minute: its stacks come with little delay."""
         now_s = time.monotonic()
         watched = {name: end_s for name, end_s in self._watched_until_s.items() if end_s > now_s}
-        if len(watched) < MOST_WATCHED or run in watched:
-            watched[run] = now_s + min(MOST_WATCHED_S, until_s - time.time())
+        if len(watched) < MAX_WATCHED or run in watched:
+            watched[run] = now_s + min(MAX_WATCHED_S, until_s - time.time())
         self._watched_until_s = watched
 
     def set_enabled(self, enabled: bool) -> None:
@@ -514,7 +514,7 @@ class ProfileCollector:
         self._samples += sum(window.count for window in windows)
         self._errors += sum(window.errors for window in windows)
         held = [*self._held, *((window, now_s) for window in windows)]
-        is_due = [_end_s(window) <= self._known_until_s or now_s - came_s > MOST_HELD_S for window, came_s in held]
+        is_due = [_end_s(window) <= self._known_until_s or now_s - came_s > MAX_HELD_S for window, came_s in held]
         self._held = [one for one, due in zip(held, is_due, strict=True) if not due]
         due = [window for (window, _), due in zip(held, is_due, strict=True) if due]
         return [
@@ -601,8 +601,8 @@ def _first_of(left_alone: Mapping[str, str]) -> str:
 
 def chosen(ranks: Sequence[RankProcesses], rates: Rates, pace: float, at_s: float) -> list[Target]:
     """The processes sampled at that moment: every rank, and as many of its workers as the rates and the cap allow, in rotation."""
-    ranks = ranks[:MOST_TARGETS]
-    each = min(rates.workers, (MOST_TARGETS - len(ranks)) // max(1, len(ranks)))
+    ranks = ranks[:MAX_TARGETS]
+    each = min(rates.workers, (MAX_TARGETS - len(ranks)) // max(1, len(ranks)))
     main_hz, worker_hz = (max(LOWEST_HZ, float(round(hz * pace))) for hz in (rates.main_hz, rates.worker_hz))
     mains = [rank.main._replace(hz=main_hz) for rank in ranks]
     return [*mains, *(worker._replace(hz=worker_hz) for rank in ranks for worker in _in_turn(rank.workers, each, at_s))]

@@ -20,7 +20,7 @@ from ..records import Profile, SourceText
 from ..rights import NotGiven, libc, rights_of_process, rights_of_user, with_rights
 from . import RunRank, Target
 
-MOST_BYTES = 1_000_000  # of a file
+MAX_BYTES = 1_000_000  # of a file
 SYS_OPENAT2 = 437  # the same number on all architectures
 RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT = 0x02, 0x10
 OF_THE_KERNEL = {  # file systems of which no file is a source text, by their magic number
@@ -178,13 +178,13 @@ def _read_descriptor(found: int) -> tuple[bytes, float]:
     file = _open_regular(found)
     try:
         before = os.fstat(file)
-        if before.st_size > MOST_BYTES:
-            raise Unreadable(f"The file is larger than {MOST_BYTES // 1_000_000} MB.")
+        if before.st_size > MAX_BYTES:
+            raise Unreadable(f"The file is larger than {MAX_BYTES // 1_000_000} MB.")
         data = b"".join(_parts(file))
         after = os.fstat(file)
     finally:
         os.close(file)
-    if len(data) > MOST_BYTES or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+    if len(data) > MAX_BYTES or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         raise Unreadable("The file changed while it was read.")
     return data, max(after.st_mtime, after.st_ctime)
 
@@ -208,7 +208,7 @@ def _open_regular(found: int) -> int:
 
 
 def _parts(file: int) -> Iterator[bytes]:
-    left = MOST_BYTES + 1
+    left = MAX_BYTES + 1
     while left > 0 and (part := os.read(file, left)):
         left -= len(part)
         yield part
@@ -224,7 +224,7 @@ def _file_system(file: int) -> int:
 
 # Keep the text of a run's own source files, as its processes loaded it: read when a file first appears in a stack.
 
-MOST_WAITING = 1000  # files that wait to be read
+MAX_WAITING = 1000  # files that wait to be read
 CLOCK_SLACK_S = 0.05  # between a start time in ticks and a file's time
 LIBRARY = re.compile(r"/(site|dist)-packages/|/lib(64)?/python\d|^<frozen |^<__array_function__")
 GENERATED = re.compile(r"/torchinductor_|/torch_compile_debug/|/\.?triton(_cache)?/|/__pycache__/")
@@ -249,7 +249,7 @@ class SourceCollector:
         """`read` returns a file's bytes and the Unix time of its last change, as the process with that pid sees it."""
         self._read = read
         self._seen: set[tuple[str, int, str]] = set()  # run, start ticks, path
-        self._wanted: queue.Queue[_SourceRequest] = queue.Queue(MOST_WAITING)
+        self._wanted: queue.Queue[_SourceRequest] = queue.Queue(MAX_WAITING)
         self._found: queue.SimpleQueue[SourceText] = queue.SimpleQueue()
         self._reader: threading.Thread | None = None
         self._closed = threading.Event()

@@ -17,7 +17,7 @@ from .store import Axis, LogQuery, Process, RawPoints, Run, SampleQuery, Series,
 
 BATCH = 20_000  # records of a commit
 SERIES_AT_ONCE = 20
-MOST_POINTS = 400_000  # in memory at a time: about 150 bytes each
+MAX_POINTS = 400_000  # in memory at a time: about 150 bytes each
 MINUTE_S = 60.0  # of stacks at a time
 NAMES = 5  # that are suggested
 PAGE = 5000  # log lines
@@ -163,7 +163,7 @@ def _points_on(
 
     def read(start: float, end: float) -> dict[int, RawPoints]:
         columns = source.points([found.id for found in series], start, end, axis, untimed=axis == "step")
-        if sum(len(points.value) for points in columns.values()) > MOST_POINTS and start < end:
+        if sum(len(points.value) for points in columns.values()) > MAX_POINTS and start < end:
             raise TooMuch("more points than are copied at once")
         return columns
 

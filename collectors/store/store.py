@@ -29,7 +29,7 @@ from ..records import (
 )
 
 STEPS = 20_000  # of SQLite's machine between two looks: some hundred microseconds
-MOST_SPANS = 1_000_000  # of stacks that are read at once: 250 bytes each, with what is made of them
+MAX_SPANS = 1_000_000  # of stacks that are read at once: 250 bytes each, with what is made of them
 LOCK_S = 0.05  # between two looks while another question holds a lock
 
 
@@ -292,9 +292,9 @@ class LogPage(NamedTuple):
     before: int | None  # cursor of the next older page; None at the beginning
 
 
-MOST_SAMPLES = 50_000  # of a run, of each kind
-MOST_SAMPLE_BYTES = 50_000_000  # of a run, of samples without a file
-MOST_SAMPLE_NAMES = 5_000  # of an answer
+MAX_SAMPLES = 50_000  # of a run, of each kind
+MAX_SAMPLE_BYTES = 50_000_000  # of a run, of samples without a file
+MAX_SAMPLE_NAMES = 5_000  # of an answer
 
 
 class SampleName(NamedTuple):
@@ -310,7 +310,7 @@ class SampleName(NamedTuple):
 
 
 class SampleNames(NamedTuple):
-    names: list[SampleName]  # the first MOST_SAMPLE_NAMES
+    names: list[SampleName]  # the first MAX_SAMPLE_NAMES
     more: int  # further names
     left_out: int  # samples beyond the limits of a run, which are counted and not stored
 

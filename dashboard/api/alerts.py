@@ -10,9 +10,9 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from access.roles import Role, needs
-from alerts.config import MOST_RULES_BYTES, OWN, AlertSettings, QuietHours, Receiver, ReceiverKind, UserRuleKind
+from alerts.config import MAX_RULES_BYTES, OWN, AlertSettings, QuietHours, Receiver, ReceiverKind, UserRuleKind
 from alerts.messages import AlertMessage, MessagePhase, shown_target
-from alerts.routing import LONGEST_H, MAX_FINDINGS, MAX_ID_CHARACTERS, MOST_WORD
+from alerts.routing import LONGEST_H, MAX_FINDINGS, MAX_ID_CHARACTERS, MAX_WORD
 from collectors.records import FindingWeight
 
 from ..findings import AlertsSnapshot
@@ -127,12 +127,12 @@ class AlertTestAnswer(TypedDict):
 
 
 class AlertText(BaseModel):
-    text: str = Field(max_length=MOST_RULES_BYTES)
+    text: str = Field(max_length=MAX_RULES_BYTES)
 
 
 class MuteAction(BaseModel):
-    rule: str | None = Field(default=None, min_length=1, max_length=MOST_WORD)
-    run: str | None = Field(default=None, min_length=1, max_length=MOST_WORD)
+    rule: str | None = Field(default=None, min_length=1, max_length=MAX_WORD)
+    run: str | None = Field(default=None, min_length=1, max_length=MAX_WORD)
     hours: float | None = Field(default=None, gt=0, le=LONGEST_H)
     on: bool = True
 
@@ -145,7 +145,7 @@ class AcknowledgeAction(BaseModel):
 
 
 class AlertTestAction(BaseModel):
-    receiver: str = Field(min_length=1, max_length=MOST_WORD)
+    receiver: str = Field(min_length=1, max_length=MAX_WORD)
 
 
 MostMessages = Annotated[int, Query(ge=1, le=MOST, alias="limit", description="at most so many")]

@@ -34,8 +34,8 @@ from ..visitors import OBJECT, NotGranted, as_object, for_viewer
 # JSON of any answer, with arrays of any layout, odd strings and large numbers.
 
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-LEAST_INT, MOST_INT = -(2**63), 2**64 - 1
-MOST_DEPTH = 200  # orjson refuses more than 254 levels
+MIN_INT, MAX_INT = -(2**63), 2**64 - 1
+MAX_DEPTH = 200  # orjson refuses more than 254 levels
 TOO_DEEP = "..."
 
 
@@ -49,7 +49,7 @@ def encode(value: object) -> bytes:
     try:
         return orjson.dumps(value, _plain, OPTIONS)
     except TypeError:  # rare, so that only such an answer pays for the walk
-        return orjson.dumps(_cleaned(value, MOST_DEPTH), _plain, OPTIONS)
+        return orjson.dumps(_cleaned(value, MAX_DEPTH), _plain, OPTIONS)
 
 
 def _plain(value: object) -> object:
@@ -68,7 +68,7 @@ def _cleaned(value: Any, depth: int) -> Any:
     value = as_object(value)
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, int) and not LEAST_INT <= value <= MOST_INT:
+    if isinstance(value, int) and not MIN_INT <= value <= MAX_INT:
         return str(value)
     if isinstance(value, np.ndarray) and not value.dtype.isnative:  # which orjson does not hand to `_plain`
         return value.tolist()

@@ -14,14 +14,14 @@ from access.roles import Role, needs
 from analysis.stacks.traces import Floats, Ints
 from collectors.store.store import Axis
 
-from ..boards.board import KINDS, MOST_EDITS, MOST_PLACE, Board, BoardEdit, BoardError, EditKind, plain_board
+from ..boards.board import KINDS, MAX_EDITS, MAX_PLACE, Board, BoardEdit, BoardError, EditKind, plain_board
 from ..boards.charts import BoardCurve, ChartsQuery, DrawnCharts
 from ..boards.files import BoardFile, BoardSource, board_of, chart_of
 from ..mutations import Changes
 from ..queries import BadRequest, NotFound, Queries
 from .answers import Answer, Gaps, encode, number
 from .curves import BucketColumns, CurveAxisRow, bucket_columns
-from .parameters import MAX_BUCKETS, MOST_CHARACTERS, OpenRange, OptionalRun, RunNames
+from .parameters import MAX_BUCKETS, MAX_CHARACTERS, OpenRange, OptionalRun, RunNames
 
 # Boards, and what their charts draw, as JSON.
 
@@ -245,10 +245,10 @@ def _last(values: Floats, count: Ints) -> Floats | list[float | str | None]:
 
 # Changes of a board's text, as a client sends them.
 
-MOST_KEY = 200
-Key = Annotated[str, Field(max_length=MOST_KEY)]
+MAX_KEY = 200
+Key = Annotated[str, Field(max_length=MAX_KEY)]
 Index = Annotated[int, Field(ge=0, le=10_000)]
-PlaceBody = Annotated[list[Index | Key], Field(max_length=MOST_PLACE)]
+PlaceBody = Annotated[list[Index | Key], Field(max_length=MAX_PLACE)]
 AnyValue = Annotated[Any, WithJsonSchema({})]  # the board itself says what may stand where
 
 
@@ -265,13 +265,13 @@ def edit_of(body: BoardEditBody) -> BoardEdit:
     return BoardEdit(body["kind"], tuple(body["place"]), body.get("value"), tuple(body.get("to", ())))
 
 
-MOST_CHARTS = 100  # of a request
-BoardName = Annotated[str, Path(max_length=MOST_CHARACTERS, description="a board's name; GET /boards lists them")]
+MAX_CHARTS = 100  # of a request
+BoardName = Annotated[str, Path(max_length=MAX_CHARACTERS, description="a board's name; GET /boards lists them")]
 ChartTexts = Annotated[
-    list[Annotated[str, Field(max_length=MOST_CHARACTERS)]],
+    list[Annotated[str, Field(max_length=MAX_CHARACTERS)]],
     Query(
         alias="chart",
-        max_length=MOST_CHARTS,
+        max_length=MAX_CHARTS,
         description="a chart as in a board's file, {kind: line, series: [gpu/power_w]}, or as JSON; repeatable",
     ),
 ]
@@ -332,7 +332,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @needs(Role.OWNER, audited=False)
     def edit_text(
         text: Text,
-        edits: Annotated[list[BoardEditBody], Body(max_length=MOST_EDITS)] = [],  # noqa: B006  # the framework copies it
+        edits: Annotated[list[BoardEditBody], Body(max_length=MAX_EDITS)] = [],  # noqa: B006  # the framework copies it
     ) -> Answer[EditedBoard]:
         """It changes nothing on the disk: a board's text is longer than an address can be."""
         from ..boards.editor import edited

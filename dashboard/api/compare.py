@@ -17,15 +17,15 @@ from ..runs.previous_run import PreviousRunComparison
 from ..runs.run_values import Comparison, SectionKeys
 from ..series.subscription import wanted
 from .answers import Answer, number, subset
-from .parameters import MOST_CHARACTERS, MOST_NAMES, RunParameter
+from .parameters import MAX_CHARACTERS, MAX_NAMES, RunParameter
 
 # What differs between runs, and since the last run of a script.
 
-MOST_RUNS = 200
-MOST_CELLS, MOST_SHOWN = 40_000, 4_000_000  # of the differences: values, and characters of all of them
+MAX_RUNS = 200
+MAX_CELLS, MAX_SHOWN = 40_000, 4_000_000  # of the differences: values, and characters of all of them
 
-Names = Annotated[list[Annotated[str, Query(max_length=MOST_CHARACTERS)]], Query(min_length=1, max_length=MOST_NAMES)]
-Patterns = Annotated[list[Annotated[str, Query(max_length=MOST_CHARACTERS)]], Query(max_length=MOST_NAMES)]
+Names = Annotated[list[Annotated[str, Query(max_length=MAX_CHARACTERS)]], Query(min_length=1, max_length=MAX_NAMES)]
+Patterns = Annotated[list[Annotated[str, Query(max_length=MAX_CHARACTERS)]], Query(max_length=MAX_NAMES)]
 Number = float | Literal["NaN", "Infinity", "-Infinity"] | None
 
 
@@ -109,8 +109,8 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         series: Patterns = ["*"],  # noqa: B006
         all: Annotated[bool, Query(description="also the keys that are equal")] = False,
     ) -> Answer[CompareAnswer]:
-        if len(set(run)) > MOST_RUNS:
-            raise BadRequest(f"{len(set(run))} runs; at most {MOST_RUNS} are compared at a time")
+        if len(set(run)) > MAX_RUNS:
+            raise BadRequest(f"{len(set(run))} runs; at most {MAX_RUNS} are compared at a time")
         found = queries.comparing.compare(run, everything=all, wanted=lambda name: wanted(name, series))
         return Answer(compare_answer(found))
 
@@ -141,8 +141,8 @@ def compare_answer(found: Comparison) -> CompareAnswer:
 def bounded(rows: list[DifferenceRow], runs: int) -> list[DifferenceRow]:
     """The first that fit into an answer."""
     kept: list[DifferenceRow] = []
-    room = MOST_SHOWN
-    for row in rows[: max(1, MOST_CELLS // max(1, runs))]:
+    room = MAX_SHOWN
+    for row in rows[: max(1, MAX_CELLS // max(1, runs))]:
         room -= sum(len(value) if isinstance(value, str) else 8 for value in (row["key"], *row["values"]))
         if room < 0:
             break

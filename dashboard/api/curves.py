@@ -38,7 +38,7 @@ from ..series.smoothing import Smoothing, smoothing_of
 from ..user_files.directions import Direction
 from ..visitors import check_key
 from .answers import Answer, Column, Counts, Gaps, Logged, encode, number, numbers, of_media
-from .parameters import MAX_BUCKETS, MOST_CHARACTERS, OpenRange, RunNames, SeriesNames
+from .parameters import MAX_BUCKETS, MAX_CHARACTERS, OpenRange, RunNames, SeriesNames
 
 # Buckets of a curve as columns on its axis.
 
@@ -119,18 +119,18 @@ def _add_curves(router: APIRouter, queries: Queries) -> None:
         series: SeriesNames,
         between: OpenRange,
         x: Annotated[
-            str, Query(max_length=MOST_CHARACTERS, description="step, relative, time, or the name of a series")
+            str, Query(max_length=MAX_CHARACTERS, description="step, relative, time, or the name of a series")
         ] = STEP,
         buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS, description="of a curve")] = 600,
         smooth: Annotated[
-            str, Query(max_length=MOST_CHARACTERS, description="none, ema:<half-life> or gauss:<sigma>")
+            str, Query(max_length=MAX_CHARACTERS, description="none, ema:<half-life> or gauss:<sigma>")
         ] = "none",
         group: Annotated[
-            str | None, Query(max_length=MOST_CHARACTERS, description="a key of the runs' configuration")
+            str | None, Query(max_length=MAX_CHARACTERS, description="a key of the runs' configuration")
         ] = None,
         spread: Spread = "minmax",
         baseline: Annotated[
-            str | None, Query(max_length=MOST_CHARACTERS, description="a run: values as per cent of it")
+            str | None, Query(max_length=MAX_CHARACTERS, description="a run: values as per cent of it")
         ] = None,
         ranks: RankChoice = "mean",
     ) -> Answer[OverlayAnswer]:
@@ -180,7 +180,7 @@ def overlaid_row(curve: Curve) -> OverlaidRow:
 
 PLACES = {STEP: None, TIME: "time_s", RELATIVE: "relative_s"}  # the name of the column of places; of a series it is "x"
 ExportAxis = Annotated[
-    str, Query(max_length=MOST_CHARACTERS, description="time, step, relative, or the name of a series")
+    str, Query(max_length=MAX_CHARACTERS, description="time, step, relative, or the name of a series")
 ]
 
 
@@ -227,7 +227,7 @@ def _until_gone(pieces: Iterator[bytes]) -> Iterator[bytes]:
 ExpressionText = Annotated[
     str,
     Query(
-        max_length=MOST_CHARACTERS, description="such as rate(gpu/energy_j) / train/tokens_per_s (docs/expressions.md)"
+        max_length=MAX_CHARACTERS, description="such as rate(gpu/energy_j) / train/tokens_per_s (docs/expressions.md)"
     ),
 ]
 

@@ -18,7 +18,7 @@ from collectors.records import MESSAGE, Finding, FindingWeight
 from ..mutations import Changes
 from ..queries import NotFound, Queries
 from .answers import Answer
-from .parameters import MOST_CHARACTERS, OpenRange, OptionalRun
+from .parameters import MAX_CHARACTERS, OpenRange, OptionalRun
 
 MOST = 5000
 
@@ -72,12 +72,12 @@ class FindingDetail(FindingRow):
 class FindingToSend(BaseModel):
     """What the rule finds is sent from now on: in this run, or in all (null)."""
 
-    rule: Annotated[str, Field(max_length=MOST_CHARACTERS)]
-    run: Annotated[str, Field(max_length=MOST_CHARACTERS)] | None = None
+    rule: Annotated[str, Field(max_length=MAX_CHARACTERS)]
+    run: Annotated[str, Field(max_length=MAX_CHARACTERS)] | None = None
 
 
 class UselessFinding(BaseModel):
-    id: Annotated[str, Field(max_length=MOST_CHARACTERS)]
+    id: Annotated[str, Field(max_length=MAX_CHARACTERS)]
 
 
 class KeptCase(TypedDict):
@@ -110,7 +110,7 @@ class RuleList(TypedDict):
 SHOWN = {MESSAGE, "key", "numbers", "place", "gpu", "stacks", "lines", "snapshot"}
 Holding = Annotated[bool, Query(description="only those that still hold")]
 MostFindings = Annotated[int, Query(ge=1, le=MOST, alias="limit", description="the newest so many")]
-FindingId = Annotated[str, Query(alias="id", max_length=MOST_CHARACTERS)]
+FindingId = Annotated[str, Query(alias="id", max_length=MAX_CHARACTERS)]
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:

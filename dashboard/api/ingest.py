@@ -16,12 +16,12 @@ from access.roles import Role, needs
 
 from ..mutations import WRITER, Changes
 from ..queries import BadRequest, Queries
-from ..received_files import MOST_BYTES
+from ..received_files import MAX_BYTES
 from ..visitors import NotGranted, visitor
 from .answers import Answer
-from .parameters import MOST_CHARACTERS, MOST_CURSOR, RunInPath
+from .parameters import MAX_CHARACTERS, MAX_CURSOR, RunInPath
 
-MOST_HELD_BYTES = 8 * MOST_BYTES  # of all requests that are being read, or whose bytes wait for the disk
+MAX_HELD_BYTES = 8 * MAX_BYTES  # of all requests that are being read, or whose bytes wait for the disk
 
 
 class Taken(TypedDict):
@@ -34,7 +34,7 @@ class OtherSize(Taken):
     error: str
 
 
-FileInPath = Annotated[str, Path(max_length=MOST_CHARACTERS, description="a file's name")]
+FileInPath = Annotated[str, Path(max_length=MAX_CHARACTERS, description="a file's name")]
 Head = Annotated[
     str,
     Query(
@@ -42,7 +42,7 @@ Head = Annotated[
         description="by which the file is known again: of its first bytes, see docs/http-api.md",
     ),
 ]
-At = Annotated[int, Query(ge=0, le=MOST_CURSOR, description="where in the file the bytes belong")]
+At = Annotated[int, Query(ge=0, le=MAX_CURSOR, description="where in the file the bytes belong")]
 
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
@@ -105,9 +105,9 @@ class _Body:
 
     def add(self, part: bytes) -> None:
         """Raises BadRequest where it is longer than a request may be, Unwritable where all of them together are."""
-        if len(self.data) + len(part) > MOST_BYTES:
-            raise BadRequest(f"more than {MOST_BYTES >> 20} MiB in a request; send them in parts")
-        if self._held.bytes + len(part) > MOST_HELD_BYTES:
+        if len(self.data) + len(part) > MAX_BYTES:
+            raise BadRequest(f"more than {MAX_BYTES >> 20} MiB in a request; send them in parts")
+        if self._held.bytes + len(part) > MAX_HELD_BYTES:
             raise Unwritable("many hosts are handing over at this moment; try again in a second")
         self._held.bytes += len(part)
         self.data += part

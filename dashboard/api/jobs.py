@@ -22,7 +22,7 @@ from ..jobs import ASSUMED, JobsReader, JobSubmission, sentences_of
 from ..mutations import Changes
 from ..queries import NotFound, Queries
 from .answers import Answer
-from .parameters import MOST_CHARACTERS
+from .parameters import MAX_CHARACTERS
 
 # Jobs, attempts and slots as answers: each with its type.
 
@@ -189,9 +189,9 @@ def fifo_answer(found: FifoComparison) -> FifoAnswer:
 
 # What stands in the user's queue: jobs, history, slots, attempts, and first-in-first-out beside it.
 
-MOST_ROWS = 500
-MOST_NUMBER = 2**62
-Number = Annotated[int, Query(alias="id", ge=1, le=MOST_NUMBER, description="the number of a job")]
+MAX_ROWS = 500
+MAX_NUMBER = 2**62
+Number = Annotated[int, Query(alias="id", ge=1, le=MAX_NUMBER, description="the number of a job")]
 Since = Annotated[float, Query(alias="from", allow_inf_nan=False, description="Unix seconds")]
 Ended = Literal["finished", "failed", "cancelled"]
 
@@ -277,13 +277,13 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @needs(Role.OWNER)
     def history(
         q: Annotated[
-            str, Query(max_length=MOST_CHARACTERS, description="a part of the run's name or the command, in any case")
+            str, Query(max_length=MAX_CHARACTERS, description="a part of the run's name or the command, in any case")
         ] = "",
         state: Annotated[
             list[Ended] | None, Query(max_length=len(OVER), description="repeatable; without it, all")
         ] = None,
-        before: Annotated[int | None, Query(ge=0, le=MOST_NUMBER, description="jobs with smaller numbers only")] = None,
-        limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 50,
+        before: Annotated[int | None, Query(ge=0, le=MAX_NUMBER, description="jobs with smaller numbers only")] = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 50,
     ) -> Answer[JobHistory]:
         now_s = time.time()
         found = queries.jobs.history(limit, q, tuple(state or OVER), before)
@@ -339,10 +339,10 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
 # What the owner asks of the queue's daemon: submit, hold, release and cancel jobs.
 
-MOST_WORDS = 1000
-MOST_COMMAND = 100_000  # characters
-Word = Annotated[StrictStr, Field(max_length=MOST_COMMAND)]
-Line = Annotated[StrictStr, Field(max_length=MOST_CHARACTERS)]
+MAX_WORDS = 1000
+MAX_COMMAND = 100_000  # characters
+Word = Annotated[StrictStr, Field(max_length=MAX_COMMAND)]
+Line = Annotated[StrictStr, Field(max_length=MAX_CHARACTERS)]
 
 
 class NewJob(BaseModel):
@@ -351,15 +351,15 @@ class NewJob(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    argv: Annotated[list[Word], Field(max_length=MOST_WORDS)] | None = None
-    command: Annotated[StrictStr, Field(max_length=MOST_COMMAND)] | None = None
+    argv: Annotated[list[Word], Field(max_length=MAX_WORDS)] | None = None
+    command: Annotated[StrictStr, Field(max_length=MAX_COMMAND)] | None = None
     cwd: Line
     log_dir: Line = "logs"
     slots: Annotated[StrictInt, Field(ge=1, le=10_000)] = 1
     memory: Line | None = None
     priority: Literal["normal", "high"] = "normal"
     share: StrictBool = False
-    resume_with: Annotated[StrictStr, Field(max_length=MOST_COMMAND)] | None = None
+    resume_with: Annotated[StrictStr, Field(max_length=MAX_COMMAND)] | None = None
     name: Annotated[StrictStr, Field(max_length=100)] = ""
     env: Annotated[list[Line], Field(max_length=200)] = []
     force: StrictBool = False
@@ -368,7 +368,7 @@ class NewJob(BaseModel):
 class NamedJob(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    job: Annotated[StrictInt, Field(ge=1, le=MOST_NUMBER)]
+    job: Annotated[StrictInt, Field(ge=1, le=MAX_NUMBER)]
 
 
 class OrderedJob(TypedDict):

@@ -42,8 +42,8 @@ from ..stacks.stacks import compare_windows
 from .answers import Answer
 from .parameters import OptionalWindow, Rank, RunParameter, Window, known_run
 
-MOST_TRACED_LINES = 5
-MOST_BLOCKS = 240  # of an answer: longer windows have wider ones
+MAX_TRACED_LINES = 5
+MAX_BLOCKS = 240  # of an answer: longer windows have wider ones
 
 
 class LedgerLine(TypedDict):
@@ -140,7 +140,7 @@ class LedgerAnswer(TypedDict):
 
 # Which of a run's seconds were training that counted, and what the others went to.
 
-MOST_ATTEMPTS = 200  # of an answer, the newest
+MAX_ATTEMPTS = 200  # of an answer, the newest
 
 
 class GoodputKindRow(TypedDict):
@@ -262,7 +262,7 @@ def _traced(ledger: Ledger) -> LedgerTrace | None:
         "first_step": trace.first_step,
         "last_step": trace.last_step,
         "parts": ledger.busy_parts,
-        "lines": [_traced_line(line, total_s) for line in lines[:MOST_TRACED_LINES]],
+        "lines": [_traced_line(line, total_s) for line in lines[:MAX_TRACED_LINES]],
     }
 
 
@@ -315,7 +315,7 @@ def _place(place: ChargeTarget) -> CodeLocation | None:
 
 def _blocks(ledger: Ledger) -> LedgerBlocks:
     """Kinds that have no second are left out."""
-    lane = lane_of(ledger.account, MOST_BLOCKS)
+    lane = lane_of(ledger.account, MAX_BLOCKS)
     there = [number for number in range(len(KINDS)) if lane.seconds[:, number].any()]
     return {
         "start": lane.start_s.tolist(),
@@ -344,8 +344,8 @@ def goodput_answer(answer: RunGoodput) -> GoodputAnswer:
         "paid": found.paid if found else nothing,
         "lost": found.lost if found else nothing,
         "rows": [_goodput_row(row, found) for row in found.rows] if found else [],
-        "attempts": [_attempt(row) for row in attempts[-MOST_ATTEMPTS:]],
-        "attempts_left_out": max(0, len(attempts) - MOST_ATTEMPTS),
+        "attempts": [_attempt(row) for row in attempts[-MAX_ATTEMPTS:]],
+        "attempts_left_out": max(0, len(attempts) - MAX_ATTEMPTS),
         "missing": [text_of(said) for said in answer.missing],
     }
 

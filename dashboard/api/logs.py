@@ -32,10 +32,10 @@ from ..queries import BadRequest, NotFound, Queries
 from ..visitors import visible_text
 from .answers import Answer, Counts, Gaps, subset
 from .parameters import (
+    MAX_CHARACTERS,
+    MAX_CURSOR,
+    MAX_ID,
     MAX_LINES,
-    MOST_CHARACTERS,
-    MOST_CURSOR,
-    MOST_ID,
     Instant,
     OpenRange,
     OptionalRun,
@@ -106,19 +106,17 @@ class FieldAnswer(TypedDict):
 
 # The parameters that all routes of log lines share.
 
-MOST_TEMPLATES = 400  # parameters `template` or `hide` of a request
-MOST_NEEDLE = 1024  # characters
-Ids = Annotated[list[Annotated[int, Field(ge=0, le=65_535)]], Query(max_length=MOST_TEMPLATES)]
-Files = Annotated[
-    list[Annotated[str, Field(max_length=MOST_CHARACTERS)]], Query(alias="file", max_length=MOST_TEMPLATES)
-]
-Ranks = Annotated[list[Annotated[int, Field(ge=0, le=MOST_ID)]], Query(alias="rank", max_length=MOST_TEMPLATES)]
-LineNumber = Annotated[int, Query(ge=0, le=MOST_CURSOR, description="of a line, from an answer")]
-MOST_LINES = 2000
-MOST_LINE_CHARACTERS = 20_000  # more than the store returns of a line
-MOST_BUCKETS = 2000
-MOST_STROKES = 200
-MOST_LISTED = 500  # templates
+MAX_TEMPLATES = 400  # parameters `template` or `hide` of a request
+MAX_NEEDLE = 1024  # characters
+Ids = Annotated[list[Annotated[int, Field(ge=0, le=65_535)]], Query(max_length=MAX_TEMPLATES)]
+Files = Annotated[list[Annotated[str, Field(max_length=MAX_CHARACTERS)]], Query(alias="file", max_length=MAX_TEMPLATES)]
+Ranks = Annotated[list[Annotated[int, Field(ge=0, le=MAX_ID)]], Query(alias="rank", max_length=MAX_TEMPLATES)]
+LineNumber = Annotated[int, Query(ge=0, le=MAX_CURSOR, description="of a line, from an answer")]
+MAX_MATCHES = 2000
+MAX_LINE_CHARACTERS = 20_000  # more than the store returns of a line
+MAX_BUCKETS = 2000
+MAX_STROKES = 200
+MAX_LISTED = 500  # templates
 
 # What a run's log says in a window, and why a run crashed.
 
@@ -179,9 +177,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     def logs(
         between: OpenRange,
         run: OptionalRun = None,
-        q: Annotated[str, Query(max_length=MOST_CHARACTERS, description="case-insensitive substring")] = "",
+        q: Annotated[str, Query(max_length=MAX_CHARACTERS, description="case-insensitive substring")] = "",
         level: Annotated[int, Query(ge=0, le=50, description="at least: 10, 20, 30, 40, 50")] = 0,
-        before: Annotated[int | None, Query(ge=0, le=MOST_CURSOR, description="cursor of an earlier page")] = None,
+        before: Annotated[int | None, Query(ge=0, le=MAX_CURSOR, description="cursor of an earlier page")] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LINES)] = 200,
     ) -> Answer[LinePage]:
         cursor = queries.cursor()
@@ -193,13 +191,13 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/logs/lines", response_model=None, summary="A stretch of the log lines of some runs, or all, by time")
     @needs(Role.VIEWER)
     def stretch(
-        offset: Annotated[int, Query(ge=0, le=MOST_CURSOR)] = 0,
-        limit: Annotated[int, Query(ge=0, le=MOST_LINES)] = 200,
+        offset: Annotated[int, Query(ge=0, le=MAX_CURSOR)] = 0,
+        limit: Annotated[int, Query(ge=0, le=MAX_MATCHES)] = 200,
         at: Instant = None,
-        around: Annotated[int | None, Query(ge=0, le=MOST_CURSOR, description="the number of a line")] = None,
+        around: Annotated[int | None, Query(ge=0, le=MAX_CURSOR, description="the number of a line")] = None,
         characters: Annotated[
-            int, Query(ge=1, le=MOST_LINE_CHARACTERS, description="of a line's text")
-        ] = MOST_LINE_CHARACTERS,
+            int, Query(ge=1, le=MAX_LINE_CHARACTERS, description="of a line's text")
+        ] = MAX_LINE_CHARACTERS,
         asked: LineQuery = asked_of,
     ) -> Answer[LineStretch]:
         found = queries.lines.stretch(asked, offset, limit, at, around)
@@ -217,7 +215,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/logs/density", response_model=None, summary="Log lines by level, and hits, in buckets of time")
     @needs(Role.VIEWER)
     def density(
-        buckets: Annotated[int, Query(ge=1, le=MOST_BUCKETS)] = 400, asked: LineQuery = asked_of
+        buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS)] = 400, asked: LineQuery = asked_of
     ) -> Answer[DensityAnswer]:
         found, total, progress = queries.lines.density(asked, buckets)
         levels: list[LevelCounts] = [
@@ -248,8 +246,8 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     )
     @needs(Role.VIEWER)
     def templates(
-        buckets: Annotated[int, Query(ge=1, le=MOST_STROKES)] = 80,
-        limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 100,
+        buckets: Annotated[int, Query(ge=1, le=MAX_STROKES)] = 80,
+        limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 100,
         asked: LineQuery = asked_of,
     ) -> Answer[TemplatesAnswer]:
         (lo, hi), found, total, progress = queries.lines.templates(asked, buckets, limit)
@@ -316,7 +314,7 @@ def line_question(queries: Queries) -> Callable[..., LineQuery]:
         rank: Ranks = [],  # noqa: B006
         template: Ids = [],  # noqa: B006
         hide: Ids = [],  # noqa: B006
-        q: Annotated[str, Query(max_length=MOST_NEEDLE, description="searched for, newest lines first")] = "",
+        q: Annotated[str, Query(max_length=MAX_NEEDLE, description="searched for, newest lines first")] = "",
         regex: Annotated[bool, Query(description="q is a regular expression of RE2")] = False,
         case: Annotated[bool, Query(description="case matters")] = False,
         only_hits: Annotated[bool, Query(description="lines without q are left out")] = False,

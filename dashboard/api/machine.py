@@ -23,7 +23,7 @@ from ..mutations import Changes
 from ..queries import DashboardState, Queries
 from ..visitors import visitor
 from .answers import Answer
-from .parameters import MOST_ID
+from .parameters import MAX_ID
 
 
 class ProcessRow(TypedDict):
@@ -196,7 +196,7 @@ class DiagnosisAnswer(TypedDict):
 
 
 class AttachAction(BaseModel):
-    pid: StrictInt = Field(ge=1, le=MOST_ID)
+    pid: StrictInt = Field(ge=1, le=MAX_ID)
 
 
 class ProfileAction(BaseModel):

@@ -17,11 +17,11 @@ MAX_LINES = 5_000
 MAX_WIDTH = 4000
 MAX_CONTEXT = 200  # lines of source on each side
 
-MOST_CHARACTERS = 4096  # of a parameter
-MOST_NAMES = 400  # parameters `series` of a request
-MOST_RUNS = 200  # parameters `run` of a request for several
-MOST_ID = 2**31 - 1  # a rank, a pid
-MOST_CURSOR = 2**62
+MAX_CHARACTERS = 4096  # of a parameter
+MAX_NAMES = 400  # parameters `series` of a request
+MAX_RUNS = 200  # parameters `run` of a request for several
+MAX_ID = 2**31 - 1  # a rank, a pid
+MAX_CURSOR = 2**62
 
 
 class AnyName(PathConvertor):
@@ -33,24 +33,24 @@ class AnyName(PathConvertor):
 register_url_convertor("any", AnyName())
 
 _STEP = "inclusive: Unix seconds, or a step where axis=step"
-RunParameter = Annotated[str, Query(max_length=MOST_CHARACTERS, description="a run's name; GET /runs lists them")]
-RunInPath = Annotated[str, Path(max_length=MOST_CHARACTERS, description="a run's name, percent-encoded")]
+RunParameter = Annotated[str, Query(max_length=MAX_CHARACTERS, description="a run's name; GET /runs lists them")]
+RunInPath = Annotated[str, Path(max_length=MAX_CHARACTERS, description="a run's name, percent-encoded")]
 OptionalRun = Annotated[
-    str | None, Query(max_length=MOST_CHARACTERS, description="a run's name; without it, the machine's own series")
+    str | None, Query(max_length=MAX_CHARACTERS, description="a run's name; without it, the machine's own series")
 ]
 RunNames = Annotated[
-    list[Annotated[str, Field(max_length=MOST_CHARACTERS)]],
-    Query(alias="run", max_length=MOST_RUNS, description="names of runs; repeatable"),
+    list[Annotated[str, Field(max_length=MAX_CHARACTERS)]],
+    Query(alias="run", max_length=MAX_RUNS, description="names of runs; repeatable"),
 ]
 SeriesNames = Annotated[
-    list[Annotated[str, Field(max_length=MOST_CHARACTERS)]],
-    Query(max_length=MOST_NAMES, description="names or globs; repeatable, or separated by commas"),
+    list[Annotated[str, Field(max_length=MAX_CHARACTERS)]],
+    Query(max_length=MAX_NAMES, description="names or globs; repeatable, or separated by commas"),
 ]
 Instant = Annotated[float | None, Query(allow_inf_nan=False, description="Unix seconds")]
-Rank = Annotated[int | None, Query(ge=0, le=MOST_ID)]
-Pid = Annotated[int | None, Query(ge=0, le=MOST_ID)]
-Thread = Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="a name or an id")]
-Text = Annotated[str, Query(max_length=MOST_CHARACTERS)]
+Rank = Annotated[int | None, Query(ge=0, le=MAX_ID)]
+Pid = Annotated[int | None, Query(ge=0, le=MAX_ID)]
+Thread = Annotated[str | None, Query(max_length=MAX_CHARACTERS, description="a name or an id")]
+Text = Annotated[str, Query(max_length=MAX_CHARACTERS)]
 
 
 def known_run(queries: Queries) -> Any:

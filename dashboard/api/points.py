@@ -14,7 +14,7 @@ from collectors.store.store import Axis, Buckets, LivePoints, Series
 
 from ..queries import Curves, Queries
 from .answers import Answer, Column, Counts, Gaps, Logged, encode, numbers
-from .parameters import MAX_BUCKETS, MOST_CHARACTERS, MOST_NAMES, OpenRange, OptionalRun, Text
+from .parameters import MAX_BUCKETS, MAX_CHARACTERS, MAX_NAMES, OpenRange, OptionalRun, Text
 
 
 class SeriesRow(TypedDict):
@@ -80,11 +80,11 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     def points(
         between: OpenRange,
         series: Annotated[
-            list[Annotated[str, Field(max_length=MOST_CHARACTERS)]],
-            Query(max_length=MOST_NAMES, description="names or globs; repeatable, or separated by commas"),
+            list[Annotated[str, Field(max_length=MAX_CHARACTERS)]],
+            Query(max_length=MAX_NAMES, description="names or globs; repeatable, or separated by commas"),
         ],
         run: OptionalRun = None,
-        gpu: Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="index or uuid")] = None,
+        gpu: Annotated[str | None, Query(max_length=MAX_CHARACTERS, description="index or uuid")] = None,
         axis: Axis = "time",
         buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS)] = 2000,
     ) -> Answer[CurveList]:

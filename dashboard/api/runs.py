@@ -28,8 +28,8 @@ from ..user_files.run_notes import RunNotes
 from ..visitors import user_fields, visitor
 from .answers import Answer, of_media, subset
 from .parameters import (
-    MOST_CHARACTERS,
-    MOST_NAMES,
+    MAX_CHARACTERS,
+    MAX_NAMES,
     OpenRange,
     OptionalRun,
     OptionalWindow,
@@ -166,7 +166,7 @@ class NewEvent(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    run: StrictStr = Field(max_length=MOST_CHARACTERS)
+    run: StrictStr = Field(max_length=MAX_CHARACTERS)
     kind: StrictStr = "note"
     text: StrictStr = ""
     time_s: StrictFloat | None = None
@@ -214,15 +214,15 @@ class Nothing(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-MOST_HITS = 200
+MAX_HITS = 200
 
 
 # A run, or a window of it, as one HTML file to keep.
 
 NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9.-]+")
-MOST_NAME = 80
+MAX_NAME = 80
 NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
-Against = Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="another run, to compare ledgers with")]
+Against = Annotated[str | None, Query(max_length=MAX_CHARACTERS, description="another run, to compare ledgers with")]
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
@@ -286,10 +286,10 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     def search(
         q: Text = "",
         run: Annotated[
-            list[Annotated[str, Query(max_length=MOST_CHARACTERS)]],
-            Query(max_length=MOST_NAMES, description="the shown runs: their series are searched first"),
+            list[Annotated[str, Query(max_length=MAX_CHARACTERS)]],
+            Query(max_length=MAX_NAMES, description="the shown runs: their series are searched first"),
         ] = [],  # noqa: B006
-        limit: Annotated[int, Query(ge=1, le=MOST_HITS)] = 40,
+        limit: Annotated[int, Query(ge=1, le=MAX_HITS)] = 40,
     ) -> Answer[SearchHits]:
         return Answer(queries.search(q, pages(), run, limit))
 
@@ -425,5 +425,5 @@ def event_row(event: Event) -> EventRow:
 
 def file_name_of(run: str) -> str:
     """`exp/ä 1 -> "report-exp-1.html"`"""
-    name = NOT_IN_A_NAME.sub("-", run).strip("-.")[:MOST_NAME]
+    name = NOT_IN_A_NAME.sub("-", run).strip("-.")[:MAX_NAME]
     return f"report-{name or 'run'}.html"

@@ -16,12 +16,12 @@ from ..queries import Queries
 from ..samples import INLINE, PLAIN, UNKNOWN, Checkpoint, SampleContent
 from ..visitors import bytes_for_viewer, check_grant
 from .answers import Answer, of_media
-from .parameters import MOST_CHARACTERS, RunParameter
+from .parameters import MAX_CHARACTERS, RunParameter
 
 MAX_ROWS = 5_000
-MOST_STEP = 2**53
+MAX_STEP = 2**53
 HEADERS = {"Content-Security-Policy": "default-src 'none'; sandbox", "Cross-Origin-Resource-Policy": "same-origin"}
-Step = Annotated[int | None, Query(ge=-MOST_STEP, le=MOST_STEP, description="inclusive")]
+Step = Annotated[int | None, Query(ge=-MAX_STEP, le=MAX_STEP, description="inclusive")]
 
 
 class SampleRow(TypedDict):
@@ -55,7 +55,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     def samples(
         run: RunParameter,
         name: Annotated[
-            str | None, Query(max_length=MOST_CHARACTERS, description="without it, all names of the run")
+            str | None, Query(max_length=MAX_CHARACTERS, description="without it, all names of the run")
         ] = None,
         from_step: Step = None,
         to_step: Step = None,
@@ -76,7 +76,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     )
     @needs(Role.VIEWER)
     def sample(
-        run: RunParameter, id: Annotated[int, Query(ge=0, le=MOST_STEP, description="GET /samples lists them")]
+        run: RunParameter, id: Annotated[int, Query(ge=0, le=MAX_STEP, description="GET /samples lists them")]
     ) -> Response:
         found = queries.sample(run, id)
         if found.media == UNKNOWN:

@@ -20,7 +20,7 @@ from ..network import path_to
 from ..queries import BadRequest, NotFound, Queries
 from ..user_files.settings import SETTINGS, Settings, SettingValue
 from .answers import Answer
-from .parameters import MOST_CHARACTERS
+from .parameters import MAX_CHARACTERS
 
 GivenValue = Annotated[
     Any, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})
@@ -84,7 +84,7 @@ class NewShare(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    address: StrictStr = Field(max_length=MOST_CHARACTERS)
+    address: StrictStr = Field(max_length=MAX_CHARACTERS)
     days: Literal[1, 7, 30] = 7
     grants: list[Literal["source", "exports", "processes", "details"]] = []
 
@@ -92,7 +92,7 @@ class NewShare(BaseModel):
 class RevokedToken(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    name: StrictStr = Field(max_length=MOST_CHARACTERS)
+    name: StrictStr = Field(max_length=MAX_CHARACTERS)
 
 
 LOOPBACK_NOTE = "This address is of your own machine: others reach it through a tunnel of their own (ssh -L), or after --host is set (docs/remote.md)."

@@ -18,7 +18,7 @@ from analysis.stacks.frames import Excerpt, SourceRefused
 from analysis.stacks.frames import FrameKind as FrameKind
 from analysis.stacks.traces import LastStack, Range
 from collectors.records import Frame
-from collectors.tracing import MOST_STEPS, BusySeconds, KernelKind, StepTrace
+from collectors.tracing import MAX_STEPS, BusySeconds, KernelKind, StepTrace
 
 from ..mutations import Changes
 from ..queries import NotFound, Profiler, Queries, Remedy
@@ -27,10 +27,10 @@ from ..stacks.stacks import ChartResult, FoldResult, PhaseTime, TraceResult, Tra
 from ..visitors import check_grant
 from .answers import Answer, Column, Counts, encode, of_media
 from .parameters import (
+    MAX_CHARACTERS,
     MAX_CONTEXT,
+    MAX_ID,
     MAX_WIDTH,
-    MOST_CHARACTERS,
-    MOST_ID,
     Baseline,
     Pid,
     Rank,
@@ -119,8 +119,8 @@ class TraceRequested(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    steps: StrictInt = Field(default=3, ge=1, le=MOST_STEPS)
-    rank: StrictInt = Field(default=0, ge=0, le=MOST_ID)
+    steps: StrictInt = Field(default=3, ge=1, le=MAX_STEPS)
+    rank: StrictInt = Field(default=0, ge=0, le=MAX_ID)
 
 
 class TraceAsked(TypedDict):
@@ -187,14 +187,14 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         thread: Thread = None,
         view: lanes.View | Literal["kernels"] = "joined",
         phase: Annotated[
-            str, Query(max_length=MOST_CHARACTERS, description="only what steps spent in this phase, as they log it")
+            str, Query(max_length=MAX_CHARACTERS, description="only what steps spent in this phase, as they log it")
         ] = "",
         baseline: Annotated[Literal["", "normal"], Query(description="normal: beside the run's normal")] = "",
         waits: Annotated[bool, Query(description="false: without the time in which a thread only waits")] = True,
         focus: Annotated[
-            str, Query(max_length=MOST_CHARACTERS, description="only stacks with such a frame, from it on")
+            str, Query(max_length=MAX_CHARACTERS, description="only stacks with such a frame, from it on")
         ] = "",
-        hide: Annotated[str, Query(max_length=MOST_CHARACTERS, description="without such frames")] = "",
+        hide: Annotated[str, Query(max_length=MAX_CHARACTERS, description="without such frames")] = "",
         roll: fold.Roll = "function",
         invert: Annotated[bool, Query(description="callees first")] = False,
         prune: Annotated[float, Query(ge=0, le=1, description="leave out what is below this share")] = fold.PRUNE,
@@ -260,9 +260,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     )
     @needs(Role.VIEWER, SOURCE)
     def source(
-        file: Annotated[str, Query(min_length=1, max_length=MOST_CHARACTERS, description="as a frame names it")],
+        file: Annotated[str, Query(min_length=1, max_length=MAX_CHARACTERS, description="as a frame names it")],
         run: str = known,
-        line: Annotated[int, Query(ge=1, le=MOST_ID)] = 1,
+        line: Annotated[int, Query(ge=1, le=MAX_ID)] = 1,
         context: Annotated[int, Query(ge=0, le=MAX_CONTEXT, description="lines on each side")] = 8,
     ) -> Answer[Excerpt]:
         try:

@@ -26,7 +26,7 @@ from ..user_files.directions import Direction
 from ..visitors import check_grant, check_key
 from .answers import Answer, Gaps, number, of_media, subset
 from .answers import Column as NumberColumn
-from .parameters import MOST_CHARACTERS
+from .parameters import MAX_CHARACTERS
 
 # Rows and columns of the table of runs, as JSON.
 
@@ -184,14 +184,14 @@ def spark_rows(queries: Queries, runs: Sequence[str], buckets: int) -> list[Spar
 
 # The parameters of questions about the table of runs.
 
-MOST_ROWS, MOST_COLUMNS, MOST_OPEN = 1000, 100, 200
+MAX_ROWS, MAX_COLUMNS, MAX_OPEN = 1000, 100, 200
 
-ColumnKey = Annotated[str, Query(max_length=MOST_CHARACTERS, description="key of a column: GET /columns")]
-Names = Annotated[list[Annotated[str, Query(max_length=MOST_CHARACTERS)]] | None, Query(max_length=MOST_OPEN)]
+ColumnKey = Annotated[str, Query(max_length=MAX_CHARACTERS, description="key of a column: GET /columns")]
+Names = Annotated[list[Annotated[str, Query(max_length=MAX_CHARACTERS)]] | None, Query(max_length=MAX_OPEN)]
 
 
 def filter_of(
-    q: Annotated[str, Query(max_length=MOST_CHARACTERS, description="the filter: docs/runs.md")] = "",
+    q: Annotated[str, Query(max_length=MAX_CHARACTERS, description="the filter: docs/runs.md")] = "",
     state: Literal["", "running", "finished", "stalled", "crashed"] = "",
     sort: ColumnKey = "",
     desc: bool = False,
@@ -206,20 +206,20 @@ def question_of(
     group: ColumnKey = "",
     opened: Annotated[Names, Query(alias="open", description="values of the groups whose runs are listed, too")] = None,
     columns: Annotated[
-        str, Query(max_length=4 * MOST_CHARACTERS, description="keys, separated by line breaks or commas")
+        str, Query(max_length=4 * MAX_CHARACTERS, description="keys, separated by line breaks or commas")
     ] = "",
 ) -> TableQuery:
     """Raises BadRequest."""
     keys = tuple(dict.fromkeys(key for key in columns.split("\n" if "\n" in columns else ",") if key)) or SHOWN
-    if len(keys) > MOST_COLUMNS:
-        raise BadRequest(f"{len(keys)} columns; an answer has at most {MOST_COLUMNS}")
+    if len(keys) > MAX_COLUMNS:
+        raise BadRequest(f"{len(keys)} columns; an answer has at most {MAX_COLUMNS}")
     return replace(asked, group=group, opened=frozenset(opened or ()), columns=keys)
 
 
 Filtered = Annotated[TableQuery, Depends(filter_of)]
 Asked = Annotated[TableQuery, Depends(question_of)]
 FirstRow = Annotated[int, Query(ge=0, le=10**7)]
-Limit = Annotated[int, Query(ge=1, le=MOST_ROWS)]
+Limit = Annotated[int, Query(ge=1, le=MAX_ROWS)]
 
 
 def find(queries: Queries, asked: TableQuery) -> TableResult:
@@ -262,7 +262,7 @@ def _csv_text(text: str) -> str:
     return f"'{text}" if text.startswith(UNSAFE) else text
 
 
-MOST_SPARKS = 100
+MAX_SPARKS = 100
 
 
 class DirectionList(TypedDict):
@@ -314,8 +314,8 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     )
     @needs(Role.VIEWER)
     def sparklines(run: Names = None, buckets: Annotated[int, Query(ge=2, le=200)] = 48) -> Answer[SparkList]:
-        if len(run or ()) > MOST_SPARKS:
-            raise BadRequest(f"{len(run or ())} runs; an answer has at most {MOST_SPARKS}")
+        if len(run or ()) > MAX_SPARKS:
+            raise BadRequest(f"{len(run or ())} runs; an answer has at most {MAX_SPARKS}")
         return Answer({"sparks": spark_rows(queries, run or [], buckets)})
 
     @router.get("/directions", response_model=None, summary="Which values are better, where a user has said so")

@@ -17,7 +17,7 @@ from collectors import options, yaml_tree
 from collectors.records import Labels
 from collectors.yaml_tree import HALF_CHARACTER, YamlError, YamlNode, YamlValue
 
-from ..logs.search import MOST_REGEX_BYTES
+from ..logs.search import MAX_REGEX_BYTES
 
 __all__ = ["HALF_CHARACTER", "YamlNode", "YamlValue", "tree_of"]
 
@@ -28,7 +28,7 @@ BucketValue: TypeAlias = Literal["last", "mean", "min", "max", "sum", "change"]
 Tone: TypeAlias = Literal["ok", "warn", "bad"]
 Corner: TypeAlias = Literal["top left", "top right", "bottom left", "bottom right"]
 
-MOST_ROWS, MOST_IN_A_ROW, MOST_CHARTS, MOST_CHOICES = 60, 12, 100, 50
+MAX_ROWS, MAX_IN_A_ROW, MAX_CHARTS, MAX_CHOICES = 60, 12, 100, 50
 COLUMNS = 12  # that the charts of a row share
 
 
@@ -111,7 +111,7 @@ class BoardError(ValueError):
 EditKind: TypeAlias = Literal["set", "remove", "insert", "move"]
 EditPlace: TypeAlias = Sequence[str | int]
 
-MOST_EDITS, MOST_PLACE = 100, 8
+MAX_EDITS, MAX_PLACE = 100, 8
 
 
 class BoardEdit(NamedTuple):
@@ -139,9 +139,9 @@ def tree_of(text: str) -> YamlNode:
 
 # Values of a board's file: each is read from a node and written as plain data.
 
-MOST_TEXT, MOST_LONG_TEXT = 200, 10_000
-MOST_VALUE = 1e300
-MOST_WINDOW_D = 10_000
+MAX_TEXT, MAX_LONG_TEXT = 200, 10_000
+MAX_VALUE = 1e300
+MAX_WINDOW_D = 10_000
 TRUE, FALSE = ("true", "yes", "on"), ("false", "no", "off")
 SMOOTH = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h|d|steps?)")
 
@@ -189,7 +189,7 @@ def items_of(node: YamlNode, most: int, what: str) -> list[YamlNode]:
     return node.value
 
 
-def text_of(node: YamlNode, most: int = MOST_TEXT) -> str:
+def text_of(node: YamlNode, most: int = MAX_TEXT) -> str:
     if not isinstance(node.value, str):
         raise BoardError(node.line, "this is text, not a list or a table")
     if len(node.value) > most:
@@ -198,7 +198,7 @@ def text_of(node: YamlNode, most: int = MOST_TEXT) -> str:
 
 
 def long_text_of(node: YamlNode) -> str:
-    return text_of(node, MOST_LONG_TEXT)
+    return text_of(node, MAX_LONG_TEXT)
 
 
 def words_of(most: int) -> Read:
@@ -218,7 +218,7 @@ def number_of(node: YamlNode) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not abs(value) <= MOST_VALUE or "_" in text:
+    if not abs(value) <= MAX_VALUE or "_" in text:
         raise BoardError(node.line, f"{text[:40]!r} is no number")
     return value
 
@@ -255,8 +255,8 @@ def among(allowed: Iterable[str]) -> Read:
 def window_of(node: YamlNode) -> str:
     """`"15 min"` or `"all"`."""
     text = text_of(node)
-    if text != "all" and seconds_of(node, text) > MOST_WINDOW_D * options.SECONDS["d"]:
-        raise BoardError(node.line, f"a window has at most {MOST_WINDOW_D:,} d; all is the shown run from its start")
+    if text != "all" and seconds_of(node, text) > MAX_WINDOW_D * options.SECONDS["d"]:
+        raise BoardError(node.line, f"a window has at most {MAX_WINDOW_D:,} d; all is the shown run from its start")
     return text
 
 
@@ -324,7 +324,7 @@ BY_NAME = {kind.name: kind for kind in KINDS}
 
 # The keys of a board's file: a row a key, which says how it is read, how it is written, and what it means.
 
-MOST_RUNS, MOST_LABELS, MOST_THRESHOLDS, MOST_EXPRESSION = 20, 10, 10, 2000
+MAX_RUNS, MAX_LABELS, MAX_THRESHOLDS, MAX_EXPRESSION = 20, 10, 10, 2000
 PLAIN_NAME = re2.compile(r"[A-Za-z_][\w.:/]*")  # a bare word that is a series' name, and no expression
 CHOICES = ("name", "glob", "regex", "expr")
 
@@ -332,7 +332,7 @@ CHOICES = ("name", "glob", "regex", "expr")
 def series_of(node: YamlNode) -> SeriesChoice:
     """A word is a name or an expression; a table has one of the keys of CHOICES."""
     if isinstance(node.value, str):
-        return _checked(chosen_of(text_of(node, MOST_EXPRESSION)), node)
+        return _checked(chosen_of(text_of(node, MAX_EXPRESSION)), node)
     table = table_of(node, "a series")
     given = [key for key in CHOICES if key in table]
     if len(given) != 1:
@@ -381,16 +381,16 @@ def _checked(series: SeriesChoice, node: YamlNode) -> SeriesChoice:
 def expression(text: str) -> Any:
     """Of RE2, whose time is linear. Raises re2.error."""
     options = re2.Options()
-    options.max_mem = MOST_REGEX_BYTES
+    options.max_mem = MAX_REGEX_BYTES
     options.log_errors = False
     return re2.compile(text, options)
 
 
 def labels_read(node: YamlNode) -> tuple[tuple[str, str], ...]:
     table = table_of(node, "labels")
-    if len(table) > MOST_LABELS:
-        raise BoardError(node.line, f"at most {MOST_LABELS} labels")
-    return tuple((key[:MOST_TEXT], text_of(value)) for key, value in table.items())
+    if len(table) > MAX_LABELS:
+        raise BoardError(node.line, f"at most {MAX_LABELS} labels")
+    return tuple((key[:MAX_TEXT], text_of(value)) for key, value in table.items())
 
 
 def range_of(node: YamlNode) -> ValueRange:
@@ -407,8 +407,8 @@ def range_of(node: YamlNode) -> ValueRange:
 def thresholds_of(node: YamlNode) -> tuple[Threshold, ...]:
     """`{80: warn, 90: bad}`, by value."""
     table = table_of(node, "thresholds")
-    if len(table) > MOST_THRESHOLDS:
-        raise BoardError(node.line, f"at most {MOST_THRESHOLDS} thresholds")
+    if len(table) > MAX_THRESHOLDS:
+        raise BoardError(node.line, f"at most {MAX_THRESHOLDS} thresholds")
     found = [
         Threshold(number_of(YamlNode(tone.line, at)), among(("ok", "warn", "bad"))(tone)) for at, tone in table.items()
     ]
@@ -437,19 +437,19 @@ def row_of(node: YamlNode) -> BoardRow:
 
 
 def rows_of(node: YamlNode) -> tuple[BoardRow, ...]:
-    rows = tuple(row_of(item) for item in items_of(node, MOST_ROWS, "rows"))
-    if sum(len(row.charts) for row in rows) > MOST_CHARTS:
-        raise BoardError(node.line, f"a board has at most {MOST_CHARTS} charts")
+    rows = tuple(row_of(item) for item in items_of(node, MAX_ROWS, "rows"))
+    if sum(len(row.charts) for row in rows) > MAX_CHARTS:
+        raise BoardError(node.line, f"a board has at most {MAX_CHARTS} charts")
     return rows
 
 
 def _all_series(node: YamlNode) -> tuple[SeriesChoice, ...]:
-    items = [node] if not isinstance(node.value, list) else items_of(node, MOST_CHOICES, "series")
+    items = [node] if not isinstance(node.value, list) else items_of(node, MAX_CHOICES, "series")
     return tuple(series_of(item) for item in items)
 
 
 def _charts(node: YamlNode) -> tuple[BoardChart, ...]:
-    return tuple(chart_of(item) for item in items_of(node, MOST_IN_A_ROW, "a row of charts"))
+    return tuple(chart_of(item) for item in items_of(node, MAX_IN_A_ROW, "a row of charts"))
 
 
 def _plain_range(value: ValueRange | None) -> Any:
@@ -486,14 +486,14 @@ def _rows(*fields: BoardField) -> dict[str, BoardField]:
 
 
 _RUNS = BoardField(
-    "runs", words_of(MOST_RUNS), listed, "globs of names of runs; without it, the run that the page shows"
+    "runs", words_of(MAX_RUNS), listed, "globs of names of runs; without it, the run that the page shows"
 )
 
 SERIES_FIELDS = _rows(
     BoardField("name", text_of, same, "a series' name"),
     BoardField("glob", text_of, same, "names with * and ?, in any case"),
     BoardField("regex", text_of, same, "an expression of RE2 that is found in a name"),
-    BoardField("expr", lambda node: text_of(node, MOST_EXPRESSION), same, "an expression (docs/expressions.md)"),
+    BoardField("expr", lambda node: text_of(node, MAX_EXPRESSION), same, "an expression (docs/expressions.md)"),
     _RUNS,
     BoardField("labels", labels_read, dict, "globs of labels: {gpu: 0}"),
     BoardField("label", text_of, same, "the name of the curve; {run}, {series} and labels in braces are filled in"),

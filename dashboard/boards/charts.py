@@ -137,7 +137,7 @@ def _filled(template: str, row: dict[str, str]) -> str:
 
 # Every read of the store for boards.
 
-MOST_RUNS = 50  # of a question
+MAX_RUNS = 50  # of a question
 
 
 class BoardReader:
@@ -154,13 +154,13 @@ class BoardReader:
         return list(self._store.series(run))
 
     def runs(self, globs: Sequence[str]) -> list[str]:
-        """Those that exist, the newest first where a glob has several; at most MOST_RUNS."""
+        """Those that exist, the newest first where a glob has several; at most MAX_RUNS."""
         patterns = [glob for glob in globs if is_glob(glob)]
         found = dict.fromkeys(name for name in globs if self._store.run(name) is not None)
         if patterns:
             newest = sorted(self._store.runs(), key=lambda run: run.last_time_s or 0.0, reverse=True)
             found |= dict.fromkeys(run.name for run in newest if any(matches(glob, run.name) for glob in patterns))
-        return list(found)[:MOST_RUNS]
+        return list(found)[:MAX_RUNS]
 
     def buckets(
         self, series: Sequence[Series], lo: float | None, hi: float | None, axis: Axis, most: int
@@ -267,8 +267,8 @@ def _quoted(text: str) -> str:
 # What the charts of a board draw, from the store.
 
 FIRST = "gpus"
-MOST_CURVES = 200  # of a chart
-MOST_BUCKETS = 200_000  # of an answer
+MAX_CURVES = 200  # of a chart
+MAX_BUCKETS = 200_000  # of an answer
 
 
 class Scope:
@@ -334,13 +334,13 @@ class BoardCharts:
                 if entry.by != "expr" and not found:
                     charts[place].left_out.append(SkippedSeries(item, reason_of(entry, known, scope.runs(entry))))
                     continue
-                if len(found) > MOST_CURVES:
+                if len(found) > MAX_CURVES:
                     charts[place].left_out.append(
                         SkippedSeries(
-                            item, f"{len(found) - MOST_CURVES:,} further series are not drawn; narrow the choice"
+                            item, f"{len(found) - MAX_CURVES:,} further series are not drawn; narrow the choice"
                         )
                     )
-                    found = found[:MOST_CURVES]
+                    found = found[:MAX_CURVES]
                 computed = expressions_of(entry, chart.smooth, known)
                 texts += [(place, item, text, known) for text in computed]
                 stored += [(place, item, series) for series in found if not computed]
@@ -373,7 +373,7 @@ class BoardCharts:
         by_axis: dict[Axis, dict[int, Series]] = {}
         for place, _, series in stored:
             by_axis.setdefault(query.charts[place].axis or query.axis, {})[series.id] = series
-        most = max(1, min(query.buckets, MOST_BUCKETS // max(1, len(stored))))
+        most = max(1, min(query.buckets, MAX_BUCKETS // max(1, len(stored))))
         read = {}
         for axis, wanted in by_axis.items():
             lo, hi = (query.lo, query.hi) if axis == query.axis else (None, None)
@@ -400,7 +400,7 @@ def _put(chart: DrawnChart, item: int, entry: SeriesChoice, text: str, found: Ex
         chart.left_out.append(SkippedSeries(item, found))
         return
     name = entry.text if entry.by == "expr" else text.removeprefix("ema(").rpartition(",")[0].strip('"')
-    for row in found.series[:MOST_CURVES]:
+    for row in found.series[:MAX_CURVES]:
         chart.curves.append(BoardCurve(item, row.run, name, row.labels, found.unit, row.buckets, row.exact, row.reason))
 
 
@@ -424,7 +424,7 @@ def _behind(text: str, known: Sequence[Series]) -> list[Series]:
     except ExpressionError:
         return []
     found = chosen_of(needs, known)
-    return [series for need in needs for series in found[need.selector][:MOST_CURVES]]
+    return [series for need in needs for series in found[need.selector][:MAX_CURVES]]
 
 
 def _within(query: ChartsQuery, series: Sequence[Series]) -> ChartsQuery:

@@ -15,10 +15,10 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
-from .board import MOST_EDITS, MOST_PLACE, BoardEdit, EditPlace
+from .board import MAX_EDITS, MAX_PLACE, BoardEdit, EditPlace
 from .files import board_of
 
-MOST_DEPTH, MOST_ITEMS = 8, 2000
+MAX_DEPTH, MAX_ITEMS = 8, 2000
 WIDE = 4096  # characters: lines stay as they are
 PLAIN = re.compile(r"[A-Za-z_/°µ][\w ./()*+^=%°µ-]*(?<! )", re.ASCII)  # else a word stands in quotes
 PLAIN_LINES = re.compile(r"(?:[A-Za-z0-9][\x21-\x7e ]*\n)+(?:[A-Za-z0-9][\x21-\x7e ]*)?", re.ASCII)
@@ -35,7 +35,7 @@ def edited(text: str, edits: Sequence[BoardEdit]) -> str:
         if tree is None:
             tree = CommentedMap()
             _adopt_comments(text, tree)
-        for edit in edits[:MOST_EDITS]:
+        for edit in edits[:MAX_EDITS]:
             _apply(tree, edit)
         out = io.StringIO()
         yaml.dump(tree, out)
@@ -87,8 +87,8 @@ def _apply(tree: Any, edit: BoardEdit) -> None:
 
 def _parent(tree: Any, place: EditPlace, *, new: bool = False) -> tuple[Any, str | int]:
     """The table or list that has the place, and its key or index there; a list that is not there is made for a `new` item."""
-    if not 0 < len(place) <= MOST_PLACE:
-        raise ValueError(f"a place is a list of 1 to {MOST_PLACE} keys and indices, such as rows, 0, title")
+    if not 0 < len(place) <= MAX_PLACE:
+        raise ValueError(f"a place is a list of 1 to {MAX_PLACE} keys and indices, such as rows, 0, title")
     node = tree
     for i, part in enumerate(place[:-1]):
         _check(node, part, place)
@@ -115,7 +115,7 @@ def _written(place: EditPlace) -> str:
 
 def _made(value: Any, depth: int = 0) -> Any:
     """As ruamel writes it: tables a line a key, short lists in one line, text of several lines line by line. Raises ValueError."""
-    if depth > MOST_DEPTH or (isinstance(value, list | dict) and len(value) > MOST_ITEMS):
+    if depth > MAX_DEPTH or (isinstance(value, list | dict) and len(value) > MAX_ITEMS):
         raise ValueError("a value is deeper or longer than any of a board")
     if isinstance(value, dict):
         return CommentedMap({_key(key): _made(item, depth + 1) for key, item in value.items()})

@@ -40,7 +40,7 @@ def chart_of(text: str) -> BoardChart:
 
 
 FOLDER = "boards"
-MOST_BOARDS = 200  # of a folder
+MAX_BOARDS = 200  # of a folder
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -106,8 +106,8 @@ class Boards:
         check_name(name)
         board_of(text)
         self._check_version(name, version)
-        if not (self._own / f"{name}{SUFFIX}").exists() and len(_stamps(self._own)) >= MOST_BOARDS:
-            raise ValueError(f"there are {MOST_BOARDS} boards; delete one first")
+        if not (self._own / f"{name}{SUFFIX}").exists() and len(_stamps(self._own)) >= MAX_BOARDS:
+            raise ValueError(f"there are {MAX_BOARDS} boards; delete one first")
         _check_folder(self._own)
         write_bytes(self._own / f"{name}{SUFFIX}", text.encode())
         return self._now(name)
@@ -147,7 +147,7 @@ class Boards:
         except OSError:  # there is none, it is a link, or it is not ours to read
             return
         try:
-            for file_name, stamp in sorted(_stamps(descriptor).items())[:MOST_BOARDS]:
+            for file_name, stamp in sorted(_stamps(descriptor).items())[:MAX_BOARDS]:
                 kept = self._kept.get(folder / file_name)
                 if kept is None or kept.stamp != stamp or not kept.settled:
                     file = _read(source, file_name, descriptor, kept.file if kept else None)

@@ -558,7 +558,7 @@ def _open_in(place: CheckedHost, pid: str) -> set[str]:
 # The dashboard that runs for the data folder, and how it is.
 
 RUNNING_WITHIN_S = 1.0
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 
 
 def check_running(place: CheckedHost) -> Symptom:
@@ -578,7 +578,7 @@ def check_running(place: CheckedHost) -> Symptom:
         return Symptom("warning", f"a collector (process {writer.pid}) writes to the data folder, and no dashboard shows it.", "Type: deepseek-dashboard --log-dir FOLDER", facts)  # fmt: skip
     try:
         with _direct(url).open(f"{url}/healthz", timeout=RUNNING_WITHIN_S) as answer:
-            health = json.loads(answer.read(MOST_BYTES))
+            health = json.loads(answer.read(MAX_BYTES))
         if not isinstance(health, dict):
             raise ValueError("what answers is no dashboard")
     except urllib.error.HTTPError as error:
@@ -610,7 +610,7 @@ def _direct(url: str) -> urllib.request.OpenerDirector:
 
 # May this user sample another process? The right is tried on a process of the same user, of which nothing is read.
 
-MOST_TRIED = 16
+MAX_TRIED = 16
 
 
 def check_sampler(place: CheckedHost) -> Symptom:
@@ -650,7 +650,7 @@ def _others(place: CheckedHost) -> Iterator[int]:
     """Processes of this user above this one, which may not be read where only descendants may."""
     mine, tried = os.geteuid(), 0
     for pid in ancestors(os.getpid(), place.proc):
-        if uid_of(pid, place.proc) == mine and tried < MOST_TRIED:
+        if uid_of(pid, place.proc) == mine and tried < MAX_TRIED:
             tried += 1
             yield pid
 
@@ -714,7 +714,7 @@ def check_store(place: CheckedHost) -> Symptom:
 NEEDED = ("dash", "plotly", "dash-ag-grid", "fastapi", "uvicorn", "numpy", "orjson", "psutil", "watchdog", "zstandard", "nvidia-ml-py", "py-spy")  # fmt: skip
 OPTIONAL = ("torch", "mcp")
 SHOWN = ("dash", "plotly", "torch")
-LEAST_PYTHON = (3, 11)
+MIN_PYTHON = (3, 11)
 
 
 def check_versions(place: CheckedHost) -> Symptom:
@@ -726,7 +726,7 @@ def check_versions(place: CheckedHost) -> Symptom:
     said = f"deepseek-dashboard {VERSION}, Python {platform.python_version()}, " + "".join(
         f"{name} {found[name]}, " if found[name] else f"no {name}, " for name in SHOWN
     )
-    if sys.version_info < LEAST_PYTHON:
+    if sys.version_info < MIN_PYTHON:
         return Symptom("wrong", f"{said}Python 3.11 is needed.", "Type: python3.11 -m venv .venv", facts)
     if missing:
         return Symptom("wrong", f"{', '.join(missing)} is missing.", f"Type: pip install {' '.join(missing)}", facts)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from analysis.stacks.traces import Range
 
 PATIENCE = 4.0  # times the time that a page would wait for
-MOST_NAME = 60  # characters of a run that name its file
+MAX_NAME = 60  # characters of a run that name its file
 LATEST_S = 1e11  # the year 5138
 
 
@@ -40,7 +40,7 @@ def run(parsed: argparse.Namespace) -> int:
     place = place_of(parsed)
     if not maintenance(place.data_dir).exists():
         raise UsageError(f"there is no store in {place.data_dir}; name its folder with --log-dir or --data-dir")
-    name = parsed.run.strip("/").replace("/", "-").lstrip(".")[:MOST_NAME]
+    name = parsed.run.strip("/").replace("/", "-").lstrip(".")[:MAX_NAME]
     target: Path = parsed.output or Path(f"{name or 'run'}.html")
     try:
         if target.exists():

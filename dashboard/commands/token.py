@@ -15,7 +15,7 @@ from .. import address
 from .command import Command, UsageError, make_folder, typeable
 
 DAY_S = 86400.0
-MOST_DAYS = 3650.0
+MAX_DAYS = 3650.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,8 +58,8 @@ def days(text: str) -> float:
         found = float(text)
     except ValueError:
         found = -1.0
-    if not 0 <= found <= MOST_DAYS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days from 0 (never over) to {MOST_DAYS:g}")
+    if not 0 <= found <= MAX_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days from 0 (never over) to {MAX_DAYS:g}")
     return found
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..stacks.stacks import TraceResult
 
 LOOK_S = 0.2
-MOST_LINES, MOST_KERNELS = 12, 3  # in a shell
+MAX_LINES, MAX_KERNELS = 12, 3  # in a shell
 LONGEST_NAME = 60  # characters
 
 
@@ -81,7 +81,7 @@ def lines_of(found: TraceResult, run: str) -> list[str]:
     head = f"{run}: steps {trace.first_step} to {trace.last_step}, {step_ms:.1f} ms per step while traced, {what}; milliseconds of a step"
     total_s = max(sum(kinds_of_kernels(trace).values()), 1e-12)
     rows = []
-    for line in found.lines[:MOST_LINES]:
+    for line in found.lines[:MAX_LINES]:
         frame = line.frame
         where = f"{file_name(frame.file)}:{frame.line or '?'} {frame.name}" if frame else "no line of the script"
         rows.append(
@@ -89,7 +89,7 @@ def lines_of(found: TraceResult, run: str) -> list[str]:
         )
         rows += [
             f"{1e3 * kernel.seconds / trace.steps:9.3f}          {kernel.name[:LONGEST_NAME]} x {kernel.calls / trace.steps:g}"
-            for kernel in line.kernels[:MOST_KERNELS]
+            for kernel in line.kernels[:MAX_KERNELS]
         ]
     busy = trace.busy
     split = (

@@ -28,7 +28,7 @@ from ..visitors import sees_all
 
 KMSG = Path("/dev/kmsg")
 RECORD = re.compile(r"(?P<level>\d+),\d+,(?P<us>\d+),[^;]*;(?P<text>[^\n]*)")
-MOST_RECORDS, RECORD_BYTES = 20_000, 8192
+MAX_RECORDS, RECORD_BYTES = 20_000, 8192
 BEFORE_S, AFTER_S = 180.0, 60.0  # of the run's last line
 
 
@@ -48,7 +48,7 @@ def _read(run: str, kmsg: Path) -> list[LogLine]:
         return []
     found: list[LogLine] = []
     try:
-        for _ in range(MOST_RECORDS):
+        for _ in range(MAX_RECORDS):
             data = os.read(descriptor, RECORD_BYTES)  # one record
             if not data:
                 break
@@ -69,7 +69,7 @@ NUMBER = re.compile(
 )
 IDENTIFIER = re.compile(r"[0-9]+[eE][0-9]+")
 SPACES = re.compile(r"\s+")  # numbers of other widths are padded otherwise
-MOST_CHARACTERS = 400  # of a line
+MAX_CHARACTERS = 400  # of a line
 
 
 class MaskedLines:
@@ -87,7 +87,7 @@ class MaskedLines:
             text, numbers = mask_of(line.text)
             template[i] = number = ids.setdefault(text, len(ids))
             if number not in self.templates:
-                self.templates[number] = MaskedTemplate(text, line.text[:MOST_CHARACTERS])
+                self.templates[number] = MaskedTemplate(text, line.text[:MAX_CHARACTERS])
             self._numbers.append(numbers)
         times_s = np.array([line.time_s for line in lines], np.float64)
         self.columns = LogColumns(times_s, template, np.array([line.level for line in lines], np.int64))
@@ -100,7 +100,7 @@ class MaskedLines:
 
 def mask(text: str) -> tuple[str, list[str]]:
     """`"step 7 | loss 0.5" -> ("step # | loss #", ["7", "0.5"])`"""
-    plain = ANSI.sub("", text)[:MOST_CHARACTERS].replace(PLACE, "")
+    plain = ANSI.sub("", text)[:MAX_CHARACTERS].replace(PLACE, "")
     return SPACES.sub(" ", NUMBER.sub(PLACE, plain)), NUMBER.findall(plain)
 
 
@@ -115,10 +115,10 @@ def _value(text: str) -> float:
 
 # The lines of a run that its log difference and its crash are judged by: a bounded read of the store.
 
-MOST_INSIDE, MOST_BEFORE, MOST_AFTER = 10_000, 20_000, 10_000  # lines of the window, and on its sides
+MAX_INSIDE, MAX_BEFORE, MAX_AFTER = 10_000, 20_000, 10_000  # lines of the window, and on its sides
 AROUND = 60.0  # of the window's own lengths that are read after it
 SOURCES = (".py", ".pyx")  # a log may name any file: only code is shown, under the rules of `/source`
-MOST_LAST = 3_000  # lines at the end of a run
+MAX_LAST = 3_000  # lines at the end of a run
 CRASHED: frozenset[StateName] = frozenset(("failed", "killed", "ended", "stalled", "preempted", "requeued"))
 
 ReadLogs = Callable[[LogQuery], LogPage]
@@ -135,15 +135,15 @@ class WindowLines(NamedTuple):
 def columns_of(logs: ReadLogs, run: str, window: TimeRange) -> WindowLines:
     """The lines of a window and around it, as columns. Lines are masked as they are read: 40,000 take about half a second."""
     lo, hi = window
-    inside = logs(LogQuery(run, from_s=lo, to_s=hi, limit=MOST_INSIDE))
+    inside = logs(LogQuery(run, from_s=lo, to_s=hi, limit=MAX_INSIDE))
     if inside.total > len(inside.lines):
         return WindowLines(MaskedLines([]), None, inside.total)
-    before = logs(LogQuery(run, to_s=_below(lo), limit=MOST_BEFORE))
+    before = logs(LogQuery(run, to_s=_below(lo), limit=MAX_BEFORE))
     span_s = AROUND * (hi - lo)
-    after = logs(LogQuery(run, from_s=_above(hi), to_s=hi + span_s, limit=MOST_AFTER))
+    after = logs(LogQuery(run, from_s=_above(hi), to_s=hi + span_s, limit=MAX_AFTER))
     if after.total > len(after.lines):  # the nearest, not the last ones
         span_s *= 0.5 * len(after.lines) / after.total
-        after = logs(LogQuery(run, from_s=_above(hi), to_s=hi + span_s, limit=MOST_AFTER))
+        after = logs(LogQuery(run, from_s=_above(hi), to_s=hi + span_s, limit=MAX_AFTER))
     lines = [*before.lines, *inside.lines, *after.lines]
     return WindowLines(MaskedLines(lines), len(before.lines) if before.total > len(before.lines) else None)
 
@@ -165,7 +165,7 @@ class LogChanges:
         """What the log says in a window that it does not say otherwise. Raises NotFound."""
         found = columns_of(self._seen_logs, run, window)
         if found.too_many:
-            reason = f"the window holds {found.too_many:,} lines, more than are looked at ({MOST_INSIDE:,}): choose a shorter one"
+            reason = f"the window holds {found.too_many:,} lines, more than are looked at ({MAX_INSIDE:,}): choose a shorter one"
             return LogDifference("", [], 0, reason)
         masked = found.masked
         return difference(masked.columns, window, masked.templates, masked.values, lines_before=found.before)
@@ -185,7 +185,7 @@ class LogChanges:
         view = self._run(run).run
         if view.state not in CRASHED:
             return None
-        lines = self._seen_logs(LogQuery(run, limit=MOST_LAST)).lines
+        lines = self._seen_logs(LogQuery(run, limit=MAX_LAST)).lines
         latest_s = max([view.stored.last_time_s or 0.0, *(line.time_s for line in lines)])
         kernels = lines_of(run, view.host, lines)
         went_on_until_s = None if view.state == "failed" else latest_s

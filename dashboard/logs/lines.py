@@ -38,8 +38,8 @@ from .table import (
 
 # The tables of lines that were asked for lately, read from the store once and extended as lines arrive.
 
-MOST_BYTES = 150_000_000  # of all tables
-MOST_ROWS = MOST_BYTES // LINE_BYTES  # of a table: older lines are left out of it
+MAX_BYTES = 150_000_000  # of all tables
+MAX_ROWS = MAX_BYTES // LINE_BYTES  # of a table: older lines are left out of it
 
 Runs = tuple[str, ...] | None
 """By name and without repetition; None for all."""
@@ -141,14 +141,14 @@ class LineStore:
         if (
             not kept.is_read
             or _is_other(kept.extents, extents)
-            or (table.rows + _new(kept.extents, extents) > MOST_ROWS)
+            or (table.rows + _new(kept.extents, extents) > MAX_ROWS)
         ):
             newest = max((extent.last for extent in extents.values()), default=0)
             del table
             kept.clear()  # goes before its successor comes
-            kept.after = newest - int(MOST_ROWS * 0.9) if total > MOST_ROWS else 0
+            kept.after = newest - int(MAX_ROWS * 0.9) if total > MAX_ROWS else 0
             base = max(kept.after + 1, min((extent.first for extent in extents.values()), default=0))
-            table = LineTable(base, min(total, MOST_ROWS))
+            table = LineTable(base, min(total, MAX_ROWS))
         before = table.rows
         for run, extent in extents.items():
             known = kept.extents.get(run)
@@ -163,7 +163,7 @@ class LineStore:
         """The least recently used go; one that is in use goes with its last question."""
         with self._lock:
             sizes = {runs: kept.table.bytes for runs, kept in self._kept.items()}
-            while len(self._kept) > 1 and (sum(sizes.values()) > MOST_BYTES * 1.05 or len(self._kept) > 64):
+            while len(self._kept) > 1 and (sum(sizes.values()) > MAX_BYTES * 1.05 or len(self._kept) > 64):
                 runs, _ = self._kept.popitem(last=False)
                 del sizes[runs]
 
@@ -193,7 +193,7 @@ def _new(before: Mapping[str, LineExtent], now: Mapping[str, LineExtent]) -> int
 # What is left out is found by trying: a number whose change does not change what is sent is no part of that.
 
 OTHER_DIGITS = str.maketrans("0123456789", "1234567890")
-MOST_CHARACTERS = 4000  # of a line with something left out: beyond, none of its numbers is offered
+MAX_CHARACTERS = 4000  # of a line with something left out: beyond, none of its numbers is offered
 
 CharacterSpan: TypeAlias = tuple[int, int]
 
@@ -247,7 +247,7 @@ def seen_numbers(text: str) -> list[TextSpan]:
 
 def _whole(example: str) -> int:
     """How many of its characters are whole words: the store cuts examples."""
-    if len(example) < templates.MOST_CHARACTERS:
+    if len(example) < templates.MAX_CHARACTERS:
         return len(example)
     return len(example.rstrip()) - len(example.split()[-1]) if example.strip() else 0
 
@@ -265,7 +265,7 @@ def _is_hidden(text: str, field: int) -> bool:
 
 def _spans(text: str) -> list[CharacterSpan]:
     """In characters."""
-    shown = text[: templates.MOST_CHARACTERS].replace("\n", " ")
+    shown = text[: templates.MAX_CHARACTERS].replace("\n", " ")
     (spans,) = templates.number_spans([shown])
     data = shown.encode("utf-8", "surrogatepass")
     return [(_characters(data[: span.start]), _characters(data[: span.end])) for span in spans]
@@ -276,7 +276,7 @@ def _place(text: str, sent: str, span: CharacterSpan) -> CharacterSpan | None:
     start, end = span
     if sent == text:
         return span
-    if start == end or len(text) > MOST_CHARACTERS:
+    if start == end or len(text) > MAX_CHARACTERS:
         return None
     number, other = text[start:end], text[start:end].translate(OTHER_DIGITS)
     instead = visible_text(f"{text[:start]}{other}{text[end:]}")
@@ -298,7 +298,7 @@ def _characters(data: bytes) -> int:
 
 # One line as it is shown when it is opened: whole, with its fields and with the numbers that can become curves.
 
-MOST_FIELDS = 100
+MAX_FIELDS = 100
 
 
 class LineField(NamedTuple):
@@ -320,7 +320,7 @@ class LineDetail(NamedTuple):
 
 def opened(line: LogLine, template: LineTemplate | None) -> LineDetail:
     text = visible_text(line.text)
-    fields = [LineField(pair["key"], pair[0].strip()) for pair in PAIR.finditer(text)][:MOST_FIELDS]
+    fields = [LineField(pair["key"], pair[0].strip()) for pair in PAIR.finditer(text)][:MAX_FIELDS]
     has_numbers = template is not None and not template.wide
     places = number_places if text == line.text else seen_numbers
     numbers = places(line.text)[: field_count(template.text)] if has_numbers and template is not None else []
@@ -331,8 +331,8 @@ def opened(line: LogLine, template: LineTemplate | None) -> LineDetail:
 # What the Logs page asks: a stretch of lines, counts over time, the next hit or error, templates, a number of a template as a curve.
 
 ERROR = 40
-MOST_PAGE_CHARACTERS = 8_000_000
-MOST_FIELD_LINES = 20_000
+MAX_PAGE_CHARACTERS = 8_000_000
+MAX_FIELD_LINES = 20_000
 
 LineKind: TypeAlias = Literal["line", "hit", "error"]
 
@@ -486,7 +486,7 @@ class LogLines:
         with self._reader.held((run,)) as held:
             table = held.table
             rows = held.chosen(asked._replace(shown=[template]))
-            found = rows.evenly(min(most, MOST_FIELD_LINES))
+            found = rows.evenly(min(most, MAX_FIELD_LINES))
             numbers, time_s = table.number[found].astype(np.int64) + table.base, table.time_s[found]
             total = rows.total
         lines = {line.number: line.text for line in self._reader.lines(run, numbers.tolist())}
@@ -528,33 +528,33 @@ class LogLines:
         for run, numbers in by_run.items():
             missing = [number for number in numbers if number not in lines]
             lines |= {line.number: line for line in self._reader.lines(run, missing)} if missing else {}
-        self._shown = lines if sum(len(line.text) for line in lines.values()) <= MOST_PAGE_CHARACTERS else {}
+        self._shown = lines if sum(len(line.text) for line in lines.values()) <= MAX_PAGE_CHARACTERS else {}
         found: list[PlacedLine] = []
         size = 0
         for row in listed:
             if row.number in lines:
                 line = lines[row.number]
                 size += len(line.text)
-                if found and size > MOST_PAGE_CHARACTERS:
+                if found and size > MAX_PAGE_CHARACTERS:
                     break
                 spans = marker.spans(visible_text(line.text)) if marker and row.is_hit else []
                 found.append(PlacedLine(*line, row.template, row.is_hit, spans))
         return found
 
 
-MOST_OF_ENTRY = 2000  # lines
+MAX_OF_ENTRY = 2000  # lines
 
 
 def _last_of_entry(table: LineTable, row: int) -> int:
     """The lines of a traceback follow each other, all of them as errors of one source."""
-    end = min(row + MOST_OF_ENTRY, table.rows - 1)
+    end = min(row + MAX_OF_ENTRY, table.rows - 1)
     while row < end and _belongs(table, row, row + 1):
         row += 1
     return row
 
 
 def _first_of_entry(table: LineTable, row: int, least: int) -> int:
-    end = max(row - MOST_OF_ENTRY, least)
+    end = max(row - MAX_OF_ENTRY, least)
     while row > end and _belongs(table, row - 1, row):
         row -= 1
     return row

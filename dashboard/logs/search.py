@@ -59,9 +59,9 @@ def _equals(data: NDArray[np.uint8], byte: int, folds: bool) -> NDArray[np.bool_
     return same
 
 
-MOST_REGEX_BYTES = 256 << 10  # of memory of a compiled expression: what needs more is refused
+MAX_REGEX_BYTES = 256 << 10  # of memory of a compiled expression: what needs more is refused
 PIECE_BYTES = 8 << 10  # of text that an expression sees at once: the worst ones take 30 us a byte,
-MOST_LINE_BYTES = 16 << 10  # and see so much of a line
+MAX_LINE_BYTES = 16 << 10  # and see so much of a line
 LONG_BYTES = 1 << 20  # of text that is searched for a text at once
 
 Finder = Callable[[bytes], NDArray[np.intp]]
@@ -129,7 +129,7 @@ def compiled(needle: Needle) -> Any:
     options = re2.Options()
     options.never_nl = options.never_capture = True
     options.log_errors = False
-    options.max_mem = MOST_REGEX_BYTES
+    options.max_mem = MAX_REGEX_BYTES
     options.case_sensitive = needle.case
     options.literal = not needle.regex
     sought = needle.text.encode("utf-8", "replace")
@@ -145,7 +145,7 @@ def compiled(needle: Needle) -> Any:
 
 def _of_regex(needle: Needle) -> Finder:
     expression = compiled(needle)
-    return lambda texts: _matches(texts if len(texts) <= MOST_LINE_BYTES else _cut(texts), expression)
+    return lambda texts: _matches(texts if len(texts) <= MAX_LINE_BYTES else _cut(texts), expression)
 
 
 def _matches(texts: bytes, expression: Any) -> NDArray[np.intp]:
@@ -161,16 +161,16 @@ def _matches(texts: bytes, expression: Any) -> NDArray[np.intp]:
 
 
 def _cut(texts: bytes) -> bytes:
-    return b"\n".join(line[:MOST_LINE_BYTES] for line in texts.split(b"\n"))
+    return b"\n".join(line[:MAX_LINE_BYTES] for line in texts.split(b"\n"))
 
 
 # A search through the texts of some runs, newest first, in slices: each question works for a while and goes on where the last one ended.
 
 SLICE_S = 0.25  # of work for a question,
 FIRST_SLICE_S = 0.1  # and for the first one, which waits for its first hits
-MOST_PARTS = 10_000
-MOST_SEARCHES = 8  # that are remembered,
-MOST_HITS = 6_000_000  # with so many hits together: 4 bytes each
+MAX_PARTS = 10_000
+MAX_SEARCHES = 8  # that are remembered,
+MAX_HITS = 6_000_000  # with so many hits together: 4 bytes each
 
 ReadTexts: TypeAlias = Callable[[str, int, int, Callable[[LineTexts], bool]], None]
 """`Store.line_texts`."""
@@ -234,7 +234,7 @@ class LineSearch:
         )
 
     def hits(self) -> LineHits:
-        if len(self._parts) > MOST_PARTS:
+        if len(self._parts) > MAX_PARTS:
             self._parts = [np.concatenate(self._parts)]
         return LineHits(self._base, list(self._parts), self.hit_count)
 
@@ -314,7 +314,7 @@ class LineSearches:
             found = self._kept.pop((runs, needle), None) or LineSearch(needle)
             self._kept[runs, needle] = found
             while len(self._kept) > 1 and (
-                len(self._kept) > MOST_SEARCHES or sum(search.hit_count for search in self._kept.values()) > MOST_HITS
+                len(self._kept) > MAX_SEARCHES or sum(search.hit_count for search in self._kept.values()) > MAX_HITS
             ):
                 self._kept.popitem(last=False)
             return found
@@ -322,9 +322,9 @@ class LineSearches:
 
 # Where in a line a search has its hits, and where its numbers stand: places in UTF-16, as a browser counts them.
 
-MOST_SPANS = 64  # hits of a line
-MOST_BYTES = 4096  # of a line, in which hits are marked
-MOST_S = 0.03  # for all lines of an answer: the worst expressions take 30 us a byte
+MAX_SPANS = 64  # hits of a line
+MAX_BYTES = 4096  # of a line, in which hits are marked
+MAX_S = 0.03  # for all lines of an answer: the worst expressions take 30 us a byte
 
 TextSpan: TypeAlias = tuple[int, int]
 """The first UTF-16 unit and the first one behind it."""
@@ -341,17 +341,17 @@ class Marker:
     def __init__(self, needle: Needle) -> None:
         """Raises BadExpression."""
         self._expression = compiled(needle)
-        self._left_s = MOST_S
+        self._left_s = MAX_S
 
     def spans(self, text: str) -> list[TextSpan]:
         """In order, without overlap; empty where the hit lies behind the part that is looked at, or the time is over."""
         if self._left_s <= 0:
             return []
         began_mono_s = time.monotonic()
-        data = text.encode("utf-8", "surrogatepass")[:MOST_BYTES]
+        data = text.encode("utf-8", "surrogatepass")[:MAX_BYTES]
         found: list[_ByteSpan] = []
         at = 0
-        while at <= len(data) and len(found) < MOST_SPANS and (match := self._expression.search(data, at)) is not None:
+        while at <= len(data) and len(found) < MAX_SPANS and (match := self._expression.search(data, at)) is not None:
             start, end = match.span()
             if end > start:
                 found.append(_ByteSpan(start, end))
@@ -362,7 +362,7 @@ class Marker:
 
 def number_places(text: str) -> list[TextSpan]:
     """One for each `#` of the line's template, with the sign: `"step 7 loss 0.25" -> [(5, 6), (12, 16)]`."""
-    shown = text[: templates.MOST_CHARACTERS].replace("\n", " ")
+    shown = text[: templates.MAX_CHARACTERS].replace("\n", " ")
     (spans,) = templates.number_spans([shown])
     return in_utf16(shown.encode("utf-8", "surrogatepass"), spans)
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from collectors.store.store import LineColumns, TooMuch
 
-MOST_SPAN = 2**32 - 1  # between the first and the last number
+MAX_SPAN = 2**32 - 1  # between the first and the last number
 _TYPES: tuple[type[Any], ...] = (np.uint32, np.float64, np.uint8, np.uint16, np.uint16)
 LINE_BYTES = sum(np.dtype(kind).itemsize for kind in _TYPES)
-MOST_SOURCES = 65_535  # that fit into two bytes
+MAX_SOURCES = 65_535  # that fit into two bytes
 SPARE = 1.25  # room for what comes
 
 
@@ -69,7 +69,7 @@ class LineTable:
     def add(self, block: LineColumns) -> None:
         """Lines in any order; `sort` must follow. Raises TooMuch."""
         count = len(block.number)
-        if count and int(block.number.max()) - self.base > MOST_SPAN:
+        if count and int(block.number.max()) - self.base > MAX_SPAN:
             raise TooMuch("these lines lie too far apart in the store; ask for fewer runs")
         self._grow(self.rows + count)
         added = slice(self.rows, self.rows + count)
@@ -77,7 +77,7 @@ class LineTable:
         self._columns[1][added] = block.time_s
         self._columns[2][added] = np.clip(block.level, 0, 255)
         sources = self._sources_of(block)
-        if len(self.sources) > MOST_SOURCES and self._columns[3].dtype == np.uint16:
+        if len(self.sources) > MAX_SOURCES and self._columns[3].dtype == np.uint16:
             self._columns[3] = self._columns[3].astype(np.uint32)
         self._columns[3][added] = sources
         self._columns[4][added] = np.clip(block.template, 0, 65_535)
@@ -98,7 +98,7 @@ class LineTable:
 
     def row_of(self, number: int) -> int | None:
         """Where the line with this number stands."""
-        if not 0 <= number - self.base <= MOST_SPAN:
+        if not 0 <= number - self.base <= MAX_SPAN:
             return None
         found = np.flatnonzero(self.number == np.uint32(number - self.base))
         return int(found[0]) if len(found) else None
@@ -250,7 +250,7 @@ def _before(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 # Lines by level or by template, in buckets of time.
 
-MOST_S = 1e15  # a window that begins earlier or ends later is drawn from or to here
+MAX_S = 1e15  # a window that begins earlier or ends later is drawn from or to here
 LEVELS = (0, 10, 20, 30, 40, 50)
 
 
@@ -323,7 +323,7 @@ def window_of(table: LineTable, from_s: float | None, to_s: float | None) -> tup
     """Where an end is open, that of the lines."""
     lo = from_s if from_s is not None else float(table.time_s[0]) if table.rows else 0.0
     hi = to_s if to_s is not None else float(table.time_s[-1]) if table.rows else lo
-    lo, hi = max(-MOST_S, min(lo, MOST_S)), max(-MOST_S, min(hi, MOST_S))
+    lo, hi = max(-MAX_S, min(lo, MAX_S)), max(-MAX_S, min(hi, MAX_S))
     return lo, max(lo, hi)
 
 

@@ -29,14 +29,14 @@ from .runs import THEME
 # Tables of the Alerts page that are sorted and searched: messages, and the rules of findings.
 
 MESSAGES, RULES = "alerts-messages", "alerts-rules"
-MOST_PX, HEAD_PX, ROW_PX = 360, 48, 28  # the head with room for the bar that scrolls to the side
-SHOWN, HIDDEN = {"height": f"{MOST_PX}px", "width": "100%"}, {"display": "none"}
+MAX_PX, HEAD_PX, ROW_PX = 360, 48, 28  # the head with room for the bar that scrolls to the side
+SHOWN, HIDDEN = {"height": f"{MAX_PX}px", "width": "100%"}, {"display": "none"}
 WORDS = {"delivered": "delivered", "waiting": "waiting", "failed": "failed", "summed": "in a summary"}
 
 
 def style_of(rows: int) -> dict[str, str]:
     """As high as its rows."""
-    return {**SHOWN, "height": f"{min(MOST_PX, HEAD_PX + ROW_PX * rows)}px"} if rows else HIDDEN
+    return {**SHOWN, "height": f"{min(MAX_PX, HEAD_PX + ROW_PX * rows)}px"} if rows else HIDDEN
 
 
 def grid(name: str, columns: list[dict[str, Any]]) -> Any:
@@ -324,7 +324,7 @@ def _whom(to: Sequence[str] | None) -> str:
 
 ASKED = "alerts-asked"  # rises when the page is to be read anew
 PARTS = ("firing", "recent", "muted", "receivers", "own")
-MOST_MESSAGES = 500
+MAX_MESSAGES = 500
 
 
 def layout() -> html.Div:
@@ -368,7 +368,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
     def read(asked: Any) -> Any:
         now_s = time.time()
         now = queries.alerts.now()
-        messages = queries.alerts.messages(MOST_MESSAGES)
+        messages = queries.alerts.messages(MAX_MESSAGES)
         return (
             firing(now, now_s),
             recent(now, now_s),

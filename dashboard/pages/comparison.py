@@ -46,9 +46,9 @@ TABLE, ALL, TAB, X, Y, READ, RAW, PLOT, NOTE, THEME = (
 )
 IN_TABLE = 8  # runs: more columns are not compared at a glance
 IN_FIGURES = 200
-MOST_ROWS = 400  # of the table
-MOST_VALUES = 40
-MOST_OPTIONS = 2000
+MAX_ROWS = 400  # of the table
+MAX_VALUES = 40
+MAX_OPTIONS = 2000
 SHORT_HASH, HASH = 7, re.compile(r"[0-9a-f]{40}")  # of a commit
 TABS = {
     "scatter": "Scatter",
@@ -162,7 +162,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         names = names_of(ticked)
         if tab not in FIGURES or not names:
             return no_update, no_update, no_update, no_update
-        known = options_of(queries.comparing.measured(names[:IN_FIGURES]))[:MOST_OPTIONS]
+        known = options_of(queries.comparing.measured(names[:IN_FIGURES]))[:MAX_OPTIONS]
         options = [{"label": label_of(name), "value": name} for name in known]
         keys = [name for name in known if not name.startswith(SERIES)] or known[1:] or known
         first = [next(iter(known), None), next(iter(keys), None)]
@@ -291,10 +291,10 @@ def difference_table(found: Comparison, everything: bool, tokens: Mapping[str, s
                 ),
             ]
         )
-    rows = [difference_row(row) for row in found.rows[:MOST_ROWS]]
+    rows = [difference_row(row) for row in found.rows[:MAX_ROWS]]
     more = (
-        html.P(f"{len(found.rows) - MOST_ROWS} more keys: GET /api/v1/compare lists them.", className="dim")
-        if len(found.rows) > MOST_ROWS
+        html.P(f"{len(found.rows) - MAX_ROWS} more keys: GET /api/v1/compare lists them.", className="dim")
+        if len(found.rows) > MAX_ROWS
         else None
     )
     return html.Div(
@@ -358,10 +358,10 @@ def values_table(found: Comparison, tokens: Mapping[str, str]) -> list[Any]:
         return [html.P(f"No values at a common step: {common.note}.", className="dim")] if common.note else []
     whose = "its last" if len(found.runs) == 1 else f"the last that all {len(found.runs)} have"
     note = f"; {common.note}" if common.note else ""
-    left = len(common.values) - MOST_VALUES + common.left_out
+    left = len(common.values) - MAX_VALUES + common.left_out
     rows = [
         html.Tr([html.Th(plain(row.series), scope="row", title=plain(row.series)), *value_cells(row, step)])
-        for row in common.values[:MOST_VALUES]
+        for row in common.values[:MAX_VALUES]
     ]
     return [
         html.Div(

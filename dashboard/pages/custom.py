@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 PREFIX = "/own/"  # of their paths
-MOST_PAGES = 50
-MOST_BYTES = 1_000_000  # of a file
-MOST_CHARS = 300  # of what an error says
+MAX_PAGES = 50
+MAX_BYTES = 1_000_000  # of a file
+MAX_CHARS = 300  # of what an error says
 STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
@@ -124,9 +124,9 @@ def _named(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         if path not in named:
             log.warning("%s is left out: a page is named with letters, digits, - and _", path)
-    for path in named[MOST_PAGES:]:
-        log.warning("%s is left out: there are more than %d pages", path, MOST_PAGES)
-    yield from named[:MOST_PAGES]
+    for path in named[MAX_PAGES:]:
+        log.warning("%s is left out: there are more than %d pages", path, MAX_PAGES)
+    yield from named[:MAX_PAGES]
 
 
 def _code(path: Path) -> CodeType:
@@ -138,9 +138,9 @@ def _code(path: Path) -> CodeType:
             raise BrokenPage(f"{path.name} is no regular file")
         if why := _not_ours(status):
             raise BrokenPage(f"{path.name} {why}; it is not run")
-        text = file.read(MOST_BYTES + 1)
-    if len(text) > MOST_BYTES:
-        raise BrokenPage(f"{path.name} has more than {MOST_BYTES:,} bytes; keep data in a file of its own")
+        text = file.read(MAX_BYTES + 1)
+    if len(text) > MAX_BYTES:
+        raise BrokenPage(f"{path.name} has more than {MAX_BYTES:,} bytes; keep data in a file of its own")
     return compile(text, str(path), "exec", dont_inherit=True)
 
 
@@ -200,5 +200,5 @@ def _said(path: Path, error: BaseException) -> str:
     line = (
         error.lineno if isinstance(error, SyntaxError) and error.filename == str(path) else lines[-1] if lines else None
     )
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:MOST_CHARS]
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_CHARS]
     return f"{path.name} cannot be shown{f', line {line}' if line else ''}: {reason}"

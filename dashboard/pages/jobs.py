@@ -92,14 +92,14 @@ def row_of(job: JobRow) -> dict[str, Any]:
 ASKED, FIFO, FIND, STATE, TURNED, OLDER, NEWEST, SAID = (
     f"jobs-{name}" for name in ("asked", "fifo", "find", "state", "turned", "older", "newest", "found")
 )
-MOST_FOUND = 200  # characters
+MAX_FOUND = 200  # characters
 FEW = 5  # jobs that are over: with fewer there is little to compare
 DAY_S, LONGEST_S = 86400.0, 366 * 86400.0
 
 
 def layout_of(search: str) -> html.Div:
     """`search` is the address' query, whose `span` is the time that is shown."""
-    find = dcc.Input(id=FIND, placeholder="Run or command", maxLength=MOST_FOUND, className="input", type="text")
+    find = dcc.Input(id=FIND, placeholder="Run or command", maxLength=MAX_FOUND, className="input", type="text")
     state = dcc.Dropdown(
         id=STATE, options=[{"label": word, "value": word} for word in OVER], placeholder="All states", searchable=False
     )
@@ -137,7 +137,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
     def history(asked: Any, find: Any, state: Any, older: Any, newest: Any, turned: Any) -> Any:
         """`turned` is where the shown page begins, and where the next one would."""
         begins = next_of(turned, 1 if ctx.triggered_id == OLDER else 0) if ctx.triggered_id in (ASKED, OLDER) else None
-        text, states = find[:MOST_FOUND] if isinstance(find, str) else "", (state,) if state in OVER else OVER
+        text, states = find[:MAX_FOUND] if isinstance(find, str) else "", (state,) if state in OVER else OVER
         try:
             found = queries.jobs.history(ROWS, text, states, begins)
         except (QueueError, OverflowError) as error:

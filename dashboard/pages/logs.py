@@ -20,9 +20,9 @@ from .page import Page, about_run
 
 PLACE, SELECTION = "logs-lines", "selection"
 DESCRIPTION = "data-log-lines"  # the property of the place that a callback fills with `description(...)`
-MOST_TEXT = 1024  # characters, as `GET /logs/lines` takes
-MOST_CHOSEN = 100  # files, or ranks
-MOST_OPTIONS = 300  # of a list
+MAX_TEXT = 1024  # characters, as `GET /logs/lines` takes
+MAX_CHOSEN = 100  # files, or ranks
+MAX_OPTIONS = 300  # of a list
 LEVELS = {
     "0": "all levels",
     "10": "debug and above",
@@ -62,7 +62,7 @@ def layout_of(search: str) -> html.Div:
 
 
 def _search(text: str) -> html.Label:
-    box = dcc.Input(id=control("text"), type="search", value=text, placeholder="search the lines", maxLength=MOST_TEXT)
+    box = dcc.Input(id=control("text"), type="search", value=text, placeholder="search the lines", maxLength=MAX_TEXT)
     return _labelled([html.Kbd("/"), html.Span("Search the lines", className="unseen")], box, "search-box")
 
 
@@ -93,10 +93,10 @@ def view_of(search: object) -> View:
     query = parse_qs(search.removeprefix("?"), max_num_fields=None) if isinstance(search, str) else {}
     first = {name: values[0] for name, values in query.items()}
     return {
-        "text": first.get("log", "")[:MOST_TEXT],
+        "text": first.get("log", "")[:MAX_TEXT],
         **{flag: first.get(flag) == "1" for flag in FLAGS},
         "level": _level(first.get("level")),
-        "files": list(names(query.get("file"), MOST_CHOSEN)),
+        "files": list(names(query.get("file"), MAX_CHOSEN)),
         "ranks": _ranks(query.get("rank")),
     }
 
@@ -111,10 +111,10 @@ def described(values: Sequence[Any]) -> View:
     given = dict(zip(PARAMETERS, values, strict=True))
     flags = given["flags"] if isinstance(given["flags"], list) else []
     return {
-        "text": given["text"][:MOST_TEXT] if isinstance(given["text"], str) else "",
+        "text": given["text"][:MAX_TEXT] if isinstance(given["text"], str) else "",
         **{flag: flag in flags for flag in FLAGS},
         "level": _level(given["level"]),
-        "files": list(names(given["files"], MOST_CHOSEN)),
+        "files": list(names(given["files"], MAX_CHOSEN)),
         "ranks": _ranks(given["ranks"]),
     }
 
@@ -124,7 +124,7 @@ def _level(value: object) -> int:
 
 
 def _ranks(value: object) -> list[str]:
-    return [rank for rank in names(value, MOST_CHOSEN) if rank.isascii() and rank.isdigit() and len(rank) < 10]
+    return [rank for rank in names(value, MAX_CHOSEN) if rank.isascii() and rank.isdigit() and len(rank) < 10]
 
 
 # -- what may be chosen --------------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def source_options(
 
 
 def _among(chosen: Sequence[str], known: Sequence[str]) -> list[Option]:
-    return _listed(list(dict.fromkeys([*chosen, *known[:MOST_OPTIONS]])))
+    return _listed(list(dict.fromkeys([*chosen, *known[:MAX_OPTIONS]])))
 
 
 def callbacks(dash: Dash, queries: Queries) -> None:
@@ -161,7 +161,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
     def offer(selection: object, flags: object, files: object, ranks: object) -> tuple[list[Option], list[Option]]:
         every = isinstance(flags, list) and "all" in flags
         run = selection.get("run") if isinstance(selection, dict) else None
-        chosen = names(files, MOST_CHOSEN), _ranks(ranks)
+        chosen = names(files, MAX_CHOSEN), _ranks(ranks)
         if not every and not (isinstance(run, str) and queries.has_run(run)):
             return _listed(chosen[0]), _listed(chosen[1])
         return source_options(queries, None if every else str(run), *chosen)

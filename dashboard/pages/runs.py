@@ -16,13 +16,13 @@ from ..queries import NotFound, Queries
 from ..runs.columns import SHOWN, TableColumn
 from ..runs.runs import ALIVE, RunView, forgotten_view
 from ..user_files.forgotten_runs import quoted
-from ..user_files.run_notes import MOST_NAME, MOST_NOTE, MOST_TAG, MOST_TAGS
+from ..user_files.run_notes import MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS
 from ..user_files.yaml_file import visible, visible_name
 from . import comparison
 from .page import Page, PageRequest, question
 
 GRID, COLUMNS, TICKED, FOCUSED, PANEL = "runs-grid", "columns", "ticked", "focused", "about"
-MOST_COLUMNS = 100
+MAX_COLUMNS = 100
 NUMBERS = ("number", "count", "duration", "bytes", "share", "time")
 THEME = """themeQuartz.withParams({
   accentColor: "var(--accent)", backgroundColor: "var(--bg)", foregroundColor: "var(--ink)", borderColor: "var(--line)",
@@ -83,7 +83,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         """The chosen columns, in their order; without a choice the usual ones."""
         if keys is None:
             return no_update  # the module says which, once it knows
-        chosen = [key for key in keys if isinstance(key, str)][:MOST_COLUMNS] if isinstance(keys, list) else []
+        chosen = [key for key in keys if isinstance(key, str)][:MAX_COLUMNS] if isinstance(keys, list) else []
         found = (queries.table.column(key) for key in chosen or SHOWN)
         return [tick_column(), *(definition(column) for column in found if column is not None)]
 
@@ -149,9 +149,9 @@ def panel_of(view: RunView, command: str, filling: str) -> list[Any]:
         html.Section([html.Table(html.Tbody([html.Tr([html.Th(name), html.Td(visible(value))]) for name, value in facts if value]))]),
         None if about.forgotten else html.Section([html.H3("What ran"), html.Div(id="about-ran", **{"data-run": run})], className="ran-part"),
         None if about.forgotten else html.Section([html.H3("Where its time went"), html.Div(id="about-goodput", **{"data-run": run})], className="goodput-part"),
-        field("Name", "name", about.name, MOST_NAME, dcc.Input(id="about-name", value=about.name, placeholder=visible_name(run), className="input")),
-        field("Tags, separated by commas", "tags", tags, MOST_TAGS * (MOST_TAG + 2), dcc.Input(id="about-tags", value=tags, className="input")),
-        field("Note, in Markdown", "note", about.note, MOST_NOTE, dcc.Textarea(id="about-note", value=about.note, rows=6, className="input")),
+        field("Name", "name", about.name, MAX_NAME, dcc.Input(id="about-name", value=about.name, placeholder=visible_name(run), className="input")),
+        field("Tags, separated by commas", "tags", tags, MAX_TAGS * (MAX_TAG + 2), dcc.Input(id="about-tags", value=tags, className="input")),
+        field("Note, in Markdown", "note", about.note, MAX_NOTE, dcc.Textarea(id="about-note", value=about.note, rows=6, className="input")),
         html.Div([button("save", "Save", "Ctrl Enter", "btn pri"), html.Span(id="about-said", role="status")], className="actions"),
         html.P("It is archived: left out of the table until it is asked for behind Hidden.", className="dim") if about.archived else None,
         html.Div(

@@ -18,10 +18,10 @@ from .chart_grid import DESCRIPTION, chart_grid, description, names
 from .page import Page, PageRequest, question
 
 GRID, SELECTION = "training-charts", "selection"
-MOST_RUNS = 200  # as `GET /curves` takes
-MOST_CHOSEN = 2000  # runs of an address; the page says how many of them it does not draw
-MOST_OPTIONS = 100  # of a list; typing finds the others
-MOST_ASKED = 8  # runs whose series are offered as an axis
+MAX_RUNS = 200  # as `GET /curves` takes
+MAX_CHOSEN = 2000  # runs of an address; the page says how many of them it does not draw
+MAX_OPTIONS = 100  # of a list; typing finds the others
+MAX_ASKED = 8  # runs whose series are offered as an axis
 AXES = {"step": "step", "relative": "relative time", "time": "time"}
 SMOOTHINGS = {"none": "none", "ema": "EMA", "gauss": "Gaussian"}
 SPREADS = {"minmax": "min–max", "stderr": "std. error"}
@@ -112,7 +112,7 @@ def view_of(search: object) -> View:
     one = {name: values[0] for name, values in query.items()}
     smooth, _, amount = one.get("smooth", "").partition(":")
     return {
-        "runs": names(query.get("runs"), MOST_CHOSEN),
+        "runs": names(query.get("runs"), MAX_CHOSEN),
         "x": one.get("x", "step"),
         "smooth": _among(smooth, SMOOTHINGS, "none"),
         "amount": _positive(amount),
@@ -141,7 +141,7 @@ def described(values: Sequence[Any]) -> View:
     given = dict(zip(PARAMETERS, values, strict=True))
     flags = given["flags"] if isinstance(given["flags"], list) else []
     return {
-        "runs": names(given["runs"], MOST_CHOSEN),
+        "runs": names(given["runs"], MAX_CHOSEN),
         "x": _text(given["x"]) or "step",
         "smooth": _among(given["smooth"], SMOOTHINGS, "none"),
         "amount": _positive(given["amount"]),
@@ -190,7 +190,7 @@ def run_options(queries: Queries, chosen: Sequence[str], search: object) -> list
         shown = name not in chosen and not view.about.archived and not view.about.forgotten and "__proto__" not in label
         if shown and all(word in label.lower() for word in words):
             found.append({"label": label, "value": name})
-        if len(found) == MOST_OPTIONS:
+        if len(found) == MAX_OPTIONS:
             break
     return [*_listed(chosen), *found]
 
@@ -198,9 +198,9 @@ def run_options(queries: Queries, chosen: Sequence[str], search: object) -> list
 def axis_options(queries: Queries, runs: Sequence[str], chosen: str, search: object) -> list[Option]:
     """The three axes, and series of the runs, of which the search finds those that are too many to list."""
     words = _text(search).lower().split()
-    tags = queries.overlays.tags(runs[:MOST_ASKED]) if runs else []
+    tags = queries.overlays.tags(runs[:MAX_ASKED]) if runs else []
     found = [tag.name for tag in tags if tag.name not in AXES and all(word in tag.name.lower() for word in words)][
-        :MOST_OPTIONS
+        :MAX_OPTIONS
     ]
     kept = [chosen] if chosen and chosen not in AXES and chosen not in found else []
     return [*_options(AXES), *_listed([*kept, *found])]
@@ -212,7 +212,7 @@ def config_keys(queries: Queries, runs: Sequence[str]) -> list[str]:
     for config in queries.configs(runs).values():
         for key, value in config.items():
             values.setdefault(key, set()).add(repr(value)[:200])
-    return sorted(values, key=lambda key: (len(values[key]) < 2, key))[:MOST_OPTIONS]
+    return sorted(values, key=lambda key: (len(values[key]) < 2, key))[:MAX_OPTIONS]
 
 
 def callbacks(dash: Dash, queries: Queries) -> None:
@@ -236,8 +236,8 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         baseline: object,
         selection: object,
     ) -> tuple[list[Option], ...]:
-        chosen = names(runs, MOST_CHOSEN)
-        shown = chosen[:MOST_RUNS] or names(selection.get("runs") if isinstance(selection, dict) else None, MOST_RUNS)
+        chosen = names(runs, MAX_CHOSEN)
+        shown = chosen[:MAX_RUNS] or names(selection.get("runs") if isinstance(selection, dict) else None, MAX_RUNS)
         keys = config_keys(queries, shown)
         kept = [key for key in [_text(group)] if key and key not in keys]
         against = [run for run in [_text(baseline)] if run and run not in shown]

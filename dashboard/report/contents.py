@@ -164,7 +164,7 @@ class ReportContents:
 # The curves of a report: loss, steps per second, and what the GPUs did, else the machine's cores.
 
 BUCKETS = 200  # of a line
-MOST_LINES = 8  # of a plot
+MAX_LINES = 8  # of a plot
 OF_GPUS = ("gpu/utilization_pct", "gpu/memory_used_bytes", "gpu/power_w")
 OF_HOST = ("host/cpu_pct", "host/memory_used_bytes")
 
@@ -190,7 +190,7 @@ def _of_run(queries: Queries, run: RunView, series: Sequence[Series], window: Ra
         curves = [curve for curve in found if curve.series == name and len(curve.buckets.t)]
         lines = [ReportLine(_labelled(curve.labels, curves), curve.buckets) for curve in curves]
         if lines:
-            yield ReportPlot(name, catalog.unit_of(name), lines[:MOST_LINES], len(lines) - len(lines[:MOST_LINES]))
+            yield ReportPlot(name, catalog.unit_of(name), lines[:MAX_LINES], len(lines) - len(lines[:MAX_LINES]))
 
 
 def _labelled(labels: Sequence[tuple[str, str]], curves: Sequence[object]) -> str:
@@ -238,7 +238,7 @@ def _of_machine(queries: Queries, window: Range) -> Iterator[ReportPlot]:
             continue
         found = queries.curves(None, [name], lo=window[0], hi=window[1], buckets=BUCKETS).curves
         there = sorted((series for series in found if len(found[series].t)), key=_card)
-        lines = [ReportLine(_card_name(series), found[series]) for series in there[:MOST_LINES]]
+        lines = [ReportLine(_card_name(series), found[series]) for series in there[:MAX_LINES]]
         if lines:
             yield ReportPlot(catalog.label_of(name), catalog.unit_of(name), lines, len(there) - len(lines))
 
@@ -255,7 +255,7 @@ def _card_name(series: Series) -> str:
 
 # Ask for all that a report says, each part within its own time.
 
-MOST_S = 25.0  # of all parts: a question has 30 s
+MAX_S = 25.0  # of all parts: a question has 30 s
 READING_S = 1.5  # on minutes of a ledger that nothing has added up yet
 LONG_S = 2 * 3600.0  # of a longer window the flame graph shows the last hour
 LAST_S = 3600.0
@@ -277,7 +277,7 @@ UNSAID = "Its slowest stretch has too little beside it, or too few stacks, to sa
 
 def gather(queries: Queries, query: ReportQuery) -> ReportContents:
     """The dearest parts come last. Raises NotFound for an unknown run, and QueryAborted where the question is over."""
-    times = PartBudget(MOST_S, query.patience)
+    times = PartBudget(MAX_S, query.patience)
     run = queries.run(query.run).run
     differs = _differs(queries, run, query.against)
     window = window_of(queries, run, query.window)

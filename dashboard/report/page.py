@@ -37,7 +37,7 @@ from .contents import ReportContents, ReportCurves, ReportPlot
 
 # Texts of a report: cut, without secrets, and without characters that cannot be seen; numbers and times as a reader wants them.
 
-MOST_READ = 4000  # characters of a text that are looked at: a secret that is cut in two has no form any more
+MAX_READ = 4000  # characters of a text that are looked at: a secret that is cut in two has no form any more
 LEFT_OUT_WORD = "\ue000"  # in its place while a text is looked at: what has a blank in it would be taken for two words
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 UNSEEN = re.compile(  # as assets/lib/dom.js; half of a pair, which no file can hold, too
@@ -55,13 +55,13 @@ def visible(text: str) -> str:
 
 def shortened(text: str, most: int) -> str:
     """At most so many characters, all visible, in one line."""
-    seen = visible(" ".join(ANSI.sub("", text[:MOST_READ]).split()))
+    seen = visible(" ".join(ANSI.sub("", text[:MAX_READ]).split()))
     return seen if len(seen) <= most else f"{seen[: max(1, most - 1)]}…"
 
 
 def redacted_text(text: str, most: int) -> str:
     """The same of a text that may hold a secret, or from which one was left out already."""
-    return shortened(redacted(text[:MOST_READ].replace(LEFT_OUT, LEFT_OUT_WORD)).replace(LEFT_OUT_WORD, LEFT_OUT), most)
+    return shortened(redacted(text[:MAX_READ].replace(LEFT_OUT, LEFT_OUT_WORD)).replace(LEFT_OUT_WORD, LEFT_OUT), most)
 
 
 def figure(value: float, unit: str = "") -> str:
@@ -376,9 +376,9 @@ def _marked(stretch: Range, ends: PlotEnds) -> tuple[float, float] | None:
 
 # A flame tree as boxes: the widest functions, from the root down, in percent of the width.
 
-MOST_ROWS = 48
-LEAST_PCT = 0.12  # of the width: about a pixel
-LEAST_ROW_PCT = 8.0  # of all boxes of a row: below it stand narrow towers, such as imports
+MAX_ROWS = 48
+MIN_PCT = 0.12  # of the width: about a pixel
+MIN_ROW_PCT = 8.0  # of all boxes of a row: below it stand narrow towers, such as imports
 NAMED_PCT = 1.2  # a narrower box has no room for a name
 
 
@@ -415,7 +415,7 @@ def boxes_of(tree: FlameTree, most: int, characters: int, functions: int = 12) -
     whole_s = max(float(tree.total_s[0]), 1e-9)
     width = 100 * tree.total_s / whole_s
     filled = np.bincount(depth, width)
-    wide = (width >= LEAST_PCT) & (depth < min(MOST_ROWS, int(np.argmin(np.r_[filled, 0.0] >= LEAST_ROW_PCT))))
+    wide = (width >= MIN_PCT) & (depth < min(MAX_ROWS, int(np.argmin(np.r_[filled, 0.0] >= MIN_ROW_PCT))))
     order = np.lexsort((np.arange(len(width)), depth, -width))  # a caller is at least as wide as what it calls
     chosen = np.sort(order[wide[order]][:most])
     own_s = np.where([kind == "own" for kind in tree.kind], tree.self_s, 0.0)
@@ -489,7 +489,7 @@ def _hottest(tree: FlameTree, whole_s: float, most: int, characters: int) -> lis
 
 BLOCKS = 160  # of the lane
 NAMED_LEDGER_PCT = 6.0  # of the bar: a narrower part has no room for its share
-LEAST_POINTS = 0.05  # less is written as 0
+MIN_POINTS = 0.05  # less is written as 0
 LEDGER_HEIGHT, LEDGER_WIDTH = 40.0, 1000.0
 
 
@@ -553,7 +553,7 @@ def ledger_picture(ledger: Ledger, characters: int, blocks: int = BLOCKS) -> Led
         left += width
     return LedgerPicture(
         parts,
-        [_row(row, ledger, characters) for row in ledger.rows if row.share >= LEAST_POINTS or row.kind == BUSY],
+        [_row(row, ledger, characters) for row in ledger.rows if row.share >= MIN_POINTS or row.kind == BUSY],
         lane_paths(ledger, blocks),
     )
 
@@ -611,19 +611,19 @@ def contrast_rows(found: LedgerContrast, characters: int) -> list[ContrastRow]:
             text_of(change.label),
             f"{change.share:.1f} %",
             f"{change.other_share:.1f} %",
-            f"{change.points:+.1f}".replace("-", "−") if abs(change.points) >= LEAST_POINTS else "0",
+            f"{change.points:+.1f}".replace("-", "−") if abs(change.points) >= MIN_POINTS else "0",
             "" if change.seconds is None else length_of(change.seconds),
             "" if change.other_seconds is None else length_of(change.other_seconds),
             shortened(place_of(change.place) if change.place else "", characters),
         )
         for change in found.changes
-        if max(change.share, change.other_share) >= LEAST_POINTS
+        if max(change.share, change.other_share) >= MIN_POINTS
     ]
 
 
 # What a report says of the log: why the run ended, and what the log says in a window that it does not say otherwise.
 
-MOST_FAULTS = 5
+MAX_FAULTS = 5
 KIND_WORDS = {"new": "new", "more": "more often", "silent": "missing", "number": "other number"}
 
 
@@ -647,7 +647,7 @@ def faults_of(crash: Crash, zone: str, rows: int, characters: int) -> list[Fault
     """The cause first."""
     return [
         _fault(fault, zone, rows if i == 0 else 0, characters)
-        for i, fault in enumerate([crash.cause, *crash.others[:MOST_FAULTS]])
+        for i, fault in enumerate([crash.cause, *crash.others[:MAX_FAULTS]])
     ]
 
 
@@ -690,7 +690,7 @@ def _change(change: LogChange, zone: str, characters: int) -> ChangeRow:
 NO_TIMES = "The points of this run have no times, so nothing is known of its seconds."
 NO_STACKS = "No stacks of this window are stored, so nothing is known of its functions."
 NO_CURVES = "The run has no loss and no steps, and nothing of the machine was recorded in this window."
-MOST_NAME = 120  # characters of a run's name
+MAX_NAME = 120  # characters of a run's name
 
 
 class EvidenceText(NamedTuple):
@@ -761,8 +761,8 @@ class ReportPage:
 
 def page_of(found: ReportContents, detail: Detail) -> ReportPage:
     run, window, zone = found.run, found.window, found.time_zone
-    name = shortened(run.stored.name, MOST_NAME)
-    shown = shortened(run.about.name, MOST_NAME)
+    name = shortened(run.stored.name, MAX_NAME)
+    shown = shortened(run.about.name, MAX_NAME)
     plots, plots_more = _plots(found, detail)
     crash, log = found.crash.value, found.log.value
     whole = found.query.window is None
@@ -900,7 +900,7 @@ def _contrast(found: ReportContents, detail: Detail) -> ContrastText | None:
     return ContrastText(
         shortened(redacted(contrast.sentence), 4 * detail.characters),
         contrast_rows(contrast, detail.characters),
-        shortened(contrast.other.run, MOST_NAME),
+        shortened(contrast.other.run, MAX_NAME),
         shortened(unit, 40),
     )
 
@@ -946,7 +946,7 @@ def _log_note(found: ReportContents) -> str:
 #
 # Jinja2 writes it, with everything escaped (`docs/decisions/0244`): no text of a run becomes markup.
 
-MOST_BYTES = 1_000_000
+MAX_BYTES = 1_000_000
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -975,7 +975,7 @@ def html_of(findings: ReportContents) -> bytes:
     found = b""
     for detail in DETAILS:
         found = _written(findings, detail)
-        if len(found) <= MOST_BYTES:
+        if len(found) <= MAX_BYTES:
             break
     return found
 

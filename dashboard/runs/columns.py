@@ -140,7 +140,7 @@ def _or(value: float, other: float) -> float:
 
 # Which of a run's series is its loss, the value that it is judged by, its speed: by the names that programs give them.
 
-MOST_NAMES = 64  # of one role
+MAX_NAMES = 64  # of one role
 USUAL_LOSSES = ("train/loss", "loss", "train_loss", "training/loss", "training_loss", "train/total_loss", "total_loss")
 BEST_FIRST = ("loss", "ppl", "perplexity", "nll", "wer", "acc", "accuracy", "f1")
 PARTS = HELD_OUT | {"train", "training"}  # behind the metric in `Loss/train`
@@ -172,14 +172,14 @@ def roles_of(names: Mapping[str, int], chosen: Mapping[str, Direction] | None = 
     held_out = [name for name in usual if is_held_out(name) and direction_of(name, chosen)]
     held_out.sort(key=_judged_first)
     return SeriesRoles(
-        tuple(losses[:MOST_NAMES]),
-        tuple((held_out or losses)[:MOST_NAMES]),
-        tuple([name for name in usual if _is_tokens_a_second(name)][:MOST_NAMES]),
+        tuple(losses[:MAX_NAMES]),
+        tuple((held_out or losses)[:MAX_NAMES]),
+        tuple([name for name in usual if _is_tokens_a_second(name)][:MAX_NAMES]),
         tuple([name for name in usual if name == ITEMS]),
-        tuple([name for name in usual if words(name)[-1:] == ("mfu",)][:MOST_NAMES]),
-        tuple([name for name in usual if _is_memory(name)][:MOST_NAMES]),
-        tuple([name for name in usual if words(name)[-1:] in (("epoch",), ("epochs",))][:MOST_NAMES]),
-        tuple([name for name in usual if "energy" in words(name)][:MOST_NAMES]),
+        tuple([name for name in usual if words(name)[-1:] == ("mfu",)][:MAX_NAMES]),
+        tuple([name for name in usual if _is_memory(name)][:MAX_NAMES]),
+        tuple([name for name in usual if words(name)[-1:] in (("epoch",), ("epochs",))][:MAX_NAMES]),
+        tuple([name for name in usual if "energy" in words(name)][:MAX_NAMES]),
     )
 
 
@@ -237,7 +237,7 @@ STATES = (
     "finished",
 )  # in the order in which they are sorted
 DOINGS: tuple[str, ...] = get_args(Standing)  # words for what a living run is at, beside its state
-MOST_WHOLE = 10**300  # a greater whole number may be no double, and stays text
+MAX_WHOLE = 10**300  # a greater whole number may be no double, and stays text
 SCALES = {"gb": 1e9, "gib": 2.0**30, "mb": 1e6, "mib": 2.0**20, "kb": 1e3, "kib": 1024.0}
 
 
@@ -337,7 +337,7 @@ def _of(facts: Facts, name: str | None, pick: Callable[[Outcome], float | None])
 
 
 def _configured(value: object) -> Cell:
-    if value is None or isinstance(value, bool | str | float) or (isinstance(value, int) and abs(value) <= MOST_WHOLE):
+    if value is None or isinstance(value, bool | str | float) or (isinstance(value, int) and abs(value) <= MAX_WHOLE):
         return value
     return str(value)
 

@@ -24,9 +24,9 @@ from collectors.store.store import Buckets, Series, Store
 Section: TypeAlias = Literal["config", "command", "git", "packages", "environment", "hardware", "other"]
 SECTIONS: tuple[Section, ...] = ("config", "command", "git", "packages", "environment", "hardware", "other")
 
-MOST_KEYS = 4000  # of a run's section
-MOST_DEPTH = 20  # what lies deeper is compared as a whole
-MOST_CHARACTERS = 400  # of a value that is shown; all of it is compared
+MAX_KEYS = 4000  # of a run's section
+MAX_DEPTH = 20  # what lies deeper is compared as a whole
+MAX_CHARACTERS = 400  # of a value that is shown; all of it is compared
 COMMAND = ("command", "cwd")
 GIT = ("git_commit", "git_branch", "git_dirty")
 PACKAGES = ("python", "torch", "cuda", "nccl")
@@ -81,7 +81,7 @@ def flat(table: Mapping[str, Any]) -> dict[str, Any]:
         while name in found and not same(found[name], value):
             name, count = f"{key} ({count + 1})", count + 1
         found[name] = value
-        if len(found) >= MOST_KEYS:
+        if len(found) >= MAX_KEYS:
             break
     return found
 
@@ -118,7 +118,7 @@ def shown(value: Any) -> Any:
             value = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
         except TypeError:
             value = repr(value)
-    return value if len(value) <= MOST_CHARACTERS else f"{value[:MOST_CHARACTERS]}…"
+    return value if len(value) <= MAX_CHARACTERS else f"{value[:MAX_CHARACTERS]}…"
 
 
 def odd_ones(values: Sequence[Any]) -> tuple[bool, ...]:
@@ -138,7 +138,7 @@ def _row(section: Section, key: str, found: Sequence[Mapping[str, Any]]) -> Diff
 def _leaves(table: Mapping[Any, Any], above: str, depth: int) -> Iterator[tuple[str, Any]]:
     for name, value in table.items():
         key = f"{above}{name}"
-        if isinstance(value, Mapping) and value and depth < MOST_DEPTH:
+        if isinstance(value, Mapping) and value and depth < MAX_DEPTH:
             yield from _leaves(value, f"{key}.", depth + 1)
         else:
             yield key, value
@@ -188,8 +188,8 @@ _PARTS: dict[Section, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
 
 # What the series of several runs said at the last step that all of these runs have reached.
 
-MOST_VALUES = 4000  # series of all runs together that are read
-MOST_NAMES = 60  # rows
+MAX_VALUES = 4000  # series of all runs together that are read
+MAX_NAMES = 60  # rows
 
 
 class CommonValue(NamedTuple):
@@ -220,7 +220,7 @@ def at_common_step(store: Store, runs: Sequence[str], wanted: Callable[[str], bo
         return CommonStep(None, [], 0, note)
     step = min(stepped)
     names = shared_names([{name for name in series if wanted(name)} for series in known], list(known))
-    most = max(1, min(MOST_NAMES, MOST_VALUES // max(1, len(runs))))
+    most = max(1, min(MAX_NAMES, MAX_VALUES // max(1, len(runs))))
     rows = [_last_of(store, series, names[:most], step) for series in known]
     values = [
         CommonValue(
@@ -283,10 +283,10 @@ def _rank(series: Series) -> int:
 # How fast a run's steps are, and whether another run's are slower by more than both vary: medians of stretches, and their interval.
 
 STRETCHES = 20  # of consecutive steps: neighbouring steps are alike, stretches hardly
-LEAST_STEPS = 2 * STRETCHES
+MIN_STEPS = 2 * STRETCHES
 WITHIN = 2.09  # standard errors that hold 95 %, of 20 stretches
 MEDIAN_ERROR = 1.2533  # standard error of a median over that of a mean
-LEAST_CHANGE = 0.05  # runs of one script differ by less for no reason that anything records (docs/decisions/0202)
+MIN_CHANGE = 0.05  # runs of one script differ by less for no reason that anything records (docs/decisions/0202)
 CORES_TAKEN = 0.25  # by other programs, more than beside the other run: worth a word,
 FULL_PCT = 80.0  # and where all cores are so busy, the reason of all that follows (docs/decisions/0095)
 BUSY, OF_RUN, OF_CORE = "host/cpu_pct", "host/run_cpu_pct", "host/cpu_core_pct"
@@ -324,7 +324,7 @@ class Change(NamedTuple):
     @property
     def counts(self) -> bool:
         """Whether it is more than noise."""
-        return abs(self.ratio) >= LEAST_CHANGE and (self.lo > 0 or self.hi < 0) and self.apart
+        return abs(self.ratio) >= MIN_CHANGE and (self.lo > 0 or self.hi < 0) and self.apart
 
 
 def steady_steps(log: StepLog, window: Range) -> Floats:
@@ -341,7 +341,7 @@ def steady_steps(log: StepLog, window: Range) -> Floats:
 
 def pace_of(seconds: Floats) -> Pace | None:
     """None of fewer steps than 40: they say too little."""
-    if len(seconds) < LEAST_STEPS:
+    if len(seconds) < MIN_STEPS:
         return None
     medians = np.log([float(np.median(part)) for part in np.array_split(seconds, STRETCHES)])
     middle = float(np.median(medians))

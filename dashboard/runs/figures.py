@@ -58,16 +58,16 @@ def _hash(text: str) -> int:
 
 Figure: TypeAlias = dict[str, Any]
 
-MOST_KEYS = 25  # of correlations
-MOST_NAME = 48  # characters
-MOST_BARS = 30
+MAX_KEYS = 25  # of correlations
+MAX_NAME = 48  # characters
+MAX_BARS = 30
 CLOSE = 1e-9  # of the numbers: a range that is shorter has no bars inside
 WIDE = 10.0  # the greatest over the least: a decade and more stand on a logarithmic axis
 INK, DIM, LINE, ACCENT = "var(--ink-2)", "var(--ink-3)", "var(--line)", "var(--accent)"
 SCALE = [[0.0, "var(--diff-less-3)"], [0.5, "var(--ink-3)"], [1.0, "var(--diff-more-3)"]]
 
 
-def text(name: str, *, escape: bool = True, most: int = MOST_NAME) -> str:
+def text(name: str, *, escape: bool = True, most: int = MAX_NAME) -> str:
     """Inert, visible and not too long; `escape` is for Plotly."""
     seen = visible_name(name)
     cut = (seen if len(seen) <= most else f"{seen[: most - 1]}…").encode("utf-8", "replace").decode()
@@ -99,7 +99,7 @@ def histogram(measured: RunValues, name: str) -> Figure:
     edges = _edges(numbers)
     if column.words or edges is None:
         words = [column.words[int(value)] if column.words else f"{value:.6g}" for value in numbers]
-        places = Counter(words).most_common(MOST_BARS)
+        places = Counter(words).most_common(MAX_BARS)
         counts = [count for _, count in places]
         bars: dict[str, Any] = {
             "x": [text(word) for word, _ in places],
@@ -135,7 +135,7 @@ def _edges(numbers: Sequence[float]) -> NDArray[np.float64] | None:
     least = math.ceil(math.log2(len(numbers)) + 1)
     count = max(
         least,
-        min(MOST_BARS, math.ceil(span / width) if width > span / MOST_BARS else MOST_BARS if width > 0 else least),
+        min(MAX_BARS, math.ceil(span / width) if width > span / MAX_BARS else MAX_BARS if width > 0 else least),
     )
     share = np.arange(count + 1) / count
     return lo * (1 - share) + hi * share  # a step times a count may be more than a float holds
@@ -143,7 +143,7 @@ def _edges(numbers: Sequence[float]) -> NDArray[np.float64] | None:
 
 def correlations(found: Effects, value: str) -> Figure:
     """With the value of this title. A row for each key, the strongest on top: the correlation, and its interval where there is one."""
-    rows = found.correlations[:MOST_KEYS][::-1]
+    rows = found.correlations[:MAX_KEYS][::-1]
     trace = {
         "type": "scatter",
         "mode": "markers",
@@ -232,9 +232,9 @@ def figure_of(traces: list[dict[str, Any]], **layout: Any) -> Figure:
 
 # Parallel coordinates: a line for each run through the keys that differ, to the value that colours it.
 
-MOST_AXES = 10
-MOST_TITLES, LEAST_TITLE = 96, 8  # characters of all axes' titles together, and of one
-MOST_WORD = 16  # characters at a tick
+MAX_AXES = 10
+MAX_TITLES, MIN_TITLE = 96, 8  # characters of all axes' titles together, and of one
+MAX_WORD = 16  # characters at a tick
 APART = 0.08  # of an axis: nearer ticks would overlap
 FEW_TICKS = 6  # values that all stand at their axis
 STEPS = (1, 2, 5)  # ticks of each power of ten, where the axis has few powers
@@ -258,7 +258,7 @@ def lines_of(measured: RunValues, value_name: str) -> RunLines:
     chosen: list[RunColumn] = []
     for column in sorted(columns, key=lambda column: -column.known):
         left = [i for i in places if column.numbers[i] is not None]
-        if len(chosen) < MOST_AXES - 1 and 2 * len(left) > len(whole) and len({column.numbers[i] for i in left}) > 1:
+        if len(chosen) < MAX_AXES - 1 and 2 * len(left) > len(whole) and len({column.numbers[i] for i in left}) > 1:
             places = left
             chosen.append(column)
     kept = set(places)
@@ -269,7 +269,7 @@ def lines_of(measured: RunValues, value_name: str) -> RunLines:
 
 
 def parallel(found: RunLines) -> Figure:
-    most = max(LEAST_TITLE, MOST_TITLES // len(found.columns))
+    most = max(MIN_TITLE, MAX_TITLES // len(found.columns))
     trace = {
         "type": "parcoords",
         "dimensions": [_dimension(column, found.places, most) for column in found.columns],
@@ -291,7 +291,7 @@ def _dimension(column: RunColumn, places: Sequence[int], most: int) -> dict[str,
     if column.words:
         at = [float(place) for place in range(len(column.words))]
         ticks = ticks_apart(at, -0.5, len(at) - 0.5)
-        named = {"tickvals": ticks, "ticktext": [text(column.words[int(place)], most=MOST_WORD) for place in ticks]}
+        named = {"tickvals": ticks, "ticktext": [text(column.words[int(place)], most=MAX_WORD) for place in ticks]}
         return {"label": label, "values": numbers, **named, "range": [-0.5, len(at) - 0.5]}
     few = sorted(set(numbers)) if len(set(numbers)) <= FEW_TICKS else None
     if not is_wide(numbers):

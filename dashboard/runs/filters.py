@@ -32,7 +32,7 @@ from .columns import (
 
 Operator: TypeAlias = Literal["", ":", "=", "!=", "<", "<=", ">", ">="]
 
-MOST_TERMS = 64
+MAX_TERMS = 64
 OPERATORS: tuple[Operator, ...] = ("<=", ">=", "!=", "<", ">", "=", ":")  # longer ones first
 QUOTE = '"'
 
@@ -63,8 +63,8 @@ def parse(text: str) -> list[Term]:
     terms: list[Term] = []
     at = _after_spaces(text, 0)
     while at < len(text):
-        if len(terms) == MOST_TERMS:
-            raise FilterError(f"more than {MOST_TERMS} terms", at)
+        if len(terms) == MAX_TERMS:
+            raise FilterError(f"more than {MAX_TERMS} terms", at)
         term, at = _term(text, at)
         terms.append(term)
         at = _after_spaces(text, at)

@@ -49,12 +49,12 @@ from .runs import ALIVE, Runs, RunView
 
 # What goodput needs of a run: every read of the store that it makes.
 
-MOST_POINTS = 300_000  # of one series; of a longer one neighbouring points are read together
+MAX_POINTS = 300_000  # of one series; of a longer one neighbouring points are read together
 BUCKETS = 5_000  # so many are answered from summaries
-MOST_EVENTS = 20_000  # of a run, the newest of each kind
-MOST_ATTEMPTS = 20  # whose first step's phases are read
-MOST_CARDS = 64
-MOST_WATCHED = 200
+MAX_EVENTS = 20_000  # of a run, the newest of each kind
+MAX_ATTEMPTS = 20  # whose first step's phases are read
+MAX_CARDS = 64
+MAX_WATCHED = 200
 EARLIEST_S = 946_684_800.0  # the year 2000: older times are those of a clock that was not set, where there are others
 WATCHED_S = 90.0  # a collector that was at work has left a value of the host in so many seconds
 ENERGY = "gpu/energy_j"
@@ -96,7 +96,7 @@ class GoodputReader:
 
     def record(self, run: str, *, alive: bool, now_s: float) -> RunRecord:
         """Of one run folder. Raises what the store raises."""
-        lifetimes = self._store.events(run, kinds=LIFETIMES, most=MOST_EVENTS)
+        lifetimes = self._store.events(run, kinds=LIFETIMES, most=MAX_EVENTS)
         rank = str(min((event.rank for event in lifetimes if event.kind == "start"), default=0))
         everything = self._store.series(run)
         mine = [series for series in everything if dict(series.labels).get("rank", "0") == rank] or everything
@@ -141,7 +141,7 @@ class GoodputReader:
         history = History(self._store, run)
         cards: dict[int, Series] = {}
         known = {series.labels: series for series in history.machine_series() if series.name == ENERGY}
-        for rank in range(min(ranks, MOST_CARDS)) if known else ():
+        for rank in range(min(ranks, MAX_CARDS)) if known else ():
             busy = cards_of(history, window, rank).busy
             if busy is not None and busy.labels in known:
                 cards[known[busy.labels].id] = known[busy.labels]
@@ -157,7 +157,7 @@ class GoodputReader:
     def _track(self, series: Series) -> tuple[SeriesTrack, bool]:
         """Of its points that have a time. With whether every point was read."""
         check()
-        if series.points <= MOST_POINTS:
+        if series.points <= MAX_POINTS:
             points = self._store.points([series.id], None, None)[series.id]
             ones = np.ones(len(points.place))
             track = SeriesTrack(
@@ -177,7 +177,7 @@ class GoodputReader:
         track = SeriesTrack(*(column[known] for column in track))
         order = np.argsort(track.time_s, kind="stable")
         track = SeriesTrack(*(column[order] for column in track))
-        return track, series.points <= MOST_POINTS
+        return track, series.points <= MAX_POINTS
 
     def _named(self, run: str, kind: SpanKind, phases: Sequence[Series]) -> KindSpans:
         spans = [self._phase(series) for series in phases if PHASES.get(_phase_name(series)) == kind]
@@ -186,7 +186,7 @@ class GoodputReader:
             if spans
             else KindSpans().phases
         )
-        events = self._store.events(run, kinds=KINDS[kind], most=MOST_EVENTS)
+        events = self._store.events(run, kinds=KINDS[kind], most=MAX_EVENTS)
         ranges = [
             (event.time_s - event.seconds, event.time_s)
             for event in events
@@ -214,7 +214,7 @@ class GoodputReader:
         """How long the first step of each attempt took by its phases, without validation and checkpoint."""
         own = [series.id for series in phases if PHASES.get(_phase_name(series)) not in ("validation", "checkpoint")]
         found: dict[float, float] = {}
-        for span in attempts[:MOST_ATTEMPTS] if own and len(rows.time_s) else ():
+        for span in attempts[:MAX_ATTEMPTS] if own and len(rows.time_s) else ():
             check()
             place = int(np.searchsorted(rows.time_s, span.start_s))
             if place == len(rows.time_s) or rows.first_s[place] > span.end_s:
@@ -233,7 +233,7 @@ class GoodputReader:
         def watched(time_s: float) -> bool:
             nonlocal asked
             asked += 1
-            if host is None or asked > MOST_WATCHED:
+            if host is None or asked > MAX_WATCHED:
                 return False
             return len(self._store.points([host.id], time_s - WATCHED_S, time_s - 2.0)[host.id].place) > 0
 
@@ -275,7 +275,7 @@ def _added(counters: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
 
 # The goodput of a training: all of its attempts, in one run or in several, with what they cost.
 
-MOST_RUNS = 50  # of one training, the newest
+MAX_RUNS = 50  # of one training, the newest
 READING_S = 0.5  # on stacks that nothing has added up yet
 NO_TIME = phrase(
     "Fewer than two moments of the run are known, so there is no wall time to share out: log lines with time_s, or use RunLog."
@@ -324,7 +324,7 @@ class Goodputs:
     def goodput(self, run: str) -> RunGoodput:
         """Of the training that the run is an attempt of. A run that is not stored has none."""
         same = self._attempts(run)
-        return self.of_runs(same.runs[-MOST_RUNS:] if same else (run,))
+        return self.of_runs(same.runs[-MAX_RUNS:] if same else (run,))
 
     def of_runs(self, names: Sequence[str]) -> RunGoodput:
         """Of runs that are attempts of one training, in order of their start."""

@@ -21,7 +21,7 @@ from .comparison import CORES_TAKEN, MISSING, Change, Difference, Pace, Section,
 from .runs import RankView, RunView
 
 NAMED = 4  # differences in the sentence
-MOST_VALUE = 40  # characters of a value in it
+MAX_VALUE = 40  # characters of a value in it
 EXPLAINING: tuple[Section, ...] = ("packages", "config", "git", "hardware", "environment")  # in this order
 SAYS_NOTHING = frozenset(("host", "world_size"))  # of the same card
 FIRST = ("torch", "cuda", "python", "driver")
@@ -133,7 +133,7 @@ def _value(value: Any) -> str:
     if value is MISSING:
         return "none"
     text = " ".join(str(shown(value)).split())
-    return text if len(text) <= MOST_VALUE else f"{text[:MOST_VALUE]}…"
+    return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}…"
 
 
 def _seconds(seconds: float) -> str:
@@ -162,7 +162,7 @@ PLACE = re.compile(
     r"(?i)(dir|path|folder|file|name|ckpt|checkpoint|resume|output|restart)s?$"
 )  # keys that may differ between attempts
 CUT_SHORT = ("preempted", "killed", "ended")
-MOST_PARTS = 24  # of a path
+MAX_PARTS = 24  # of a path
 
 
 class RunAttempts(NamedTuple):
@@ -317,7 +317,7 @@ def _run_at(path: PurePosixPath, by_folder: Mapping[str, RunView]) -> RunView | 
 
 def _run_named_in(path: PurePosixPath, by_name: Mapping[str, RunView], view: RunView) -> RunView | None:
     """On another host the folder has another place: its name is in the path, and its script is the same."""
-    parts = path.parts[-MOST_PARTS:-1]
+    parts = path.parts[-MAX_PARTS:-1]
     script = PurePosixPath(script_of(view.stored.info)).name
     for end in range(len(parts), 0, -1):
         for start in range(end):

@@ -46,10 +46,10 @@ from .previous_run import (
 )
 from .runs import RunView
 
-MOST_LOOKED_AT = 50  # earlier runs whose command is compared
-MOST_TRIED = 3  # of them, whose steps are read
+MAX_LOOKED_AT = 50  # earlier runs whose command is compared
+MAX_TRIED = 3  # of them, whose steps are read
 LAST_S = (1800.0, 21_600.0)  # of a run: the part that its pace is read from, longer where that has too few steps
-MOST_SERIES = 5000  # of all runs together, whose last values are read
+MAX_SERIES = 5000  # of all runs together, whose last values are read
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class RunComparer:
             stored = self._store.run(view.stored.name)
             configs.append(of_section(stored.info if stored else {}, "config"))
             series = list(by_name(self._store.series(view.stored.name)).values())
-            chosen = series[: max(0, MOST_SERIES - read)]
+            chosen = series[: max(0, MAX_SERIES - read)]
             read, left_out = read + len(chosen), left_out + len(series) - len(chosen)
             last = self._store.last([row.id for row in chosen])
             for row in chosen:
@@ -146,7 +146,7 @@ class RunComparer:
         views = self._runs()
         view = next((found for found in views if found.stored.name == run), None)
         pace, tried, others = self._pace(stored), 0, ""
-        for other in earlier(views, view)[:MOST_LOOKED_AT] if view else ():
+        for other in earlier(views, view)[:MAX_LOOKED_AT] if view else ():
             check()
             before = self._store.run(other.stored.name)
             if before is None or script_of(before.info) != script:
@@ -156,7 +156,7 @@ class RunComparer:
             if pace_before is not None and (pace is None or pace_before.unit == pace.unit):
                 return self._beside(stored, pace, before, pace_before, script)
             others = others or (pace_before.unit if pace_before is not None else "")
-            if tried >= MOST_TRIED:
+            if tried >= MAX_TRIED:
                 break
         if pace is not None and others:
             return PreviousRunComparison(
@@ -217,10 +217,10 @@ class RunComparer:
 # `docs/decisions/0201` has its measured coverage.
 
 NORMAL_975 = 1.959963984540054  # 95 % of a normal distribution lie within so many standard deviations
-LEAST_RUNS = 10  # for an interval
-LEAST_PAIRS = 3  # for a correlation
+MIN_RUNS = 10  # for an interval
+MIN_PAIRS = 3  # for a correlation
 CLOSE = 0.95  # beyond it fewer than 95 of 100 such intervals hold
-MOST_GROUPS = 20
+MAX_GROUPS = 20
 
 Floats = NDArray[np.float64]
 
@@ -271,7 +271,7 @@ def effects(configs: Sequence[Mapping[str, Any]], values: Sequence[float | None]
         if len({canonical(item) for item in keys}) < 2:
             continue  # it is the same in all runs that have the value
         if all(map(is_number, keys)):
-            if len(pairs) < LEAST_PAIRS:
+            if len(pairs) < MIN_PAIRS:
                 left_out.append((key, f"only {len(pairs)} runs have it and the value"))
             elif len({value for _, value in pairs}) < 2:
                 left_out.append((key, "the value is the same in all runs that have it"))
@@ -292,8 +292,8 @@ def correlation(key: str, x: Floats, y: Floats) -> Correlation:
     n, rho = len(x), spearman(x, y)
     if math.isnan(rho):
         return Correlation(key, n, rho, None, None, "the value is the same in all these runs")
-    if n < LEAST_RUNS:
-        return Correlation(key, n, rho, None, None, f"{n} runs are too few for an interval; it takes {LEAST_RUNS}")
+    if n < MIN_RUNS:
+        return Correlation(key, n, rho, None, None, f"{n} runs are too few for an interval; it takes {MIN_RUNS}")
     lo, hi = interval(rho, n)
     return Correlation(key, n, rho, lo, hi, "so close to 1, the interval is too narrow" if abs(rho) > CLOSE else "")
 
@@ -331,7 +331,7 @@ def spread(key: str, pairs: Sequence[tuple[Any, float]]) -> GroupSpread | None:
         form = canonical(item)
         groups.setdefault(form, []).append(value)
         names.setdefault(form, str(shown(item)))
-    if len(groups) > MOST_GROUPS or all(len(found) < 2 for found in groups.values()):
+    if len(groups) > MAX_GROUPS or all(len(found) < 2 for found in groups.values()):
         return None
     medians = sorted(
         (GroupMedian(names[form], len(found), float(np.median(found))) for form, found in groups.items()),

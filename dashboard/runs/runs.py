@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from analysis.findings.life import Activity
 from collectors.folders import LogTree
 from collectors.lines.tracebacks import shortened
-from collectors.logs.tombstones import MOST_TEXT, LastKnown
+from collectors.logs.tombstones import MAX_TEXT, LastKnown
 from collectors.machine.finder import Gpus, RanksSeen, gpus_of, ranks_of
 from collectors.machine.proc import descendants, environment_of
 from collectors.machine.ranks import RankIdentity, identity_of, job_of
@@ -278,7 +278,7 @@ def known_of(view: RunView) -> LastKnown:
     stored = view.stored
     return LastKnown(
         view.state,
-        shortened(view.state_reason, MOST_TEXT),
+        shortened(view.state_reason, MAX_TEXT),
         view.started_s,
         view.ended_s,
         stored.last_time_s,

@@ -18,12 +18,12 @@ from .runs import RunView
 # `Typed("lr").place("train/lr") -> 1`: a word of it begins so.
 
 WHOLE, PREFIX, WORD, INSIDE = range(4)
-MOST_WORDS = 8
-MOST_CHARACTERS = 4000  # of a text that is searched
+MAX_WORDS = 8
+MAX_CHARACTERS = 4000  # of a text that is searched
 AROUND = 60  # characters that an excerpt has before what was found
-MOST_EXCERPT = 200
+MAX_EXCERPT = 200
 DIGITS = re.compile(r"[0-9]+")
-MOST_DIGITS = 30  # of a number
+MAX_DIGITS = 30  # of a number
 
 T = TypeVar("T")
 
@@ -40,11 +40,11 @@ class SearchQuery:
     """All words must be in a text, in any order, whatever their case."""
 
     def __init__(self, text: str) -> None:
-        self.words = text.casefold().split()[:MOST_WORDS]
+        self.words = text.casefold().split()[:MAX_WORDS]
 
     def place(self, text: str) -> MatchRank | None:
         """None where it does not match."""
-        folded = text[:MOST_CHARACTERS].casefold()
+        folded = text[:MAX_CHARACTERS].casefold()
         places = [_place_of(word, folded) for word in self.words]
         if any(place is None for place in places):
             return None
@@ -62,17 +62,17 @@ class SearchQuery:
 
     def excerpt(self, text: str) -> str:
         """The part around the first word that is found, in one line."""
-        folded = text[:MOST_CHARACTERS].casefold()
+        folded = text[:MAX_CHARACTERS].casefold()
         at = min((found for word in self.words if (found := folded.find(word)) >= 0), default=0)
         begin = max(0, at - AROUND)
-        part = " ".join(text[begin : begin + MOST_EXCERPT].split())
-        return f"{'… ' if begin else ''}{part}{' …' if begin + MOST_EXCERPT < len(text) else ''}"
+        part = " ".join(text[begin : begin + MAX_EXCERPT].split())
+        return f"{'… ' if begin else ''}{part}{' …' if begin + MAX_EXCERPT < len(text) else ''}"
 
 
 def natural(text: str) -> tuple[tuple[str, int], ...]:
     """A key of order in which numbers count as such: `"h.2/q" < "h.10/q"`."""
-    parts = DIGITS.split(text.casefold()[:MOST_CHARACTERS])
-    numbers = (int(digits[:MOST_DIGITS]) for digits in DIGITS.findall(text.casefold()[:MOST_CHARACTERS]))
+    parts = DIGITS.split(text.casefold()[:MAX_CHARACTERS])
+    numbers = (int(digits[:MAX_DIGITS]) for digits in DIGITS.findall(text.casefold()[:MAX_CHARACTERS]))
     return tuple((part, number) for part, number in zip(parts, [*numbers, -1], strict=True))
 
 
@@ -94,8 +94,8 @@ def _place_of(word: str, text: str) -> int | None:
 HitKind: TypeAlias = Literal["page", "run", "series", "note"]
 KINDS: tuple[HitKind, ...] = ("page", "run", "series", "note")  # of equally good ones this order
 
-MOST_RUNS = 20  # whose series are searched: the shown one, and the newest
-MOST_SERIES = 20_000
+MAX_RUNS = 20  # whose series are searched: the shown one, and the newest
+MAX_SERIES = 20_000
 NOTE_S = 60.0  # a note is shown with so much before and after it
 RUN_PAGE, SERIES_PAGE = "/", "/training"
 
@@ -149,9 +149,9 @@ def search(typed: SearchQuery, sources: Sources, runs: Sequence[str], most: int)
     note = ""
     if typed.words:
         names = dict.fromkeys(view.stored.name for view in sources.runs)
-        chosen = list(dict.fromkeys([*(run for run in runs if run in names), *names]))[:MOST_RUNS]
+        chosen = list(dict.fromkeys([*(run for run in runs if run in names), *names]))[:MAX_RUNS]
         by_kind += [_series(typed, sources, chosen), _notes(typed, sources)]
-        note = f"Of series, those of the newest {MOST_RUNS} runs are searched." if len(names) > MOST_RUNS else ""
+        note = f"Of series, those of the newest {MAX_RUNS} runs are searched." if len(names) > MAX_RUNS else ""
     ranked = [row for rows in by_kind for row in rows]
     ranked.sort(
         key=lambda row: (row.place.worst, row.kind, row.place.total, row.age, row.place.length, natural(row.hit.text))
@@ -184,10 +184,10 @@ def _series(typed: SearchQuery, sources: Sources, runs: Sequence[str]) -> Iterat
     counts: dict[str, int] = {}
     for run in runs:
         check()
-        for name in {series.name for series in islice(sources.series(run), MOST_SERIES)}:
+        for name in {series.name for series in islice(sources.series(run), MAX_SERIES)}:
             first.setdefault(name, run)
             counts[name] = counts.get(name, 0) + 1
-        if len(first) > MOST_SERIES:
+        if len(first) > MAX_SERIES:
             break
     path = SERIES_PAGE if any(page.path == SERIES_PAGE for page in sources.pages) else RUN_PAGE
     for name, run in first.items():

@@ -155,7 +155,7 @@ def superseded(step: Floats, segment: Ints, attempts: Attempts) -> Bools:
 # Where the series goes back (an epoch that starts anew, a resumed run), a new stretch begins, and with it a new segment of the curve. A
 # series that goes back often is no clock: then points are ordered by their place alone, in one stretch a segment.
 
-MOST_TURNS = 64  # of a segment; beyond that the series is no clock
+MAX_TURNS = 64  # of a segment; beyond that the series is no clock
 
 
 class Stretch(NamedTuple):
@@ -209,7 +209,7 @@ def _of_segment(points: RawPoints, segment: int) -> list[Stretch]:
     last = np.append(step[1:] != step[:-1], True)  # of a step that comes twice
     step, place = step[last], place[last]
     turns = np.flatnonzero(place[1:] < place[:-1]) + 1
-    if len(turns) > MOST_TURNS:
+    if len(turns) > MAX_TURNS:
         return [Stretch(segment, float(step[0]), float(step[-1]), step, place, rises=False)]
     parts = zip(np.split(step, turns), np.split(place, turns), strict=True)
     ends = [
@@ -368,8 +368,8 @@ def _absent(name: str) -> str:
 
 # Where the points of a curve come from: a stored series on one of its own axes, on another series, beside a baseline, or as one attempt.
 
-MOST_RAW = 1_000_000  # points of a curve that are in memory at once; of more, summaries finer than what is drawn
-FINER, MOST_FINE = 8, 20_000  # times as many summaries as buckets, and how many: the store need open no points for them
+MAX_RAW = 1_000_000  # points of a curve that are in memory at once; of more, summaries finer than what is drawn
+FINER, MAX_FINE = 8, 20_000  # times as many summaries as buckets, and how many: the store need open no points for them
 SCATTERED = "the series on the x axis goes back and forth, and there are more than {:,} points to put into its order; choose a shorter range"
 
 
@@ -392,13 +392,13 @@ class CurveSource(Protocol):
 
 def fits(source: CurveSource, lo: float | None, hi: float | None, together: int = 1) -> bool:
     """Whether the raw points of the range, and those of as many other curves, may be in memory at once."""
-    if source.series.points * together <= MOST_RAW:
+    if source.series.points * together <= MAX_RAW:
         return True
-    return not (lo is None and hi is None) and source.count(lo, hi) * together <= MOST_RAW
+    return not (lo is None and hi is None) and source.count(lo, hi) * together <= MAX_RAW
 
 
 def finer(most: int) -> int:
-    return max(most, min(FINER * most, MOST_FINE))
+    return max(most, min(FINER * most, MAX_FINE))
 
 
 def units(source: CurveSource, lo: float | None, hi: float | None, most: int, together: int = 1) -> Summaries:
@@ -497,8 +497,8 @@ class IndexedBySeries:
     def _places(self, lo: float | None, hi: float | None) -> Iterator[tuple[int, Stretch, float, float]]:
         """The stretches that reach into a range, their numbers, and their steps there."""
         for number, stretch in enumerate(self._stretches):
-            if not stretch.rises and self.series.points > MOST_RAW:
-                raise TooMuch(SCATTERED.format(MOST_RAW))
+            if not stretch.rises and self.series.points > MAX_RAW:
+                raise TooMuch(SCATTERED.format(MAX_RAW))
             if (steps := stretch.steps(lo, hi)) is not None:
                 yield number, stretch, *steps
 
@@ -557,7 +557,7 @@ class NewestAttempt:
         before = -np.inf
         for points in self._source.parts(lo, hi):
             if len(points.place) and points.place.min() < before:
-                raise TooMuch(SCATTERED.format(MOST_RAW))
+                raise TooMuch(SCATTERED.format(MAX_RAW))
             before = points.place.max(initial=before)
             yield join_points([self._of(points)])
 
@@ -572,7 +572,7 @@ class NewestAttempt:
 
 # Put the series of a run on the asked axis, beside the asked baseline.
 
-MOST_PLACES = 20_000  # of a baseline, or of a series on the x axis, that has too many points to read them all
+MAX_PLACES = 20_000  # of a baseline, or of a series on the x axis, that has too many points to read them all
 NO_STEP = "its points have no step; choose x=time or x=relative"
 NO_TIME = "its points have no time; choose x=step"
 
@@ -648,7 +648,7 @@ class AxisPlacement:
         if fits(StoredSeries(self._reader, clock, "step"), None, None):
             parts = list(self._reader.parts(clock, None, None, "step"))
             return RawPoints._make(np.concatenate(column) for column in zip(*parts, strict=True)), attempts
-        found = self._reader.buckets(clock, None, None, "step", MOST_PLACES)
+        found = self._reader.buckets(clock, None, None, "step", MAX_PLACES)
         return RawPoints(found.t_end, found.step, found.segment, found.last), attempts
 
     def _base(self, name: str, labels: Labels) -> ReferenceCurve | str:
@@ -669,7 +669,7 @@ class AxisPlacement:
         except NoPlace as error:
             return f"the baseline {self.baseline!r} has no place on this axis: {error}"
         try:
-            members = [units(source, None, None, MOST_PLACES, len(sources)) for source in sources]
+            members = [units(source, None, None, MAX_PLACES, len(sources)) for source in sources]
         except TooMuch as error:
             return f"the baseline {self.baseline!r} cannot be read: {error}"
         return base_line(Summaries._make(np.concatenate(column) for column in zip(*members, strict=True)))

@@ -45,7 +45,7 @@ from .smoothing import Smoothing, smoother_of
 # Runs with an equal value of their configuration are one group (pure).
 
 NOT_SET = "not set"
-MOST_LABEL = 200  # characters
+MAX_LABEL = 200  # characters
 
 
 def group_of(info: Mapping[str, Any], key: str) -> str:
@@ -53,7 +53,7 @@ def group_of(info: Mapping[str, Any], key: str) -> str:
     for table in (info.get("config"), info):
         found = _found(table, key)
         if found is not None:
-            return _text(found)[:MOST_LABEL]
+            return _text(found)[:MAX_LABEL]
     return NOT_SET
 
 
@@ -227,8 +227,8 @@ def _by_run(each: Sequence[Floats], runs: Sequence[Sequence[CurveSource]]) -> Fl
 
 # Curves of very many points are kept for a while: the next question for the same one, in another tab or after a zoom, costs nothing.
 
-MOST_BYTES = 16 << 20  # of all that is kept: some hundred curves
-MOST_S = 600.0
+MAX_BYTES = 16 << 20  # of all that is kept: some hundred curves
+MAX_S = 600.0
 
 
 class CurveCache:
@@ -242,7 +242,7 @@ class CurveCache:
     def get(self, key: Hashable) -> DrawnCurve | None:
         with self._lock:
             made_s, drawn = self._kept.get(key, (0.0, None))
-            if drawn is None or time.monotonic() - made_s > MOST_S:
+            if drawn is None or time.monotonic() - made_s > MAX_S:
                 return None
             self._kept.move_to_end(key)
             return drawn
@@ -253,7 +253,7 @@ class CurveCache:
                 self._bytes -= _bytes_of(self._kept.pop(key)[1])
             self._kept[key] = time.monotonic(), drawn
             self._bytes += _bytes_of(drawn)
-            while self._bytes > MOST_BYTES:
+            while self._bytes > MAX_BYTES:
                 _, (_, oldest) = self._kept.popitem(last=False)
                 self._bytes -= _bytes_of(oldest)
 
@@ -265,9 +265,9 @@ def _bytes_of(drawn: DrawnCurve) -> int:
 
 # Answer a question for curves of several runs.
 
-MOST_CURVES = 1000  # of an answer
-MOST_SERIES = 8000  # that these are made of
-MOST_BUCKETS = 200_000  # of all curves of an answer: 200 bytes each
+MAX_CURVES = 1000  # of an answer
+MAX_SERIES = 8000  # that these are made of
+MAX_BUCKETS = 200_000  # of all curves of an answer: 200 bytes each
 LARGE = 200_000  # points: curves of more are made one at a time, for all clients
 DEAR_S = 0.05  # a curve that took longer is kept
 UNITS = {STEP: "", RELATIVE: "s", TIME: "s"}
@@ -301,12 +301,12 @@ class Overlays:
         chosen = self._reader.choose(query.runs, query.series, left_out)
         asked = list(self._bundles(chosen, query))
         series = sum(len(run.series) for run in chosen)
-        if len(asked) > MOST_CURVES or series > MOST_SERIES:
+        if len(asked) > MAX_CURVES or series > MAX_SERIES:
             raise TooMuch(
-                f"{series:,} series match, for {len(asked):,} curves; an answer holds at most {MOST_CURVES:,} curves "
-                f"of {MOST_SERIES:,} series: name fewer runs or series"
+                f"{series:,} series match, for {len(asked):,} curves; an answer holds at most {MAX_CURVES:,} curves "
+                f"of {MAX_SERIES:,} series: name fewer runs or series"
             )
-        buckets = max(1, min(query.buckets, MOST_BUCKETS // max(1, len(asked))))
+        buckets = max(1, min(query.buckets, MAX_BUCKETS // max(1, len(asked))))
         view = CurveView(query.lo, query.hi, buckets, query.smooth, query.spread)
         placing = AxisPlacement(self._reader, query.x, query.baseline)
         curves = [curve for bundle in asked if (curve := self._curve(bundle, placing, view, left_out)) is not None]
@@ -320,9 +320,9 @@ class Overlays:
         asked = [(run, series) for run in chosen for series in run.series]
         if gone or not asked:
             raise UnknownSeries((gone or left_out[0]).reason)
-        if len(asked) > MOST_SERIES:
+        if len(asked) > MAX_SERIES:
             raise TooMuch(
-                f"{len(asked):,} series match; a file holds at most {MOST_SERIES:,}: name fewer runs or series"
+                f"{len(asked):,} series match; a file holds at most {MAX_SERIES:,}: name fewer runs or series"
             )
         placing = AxisPlacement(self._reader, query.x, None)
         sources = [(run.run, placing.exported(run, series)) for run, series in asked]

@@ -62,8 +62,8 @@ class NoSuchRun(Exception):
 # Read the series that an expression needs, in buckets that are finer than what is drawn.
 
 FINER = 8  # times as many buckets as are drawn: with no more points than these, each point is one
-MOST_FINE = 20_000  # of a series
-MOST_READ = 200_000  # of all series of an expression: 100 bytes each
+MAX_FINE = 20_000  # of a series
+MAX_READ = 200_000  # of all series of an expression: 100 bytes each
 NEIGHBOURS = 4.0  # how many usual distances of its points before a range a series is read
 
 
@@ -105,7 +105,7 @@ class ExpressionReader:
                 else _finite(query.lo - want.before - NEIGHBOURS * _distance(want.series, query.axis))
             )
             together.setdefault((lo, None if query.hi is None else _finite(query.hi + want.after)), []).append(want)
-        most = max(1, min(MOST_FINE, FINER * query.buckets, MOST_READ // max(1, len(wanted))))
+        most = max(1, min(MAX_FINE, FINER * query.buckets, MAX_READ // max(1, len(wanted))))
         found = []
         for (lo, hi), some in together.items():
             check()
@@ -180,7 +180,7 @@ def _finite(place: float) -> float | None:
 
 # Answer an expression from the store.
 
-MOST_SERIES = 400  # of all selectors together
+MAX_SERIES = 400  # of all selectors together
 OTHER_AXIS = {
     "time": "the points of {} have no time; ask with x=step",
     "step": "the points of {} have no step; ask with x=time",
@@ -202,9 +202,9 @@ class Expressions:
         for need in expression.needs:
             _check(need, chosen[need.selector], known, query.axis)
         wanted = wanted_of(expression.needs, chosen, query.axis)
-        if len(wanted) > MOST_SERIES:
+        if len(wanted) > MAX_SERIES:
             raise TooMuch(
-                f"the expression is about {len(wanted):,} series; at most {MOST_SERIES} may be: name labels, or fewer runs"
+                f"the expression is about {len(wanted):,} series; at most {MAX_SERIES} may be: name labels, or fewer runs"
             )
         query = _within(query, wanted)
         found = self._evaluated(expression, wanted, query)

@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 SOURCES = ("gpu", "host")
-MOST_RUNS = 100
-MOST_NAMES = 4000  # of all runs together
-MOST_GLOBS = 200
-MOST_CHARACTERS = 1000  # of a name
+MAX_RUNS = 100
+MAX_NAMES = 4000  # of all runs together
+MAX_GLOBS = 200
+MAX_CHARACTERS = 1000  # of a name
 REMEMBERED = 20_000  # answers of the globs
-MOST_CURSOR = 2**62
+MAX_CURSOR = 2**62
 
 
 class InvalidSubscription(Exception):
@@ -56,7 +56,7 @@ def subscription_of(message: Any) -> Subscription:
     if not isinstance(message, dict) or not isinstance(message.get("subscribe"), list):
         raise InvalidSubscription("it needs a list named subscribe")
     cursor = message.get("cursor")
-    if not isinstance(cursor, int) or isinstance(cursor, bool) or not 0 <= cursor <= MOST_CURSOR:
+    if not isinstance(cursor, int) or isinstance(cursor, bool) or not 0 <= cursor <= MAX_CURSOR:
         raise InvalidSubscription("cursor is a whole number, from an answer of /points")
     for want in message["subscribe"]:
         run, names = _wish(want)
@@ -71,17 +71,17 @@ def _wish(want: Any) -> tuple[str | None, list[str]]:
     if not isinstance(want, dict) or not (from_machine or isinstance(run, str)):
         raise InvalidSubscription("each entry names a run, or a source: gpu or host")
     names = want.get("series")
-    if not isinstance(names, list) or not all(isinstance(name, str) and len(name) <= MOST_CHARACTERS for name in names):
-        raise InvalidSubscription(f"series is a list of names or globs of at most {MOST_CHARACTERS:,} characters")
+    if not isinstance(names, list) or not all(isinstance(name, str) and len(name) <= MAX_CHARACTERS for name in names):
+        raise InvalidSubscription(f"series is a list of names or globs of at most {MAX_CHARACTERS:,} characters")
     return None if from_machine else run, names
 
 
 def _check(wants: dict[str | None, list[str]]) -> None:
     names = [name for some in wants.values() for name in some]
     counts = (
-        (len(wants), "runs", MOST_RUNS),
-        (len(names), "names", MOST_NAMES),
-        (sum(map(is_glob, names)), "globs", MOST_GLOBS),
+        (len(wants), "runs", MAX_RUNS),
+        (len(names), "names", MAX_NAMES),
+        (sum(map(is_glob, names)), "globs", MAX_GLOBS),
     )
     for count, what, most in counts:
         if count > most:

@@ -33,10 +33,10 @@ from collectors.store.store import StackColumns, Store, TooMuch, check, holding
 MINUTE_S = 60.0
 LEAST = 4  # a window with fewer whole minutes is read as it is
 SETTLED_S = 60.0  # before the end of the profile: nothing comes late any more
-MOST_MINUTES = 1000  # remembered, of all runs
-MOST_ASKED = 720  # minutes
-MOST_STACKS, MOST_FRAMES = 300_000, 3_000_000  # different ones, and frames on them: 8 bytes each
-MOST_ENTRIES = 2_000_000  # of all remembered minutes: 24 bytes each
+MAX_MINUTES = 1000  # remembered, of all runs
+MAX_ASKED = 720  # minutes
+MAX_STACKS, MAX_FRAMES = 300_000, 3_000_000  # different ones, and frames on them: 8 bytes each
+MAX_ENTRIES = 2_000_000  # of all remembered minutes: 24 bytes each
 READ_AT_ONCE = 60  # minutes
 SPANS_AT_ONCE = 300_000
 AHEAD_AT_ONCE = 3  # minutes: a request meanwhile waits for so many
@@ -91,7 +91,7 @@ class MinuteCache:
         history = self._history(run)
         settled = int(((history.profiled_until() or 0.0) - SETTLED_S) / MINUTE_S)
         first = max(0, settled - AHEAD, math.ceil((history.profiled_from() or 0.0) / MINUTE_S))
-        if self._table.stacks > MOST_STACKS / 2 or self._entries > MOST_ENTRIES / 2:
+        if self._table.stacks > MAX_STACKS / 2 or self._entries > MAX_ENTRIES / 2:
             return 0  # the rest is for what is asked
         missing = [minute for minute in range(first, settled) if _MinuteKey(run, True, minute) not in self._known]
         chosen = [minute for minute in missing if minute > missing[-1] - AHEAD_AT_ONCE]
@@ -107,9 +107,9 @@ class MinuteCache:
         from_s = max(window[0], history.profiled_from() or 0.0)
         until_s = min(window[1], (history.profiled_until() or 0.0) - SETTLED_S)
         whole = range(math.ceil(from_s / MINUTE_S), int(until_s / MINUTE_S))
-        if len(whole) > MOST_ASKED:
+        if len(whole) > MAX_ASKED:
             raise TooMuch(
-                f"the window holds {len(whole) / 60:.0f} hours of stacks; choose one of at most {MOST_ASKED // 60}"
+                f"the window holds {len(whole) / 60:.0f} hours of stacks; choose one of at most {MAX_ASKED // 60}"
             )
         return whole
 
@@ -130,11 +130,11 @@ class MinuteCache:
                 self._working -= 1
 
     def _forget(self) -> None:
-        if self._table.stacks > MOST_STACKS or self._table.on_stacks > MOST_FRAMES:
+        if self._table.stacks > MAX_STACKS or self._table.on_stacks > MAX_FRAMES:
             self._table = _Table()
             self._known.clear()
             self._entries = 0
-        while len(self._known) > MOST_MINUTES or self._entries > MOST_ENTRIES:
+        while len(self._known) > MAX_MINUTES or self._entries > MAX_ENTRIES:
             self._entries -= len(self._known.popitem(last=False)[1].stack)
 
     def _remembered(self, run: str, joined: bool, whole: Sequence[int]) -> list[MinuteStacks]:
@@ -143,7 +143,7 @@ class MinuteCache:
         for some in self._portions([key for key in keys if key not in self._known]):
             check()
             with holding(self._lock):
-                if self._table.on_stacks > 2 * MOST_FRAMES or self._entries > 2 * MOST_ENTRIES:
+                if self._table.on_stacks > 2 * MAX_FRAMES or self._entries > 2 * MAX_ENTRIES:
                     raise TooMuch("the window holds too many different stacks; choose a shorter one")
                 ranges = [(key.minute * MINUTE_S, (key.minute + 1) * MINUTE_S) for key in some]
                 for key, minute in zip(some, self._read(run, joined, ranges), strict=True):
@@ -310,8 +310,8 @@ class Prefetcher:
 # Of what is narrower than a pixel the widest is shown: at each depth the function that took most of the pixel, below what was
 # shown above it.
 
-MOST_CELLS = 8_000_000  # pixels of all rows, 4 bytes each
-MOST_BARS = 200_000  # of an answer: 60 bytes each
+MAX_CELLS = 8_000_000  # pixels of all rows, 4 bytes each
+MAX_BARS = 200_000  # of an answer: 60 bytes each
 
 
 class Bars(NamedTuple):
@@ -417,7 +417,7 @@ class Drawing:
             rows = self._rows.get((thread.pid, thread.tid))
             lane = (
                 Lane(*thread, len(rows), _bars(rows, self._window, self._width, kinds))
-                if rows and bars < MOST_BARS
+                if rows and bars < MAX_BARS
                 else None
             )
             if lane is None:
@@ -441,7 +441,7 @@ class Drawing:
         rows = self._rows.setdefault(thread, [])
         for depth, row in enumerate(found):
             if depth == len(rows):
-                if sum(map(len, self._rows.values())) * self._width >= MOST_CELLS:
+                if sum(map(len, self._rows.values())) * self._width >= MAX_CELLS:
                     self._left_out.add(thread)
                     del self._rows[thread]
                     return

@@ -50,7 +50,7 @@ from .flame import SPANS_AT_ONCE, Chart, MinuteCache, Strip
 MINUTE_S = 60.0
 LEAST = 3  # a window with fewer whole minutes is read as it is
 SETTLED_S = 60.0  # before the end of the profile: nothing comes late any more
-MOST_KEPT = 6000  # minutes, of all runs: about 6 kB each
+MAX_KEPT = 6000  # minutes, of all runs: about 6 kB each
 READING_S = 2.0  # of one answer, on minutes that are not known yet
 AHEAD = 24 * 60  # minutes before the end of the profile
 AHEAD_AT_ONCE = 3
@@ -92,7 +92,7 @@ class Ledgers:
             return _ledger(subject, window, [self._read(history, subject, window)])
         edges = [(window[0], whole[0] * MINUTE_S), ((whole[-1] + 1) * MINUTE_S, window[1])]
         ends = [self._read(history, subject, edge) for edge in edges if edge[1] > edge[0]]
-        asked = whole[:: 1 + len(whole) // MOST_KEPT]  # of weeks not every minute
+        asked = whole[:: 1 + len(whole) // MAX_KEPT]  # of weeks not every minute
         parts = self._minutes(history, subject, asked, time.monotonic() + reading_s)
         return _ledger(subject, window, [*ends[:1], *parts, *ends[1:]])
 
@@ -130,7 +130,7 @@ class Ledgers:
     def _keep(self, key: _AccountKey, part: _Part) -> None:
         with holding(self._lock):
             self._known[key] = part._replace(account=compacted(part.account))
-            while len(self._known) > MOST_KEPT:
+            while len(self._known) > MAX_KEPT:
                 self._known.popitem(last=False)
 
     def _read(self, history: History, subject: LedgerContext, window: Range) -> _Part:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from access.files import write_bytes
-from alerts.config import MOST_RULES_BYTES, RULES_FILE, settings_of
+from alerts.config import MAX_RULES_BYTES, RULES_FILE, settings_of
 from deepseek.log.redaction import LEFT_OUT
 
 RULES = re.compile(r"(?m)^rules:[ \t]*(?:\[\][ \t]*)?(?:#.*)?$")
@@ -33,8 +33,8 @@ def save_alerts(data_dir: Path, text: str) -> None:
         data = text.encode()
     except UnicodeEncodeError:
         raise ValueError("line 1: no half characters (lone surrogates)") from None
-    if len(data) > MOST_RULES_BYTES:
-        raise ValueError(f"line 1: alerts.yaml has at most {MOST_RULES_BYTES >> 10} KiB")
+    if len(data) > MAX_RULES_BYTES:
+        raise ValueError(f"line 1: alerts.yaml has at most {MAX_RULES_BYTES >> 10} KiB")
     if LEFT_OUT in text:
         line = text[: text.index(LEFT_OUT)].count("\n") + 1
         raise ValueError(f"line {line}: a secret was left out here; write env:NAME or file:/path in its place")

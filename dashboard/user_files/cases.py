@@ -12,7 +12,7 @@ from typing import Any
 from access.files import write_bytes
 
 FOLDER = "cases"
-MOST_CASES = 500
+MAX_CASES = 500
 ODD = re.compile(r"[^A-Za-z0-9_.-]")
 
 
@@ -22,6 +22,6 @@ def save_case(data_dir: Path, id_: str, case: Mapping[str, Any]) -> str:
     path = folder / f"{ODD.sub('_', id_)[:200]}.json.gz"
     write_bytes(path, gzip.compress(json.dumps(case, default=str).encode(), 6))
     kept = sorted(folder.glob("*.json.gz"), key=lambda file: file.stat().st_mtime)
-    for old in kept[:-MOST_CASES]:
+    for old in kept[:-MAX_CASES]:
         old.unlink(missing_ok=True)
     return f"{FOLDER}/{path.name}"

@@ -16,7 +16,7 @@ from . import yaml_file
 from .yaml_file import MalformedFile
 
 FILE = "directions.yaml"
-MOST, MOST_NAME = 200, 200
+MOST, MAX_NAME = 200, 200
 WORDS = ("down", "up")
 
 
@@ -44,8 +44,8 @@ def checked(table: Mapping[str, object]) -> dict[str, Direction]:
     if len(table) > MOST:
         raise ValueError(f"at most {MOST} names have a direction of their own; take one back first")
     for name, direction in table.items():
-        if not name or len(name) > MOST_NAME or not name.isprintable():
-            raise ValueError(f"a name has 1 to {MOST_NAME} printable characters")
+        if not name or len(name) > MAX_NAME or not name.isprintable():
+            raise ValueError(f"a name has 1 to {MAX_NAME} printable characters")
         if direction not in WORDS:
             raise ValueError(f"{name}: down, up, or nothing to take it back")
     return {name: cast("Direction", direction) for name, direction in table.items()}

@@ -19,7 +19,7 @@ from collectors.user_files import ADDED_MOST_BYTES, FOLDER, RESERVED, SUFFIX, fi
 
 from .run_notes import HALF_CHARACTER
 
-MOST_TEXT, MOST_KIND = 4000, 100  # characters
+MAX_TEXT, MAX_KIND = 4000, 100  # characters
 LATEST_S = 1e11  # the year 5138: a later time is one in milliseconds, or none
 FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -60,12 +60,12 @@ def checked(run: str, fields: Mapping[str, Any]) -> Event:
     """With values that can be: `{"text": "warm-up ends"}` is a note of now. Raises ValueError: one sentence."""
     kind, text = fields.get("kind", "note"), fields.get("text", "")
     time_s, step, seconds = fields.get("time_s"), fields.get("step"), fields.get("seconds")
-    if not 0 < len(kind) <= MOST_KIND or HALF_CHARACTER.search(kind) or not kind.isprintable():
-        raise ValueError(f"kind: one word of at most {MOST_KIND} characters")
+    if not 0 < len(kind) <= MAX_KIND or HALF_CHARACTER.search(kind) or not kind.isprintable():
+        raise ValueError(f"kind: one word of at most {MAX_KIND} characters")
     if kind in RESERVED:
         raise ValueError(f"kind: {kind!r} is what runs and the collector write themselves; choose another word")
-    if len(text) > MOST_TEXT or HALF_CHARACTER.search(text):
-        raise ValueError(f"text: at most {MOST_TEXT:,} characters, no half ones (lone surrogates)")
+    if len(text) > MAX_TEXT or HALF_CHARACTER.search(text):
+        raise ValueError(f"text: at most {MAX_TEXT:,} characters, no half ones (lone surrogates)")
     if kind == "note" and not text.strip():
         raise ValueError("text: a note needs one")
     if time_s is not None and not 0 <= time_s < LATEST_S:

@@ -13,7 +13,7 @@ from collectors.logs.tombstones import FOLDER, NOTHING_KNOWN, LastKnown, Tombsto
 
 from .run_notes import RunNotes, about_run
 
-MOST_LINE = 100_000  # characters: a shell takes 128 kB of one argument, and more of all
+MAX_LINE = 100_000  # characters: a shell takes 128 kB of one argument, and more of all
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def remove_line(tombstone: Tombstone) -> str:
     if not tombstone.files:
         return ""
     line = f"rm -- {' '.join(quoted(file.path) for file in tombstone.files)}"
-    return line if len(line) <= MOST_LINE else ""
+    return line if len(line) <= MAX_LINE else ""
 
 
 def quoted(path: str) -> str:

@@ -19,7 +19,7 @@ from collectors.user_files import ABOUT_FOLDER, file_name
 from . import yaml_file
 from .yaml_file import SUFFIX, MalformedFile, Table, is_seen
 
-MOST_NAME, MOST_TAGS, MOST_TAG, MOST_NOTE = (
+MAX_NAME, MAX_TAGS, MAX_TAG, MAX_NOTE = (
     200,
     20,
     50,
@@ -87,11 +87,11 @@ def of_program(info: Mapping[str, Any]) -> RunNotes:
     tags = [
         tag
         for tag in dict.fromkeys(found)
-        if len(tag) <= MOST_TAG and _is_line(tag) and is_seen(tag) and not HALF_CHARACTER.search(tag)
+        if len(tag) <= MAX_TAG and _is_line(tag) and is_seen(tag) and not HALF_CHARACTER.search(tag)
     ]
     return RunNotes(
-        tags=tuple(tags[:MOST_TAGS]),
-        note=HALF_CHARACTER.sub("\ufffd", note[:MOST_NOTE]) if isinstance(note, str) else "",
+        tags=tuple(tags[:MAX_TAGS]),
+        note=HALF_CHARACTER.sub("\ufffd", note[:MAX_NOTE]) if isinstance(note, str) else "",
     )
 
 
@@ -114,7 +114,7 @@ def save_about(data_dir: Path, run: str, fields: Mapping[str, Any], program: Run
     if not all(map(is_seen, about.tags if "tags" in fields else ())):
         raise ValueError("tags: each with a character that can be seen")
     yaml_file.write(
-        path, {name: _plain(getattr(about, name)) for name in FIELDS}, f"What is said about the run {run[:MOST_NAME]!a}"
+        path, {name: _plain(getattr(about, name)) for name in FIELDS}, f"What is said about the run {run[:MAX_NAME]!a}"
     )
     return about
 
@@ -129,12 +129,12 @@ def checked(fields: Mapping[str, Any], before: RunNotes = NOTHING) -> RunNotes:
         raise ValueError(f"unknown key {min(unknown)!r}; known: {', '.join(FIELDS)}")
     about = replace(before, **fields)
     tags = tuple(dict.fromkeys(tag.strip() for tag in about.tags))
-    if len(about.name) > MOST_NAME or not _is_line(about.name):
-        raise ValueError(f"name: one line of at most {MOST_NAME} characters")
-    if len(tags) > MOST_TAGS or not all(tag and len(tag) <= MOST_TAG and _is_line(tag) for tag in tags):
-        raise ValueError(f"tags: at most {MOST_TAGS}, each of 1 to {MOST_TAG} characters")
-    if len(about.note) > MOST_NOTE:
-        raise ValueError(f"note: at most {MOST_NOTE:,} characters")
+    if len(about.name) > MAX_NAME or not _is_line(about.name):
+        raise ValueError(f"name: one line of at most {MAX_NAME} characters")
+    if len(tags) > MAX_TAGS or not all(tag and len(tag) <= MAX_TAG and _is_line(tag) for tag in tags):
+        raise ValueError(f"tags: at most {MAX_TAGS}, each of 1 to {MAX_TAG} characters")
+    if len(about.note) > MAX_NOTE:
+        raise ValueError(f"note: at most {MAX_NOTE:,} characters")
     if HALF_CHARACTER.search("".join((about.name, *tags, about.note))):
         raise ValueError("name, tags and note: no half characters (lone surrogates)")
     return replace(about, name=about.name.strip(), tags=tags)

@@ -19,10 +19,10 @@ from .yaml_file import MalformedFile, Table
 SettingValue: TypeAlias = float | str
 
 FILE = "settings.yaml"
-MOST_TEXT = 200
+MAX_TEXT = 200
 BETWEEN = "; "  # mistakes
-MOST_MISTAKES = 20
-MOST_PRICE = 1e6
+MAX_MISTAKES = 20
+MAX_PRICE = 1e6
 
 
 class Setting(NamedTuple):
@@ -72,7 +72,7 @@ def checked(values: Mapping[str, object]) -> dict[str, SettingValue]:
         except ValueError as error:
             mistakes.append(str(error))
     if mistakes:
-        raise ValueError(BETWEEN.join(mistakes[:MOST_MISTAKES]))
+        raise ValueError(BETWEEN.join(mistakes[:MAX_MISTAKES]))
     return found
 
 
@@ -85,13 +85,13 @@ def retention_s(settings: Settings) -> float | None:
 def _checked(key: str, value: object) -> SettingValue:
     setting = ROWS.get(key)
     if setting is None:
-        raise ValueError(f"unknown key {key[:MOST_TEXT]!r}; known: {', '.join(ROWS)}")
-    if type(value) is int and abs(value) <= MOST_PRICE:
+        raise ValueError(f"unknown key {key[:MAX_TEXT]!r}; known: {', '.join(ROWS)}")
+    if type(value) is int and abs(value) <= MAX_PRICE:
         value = float(value)
     if not isinstance(value, float if key in NUMBERS else str):
         raise ValueError(f"{key}: {'a number' if key in NUMBERS else 'text'}")
-    if isinstance(value, str) and len(value) > MOST_TEXT:
-        raise ValueError(f"{key}: at most {MOST_TEXT} characters")
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise ValueError(f"{key}: at most {MAX_TEXT} characters")
     try:
         setting.check(value)
     except ValueError as error:
@@ -126,8 +126,8 @@ def _all(values: Mapping[str, SettingValue]) -> dict[str, SettingValue]:
 
 
 def _price(value: SettingValue) -> None:
-    if not (isinstance(value, float) and math.isfinite(value) and 0 <= value <= MOST_PRICE):
-        raise ValueError(f"a number from 0 to {MOST_PRICE:,.0f}")
+    if not (isinstance(value, float) and math.isfinite(value) and 0 <= value <= MAX_PRICE):
+        raise ValueError(f"a number from 0 to {MAX_PRICE:,.0f}")
 
 
 def _currency(value: SettingValue) -> None:

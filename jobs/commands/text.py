@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..view import JobAttemptRow, JobRow, SlotRow
 
 
-LEAST_CUT = 20  # characters of the last column that a narrow terminal has in any case
+MIN_CUT = 20  # characters of the last column that a narrow terminal has in any case
 
 
 def table(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
@@ -22,7 +22,7 @@ def table(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
         "  ".join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)), row[-1]])
         for row in rows
     ]
-    most = None if width is None else max(width, sum(widths[:-1]) + 2 * len(widths[:-1]) + LEAST_CUT)
+    most = None if width is None else max(width, sum(widths[:-1]) + 2 * len(widths[:-1]) + MIN_CUT)
     return "\n".join(_cut(line.rstrip(), most) for line in lines)
 
 

@@ -64,7 +64,7 @@ SAME = (
     1e-3  # fp32 on another CPU: largest difference of an output from the recorded one, as a share of its largest value
 )
 MOST = 10**18  # of a number of things
-MOST_CHARS = 1_000  # of a text
+MAX_CHARS = 1_000  # of a text
 KINDS = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "a table"}
 
 
@@ -152,7 +152,7 @@ def require_same(said: tuple[TensorSpec, ...], found: tuple[TensorSpec, ...], pl
     if not same:
         wanted, has = (", ".join(map(str, specs)) or "nothing" for specs in (said, found))
         raise BadArtifact(
-            f"{place} says {wanted[:MOST_CHARS]}, and the model has {has[:MOST_CHARS]}; make the model again, or correct the manifest"
+            f"{place} says {wanted[:MAX_CHARS]}, and the model has {has[:MAX_CHARS]}; make the model again, or correct the manifest"
         )
 
 
@@ -177,8 +177,8 @@ class _Fields:
 
     def text(self, key: str) -> str:
         value = str(self.of(key, str))
-        if len(value) > MOST_CHARS or not value.isprintable():
-            raise self.wrong(key, f"printable text of at most {MOST_CHARS} characters")
+        if len(value) > MAX_CHARS or not value.isprintable():
+            raise self.wrong(key, f"printable text of at most {MAX_CHARS} characters")
         return value
 
     def number(self, key: str) -> float:

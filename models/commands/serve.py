@@ -9,8 +9,8 @@ from pathlib import Path
 from ..errors import WrongOption
 from .command import ModelsCommand, count
 
-MOST_PORT = 65535
-LEAST_THREADS = 64  # allowed on any host
+MAX_PORT = 65535
+MIN_THREADS = 64  # allowed on any host
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,14 +125,14 @@ def folders_of(words: list[str]) -> dict[str, Path]:
 
 def side_by_side(text: str) -> int:
     """More than the host has cores would only wait for each other; thousands of them do not even start."""
-    most = max(LEAST_THREADS, os.cpu_count() or 1)
+    most = max(MIN_THREADS, os.cpu_count() or 1)
     if count(text) > most:
         raise argparse.ArgumentTypeError(f"{text!r} is more than the {most} that run side by side here")
     return int(text)
 
 
 def port(text: str) -> int:
-    if not text.isdecimal() or int(text) > MOST_PORT:
+    if not text.isdecimal() or int(text) > MAX_PORT:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port number")
     return int(text)
 

@@ -24,7 +24,7 @@ VALIDATION, TEST = (
     12,
     6,
 )  # each twelfth image of what is not for testing; each sixth of a file that has no split of its own
-MOST_SIDE, LEAST_ITEMS, MOST_CLASSES = 1024, 100, 10_000
+MAX_SIDE, MIN_ITEMS, MAX_CLASSES = 1024, 100, 10_000
 MEASURED = 5_000  # images whose mean and deviation count
 
 
@@ -90,10 +90,10 @@ def load(name: str, most: int | None = None) -> ImageSplits:
         raise ModelsError(
             f"there are no images {name!r}; give {FASHION}, or the path of an .npz file with images and labels"
         )
-    if most is not None and most < LEAST_ITEMS:
-        raise ModelsError(f"{most} images are too few to train with; give {LEAST_ITEMS} or more as --images")
+    if most is not None and most < MIN_ITEMS:
+        raise ModelsError(f"{most} images are too few to train with; give {MIN_ITEMS} or more as --images")
     if most:
-        train, test = train.first(most), test.first(max(most // 2, LEAST_ITEMS))
+        train, test = train.first(most), test.first(max(most // 2, MIN_ITEMS))
     held = needed("torch").arange(len(train.classes_N)) % VALIDATION == 0
     kept = LabelledImages(train.images_NCHW[~held], train.classes_N[~held])
     scaled = kept.images_NCHW[:MEASURED].float() / 255
@@ -137,7 +137,7 @@ def _idx(path: Path) -> torch.Tensor:
 
 
 def _is_side(sizes: tuple[int, ...]) -> bool:
-    return all(1 <= size <= MOST_SIDE for size in sizes)
+    return all(1 <= size <= MAX_SIDE for size in sizes)
 
 
 def _file(path: Path) -> tuple[LabelledImages, LabelledImages]:
@@ -157,21 +157,14 @@ def _file(path: Path) -> tuple[LabelledImages, LabelledImages]:
         last = images.ndim == 4 and 1 <= images.shape[3] <= 4
         turn = "; channels come before height and width: images.transpose(0, 3, 1, 2)" if last else ""
         raise ModelsError(
-            f"{path}: images are {images.dtype} {list(images.shape)}; they must be uint8, N C H W, up to {MOST_SIDE} pixels a side{turn}"
+            f"{path}: images are {images.dtype} {list(images.shape)}; they must be uint8, N C H W, up to {MAX_SIDE} pixels a side{turn}"
         )
-    if (
-        labels.shape != images.shape[:1]
-        or labels.dtype.kind not in "iu"
-        or len(labels) < LEAST_ITEMS
-        or labels.min() < 0
-    ):
-        raise ModelsError(
-            f"{path}: labels must be whole numbers from 0, one an image, of at least {LEAST_ITEMS} images"
-        )
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or len(labels) < MIN_ITEMS or labels.min() < 0:
+        raise ModelsError(f"{path}: labels must be whole numbers from 0, one an image, of at least {MIN_ITEMS} images")
     highest, different = int(labels.max()), len(np.unique(labels))
     if different < 2:
         raise ModelsError(f"{path}: all images have the label {highest}; a classifier needs two classes at least")
-    if highest >= min(len(labels), MOST_CLASSES):
+    if highest >= min(len(labels), MAX_CLASSES):
         raise ModelsError(
             f"{path}: the highest of {different} different labels is {highest}; number the classes from 0 without gaps"
         )

@@ -9,7 +9,7 @@ from typing import Any
 from ..artifact import Artifact
 from ..artifact.artifact import MANIFEST, file_of
 from ..errors import WrongOption
-from ..runtimes import MOST_THREADS
+from ..runtimes import MAX_THREADS
 from ..runtimes.pick import CallTimes, TimeRatio
 from .data import FASHION
 from .measure import ShareEstimate
@@ -135,7 +135,7 @@ class CompressionRecipe:
         for name, value, least, most in (
             ("width", self.width, 0.05, 4.0),
             ("temperature", self.temperature, 0.1, 100.0),
-            ("threads", self.threads, 1, MOST_THREADS),
+            ("threads", self.threads, 1, MAX_THREADS),
             ("epochs", self.epochs, 1, 100_000),
             ("trials", self.trials, 0, 100_000),
         ):

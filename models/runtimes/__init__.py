@@ -12,7 +12,7 @@ from .session import ModelSession
 
 # The runtimes by name, and what opens an ONNX file in one of them.
 
-MOST_THREADS = 1_024
+MAX_THREADS = 1_024
 
 
 class RuntimeRow(NamedTuple):
@@ -44,8 +44,8 @@ def open_session(
     row = RUNTIMES[runtime]
     if runtime in PACKAGES and not is_there(row.module):
         raise ModelsError(f"{runtime} is not installed; install it with: {PACKAGES[runtime]}, or use onnxruntime")
-    if not 1 <= threads <= MOST_THREADS:
-        raise ModelsError(f"{threads} threads cannot run a model; give 1 to {MOST_THREADS:,}")
+    if not 1 <= threads <= MAX_THREADS:
+        raise ModelsError(f"{threads} threads cannot run a model; give 1 to {MAX_THREADS:,}")
     wanted = precision or own
     if wanted not in row.precisions(own):
         raise CannotRun(

@@ -60,7 +60,7 @@ def versions(packages: list[str]) -> dict[str, str]:
 # How long calls take beside each other: interleaved rounds, wall time and CPU time of each call.
 
 ROUNDS, ROUND_S = 10, 0.1  # a round gives each about this long
-FEWEST_CALLS, MOST_CALLS = 5, 1_000  # of a round
+FEWEST_CALLS, MAX_CALLS = 5, 1_000  # of a round
 WARM_UP = 2  # calls at the beginning of each turn, not counted: caches, and threads of others that still spin
 RESAMPLES = 2_000
 
@@ -123,7 +123,7 @@ def _calls_in(call: Callable[[], object], round_s: float) -> int:
     call()
     begun = time.perf_counter()
     call()
-    return max(FEWEST_CALLS, min(MOST_CALLS, int(round_s / max(time.perf_counter() - begun, 1e-7))))
+    return max(FEWEST_CALLS, min(MAX_CALLS, int(round_s / max(time.perf_counter() - begun, 1e-7))))
 
 
 def _turn(call: Callable[[], object], count: int) -> tuple[list[float], float]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MODELS, RATE, MANAGES = "models", "rate_per_s", "manages"  # keys of a token's scopes
 BEARER = "bearer "
-MOST_BUCKETS = 2000
+MAX_BUCKETS = 2000
 KNOWN_S = 0.01  # for so long a token is not looked up again
 RawHeaders = list[tuple[bytes, bytes]]
 LOG = logging.getLogger("deepseek.serving")
@@ -150,7 +150,7 @@ class ServingAuth:
             raise ServingRefusal(
                 RefusalKind.BUSY, f"this token may make {rate:g} requests a second; try again later", (1 - left) / rate
             )
-        if len(self._left) > MOST_BUCKETS:
+        if len(self._left) > MAX_BUCKETS:
             self._left.clear()
         self._left[name] = (left - 1, now_s)
 
@@ -158,7 +158,7 @@ class ServingAuth:
 # The file of serving's tokens: the dashboard's own code, in a folder of its own (decision 0295).
 
 DAY_S = 86400.0
-MOST_DAYS, MOST_RATE = 36_500.0, 1e9  # a file with a time beyond what it takes is one without any token
+MAX_DAYS, MAX_RATE = 36_500.0, 1e9  # a file with a time beyond what it takes is one without any token
 FOLDER_MODE = 0o700
 
 
@@ -186,10 +186,10 @@ def new_token(
     manages: bool = False,
 ) -> str:
     """The secret, which is shown once. `models`: none means all; a rate or days of 0 have no limit. Raises ModelsError."""
-    if not 0 <= days <= MOST_DAYS:
-        raise WrongOption(f"{days:g} is no number of days from 0 (never over) to {MOST_DAYS:g}")
-    if not 0 <= rate_per_s <= MOST_RATE:
-        raise WrongOption(f"{rate_per_s:g} is no number of requests a second from 0 (no limit) to {MOST_RATE:g}")
+    if not 0 <= days <= MAX_DAYS:
+        raise WrongOption(f"{days:g} is no number of days from 0 (never over) to {MAX_DAYS:g}")
+    if not 0 <= rate_per_s <= MAX_RATE:
+        raise WrongOption(f"{rate_per_s:g} is no number of requests a second from 0 (no limit) to {MAX_RATE:g}")
     scopes: dict[str, Any] = {}
     if models:
         scopes[MODELS] = list(models)

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 TOKEN = "DEEPSEEK_TOKEN"  # in the environment
 BUSY, UNAVAILABLE = 429, 503
-MOST_PAUSE_S = 5.0
+MAX_PAUSE_S = 5.0
 T = TypeVar("T")
 
 
@@ -133,7 +133,7 @@ class ServingClient:
             error = _error(answer)
             if tries <= 0 or error.retry_after_s is None:
                 raise error
-            time.sleep(min(error.retry_after_s, MOST_PAUSE_S))
+            time.sleep(min(error.retry_after_s, MAX_PAUSE_S))
 
     def _sent(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
         kept = self._connection.sock is not None

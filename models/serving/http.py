@@ -33,9 +33,9 @@ AsgiMessage: TypeAlias = MutableMapping[str, Any]
 AsgiReceive: TypeAlias = Callable[[], Awaitable[AsgiMessage]]
 AsgiSend: TypeAlias = Callable[[AsgiMessage], Awaitable[None]]
 
-MOST_BODY_BYTES = 64 << 20
-MOST_JSON_BYTES = 8 << 20  # it is read in one go, about 10 ms a MiB, in which nothing else is answered
-MOST_READING_BYTES = 512 << 20  # of all bodies that are half there
+MAX_BODY_BYTES = 64 << 20
+MAX_JSON_BYTES = 8 << 20  # it is read in one go, about 10 ms a MiB, in which nothing else is answered
+MAX_READING_BYTES = 512 << 20  # of all bodies that are half there
 SEND_S = 30.0  # for a part of an answer: the client must read
 PATIENCE_S = 0.01  # a request that takes longer watches its client
 JSON = b"application/json"
@@ -80,7 +80,7 @@ class HttpCall:
         if self.headers.get(b"content-encoding", b"identity") != b"identity":
             raise bad("the body is compressed, which this server does not read; send it without Content-Encoding")
         length = self.headers.get(b"content-length", b"")
-        if length.isdigit() and int(length) > MOST_BODY_BYTES:
+        if length.isdigit() and int(length) > MAX_BODY_BYTES:
             raise too_long()
         return await self._whole()
 
@@ -162,9 +162,9 @@ class HttpCall:
                 parts += part
                 counted += len(part)
                 HttpCall.reading_bytes += len(part)
-                if len(parts) > MOST_BODY_BYTES:
+                if len(parts) > MAX_BODY_BYTES:
                     raise too_long()
-                if HttpCall.reading_bytes > MOST_READING_BYTES:
+                if HttpCall.reading_bytes > MAX_READING_BYTES:
                     raise ServingRefusal(
                         RefusalKind.BUSY, "the server reads many long requests already; try again", 1.0
                     )
@@ -195,14 +195,14 @@ def _gone(error: RuntimeError) -> Exception:
 
 def too_long() -> ServingRefusal:
     return ServingRefusal(
-        RefusalKind.LARGE, f"the body is longer than {MOST_BODY_BYTES >> 20} MiB; send fewer rows at a time"
+        RefusalKind.LARGE, f"the body is longer than {MAX_BODY_BYTES >> 20} MiB; send fewer rows at a time"
     )
 
 
 def json_of(content: bytes) -> Any:
     """Raises ServingRefusal."""
-    if len(content) > MOST_JSON_BYTES:
-        why = f"the JSON is longer than {MOST_JSON_BYTES >> 20} MiB; send large tensors in the protocol's binary form, or over gRPC"
+    if len(content) > MAX_JSON_BYTES:
+        why = f"the JSON is longer than {MAX_JSON_BYTES >> 20} MiB; send large tensors in the protocol's binary form, or over gRPC"
         raise ServingRefusal(RefusalKind.LARGE, why)
     try:
         return orjson.loads(content)
@@ -238,7 +238,7 @@ def readable(text: str) -> str:
 
 HEAD_S = 30.0  # for the first line and the headers of a request
 BODY_S = 30.0  # for all of its body
-MOST_HEAD_BYTES = 64 << 10
+MAX_HEAD_BYTES = 64 << 10
 LINGER_S = 2.0
 IDLE_S = 0.3  # that a kept connection stays open as the server stops
 
@@ -291,10 +291,10 @@ def guarded(protocol: Any) -> Any:
             elif is_head or before.response_complete:
                 self._head_timer = self._head_timer or self.loop.call_later(HEAD_S, self._head_is_late)
                 self._head_bytes += len(data) if is_head else 0
-                if self._head_bytes > MOST_HEAD_BYTES:
+                if self._head_bytes > MAX_HEAD_BYTES:
                     self._refuse(
                         RefusalKind.LONG_HEAD,
-                        f"the headers are longer than {MOST_HEAD_BYTES >> 10} KiB; send shorter ones",
+                        f"the headers are longer than {MAX_HEAD_BYTES >> 10} KiB; send shorter ones",
                     )
             cycle = self.cycle
             if cycle is not None and cycle.more_body and not self._is_refused:
@@ -459,7 +459,7 @@ DATATYPES = {
 DTYPES_OF = {word: dtype for dtype, word in DATATYPES.items()}
 FITS = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}  # kinds of JSON values that a kind of type takes
 HALF = "e"  # numpy's letter of float16, which the encoder does not know
-MOST_RANK = 32  # of numpy 1; more is no model's
+MAX_RANK = 32  # of numpy 1; more is no model's
 SHOWN = 60
 
 
@@ -502,7 +502,7 @@ def shape_of(shape: Any, name: str) -> tuple[int, ...]:
     if (
         not isinstance(shape, (list, tuple))
         or not all(type(size) is int and 0 <= size < 1 << 40 for size in shape)
-        or len(shape) > MOST_RANK
+        or len(shape) > MAX_RANK
     ):
         raise bad(f"input {name!r} has no shape such as [1, 3]")
     return tuple(shape)

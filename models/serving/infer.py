@@ -10,7 +10,7 @@ from .http import FaceRoute, HttpAnswer, ServingRequest, answered_by, array_of, 
 from .model import ServedModel, ServedVersion
 from .queue import NEVER_S, RefusalKind, ServingRefusal, TensorMap, bad
 
-MOST_TIMEOUT_MS = 3_600_000.0
+MAX_TIMEOUT_MS = 3_600_000.0
 FIELDS = ("input", "model", "version", "timeout_ms", "max_tokens")
 
 
@@ -69,12 +69,8 @@ def deadline_of(arrived_s: float, timeout_ms: Any) -> float:
     """Raises ServingRefusal."""
     if timeout_ms is None:
         return NEVER_S
-    if (
-        not isinstance(timeout_ms, (int, float))
-        or isinstance(timeout_ms, bool)
-        or not 0 < timeout_ms <= MOST_TIMEOUT_MS
-    ):
-        raise bad(f'"timeout_ms" is a number of milliseconds up to {MOST_TIMEOUT_MS:.0f}')
+    if not isinstance(timeout_ms, (int, float)) or isinstance(timeout_ms, bool) or not 0 < timeout_ms <= MAX_TIMEOUT_MS:
+        raise bad(f'"timeout_ms" is a number of milliseconds up to {MAX_TIMEOUT_MS:.0f}')
     return arrived_s + timeout_ms / 1e3
 
 

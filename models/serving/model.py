@@ -73,7 +73,7 @@ async def in_background(work: Callable[[], T], name: str) -> T:
 
 # Requests into a batch, and a batch's outputs into answers.
 
-MOST_ANSWER_BYTES = 64 << 20
+MAX_ANSWER_BYTES = 64 << 20
 
 
 class RowLayout:
@@ -101,8 +101,8 @@ class RowLayout:
         if not number:
             raise bad("the inputs have no rows; give at least one")
         size = number * self._row_bytes if self._is_fixed else self._answer_bytes(inputs)
-        if size > MOST_ANSWER_BYTES:
-            why = f"the answer would have {size >> 20} MiB, and the limit is {MOST_ANSWER_BYTES >> 20} MiB; send fewer or shorter rows at a time"
+        if size > MAX_ANSWER_BYTES:
+            why = f"the answer would have {size >> 20} MiB, and the limit is {MAX_ANSWER_BYTES >> 20} MiB; send fewer or shorter rows at a time"
             raise ServingRefusal(RefusalKind.LARGE, why)
         return number, tuple(inputs[spec.name].shape[1:] for spec in self.inputs)
 
@@ -241,7 +241,7 @@ class TextLayout(RowLayout):
 # Text to token ids and back, piece by piece: of a model with `tokenizer.json` beside it.
 
 TOKENIZER = "tokenizer.json"
-LEAST_LONGEST = 16
+MIN_LONGEST = 16
 END = "end_tokens"  # in the manifest's preprocessing: texts of the tokens that end an answer
 HALF = "\ufffd"  # of a character whose other bytes are in the next token
 
@@ -260,7 +260,7 @@ class TextCodec:
         self._tokenizer.no_padding()
         self.ends = {found for token in end_tokens if (found := self._tokenizer.token_to_id(token)) is not None}
         self.vocabulary: int = self._tokenizer.get_vocab_size()
-        self.longest = max(LEAST_LONGEST, *map(len, self._tokenizer.get_vocab()))  # characters of a token
+        self.longest = max(MIN_LONGEST, *map(len, self._tokenizer.get_vocab()))  # characters of a token
 
     @classmethod
     def of(cls, artifact: Artifact) -> TextCodec | None:
@@ -307,8 +307,8 @@ class TextPieces:
 
 # One version of a model: its sessions, the threads that run them, its queue.
 
-MOST_QUEUED_BYTES = 256 << 20
-LEAST_WAIT_S = 0.05  # by default a request is refused that would wait longer than this and than WAITED_BATCHES batches
+MAX_QUEUED_BYTES = 256 << 20
+MIN_WAIT_S = 0.05  # by default a request is refused that would wait longer than this and than WAITED_BATCHES batches
 WAITED_BATCHES = 3.0
 AT_ONCE_S = 0.0003  # a model that takes no longer is run by the event loop itself: a worker's thread would cost more
 DRAIN_S = 60.0  # for answers of many steps
@@ -378,7 +378,7 @@ class ServedVersion:
     def most_wait_s(self) -> float:
         if self._most_wait_s is not None:
             return self._most_wait_s
-        return max(LEAST_WAIT_S, WAITED_BATCHES * self.pace.seconds(self.queue.most_rows))
+        return max(MIN_WAIT_S, WAITED_BATCHES * self.pace.seconds(self.queue.most_rows))
 
     def wait_s(self) -> float:
         """That a request would have which comes now; of a model that hangs the longer the longer it does."""
@@ -414,10 +414,10 @@ class ServedVersion:
             self._admit(deadline_s)
         future: asyncio.Future[ModelAnswer] = self._loop.create_future()
         request = PendingRequest(inputs, rows, key, arrived_s, deadline_s, future)
-        if self.queue.bytes + request.bytes > MOST_QUEUED_BYTES and len(self.queue):
+        if self.queue.bytes + request.bytes > MAX_QUEUED_BYTES and len(self.queue):
             raise ServingRefusal(
                 RefusalKind.BUSY,
-                f"{self.model!r} has {MOST_QUEUED_BYTES >> 20} MiB of requests waiting; try again",
+                f"{self.model!r} has {MAX_QUEUED_BYTES >> 20} MiB of requests waiting; try again",
                 1.0,
             )
         if (

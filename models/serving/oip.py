@@ -28,7 +28,7 @@ from .queue import NEVER_S, ModelAnswer, RefusalKind, ServingRefusal, TensorMap,
 HEADER_LENGTH = b"inference-header-content-length"
 BINARY = b"application/octet-stream"
 SERVER, EXTENSIONS = "deepseek-models", ["binary_tensor_data", "model_repository"]
-MOST_TIMEOUT_US = 3_600_000_000
+MAX_TIMEOUT_US = 3_600_000_000
 UNBUILT = ("classification", "shared_memory_region", "sequence_id")
 
 
@@ -158,8 +158,8 @@ def deadline_of(arrived_s: float, timeout_us: Any) -> float:
     """Microseconds, as Triton has them; 0 for none. Raises ServingRefusal."""
     if timeout_us is None or timeout_us == 0:
         return NEVER_S
-    if type(timeout_us) is not int or not 0 < timeout_us <= MOST_TIMEOUT_US:
-        raise bad(f"the parameter timeout is a whole number of microseconds up to {MOST_TIMEOUT_US}")
+    if type(timeout_us) is not int or not 0 < timeout_us <= MAX_TIMEOUT_US:
+        raise bad(f"the parameter timeout is a whole number of microseconds up to {MAX_TIMEOUT_US}")
     return arrived_s + timeout_us / 1e6
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import ModelsError, needed
 from .access import ModelCaller, ServingAuth
 from .generation import TextSampling, generate, prompt_ids
-from .http import MOST_BODY_BYTES, SEND_S, array_of, as_raw, datatype_of, dtype_of, from_raw, shaped, texts_of
+from .http import MAX_BODY_BYTES, SEND_S, array_of, as_raw, datatype_of, dtype_of, from_raw, shaped, texts_of
 from .model import ServedModel, ServedModels, ServedVersion
 from .oip import EXTENSIONS, SERVER, UNBUILT, check_once, deadline_of, metadata, not_unloaded
 from .queue import NEVER_S, ModelAnswer, RefusalKind, ServingRefusal, TensorMap, bad, stopping
@@ -202,7 +202,7 @@ async def start_grpc(
     """The server, its port, and what ends its idle streams. Raises ModelsError for a port that is taken."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its library in C prints lines of its own where a port is taken
     grpc = needed("grpc")
-    limit = MOST_BODY_BYTES + OVERHEAD_BYTES
+    limit = MAX_BODY_BYTES + OVERHEAD_BYTES
     options = [
         ("grpc.max_receive_message_length", limit),
         ("grpc.max_send_message_length", limit),

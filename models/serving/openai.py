@@ -13,7 +13,7 @@ from .model import ServedModel
 from .queue import RefusalKind, ServingRefusal, bad
 
 EVENTS = b"text/event-stream; charset=utf-8"
-MOST_STOPS = 4
+MAX_STOPS = 4
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (1,),
     "best_of": (1,),
@@ -130,10 +130,10 @@ def _sampling(table: dict[str, Any], most_tokens: int) -> TextSampling:
     words = [stop] if isinstance(stop, str) else stop
     if (
         not isinstance(words, list)
-        or len(words) > MOST_STOPS
+        or len(words) > MAX_STOPS
         or not all(isinstance(word, str) and word for word in words)
     ):
-        raise bad(f"'stop' is a text, or a list of up to {MOST_STOPS} texts")
+        raise bad(f"'stop' is a text, or a list of up to {MAX_STOPS} texts")
     temperature, top_p = _number(table, "temperature", 0.0, 2.0), _number(table, "top_p", 0.0, 1.0)
     return TextSampling(tokens, temperature, top_p, abs(seed) if seed is not None else None, tuple(words))
 

@@ -52,7 +52,7 @@ class PendingRequest:
 
 # Why a request gets no answer: one sentence, and the status of each protocol.
 
-MOST_LETTERS = 500  # of a sentence; gRPC drops an answer whose details have more than 8 KB
+MAX_LETTERS = 500  # of a sentence; gRPC drops an answer whose details have more than 8 KB
 
 
 class RefusalKind(Enum):
@@ -106,7 +106,7 @@ class ServingRefusal(Exception):
 
 def one_line(text: str) -> str:
     """What a user wrote may be in it: without control characters and halves of characters, and no longer than gRPC's details may be."""
-    short = text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}..."
+    short = text if len(text) <= MAX_LETTERS else f"{text[:MAX_LETTERS]}..."
     return " ".join("".join(letter if letter.isprintable() else " " for letter in short).split())
 
 
@@ -125,7 +125,7 @@ def not_found(sentence: str) -> ServingRefusal:
 # What a model did: counts since its start, and the figures of the last second. Written by the event loop only.
 
 BOUNDS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-MOST_LATENCIES = 20_000  # kept of one second
+MAX_LATENCIES = 20_000  # kept of one second
 PHASES = ("queue", "batch", "infer", "encode")
 REFUSED = "refused"
 
@@ -162,7 +162,7 @@ class ServingFigures:
         self._requests += 1
         self.latency_s += latency_s
         self.buckets[bisect_left(BOUNDS_S, latency_s)] += 1
-        if len(self._latencies_s) < MOST_LATENCIES:
+        if len(self._latencies_s) < MAX_LATENCIES:
             self._latencies_s.append(latency_s)
         for name, seconds in zip(PHASES, (answer.queue_s, answer.batch_s, answer.infer_s, encode_s), strict=True):
             self.phases_s[name] += seconds

@@ -101,7 +101,7 @@ FORMAT = 1
 REMEDY = "restore it from a copy, or remove it to record what is fetched next"
 LOCKED_REVISION = re.compile(r"([0-9a-f]{7,64})?")
 SHA256 = re.compile(r"[0-9a-f]{64}")
-MOST_CHARS = 200  # of a reason
+MAX_CHARS = 200  # of a reason
 
 
 class LockedFile(NamedTuple):
@@ -131,7 +131,7 @@ def read(folder: Path) -> dict[str, LockedModel]:
             raise ValueError(f"format {table['format']!r}, and this version reads {FORMAT}")
         return {name: _model(entry) for name, entry in table["models"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelsError(f"{place} cannot be read ({str(error)[:MOST_CHARS]}); {REMEDY}") from error
+        raise ModelsError(f"{place} cannot be read ({str(error)[:MAX_CHARS]}); {REMEDY}") from error
 
 
 def _model(entry: Mapping[str, Any]) -> LockedModel:

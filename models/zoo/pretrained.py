@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsFloat, SupportsIndex
 
 from ..errors import ModelsError, needed
-from ..runtimes import MOST_THREADS
+from ..runtimes import MAX_THREADS
 from . import folder as lock
 from . import table
 from .folder import models_folder
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-MOST_TOP = 1_000_000  # classes to name
+MAX_TOP = 1_000_000  # classes to name
 
 
 def text_of(value: object, what: str) -> str:
@@ -84,7 +84,7 @@ def found(name: str, task: str, accept: Collection[str], kind: str) -> FoundMode
 #
 # Shapes: H height, W width.
 
-MOST_PIXELS = 50_000_000  # after resizing
+MAX_PIXELS = 50_000_000  # after resizing
 FILTERS = {"bilinear": "BILINEAR", "bicubic": "BICUBIC", "nearest": "NEAREST", "lanczos": "LANCZOS"}
 
 
@@ -99,7 +99,7 @@ def prepared(image: Any, preprocessing: dict[str, Any]) -> np.ndarray[Any, Any]:
     if preprocessing.get("resize"):
         shorter = preprocessing["resize"] / min(picture.size)
         width, height = (max(1, round(side * shorter)) for side in picture.size)
-        if width * height > MOST_PIXELS:
+        if width * height > MAX_PIXELS:
             raise ModelsError(
                 f"an image of {picture.width} x {picture.height} pixels is too narrow to be resized: cut out the part that counts"
             )
@@ -158,7 +158,7 @@ class ImageClassificationModel:
         """The most probable classes of a PIL image, or of an array [H, W, 3] of uint8."""
         import numpy as np
 
-        whole(top, 1, MOST_TOP, "top")
+        whole(top, 1, MAX_TOP, "top")
         logits_1K = next(iter(self._model.run({"image": prepared(image, self.row.preprocessing)}).values()))
         exps_K = np.exp(logits_1K[0] - logits_1K[0].max())
         shares_K = exps_K / exps_K.sum()
@@ -228,7 +228,7 @@ class TextClassificationModel:
     def classify(self, text: str, top: int = 5) -> list[ClassShare]:
         """The most probable classes, by the names that the model's files give them."""
         torch = needed("torch")
-        whole(top, 1, MOST_TOP, "top")
+        whole(top, 1, MAX_TOP, "top")
         inputs = self._tokenizer(text_of(text, "a text"), truncation=True, return_tensors="pt")
         with torch.inference_mode():
             shares = torch.softmax(self._model(**inputs).logits[0].float(), 0)
@@ -257,7 +257,7 @@ class LanguageDetectionModel:
 
     def detect(self, text: str, top: int = 1) -> list[ClassShare]:
         """`[ClassShare("en", 0.98)]`: codes of ISO 639, the most probable first."""
-        whole(top, 1, MOST_TOP, "top")
+        whole(top, 1, MAX_TOP, "top")
         if not text_of(text, "a text").strip():
             raise ModelsError("an empty text has no language: give at least a word")
         return [ClassShare(label, share) for label, share in self._model.predict(text, top)]
@@ -270,7 +270,7 @@ class LanguageDetectionModel:
 # Shapes: B batch of 1, T tokens, V vocabulary.
 
 TEXT_GENERATION_TASK = "text-generation"
-MOST_TOKENS, MOST_SEED = 1_000_000, 2**63 - 1
+MAX_TOKENS, MAX_SEED = 1_000_000, 2**63 - 1
 COLDEST, HOTTEST = 0.01, 100.0
 
 
@@ -318,7 +318,7 @@ class TextGenerationModel:
     def _tokens(self, prompt_ids: list[int], max_length: int, temperature: float, seed: int) -> Iterator[int]:
         torch = needed("torch")
         before = torch.get_num_threads()
-        torch.set_num_threads(whole(self.threads, 1, MOST_THREADS, "threads"))
+        torch.set_num_threads(whole(self.threads, 1, MAX_THREADS, "threads"))
         try:
             yield from self._next_tokens(prompt_ids, max_length, temperature, seed)
         finally:
@@ -328,9 +328,9 @@ class TextGenerationModel:
         torch = needed("torch")
         if not prompt_ids:
             raise ModelsError("an empty prompt has no continuation: give at least a word")
-        longest = int(self.row.preprocessing.get("longest", MOST_TOKENS))
+        longest = int(self.row.preprocessing.get("longest", MAX_TOKENS))
         max_length = whole(max_length, 0, longest, f"max_length of {self.row.name}")
-        seed = whole(seed, 0, MOST_SEED, "the seed")
+        seed = whole(seed, 0, MAX_SEED, "the seed")
         if not isinstance(temperature, SupportsFloat) or not (temperature == 0 or COLDEST <= temperature <= HOTTEST):
             raise ModelsError(
                 f"a temperature of {str(temperature)[:50]} has no meaning: give 0 for the most probable tokens, or {COLDEST:g} to {HOTTEST:g}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ModelsError, needed
-from ..runtimes import MOST_THREADS
+from ..runtimes import MAX_THREADS
 from ..runtimes.pick import time_in_rounds, versions
 from . import table
 from .folder import read, today
@@ -55,8 +55,8 @@ def suggest(
         raise ModelsError(
             f"no model for {task} has {max_mb:g} MB or less: deepseek-models list --task {task} shows their sizes"
         )
-    if not 1 <= threads <= MOST_THREADS:
-        raise ModelsError(f"{threads} threads cannot run a model; give 1 to {MOST_THREADS:,}")
+    if not 1 <= threads <= MAX_THREADS:
+        raise ModelsError(f"{threads} threads cannot run a model; give 1 to {MAX_THREADS:,}")
     needed("torch").set_num_threads(threads)
     locked, known = read(folder), table.read(folder)
     until_s = time.monotonic() + seconds

@@ -122,7 +122,7 @@ def _accepted(place: Path) -> set[str]:
 TABLE = Path(__file__).parent / "table.tsv"
 PREFIX = "deepseek/"
 SIMILAR = 3
-MOST_CHARS = 100  # of a name that is not there
+MAX_CHARS = 100  # of a name that is not there
 
 
 @cache
@@ -153,7 +153,7 @@ def find(name: str) -> ZooRow:
             return _whole(line)
     from difflib import get_close_matches
 
-    bare = whole.removeprefix(PREFIX)[:MOST_CHARS]
+    bare = whole.removeprefix(PREFIX)[:MAX_CHARS]
     close = [
         PREFIX + match
         for match in get_close_matches(bare, [row.name.removeprefix(PREFIX) for row in rows()], SIMILAR, 0.6)
@@ -205,7 +205,7 @@ def _distance(wanted: int | None, found: int | None) -> float:
 
 NAME = "measured.json"
 MEASURED_REMEDY = "remove it, and models are timed again"
-MOST_MS = 1e9
+MAX_MS = 1e9
 
 
 class Latency(NamedTuple):
@@ -249,7 +249,7 @@ def keep(folder: Path, found: dict[str, Latency]) -> None:
 def _latency(entry: dict[str, Any]) -> Latency:
     latency = Latency(**entry)
     if (
-        not all(type(value) in (int, float) and 0 <= value < MOST_MS for value in latency[:3])
+        not all(type(value) in (int, float) and 0 <= value < MAX_MS for value in latency[:3])
         or type(latency.threads) is not int
     ):
         raise ValueError("a time that is no number of milliseconds")

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from .lines import last_line
-from .plan import CHECKS, MOST_S
+from .plan import CHECKS, MAX_S
 from .running import ROOT, run_all
 from .wheels import FOLDER, absent, unpack
 
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         lines = run_all(folder, Path(scratch), options.short, environment, absent(sorted(modules)), options.only)
     end = last_line(lines)
     took_s = time.monotonic() - begun_s
-    print(f"{took_s:.0f} of {MOST_S:.0f} s; send back {folder}\n{end}")
+    print(f"{took_s:.0f} of {MAX_S:.0f} s; send back {folder}\n{end}")
     (folder / REPORT).write_text("\n".join([*(line.text() for line in lines), f"{took_s:.0f} s", end, ""]))
     return int(end.startswith("FAIL"))
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .lines import Report
 
-MOST_S = 540.0
+MAX_S = 540.0
 STORE = (
     "orjson",
     "prometheus_client",

@@ -16,7 +16,7 @@ from .plan import CHECKS, CheckPlan
 
 ROOT = Path(__file__).parents[2]
 LOG = "log.txt"  # what the checks and their programs write besides
-MOST_LOG = 1_000_000  # bytes of a check
+MAX_LOG = 1_000_000  # bytes of a check
 CAUSE_LENGTH = 200
 SIDE_BY_SIDE = 4.0  # times as long as alone, in the short form
 
@@ -68,7 +68,7 @@ class Running:
         name, took_s = self._plan.name, time.monotonic() - self._begun_s
         written = self._log.read_bytes()
         with (self._folder / LOG).open("ab") as log:
-            log.write(f"--- {name}, {took_s:.1f} s\n".encode() + written[-MOST_LOG:])
+            log.write(f"--- {name}, {took_s:.1f} s\n".encode() + written[-MAX_LOG:])
         if code is None:
             line = Line(
                 name, "time", "FAIL", f"It was ended: it takes longer than its {self._most_s:.0f} s.", took_s, "s"

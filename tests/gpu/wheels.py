@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "gpu-wheels"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 SAMPLER = "_sampler"
-MOST_BYTES = 45_000_000
+MAX_BYTES = 45_000_000
 THERE = ("torch", "numpy", "pandas")  # expected of the machine: as wheels they take gigabytes, or must suit each other
 
 
@@ -72,9 +72,9 @@ def make(folder: Path = FOLDER, pythons: Sequence[str] = PYTHONS) -> int:
     except build.BuildError as error:
         raise UnfitFolder(f"the sampler cannot be linked statically: {error}") from error
     size = sum(path.stat().st_size for path in folder.iterdir())
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise UnfitFolder(
-            f"the folder has {size / 1e6:.0f} MB, {MOST_BYTES / 1e6:.0f} are allowed: ask for fewer Pythons"
+            f"the folder has {size / 1e6:.0f} MB, {MAX_BYTES / 1e6:.0f} are allowed: ask for fewer Pythons"
         )
     return size
 

@@ -47,8 +47,8 @@ CAUSES = (
     "tiny",
     "layer",
 )
-MOST_PORTIONS = 20_000  # of launches that are worked out: a job with more is shorter
-LEAST_S = 75.0
+MAX_PORTIONS = 20_000  # of launches that are worked out: a job with more is shorter
+MIN_S = 75.0
 
 
 def random_job(seed: int) -> Job:
@@ -125,6 +125,4 @@ def _log_uniform(random: np.random.Generator, lo: float, hi: float) -> float:
 
 def _shortened(job: Job) -> Job:
     portions = job.launches / 128 * job.seconds / (job.gpu_ms / 1e3)
-    return (
-        job if portions <= MOST_PORTIONS else replace(job, seconds=max(LEAST_S, job.seconds * MOST_PORTIONS / portions))
-    )
+    return job if portions <= MAX_PORTIONS else replace(job, seconds=max(MIN_S, job.seconds * MAX_PORTIONS / portions))

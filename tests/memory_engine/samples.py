@@ -10,9 +10,9 @@ from collectors.records import (
     Sample,
 )
 from collectors.store.store import (
-    MOST_SAMPLE_BYTES,
-    MOST_SAMPLE_NAMES,
-    MOST_SAMPLES,
+    MAX_SAMPLE_BYTES,
+    MAX_SAMPLE_NAMES,
+    MAX_SAMPLES,
     SampleName,
     SampleNames,
     SampleQuery,
@@ -29,7 +29,7 @@ class RunSamples:
         size = 0
         for number, sample in enumerate(samples, 1):
             if sample.run == run:
-                fits = counts[sample.kind] < MOST_SAMPLES and size + len(sample.data) <= MOST_SAMPLE_BYTES
+                fits = counts[sample.kind] < MAX_SAMPLES and size + len(sample.data) <= MAX_SAMPLE_BYTES
                 self._kept += [sample._replace(number=number)] if fits else []
                 counts[sample.kind] += fits
                 size += len(sample.data) * fits
@@ -39,7 +39,7 @@ class RunSamples:
         names = sorted({sample.name for sample in self._kept})
         shown = [
             _summed_up(name, [sample for sample in self._kept if sample.name == name])
-            for name in names[:MOST_SAMPLE_NAMES]
+            for name in names[:MAX_SAMPLE_NAMES]
         ]
         return SampleNames(shown, len(names) - len(shown), self._left_out)
 

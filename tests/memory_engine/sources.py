@@ -8,7 +8,7 @@ from collectors.records import (
     SourceText,
 )
 
-MOST_SOURCE_BYTES = 20_000_000
+MAX_SOURCE_BYTES = 20_000_000
 USED_UP = "The 20 MB of source text that are kept for a run were used up by other files."
 
 
@@ -17,7 +17,7 @@ def newest(texts: Iterable[SourceText], path: str) -> SourceText | None:
     kept: dict[str, int] = {}
     found: list[SourceText] = []
     for text in texts:
-        if text.sha and text.sha not in kept and sum(kept.values()) + len(text.text.encode()) > MOST_SOURCE_BYTES:
+        if text.sha and text.sha not in kept and sum(kept.values()) + len(text.text.encode()) > MAX_SOURCE_BYTES:
             text = text._replace(sha="", text="", why=USED_UP)
         if text.sha:
             kept[text.sha] = len(text.text.encode())

@@ -389,7 +389,7 @@ def test_an_unforeseen_error_of_a_load_is_a_sentence(tmp_path: Path, monkeypatch
 
 
 def test_bodies_that_are_half_there_have_a_limit_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "MOST_READING_BYTES", 1 << 20)
+    monkeypatch.setattr(http, "MAX_READING_BYTES", 1 << 20)
     with served(plan_of(written(tmp_path / "toy").folder)) as server:
         host, _, port = server.places["http"].partition(":")
         long = b'{"input": [1, 2, 3, 4]' + b" " * 700_000

@@ -25,7 +25,7 @@ from tests.judged import GIB, T0, JudgedRuns, point
 from tests.planted.moved_time import moved
 from tests.planted.windows import JudgedWindow, PlantedResult, PlantedWindow, judge
 
-MOST_CARDS = 8
+MAX_CARDS = 8
 WARM_S = (40.0, 60.0)
 GPU_IS_LOST = 15
 
@@ -178,7 +178,7 @@ CAUSES: Final = (
     CardCause("tensor_cores_idle", "tensor cores that stop", tensor_cores_idle),
     CardCause("gpu_memory_creep", "a leak of 8 to 60 MB/s under a saw", gpu_memory_creep, (110.0, 140.0), period_s=2),
     CardCause("foreign_process", "a process of another user comes", foreign_process),
-    CardCause("contexts_on_first", "ranks of other cards open a context on GPU 0", contexts_on_first, cards=MOST_CARDS),
+    CardCause("contexts_on_first", "ranks of other cards open a context on GPU 0", contexts_on_first, cards=MAX_CARDS),
 )
 
 
@@ -189,7 +189,7 @@ def judged(folder: Path, cause: CardCause, many: int, dice: random.Random) -> Pl
     """Machines of up to eight cards, each with its moment."""
     rows: list[JudgedWindow] = []
     while len(rows) < many:
-        windows = 1 if cause.cards > 1 else min(MOST_CARDS, many - len(rows))
+        windows = 1 if cause.cards > 1 else min(MAX_CARDS, many - len(rows))
         cards = dice.randint(2, cause.cards) if cause.cards > 1 else windows
         result = _machine(folder / f"{cause.rule}-{len(rows)}", cause, windows, cards, dice)
         rows += result.judged

@@ -141,7 +141,7 @@ const when = (time_s, now_s) => (sameDay(time_s, now_s) ? clock(time_s) : `${day
 
 /** @typedef {import("../../types/api").Row<"AlertTroubleRow">} Trouble */
 
-const LEAST_LINES = 8;
+const MIN_LINES = 8;
 const EXAMPLE = `receivers:
   - name: this browser
     kind: desktop
@@ -226,7 +226,7 @@ class AlertsEditor {
     const start = rows.slice(0, line - 1).reduce((sum, row) => sum + row.length + 1, 0);
     this.input.focus();
     this.input.setSelectionRange(start, start + (rows[line - 1]?.length ?? 0));
-    this.input.scrollTop = Math.max(0, (line - LEAST_LINES / 2) * this.#row_px);
+    this.input.scrollTop = Math.max(0, (line - MIN_LINES / 2) * this.#row_px);
   }
 
   get #row_px() {
@@ -246,7 +246,7 @@ class AlertsEditor {
 
   #number() {
     const count = this.input.value.split("\n").length;
-    this.input.rows = Math.min(28, Math.max(LEAST_LINES, count + 1));
+    this.input.rows = Math.min(28, Math.max(MIN_LINES, count + 1));
     while (this.numbers.children.length > count) this.numbers.lastElementChild.remove();
     while (this.numbers.children.length < count) this.numbers.append(el("i", {}, String(this.numbers.children.length + 1)));
     this.#scroll();

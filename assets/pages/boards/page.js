@@ -15,8 +15,8 @@ import { Session } from "../session.js";
 
 const EVERY_MS = 1000; // the files are looked at again
 const REDRAW_MS = 900; // the axis of a live board moves, whether there are new points or not
-const MOST_NAMES = 16; // of a run, on the live socket: that something is new is enough, since the charts read their points themselves
-const MOST_RUNS = 100;
+const MAX_NAMES = 16; // of a run, on the live socket: that something is new is enough, since the charts read their points themselves
+const MAX_RUNS = 100;
 /** @type {[string, string][]} */
 const HINTS = [
   ["drag", "zoom"],
@@ -258,8 +258,8 @@ export default class BoardsPage extends Session {
   #follow(series, cursor) {
     /** @type {Map<string | null, string[]>} */
     const names = new Map();
-    for (const { run, name } of series) if ((names.get(run)?.length ?? 0) < MOST_NAMES) names.set(run, [...(names.get(run) ?? []), name]);
-    const own = [...names].filter(([run]) => run !== null).slice(0, MOST_RUNS - 1);
+    for (const { run, name } of series) if ((names.get(run)?.length ?? 0) < MAX_NAMES) names.set(run, [...(names.get(run) ?? []), name]);
+    const own = [...names].filter(([run]) => run !== null).slice(0, MAX_RUNS - 1);
     const machine = names.get(null);
     /** @type {import("../../data/feed.js").Wish[]} */
     const wishes = own.map(([run, all]) => ({ run: /** @type {string} */ (run), series: all }));

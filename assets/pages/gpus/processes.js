@@ -146,7 +146,7 @@ const sum = (values) => (values.every((value) => value === null) ? null : values
 /** @typedef {import("../../types/api").Row<"HostProcessRow">} HostUse */
 
 const PERIOD_MS = 2000;
-const LEAST_OTHER = 0.1; // cores: less is the error of measuring
+const MIN_OTHER = 0.1; // cores: less is the error of measuring
 const ID = "host-processes"; // findings and the ledger link to it
 
 /** @type {Record<"cpu" | "memory", (use: HostUse) => number>} */
@@ -204,7 +204,7 @@ export class HostProcesses {
   #draw({ processes, count: all, busy_cores, other_cores, cores }) {
     this.#uses = processes;
     setText(this.count, `${count(all)}, ${figure(busy_cores, 1)} of ${cores} ${cores === 1 ? "core" : "cores"} busy`);
-    this.#say(other_cores < LEAST_OTHER ? "" : `${figure(other_cores, 1)} cores were used by processes that have ended since, or that are not visible from here.`);
+    this.#say(other_cores < MIN_OTHER ? "" : `${figure(other_cores, 1)} cores were used by processes that have ended since, or that are not visible from here.`);
     const known = new Set(processes.map(({ pid }) => pid));
     for (const [pid, row] of this.rows) if (!known.has(pid)) this.#forget(pid, row);
     for (const use of processes) {

@@ -212,7 +212,7 @@ function sentence(attempt) {
  * @property {boolean} main the longest bar of its attempt: where it shares the slot for a part of its time, it has several
  */
 
-const LEAST_PX = 4; // a shorter bar is joined with its neighbour
+const MIN_PX = 4; // a shorter bar is joined with its neighbour
 const GAP_PX = 3; // where there is less than this between them
 
 /** The slots of the host in their order, then those that only attempts know: a card that is gone, a host of Slurm's. @param {NamedSlot[]} slots @param {Attempt[]} attempts @returns {NamedSlot[]} */
@@ -240,8 +240,8 @@ export function barsOf(attempts, slot, { lo, hi }, now, width) {
     const rows = stacked(group);
     group.forEach(({ attempt, from, to }, i) => {
       const before = placed.at(-1);
-      const short = (to - from) * px < LEAST_PX;
-      if (before && group.length === 1 && before.rows === 1 && short && (before.to - before.from) * px < LEAST_PX * before.attempts.length && (from - before.to) * px < GAP_PX) {
+      const short = (to - from) * px < MIN_PX;
+      if (before && group.length === 1 && before.rows === 1 && short && (before.to - before.from) * px < MIN_PX * before.attempts.length && (from - before.to) * px < GAP_PX) {
         before.attempts.push(attempt);
         before.to = to;
         return;

@@ -16,7 +16,7 @@ const ASKED = "jobs-asked";
 const USUAL_SPAN_S = 86400;
 const FIRST = "deepseek-jobs submit -- python train.py";
 const DAEMON = "deepseek-jobs daemon";
-const LEAST_SAID_MS = 6000;
+const MIN_SAID_MS = 6000;
 const READ_MS = 80; // a character
 
 export default class JobsPage extends Session {
@@ -178,7 +178,7 @@ export default class JobsPage extends Session {
   say(sentence) {
     setText(this.said, sentence);
     clearTimeout(this.#silence);
-    if (sentence) this.#silence = setTimeout(() => setText(this.said, ""), Math.max(LEAST_SAID_MS, READ_MS * sentence.length));
+    if (sentence) this.#silence = setTimeout(() => setText(this.said, ""), Math.max(MIN_SAID_MS, READ_MS * sentence.length));
   }
 
   #silence = 0;

@@ -13,7 +13,7 @@ import { barLine, folded, linesIn, logLine, pointLine, timeOf } from "../../logs
 const NO_LINES = "What the program writes into a *.log file in the run’s folder, or prints into any file, stands here: python train.py 2>&1 | tee logs/NAME/train.log";
 const LINES = 5;
 const RANKS = 16; // whose equal lines are one row
-const MOST_LINES = 200; // that are asked for
+const MAX_LINES = 200; // that are asked for
 const BARS = 3; // of the ranks of a run, those that changed last
 const ERROR_LINES = 60; // a traceback is shown whole
 const ERROR = 40; // level
@@ -93,7 +93,7 @@ export class LogTail {
   }
 
   get #limit() {
-    return Math.min(MOST_LINES, RANKS * this.#most);
+    return Math.min(MAX_LINES, RANKS * this.#most);
   }
 
   get #most() {

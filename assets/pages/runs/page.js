@@ -222,7 +222,7 @@ export default class RunsPage extends Session {
  * @property {string[]} opened groups
  */
 
-const MOST_TICKED = 50; // that the address holds
+const MAX_TICKED = 50; // that the address holds
 const CHIPS = ["running", "finished", "stalled", "crashed"];
 
 /** @returns {Question & {ticked: string[]}} */
@@ -252,7 +252,7 @@ function writeQuestion({ q, chip, sort, desc, archived, forgotten, group, opened
     if (value) query.set(name, value);
     else query.delete(name);
   }
-  for (const [name, values] of Object.entries({ open: group ? opened : [], runs: ticked.slice(0, MOST_TICKED) })) {
+  for (const [name, values] of Object.entries({ open: group ? opened : [], runs: ticked.slice(0, MAX_TICKED) })) {
     query.delete(name);
     for (const value of values) query.append(name, value);
   }

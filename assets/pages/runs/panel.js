@@ -8,7 +8,7 @@ import { partsOf } from "../provenance.js";
 
 const ID = "about";
 const READ_MS = 2000; // after which a run that is not read yet is asked for again,
-const MOST_TRIES = 60; // so often
+const MAX_TRIES = 60; // so often
 
 export class Panel {
   /**
@@ -56,7 +56,7 @@ export class Panel {
   }
 
   /** Until the run is read again, and the panel has a place for what ran. @param {string} run @param {number} [tries] left */
-  #await(run, tries = MOST_TRIES) {
+  #await(run, tries = MAX_TRIES) {
     setTimeout(() => {
       if (this.awaited !== run) return;
       if (this.run !== run || !tries || document.getElementById("about-ran")?.dataset.run === run) {

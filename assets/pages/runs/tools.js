@@ -25,9 +25,9 @@ const GROUPS = [
   ["gpu", "by GPU"],
   ["torch", "by PyTorch"],
 ];
-const MOST_GROUPS = 200; // keys that are offered
+const MAX_GROUPS = 200; // keys that are offered
 const MISTAKE_MS = 400; // what is typed is half a filter at first: no mistake until the keys rest
-const MOST_DRAWN = 8; // runs that can be compared in colours of their own
+const MAX_DRAWN = 8; // runs that can be compared in colours of their own
 
 export class Tools {
   /** @param {{change: (change: Partial<Question>) => void, columns: () => void, untick: () => void}} does */
@@ -113,7 +113,7 @@ export class Tools {
     setText(this.number, count(ticked.length));
     this.compare.search = "";
     this.compare.href = pathTo(`/training?${new URLSearchParams(ticked.map((run) => ["runs", run]))}`);
-    this.compare.title = ticked.length > MOST_DRAWN ? `The first ${MOST_DRAWN} have colours of their own` : "";
+    this.compare.title = ticked.length > MAX_DRAWN ? `The first ${MAX_DRAWN} have colours of their own` : "";
     this.asked = question;
     this.#drawCsv();
   }
@@ -136,7 +136,7 @@ export class Tools {
     this.known = known;
     try {
       const { configured } = await get("columns");
-      this.further = configured.slice(0, MOST_GROUPS).map((key) => [`config.${key}`, `by ${key}`]);
+      this.further = configured.slice(0, MAX_GROUPS).map((key) => [`config.${key}`, `by ${key}`]);
       if (document.activeElement !== this.group) this.#drawGroups(this.group.value);
       else this.group.addEventListener("blur", () => this.#drawGroups(this.group.value), { once: true }); // it may be open
     } catch (error) {
@@ -209,7 +209,7 @@ function checkbox(word, done) {
 const CHOSEN = "runs.columns"; // keys of localStorage
 const SETS = "runs.column_sets";
 const MOST = 100; // columns of a question
-const MOST_LISTED = 300;
+const MAX_LISTED = 300;
 const USUAL = "Usual";
 const BY_CHOICE = /^(config|last|best|least|most)\./;
 /** @type {Record<string, string[]>} */
@@ -272,13 +272,13 @@ export class ColumnChoice {
     const found = this.all.filter(({ key, title }) => words.every((/** @type {string} */ word) => `${key} ${title}`.toLowerCase().includes(word)));
     found.sort((a, b) => (place.get(a.key) ?? Infinity) - (place.get(b.key) ?? Infinity) || 0);
     this.list.replaceChildren(
-      ...found.slice(0, MOST_LISTED).map(({ key, title, help, series }) => {
+      ...found.slice(0, MAX_LISTED).map(({ key, title, help, series }) => {
         const box = el("input", { type: "checkbox", checked: place.has(key), disabled: key === "name", onchange: () => this.#toggle(key, box.checked) });
         const label = el("label", { title: help }, box, el("span", {}, title));
         return series === undefined ? label : el("div", { class: "with-direction" }, label, this.#direction(series));
       }),
     );
-    setText(this.said, found.length > MOST_LISTED ? `The first ${MOST_LISTED} of ${counted(found.length, "column")}; search for others.` : counted(found.length, "column"));
+    setText(this.said, found.length > MAX_LISTED ? `The first ${MAX_LISTED} of ${counted(found.length, "column")}; search for others.` : counted(found.length, "column"));
     this.setList.replaceChildren(
       ...Object.entries({ ...BUILT_IN, ...this.sets }).map(([name, keys]) => el("button", { class: "btn", type: "button", onclick: () => this.#choose(keys) }, name)),
       ...Object.keys(this.sets).map((name) => el("button", { class: "plain dim", type: "button", onclick: () => this.#remove(name) }, `Delete ${name}`)),

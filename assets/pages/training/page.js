@@ -15,10 +15,10 @@ import { snippet } from "../snippet.js";
 
 /** @typedef {import("../../curves/view.js").View} View */
 
-const MOST_RUNS = 200; // as `GET /curves` takes
-const MOST_WISHES = 100; // runs that the live socket takes
-const MOST_NAMES = 4000;
-const MOST_BYTES = 60_000; // of its message
+const MAX_RUNS = 200; // as `GET /curves` takes
+const MAX_WISHES = 100; // runs that the live socket takes
+const MAX_NAMES = 4000;
+const MAX_BYTES = 60_000; // of its message
 const ALIVE = ["running", "stalled"];
 /** @type {[string, string][]} */
 const HINTS = [
@@ -89,7 +89,7 @@ export default class Training extends Session {
   /** The runs whose curves are drawn. @returns {string[]} */
   get shown() {
     const { runs } = this.view;
-    return runs.length ? runs.slice(0, MOST_RUNS) : this.runs.name === null ? [] : [this.runs.name];
+    return runs.length ? runs.slice(0, MAX_RUNS) : this.runs.name === null ? [] : [this.runs.name];
   }
 
   get rows() {
@@ -158,8 +158,8 @@ export default class Training extends Session {
   draw() {
     super.draw();
     const { lost_s, now_s } = this.runs;
-    const left = this.view.runs.length - MOST_RUNS;
-    const cut = left > 0 ? `Not drawn: ${count(left)} of the ${count(this.view.runs.length)} chosen runs. A page shows at most ${MOST_RUNS}.` : "";
+    const left = this.view.runs.length - MAX_RUNS;
+    const cut = left > 0 ? `Not drawn: ${count(left)} of the ${count(this.view.runs.length)} chosen runs. A page shows at most ${MAX_RUNS}.` : "";
     const sentence = lost_s === null ? this.board.trouble || cut : `Connection lost ${duration(Math.max(1, Math.round(now_s - lost_s)))} ago, retrying. The charts stop at the last point.`;
     this.notice.hidden = !sentence;
     setText(this.notice, sentence);
@@ -169,7 +169,7 @@ export default class Training extends Session {
   #follow(cursor) {
     if (cursor) this.#cursor = cursor;
     if (!this.#cursor) return;
-    const alive = this.rows.filter(({ state }) => ALIVE.includes(state)).slice(0, MOST_WISHES);
+    const alive = this.rows.filter(({ state }) => ALIVE.includes(state)).slice(0, MAX_WISHES);
     const inView = this.board.inView;
     const [own, beside] = [false, true].map((machine) => inView.filter((tag) => tag.machine === machine).map(({ name }) => name));
     /** @type {import("../../data/feed.js").Wish[]} */
@@ -179,7 +179,7 @@ export default class Training extends Session {
       const wish = { run, series: own };
       bytes += 2 * JSON.stringify(wish).length; // some characters are three bytes
       names += own.length;
-      if (bytes < MOST_BYTES && names < MOST_NAMES) wishes.push(wish);
+      if (bytes < MAX_BYTES && names < MAX_NAMES) wishes.push(wish);
     }
     if (alive.length && beside.length && onTime(this.view)) wishes.push({ source: "host", series: beside });
     if (wishes.length) this.feed?.subscribe(wishes, this.#cursor);

@@ -397,7 +397,7 @@ def flat(fields: Mapping[str, Any], tally: Tally, prefix: str = "", depth: int =
 
 HEAD_BYTES, DATA_JUDGED_LINES = 64 << 10, 50
 FEW_LINES = 3  # of less, nothing is said
-MOST_SHAPES = 8  # sets of keys, or as many as half of the lines
+MAX_SHAPES = 8  # sets of keys, or as many as half of the lines
 GROWING_SHARE = 0.75  # of neighbours
 OWN = re.compile(r"metrics(\.rank\d{1,9})?\.jsonl")  # always read
 
@@ -460,7 +460,7 @@ def _has_a_role(name: str, value: object) -> bool:
 
 
 def _why_not(rows: Sequence[Row]) -> str:
-    if len({tuple(row) for row in rows}) > max(MOST_SHAPES, len(rows) // 2):
+    if len({tuple(row) for row in rows}) > max(MAX_SHAPES, len(rows) // 2):
         return "its lines have ever other fields"
     names = {name for row in rows for name, value in row.items() if as_number(value) is not None}
     if any(METRIC.search(name.lower()) for name in names) or any(_grows(rows, name) for name in (*STEPS, *TIMES)):

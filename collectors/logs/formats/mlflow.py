@@ -148,7 +148,7 @@ def title(folder: Path, read: Callable[[Path], bytes]) -> str:
 METRICS = {"key", "value", "timestamp", "run_uuid", "step", "is_nan"}
 RUNS = {"run_uuid", "name", "status", "start_time", "end_time", "lifecycle_stage", "experiment_id"}
 DATABASE_STATUSES = {"RUNNING": RUNNING, "SCHEDULED": RUNNING, "FINISHED": FINISHED, "FAILED": FAILED, "KILLED": KILLED}
-MOST_LIVE = 200  # runs that are asked for their status
+MAX_LIVE = 200  # runs that are asked for their status
 FOUND = """SELECT r.name, e.name, r.status, r.start_time, r.end_time, r.lifecycle_stage
   FROM runs r LEFT JOIN experiments e ON e.experiment_id = r.experiment_id WHERE r.run_uuid = ?"""
 
@@ -221,7 +221,7 @@ def _life(known: _RunRow, state: dict[str, Any]) -> LoggedStatus:
     live = {id_: standing for id_, standing in state.get("live", {}).items() if id_ != known.run.id}
     if known.status == RUNNING:
         live[known.run.id] = _standing(known)
-    state["live"] = dict(list(live.items())[-MOST_LIVE:])
+    state["live"] = dict(list(live.items())[-MAX_LIVE:])
     return LoggedStatus(known.run, known.status, known.started_s, known.ended_s)
 
 

@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, get_args
 
-from ...records import MOST_INLINE_BYTES, Record, Sample, SampleKind
+from ...records import MAX_INLINE_BYTES, Record, Sample, SampleKind
 from . import Arrival, Tally
 from .jsonl import finite, objects
 from .values import MAX_STEP, as_count, as_time, escape_control, name_fault
 
 FILE = re.compile(r"logged_samples(\.rank\d{1,9})?\.jsonl")
 KINDS: frozenset[str] = frozenset(get_args(SampleKind))
-MOST_PATH_CHARS = 4096
-MOST_FILE_BYTES = 1 << 62
+MAX_PATH_CHARS = 4096
+MAX_FILE_BYTES = 1 << 62
 KIND_OF: dict[str, tuple[SampleKind, str]] = {
     ".png": ("image", "image/png"),
     ".jpg": ("image", "image/jpeg"),
@@ -72,9 +72,9 @@ class LoggedSamples:
 
     def _text(self, name: str, time_s: float | None, step: int | None, text: str, kind: object) -> Sample:
         data = escape_control(text).encode()
-        if len(data) > MOST_INLINE_BYTES:
-            self.tally.skip_field(name, f"has more than {MOST_INLINE_BYTES >> 10} KiB of text, and is cut")
-            data = data[:MOST_INLINE_BYTES].decode(errors="ignore").encode()
+        if len(data) > MAX_INLINE_BYTES:
+            self.tally.skip_field(name, f"has more than {MAX_INLINE_BYTES >> 10} KiB of text, and is cut")
+            data = data[:MAX_INLINE_BYTES].decode(errors="ignore").encode()
         known: SampleKind = kind if kind in ("table", "histogram") else "text"
         return Sample(
             self._run, name, known, OF_TEXT.get(known, "text/plain"), time_s, step, self._rank, data, length=len(data)
@@ -82,7 +82,7 @@ class LoggedSamples:
 
     def _file(self, name: str, time_s: float | None, step: int | None, path: str, fields: Mapping[str, Any]) -> Sample:
         kind, media = KIND_OF.get(PurePosixPath(path).suffix.lower(), ("file", ""))
-        length = as_count(fields.get("bytes"), 0, MOST_FILE_BYTES)
+        length = as_count(fields.get("bytes"), 0, MAX_FILE_BYTES)
         written_s = as_time(fields.get("written_s"))
         return Sample(
             self._run, name, kind, media, time_s, step, self._rank, path=path, length=length, written_s=written_s
@@ -104,8 +104,8 @@ class LoggedSamples:
 
 def path_fault(path: str) -> str:
     """Why this cannot be the path of a sample; "" where it can."""
-    if not path or len(path) > MOST_PATH_CHARS:
-        return f"has a path of none, or more than {MOST_PATH_CHARS:,} characters"
+    if not path or len(path) > MAX_PATH_CHARS:
+        return f"has a path of none, or more than {MAX_PATH_CHARS:,} characters"
     if escape_control(path) != path:
         return "has a path that is not UTF-8 text"
     return "has a path with '..' in it" if ".." in PurePosixPath(path).parts else ""

@@ -24,7 +24,7 @@ PAUSE = 5  # usual intervals
 TICK_S = (
     0.01  # of the file system's clock: a line whose time is that of its arrival may seem earlier than the one before it
 )
-MOST_SHAPES, MOST_KEPT = 64, 50  # sets of names that are followed; names whose last steps are kept with the offset
+MAX_SHAPES, MAX_KEPT = 64, 50  # sets of names that are followed; names whose last steps are kept with the offset
 OF_SEVERAL = {
     "rank",
     "local_rank",
@@ -75,7 +75,7 @@ class SegmentTracker:
         if self._timed:
             steps |= {"since_s": self._since_s, "time_s": self._time_s}
         counts, lasts = self._counts(), self._lasts()
-        kept = [name for name, _ in counts.most_common(MOST_KEPT)]
+        kept = [name for name, _ in counts.most_common(MAX_KEPT)]
         return {
             "top": self.top,
             "segment": self.segment,
@@ -124,7 +124,7 @@ class SegmentTracker:
 
     def _shape_of(self, names: tuple[str, ...]) -> _Shape:
         if names not in self._shapes:
-            if len(self._shapes) >= MOST_SHAPES:
+            if len(self._shapes) >= MAX_SHAPES:
                 rarest = min(self._shapes.values(), key=lambda shape: shape.count)
                 del self._shapes[tuple(rarest.names)]
             self._shapes[names] = _Shape(names, NEVER, 0)

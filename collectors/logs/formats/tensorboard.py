@@ -24,7 +24,7 @@ from .values import MAX_NAME_CHARS, MAX_STEP, MAX_TEXT_CHARS, MAX_TIME_S, FieldB
 # Read what a TensorBoard record holds: an `Event` of protocol buffers with the values of a `Summary`. Unknown fields are passed over.
 
 TIME, STEP, SUMMARY = (1, EIGHT_BYTES), (2, VARINT), (5, LENGTH)  # of an `Event`
-MOST_NUMBERS = 1 << 20  # of one tensor
+MAX_NUMBERS = 1 << 20  # of one tensor
 BFLOAT16, STRING = 14, 7
 TYPES = {
     1: "<f4",
@@ -270,7 +270,7 @@ def _filled(numbers: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.
         size *= max(length, 0)
     if not 0 < len(numbers) < size:
         return numbers
-    if size > MOST_NUMBERS:
+    if size > MAX_NUMBERS:
         raise DecodeError
     return np.concatenate([numbers, np.full(size - len(numbers), numbers[-1])])
 
@@ -307,7 +307,7 @@ def _spot_in_tensor(data: bytes, at: int, end: int) -> ScalarLocation | None:
 
 IMAGE, HISTOGRAM, AUDIO, TENSOR = 4, 5, 6, 8  # fields of a value
 ENCODED, STRINGS = 4, 8  # fields of an image or audio; of a tensor
-MOST_OF_ONE = 16  # images or audio clips of one value
+MAX_OF_ONE = 16  # images or audio clips of one value
 OF_HISTOGRAM = "application/x-tensorboard-histogram"  # a `HistogramProto`
 OF_TENSOR = (
     "application/x-tensorboard-tensor"  # a `TensorProto` of strings, or of left and right edge and count of each bucket
@@ -371,7 +371,7 @@ def _of_tensor(value: bytes, start: int, size: int, plugin: str) -> Iterator[Pay
 
 
 def _encoded(value: bytes, places: list[tuple[int, int]], kind: SampleKind) -> Iterator[Payload]:
-    for start, size in places[:MOST_OF_ONE]:
+    for start, size in places[:MAX_OF_ONE]:
         known = sign_of(value[start : start + 16])
         yield from _payload(value, start, size, *(known or (kind, "")))
 
@@ -388,11 +388,11 @@ def _end(value: bytes, start: int, size: int) -> int:
 
 # Read many TFRecords at a time that hold one number each: those of one tag differ in time, step and that number only.
 
-LEAST_BYTES = 22  # of a record that may hold a number
-MOST_BYTES = 512  # behind the step of one
+MIN_BYTES = 22  # of a record that may hold a number
+MAX_BYTES = 512  # behind the step of one
 FEW_ROWS = 8  # are faster looked at one by one
 MAX_TEMPLATES = 20_000
-MULTIPLIERS = np.frombuffer(hashlib.shake_128(b"odd").digest(MOST_BYTES), np.uint64) | np.uint64(
+MULTIPLIERS = np.frombuffer(hashlib.shake_128(b"odd").digest(MAX_BYTES), np.uint64) | np.uint64(
     1
 )  # numpy.random takes 2 MB
 
@@ -488,7 +488,7 @@ class RecordTemplates:
     def sort(self, data: bytes, starts: Ints, lengths: Ints, bodies: Ints) -> RecordGroups:
         found = RecordGroups(np.full(len(starts), -1, np.int64))
         sizes = starts + lengths - bodies
-        rows = np.flatnonzero((bodies > 0) & (sizes <= MOST_BYTES))
+        rows = np.flatnonzero((bodies > 0) & (sizes <= MAX_BYTES))
         rows = rows[np.argsort(sizes[rows], kind="stable")]
         for same in np.split(rows, np.flatnonzero(np.diff(sizes[rows])) + 1) if len(rows) else []:
             size, first = int(sizes[same[0]]), int(same[0])
@@ -612,10 +612,10 @@ class NumberColumns(NamedTuple):
 def heads(data: bytes, starts: Ints, lengths: Ints) -> RecordHeads:
     bytes_ = np.frombuffer(data, np.uint8)
     found = RecordHeads(np.zeros(len(starts)), np.zeros(len(starts), np.int64), np.zeros(len(starts), np.int64))
-    rows = np.flatnonzero(lengths >= LEAST_BYTES)
+    rows = np.flatnonzero(lengths >= MIN_BYTES)
     rows = rows[bytes_[starts[rows]] == 0x09]
     begin = bytes_[
-        starts[rows, None] + np.arange(1, LEAST_BYTES - 2)
+        starts[rows, None] + np.arange(1, MIN_BYTES - 2)
     ]  # 8 bytes of time, the key of the step, 10 bytes of it
     stepped = begin[:, 8] == 0x10
     digits = begin[:, 9:]

@@ -15,7 +15,7 @@ HEAD = struct.Struct("<QI")
 FRAME_BYTES = HEAD.size + 4
 LONG_BYTES = 256 << 10  # of a longer record only the beginning is read, and its CRC is not checked
 LONG_HEAD_BYTES = 64 << 10
-MOST_BYTES = 1 << 32  # no record is longer
+MAX_BYTES = 1 << 32  # no record is longer
 VERSION = b"brain.Event:"  # stands in the first record of a file
 EMPTY_BYTES = (
     64 << 10
@@ -92,7 +92,7 @@ class RecordSplitter:
         return VERSION in data[HEAD.size : HEAD.size + 32] and self._is_length(*HEAD.unpack_from(data))
 
     def _is_length(self, length: int, crc: int) -> bool:
-        if length >= MOST_BYTES or masked(crc32c(length.to_bytes(8, "little"))) != crc:
+        if length >= MAX_BYTES or masked(crc32c(length.to_bytes(8, "little"))) != crc:
             return False
         if len(self._crcs) >= MAX_LENGTHS:
             self._crcs.clear()
@@ -191,7 +191,7 @@ def _after_zeros(register: int, count: int) -> int:
 
 
 def _heads(data: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Where a length below MOST_BYTES stands with its CRC."""
+    """Where a length below MAX_BYTES stands with its CRC."""
     zero = data == 0
     count = len(data) - HEAD.size + 1
     may_be = np.flatnonzero(zero[4 : 4 + count] & zero[5 : 5 + count] & zero[6 : 6 + count] & zero[7 : 7 + count])

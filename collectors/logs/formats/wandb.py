@@ -27,7 +27,7 @@ HEADER = b":W&B\xe1\xbe\x00"  # of the file, with its version
 BLOCK_BYTES = 32 << 10
 HEAD = struct.Struct("<IHB")
 WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
-MOST_RECORD_BYTES = 8 << 20  # a longer one is passed over
+MAX_RECORD_BYTES = 8 << 20  # a longer one is passed over
 
 
 class BlockBatch(NamedTuple):
@@ -87,7 +87,7 @@ class BlockSplitter:
                 damaged, self._lost = damaged + 1, True
             if not self._lost:
                 parts.append(data[start:end])
-            if sum(map(len, parts)) > MOST_RECORD_BYTES:
+            if sum(map(len, parts)) > MAX_RECORD_BYTES:
                 damaged, parts, self._lost = damaged + 1, [], True
             if kind in (WHOLE, LAST) and parts:
                 records.append(b"".join(parts))

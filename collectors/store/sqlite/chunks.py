@@ -165,7 +165,7 @@ def wider(old: Extremes, new: Extremes) -> Extremes:
 # Rows become chunks: at most 1,088 points of one series, with their summary beside them, and one axis for all that share it.
 
 ROWS = 1088  # of a chunk: two of arbitrary float64 fill a page of the file, or five of what RunLog writes
-LEAST_ROWS = (
+MIN_ROWS = (
     ROWS // 2
 )  # a series with this many is cut where its stream's longest is, so that they share one axis from there on
 
@@ -288,7 +288,7 @@ def _bounds(part: RowGroup, cuts: NDArray[np.int64], everything: bool) -> list[i
     """Where chunks begin and end: at the stream's cuts or its own, and wherever the segment or the kind of axis changes."""
     rows = len(part.arrival)
     ends = np.searchsorted(part.arrival, cuts, "right")
-    if not len(ends) or ends[-1] < LEAST_ROWS * len(cuts):
+    if not len(ends) or ends[-1] < MIN_ROWS * len(cuts):
         ends = np.arange(ROWS, rows + 1, ROWS)
     if everything:
         ends = np.append(ends, rows)
@@ -330,7 +330,7 @@ def _seal(part: RowGroup) -> _SealedChunks:
 # its data holds the columns of one series.
 
 CELL_S = 10.0
-LEAST_SAVED = 2  # points of a cell on average: else nothing is gained
+MIN_SAVED = 2  # points of a cell on average: else nothing is gained
 
 
 class CellEdges(NamedTuple):
@@ -345,7 +345,7 @@ def edges(time_s: NDArray[np.float64]) -> CellEdges | None:
     """Cells of these times, which are finite, in order of arrival; None where points are as far apart as cells."""
     cell = np.floor(time_s / CELL_S)
     starts = np.flatnonzero(np.append(True, cell[1:] != cell[:-1]))
-    if len(starts) * LEAST_SAVED > len(time_s):
+    if len(starts) * MIN_SAVED > len(time_s):
         return None
     rows = np.diff(np.append(starts, len(time_s)))
     axis = codec.encode([np.minimum.reduceat(time_s, starts), np.maximum.reduceat(time_s, starts), rows])

@@ -36,7 +36,7 @@ class Compactor:
         self._log_bytes = 0  # of the write-ahead log at the last checkpoint: it stays as long as it once was
         self._checkpointed_s = self._checkpoint_at_s = 0.0
         self._idle: dict[int, tuple[int, float]] = {}  # stream -> its newest pack, and since when that is the newest
-        writer.grown |= {series for (series,) in self._db.execute(_UNPAGED, (pages.CHUNKS * chunks.LEAST_ROWS,))}
+        writer.grown |= {series for (series,) in self._db.execute(_UNPAGED, (pages.CHUNKS * chunks.MIN_ROWS,))}
 
     def run(self, until_mono_s: float) -> bool:
         """Work until then; True where there is more to do."""

@@ -60,7 +60,7 @@ from .thinning import Thinner
 
 UNREADABLE, AGAIN = "the store cannot be read", "ask again; if it stays, run: deepseek-dashboard store check"
 
-MOST_COMMITS = 3000  # that a delta may span: at ten a second five minutes
+MAX_COMMITS = 3000  # that a delta may span: at ten a second five minutes
 
 
 class SqliteStore:
@@ -339,7 +339,7 @@ class SqliteStore:
     def since(self, seq: int, lines_of: Collection[str] | None = None) -> Delta:
         newest = self.seq()  # first: whatever has a seq up to this is visible by now, in files that are there by now
         if (
-            seq > newest or newest - seq > MOST_COMMITS
+            seq > newest or newest - seq > MAX_COMMITS
         ):  # of a store that was removed, or too long ago to be worth sending
             return Delta(newest, False, [], [], [], [])
         self._readers.look()

@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ...lines.templates import MOST_CHARACTERS as TEMPLATES_MOST_CHARACTERS
+from ...lines.templates import MAX_CHARACTERS as TEMPLATES_MOST_CHARACTERS
 from ...lines.templates import NewTemplate, RunTemplates
 from ...records import LogLine, ProgressBar
 from .. import store
@@ -24,8 +24,8 @@ from .codec import decoded
 # The templates of each run's lines: found as lines arrive, counted later for many blocks at once.
 
 TIMES, LEVELS, TEMPLATES = 1, 2, 5  # places in the columns of a block
-MOST_AT_ONCE = 64  # blocks
-MOST_BYTES = 16 << 20  # of templates and keys that are remembered
+MAX_AT_ONCE = 64  # blocks
+MAX_BYTES = 16 << 20  # of templates and keys that are remembered
 _KNOWN = "SELECT id, text, file, family, wide FROM template WHERE run = ?"
 _READ = (
     "SELECT id, text, example, wide, level, lines, first_time_s, last_time_s FROM template WHERE run = ? ORDER BY id"
@@ -67,9 +67,9 @@ class TemplateWriter:
             found = RunTemplates(NewTemplate._make(row) for row in db.execute(_KNOWN, (run,)))
             self._bytes += found.bytes
         self._runs[run] = found
-        while self._bytes > MOST_BYTES and len(self._runs) > 1:
+        while self._bytes > MAX_BYTES and len(self._runs) > 1:
             self._drop(next(iter(self._runs)))
-        if self._bytes > MOST_BYTES:
+        if self._bytes > MAX_BYTES:
             before = found.bytes
             found.forget_keys()
             self._bytes += found.bytes - before
@@ -95,8 +95,8 @@ def read(db: sqlite3.Connection, run: str) -> list[LineTemplate]:
 
 def count(db: sqlite3.Connection, blocks: Sequence[int]) -> None:
     """Count the lines of these blocks that are not counted yet. In a transaction."""
-    for at in range(0, len(blocks), MOST_AT_ONCE):
-        some = blocks[at : at + MOST_AT_ONCE]
+    for at in range(0, len(blocks), MAX_AT_ONCE):
+        some = blocks[at : at + MAX_AT_ONCE]
         marks = ",".join("?" * len(some))
         for run, counts in _counts(db, f"{_COLUMNS} WHERE mined = 1 AND id IN ({marks})", some).items():
             db.executemany(_COUNT, [(*found, run, number) for number, found in counts.items()])
@@ -106,7 +106,7 @@ def count(db: sqlite3.Connection, blocks: Sequence[int]) -> None:
 def uncounted(db: sqlite3.Connection) -> list[int]:
     """Some blocks whose lines have templates and are not counted."""
     return [
-        number for (number,) in db.execute("SELECT id FROM log WHERE mined < 2 AND mined = 1 LIMIT ?", (MOST_AT_ONCE,))
+        number for (number,) in db.execute("SELECT id FROM log WHERE mined < 2 AND mined = 1 LIMIT ?", (MAX_AT_ONCE,))
     ]
 
 
@@ -126,7 +126,7 @@ def _counts(db: sqlite3.Connection, blocks: str, values: Sequence[object]) -> di
     """By run and template, of the lines of some blocks."""
     found: dict[str, dict[int, TemplateCount]] = {}
     rows = db.execute(blocks, values)
-    while some := rows.fetchmany(MOST_AT_ONCE):
+    while some := rows.fetchmany(MAX_AT_ONCE):
         parts: dict[str, list[Sequence[Any]]] = {}
         for number, run, blob in some:
             columns = decoded("log", number, codec.decode, blob)
@@ -172,11 +172,11 @@ MANY_BLOCKS = 32  # of one run, that are worth merging
 MANY_LINES = 500
 NO_RANK = -1
 NO_CURSOR = 1 << 62
-MOST_CHARACTERS = 16_384  # of a line in an answer; it is searched whole
-MOST_PAGE_CHARACTERS = 8_000_000
-MOST_LIVE_LINES = 2000  # of a delta: a page shows fewer,
-MOST_LIVE_BYTES = 4 << 20  # or so much text
-MOST_BARS = 100  # of an answer
+MAX_CHARACTERS = 16_384  # of a line in an answer; it is searched whole
+MAX_PAGE_CHARACTERS = 8_000_000
+MAX_LIVE_LINES = 2000  # of a delta: a page shows fewer,
+MAX_LIVE_BYTES = 4 << 20  # or so much text
+MAX_BARS = 100  # of an answer
 BLOCK = "id, run, first_line, last_line, lines, first_time_s, last_time_s, max_level, files, columns, texts"
 
 
@@ -194,8 +194,8 @@ class LineBlock(NamedTuple):
 
     def line(self, i: int) -> LogLine:
         text = self.texts[i]
-        if len(text) > MOST_CHARACTERS:
-            text = f"{text[:MOST_CHARACTERS]} ... ({len(text):,} characters)"
+        if len(text) > MAX_CHARACTERS:
+            text = f"{text[:MAX_CHARACTERS]} ... ({len(text):,} characters)"
         rank = None if self.ranks[i] == NO_RANK else self.ranks[i]
         return LogLine(self.run, self.files[i], self.times_s[i], self.levels[i], text, rank, self.numbers[i])
 
@@ -274,7 +274,7 @@ def write_bars(db: sqlite3.Connection, bars: Sequence[ProgressBar], seq: int) ->
 def read_bars(db: sqlite3.Connection, run: str) -> list[ProgressBar]:
     """Those that are not gone, the newest last."""
     newest = "SELECT run, file, time_s, text FROM bar WHERE run = ? AND text != '' ORDER BY time_s DESC LIMIT ?"
-    return [ProgressBar._make(row) for row in db.execute(newest, (run, MOST_BARS))][::-1]
+    return [ProgressBar._make(row) for row in db.execute(newest, (run, MAX_BARS))][::-1]
 
 
 def read_bars_after(
@@ -283,7 +283,7 @@ def read_bars_after(
     """The present state of bars that later commits changed, of these runs or of all; the newest 100."""
     after = "SELECT run, file, time_s, text FROM bar WHERE seq > ? AND seq <= ? ORDER BY seq DESC"
     bars = (ProgressBar._make(row) for row in db.execute(after, (seq, upto)))
-    return list(itertools.islice((bar for bar in bars if runs is None or bar.run in runs), MOST_BARS))
+    return list(itertools.islice((bar for bar in bars if runs is None or bar.run in runs), MAX_BARS))
 
 
 def mergeable(db: sqlite3.Connection, upto_seq: int) -> list[str]:
@@ -377,7 +377,7 @@ def search(db: sqlite3.Connection, query: LogQuery) -> LogPage:
 def _bounded(found: list[tuple[int, LogLine]]) -> list[tuple[int, LogLine]]:
     """The newest of these lines that together are not too long; the cursor leads to the others."""
     sizes = itertools.accumulate(len(line.text) for _, line in reversed(found))
-    kept = sum(size <= MOST_PAGE_CHARACTERS for size in sizes)
+    kept = sum(size <= MAX_PAGE_CHARACTERS for size in sizes)
     return found[-max(kept, 1) :]
 
 
@@ -393,8 +393,8 @@ def read_after(db: sqlite3.Connection, seq: int, upto: int, runs: Collection[str
         for row, run in db.execute(after, (seq, upto)):
             if runs is None or run in runs:
                 by_run.setdefault(run, []).append(row)
-        shared = list(by_run.values())[:MOST_LIVE_LINES]
-        lines, size = (most // max(1, len(shared)) for most in (MOST_LIVE_LINES, MOST_LIVE_BYTES))
+        shared = list(by_run.values())[:MAX_LIVE_LINES]
+        lines, size = (most // max(1, len(shared)) for most in (MAX_LIVE_LINES, MAX_LIVE_BYTES))
         numbered = [line for rows in shared for line in _newest(db, rows, lines, size)]
     return [line for _, line in sorted(numbered)]
 

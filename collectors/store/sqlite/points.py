@@ -28,7 +28,7 @@ _OVERLAP: dict[Axis, str] = {
     "step": "last_step >= :lo AND first_step <= :hi",
 }
 _SUMMARY = "end_step, segment, rows, non_finite, least, most, total, last"  # with the span before them, the fields of Summaries
-MOST_OPENED = 4_000_000  # points of one question that are read one by one: 50 bytes each
+MAX_OPENED = 4_000_000  # points of one question that are read one by one: 50 bytes each
 SEGMENT, ROWS, ID, START, UNITS = 3, 4, 10, 11, 12  # places in a selected row
 
 
@@ -124,9 +124,9 @@ class _FileSearch:
         _take(found, units, single)
         opened = [rows[i] for i in np.flatnonzero(~single).tolist()]
         self._opened += sum(row[UNITS] or row[ROWS] for row in opened)
-        if self._opened > MOST_OPENED:
+        if self._opened > MAX_OPENED:
             raise TooMuch(
-                f"the range holds more than {MOST_OPENED:,} points that must be read one by one; choose a shorter one"
+                f"the range holds more than {MAX_OPENED:,} points that must be read one by one; choose a shorter one"
             )
         data = dict(self._blobs("chunk", "data", [row[ID] for row in opened]))
         thinned = [part for row in opened if row[UNITS] and (part := self._thinned(row, data[row[ID]])) is not None]
@@ -194,7 +194,7 @@ def _take(found: SeriesHits, units: Summaries, which: NDArray[np.bool_]) -> None
 
 # Query the file of runs for what became of many series at once, and for how many runs were configured.
 
-MOST_KEYS, MOST_TEXT, MOST_DEPTH = 1000, 500, 8  # of a configuration: entries, characters of one, tables inside tables
+MAX_KEYS, MAX_TEXT, MAX_DEPTH = 1000, 500, 8  # of a configuration: entries, characters of one, tables inside tables
 
 _STREAMS = "SELECT id, run, labels, packed_seq FROM stream WHERE run IS NOT NULL"
 _SERIES = """SELECT id, stream, name, points, first_time_s, first_step, newest_time_s, newest_step, newest_value,
@@ -282,9 +282,9 @@ def flat(config: dict[str, Any]) -> dict[str, object]:
     while waiting:
         before, table, depth = waiting.pop(0)
         for key, value in table.items():
-            if len(found) >= MOST_KEYS or len(before) + len(key) > MOST_TEXT:
+            if len(found) >= MAX_KEYS or len(before) + len(key) > MAX_TEXT:
                 break
-            if isinstance(value, dict) and depth < MOST_DEPTH:
+            if isinstance(value, dict) and depth < MAX_DEPTH:
                 waiting.append((f"{before}{key}.", value, depth + 1))
                 continue
             if isinstance(value, list):
@@ -292,7 +292,7 @@ def flat(config: dict[str, Any]) -> dict[str, object]:
             if (
                 value is None
                 or isinstance(value, bool | int | float)
-                or (isinstance(value, str) and len(value) <= MOST_TEXT)
+                or (isinstance(value, str) and len(value) <= MAX_TEXT)
             ):
                 found.setdefault(before + key, value)
     return found

@@ -14,9 +14,9 @@ from ...message import Message, to_json
 from ...records import MESSAGE, Event, Finding, LogLine, Offset, ProgressBar, RunInfo, Sample, SourceText
 from ...step_axis import StepAxis
 from ..store import (
-    MOST_SAMPLE_BYTES,
-    MOST_SAMPLE_NAMES,
-    MOST_SAMPLES,
+    MAX_SAMPLE_BYTES,
+    MAX_SAMPLE_NAMES,
+    MAX_SAMPLES,
     OffsetGap,
     Run,
     SampleName,
@@ -31,7 +31,7 @@ from .codec import decoded
 # Findings: a row each, overwritten while it goes on. A message stands among the JSON fields, and its text in a column, which is all that rows of
 # earlier versions have. Who reads a row gets the text, as it is, and makes a message of the field where it is wanted: that takes 50 us.
 
-MOST_LIVE = 1000  # of a delta
+MAX_LIVE = 1000  # of a delta
 _COLUMNS = "id, run, rule, weight, from_s, to_s, over, sentence, rank, step, fields"
 
 
@@ -81,7 +81,7 @@ def read_id(db: sqlite3.Connection, id_: str) -> list[Finding]:
 def read_after(db: sqlite3.Connection, seq: int, upto: int) -> list[Finding]:
     """Those written by later commits; of very many the newest."""
     after = f"SELECT {_COLUMNS} FROM finding WHERE seq > ? AND seq <= ? ORDER BY seq DESC, from_s DESC LIMIT ?"
-    return _found(db.execute(after, (seq, upto, MOST_LIVE)))[::-1]
+    return _found(db.execute(after, (seq, upto, MAX_LIVE)))[::-1]
 
 
 def _fields(found: Finding) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def write_samples(db: sqlite3.Connection, samples: Iterable[Sample]) -> None:
         counts, rows = [], []
         for sample in some:
             size = len(sample.data)
-            fits = kept.get(sample.kind, 0) < MOST_SAMPLES and (not size or used + size <= MOST_SAMPLE_BYTES)
+            fits = kept.get(sample.kind, 0) < MAX_SAMPLES and (not size or used + size <= MAX_SAMPLE_BYTES)
             if fits:
                 kept[sample.kind] = kept.get(sample.kind, 0) + 1
                 used += size
@@ -129,7 +129,7 @@ def write_samples(db: sqlite3.Connection, samples: Iterable[Sample]) -> None:
 def read_names(db: sqlite3.Connection, run: str) -> SampleNames:
     names = [
         SampleName(name, tuple(sorted(kinds.split(","))), *others)
-        for name, kinds, *others in db.execute(_NAMES, (run, MOST_SAMPLE_NAMES))
+        for name, kinds, *others in db.execute(_NAMES, (run, MAX_SAMPLE_NAMES))
     ]
     (count,) = db.execute("SELECT count(DISTINCT name) FROM sample WHERE run = ?", (run,)).fetchone()
     (left_out,) = db.execute("SELECT coalesce(sum(left_out), 0) FROM sample_count WHERE run = ?", (run,)).fetchone()
@@ -170,8 +170,8 @@ def _by_run(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
 
 # The texts of source files that were kept for runs: each text once, by its hash, and which run had it under which path.
 
-MOST_BYTES = 20_000_000  # of one run's texts
-USED_UP = f"The {MOST_BYTES // 1_000_000} MB of source text that are kept for a run were used up by other files."
+MAX_BYTES = 20_000_000  # of one run's texts
+USED_UP = f"The {MAX_BYTES // 1_000_000} MB of source text that are kept for a run were used up by other files."
 SAME_START_S = 1.0  # start times are computed from ticks and the clock, and differ by less
 
 
@@ -218,7 +218,7 @@ def _has_room(db: sqlite3.Connection, run: str, sha: str, size: int) -> bool:
     """Whether the run has this text already, or has room for it."""
     kept = "SELECT source_text.sha, bytes FROM source_text WHERE sha IN (SELECT sha FROM source WHERE run = ?)"
     sizes = dict(db.execute(kept, (run,)).fetchall())
-    return sha in sizes or sum(sizes.values()) + size <= MOST_BYTES
+    return sha in sizes or sum(sizes.values()) + size <= MAX_BYTES
 
 
 _UPSERT = """INSERT INTO run (name, first_time_s, last_time_s, last_step, median_interval_s, series, points, timed)
@@ -233,11 +233,11 @@ _UPSERT = """INSERT INTO run (name, first_time_s, last_time_s, last_step, median
 _ROW = "name, info, first_time_s, last_time_s, last_step, median_interval_s, series, points, timed"
 _READ = """run, coalesce(total(lines_read), 0), coalesce(total(lines_skipped), 0), coalesce(total(fields_skipped), 0),
   coalesce(sum(trouble != ''), 0), coalesce(max(trouble), '')"""
-MOST_LIVE_EVENTS = 2000  # of a delta
-MOST_CHARACTERS = 8_000_000  # of the texts and fields of all events of an answer
+MAX_LIVE_EVENTS = 2000  # of a delta
+MAX_CHARACTERS = 8_000_000  # of the texts and fields of all events of an answer
 UNREAD = (0, 0, 0, 0, "")  # of a run without files
-MOST_SHORT, SHORT_CHARACTERS = 60, 500
-MOST_TAGS, NOTE_CHARACTERS = 100, 4000
+MAX_SHORT, SHORT_CHARACTERS = 60, 500
+MAX_TAGS, NOTE_CHARACTERS = 100, 4000
 _EVENT = "run, kind, time_s, rank, step, seconds, text, fields"
 _OFFSET = """INSERT INTO offset VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (path) DO UPDATE SET
   run = excluded.run, device = excluded.device, inode = excluded.inode, offset = excluded.offset, lines_read = excluded.lines_read,
@@ -410,15 +410,15 @@ def brief(info: dict[str, Any]) -> dict[str, Any]:
     """The numbers and short texts of run.json, its tags and note, and the short ones of its `config`: a list of thousands of runs stays small."""
     tags, note = info.get("tags"), info.get("note")
     short: dict[str, Any] = (
-        {"tags": [tag for tag in tags[:MOST_TAGS] if _is_short("", tag)]} if isinstance(tags, list) else {}
+        {"tags": [tag for tag in tags[:MAX_TAGS] if _is_short("", tag)]} if isinstance(tags, list) else {}
     )
     short |= {"note": note[:NOTE_CHARACTERS]} if isinstance(note, str) else {}
     short |= {key: value for key, value in info.items() if key not in short and _is_short(key, value)}
     config = info.get("config")
     if isinstance(config, dict):
-        kept = itertools.islice(((key, value) for key, value in config.items() if _is_short(key, value)), MOST_SHORT)
+        kept = itertools.islice(((key, value) for key, value in config.items() if _is_short(key, value)), MAX_SHORT)
         short["config"] = dict(kept)
-    return dict(itertools.islice(short.items(), MOST_SHORT))
+    return dict(itertools.islice(short.items(), MAX_SHORT))
 
 
 def _is_short(key: str, value: object) -> bool:
@@ -455,7 +455,7 @@ def read_events(
     return _events(rows if most < 0 else _bounded(rows))[::-1]
 
 
-def read_events_after(db: sqlite3.Connection, seq: int, upto: int, most: int = MOST_LIVE_EVENTS) -> list[Event]:
+def read_events_after(db: sqlite3.Connection, seq: int, upto: int, most: int = MAX_LIVE_EVENTS) -> list[Event]:
     """Events of later commits, by arrival; where there are more than `most`, or very long ones, the newest of them."""
     after = f"SELECT {_EVENT} FROM event WHERE seq > ? AND seq <= ? ORDER BY seq DESC, id DESC LIMIT ?"
     return _events(_bounded(db.execute(after, (seq, upto, most))))[::-1]
@@ -472,7 +472,7 @@ def _bounded(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     length = 0
     for row in rows:
         length += len(row[6]) + len(row[7])
-        if length > MOST_CHARACTERS:
+        if length > MAX_CHARACTERS:
             return
         yield row
 

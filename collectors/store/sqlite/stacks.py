@@ -14,14 +14,14 @@ import orjson
 from numpy.typing import NDArray
 
 from ...records import ONE_AFTER_THE_OTHER_S, WITHOUT_A_GAP_S, Frame, Profile
-from ..store import MOST_SPANS, Process, StackColumns, TooMuch, check, holding
+from ..store import MAX_SPANS, Process, StackColumns, TooMuch, check, holding
 from . import codec
 from .codec import decoded
 
 UNKNOWN = -1  # of gil and cpu_ns
 NS = 1_000_000_000
 US = 1_000  # in nanoseconds
-MOST_S = 9e9  # Unix seconds, in the year 2255
+MAX_S = 9e9  # Unix seconds, in the year 2255
 NOWHERE, DAMAGED = -1, Frame("(damaged)", "", 0)
 REMEMBERED, REMEMBERED_FRAMES = 200_000, 2_000_000  # stacks, and frames on them (40 bytes each), before starting afresh
 MERGED_S = 60.0  # length of a merged window: 3 hours of a process are then read as 180 rows
@@ -252,8 +252,8 @@ class StackReader:
         """The run's spans that touch the window, cut to it, from all files of the machine."""
         covered: list[tuple[float, float]] = []
         found: list[tuple[ProfileRow, StackSpans]] = []
-        if sum(spans for db in files for _, _, spans in counted(db, lo, hi, run)) > MOST_SPANS:
-            raise TooMuch(f"the window holds more than {MOST_SPANS:,} looks at stacks; choose a shorter one")
+        if sum(spans for db in files for _, _, spans in counted(db, lo, hi, run)) > MAX_SPANS:
+            raise TooMuch(f"the window holds more than {MAX_SPANS:,} looks at stacks; choose a shorter one")
         with holding(self._lock):
             self._trim()
             for db in files:
@@ -351,7 +351,7 @@ def _spans(profile: Profile, stacks: list[int]) -> StackSpans:
 
 def _ns(time_s: float) -> int:
     """The nearest time that 64 bits of nanoseconds can hold."""
-    return round(min(max(time_s, -MOST_S), MOST_S) * NS)
+    return round(min(max(time_s, -MAX_S), MAX_S) * NS)
 
 
 def _or_unknown(value: int | None) -> int:

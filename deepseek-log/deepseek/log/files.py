@@ -193,8 +193,8 @@ def _json(value: object) -> str:
 # The line of a sample: text as it is, or the path of a file, which is neither read nor copied.
 
 FILE = "logged_samples"  # not `samples.jsonl`, as many data sets are called
-MOST_TEXT_BYTES = 60_000  # of one sample; the dashboard keeps 64 KiB
-MOST_PATH_CHARS = 4096
+MAX_TEXT_BYTES = 60_000  # of one sample; the dashboard keeps 64 KiB
+MAX_PATH_CHARS = 4096
 IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".bmp")
 SOUNDS = (".wav", ".mp3", ".ogg", ".flac", ".mp4", ".webm")
 TEXTS = (".txt", ".md", ".html", ".csv", ".tsv", ".json", ".jsonl", ".pdf", ".npy", ".npz")
@@ -206,7 +206,7 @@ def path_of(value: object) -> str | None:
         return os.path.abspath(os.fsdecode(value))  # noqa: PTH100  # of a relative path as it is now: the script may change its folder
     if (
         isinstance(value, str)
-        and len(value) <= MOST_PATH_CHARS
+        and len(value) <= MAX_PATH_CHARS
         and value[-6:].lower().endswith((*IMAGES, *SOUNDS, *TEXTS))
         and "\n" not in value
     ):
@@ -248,6 +248,6 @@ def _whole(name: object, step: object) -> object:
 
 def _cut(name: object, value: object) -> str:
     shown = str.encode(value, "utf-8", "backslashreplace") if isinstance(value, str) else b""
-    if len(shown) > MOST_TEXT_BYTES:
-        warn(f"sample {text(name)!r} is cut to {MOST_TEXT_BYTES:,} bytes: write it into a file and log its path")
-    return shown[:MOST_TEXT_BYTES].decode("utf-8", "ignore")
+    if len(shown) > MAX_TEXT_BYTES:
+        warn(f"sample {text(name)!r} is cut to {MAX_TEXT_BYTES:,} bytes: write it into a file and log its path")
+    return shown[:MAX_TEXT_BYTES].decode("utf-8", "ignore")

@@ -283,7 +283,7 @@ IN_SENTENCE = re.compile(  # `HF_TOKEN to abc`, `logged in with key abc`, `| pas
 )
 OPENED = re.compile(rf"""(?:[rbfuRBFU]{{0,2}})(\"\"\"|'''|{QUOTE})""")
 BRACKETS = {"[": "]", "{": "}", "(": ")"}
-MOST_IN_BRACKETS = 2000  # characters
+MAX_IN_BRACKETS = 2000  # characters
 VALUE_IN_CODE = re.compile(r"""(?:<left out>|[^\s"'(){}\[\],;&])+""")
 VALUE = re.compile(r"""(?:<left out>|[^\s"'`)}\],;&([{\\\x1b])(?:<left out>|[^\s"'`)}\],;&\\\x1b])*""")
 REST_OF_LINE = re.compile(r"""[^"'`\n\\\x1b]{1,2000}""")
@@ -355,9 +355,9 @@ OF_SENTENCES = re.compile(  # `HF_TOKEN is missing`, `set HF_TOKEN to enable`, `
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-MOST_SIGNED = 4000  # characters of a signature
-LEAST_SAID = 5  # characters of a secret in a sentence
-MOST_SLASHES = 6  # of such a line; a path has more
+MAX_SIGNED = 4000  # characters of a signature
+MIN_SAID = 5  # characters of a secret in a sentence
+MAX_SLASHES = 6  # of such a line; a path has more
 PROGRAM = re.compile(
     rf"(?<![\w.-])(?P<name>{'|'.join(sorted(PROGRAMS, reverse=True))})(?:\.exe)?(?=[\s\"'\\])|(?P<end>[\n|;])"
     r"|(?<=[\s\"'\\])(?P<long>--[a-z]{2,12}(?:-[a-z]{2,12})?)(?P<gap>=|[\s\"'\\,]{1,12})(?!<left out>)(?P<of>[^\s\"'<\\,-][^\s\"'\\]*)"
@@ -491,7 +491,7 @@ def _value_after(text: str, start: int, end: int, name: str, code: bool) -> tupl
     found = (IN_CODE if code else IN_TEXT).match(text, end) if MAY_ASSIGN.match(text, end) else None
     if found:
         place = _value_at(
-            text, found.end(), bare, found[0].strip()[-1:] == ":", code, MOST_SIGNED if is_signed else len(text)
+            text, found.end(), bare, found[0].strip()[-1:] == ":", code, MAX_SIGNED if is_signed else len(text)
         )
         if (
             place is not None
@@ -526,8 +526,8 @@ def _value_at(text: str, at: int, name: str, by_colon: bool, code: bool, most: i
     words = [word.lower() for word in WORD.findall(name)]
     close = BRACKETS.get(text[at : at + 1])
     if close is not None:
-        end = text.find(close, at, at + MOST_IN_BRACKETS)
-        inner = text[at + 1 : end if end >= 0 else at + MOST_IN_BRACKETS].partition("\n")[0]
+        end = text.find(close, at, at + MAX_IN_BRACKETS)
+        inner = text[at + 1 : end if end >= 0 else at + MAX_IN_BRACKETS].partition("\n")[0]
         is_list = words not in (["key"], ["keys"]) and (
             '"' in inner or "'" in inner or _looks_random(inner.partition(",")[0])
         )
@@ -577,7 +577,7 @@ def _span(found: re.Match[str] | None) -> tuple[int, int] | None:
 def _is_said(name: str, said: re.Match[str]) -> bool:
     """Whether a sentence tells a secret: `password is hunter2`; not `password is wrong`, nor `missing key layer1.weight`."""
     word = said["word"].rstrip(".:!?")
-    if len(word) < LEAST_SAID:
+    if len(word) < MIN_SAID:
         return False
     if _looks_random(word):
         return True
@@ -605,7 +605,7 @@ def _looks_random(word: str) -> bool:
 
 def _is_of_a_key(text: str) -> bool:
     """Whether a text is one of the lines between the first and the last of a private key."""
-    if len(text) > 120 or text.count("/") > MOST_SLASHES:
+    if len(text) > 120 or text.count("/") > MAX_SLASHES:
         return False
     return INNER_LINE.fullmatch(text) is not None or (
         text.rstrip().endswith("=") and PADDED_LINE.fullmatch(text) is not None

@@ -21,7 +21,7 @@ from .trace_requests import TraceRequest
 
 BEGIN_WITHIN_S = 60.0  # after the request was seen; the user who asked does not wait for ever
 LONGEST_S = 30.0  # of a trace: one that would be longer is made shorter, or ended
-MOST_REASON = 300  # characters
+MAX_REASON = 300  # characters
 
 
 class StepTrace:
@@ -128,7 +128,7 @@ class StepTrace:
         else:
             check_ready()
             self._since_s = monotonic()
-            self._count = CallCount(MOST_CALLS)
+            self._count = CallCount(MAX_CALLS)
             self._count.begin()
 
     def _begin_after(self, number: int, count: CallCount) -> None:
@@ -139,8 +139,8 @@ class StepTrace:
         step_s = now_s - self._since_s
         if step_s > LONGEST_S:
             raise NoTrace(f"a step takes longer than {LONGEST_S:g} s, which is too long for a trace")
-        with_stacks = count.calls <= MOST_CALLS
-        by_calls = MOST_CALLS // max(1, count.calls) if with_stacks else self._wanted
+        with_stacks = count.calls <= MAX_CALLS
+        by_calls = MAX_CALLS // max(1, count.calls) if with_stacks else self._wanted
         self._wanted = max(1, min(self._wanted, by_calls, int(LONGEST_S / max(step_s, 1e-6))))
         self._since_s, self.first_step = now_s, number + 1
         self._profiler = StepProfiler(with_stacks)
@@ -172,7 +172,7 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, NoTrace):
         return str(error)
     try:
-        return " ".join(f"{type(error).__name__}: {error}".split())[:MOST_REASON]
+        return " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON]
     except Exception:  # an error that cannot even be shown
         return type(error).__name__
 
@@ -252,7 +252,7 @@ def call_in_main_thread(call: Callable[[], None]) -> None:
 # PyTorch's profiler for a few steps: begun and ended in the training thread, read in another. Nothing is imported that the script has not.
 
 CALL, C_CALL = "call", "c_call"
-MOST_CALLS = 200_000  # of Python functions in a trace: each costs 1.5 kB, and 5 us when the trace ends
+MAX_CALLS = 200_000  # of Python functions in a trace: each costs 1.5 kB, and 5 us when the trace ends
 MONITORING_PROFILER = 2  # sys.monitoring.PROFILER_ID, which cProfile takes
 
 
@@ -379,9 +379,9 @@ def _is_monitored() -> bool:
 # each call. On a GPU a row is a kernel, found by the operator that launched it; on a CPU an operator, without those that it called. What
 # autograd runs backward stands with the line that ran forward.
 
-MOST_EVENTS = 2_000_000
-MOST_ROWS, MOST_STACKS, MOST_DEPTH = 3_000, 3_000, 64  # the rows that took longest; a stack's innermost frames
-MOST_TEXT = 300  # characters of a name, a file
+MAX_EVENTS = 2_000_000
+MAX_ROWS, MAX_STACKS, MAX_DEPTH = 3_000, 3_000, 64  # the rows that took longest; a stack's innermost frames
+MAX_TEXT = 300  # characters of a name, a file
 SLICE, PAUSE_S = 25, 0.0005  # events between two pauses: the training thread may be waiting for the GIL
 FORWARD, BACKWARD, ANNOTATION = 0, 1, 7  # scopes of operators: FUNCTION, BACKWARD_FUNCTION, USER_SCOPE
 NO_WORK = ("gpu_user_annotation", "user_annotation", "cuda_sync", "overhead")  # kinds of activity
@@ -449,7 +449,7 @@ class Summary:
             name, start_ns, duration_ns = event.name(), event.start_ns(), event.duration_ns()
             linked = event.linked_correlation_id()
             launched = self._operators.get(linked, NO_OPERATOR) if linked > 0 else NO_OPERATOR
-            key = KernelKey(self._forward_of(launched), name[:MOST_TEXT], kind_of(name), launched.backward is not None)
+            key = KernelKey(self._forward_of(launched), name[:MAX_TEXT], kind_of(name), launched.backward is not None)
             self._add(key, duration_ns * NS)
             self._intervals.append(BusyInterval(start_ns, start_ns + duration_ns, kind_of(name)))
 
@@ -460,8 +460,8 @@ class Summary:
         order = sorted(self._seconds, key=lambda key: -self._seconds[key])
         stacks: dict[Stack, int] = {}
         rows = []
-        for key in order[:MOST_ROWS]:
-            if key.stack in stacks or len(stacks) < MOST_STACKS:
+        for key in order[:MAX_ROWS]:
+            if key.stack in stacks or len(stacks) < MAX_STACKS:
                 stack = stacks.setdefault(key.stack, len(stacks))
                 rows.append(
                     [
@@ -473,7 +473,7 @@ class Summary:
                         int(key.backward),
                     ]
                 )
-        left = order[MOST_ROWS:]
+        left = order[MAX_ROWS:]
         frames: dict[TracedFrame, int] = {}
         places = _Files()
         numbered = [[frames.setdefault(frame, len(frames)) for frame in stack] for stack in stacks]
@@ -497,8 +497,8 @@ class Summary:
             tag, called = child.typed
             if tag.name in ("PyCall", "PyCCall"):
                 line = called.caller.line_number
-            frame = TracedFrame(site.file_name[:MOST_TEXT], line, site.function_name[:MOST_TEXT])
-            below.append((child, (*stack, frame)[-MOST_DEPTH:], backward))
+            frame = TracedFrame(site.file_name[:MAX_TEXT], line, site.function_name[:MAX_TEXT])
+            below.append((child, (*stack, frame)[-MAX_DEPTH:], backward))
         below.reverse()
         return below
 
@@ -519,7 +519,7 @@ class Summary:
         own_ns = event.duration_time_ns - sum(
             child.duration_time_ns for child in children if child.typed[0].name != "Allocation"
         )
-        seconds, name = max(0, own_ns) * NS, event.name[:MOST_TEXT]
+        seconds, name = max(0, own_ns) * NS, event.name[:MAX_TEXT]
         if backward is None:
             self._add(KernelKey(stack, name, kind_of(name, gpu=False), False), seconds)
         else:
@@ -536,8 +536,8 @@ class Summary:
 
     def _pause(self) -> None:
         self.events += 1
-        if self.events > MOST_EVENTS:
-            raise ValueError(f"more than {MOST_EVENTS:,} events")
+        if self.events > MAX_EVENTS:
+            raise ValueError(f"more than {MAX_EVENTS:,} events")
         if self.events % SLICE == 0:
             sleep(PAUSE_S)
 

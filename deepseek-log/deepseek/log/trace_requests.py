@@ -21,10 +21,10 @@ from .files import warn
 
 DATA_FOLDER, TRACES = ".deepseek", "traces"
 REQUEST = "trace.request"
-MOST_REQUEST_BYTES = 4096
+MAX_REQUEST_BYTES = 4096
 FRESH_S = 60.0  # an older request was meant for an earlier process
 LATEST_S = 1e11  # Unix seconds: a later time is none
-MOST_STEPS = 20
+MAX_STEPS = 20
 LONGEST_NAME = 150  # characters of a folder's name, before it is cut and gets a hash
 ID = re.compile(r"[0-9a-f]{8,32}")
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -109,9 +109,9 @@ class TraceFolder:
             _check_ours(found, "it")
             if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
                 raise OddRequest("it is no file of its own")
-            if found.st_size > MOST_REQUEST_BYTES:
-                raise OddRequest(f"it is longer than {MOST_REQUEST_BYTES:,} bytes")
-            data = os.read(file, MOST_REQUEST_BYTES)
+            if found.st_size > MAX_REQUEST_BYTES:
+                raise OddRequest(f"it is longer than {MAX_REQUEST_BYTES:,} bytes")
+            data = os.read(file, MAX_REQUEST_BYTES)
         finally:
             os.close(file)
         return parsed(data, time())
@@ -129,8 +129,8 @@ def parsed(data: bytes, now_s: float) -> TraceRequest | None:
     time_s: Any = fields.get("time_s")
     if not isinstance(name, str) or not ID.fullmatch(name):
         raise OddRequest("its id is not one")
-    if type(steps) is not int or not 1 <= steps <= MOST_STEPS:
-        raise OddRequest(f"its steps are not a number from 1 to {MOST_STEPS}")
+    if type(steps) is not int or not 1 <= steps <= MAX_STEPS:
+        raise OddRequest(f"its steps are not a number from 1 to {MAX_STEPS}")
     if type(rank) is not int or rank < 0:
         raise OddRequest("its rank is not one")
     if type(time_s) not in (int, float) or not 0 <= time_s < LATEST_S:

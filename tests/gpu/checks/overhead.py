@@ -21,8 +21,8 @@ from ..watched import collecting, training, wait_for_stacks
 
 FILE = "overhead.csv"
 SETTLE_SHARE = 0.2  # of a slice, at its beginning
-MOST_RATIO, MOST_CPU_PCT = 1.01, 7.0  # of a step; of a core
-LEAST_STEPS = 5  # of a slice
+MAX_RATIO, MAX_CPU_PCT = 1.01, 7.0  # of a step; of a core
+MIN_STEPS = 5  # of a slice
 
 
 class Slice(NamedTuple):
@@ -86,7 +86,7 @@ def one_round(number: int, slice_s: float, pause: Callable[[bool], None]) -> lis
 def typical_s(steps: NDArray[np.float64], piece: Slice) -> float:
     """The median of the steps that lie inside; NaN for too few."""
     inside = (steps[:, 0] >= piece.begin_s) & (steps[:, 1] <= piece.end_s)
-    return float(np.median((steps[:, 1] - steps[:, 0])[inside])) if inside.sum() >= LEAST_STEPS else float("nan")
+    return float(np.median((steps[:, 1] - steps[:, 0])[inside])) if inside.sum() >= MIN_STEPS else float("nan")
 
 
 def ratios(slices: Sequence[Slice], took: Sequence[float]) -> tuple[Ratio, Ratio] | None:
@@ -104,17 +104,17 @@ def ratios(slices: Sequence[Slice], took: Sequence[float]) -> tuple[Ratio, Ratio
 
 def judge(report: Report, found: tuple[Ratio, Ratio] | None, cpu_pct: float) -> None:
     report.judge(
-        cpu_pct <= MOST_CPU_PCT, "CPU of collector and sampler", f"At most {MOST_CPU_PCT:g} %.", cpu_pct, "% of a core"
+        cpu_pct <= MAX_CPU_PCT, "CPU of collector and sampler", f"At most {MAX_CPU_PCT:g} %.", cpu_pct, "% of a core"
     )
     if found is None:
-        report.line("FAIL", "steps", f"No round has {LEAST_STEPS} steps in each slice: the training is too slow.")
+        report.line("FAIL", "steps", f"No round has {MIN_STEPS} steps in each slice: the training is too slow.")
         return
     ours, same = found
     words = f"95 % interval {ours.low:.4f} to {ours.high:.4f}; A/A {same.low:.4f} to {same.high:.4f}"
     report.judge(
-        ours.low <= MOST_RATIO,
+        ours.low <= MAX_RATIO,
         "step with the collector",
-        f"{words}; missed where all of it lies above {MOST_RATIO:g}.",
+        f"{words}; missed where all of it lies above {MAX_RATIO:g}.",
         ours.middle,
         "x",
     )

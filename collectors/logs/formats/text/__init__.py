@@ -168,7 +168,7 @@ class SrunLabels:
 
 STAMP_S = 1.0  # a stamp says the second in which its line was written
 SLACK_S = 2.0  # how much longer than between two looks lines may have been written, before what was read is known to come from a buffer
-MOST_AHEAD = 500  # lines that one straight piece is looked for in
+MAX_AHEAD = 500  # lines that one straight piece is looked for in
 
 
 class StampedLine(NamedTuple):
@@ -217,7 +217,7 @@ def evenly(places: Sequence[float], stamps_s: Sequence[float]) -> list[float]:
     while anchor < len(places) - 1:
         slowest, fastest, at_slowest, at_fastest = -math.inf, math.inf, anchor, anchor
         bend, bend_s = len(places) - 1, math.nan
-        for i in range(anchor + 1, min(len(places), anchor + MOST_AHEAD)):
+        for i in range(anchor + 1, min(len(places), anchor + MAX_AHEAD)):
             along = places[i] - places[anchor]
             low, high = (stamps_s[i] - times[anchor]) / along, (stamps_s[i] + STAMP_S - 1e-3 - times[anchor]) / along
             if low > fastest:
@@ -323,7 +323,7 @@ DAY_S = 86_400.0
 LATE_S = 60.0  # after its file was last written, a stamp may be, by another clock
 HALF_YEAR_S = 180 * DAY_S
 FIRST_S = 946_684_800.0  # a stamp before the year 2000 is that of a clock which was never set
-MOST_RANKS = 256  # of a file
+MAX_RANKS = 256  # of a file
 LONGEST_WORKER, LONGEST_TASK = 120, 12  # characters of what Ray, or srun, writes in front of a line
 BACKSPACES = re.compile(r"\x08+")
 UP = "\x1b[A"  # the cursor goes a line up
@@ -557,7 +557,7 @@ class TextLog:
         if rank == 0:
             return self._own
         if rank not in self._voices:
-            if len(self._voices) >= MOST_RANKS:
+            if len(self._voices) >= MAX_RANKS:
                 return RankState({}, None)
             self._voices[rank] = self._voice(rank, {})
         return self._voices[rank]
@@ -568,7 +568,7 @@ class TextLog:
         if name == self._worker:
             return self._own
         if name not in self._workers:
-            if len(self._workers) >= MOST_RANKS:
+            if len(self._workers) >= MAX_RANKS:
                 return RankState({}, None)
             self._workers[name] = self._voice(name, {})
         return self._workers[name]

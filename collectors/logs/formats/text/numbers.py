@@ -139,7 +139,7 @@ NUMBER_CELL = re.compile(rf"(?:{NUMBER})%?", re.IGNORECASE)
 PLACE_CELL = re.compile(r"(\d{1,15})(?:/(\d{1,15}))?")
 NAME_CELL = re.compile(r"#|[^\W\d_][\w/@.\-+()%#]{0,60}(?: [^\W\d][\w/@.\-+()%#]{0,40}){0,4}")
 NO_COLUMNS = ("E", "Images")  # the epoch of spaCy; how many were looked at
-MOST_BETWEEN, MOST_BETWEEN_WORDS = (
+MAX_BETWEEN, MAX_BETWEEN_WORDS = (
     50,
     3,
 )  # lines between a header, or a row, and the next row; where single blanks separate the names
@@ -187,7 +187,7 @@ class TableReader:
         if self._is_header(text):
             return None, ""
         self._misses += "%" not in text and any(map(str.isalnum, text))  # else a bar
-        if self._misses > (MOST_BETWEEN_WORDS if self._separator == " " else MOST_BETWEEN):
+        if self._misses > (MAX_BETWEEN_WORDS if self._separator == " " else MAX_BETWEEN):
             self._columns = []
         return self._boxed(), text
 

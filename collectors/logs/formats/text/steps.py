@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from .lines import CounterKind, MetricLine, Progress
 
-LEAST_COUNTS = {CounterKind.UNNAMED: 4, CounterKind.BAR: 9}  # until counts with a common divisor are taken for samples
+MIN_COUNTS = {CounterKind.UNNAMED: 4, CounterKind.BAR: 9}  # until counts with a common divisor are taken for samples
 DISORDER = 2  # lines of several processes that are mixed
-MOST_TRACKS = 16
+MAX_TRACKS = 16
 OF_TRAINING = ("step", "iteration", "iter", "update", "global_step", "num_update", "num_updates")
 FIELDS = 10  # of the state of Steps
 STEP, BATCH, ITEM = (
@@ -155,7 +155,7 @@ class StepCounter:
     def _judge(self, kind: CounterKind, done: int) -> None:
         if kind is CounterKind.NAMED or self.divisor == 1:
             self.meaning = STEP
-        elif kind is CounterKind.BAR and self.lines < LEAST_COUNTS[kind]:
+        elif kind is CounterKind.BAR and self.lines < MIN_COUNTS[kind]:
             self.meaning = STEP if done and done == self.total else self.meaning
         elif kind is CounterKind.UNNAMED and self.total and done == self.total - 1:
             self.meaning = STEP
@@ -167,7 +167,7 @@ class StepCounter:
             and not self.apart % self.first
         ):
             self.meaning, self.scale = STEP, self.first
-        elif self.lines >= LEAST_COUNTS[kind]:
+        elif self.lines >= MIN_COUNTS[kind]:
             self.meaning = ITEM
 
 
@@ -309,7 +309,7 @@ class StepTracker:
 
     def _track(self, progress: Progress) -> StepCounter | None:
         name = _name(progress)
-        if name not in self._tracks and len(self._tracks) >= MOST_TRACKS:
+        if name not in self._tracks and len(self._tracks) >= MAX_TRACKS:
             return None
         return self._tracks.setdefault(name, StepCounter())
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
-MOST_CHARS = 300
-MOST_SAID = 1_000  # sentences, names and reasons that are remembered
+MAX_CHARS = 300
+MAX_SAID = 1_000  # sentences, names and reasons that are remembered
 Call = TypeVar("Call", bound=Callable[..., Any])
 _said: set[str] = set()
 
@@ -30,7 +30,7 @@ def guarded(call: Call) -> Call:
 
 def say_once(sentence: str) -> None:
     """A closed stderr is no reason to fail, either."""
-    if sentence not in _said and len(_said) < MOST_SAID:
+    if sentence not in _said and len(_said) < MAX_SAID:
         _said.add(sentence)
         with suppress(OSError, ValueError, AttributeError):  # no stderr at all, under pythonw
             print(f"deepseek.log.adapters: {sentence}", file=sys.stderr, flush=True)
@@ -40,12 +40,12 @@ def report(name: str, error: Exception) -> None:
     """Once for each call and type of error, whatever the error says, and once for each error, whichever calls meet it."""
     kind = f"{name} {type(error).__name__}"
     try:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:MOST_CHARS]
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_CHARS]
     except Exception:  # an error that cannot even be shown
         reason = type(error).__name__
     if not {kind, reason} & _said:
         say_once(f"{name} failed and logs less than it should; the training is not affected ({reason})")
-    if len(_said) < MOST_SAID:
+    if len(_said) < MAX_SAID:
         _said.update((kind, reason))
 
 

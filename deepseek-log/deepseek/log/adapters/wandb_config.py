@@ -9,7 +9,7 @@ from typing import Any
 
 from .guard import guarded, say_once
 
-MOST_FILE_BYTES = 1 << 20
+MAX_FILE_BYTES = 1 << 20
 NOT_VALUES = ("wandb_version", "_wandb")  # of a file that wandb itself wrote
 
 
@@ -80,7 +80,7 @@ def of_file(path: Path) -> dict[str, Any]:
         return {}
     try:
         with path.open(encoding="utf-8") as file:
-            values = yaml.safe_load(file.read(MOST_FILE_BYTES))
+            values = yaml.safe_load(file.read(MAX_FILE_BYTES))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         say_once(f"the configuration {path} is left out: it cannot be read ({reason}); name a YAML file")
@@ -100,13 +100,13 @@ def _value(value: Any) -> Any:
 # wandb's `summary`: the newest value of each name that was logged, and what the script sets beside them.
 
 PLAIN = (float, int, str)
-MOST_NAMES = 10_000
+MAX_NAMES = 10_000
 
 
 class WandbSummary(WandbConfig):
     def log(self, values: Mapping[str, Any]) -> None:
         """A tensor is read when it is asked for, not here: that would wait for the GPU."""
-        if len(self) < MOST_NAMES:
+        if len(self) < MAX_NAMES:
             self.show(_all_kept(values) or {})
 
     def __getitem__(self, name: str) -> Any:

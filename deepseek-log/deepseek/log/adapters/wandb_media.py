@@ -16,12 +16,12 @@ from typing import Any
 
 from .guard import Inert, guarded, say_once
 
-MOST_FILES = 1_000  # that are written for one run by one process,
-MOST_BYTES = 256 << 20  # and their bytes
-MOST_OF_A_LIST = 16
-MOST_SIDE = 2048  # pixels of an image that is written; a larger one is made smaller
-MOST_ROWS, MOST_CELL_CHARS, MOST_TABLE_BYTES = 200, 500, 50_000
-MOST_BINS = 512
+MAX_FILES = 1_000  # that are written for one run by one process,
+MAX_BYTES = 256 << 20  # and their bytes
+MAX_OF_A_LIST = 16
+MAX_SIDE = 2048  # pixels of an image that is written; a larger one is made smaller
+MAX_ROWS, MAX_CELL_CHARS, MAX_TABLE_BYTES = 200, 500, 50_000
+MAX_BINS = 512
 WRITTEN = "media"
 
 
@@ -89,9 +89,9 @@ class MediaFolder:
         """The path of the file; None where there is nothing to write, or no room for it."""
         if data is None:
             return None
-        if self._files >= MOST_FILES or self._bytes + len(data) > MOST_BYTES:
+        if self._files >= MAX_FILES or self._bytes + len(data) > MAX_BYTES:
             say_once(
-                f"log: of a run {MOST_FILES:,} images and sounds are written, and {MOST_BYTES >> 20} MiB of them; pass paths of files"
+                f"log: of a run {MAX_FILES:,} images and sounds are written, and {MAX_BYTES >> 20} MiB of them; pass paths of files"
             )
             return None
         self._files += 1
@@ -109,7 +109,7 @@ def media_of(value: Any) -> list[Media]:
     if isinstance(value, Media):
         return [value]
     if isinstance(value, (list, tuple)) and value and isinstance(value[0], Media):
-        return [item for item in value[:MOST_OF_A_LIST] if isinstance(item, Media)]
+        return [item for item in value[:MAX_OF_A_LIST] if isinstance(item, Media)]
     return []
 
 
@@ -132,10 +132,10 @@ def table_text(columns: Sequence[Any], rows: Sequence[Any]) -> str:
     """As many rows as fit."""
     kept: list[list[Any]] = []
     size = 0
-    for row in rows[:MOST_ROWS]:
+    for row in rows[:MAX_ROWS]:
         cells = [_cell(cell) for cell in row]
         size += len(json.dumps(cells))
-        if size > MOST_TABLE_BYTES:
+        if size > MAX_TABLE_BYTES:
             break
         kept.append(cells)
     return json.dumps({"columns": [_cell(column) for column in columns], "rows": kept, "total": len(rows)})
@@ -146,7 +146,7 @@ def _cell(value: Any) -> Any:
         return value if not isinstance(value, float) or (value == value and abs(value) != float("inf")) else str(value)
     if isinstance(value, Media):
         return value.caption if isinstance(value.caption, str) else type(value).__name__
-    return str(value)[:MOST_CELL_CHARS]
+    return str(value)[:MAX_CELL_CHARS]
 
 
 def _path(given: Any) -> Any:
@@ -169,9 +169,9 @@ def _png(data: Any) -> bytes | None:
         )
         return None
     image = data if isinstance(data, pillow.Image) else pillow.fromarray(_pixels(data))
-    if max(image.size) > MOST_SIDE:
+    if max(image.size) > MAX_SIDE:
         image = image.copy()
-        image.thumbnail((MOST_SIDE, MOST_SIDE))
+        image.thumbnail((MAX_SIDE, MAX_SIDE))
     (image if image.mode in ("1", "L", "LA", "RGB", "RGBA", "P", "I;16") else image.convert("RGB")).save(held, "PNG")
     return held.getvalue()
 
@@ -212,5 +212,5 @@ def _counted(data: Any, bins: Any) -> tuple[Any, Any]:
     import numpy as np
 
     values = np.asarray(data.detach().cpu().float() if hasattr(data, "detach") else data, dtype=np.float64).ravel()
-    counts, edges = np.histogram(values[np.isfinite(values)], bins=min(int(bins), MOST_BINS))
+    counts, edges = np.histogram(values[np.isfinite(values)], bins=min(int(bins), MAX_BINS))
     return counts, edges

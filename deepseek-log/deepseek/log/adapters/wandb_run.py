@@ -15,7 +15,7 @@ from typing import Any
 from ..run_info import note_of, tags_of
 from .guard import Inert, InertCall, guarded, inert_class, report, say_once
 from .late_log import LateLog, plain_name
-from .wandb_config import MOST_NAMES, WandbConfig, WandbSummary
+from .wandb_config import MAX_NAMES, WandbConfig, WandbSummary
 from .wandb_media import Media, MediaFolder, log_media, media_of
 
 PLAIN = frozenset((float, int))
@@ -112,7 +112,7 @@ class WandbRun:
                 and PLAIN.issuperset(map(type, data.values()))
             ):
                 step, self._step = self._step, self._step + 1  # the usual call: few steps, each of them here
-                if len(self.summary) < MOST_NAMES:
+                if len(self.summary) < MAX_NAMES:
                     dict.update(self.summary, data)
                 self._late.scalars(step, data)
             else:
@@ -285,8 +285,8 @@ def _copy(name: str, project: str, id: str, config: Mapping[str, Any], summary: 
 # Which folder wandb's calls are written into, and how far a run that goes on had come.
 
 RESUMES = ("allow", "must", "auto", True)
-MOST_RUNS = 5_000  # that are searched for an id
-MOST_INFO_BYTES = 1 << 20
+MAX_RUNS = 5_000  # that are searched for an id
+MAX_INFO_BYTES = 1 << 20
 TAIL_BYTES = 4 << 20
 
 
@@ -311,7 +311,7 @@ def folder_name(log_dir: Path, name: str, id: str, resume: Any, several_ranks: b
 def with_id(log_dir: Path, id: str) -> str:
     """The name of the run that was begun with this id, or ""."""
     files = chain(log_dir.glob("*/run.json"), log_dir.glob("*/*/run.json"))
-    folders = (file.parent for file in islice(files, MOST_RUNS))
+    folders = (file.parent for file in islice(files, MAX_RUNS))
     return next((folder.relative_to(log_dir).as_posix() for folder in folders if id_of(folder) == id), "")
 
 
@@ -324,7 +324,7 @@ def config_of(folder: Path) -> dict[str, Any]:
     """The configuration of a run, with its names as `wandb`; empty where there is none."""
     try:
         with (folder / "run.json").open("rb") as file:
-            config = json.loads(file.read(MOST_INFO_BYTES))["config"]
+            config = json.loads(file.read(MAX_INFO_BYTES))["config"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return {}
     return config if isinstance(config, dict) else {}

@@ -11,7 +11,7 @@ from typing import Any
 from .guard import Inert, guarded
 from .wandb_media import Audio, Histogram, Html, Image, Media, MediaFolder, table_text
 
-MOST_ROWS = 200_000  # of a table, as in wandb
+MAX_ROWS = 200_000  # of a table, as in wandb
 ID_CHARS = string.ascii_lowercase + string.digits
 
 
@@ -51,7 +51,7 @@ class LoggedTable(Media):
         return table_text(self.columns, self.data), "table"
 
     def add_data(self, *row: Any) -> None:
-        if len(self.data) < MOST_ROWS:
+        if len(self.data) < MAX_ROWS:
             self.data.append(list(row))
 
 
@@ -88,4 +88,4 @@ def _columns(frame: Any) -> list[Any]:
 @guarded
 def _rows(data: Any) -> list[Any]:
     """Of a list of rows, an array or nothing."""
-    return [] if data is None else [list(row) for row, _ in zip(data, range(MOST_ROWS))]
+    return [] if data is None else [list(row) for row, _ in zip(data, range(MAX_ROWS))]
