@@ -132,7 +132,7 @@ def _pattern(glob: str) -> re.Pattern[str]:
 # Secrets of receivers: never in alerts.yaml, but in a variable of the collector or a file of their own.
 
 ENV, FILE = "env:", "file:"
-LEAST = 4  # characters of a secret that is looked for in texts
+MIN_SECRET = 4  # characters of a secret that is looked for in texts
 MAX_BYTES = 16 << 10
 KEYS = re.compile(
     r"""(\b(?:password|token|authorization)["']?[ \t]*:[ \t]*)(?!["']?(?:env|file):)([^\s,}#][^,}\n#]*)"""
@@ -168,7 +168,7 @@ def without(text: str, secrets: Iterable[str]) -> str:
     """A text with these secrets, and whatever looks like one, left out."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         for part in {secret, *secret.split()}:
-            if len(part) >= LEAST:
+            if len(part) >= MIN_SECRET:
                 text = text.replace(part, LEFT_OUT)
     return redacted(text)
 

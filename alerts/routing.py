@@ -18,7 +18,7 @@ from .delivery import FOLDER, Outbox
 from .messages import MAX_MEMBERS, AlertMessage, Composer, MessagePhase
 
 FILE = "seen"
-MOST, MAX_SEEN_BYTES = 40_000, 16 << 20
+MAX_SEEN, MAX_SEEN_BYTES = 40_000, 16 << 20
 
 
 class SeenFindings:
@@ -32,7 +32,7 @@ class SeenFindings:
             text = ""
         self.is_new = not self._path.exists()  # an alert that is older than this folder is no news
         whole = text[: text.rfind("\n") + 1]
-        self._ids = dict.fromkeys(whole.split("\n")[-MOST - 1 : -1])
+        self._ids = dict.fromkeys(whole.split("\n")[-MAX_SEEN - 1 : -1])
         self._lines = len(self._ids)
         self._half = whole != text  # killed within a line
 
@@ -43,8 +43,8 @@ class SeenFindings:
         new = [id_ for id_ in ids if id_ not in self._ids and "\n" not in id_]
         if not new and self._path.exists():
             return
-        if self._half or self._lines + len(new) > 2 * MOST:
-            self._rewrite(dict.fromkeys([*list(self._ids)[-MOST:], *new]))
+        if self._half or self._lines + len(new) > 2 * MAX_SEEN:
+            self._rewrite(dict.fromkeys([*list(self._ids)[-MAX_SEEN:], *new]))
             return
         data = "".join(f"{id_}\n" for id_ in new).encode("utf-8", "replace")
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -69,7 +69,7 @@ class SeenFindings:
 # - {rule: data_stall, run: sweep/3, until: 2026-11-27T08:00:00+00:00}
 
 MUTES_FILE = "mutes.yaml"
-MAX_MUTES, MAX_WORD, MAX_SEEN_BYTES = 500, 1000, 1 << 20
+MAX_MUTES, MAX_WORD, MAX_MUTES_BYTES = 500, 1000, 1 << 20
 LONGEST_H = 10 * 365 * 24.0
 
 
@@ -144,7 +144,7 @@ def mutes_in(path: Path) -> list[Mute]:
     from collectors.yaml_tree import YamlError, tree_of
 
     try:
-        root = tree_of(bytes_of(path, most=MAX_SEEN_BYTES).decode("utf-8-sig"), MUTES_FILE, MAX_MUTES_BYTES)
+        root = tree_of(bytes_of(path, most=MAX_MUTES_BYTES).decode("utf-8-sig"), MUTES_FILE, MAX_MUTES_BYTES)
         listed = root.value.get("mutes") if isinstance(root.value, dict) else None
         if listed is None or listed.empty:
             return []

@@ -38,7 +38,7 @@ from .visitors import ANYONE, Visitor, grants_of, sentence_of, visitor, without_
 
 # Login: the form, its code, and the session cookie.
 
-MOST = 8  # are looked at
+MAX_COOKIES = 8  # are looked at
 
 
 def cookie_name(headers: RawHeaders, base_path: str = "/") -> str:
@@ -54,7 +54,7 @@ def cookies_of(headers: RawHeaders, base_path: str = "/") -> list[str]:
     name = f"{cookie_name(headers, base_path)}="
     parts = (part.strip() for key, value in headers if key == b"cookie" for part in value.decode("latin-1").split(";"))
     secrets = (part.removeprefix(name) for part in parts if part.startswith(name))
-    return [secret for secret in secrets if SECRET.fullmatch(secret)][:MOST]
+    return [secret for secret in secrets if SECRET.fullmatch(secret)][:MAX_COOKIES]
 
 
 def set_cookie(headers: RawHeaders, secret: str, seconds: float, *, base_path: str = "/", secure: bool = False) -> str:

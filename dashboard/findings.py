@@ -80,7 +80,7 @@ def _doing(given: object) -> Activity | None:
 
 # Read findings from the store.
 
-MOST = 5000  # of an answer, the newest
+MAX_FINDINGS = 5000  # of an answer, the newest
 OF_MACHINE = ""  # the run of what was found on the machine
 BEFORE_S, AFTER_S = 1800.0, 60.0  # of a case
 MAX_CASE_SERIES, MAX_EVENTS = 200, 500
@@ -99,7 +99,7 @@ class FindingsReader:
         hi: float | None = None,
         *,
         holding: bool = False,
-        most: int = MOST,
+        most: int = MAX_FINDINGS,
     ) -> list[Finding]:
         """Of a run and of the machine meanwhile; of all runs and the machine without one. In order of their start."""
         if run is None:

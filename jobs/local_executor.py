@@ -118,7 +118,7 @@ NEVER = (
     errno.E2BIG,
 )  # no waiting helps; a folder that is not there may be on a disk that is about to come
 MAX_STATUSES = 1000  # of children that ended and belonged to no attempt that is asked about
-MOST = 2**63 - 1  # an INTEGER of SQLite
+MAX_INTEGER = 2**63 - 1  # an INTEGER of SQLite
 MAX_BYTES = 8 << 20  # of a file about an attempt: that which says how it began has all of its command
 MAX_CODE = 1 << 16  # of an exit code, or a signal
 LAST_WORDS = 300  # characters
@@ -336,7 +336,7 @@ def _named(found: Mapping[str, Any]) -> ProcessName | None:
         name = ProcessName(str(found["boot_id"]), int(found["pid"]), int(found["ticks"]))
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    return name if 0 < name.pid <= MOST and 0 <= name.ticks <= MOST else None
+    return name if 0 < name.pid <= MAX_INTEGER and 0 <= name.ticks <= MAX_INTEGER else None
 
 
 def _here(name: ProcessName | None) -> tuple[int, int] | None:

@@ -52,7 +52,7 @@ MAX_BYTES = 1 << 20  # of a file, a look
 MAX_LINES = 4096  # of steps that are kept
 OTHERS = ("events", "logged_samples")  # files of a run that hold no numbers by step
 CHECKPOINT = "checkpoint"
-MOST = 10**12  # of a step, the units of a line, seconds
+MAX_NUMBER = 10**12  # of a step, the units of a line, seconds
 MIN_UNITS = 5  # below these a pace is noise
 
 
@@ -134,7 +134,7 @@ class StepLines:
 
     def _take(self, file: str, fields: dict[str, Any]) -> None:
         time_s, step, units = _number(fields.get("time_s")), fields.get("step"), fields.get("units", 1)
-        if time_s is None or not self._since_s <= time_s <= MOST:
+        if time_s is None or not self._since_s <= time_s <= MAX_NUMBER:
             return
         if file == "events.jsonl":
             if fields.get("kind") == CHECKPOINT:
@@ -143,15 +143,15 @@ class StepLines:
         if (
             not isinstance(step, int)
             or not isinstance(units, int)
-            or not 1 <= units <= MOST
-            or not self._last.get(file, -1) < step <= MOST
+            or not 1 <= units <= MAX_NUMBER
+            or not self._last.get(file, -1) < step <= MAX_NUMBER
         ):
             return  # more numbers of a step that is counted
         before = self._last.get(file)
         self._last[file] = step
         data_s = _number(fields.get("phase/data_s")) or 0.0
         units = max(units, step - before if before is not None else units)  # a log of every tenth step
-        self._steps.append(StepLine(time_s, units, min(max(data_s, 0.0), float(MOST))))
+        self._steps.append(StepLine(time_s, units, min(max(data_s, 0.0), float(MAX_NUMBER))))
         self.units += units
 
 

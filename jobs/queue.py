@@ -63,7 +63,7 @@ def _fifo(kept: Mapping[str, Any]) -> Fifo:
 
 VERSION = 1
 BESIDE = ("-wal", "-shm")  # what SQLite writes there is a part of the file
-MOST = 2**63 - 1  # an INTEGER of SQLite
+MAX_INTEGER = 2**63 - 1  # an INTEGER of SQLite
 MAX_S = 1e12
 ODD = "what the queue has of it cannot be read: cancel it, and submit it anew"
 SCHEMA = """
@@ -167,7 +167,7 @@ class JobQueue:
 
     def state_of(self, job: int) -> str:
         """Raises QueueError where there is no such job."""
-        if not 0 < job <= MOST:
+        if not 0 < job <= MAX_INTEGER:
             raise QueueError("there is no job of that number; `deepseek-jobs queue` lists them")
         row = self._db.execute("SELECT state FROM job WHERE id = ?", (job,)).fetchone()
         if row is None:
@@ -682,7 +682,7 @@ def is_sound(job: Job) -> bool:
         and 1 <= job.slots <= MAX_SLOTS
         and all(abs(each) < MAX_S for each in times)
         and all(0 <= each <= MAX_MIB for each in memory)
-        and all(0 <= each <= MOST for each in (job.out_of_memory, job.stops, job.steps))
+        and all(0 <= each <= MAX_INTEGER for each in (job.out_of_memory, job.stops, job.steps))
     )
 
 

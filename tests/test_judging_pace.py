@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.findings.collector import MAX_OF_ALERTS, MOST, TRIFLE_S, RuleSchedule, has_slowed
+from analysis.findings.collector import MAX_OF_ALERTS, MAX_SLOWDOWN, TRIFLE_S, RuleSchedule, has_slowed
 from analysis.findings.rule import AnyRule, RecentPoints
 from analysis.findings.rules import BY_NAME
 
@@ -30,14 +30,14 @@ def test_rules_within_their_share_look_as_often_as_is_meant() -> None:
 
 def test_rules_that_take_more_look_less_often_but_alerts_soon() -> None:
     paces = slow()
-    assert paces.slack == MOST
-    assert next_s(paces, NOTE) == NOTE.every_s * MOST - 1
+    assert paces.slack == MAX_SLOWDOWN
+    assert next_s(paces, NOTE) == NOTE.every_s * MAX_SLOWDOWN - 1
     assert next_s(paces, ALERT) == ALERT.every_s * MAX_OF_ALERTS - 1
 
 
 def test_a_ledger_that_had_nothing_to_read_is_made_again_as_is_meant() -> None:
     paces = slow()
-    assert next_s(paces, LEDGER) == LEDGER.every_s * MOST - 1
+    assert next_s(paces, LEDGER) == LEDGER.every_s * MAX_SLOWDOWN - 1
     assert next_s(paces, LEDGER, TRIFLE_S / 2) == LEDGER.every_s - 1
 
 

@@ -24,7 +24,7 @@ from ..step_log import StepLog, with_lines
 from . import comparison, reasons
 from .comparison import WAITS, WindowComparison, main_threads, neighbour_in, other_threads
 from .judgement import judge, with_pace
-from .reasons import MOST, straggler, with_reason
+from .reasons import MAIN_SHARE, straggler, with_reason
 from .verdict import WHILE_GIL, Case, Evidence, Side, Verdict, place, with_sentence
 
 # Whether a verdict stands in the graph and in the table beside it: what a user could hold against the sentence.
@@ -176,7 +176,7 @@ def _awaited(verdict: Verdict, case: Case, joined: Traces, about: WindowComparis
     if verdict.verdict not in ("line", "unknown"):
         return None
     divisors = (case.window.divisor, case.baseline.divisor if case.baseline else 0.0)
-    return straggler(joined, about.window, about.baseline, divisors, MOST * (verdict.slowdown_s or 0.0))
+    return straggler(joined, about.window, about.baseline, divisors, MAIN_SHARE * (verdict.slowdown_s or 0.0))
 
 
 def _core_waits(history: History, about: WindowComparison, rank: int) -> CoreWaits | None:

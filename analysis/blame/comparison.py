@@ -316,7 +316,7 @@ def _waited_s(main: Traces, line_of: LineOf) -> float:
 
 SHARES, SHARED = "shares", "shared"  # events: a neighbour came, and one has left, with how long it was there
 ENDS = (SHARED, "requeued", "cancelled", "end")  # of what began with SHARES
-MOST = 10_000  # events
+MAX_EVENTS = 10_000  # events
 JOBS = re.compile(r"job \d+(?: and \d+)*")  # in their text
 
 
@@ -325,7 +325,7 @@ def neighbour_in(
 ) -> tuple[Message | None, tuple[float, float]]:
     """`("GPU shared with job 7 since 14:02", (1.0, 0.0))`: who was longest beside the run in the window, in local time, and for which share of
     the window and of its baseline the run had a neighbour. `(None, (0, 0))` without one."""
-    stretches = shared_stretches(history.noted(MOST, (SHARES, *ENDS)))
+    stretches = shared_stretches(history.noted(MAX_EVENTS, (SHARES, *ENDS)))
     here = [(from_s, to_s, text) for from_s, to_s, text in stretches if from_s < window[1] and to_s > window[0]]
     if not here:
         return None, (0.0, 0.0)

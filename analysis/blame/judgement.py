@@ -278,7 +278,7 @@ def _known_s(side: Traces) -> float:
 
 
 FEW_SAMPLES = 50
-LEAST, MIN_UNSURE = 0.05, 0.1  # of the time of a unit of the baseline: less is no difference worth a verdict
+MIN_EXCESS, MIN_UNSURE = 0.05, 0.1  # of the time of a unit of the baseline: less is no difference worth a verdict
 SIGMAS = 3.0  # of counting noise
 MIN_EVERYWHERE = 0.2  # ... where no function carries it: a machine with other work is now and then that much slower
 ANSWERS_LATE = 1.5  # times as long as in the baseline, whose own seconds differ by as much
@@ -312,7 +312,7 @@ def judge(case: Case) -> Verdict:
     unit_s = baseline.seconds / baseline.units if baseline and baseline.units else 1.0
     least_s = _least(case, excess, found, unit_s, drawn_s)
     everywhere_s = max(least_s, MIN_EVERYWHERE * unit_s)
-    if case.answer_s and case.answer_s[0] <= (1 + LEAST) * case.answer_s[1]:
+    if case.answer_s and case.answer_s[0] <= (1 + MIN_EXCESS) * case.answer_s[1]:
         return Verdict(
             "no_difference", **known
         )  # more work a request where fewer share it, and no request takes longer
@@ -503,7 +503,7 @@ def _least(case: Case, excess: Excess, found: Suspect | None, baseline_unit_s: f
     """An excess up to this may be chance, or nothing that matters."""
     counting_s = SIGMAS * excess.noise_s(found.stands_out_s if found else 0.0)
     windows = sum(hi - lo for lo, hi in case.baseline.ranges) / case.window.length_s if case.baseline else 0.0
-    least = LEAST if windows >= FEW_WINDOWS else MIN_UNSURE
+    least = MIN_EXCESS if windows >= FEW_WINDOWS else MIN_UNSURE
     by_chance_s = threshold_s(drawn_s) if drawn_s is not None else 0.0
     return max(counting_s * case.window.pace, least * baseline_unit_s, by_chance_s)
 

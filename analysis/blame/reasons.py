@@ -24,7 +24,7 @@ from .judgement import COMPUTES, TAKEN, has_risen, is_full, took_more
 from .suspect import SECOND, Sides, Suspect
 from .verdict import TOO_FAINT, WHILE_GIL, WHILE_LOCK, Case, Side, Verdict, share_of, waits_for
 
-MOST = 0.5  # of the slowdown: what explains so much of it is the reason
+MAIN_SHARE = 0.5  # of the slowdown: what explains so much of it is the reason
 MIN_LOGGED = 0.15  # of a unit of the baseline: the run's own clock says it, no chance of sampling does
 FAINT = 0.12  # of a unit of the baseline: so much the units of quiet minutes differ, too
 IDLER_PCT = 5.0  # so much less busy is idle
@@ -44,10 +44,12 @@ def with_reason(verdict: Verdict, case: Case) -> Verdict:
     """The verdict with its reason; or another one, where the reason says that the line is innocent."""
     collected_s = case.gc_s[0] - case.gc_s[1] if case.gc_s else 0.0
     if verdict.verdict == "no_difference" and collected_s >= MIN_LOGGED * (verdict.baseline_unit_s or np.inf):
-        return _collector(verdict, collected_s) if collected_s >= MOST * (verdict.slowdown_s or 0.0) > 0 else verdict
+        return (
+            _collector(verdict, collected_s) if collected_s >= MAIN_SHARE * (verdict.slowdown_s or 0.0) > 0 else verdict
+        )
     if verdict.verdict not in ("line", "unknown") or not verdict.baseline or not verdict.slowdown_s:
         return replace(verdict, reason=_of_line(verdict.suspect, case)) if verdict.suspect else verdict
-    if case.gc_s and collected_s >= MOST * verdict.slowdown_s:
+    if case.gc_s and collected_s >= MAIN_SHARE * verdict.slowdown_s:
         return _collector(verdict, collected_s)
     if _neighbour_slows(verdict, case):
         return _without_line(verdict, "neighbour")
@@ -118,7 +120,7 @@ def _below_lock(found: Suspect, case: Case) -> bool:
     locked = [any(a in takers and b in heads for a, b in pairwise(stack)) for stack in traces.stacks]
     there = standing(traces, found.frame)
     below = there & np.array(locked, bool)[traces.stack]
-    return bool(traces.seconds[below].sum() > MOST * traces.seconds[there].sum())
+    return bool(traces.seconds[below].sum() > MAIN_SHARE * traces.seconds[there].sum())
 
 
 def _collector(verdict: Verdict, excess_s: float) -> Verdict:
@@ -156,7 +158,7 @@ def _gpu_is_slower(verdict: Verdict, case: Case) -> bool:
     clocks_down = gpu.clock_mhz is not None and gpu.clock_mhz[0] < SLOWER_CLOCK * gpu.clock_mhz[1]
     longer_s = gpu.kernels_s[0] - gpu.kernels_s[1] if gpu.kernels_s else 0.0
     waits = _of_line(verdict.suspect, case) == waits_for("GPU")
-    return clocks_down or waits or longer_s >= MOST * (verdict.slowdown_s or 0.0)
+    return clocks_down or waits or longer_s >= MAIN_SHARE * (verdict.slowdown_s or 0.0)
 
 
 def _holder_of_gil(verdict: Verdict, case: Case) -> Verdict | None:
@@ -217,8 +219,8 @@ def _least_taken(verdict: Verdict) -> float:
     """So much of the slowdown other programs must explain to be the verdict: half, or more than the lines of a function that is always there do."""
     found, slowdown_s = verdict.suspect, verdict.slowdown_s or 0.0
     if found is None or not found.last_line:
-        return MOST * slowdown_s
-    return min(MOST * slowdown_s, max(SECOND * slowdown_s, found.stands_out_s))
+        return MAIN_SHARE * slowdown_s
+    return min(MAIN_SHARE * slowdown_s, max(SECOND * slowdown_s, found.stands_out_s))
 
 
 def _with_more_work(verdict: Verdict, case: Case) -> float:
@@ -252,10 +254,10 @@ def _wanting(verdict: Verdict, case: Case) -> float:
         on_s = _on_core(side.traces, there)
         on.append(on_s / side.divisor)
         shares.append(on_s / max(float(side.traces.seconds[there].sum()), 1e-9))
-    if case.asleep is not None and _asleep_s(found, case) > MOST * case.window.seconds_in(found.frame):
+    if case.asleep is not None and _asleep_s(found, case) > MAIN_SHARE * case.window.seconds_in(found.frame):
         return 0.0
     wanting_s = found.excess_s - (on[0] - on[1]) / max(shares[1], 1e-9)
-    return wanting_s if min(shares) >= COMPUTES and wanting_s >= MOST * found.excess_s else 0.0
+    return wanting_s if min(shares) >= COMPUTES and wanting_s >= MAIN_SHARE * found.excess_s else 0.0
 
 
 def _on_core(traces: Traces, those: Bools) -> float:
@@ -270,7 +272,7 @@ def _may_have_wanted(verdict: Verdict, case: Case) -> bool:
     """
     if case.queued_s is None or verdict.suspect is None or not _only_slower(verdict.suspect, case):
         return True
-    return case.queued_s[0] - case.queued_s[1] >= MOST * (verdict.slowdown_s or 0.0)
+    return case.queued_s[0] - case.queued_s[1] >= MAIN_SHARE * (verdict.slowdown_s or 0.0)
 
 
 def _asleep_s(found: Suspect, case: Case) -> float:
@@ -324,12 +326,12 @@ def _is_blocked(case: Case, others: tuple[Side, Side], slowdown_s: float) -> boo
     sides = (case.window, case.baseline)
     if is_full(case.host):
         here, there = (_blocked(main, other) / main.divisor for main, other in zip(sides, others, strict=True))
-        return here - there >= MOST * slowdown_s
+        return here - there >= MAIN_SHARE * slowdown_s
     coreless_s, held_s = (
         [_coreless(side, case) / side.divisor for side in sides],
         [_held_s(other) / main.divisor for main, other in zip(sides, others, strict=True)],
     )
-    return coreless_s[0] - coreless_s[1] >= MOST * slowdown_s and held_s[0] - held_s[1] >= SECOND * slowdown_s
+    return coreless_s[0] - coreless_s[1] >= MAIN_SHARE * slowdown_s and held_s[0] - held_s[1] >= SECOND * slowdown_s
 
 
 def _held_s(others: Side) -> float:
@@ -340,7 +342,7 @@ def _held_s(others: Side) -> float:
 def _blocked(main: Side, others: Side) -> float:
     """Seconds in which the main thread was at work without the GIL while another thread of its process held it."""
     held = others.traces.take(others.traces.gil == 1)
-    without = main.traces.take((main.traces.gil == 0) & (main.traces.running < MOST))
+    without = main.traces.take((main.traces.gil == 0) & (main.traces.running < MAIN_SHARE))
     return _shared_s(without, held)
 
 

@@ -22,7 +22,7 @@ from ..stacks.tree import Trie, WeightedStacks, build
 from ..stacks.waits import OF_IMPORTS
 
 CARRIES = 0.8  # of its caller's excess
-LEAST = 0.5  # of the whole loss
+MIN_SHARE = 0.5  # of the whole loss
 NEARLY = 0.7  # of the largest: the first on the way down of those that carry about as much
 SECOND = 0.25  # of the whole loss: a cause with so much is named where none has half of it, or beside the first
 BELOW = 0.5  # of what the lines of a function that is always there lost: a function with so much is named before them
@@ -493,7 +493,7 @@ def _walk(excess: Excess, lost_s: float, always: Collection[Function], path: Seq
     path = list(path)
     here = path[-1] if path else _Step(("", ""), [0], lost_s)
     while True:
-        least_s = LEAST * min(lost_s, here.excess_s)
+        least_s = MIN_SHARE * min(lost_s, here.excess_s)
         if path and here.function not in always:
             least_s = max(least_s, excess.most_of(here.excess_s))
         functions = _functions_below(excess, here.nodes)

@@ -41,7 +41,7 @@ from .working_set import MAX_EVENTS, STALE_S, KnownRun, KnownSubjects, PastRunSc
 # How often rules look where all of them together would take more than their share of a core; whose steps have slowed is looked at first.
 
 PACE_PERIOD_S = 20.0  # between two settings
-MOST = 16.0  # times less often than meant
+MAX_SLOWDOWN = 16.0  # times less often than meant
 TRIFLE_S = 0.0005  # of a look that had nothing to read yet, such as the ledger's at a run that has only just begun
 LATE_S, BEFORE_S, MIN_STEPS = 8.0, 24.0, 10  # seconds of steps that are compared, and how many are enough
 MAX_OF_ALERTS = 2.0  # rules whose findings leave the machine look at least so often: they cost little
@@ -86,7 +86,7 @@ class RuleSchedule:
         self._cost_s += took_s
         passed_s = mono_s - self._since_s
         if passed_s > PACE_PERIOD_S:
-            self.slack = min(MOST, max(1.0, self.slack * self._cost_s / passed_s / self._share))
+            self.slack = min(MAX_SLOWDOWN, max(1.0, self.slack * self._cost_s / passed_s / self._share))
             self._cost_s, self._since_s = 0.0, mono_s
 
     def let_go(self, run: str) -> None:

@@ -375,7 +375,7 @@ def _with_syncs(account: Account) -> Account:
 
 QUEUED = "queued"  # an event that ends a wait, with its seconds (docs/log-format.md)
 MIN_S = 1.0  # a shorter wait is not named
-MOST = 10_000  # events
+MAX_EVENTS = 10_000  # events
 
 
 def queued_during(events: Iterable[Event], window: Range) -> list[Range]:

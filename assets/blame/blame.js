@@ -124,7 +124,7 @@ function ofShare(tree, whole) {
   return [el("b", {}, percent(top.share)), ` of ${whole}: `, el("code", {}, name), ", most at ", el("code", {}, place(file, line)), more];
 }
 
-/** As the server words it (`_line` of wording.py). @param {Suspect} lost @param {Tree} tree @returns {(Node | string)[]} */
+/** As the server words it (`_line` of verdict.py). @param {Suspect} lost @param {Tree} tree @returns {(Node | string)[]} */
 function ofLoss({ frame, excess, whole }, tree) {
   const what = el("code", {}, `${frame.name} (${place(frame.file, frame.line)})`);
   if (tree.per === "second") return [what, ` takes ${signed(excess)} per second more than in the baseline`];

@@ -18,7 +18,7 @@ from ..records import Offset
 from .recognition import RunPlace, format_of
 from .watch import FileStamp, mark_of
 
-MAX_OF_A_RUN, MOST = 16, 256  # files
+MAX_OF_A_RUN, MAX_OUTPUTS = 16, 256  # files
 EVERY_S = 0.5  # they are polled
 MAX_KNOWN = 256  # of an earlier collector, the newest
 
@@ -35,7 +35,7 @@ class OutputFiles:
     def look(self, found: Mapping[str, Sequence[RunProcess]]) -> None:
         """Look at the living processes of all runs. About 20 us a process."""
         with self._lock:
-            if len(self._of) >= MOST:
+            if len(self._of) >= MAX_OUTPUTS:
                 self._of = {path: run for path, run in self._of.items() if run in found}
             for run, processes in found.items():
                 for process in processes:
@@ -52,7 +52,7 @@ class OutputFiles:
             if path is None or path in self._of or any(path.is_relative_to(folder) for folder in self._left_out):
                 continue
             of_the_run = sum(owner == run for owner in self._of.values())
-            if of_the_run < MAX_OF_A_RUN and len(self._of) < MOST:
+            if of_the_run < MAX_OF_A_RUN and len(self._of) < MAX_OUTPUTS:
                 self._of[path] = run
 
     def _file(self, process: RunProcess, number: str) -> Path | None:

@@ -1,1 +1,1 @@
-"""Storage of points, log lines, events and stacks: `store.py` is the interface, `open.py` opens an engine, which is a folder."""
+"""Storage of points, log lines, events and stacks: `store.py` is the interface, `engines.py` opens one, which is a folder."""

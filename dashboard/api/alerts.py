@@ -21,7 +21,7 @@ from ..queries import Queries
 from .answers import Answer
 from .findings import FindingRow, finding_row
 
-MOST = 2000
+MAX_MESSAGES = 2000
 
 
 class MuteRow(TypedDict):
@@ -148,7 +148,7 @@ class AlertTestAction(BaseModel):
     receiver: str = Field(min_length=1, max_length=MAX_WORD)
 
 
-MostMessages = Annotated[int, Query(ge=1, le=MOST, alias="limit", description="at most so many")]
+MostMessages = Annotated[int, Query(ge=1, le=MAX_MESSAGES, alias="limit", description="at most so many")]
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:

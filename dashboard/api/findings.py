@@ -20,7 +20,7 @@ from ..queries import NotFound, Queries
 from .answers import Answer
 from .parameters import MAX_CHARACTERS, OpenRange, OptionalRun
 
-MOST = 5000
+MAX_FINDINGS = 5000
 
 
 class FindingRow(TypedDict):
@@ -109,7 +109,7 @@ class RuleList(TypedDict):
 
 SHOWN = {MESSAGE, "key", "numbers", "place", "gpu", "stacks", "lines", "snapshot"}
 Holding = Annotated[bool, Query(description="only those that still hold")]
-MostFindings = Annotated[int, Query(ge=1, le=MOST, alias="limit", description="the newest so many")]
+MostFindings = Annotated[int, Query(ge=1, le=MAX_FINDINGS, alias="limit", description="the newest so many")]
 FindingId = Annotated[str, Query(alias="id", max_length=MAX_CHARACTERS)]
 
 
@@ -119,7 +119,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     )
     @needs(Role.VIEWER)
     def findings(
-        between: OpenRange, run: OptionalRun = None, holding: Holding = False, limit: MostFindings = MOST
+        between: OpenRange, run: OptionalRun = None, holding: Holding = False, limit: MostFindings = MAX_FINDINGS
     ) -> Answer[FindingList]:
         cursor = queries.cursor()
         if run is not None:

@@ -118,7 +118,7 @@ def rule_rows() -> list[dict[str, str]]:
 
 # The parts of the Alerts page that are lists with buttons. A button says in `data-act` what the module sends when it is pressed.
 
-MOST = 100  # rows of a part
+MAX_ROWS = 100  # rows of a part
 MOMENT_S = 5.0  # around a moment
 LENGTHS = (("1 h", "1", "for 1 h"), ("1 day", "24", "for 1 day"), ("for good", "", "for good"))
 USUAL = "By default you are alerted when a run crashes, hangs, does not come back after preemption, or has had NaN for ten steps; when memory or disk will run out within the hour; and when a GPU is lost or reports a fatal XID."
@@ -201,9 +201,10 @@ def address_of(found: Finding) -> str:
 
 
 def _listed(rows: Sequence[Any]) -> html.Ul:
-    rest = len(rows) - MOST
+    rest = len(rows) - MAX_ROWS
     return html.Ul(
-        [*rows[:MOST], *([html.Li(f"and {rest:,} more", className="dim")] if rest > 0 else [])], className="alert-rows"
+        [*rows[:MAX_ROWS], *([html.Li(f"and {rest:,} more", className="dim")] if rest > 0 else [])],
+        className="alert-rows",
     )
 
 

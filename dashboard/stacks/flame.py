@@ -31,7 +31,7 @@ from collectors.store.store import StackColumns, Store, TooMuch, check, holding
 # read and to join, and a tenth of that to add up.
 
 MINUTE_S = 60.0
-LEAST = 4  # a window with fewer whole minutes is read as it is
+MIN_MINUTES = 4  # a window with fewer whole minutes is read as it is
 SETTLED_S = 60.0  # before the end of the profile: nothing comes late any more
 MAX_MINUTES = 1000  # remembered, of all runs
 MAX_ASKED = 720  # minutes
@@ -74,7 +74,7 @@ class MinuteCache:
     def gather(self, run: str, window: Range, lanes: ThreadSelection) -> WindowStacks:
         """The same as `folding.gather` of the window's stacks."""
         whole = self._whole(run, window, lanes)
-        if len(whole) < LEAST:
+        if len(whole) < MIN_MINUTES:
             return gather(self._history(run).stacks(window), lanes, line_of=self._line_of(run))
         edges = [(window[0], whole[0] * MINUTE_S), ((whole[-1] + 1) * MINUTE_S, window[1])]
         with self._work():

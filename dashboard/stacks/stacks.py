@@ -48,7 +48,7 @@ from .flame import SPANS_AT_ONCE, Chart, MinuteCache, Strip
 # time of an answer, spread over the window; how much of it was seen is part of the answer.
 
 MINUTE_S = 60.0
-LEAST = 3  # a window with fewer whole minutes is read as it is
+MIN_MINUTES = 3  # a window with fewer whole minutes is read as it is
 SETTLED_S = 60.0  # before the end of the profile: nothing comes late any more
 MAX_KEPT = 6000  # minutes, of all runs: about 6 kB each
 READING_S = 2.0  # of one answer, on minutes that are not known yet
@@ -88,7 +88,7 @@ class Ledgers:
         window = history.inside(given or _profiled(history) or NO_TIME)
         subject = subject_of(history, window, rank, given or (0.0, window[1]))
         whole = _whole(history, window)
-        if len(whole) < LEAST:
+        if len(whole) < MIN_MINUTES:
             return _ledger(subject, window, [self._read(history, subject, window)])
         edges = [(window[0], whole[0] * MINUTE_S), ((whole[-1] + 1) * MINUTE_S, window[1])]
         ends = [self._read(history, subject, edge) for edge in edges if edge[1] > edge[0]]

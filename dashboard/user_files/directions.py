@@ -16,7 +16,7 @@ from . import yaml_file
 from .yaml_file import MalformedFile
 
 FILE = "directions.yaml"
-MOST, MAX_NAME = 200, 200
+MAX_DIRECTIONS, MAX_NAME = 200, 200
 WORDS = ("down", "up")
 
 
@@ -41,8 +41,8 @@ def save_direction(data_dir: Path, name: str, direction: str) -> dict[str, Direc
 
 def checked(table: Mapping[str, object]) -> dict[str, Direction]:
     """Raises ValueError: one sentence."""
-    if len(table) > MOST:
-        raise ValueError(f"at most {MOST} names have a direction of their own; take one back first")
+    if len(table) > MAX_DIRECTIONS:
+        raise ValueError(f"at most {MAX_DIRECTIONS} names have a direction of their own; take one back first")
     for name, direction in table.items():
         if not name or len(name) > MAX_NAME or not name.isprintable():
             raise ValueError(f"a name has 1 to {MAX_NAME} printable characters")

@@ -63,7 +63,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 SAME = (
     1e-3  # fp32 on another CPU: largest difference of an output from the recorded one, as a share of its largest value
 )
-MOST = 10**18  # of a number of things
+MAX_COUNT = 10**18  # of a number of things
 MAX_CHARS = 1_000  # of a text
 KINDS = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "a table"}
 
@@ -117,7 +117,7 @@ def manifest_from(text: str | bytes, place: str) -> ModelManifest:
     parent, parameters = table.get("parent"), table.get("parameters")
     if not (parent is None or (isinstance(parent, str) and SHA256.fullmatch(parent))):
         raise reader.wrong("parent", "a SHA-256")
-    if not (parameters is None or (type(parameters) is int and 0 <= parameters < MOST)):
+    if not (parameters is None or (type(parameters) is int and 0 <= parameters < MAX_COUNT)):
         raise reader.wrong("parameters", "a whole number from 0")
     if not 0 <= tolerance <= 1:
         raise reader.wrong("tolerance", "a share from 0 to 1")
@@ -218,7 +218,7 @@ class _Fields:
 
 
 def _is_size(value: object) -> bool:
-    return type(value) is str or (type(value) is int and 0 <= value < MOST)
+    return type(value) is str or (type(value) is int and 0 <= value < MAX_COUNT)
 
 
 def file_of(path: Path) -> ModelFile:

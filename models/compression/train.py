@@ -370,7 +370,7 @@ EPOCHS_TO_PLATEAU = 16  # that a teacher is expected to need
 SHARE = 0.85  # of the time that its steps may take: the rest is validation, averaging of weights and a busier host
 FRESH = 1_000  # views: a teacher sees new ones in each epoch
 BATCH = 250
-MOST = 1e6  # of a mean or a deviation; neither NaN nor infinite
+MAX_STATISTIC = 1e6  # of a mean or a deviation; neither NaN nor infinite
 
 
 def shape_of(data: ImageSplits) -> networks.NetShape:
@@ -445,7 +445,7 @@ def _are_numbers(value: Any, count: int) -> TypeGuard[list[float]]:
     return (
         isinstance(value, list)
         and len(value) == count
-        and all(type(number) in (int, float) and abs(number) < MOST for number in value)
+        and all(type(number) in (int, float) and abs(number) < MAX_STATISTIC for number in value)
     )
 
 

@@ -244,7 +244,7 @@ def evenly(places: Sequence[float], stamps_s: Sequence[float]) -> list[float]:
 #
 # A script prints a loss and then writes it to a file, or to one that is flushed two minutes later: the text is read first.
 
-MOST = 2_000  # points that wait, more than a bar draws in two minutes; with more of them, none does
+MAX_WAITING = 2_000  # points that wait, more than a bar draws in two minutes; with more of them, none does
 
 
 class PendingPoints:
@@ -289,7 +289,7 @@ class PendingPoints:
         if points and not self._points:
             self._since_s = time.time()
         self._points += points
-        if not self._points or (len(self._points) <= MOST and 0 <= time.time() - self._since_s < self._wait_s()):
+        if not self._points or (len(self._points) <= MAX_WAITING and 0 <= time.time() - self._since_s < self._wait_s()):
             return []
         told, self._points, self.is_over, self.is_told = self._points, [], True, True
         return told

@@ -873,13 +873,13 @@ def _flat(value: object, prefix: str = "", depth: int = 0) -> Iterator[tuple[str
         if isinstance(inside, dict):
             yield from _flat(inside, f"{prefix}{name}/", depth + 1)
         elif isinstance(inside, (int, float)):
-            if (not isinstance(inside, bool) and abs(inside) < MOST) or isinstance(inside, float):
+            if (not isinstance(inside, bool) and abs(inside) < MAX_VALUE) or isinstance(inside, float):
                 yield f"{prefix}{name}", inside
         elif isinstance(inside, str) and ONLY_NUMBER.fullmatch(inside.strip()):
             yield f"{prefix}{name}", inside.strip()
 
 
-MOST = 1e300
+MAX_VALUE = 1e300
 OF_EPOCH = ("batch", "iter", "iteration", "it")  # a count that may begin again with each epoch
 MAX_DEPTH = 4
 WRAPPED = re.compile(
