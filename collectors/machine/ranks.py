@@ -15,7 +15,7 @@ NO_STEP = 4_294_967_280  # Slurm's ids of steps that srun did not start (batch, 
 
 
 class RankIdentity(NamedTuple):
-    """`Identity(rank=3, local_rank=1, world_size=16, job_id="4127")`; None is what the environment does not say."""
+    """`RankIdentity(rank=3, local_rank=1, world_size=16, job_id="4127")`; None is what the environment does not say."""
 
     rank: int | None = None
     local_rank: int | None = None

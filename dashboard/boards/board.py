@@ -33,7 +33,7 @@ COLUMNS = 12  # that the charts of a row share
 
 
 class SeriesChoice(NamedTuple):
-    """`ChosenSeries("glob", "phase/*_s", labels=(("rank", "0"),))`: which series a chart draws, each as a curve.
+    """`SeriesChoice("glob", "phase/*_s", labels=(("rank", "0"),))`: which series a chart draws, each as a curve.
 
     `runs` and the values of `labels` are globs; without `runs` those of the board. `label` may have `{run}`, `{series}` and labels in braces.
     """

@@ -15,7 +15,7 @@ from .runs import RunView
 
 # How well a text matches what was typed: at its beginning, at the beginning of a word, or anywhere.
 #
-# `Typed("lr").place("train/lr") -> 1`: a word of it begins so.
+# `SearchQuery("lr").place("train/lr") -> 1`: a word of it begins so.
 
 WHOLE, PREFIX, WORD, INSIDE = range(4)
 MAX_WORDS = 8

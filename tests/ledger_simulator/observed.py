@@ -19,7 +19,7 @@ from .truth import Truth
 
 
 def _place(label: Label) -> ChargeTarget:
-    """`train.py:40 next(loader)` -> `Charged("data", Frame("next(loader)", "train.py", 40))`"""
+    """`train.py:40 next(loader)` -> `ChargeTarget("data", Frame("next(loader)", "train.py", 40))`"""
     where, _, name = label.line.partition(" ")
     file, _, line = where.partition(":")
     return ChargeTarget(
