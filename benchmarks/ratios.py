@@ -1,6 +1,6 @@
 """This checkout beside another one, of an earlier commit say: each benchmark in turn in both, as ratios of the medians.
 
-python -m benchmarks.ratios FOLDER [-n 3] [first_load latency ...]     FOLDER needs `assets/vendor` and a built sampler
+python -m benchmarks.ratios FOLDER [-n 3] [first_load latency ...]     FOLDER needs `assets/vendor`, a built sampler and its `.venv`
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def rows(name: str, checkout: Path) -> list[dict[str, Any]]:
         environment = {**os.environ, **SCALES}
         if name in FOLDER_OF:
             environment[FOLDER_OF[name]], checkout = str(checkout), ROOT
-        environment["PYTHONPATH"] = str(checkout / "deepseek-log")  # before the one that is installed here
-        command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(path)]
+        own = checkout / ".venv/bin/python"  # whose `deepseek` is that checkout's
+        command = [str(own) if own.exists() else sys.executable, "-m", f"benchmarks.{name}", "--json", str(path)]
         done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
         if not path.exists():
             raise SystemExit(f"benchmarks.{name} in {checkout} failed:\n{done.stdout}{done.stderr}")
