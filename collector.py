@@ -20,7 +20,8 @@ from alerts.collector import AlertsCollector
 from analysis.findings.collector import FindingsCollector
 from analysis.history import History
 from analysis.stacks import frames
-from collectors import VERSION, catalog, folders, retention, rights, user_files, writer
+from collectors import VERSION, catalog, folders, retention, rights, user_files, writer_lock
+from collectors.collector_process import EXIT_AGAIN, EXIT_FOLDER_GONE
 from collectors.control import ControlServer, Verb
 from collectors.folders import is_remote
 from collectors.logs import user_events
@@ -44,7 +45,6 @@ from collectors.store.engines import open_store
 from collectors.store.store import Limits, LogQuery, Store, StoreError, Thinning
 from collectors.supervisor import HungCollector, Quarantine, Supervisor
 from collectors.tracing import NoEntry, ask_for_trace, entry_of
-from collectors.writer import EXIT_AGAIN, EXIT_FOLDER_GONE
 
 THIN_AFTER_S = 7 * 86400.0  # samples of the machine
 WATCH_S = 0.5  # how often the parent and the data folder are checked
@@ -68,8 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rights.look_at_others(options.as_root)
     try:
         folders.make_private(options.data_dir)
-        held = writer.take(options.data_dir, VERSION, options.as_json())
-    except writer.Locked as error:
+        held = writer_lock.take(options.data_dir, VERSION, options.as_json())
+    except writer_lock.Locked as error:
         logging.error("%s", error)
         return 2
     except OSError as error:
@@ -230,7 +230,7 @@ class Collectors:
         if self._parent is not None and os.getppid() != self._parent:
             logging.warning("process %d, which started this one, is gone: ending", self._parent)
             self._ending.set()
-        elif not writer.is_held(self._held, self._data_dir) or not self._store.in_place():
+        elif not writer_lock.is_held(self._held, self._data_dir) or not self._store.in_place():
             logging.warning("the data folder %s, or a file in it, was removed: starting again", self._data_dir)
             self._exit_code = EXIT_FOLDER_GONE
             self._ending.set()

@@ -174,7 +174,7 @@ MAX_TOKENS, MAX_SESSIONS, MAX_BROWSERS = 500, 1000, 50  # browsers: of one token
 SESSION_S = 30 * 86400.0
 CODE_S = 900.0
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
-LOCAL = "local"  # the folder of runs that are handed over without a token (changes.py)
+LOCAL = "local"  # the folder of runs that are handed over without a token (dashboard/mutations.py)
 READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO is opened at once
 
 

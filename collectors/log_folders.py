@@ -9,11 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from . import folders, writer
+from . import folders, writer_lock
 from .folders import LogTree
 from .keeper.linked_folders import USUAL
 
-STORE_FILES = "runs.sqlite", writer.FILE  # of a data folder in which a dashboard has worked
+STORE_FILES = "runs.sqlite", writer_lock.FILE  # of a data folder in which a dashboard has worked
 OF_SEVERAL = "-several"  # ended the names of data folders that earlier versions made for several log folders
 
 
@@ -114,7 +114,11 @@ def last_used(given: Sequence[Path]) -> LogFolders:
             found[each.data_dir] = each
 
     def use(each: LogFolders) -> tuple[bool, bool, float]:
-        return writer.writer_of(each.data_dir) is not None, each.data_dir.is_dir(), writer.taken_s(each.data_dir)
+        return (
+            writer_lock.writer_of(each.data_dir) is not None,
+            each.data_dir.is_dir(),
+            writer_lock.taken_s(each.data_dir),
+        )
 
     chosen = max(found.values(), key=use)  # the first of equals
     return chosen._replace(data_dir=chosen.data_dir.resolve())
@@ -163,7 +167,7 @@ def _that_follow(folder: Path) -> Iterator[LogFolders]:
 
 def _recorded(data_dir: Path) -> LogFolders | None:
     """As the last collector of this data folder left word. Earlier versions put the folder's name before all runs of several folders."""
-    options = writer.last_options(data_dir)
+    options = writer_lock.last_options(data_dir)
     with suppress(KeyError, TypeError):
         only = tuple(map(str, options["only"]))
         return LogFolders(Path(options["log_dir"]), only, data_dir, str(options.get("front", only[0] if only else "")))

@@ -117,7 +117,7 @@ class DashboardState:
 
 
 class Queries:
-    """One object for the whole web process; its methods are called from many threads. None of them changes anything: see `changes.py`."""
+    """One object for the whole web process; its methods are called from many threads. None of them changes anything: see `mutations.py`."""
 
     def __init__(
         self,

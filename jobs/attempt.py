@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from collectors.keeper.keeper import FAILED, NUMBER, Parent, Program
+from collectors.keeper.keeper import FAILED, NUMBER, Keeper, Program
 from collectors.machine.proc import boot_id, start_ticks
 
 from . import lease
@@ -35,7 +35,7 @@ NOT_NOW = (
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # exit codes of a shell
 
 
-def keep(folder: Path) -> int:
+def run_attempt(folder: Path) -> int:
     """Until the program has ended. What the process is called changes at most once, before the token is made."""
     wanted = json.loads((folder / "attempt.json").read_text())
     if wanted["cores"]:
@@ -60,7 +60,7 @@ def keep(folder: Path) -> int:
     )  # fmt: skip
     try:
         run.mkdir(parents=True, exist_ok=True)
-        JobParent(program, None, front, above).run()
+        JobKeeper(program, None, front, above).run()
         _report_failure(folder, reports, wanted["argv"])
         _outlive_what_is_left(folder)
     except OSError as error:
@@ -73,7 +73,7 @@ def keep(folder: Path) -> int:
     return 0
 
 
-class JobParent(Parent):
+class JobKeeper(Keeper):
     """A program may remove the folder of its run: that costs its last lines, and not how it ended. Nor does a full disk: it is waited for."""
 
     def _write_ended(self, status: int) -> None:

@@ -1,8 +1,8 @@
-"""Ask the daemon of a queue to change something: what the command line and the web page share.
+"""Asks the daemon of a queue to change something: what the command line and the web page share.
 
-    asking = Asking(state_folder())
-    asking.submit(request_of(["python", "train.py"], cwd="/home/me/project", environment=os.environ))   # Submitted(job=7, run="train-7")
-    asking.hold(7); asking.release(7); asking.cancel(7)
+    client = QueueClient(state_folder())
+    client.submit(request_of(["python", "train.py"], cwd="/home/me/project", environment=os.environ))   # SubmittedJob(job=7, run="train-7")
+    client.hold(7); client.release(7); client.cancel(7)
 
 Every call is one JSON object over the daemon's Unix socket, and waits for its answer: 10 s at most. Raises NoDaemon where none runs,
 NoAnswer where one runs and does not answer, and QueueError with the daemon's sentence where it refuses. `request_of` is in `jobs/request.py`. Standard library only.

@@ -108,7 +108,7 @@ class Executor(Protocol):
 # run's started.json and exit.json say the same.
 
 MAIN = Path(__file__).parent / "__main__.py"
-LOG = Path(deepseek.log.__file__).parents[2]  # the folder of `deepseek.log`
+DEEPSEEK_LOG = Path(deepseek.log.__file__).parents[2]  # the folder of `deepseek.log`
 OWN_FILES = ("attempt.json", "token", "started.json", "exit.json", "keeper.log")
 KEPT_S = 60.0  # files of an attempt that has ended: its keeper may be at its last words
 LEFT_S = 5.0  # that what a program leaves behind has after SIGTERM
@@ -156,7 +156,7 @@ class LocalExecutor:
             (folder / "attempt.json").write_text(json.dumps(written))
             with (folder / "keeper.log").open("ab") as log:
                 keeper = subprocess.Popen(
-                    [sys.executable, str(MAIN), "attempt", str(folder), str(LOG)], cwd=wanted.cwd, stdin=subprocess.DEVNULL,
+                    [sys.executable, str(MAIN), "attempt", str(folder), str(DEEPSEEK_LOG)], cwd=wanted.cwd, stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL, stderr=log, start_new_session=True, env=_environment_of_keeper(),
                 )  # fmt: skip
         except OSError as error:

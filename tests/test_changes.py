@@ -224,7 +224,7 @@ def test_an_odd_file_is_reported_and_kept(web: Web, tmp_path: Path) -> None:
 def test_changes_have_types_in_openapi(web: Web) -> None:
     described = web.ask("/openapi.json").json
     for path, row in (
-        ("/api/v1/runs/{run}/about", "About"),
+        ("/api/v1/runs/{run}/about", "RunNotes"),
         ("/api/v1/settings", "SettingList"),
         ("/api/v1/profile", "ProfileAnswer"),
         ("/api/v1/events", "EventRow"),

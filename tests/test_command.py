@@ -16,7 +16,7 @@ import pytest
 from websockets.sync.client import connect
 
 from collectors import VERSION
-from collectors import writer as lock
+from collectors import writer_lock as lock
 from collectors.control import ask
 from collectors.machine.proc import start_ticks
 from dashboard.commands import main

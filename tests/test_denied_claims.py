@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -134,7 +135,7 @@ def test_a_copy_of_a_run_under_run_does_not_have_its_process_nor_its_end(running
         "-c",
         PRINTS,
     )
-    with subprocess.Popen([shutil.which("python3") or "python3", *command], stdout=subprocess.DEVNULL) as watched:
+    with subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL) as watched:
         try:
             wait_for(lambda: running.run("kept").get("pid"), because="no process is known")
             shutil.copytree(logs / "kept", logs / "kept-copy")

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from collectors import writer as lock
+from collectors import writer_lock as lock
 from collectors.records import Points, labels_of
 from collectors.store.sqlite import files
 from collectors.store.sqlite.engine import SqliteStore

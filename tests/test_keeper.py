@@ -23,11 +23,11 @@ from typing import Any
 import pytest
 
 from collectors import VERSION, folders
-from collectors import writer as writer_module
+from collectors import writer_lock as writer_module
+from collectors.collector_process import CollectorProcess
 from collectors.control import MAX_CONNECTIONS, ControlError, ControlServer, ask, short_path
 from collectors.machine.proc import boot_id, pid_namespace, start_ticks
 from collectors.options import CollectorOptions
-from collectors.writer import Keeper
 from dashboard.commands.command import UsageError
 from dashboard.commands.serve import prepare
 from tests.conftest import ROOT, Dashboard, dashboard, wait_for
@@ -66,8 +66,8 @@ def held(data_dir: Path, text: str | bytes) -> Iterator[Path]:
 
 
 @contextmanager
-def keeping(log_dir: Path) -> Iterator[Keeper]:
-    keeper = Keeper(CollectorOptions(log_dir, log_dir / ".deepseek", profile=False))
+def keeping(log_dir: Path) -> Iterator[CollectorProcess]:
+    keeper = CollectorProcess(CollectorOptions(log_dir, log_dir / ".deepseek", profile=False))
     try:
         yield keeper
     finally:
@@ -148,7 +148,7 @@ def check_what_another_user_is_told(tmp_path: Path) -> None:
 
 def as_nobody(code: str) -> str:
     """What a script of that user says: it imports first, as the project's folder may be ours alone."""
-    become = "import os, sys; import collector, collectors.writer, pwd; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
+    become = "import os, sys; import collector, collectors.writer_lock, pwd; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
     done = subprocess.run(
         [sys.executable, "-c", become + code],
         capture_output=True,
@@ -314,7 +314,7 @@ def test_a_collector_that_answers_is_left_alone(tmp_path: Path, monkeypatch: pyt
     """It is asked whether it is there; one that never was would be replaced after some minutes."""
     monkeypatch.setattr(writer_module, "ASK_EVERY_S", 0.2)
     (tmp_path / "logs").mkdir()
-    keeper = Keeper(CollectorOptions(tmp_path / "logs", tmp_path / "logs" / ".deepseek", profile=False))
+    keeper = CollectorProcess(CollectorOptions(tmp_path / "logs", tmp_path / "logs" / ".deepseek", profile=False))
     keeper.start()
     try:
         wait_for(lambda: keeper._has_answered, because="no answer is noticed")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from collectors import writer
+from collectors import writer_lock
 from collectors.log_folders import LogFolders, add_place, last_used, of_folders, place_of
 from dashboard.commands.command import CommandParser
 from tests.conftest import ROOT, wait_for
@@ -38,8 +38,8 @@ def written(place: LogFolders, at_s: float) -> LogFolders:
     """As after a dashboard that was started then, and has ended."""
     place.data_dir.mkdir(exist_ok=True)
     options = {"log_dir": str(place.log_dir), "only": list(place.only), "front": place.front}
-    os.close(writer.take(place.data_dir, "0.1", options))
-    os.utime(place.data_dir / writer.FILE, (at_s, at_s))
+    os.close(writer_lock.take(place.data_dir, "0.1", options))
+    os.utime(place.data_dir / writer_lock.FILE, (at_s, at_s))
     return place
 
 
@@ -78,9 +78,9 @@ def test_the_one_that_runs_goes_before_later_ones(folders: list[Path]) -> None:
     logs, runs, _ = folders
     of_runs, of_logs = written(of_folders([runs]), 1000.0), written(of_folders([logs]), 2000.0)
     assert last_used([logs, runs]).data_dir == of_logs.data_dir
-    held = writer.take(of_runs.data_dir, "0.1", {"log_dir": str(runs), "only": []})
+    held = writer_lock.take(of_runs.data_dir, "0.1", {"log_dir": str(runs), "only": []})
     try:
-        os.utime(of_runs.data_dir / writer.FILE, (1500.0, 1500.0))
+        os.utime(of_runs.data_dir / writer_lock.FILE, (1500.0, 1500.0))
         assert last_used([logs, runs]) == of_runs
     finally:
         os.close(held)
@@ -102,7 +102,7 @@ def test_a_folder_that_was_moved_takes_its_store_along(folders: list[Path], tmp_
 )
 def test_a_lock_that_says_nothing_costs_nothing(folders: list[Path], text: bytes) -> None:
     both = written(of_folders(folders), 1000.0)
-    (both.data_dir / writer.FILE).write_bytes(text)
+    (both.data_dir / writer_lock.FILE).write_bytes(text)
     assert last_used(folders) == both
     assert last_used(folders[:1]) == of_folders(folders[:1]) == LogFolders(folders[0], (), both.data_dir)
 
@@ -196,7 +196,7 @@ def test_after_its_end_its_store_is_found(place: Place, tmp_path: Path) -> None:
     assert place.dashboard
     place.dashboard.terminate()
     place.dashboard.wait()
-    wait_for(lambda: writer.writer_of(place.folder / "logs/.deepseek") is None)
+    wait_for(lambda: writer_lock.writer_of(place.folder / "logs/.deepseek") is None)
     shutil.copytree(place.folder, tmp_path / "moved", ignore=shutil.ignore_patterns("*.sock"))
     moved = Place(tmp_path / "moved")
     assert "train.py" in moved.command("why", "a")

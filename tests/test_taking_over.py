@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from collectors import writer
+from collectors import writer_lock
 from collectors.log_folders import LogFolders, of_folders
 from collectors.logs.tombstones import Tombstone, Tombstones
 from collectors.logs.user_events import AddedEvents
@@ -82,7 +82,7 @@ def stored(run: str, steps: int, *more: Record) -> list[Record]:
 def made(data_dir: Path, records: list[Record], options: dict[str, Any]) -> Path:
     """A store as a dashboard of the last version has left it."""
     data_dir.mkdir(mode=0o700, parents=True)
-    os.close(writer.take(data_dir, "0.1", options))
+    os.close(writer_lock.take(data_dir, "0.1", options))
     store = open_store(data_dir, write=True)
     store.append(records)
     store.close()
@@ -328,7 +328,7 @@ def test_what_was_broken_off_is_gone_on_with(work: Path, step: str, monkeypatch:
 def test_one_in_use_stays_until_it_is_free(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before = several(work)
     alone(work)
-    held_lock = writer.take(before, "0.1", writer.last_options(before))
+    held_lock = writer_lock.take(before, "0.1", writer_lock.last_options(before))
     try:
         assert place_to_serve(folders(work), None).data_dir == work / "logs/.deepseek"
         assert "cannot be taken over now" in capfd.readouterr().err

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from collectors import supervisor as supervisor_module
+from collectors.collector_process import EXIT_AGAIN
 from collectors.records import Points, Record
 from collectors.store.engines import open_store
 from collectors.supervisor import FORGET_S, RETRY_S, HungCollector, Quarantine, Supervisor, Watchdog
-from collectors.writer import EXIT_AGAIN
 from tests.conftest import ROOT, wait_for
 from tests.test_keeper import answers, ask
 

@@ -1,1 +1,4 @@
-"""A window against its run's baseline: what it was lost to. Reads stacks as `flame` folds them."""
+"""Blames a line for the time that a window lost against its run's baseline.
+
+`blame.py` asks; `comparison.py` reads both stretches; `judgement.py` decides with `suspect.py`; `reasons.py` adds why; `verdict.py` words it.
+"""

@@ -297,7 +297,7 @@ LOOKS = 3  # at what has grown in common: the first suspect may be another than 
 
 
 def judge(case: Case) -> Verdict:
-    """The line, without a word on GPUs and other ranks."""
+    """The verdict on a window from its stacks alone; `reasons.with_reason` adds GPUs, the machine and other ranks."""
     window, baseline = case.window, case.baseline
     known = _known(case)
     if not case.asked.seconds:

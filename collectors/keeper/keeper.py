@@ -86,7 +86,7 @@ def launch(program: Program, terminal: Terminal | None) -> socket.socket:
             above = (
                 fork_sampler(program.sampler, hears_sigterm=not program.signals_reach_all) if program.sampler else None
             )
-            Parent(program, terminal, theirs, above).run()
+            Keeper(program, terminal, theirs, above).run()
             code = 0
         finally:
             os._exit(code)
@@ -104,7 +104,7 @@ class OutputDescriptors(NamedTuple):
     errors: int
 
 
-class Parent:
+class Keeper:
     """The parent of the program, and of what the program leaves behind."""
 
     def __init__(

@@ -65,7 +65,7 @@ State = Mapping[str, Any]  # the last `Format.state` of the file
 class FileFormat(NamedTuple):
     """`reading` says what the format receives: whole lines or bytes after the last offset, or the whole file when it changed.
 
-    A database has no format of its own: what it holds shows when it is opened (`followed_database`).
+    A database has no format of its own: what it holds shows when it is opened (`FollowedDatabases`).
     """
 
     name: str
@@ -81,7 +81,7 @@ class FileFormat(NamedTuple):
     head_bytes: int = 64  # that are remembered of a file's start, to notice that it was written anew
     stands_for: Callable[[Path], Path] = lambda path: path  # the file whose run and state this one has
     check_head: Callable[[str, bytes], bool] | None = (
-        None  # see `data_set.check_head`; before more than 64 kB of a file are read
+        None  # see `jsonl.check_head`; before more than 64 kB of a file are read
     )
     after_jsonl: bool = False  # read once the run's JSONL is, whose names it does not repeat
     has_bars: bool = False  # a half line with carriage returns is the state of a progress bar

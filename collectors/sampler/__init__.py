@@ -1,4 +1,4 @@
-"""The interface of stack samplers; `pyspy/` is one, the resident native sampler the other."""
+"""The interface of stack samplers: `pyspy.py` is one, the resident `native.py` the other."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class CompositeSampler(ABC):
             sampler.close()
 
 
-# Sample what only a process above it may read, by the sampler that stands there (process/above.py).
+# Sample what only a process above it may read, by the sampler that stands there (keeper/parent_sampler.py).
 
 ANSWER_S = 1.0
 DESCRIPTORS = 3

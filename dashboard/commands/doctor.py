@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from collectors import VERSION, folders
-from collectors import writer as lock
+from collectors import writer_lock as lock
 from collectors.folders import INSIDE, REMOTE, file_system_of
 from collectors.log_folders import LogFolders, add_place, default_log_folders, place_of
 from collectors.logs.watch import MAX_WATCHED

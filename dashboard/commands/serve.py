@@ -23,11 +23,11 @@ from access.files import Unwritable
 from access.hosts import Access
 from collectors import folders, rights
 from collectors import options as room
+from collectors.collector_process import CollectorProcess
 from collectors.keeper.linked_folders import USUAL
 from collectors.log_folders import LogFolders, default_log_folders, is_store, legacy_store_of, of_folders, unused_stores
 from collectors.options import FLAGS, CollectorOptions, add_flags, options_of
 from collectors.runtime import return_freed_memory
-from collectors.writer import Keeper
 
 from .. import address
 from ..network import (
@@ -282,9 +282,9 @@ def serve(
 
 
 @contextlib.contextmanager
-def kept(options: CollectorOptions) -> Iterator[Keeper]:
+def kept(options: CollectorOptions) -> Iterator[CollectorProcess]:
     """The keeper of a collector, which starts while the web process still imports."""
-    keeper = Keeper(options)
+    keeper = CollectorProcess(options)
     keeper.start()
     try:
         yield keeper

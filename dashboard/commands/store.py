@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
-from collectors import VERSION, writer
+from collectors import VERSION, writer_lock
 from collectors.log_folders import add_place, place_of
 
 from .command import Command, UsageError, make_folder
@@ -91,9 +91,9 @@ def compact(data_dir: Path) -> None:
     store = maintenance(data_dir)
     before = store.size_bytes()
     try:
-        writer.take(data_dir, VERSION, {**writer.last_options(data_dir), "store": "compact"})
+        writer_lock.take(data_dir, VERSION, {**writer_lock.last_options(data_dir), "store": "compact"})
         store.compact()
-    except writer.Locked as error:
+    except writer_lock.Locked as error:
         raise UsageError(f"{error}; end the dashboard of this folder first") from None
     except StoreError as error:
         raise UsageError(str(error)) from None

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from collectors import VERSION, folders, user_files, writer
+from collectors import VERSION, folders, user_files, writer_lock
 from collectors.folders import LogTree
 from collectors.log_folders import LogFolders, is_store, legacy_store_of
 from collectors.logs.formats import Tally
@@ -30,7 +30,7 @@ from collectors.store.store import RawPoints, Store, StoreError
 from ..user_files.yaml_file import SUFFIX
 
 LEFT = "taken-over"  # in the data folder: what of the other one is not used
-NOT_OURS_TO_MOVE = (writer.FILE, "control.sock", "web.json", "programs", "set-aside.json", ".tokens.lock")
+NOT_OURS_TO_MOVE = (writer_lock.FILE, "control.sock", "web.json", "programs", "set-aside.json", ".tokens.lock")
 MOMENT_S = 5.0  # a sample of the machine stands for so much time around it
 
 
@@ -52,7 +52,7 @@ def take_over(place: LogFolders) -> Iterator[str]:
         except Exception as error:  # whatever is odd in an old store, the dashboard starts without it
             why = (
                 str(error)
-                if isinstance(error, writer.Locked | StoreError | OSError)
+                if isinstance(error, writer_lock.Locked | StoreError | OSError)
                 else f"{type(error).__name__}: {error}"
             )
             yield f"the store {old} cannot be taken over now ({why}); it is tried again at the next start"
@@ -60,12 +60,12 @@ def take_over(place: LogFolders) -> Iterator[str]:
 
 def _locked(data_dir: Path) -> int:
     """The lock's descriptor; its record stays as it was."""
-    return writer.take(data_dir, VERSION, writer.last_options(data_dir))
+    return writer_lock.take(data_dir, VERSION, writer_lock.last_options(data_dir))
 
 
 def _names(old: Path, top: Path, place: LogFolders) -> Callable[[str], str]:
     """What a run, or a key, of the old store is called in the new one."""
-    only = tuple(writer.last_options(old).get("only", ()))
+    only = tuple(writer_lock.last_options(old).get("only", ()))
     parts = Path(only[0]).parts if only else ()
     if not only or top.parts[-len(parts) :] != parts:  # no record, or the folder was moved since
         only, parts = (top.name,), (top.name,)
@@ -81,7 +81,7 @@ def _move(old: Path, new: Path) -> None:
     """All but what belongs to a process; what lies there already stays."""
     folders.make_private(new)
     for path in sorted(
-        old.iterdir(), key=lambda path: path.name in (writer.FILE, "runs.sqlite")
+        old.iterdir(), key=lambda path: path.name in (writer_lock.FILE, "runs.sqlite")
     ):  # what makes it a store comes last
         if path.name not in NOT_OURS_TO_MOVE[1:] and not (new / path.name).exists():
             path.rename(new / path.name)

@@ -158,7 +158,7 @@ CHIPS = {
 
 
 class RunsSource(NamedTuple):
-    """What the table is made of; the methods of `protocol.Store`, and what users set."""
+    """What the table is made of; the methods of `Store`, and what users set."""
 
     cursor: Callable[[], int]
     views: Callable[[], list[RunView]]

@@ -64,7 +64,7 @@ MAX_COMMITS = 3000  # that a delta may span: at ten a second five minutes
 
 
 class SqliteStore:
-    """Implements `protocol.Store`. Any method may be called from any thread."""
+    """Implements `Store` of `store.py`. Any method may be called from any thread."""
 
     def __init__(self, data_dir: Path, *, write: bool, limits: Limits = NO_LIMITS) -> None:
         self._dir = data_dir

@@ -36,7 +36,7 @@ _GAPS = """SELECT name, sealed, total(chunk.rows), max(chunk.start + chunk.rows)
 
 
 class SqliteMaintenance:
-    """Implements `protocol.Maintenance` for one folder."""
+    """Implements `Maintenance` of `store.py` for one folder."""
 
     def __init__(self, data_dir: Path) -> None:
         self._dir = data_dir

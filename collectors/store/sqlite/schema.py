@@ -1,4 +1,7 @@
-"""The tables of the two kinds of file, and their migrations."""
+"""The tables of the two kinds of file, and their migrations.
+
+`runs.sqlite` has points, lines, events, findings and samples of runs; `machine-<week>.sqlite` has the machine's points, and the stacks of all runs.
+"""
 
 from __future__ import annotations
 
