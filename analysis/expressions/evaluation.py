@@ -12,7 +12,6 @@ from collectors.records import Labels
 from collectors.store.store import Axis, Buckets, TooMuch, check
 
 from . import functions
-from . import values as arithmetic
 from .functions import REACH, across, over
 from .language import (
     NAME,
@@ -33,7 +32,23 @@ from .language import (
     parsed,
     unit_of,
 )
-from .values import Interval, Raster, SeriesColumns, Track, align, buckets_of, pairs_of, single, track_of
+from .values import (
+    Interval,
+    Raster,
+    SeriesColumns,
+    Track,
+    align,
+    apply,
+    attained,
+    buckets_of,
+    choose,
+    clamp,
+    negative,
+    operate,
+    pairs_of,
+    single,
+    track_of,
+)
 
 MAX_SERIES = 200  # of a selector
 MAX_PLACES = 5_000_000  # of all that is computed, 32 bytes each
@@ -70,7 +85,7 @@ class Evaluator:
                 value = self._value(node.value)
                 if isinstance(value, float):
                     return -value
-                return self._made(track.valued(arithmetic.negative(track.value)) for track in value)
+                return self._made(track.valued(negative(track.value)) for track in value)
             case BinaryOperation():
                 return self._operation(node)
             case RangeFunction():
@@ -124,7 +139,7 @@ class Evaluator:
     def _operation(self, node: BinaryOperation) -> list[Track] | float:
         left, right = self._value(node.left), self._value(node.right)
         if isinstance(left, float) and isinstance(right, float):
-            return float(arithmetic.operate(node.operator, _constant(left), _constant(right)).low)
+            return float(operate(node.operator, _constant(left), _constant(right)).low)
         if isinstance(left, float):
             assert not isinstance(right, float)
             return self._made(self._beside(node.operator, _constant(left), track.value, track) for track in right)
@@ -135,19 +150,17 @@ class Evaluator:
 
     def _beside(self, operator: str, left: Interval, right: Interval, track: Track) -> Track:
         """A series and a number."""
-        found = arithmetic.operate(operator, left, right)
+        found = operate(operator, left, right)
         behind = track.value is left  # dividing by a number, and a number to a power, only rise or fall
         function = (
             "+" if (operator == "/" and behind) or (operator == "^" and not behind and left.low >= 0) else operator
         )
-        exact = arithmetic.attained(
-            function, track.value, found, float(right.low) if operator == "^" and behind else 0.5
-        )
+        exact = attained(function, track.value, found, float(right.low) if operator == "^" and behind else 0.5)
         return track.valued(found, "" if exact else EQUAL if operator in ("==", "!=") else TURNING)
 
     def _pair(self, node: BinaryOperation, left: Track, right: Track) -> Track:
         common = align([left, right], self._raster)
-        value = arithmetic.operate(node.operator, *common.values)
+        value = operate(node.operator, *common.values)
         reason = common.reason or ("" if value.single and common.start is common.end else APART)
         return Track((), common.start, common.end, value, common.count, common.hold, reason)
 
@@ -169,12 +182,12 @@ class Evaluator:
 
     def _applied_to(self, node: FunctionCall, track: Track) -> Track:
         found = self._each(node, track.value)
-        return track.valued(found, "" if arithmetic.attained(node.function, track.value, found) else TURNING)
+        return track.valued(found, "" if attained(node.function, track.value, found) else TURNING)
 
     def _each(self, node: FunctionCall, value: Interval) -> Interval:
         if node.function == "clamp":
-            return arithmetic.clamp(value, node.numbers[0].value, node.numbers[1].value)
-        return arithmetic.apply(node.function, value)
+            return clamp(value, node.numbers[0].value, node.numbers[1].value)
+        return apply(node.function, value)
 
     def _chosen(self, node: FunctionCall) -> list[Track] | float:
         condition, left, right = (self._value(value) for value in node.values)
@@ -195,7 +208,7 @@ class Evaluator:
         common = align([condition, *others], self._raster)
         values = iter(common.values[1:])
         a, b = (_constant(side) if isinstance(side, float) else next(values) for side in (left, right))
-        value = arithmetic.choose(common.values[0], a, b)
+        value = choose(common.values[0], a, b)
         reason = common.reason or ("" if value.single or not others else APART)
         return Track(condition.labels, common.start, common.end, value, common.count, common.hold, reason)
 

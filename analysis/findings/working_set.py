@@ -16,13 +16,12 @@ from collectors.step_axis import StepAxis
 from collectors.store.store import RawPoints, Series, Store, TooMuch
 
 from ..history import History
-from . import rule as names
-from .rule import CAPACITY, STEPS, MachineSubject, RecentPoints, RunSubject
+from .rule import CAPACITY, MAX_TRACKED, STEPS, MachineSubject, RecentPoints, RunSubject, is_result, is_validation
 from .rules import RUN_RULES, is_tracked
 from .watch import REST_S, WITH_RUN, FindingTracker
 
 MAX_EVENTS = 500  # of a run
-MAX_TRACKS = names.MAX_TRACKED
+MAX_TRACKS = MAX_TRACKED
 MAX_FILES = 1000  # of a run, of which it is known how far they are stored
 MAX_RUNS = 2000  # at hand; those that were silent for longest are let go
 NEWS_S = 60.0  # before the first look, of which moments are news; those that were said are known by their ids
@@ -146,10 +145,8 @@ class KnownSubjects:
         series = [row for row in stored if is_tracked(row.name)][:MAX_TRACKS]
         fresh, run.tracks = run.tracks, {}
         until_s = min(run.since_s, now_s)
-        found = history.points([row for row in series if not names.is_result(row.name)], (now_s - WARM_S, until_s))
-        found |= history.points(
-            [row for row in series if names.is_result(row.name)], (0.0, until_s)
-        )  # a best one of all
+        found = history.points([row for row in series if not is_result(row.name)], (now_s - WARM_S, until_s))
+        found |= history.points([row for row in series if is_result(row.name)], (0.0, until_s))  # a best one of all
         for row, points in ((row, found[row.id]) for row in series):
             rank = int(dict(row.labels).get("rank", "0"))
             track = run.track(row.name, rank)
@@ -175,7 +172,7 @@ class KnownSubjects:
     ) -> None:
         """Those of the longest series."""
         known = run.tracks.get((STEPS, rank))
-        if (known is None or len(known) < len(rows)) and not names.is_validation(name):
+        if (known is None or len(known) < len(rows)) and not is_validation(name):
             run.tracks[STEPS, rank] = steps = RecentPoints()
             steps.take_all((time_s, step, float(step)) for time_s, step, _ in rows if step is not None)
             steps.looked_at()
@@ -203,7 +200,7 @@ class KnownSubjects:
             return
         rank = self._rank(record.labels)
         if record.step is not None and not all(
-            map(names.is_validation, record.names)
+            map(is_validation, record.names)
         ):  # those may count epochs, and others do
             is_step = run.axes[rank].take(record.names, record.names, 1, record.step)
             steps = run.track(STEPS, rank) if is_step else None

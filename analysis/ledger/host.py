@@ -8,10 +8,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from ..stacks.traces import Bools, Floats, Ints, Traces
-from . import kinds as rules
 from .cores import ALONE, CoreUse, CoreWaits
 from .evidence import StackState
-from .kinds import BUSY, KINDS, NUMBER, ChargeTarget, TimeKind
+from .kinds import BLOCK, BUSY, KINDS, LOOP, NUMBER, REST, SMALL, ChargeTarget, TimeKind
 from .shares import EMPTY, Account, BlockTimes, CostRange
 
 # What a fix saves at most, where the device is the CPU: all that may go with a row, wherever else the ledger has counted it.
@@ -71,7 +70,7 @@ def bounds_of(
             gone_s += min(gone_s, cores.others_share * computed_s)
         share = min(1.0, gone_s / covered_s)
         found[own] = CostRange(
-            float(sums[number]), float(sums[number]), covered_s * (share + rules.REST.value * share * (1 - share))
+            float(sums[number]), float(sums[number]), covered_s * (share + REST.value * share * (1 - share))
         )
     return found
 
@@ -86,7 +85,7 @@ def _of_same_units(
             of_stack.setdefault(unit, []).append(stack)
     of_entry = main.stack[entries.span]
     row_s = np.bincount(of_entry[row], entries.seconds[row], len(units))
-    large = [stacks for stacks in of_stack.values() if row_s[stacks].sum() > rules.SMALL.value / 100 * covered_s]
+    large = [stacks for stacks in of_stack.values() if row_s[stacks].sum() > SMALL.value / 100 * covered_s]
     marked = np.zeros(len(units), bool)
     marked[[stack for stacks in large for stack in stacks]] = True
     found: Bools = marked[of_entry]
@@ -118,7 +117,7 @@ def _loops(main: Traces) -> set[tuple[str, str]]:
         if its_s:
             for function in {main.frames[frame][:2] for frame in stack}:
                 total[function] = total.get(function, 0.0) + its_s
-    return {function for function, its_s in total.items() if its_s >= rules.LOOP.value * float(seconds.sum())}
+    return {function for function, its_s in total.items() if its_s >= LOOP.value * float(seconds.sum())}
 
 
 AT_WORK: tuple[TimeKind, ...] = ("busy", "python")
@@ -350,12 +349,12 @@ def _places(host: HostSpans, kind: Ints) -> tuple[list[ChargeTarget], Ints]:
 
 def _lane(host: HostSpans, entries: PlaceSeconds) -> BlockTimes:
     middle = (host.main.start_s + host.main.end_s) / 2
-    block = np.floor(middle / rules.BLOCK.value).astype(np.int64)
+    block = np.floor(middle / BLOCK.value).astype(np.int64)
     starts, which = np.unique(block, return_inverse=True)
     kinds = np.array([NUMBER[own.kind] for own in entries.places], np.int64)
     key = which[entries.span] * len(KINDS) + kinds[entries.place]
     seconds = (
         np.bincount(key, entries.seconds, len(starts) * len(KINDS)).astype(np.float64).reshape(len(starts), len(KINDS))
     )
-    start_s = starts.astype(np.float64) * rules.BLOCK.value
-    return BlockTimes(start_s, start_s + rules.BLOCK.value, seconds)
+    start_s = starts.astype(np.float64) * BLOCK.value
+    return BlockTimes(start_s, start_s + BLOCK.value, seconds)

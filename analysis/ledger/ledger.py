@@ -15,12 +15,11 @@ from ..stacks.trust import LineOf, no_source, traces_of
 from ..stacks.wait_joins import join
 from . import device as cards
 from . import evidence, host, idle
-from . import kinds as rules
 from .cores import NONE_WAITED, core_use, core_waits, without_gil
 from .device import GpuSeries
 from .evidence import JOINED, BlockingLines, LoggedKinds, StackState, charged, during, stands_of
 from .idle import AROUND_S, LedgerInput
-from .kinds import NUMBER
+from .kinds import BLOCK, NUMBER, SMALL
 from .shares import EMPTY, MAX_EVENTS, QUEUED, Account, Ledger, LedgerDevice, Tier, ledger_of, queued_during, seconds_in
 
 MAY_BE_LOGGED = ("python", "wait", "launch", "sync")  # kinds of a stack that shows nothing surer
@@ -113,7 +112,7 @@ def _below(
     for_others = np.array([stand.how == "waits" and stand.joined in JOINED for stand in stands], bool)
     if subject.device != "GPU" and subject.ranks > 1:
         for_others |= np.array([stand.opaque for stand in stands], bool)  # gradients are exchanged in the backward pass
-    if float(main.seconds[for_others[main.stack]].sum()) < rules.SMALL.value / 100 * float(main.seconds.sum()):
+    if float(main.seconds[for_others[main.stack]].sum()) < SMALL.value / 100 * float(main.seconds.sum()):
         return None
     return BlockingLines(main_threads(join(everything, line_of), subject.rank).within([window]), subject.own_folder)
 
@@ -149,7 +148,7 @@ def _of_gpu(
 ) -> Account:
     main, stands, kinds, gil_s, hz = stacks
     moments = evidence.moments_of(main, stands, kinds, gil_s, hz)
-    around = window[0] - rules.BLOCK.value, window[1] + rules.BLOCK.value
+    around = window[0] - BLOCK.value, window[1] + BLOCK.value
     busy = cards.busy_of(history, subject.cards, around)
     copying = cards.copying_of(history, subject.cards, around) if subject.ranks == 1 else None
     account = idle.account_of(LedgerInput(moments, busy, log.steps, log.collections, copying), *window)

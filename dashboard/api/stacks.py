@@ -12,10 +12,10 @@ from typing_extensions import TypedDict
 from access.roles import EXPORTS, SOURCE, Role, needs
 from analysis.ledger.shares import KernelTime, TracedLine, kinds_of_kernels
 from analysis.stacks import fold
-from analysis.stacks import threads as lanes
 from analysis.stacks.fold import FlameTree
 from analysis.stacks.frames import Excerpt, SourceRefused
 from analysis.stacks.frames import FrameKind as FrameKind
+from analysis.stacks.threads import ThreadSelection, ThreadTime, View
 from analysis.stacks.traces import LastStack, Range
 from collectors.records import Frame
 from collectors.tracing import MAX_STEPS, BusySeconds, KernelKind, StepTrace
@@ -66,7 +66,7 @@ class TreeAnswer(TypedDict):
     baseline_samples: int
     baseline_seconds: float
     unresolved_share: float
-    threads: list[lanes.ThreadTime]
+    threads: list[ThreadTime]
     frames: list[Frame]
     nodes: Nodes
 
@@ -185,7 +185,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         rank: Rank = None,
         pid: Pid = None,
         thread: Thread = None,
-        view: lanes.View | Literal["kernels"] = "joined",
+        view: View | Literal["kernels"] = "joined",
         phase: Annotated[
             str, Query(max_length=MAX_CHARACTERS, description="only what steps spent in this phase, as they log it")
         ] = "",
@@ -212,7 +212,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             answer = queries.stacks.fold(
                 run,
                 window,
-                lanes.ThreadSelection(view, thread, rank, pid),
+                ThreadSelection(view, thread, rank, pid),
                 shape=reshaped,
                 phase=phase,
                 baseline=other,
@@ -240,11 +240,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         rank: Rank = None,
         pid: Pid = None,
         thread: Thread = None,
-        view: lanes.View = "joined",
+        view: View = "joined",
     ) -> Answer[ChartAnswer]:
-        return Answer(
-            chart_answer(queries.stacks.chart(run, window, width, lanes.ThreadSelection(view, thread, rank, pid)))
-        )
+        return Answer(chart_answer(queries.stacks.chart(run, window, width, ThreadSelection(view, thread, rank, pid))))
 
     @router.get(
         "/last_stacks",

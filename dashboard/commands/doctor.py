@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from collectors import VERSION, folders
-from collectors import writer_lock as lock
 from collectors.folders import INSIDE, REMOTE, file_system_of
 from collectors.log_folders import LogFolders, add_place, default_log_folders, place_of
 from collectors.logs.watch import MAX_WATCHED
@@ -32,6 +31,7 @@ from collectors.machine.proc import ancestors, program_of, uid_of, user_of
 from collectors.sampler import refusal
 from collectors.sampler.build import find_program
 from collectors.sampler.pyspy import find_program as find_pyspy
+from collectors.writer_lock import UnreadableWriter, Writer, writer_of
 from deepseek.log.redaction import redacted
 
 from .. import address
@@ -563,12 +563,12 @@ MAX_BYTES = 1 << 20
 
 def check_running(place: CheckedHost) -> Symptom:
     url = address.read_address(place.data_dir)
-    writer = lock.writer_of(place.data_dir)
+    writer = writer_of(place.data_dir)
     facts: dict[str, Fact] = {
-        "collector": writer.version if isinstance(writer, lock.Writer) else None,
+        "collector": writer.version if isinstance(writer, Writer) else None,
         "dashboard": url is not None,
     }
-    if isinstance(writer, lock.UnreadableWriter):
+    if isinstance(writer, UnreadableWriter):
         return Symptom(
             "warning", f"{writer.sentence}.", "Type: end that program, or choose another folder with --data-dir", facts
         )

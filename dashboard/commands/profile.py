@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from collectors import options as amounts
-from collectors.options import add_flags
+from collectors.options import add_flags, positive
 from collectors.records import Frame
 
 from .command import Command, UsageError
@@ -13,9 +12,7 @@ from .command import Command, UsageError
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pid", type=int, required=True, metavar="N", help="the process")
-    parser.add_argument(
-        "--seconds", type=amounts.positive, default=10.0, metavar="N", help="how long to watch (default: 10)"
-    )
+    parser.add_argument("--seconds", type=positive, default=10.0, metavar="N", help="how long to watch (default: 10)")
     add_flags(parser, ["sampler"])
 
 

@@ -22,11 +22,10 @@ from typing import NoReturn, Protocol
 from access.files import Unwritable
 from access.hosts import Access
 from collectors import folders, rights
-from collectors import options as room
 from collectors.collector_process import CollectorProcess
 from collectors.keeper.linked_folders import USUAL
 from collectors.log_folders import LogFolders, default_log_folders, is_store, legacy_store_of, of_folders, unused_stores
-from collectors.options import FLAGS, CollectorOptions, add_flags, options_of
+from collectors.options import FLAGS, CollectorOptions, add_flags, default_limit, options_of
 from collectors.runtime import return_freed_memory
 
 from .. import address
@@ -175,7 +174,7 @@ def with_room(options: CollectorOptions) -> CollectorOptions:
     """With the default of --max-size, which is printed, where none was given."""
     if options.max_bytes is not None:
         return options
-    limit = room.default_limit(options.data_dir)
+    limit = default_limit(options.data_dir)
     print(limit.sentence, file=sys.stderr)
     return replace(options, max_bytes=limit.max_bytes, pause=False)
 

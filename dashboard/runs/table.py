@@ -13,7 +13,6 @@ from collectors.store.store import Outcomes
 
 from ..user_files.directions import Direction
 from ..user_files.settings import SettingValue
-from . import columns as facts_of
 from .columns import (
     STATES,
     Cell,
@@ -22,6 +21,7 @@ from .columns import (
     Row,
     TableColumn,
     TableSetting,
+    by_run,
     column_of,
     number_of,
     roles_of,
@@ -314,7 +314,7 @@ class RunsTable:
         self._enter(some, self._read)
 
     def _enter(self, runs: Collection[str] | None, names: Collection[str]) -> None:
-        for run, found in facts_of.by_run(self._source.outcomes(runs, names)).items():
+        for run, found in by_run(self._source.outcomes(runs, names)).items():
             self._outcomes[run] = {**self._outcomes.get(run, {}), **found}
 
     def _settle(self) -> None:

@@ -14,7 +14,6 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from analysis import step_log as steplog
 from analysis.baseline import BEFORE_S
 from analysis.blame import blame as inquiry
 from analysis.blame import comparison
@@ -24,13 +23,12 @@ from analysis.history import History
 from analysis.ledger.contrast import LedgerContrast, LedgerSide, contrast
 from analysis.ledger.ledger import LedgerContext, account_in, subject_of
 from analysis.ledger.shares import Account, Ledger, Tier, TracedLine, TracedSteps, compacted, summed, traced_lines
-from analysis.stacks import fold as folding
 from analysis.stacks import frames
-from analysis.stacks.fold import PRUNE, FlameTree, FoldOptions, WindowStacks, gathered_of
+from analysis.stacks.fold import PLAIN, PRUNE, FlameTree, FoldOptions, WindowStacks, gather_parts, gathered_of, tree_of
 from analysis.stacks.threads import ThreadSelection
 from analysis.stacks.traces import LastStack, Range, last_stacks, to_samples
 from analysis.stacks.trust import LineOf
-from analysis.step_log import StepLog, with_lines
+from analysis.step_log import StepLog, read, with_lines
 from analysis.units import Units
 from collectors.folders import LogTree
 from collectors.store.store import StackColumns, Store, TooMuch, check, holding
@@ -304,7 +302,7 @@ class Stacks:
         window: Range,
         lanes: ThreadSelection,
         *,
-        shape: FoldOptions = folding.PLAIN,
+        shape: FoldOptions = PLAIN,
         phase: str = "",
         baseline: Range | None = None,
         own_baseline: bool = False,
@@ -315,17 +313,17 @@ class Stacks:
         window, baseline = history.inside(window), history.inside(baseline) if baseline else None
         around_s = BEFORE_S if own_baseline else EDGE_S
         asked, rank = _hull(window, baseline), lanes.rank or 0
-        log = with_lines(steplog.read(history, asked, rank, around_s), history, asked, rank, around_s)
+        log = with_lines(read(history, asked, rank, around_s), history, asked, rank, around_s)
         if own_baseline and baseline is None:
             about = comparison.read(history, window, log, windows=NEAREST)
             columns, ranges = about.columns, about.baseline
             parts = [_in_phase(part, log, phase, columns, lanes.rank or 0) for part in ([window], ranges) if part]
-            sides = folding.gather_parts(columns, lanes, parts, self._texts.line_of(run))
+            sides = gather_parts(columns, lanes, parts, self._texts.line_of(run))
         else:
             ranges = [baseline] if baseline else []
             sides = [self._gather(history, part, lanes, log, phase) for part in (window, *ranges)]
         line_of = self._texts.line_of(run)
-        tree = folding.tree_of(*sides, shape=shape, prune=prune, own_folder=history.folder(), line_of=line_of)
+        tree = tree_of(*sides, shape=shape, prune=prune, own_folder=history.folder(), line_of=line_of)
         self._seen.add(run, {frame.file for frame in tree.frames})
         return FoldResult(
             tree,
@@ -345,7 +343,7 @@ class Stacks:
         trace = self._traces.nearest(run, history.info, rank, window)
         if trace is None:
             return None
-        tree = folding.tree_of(gathered_of(trace, run), shape=shape, prune=prune, own_folder=history.folder())
+        tree = tree_of(gathered_of(trace, run), shape=shape, prune=prune, own_folder=history.folder())
         self._seen.add(run, {frame.file for frame in tree.frames})
         return FoldResult(tree, trace.steps, None, history.unit_name, [], [], None)
 
@@ -388,7 +386,7 @@ class Stacks:
     def step_log(self, run: str, window: Range, rank: int | None = None) -> StepLog:
         """What one rank logs of its steps in the window. Raises TooMuch for millions of them."""
         history = History(self._store, run)
-        return steplog.read(history, history.inside(window), rank or 0, around_s=0.0)
+        return read(history, history.inside(window), rank or 0, around_s=0.0)
 
     def last(self, run: str) -> list[LastStack]:
         """Where each thread was in the last seconds of the profile; [] without one."""
@@ -443,7 +441,7 @@ class Stacks:
         with self._turn(window):
             columns = history.stacks(window)
             part = _in_phase([window], log, phase, columns, lanes.rank or 0)
-            return folding.gather_parts(columns, lanes, [part], self._texts.line_of(history.run))[0]
+            return gather_parts(columns, lanes, [part], self._texts.line_of(history.run))[0]
 
     def _turn(self, window: Range) -> AbstractContextManager[object]:
         return holding(self._long) if window[1] - window[0] > LONG_S else nullcontext()

@@ -22,15 +22,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..zoo import folder as lock
     from ..zoo import table
-    from ..zoo.folder import models_folder
+    from ..zoo.folder import models_folder, read
     from ..zoo.local_files import is_on_this_host
     from ..zoo.table import megabytes
 
     folder = models_folder()
     rows = table.selected(parsed.task, parsed.max_mb, parsed.licence, non_commercial=parsed.non_commercial)
-    locked, times = lock.read(folder), table.read(folder)
+    locked, times = read(folder), table.read(folder)
     untimed = 0
     if parsed.max_ms is not None:
         untimed = sum(row.name not in times for row in rows)

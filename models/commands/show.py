@@ -16,14 +16,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     import json
 
-    from ..zoo import folder as lock
     from ..zoo import table
-    from ..zoo.folder import models_folder
+    from ..zoo.folder import models_folder, read
     from ..zoo.local_files import is_on_this_host, offline_sentence
 
     folder = models_folder()
     row = table.find(parsed.model)
-    locked, time = lock.read(folder), table.read(folder).get(row.name)
+    locked, time = read(folder), table.read(folder).get(row.name)
     here = is_on_this_host(row, folder, locked)
     if parsed.json:
         whole = {**row._asdict(), "here": here, "locked": locked.get(row.name), "measured": time and time._asdict()}

@@ -16,9 +16,9 @@ from ..artifact import Artifact, write
 from ..artifact.write import require_free
 from ..errors import ModelsError, cannot_write, needed
 from ..runtimes.pick import CallTimes, TimeRatio, ratio
-from . import data as images
 from . import measure, train
 from .candidates import CandidateMaker, ModelWay, WorkFolder, measured_row
+from .data import load
 from .measure import ShareEstimate
 from .recipe import BITS, TEMPERATURES, WIDTHS, CandidateChoice, CandidateResult, CompressionRecipe, StudentChoice
 
@@ -183,7 +183,7 @@ def compress(recipe: CompressionRecipe, progress: Callable[[str], None] = lambda
     recipe.require()
     require_free(recipe.out)
     train.require(recipe.teacher)
-    data = images.load(recipe.data, recipe.images)
+    data = load(recipe.data, recipe.images)
     with WorkFolder(recipe.work, recipe.about()) as work, _run(recipe) as log:
         progress(
             f"the run {log.run} is in {recipe.logs}: deepseek-dashboard --log-dir {shlex.quote(str(recipe.logs))} shows it"

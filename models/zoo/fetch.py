@@ -25,9 +25,8 @@ from ..artifact import Artifact, ModelManifest, write
 from ..artifact.artifact import file_of
 from ..artifact.export import export
 from ..errors import CannotExport, ModelsError, cannot_write, needed
-from . import folder as lock
 from . import table
-from .folder import LockedFile, LockedModel, hub_cache, make, today
+from .folder import LockedFile, LockedModel, hub_cache, make, read, record, today
 from .loaders import loading
 from .local_files import checked, files, files_of, is_here, offline_sentence, pinned_files, unpacked
 from .table import ZooRow
@@ -407,18 +406,18 @@ def _package(order: FetchOrder) -> list[str]:
 
 
 def _url(order: FetchOrder) -> list[str]:
-    before = lock.read(order.folder).get(order.row.name)
+    before = read(order.folder).get(order.row.name)
     found = download_url(order.row, order.folder)
     if before and before.id == order.row.id and not order.update:
         _require_same(order.row, before, found)
     else:
-        lock.record(order.folder, order.row.name, found)
+        record(order.folder, order.row.name, found)
     return []
 
 
 def _hub(order: FetchOrder) -> list[str]:
     row = order.row
-    before = None if order.update else lock.read(order.folder).get(row.name)
+    before = None if order.update else read(order.folder).get(row.name)
     if before and before.id != row.id:
         before = None  # the table names another repository now
     model = look_up(row, before.revision if before else None)
@@ -434,7 +433,7 @@ def _hub(order: FetchOrder) -> list[str]:
         _require_same(row, before, download(row, model))
         return notes
     found = download(row, model)
-    lock.record(order.folder, row.name, found)
+    record(order.folder, row.name, found)
     if row.parameters and found.parameters and found.parameters != row.parameters:
         notes.append(
             f"the hub counts {found.parameters:,} parameters in the files, and the table states {row.parameters:,} ({row.parameters_from})"

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, SupportsFloat, SupportsIndex
 
 from ..errors import ModelsError, needed
 from ..runtimes import MAX_THREADS
-from . import folder as lock
 from . import table
-from .folder import models_folder
+from .folder import models_folder, read
 from .loaders import gguf_models, transformers_models
 from .loaders.fasttext_models import FasttextModel
 from .loaders.loading import OpenedModel, opened
@@ -74,7 +73,7 @@ def found(name: str, task: str, accept: Collection[str], kind: str) -> FoundMode
             f"{row.name} is for {row.task}, and {kind} for {task}: deepseek-models list --task {task} names those"
         )
     folder = models_folder()
-    locked = lock.read(folder).get(row.name)
+    locked = read(folder).get(row.name)
     files = files_of(row, folder)
     table.require(row, locked.licence if locked else "", accept, folder)
     return FoundModel(row, files)
