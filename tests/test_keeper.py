@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from collectors import VERSION, folders
+from collectors import VERSION, collector_process, folders
 from collectors import writer_lock as writer_module
 from collectors.collector_process import CollectorProcess
 from collectors.control import MAX_CONNECTIONS, ControlError, ControlServer, ask, short_path
@@ -312,7 +312,7 @@ def test_a_stopped_collector_is_said_to_be_stopped_and_replaced(running: Dashboa
 
 def test_a_collector_that_answers_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked whether it is there; one that never was would be replaced after some minutes."""
-    monkeypatch.setattr(writer_module, "ASK_EVERY_S", 0.2)
+    monkeypatch.setattr(collector_process, "ASK_EVERY_S", 0.2)
     (tmp_path / "logs").mkdir()
     keeper = CollectorProcess(CollectorOptions(tmp_path / "logs", tmp_path / "logs" / ".deepseek", profile=False))
     keeper.start()

@@ -107,7 +107,7 @@ def _in_waits(verdict: Verdict, rows: Sequence[Evidence]) -> Message | None:
 TOUCHING_S = 0.05  # spans this close leave no hole in what was recorded
 
 
-def blame(
+def blame_window(
     history: History,
     window: Range,
     rank: int | None = None,

@@ -11,7 +11,7 @@ from collectors.message import Message, phrase
 from collectors.records import Event, Frame
 from collectors.store.store import TooMuch
 
-from ..blame.blame import blame
+from ..blame.blame import blame_window
 from ..blame.comparison import main_threads
 from ..ledger.evidence import stands_of
 from ..stacks.frames import file_name
@@ -340,7 +340,7 @@ def _fastest(before: list[Block]) -> Range:
 def _blamed(subject: RunSubject, window: Range, baseline: Range) -> tuple[Message | None, CodeLocation | None]:
     """The sentence that a user would read who drags over the window, and its line; None where stacks do not show it."""
     try:
-        verdict = blame(subject.history, window, baseline=baseline, line_of=subject.line_of)
+        verdict = blame_window(subject.history, window, baseline=baseline, line_of=subject.line_of)
     except TooMuch:
         return None, None
     if verdict.verdict not in NAMED or verdict.confidence == "low":

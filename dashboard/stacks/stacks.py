@@ -15,9 +15,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from analysis.baseline import BEFORE_S
-from analysis.blame import blame as inquiry
 from analysis.blame import comparison
-from analysis.blame.blame import NEAREST
+from analysis.blame.blame import NEAREST, blame_window
 from analysis.blame.verdict import Verdict
 from analysis.history import History
 from analysis.ledger.contrast import LedgerContrast, LedgerSide, contrast
@@ -351,7 +350,7 @@ class Stacks:
         """What the window was lost to, beside the run's baseline or beside another window."""
         history = History(self._store, run)
         window, baseline = history.inside(window), history.inside(baseline) if baseline else None
-        verdict = inquiry.blame(history, window, rank, baseline, self._texts.line_of(run))
+        verdict = blame_window(history, window, rank, baseline, self._texts.line_of(run))
         if verdict.suspect:
             self._seen.add(run, {frame.file for frame in verdict.suspect.path})
         return verdict
