@@ -105,7 +105,7 @@ class Collectors:
         self._store: Store = open_store(data_dir, write=True, limits=limits)
         wake = threading.Event()
         outputs = OutputFiles([data_dir])
-        self._aside = Quarantine(data_dir, self._tree)
+        self._quarantine = Quarantine(data_dir, self._tree)
         offsets = self._store.offsets()
         tombstones = Tombstones(data_dir)
         is_polled = any(map(is_remote, self._tree.tops))
@@ -115,7 +115,7 @@ class Collectors:
             offsets,
             wake,
             poll_only=is_polled,
-            left_alone=self._aside.reason,
+            left_alone=self._quarantine.reason,
             outputs=outputs.files,
             only=options.only,
             front=options.front,
@@ -243,7 +243,7 @@ class Collectors:
 
     def _give_up(self, stuck: HungCollector) -> None:
         """Only a new process ends a thread that hangs; its input is set aside first."""
-        if not self._aside.add(stuck):
+        if not self._quarantine.add(stuck):
             logging.error("%s; starting again did not help before, and is not tried any more", stuck.sentence)
             return
         logging.error("starting again without %s", stuck.input or stuck.collector)

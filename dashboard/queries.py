@@ -148,7 +148,7 @@ class Queries:
         self.ahead = Prefetcher(self.stacks.minutes, self.stacks.ledgers)
         self.read_only, self._note = read_only, note
         self._host_processes = HostProcesses(self._owners)
-        self._abouts, self._forgotten = RunNotesReader(data_dir), ForgottenRuns(data_dir)
+        self._notes, self._forgotten = RunNotesReader(data_dir), ForgottenRuns(data_dir)
         self.comparing = RunComparer(store, self.runs, self.stored_run, self.tree)
         self.goodputs = Goodputs(store, self.stacks.ledgers, self.tree, data_dir, self.comparing.attempts)
         of_store = store.outcomes, store.names, store.configs
@@ -165,7 +165,7 @@ class Queries:
     def runs(self) -> list[RunView]:
         """All runs, the newest first, with what users say about them, else their programs."""
         views = requeued(self._runs.views())
-        said = self._abouts.of([view.stored.name for view in views])
+        said = self._notes.of([view.stored.name for view in views])
         abouts = [said.get(view.stored.name) or of_program(view.stored.info) for view in views]
         return [
             view if about is view.about else replace(view, about=about)

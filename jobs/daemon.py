@@ -752,7 +752,7 @@ class JobsDaemon:
         self._selector = selectors.DefaultSelector()
         self._dispatcher = Dispatcher(folder, self._queue, host, executors, rules)
         self._slurm = SlurmDriver(folder, self._queue, rules.slurm, rules.look_s, self._local.forget, rules.stuck_s)
-        self._door = RequestSocket(folder, self._selector, self._answer)
+        self._requests = RequestSocket(folder, self._selector, self._answer)
         self._ended_pids: dict[int, int] = {}  # pid -> descriptor that is readable once it has ended
         self._stops, self._clean_due_s = False, 0.0
         self._failure = ""  # of the last turn, as it was logged
@@ -787,7 +787,7 @@ class JobsDaemon:
         logger.info("ends; jobs run on")
 
     def close(self) -> None:
-        self._door.close()
+        self._requests.close()
         for descriptor in self._ended_pids.values():
             os.close(descriptor)
         self._selector.close()

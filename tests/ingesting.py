@@ -72,7 +72,7 @@ class Ingest:
         self.most_records = max(self.most_records, len(records))
         if refused := store_all(self.store, records) if records else []:
             self.tail.refused(refused)
-        self.passes += self.tail._turns.waits(self.root.resolve() / "healthy" / "metrics.jsonl")
+        self.passes += self.tail._schedule.waits(self.root.resolve() / "healthy" / "metrics.jsonl")
         assert time.monotonic() - began_s < MAX_TURN_S
         if self.tail.period_s:
             self.wake.wait(0.05)

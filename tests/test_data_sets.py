@@ -136,7 +136,7 @@ def test_of_a_data_set_of_20_gigabytes_the_first_64_kilobytes_are_read(
     assert (offset.offset, offset.lines_read, offset.is_data) == (0, 0, True)
     assert "is not read: its lines have more text" in offset.trouble and ingest.tail.trouble() == ""
     ingest.restart()
-    ingest.until(lambda: not ingest.tail._turns, "still busy")
+    ingest.until(lambda: not ingest.tail._schedule, "still busy")
     assert read and max(read) == HEAD_BYTES
 
 
@@ -147,7 +147,7 @@ def test_a_users_word_is_kept(ingest: Ingest) -> None:
     with pytest.raises(ValueError, match="is not a file"):
         ingest.tail.read_anyway("a/other.jsonl")
     ingest.restart()
-    ingest.until(lambda: not ingest.tail._turns, "still busy")
+    ingest.until(lambda: not ingest.tail._schedule, "still busy")
     ingest.tail.read_anyway("a/points.jsonl")
     ingest.until(lambda: (run := ingest.run("a")) and run.points == 300 and run.files_aside == 0, "not read")
     ingest.restart()

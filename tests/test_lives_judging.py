@@ -167,7 +167,7 @@ def test_only_files_of_events_are_waited_for_and_those_of_its_own_folder(tmp_pat
         (tmp_path / run / "events.jsonl").write_text(f'{{"time_s": {NOW}, "kind": "note"}}\n')
     tail = Tail(tmp_path, HOST, {}, threading.Event())
     wait_for(lambda: not tail.collect() and not tail.is_looking_for_runs)
-    turns: ReadScheduler = tail._turns
+    turns: ReadScheduler = tail._schedule
     for name in ("train.log", "events.rank1.jsonl"):
         (tmp_path / "a" / name).touch()
     turns.live(tmp_path / "a" / "train.log")

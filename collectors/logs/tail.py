@@ -365,17 +365,17 @@ class Tail:
         self._offsets = own_offsets(offsets)  # of all files, up to the records that were taken in this turn
         self._found: list[Record] = []  # those
         self._inodes = ReadInodes(self._offsets)
-        self._doubles = DuplicateFiles(self._tree, self._offsets)
+        self._duplicates = DuplicateFiles(self._tree, self._offsets)
         self._runs = RunFolders(self._tree, host, self._offsets, last_times)
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
         self._databases = FollowedDatabases(self._runs)
         self._again: dict[
             Path, float
         ] = {}  # databases and last lines without a newline, by their next look, CLOCK_MONOTONIC
-        self._turns, self._aside = ReadScheduler(), SkippedFiles()
+        self._schedule, self._skipped = ReadScheduler(), SkippedFiles()
         self._wanted: deque[str] = deque()  # paths of files that look like data, which a user asked for
         self._held: set[Path] = set()  # files with a state of a bar that is to be stored soon
-        self._elsewhere = ExternalOutputs(self._tree, outputs, self._offsets)
+        self._outputs = ExternalOutputs(self._tree, outputs, self._offsets)
         self._swept_s, self._began_s = time.monotonic(), time.time()
         first = self._runs.written_lately()
         self._watch = FolderWatch(
@@ -390,10 +390,10 @@ class Tail:
         ) = {}  # what the first look at the folder has found so far; false for what is read later
         for key, offset in self._offsets.items():
             if offset.trouble:  # tried again, also if it is no longer there
-                self._aside.put(self._tree.path_of(key), offset.trouble)
+                self._skipped.put(self._tree.path_of(key), offset.trouble)
         self._take_what_was_there(self._watch.take())
-        self._backlog.update(self._elsewhere.known())
-        self._turns.old(self._elsewhere.known())
+        self._backlog.update(self._outputs.known())
+        self._schedule.old(self._outputs.known())
 
     def collect(self) -> list[Record]:
         """The records of the files that changed, about a batch; followed files come first.
@@ -406,15 +406,15 @@ class Tail:
         changed = self._watch.take()
         if self._there is not None:
             changed = self._take_what_was_there(changed)
-        self._queue([*changed, *self._elsewhere.take(), *held, *again])
+        self._queue([*changed, *self._outputs.take(), *held, *again])
         self._take_wanted()
-        self._turns.begin()
-        for path in self._aside.take_due():
+        self._schedule.begin()
+        for path in self._skipped.take_due():
             self._read(path)
-        while not self._turns.are_over(self._found) and (live := self._turns.next_live()):
+        while not self._schedule.are_over(self._found) and (live := self._schedule.next_live()):
             self._read(live)
         first = True  # a backlog continues slowly while live files take all the time
-        while (first or not self._turns.are_over(self._found)) and (other := self._turns.next_other()):
+        while (first or not self._schedule.are_over(self._found)) and (other := self._schedule.next_other()):
             self._read(other)
             first = False
         self._let_go()
@@ -434,11 +434,11 @@ class Tail:
         self._inodes = ReadInodes(self._offsets)
         self._wanted.extend(wanted)
         self._runs.tell_again()
-        self._aside.tell_again()
+        self._skipped.tell_again()
         for key, reason in [*((key, offset.trouble) for key, offset in self._offsets.items()), *faults.items()]:
-            if reason and (path := self._path_of(key)) not in self._aside:
-                self._aside.put(path, reason)
-        self._elsewhere.look_again()
+            if reason and (path := self._path_of(key)) not in self._skipped:
+                self._skipped.put(path, reason)
+        self._outputs.look_again()
         self._watch.look_again()
 
     def read_anyway(self, key: str) -> None:
@@ -454,7 +454,7 @@ class Tail:
 
     @property
     def period_s(self) -> float:
-        if self._turns or self.is_looking_for_runs:
+        if self._schedule or self.is_looking_for_runs:
             return 0.0
         waits_s = [due_s - time.monotonic() for due_s in self._again.values()]
         return max(0.0, min([GAP_S if self._held else PERIOD_S, *waits_s]))
@@ -483,7 +483,7 @@ class Tail:
         """The files in the run's folder whose turn has not come: by its own few, since all that wait may be thousands."""
         for folder in {each.folder for each in self._runs.some([run]) if not each.single_file}:
             with suppress(OSError):  # gone
-                yield from filter(self._turns.waits, list(folder.iterdir()))
+                yield from filter(self._schedule.waits, list(folder.iterdir()))
 
     def _holds_more(self, key: str, offset: int) -> bool:
         known = format_of(key)
@@ -508,11 +508,11 @@ class Tail:
         """One sentence: that the log folder is gone, or which file is set aside, and why."""
         if not self._watch.is_there():
             return f"the log folder {self._root} is gone; it is read again as soon as it is back"
-        first = self._aside.first()
+        first = self._skipped.first()
         if first is None:
             return ""
         path, reason = first
-        others = f"; {len(self._aside) - 1} more are set aside" if len(self._aside) > 1 else ""
+        others = f"; {len(self._skipped) - 1} more are set aside" if len(self._skipped) > 1 else ""
         return f"{self._key(path)} {reason}{others}"
 
     def close(self) -> None:
@@ -538,12 +538,12 @@ class Tail:
         lately_s = time.time() - LATELY_S
         self._there |= {path: newest_s > lately_s for path, newest_s in newest.items()}
         self._backlog.update(portion)
-        self._turns.new(sorted(now, key=self._newest_first))
-        self._turns.old(
+        self._schedule.new(sorted(now, key=self._newest_first))
+        self._schedule.old(
             sorted((path for path in portion if self._there[path] and path not in now), key=self._newest_first)
         )
         if not self._unsorted and (self._watch.is_complete or not self._watch.is_there()):
-            self._turns.old(
+            self._schedule.old(
                 sorted((path for path, is_read in self._there.items() if not is_read), key=self._newest_first)
             )
             self._there = None
@@ -563,16 +563,16 @@ class Tail:
                 self._queue_one(main_of(path), new)
             except Exception as error:  # a name is a stranger's text, too
                 self._set_aside(path, f"cannot be read ({error_text(error)}); it is tried again")
-        self._turns.new(sorted(new, key=new.__getitem__))
+        self._schedule.new(sorted(new, key=new.__getitem__))
 
     def _queue_one(self, path: Path, new: dict[Path, tuple[str, int, str]]) -> None:
-        if path in self._aside:
-            self._aside.changed(path)
+        if path in self._skipped:
+            self._skipped.changed(path)
         elif path in self._databases or self._key(path) in self._offsets:
-            self._turns.live(path)
+            self._schedule.live(path)
         else:
             new[path] = reading_order(path)
-            if path in self._elsewhere:
+            if path in self._outputs:
                 self._backlog.add(path)  # what was there before it was found has no arrival time
         self._again.pop(path, None)
 
@@ -622,7 +622,7 @@ class Tail:
         self._offsets |= moved
 
     def _new_in(self, path: Path) -> list[Record]:
-        known = TEXT if path in self._elsewhere else format_of(path)
+        known = TEXT if path in self._outputs else format_of(path)
         if known is None:
             return []
         if known.reading == "database":
@@ -636,9 +636,9 @@ class Tail:
             return []
         run = self._run_of(path)
         if known.after_jsonl and any(
-            path in self._unsorted or self._turns.waits(path) for path in run.rivals.jsonl_files()
+            path in self._unsorted or self._schedule.waits(path) for path in run.rivals.jsonl_files()
         ):
-            self._turns.behind(path)
+            self._schedule.behind(path)
             return []
         if known.reading == "whole":
             self._backlog.discard(path)
@@ -647,10 +647,10 @@ class Tail:
 
     def _is_double(self, path: Path) -> bool:
         """Whether a file is not to be read now, since it is read under its name in another followed folder."""
-        other = None if path in self._elsewhere else self._doubles.other(path)
+        other = None if path in self._outputs else self._duplicates.other(path)
         if other is None:
             return False
-        if self._doubles.is_better(path, other):
+        if self._duplicates.is_better(path, other):
             self._prefer(path, other)
         elif path in self._files or self._key(path) in self._offsets:
             self._prefer(other, path)
@@ -658,7 +658,7 @@ class Tail:
 
     def _prefer(self, path: Path, other: Path) -> None:
         """Of two names of a file, under both or the other one of which it was read."""
-        self._doubles.prefer(path)
+        self._duplicates.prefer(path)
         self._held.add(path)
 
     def _read_whole(self, path: Path, run: RunFolder, known: FileFormat) -> list[Record]:
@@ -687,7 +687,7 @@ class Tail:
         there = file.read()
         if not file.is_open:
             raise FileNotFoundError
-        self._turns.count(file.used_bytes)
+        self._schedule.count(file.used_bytes)
         if there:  # a metrics line must find the start event that it follows: the events are read after its bytes and before its meaning
             self._read_first(run, known.first(rank_of(path.name)))
         records = file.parse()
@@ -696,7 +696,7 @@ class Tail:
         if file.again_s is not None:
             self._again[path] = time.monotonic() + file.again_s
         if file.behind:
-            self._turns.behind(path)
+            self._schedule.behind(path)
         else:
             self._backlog.discard(path)
         run.noticed(records)
@@ -705,12 +705,12 @@ class Tail:
     def _read_first(self, run: RunFolder, names: Iterable[str]) -> None:
         """Take what is new in these files of the run's folder."""
         for path in [] if run.single_file else [run.folder / name for name in names]:
-            if path not in self._aside and path.exists():
+            if path not in self._skipped and path.exists():
                 self._read(path)
 
     def _heal(self, path: Path) -> None:
         """It is not set aside any more."""
-        if self._aside.heal(path) and (known := self._offsets.get(self._key(path))) is not None and known.trouble:
+        if self._skipped.heal(path) and (known := self._offsets.get(self._key(path))) is not None and known.trouble:
             self._take([known._replace(trouble="")])
 
     def _gone(self, path: Path) -> None:
@@ -721,7 +721,7 @@ class Tail:
     def _set_aside(self, path: Path, reason: str, *, quiet: bool = False, data: bool = False) -> None:
         """Set it aside; it is read again from the end of its last records."""
         self._close(path)
-        is_news = self._aside.put(path, reason, quiet=quiet)
+        is_news = self._skipped.put(path, reason, quiet=quiet)
         known = self._offsets.get(self._key(path)) or self._unread(path)
         if is_news and known is not None:  # without one only `trouble` says it
             state = {**known.state, DATA: True} if data else known.state
@@ -729,12 +729,12 @@ class Tail:
 
     def _unread(self, path: Path) -> Offset | None:
         """That of a file that was never read; None where it is not known how its run is called."""
-        place = self._elsewhere.place_of(path)
+        place = self._outputs.place_of(path)
         run = place.run if place else self._runs.name_of(path)
         return None if run is None else Offset(self._key(path), run, 0, 0, 0, 0, 0, 0, "", {})
 
     def _run_of(self, path: Path) -> RunFolder:
-        return self._runs.of(path, self._elsewhere.place_of(path))
+        return self._runs.of(path, self._outputs.place_of(path))
 
     def _file(self, path: Path, run: RunFolder, known: FileFormat) -> FollowedFile:
         file = self._files.get(path)
@@ -871,9 +871,9 @@ class ForgettingTail(Tail):
         self._preferred.discard(path)
         left = [each for each in self._paths_of(run) if each != str(other)]
         self._take_out(run, [*left, str(other)])
-        self._doubles.prefer(path)
+        self._duplicates.prefer(path)
         self._backlog.update(map(Path, left))
-        self._turns.new(Path(each) for each in left if is_followed(each))
+        self._schedule.new(Path(each) for each in left if is_followed(each))
 
     def _forget(self, run: str, known: LastKnown) -> None:
         paths = self._paths_of(run)
@@ -890,7 +890,7 @@ class ForgettingTail(Tail):
         for path in [path for path in self._files if self._name_of(path) == run]:
             self._close(path)
         for path in map(Path, paths):
-            self._aside.heal(path)
+            self._skipped.heal(path)
         self._offsets = {key: offset for key, offset in self._offsets.items() if offset.run != run}
         self._runs.forget(run)
 
@@ -923,7 +923,7 @@ class ForgettingTail(Tail):
         moved = [self._offsets[key]._replace(path=paths.get(key, key), run=new) for key in self._keys_of(run)]
         for key in self._keys_of(run):
             self._close(self._tree.path_of(key))
-            self._aside.heal(self._tree.path_of(key))
+            self._skipped.heal(self._tree.path_of(key))
             del self._offsets[key]
         self._offsets |= {offset.path: offset for offset in moved}
         self._inodes.note(moved)
@@ -934,7 +934,7 @@ class ForgettingTail(Tail):
         found = self._tombstones.remove(run)
         paths = [Path(file.path) for file in found.files] if found else []
         self._backlog.update(paths)  # when its lines arrived is not known any more
-        self._turns.new(path for path in paths if is_followed(str(path)))
+        self._schedule.new(path for path in paths if is_followed(str(path)))
 
     def _keys_of(self, run: str) -> list[str]:
         """Of the offsets of its files."""

@@ -400,7 +400,7 @@ class ProfileCollector:
         self._targets: list[Target] = []
         self._speaker, self._why = self._sampler.name, self._sampler.why
         self._troubles: dict[int, Trouble] = {}
-        self._spells = RunPeriods()
+        self._run_periods = RunPeriods()
         self._held: list[
             tuple[Profile, float]
         ] = []  # until the runs of their time are known, and when they came, CLOCK_MONOTONIC
@@ -425,7 +425,7 @@ class ProfileCollector:
         live = _runs_of(self._targets)
         watched = dict(self._watched_until_s)  # `watch` may add to it meanwhile
         self._sampler.hurry(max((until_s for run, until_s in watched.items() if run in live), default=0.0))
-        profiles = self._told_apart(list(self._sampler.profiles()))
+        profiles = self._split_by_run(list(self._sampler.profiles()))
         self._hear(profiles)
         self._sources.look(profiles, self._targets)
         return [*profiles, *self._sources.texts()]
@@ -480,7 +480,7 @@ class ProfileCollector:
     def _find(self) -> list[RankProcesses]:
         activities = {activity.run: activity for activity in self._live_runs()}
         found = self._finder.find(activities.values())
-        self._spells.look(found, activities)
+        self._run_periods.look(found, activities)
         mains: dict[int, Target] = {}
         for run, process in ((run, process) for run, processes in found.items() for process in processes):
             main = mains.get(process.pid)
@@ -496,7 +496,7 @@ class ProfileCollector:
         return [RankProcesses(main, list(_workers(main, taken))) for main in sampled]
 
     def _may_go_on(self, main: Target) -> bool:
-        left_s = self._spells.left_s(main.pid, main.start_ticks)
+        left_s = self._run_periods.left_s(main.pid, main.start_ticks)
         return time.time() - left_s < GOES_ON_S and alive(main.pid, main.start_ticks)
 
     def _follow(self) -> None:
@@ -504,11 +504,11 @@ class ProfileCollector:
         rates = SPARING_RATES if sparing else FULL_RATES
         self._targets = chosen(self._ranks, rates, self._pacer.pace, time.monotonic())
         mains = {target.pid: rank.main.pid for rank in self._ranks for target in (rank.main, *rank.workers)}
-        released = {pid: main for pid, main in self._main_of.items() if self._spells.is_known(main)}
+        released = {pid: main for pid, main in self._main_of.items() if self._run_periods.is_known(main)}
         self._main_of = {**released, **mains}
         self._sampler.follow(self._targets)
 
-    def _told_apart(self, windows: list[Profile]) -> list[Profile]:
+    def _split_by_run(self, windows: list[Profile]) -> list[Profile]:
         """Of these and earlier windows those of which the runs are known now, for each of these."""
         now_s = time.monotonic()
         self._samples += sum(window.count for window in windows)
@@ -518,7 +518,9 @@ class ProfileCollector:
         self._held = [one for one, due in zip(held, is_due, strict=True) if not due]
         due = [window for (window, _), due in zip(held, is_due, strict=True) if due]
         return [
-            part for window in due for part in self._spells.parts(window, self._main_of.get(window.pid, window.pid))
+            part
+            for window in due
+            for part in self._run_periods.parts(window, self._main_of.get(window.pid, window.pid))
         ]
 
     def _hear(self, profiles: list[Profile]) -> None:
