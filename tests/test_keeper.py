@@ -137,7 +137,7 @@ def check_what_another_user_is_told(tmp_path: Path) -> None:
     with held(data_dir, json.dumps(about(1))) as path:
         data_dir.chmod(0o755)
         path.chmod(0o600)
-        code = f"from pathlib import Path; from collectors import writer; print(writer.writer_of(Path({str(data_dir)!r})).sentence)"
+        code = f"from pathlib import Path; from collectors import writer_lock; print(writer_lock.writer_of(Path({str(data_dir)!r})).sentence)"
         said = as_nobody(code)
     assert "cannot be read (Permission denied; it belongs to root)" in said
     code = f"from collector import main; print(main(['--log-dir', {str(tmp_path)!r}, '--data-dir', {str(data_dir)!r}]))"
