@@ -110,7 +110,7 @@ export const nearView = (seen, ahead_px) => new IntersectionObserver(seen, /** @
 // Characters that cannot be seen, made visible: controls, those that turn the direction of writing, and blanks where they stand alone or at an end (pure).
 
 const UNSEEN = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u206f\u2800\u3164\ufeff\uffa0\u{e0000}-\u{e0fff}]/gu;
-const OUTER = /^\s+|\s+$|[\t\n]+/g;
+const OUTER = /^[\s\x1c-\x1f\x85]+|[\s\x1c-\x1f\x85]+$|[\t\n]+/g; // what Python takes for a blank as well
 
 /** @param {string} text */
 const spelled = (text) => [...text].map((char) => `[U+${(char.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}]`).join("");

@@ -18,7 +18,7 @@ UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u206f\u2800\u3164\ufeff\uffa0\U000e0000-\U000e0fff]"
 )
 HIDDEN = {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Mn", "Mc", "Me"}  # what no font knows is drawn as a box
-OUTER = re.compile(r"^\s++|(?<!\s)\s++$|[\t\n]++")
+OUTER = re.compile(r"^[\s\ufeff]++|(?<![\s\ufeff])[\s\ufeff]++$|[\t\n]++")  # what JavaScript takes for a blank as well
 
 
 def visible(text: str) -> str:
