@@ -177,17 +177,6 @@ class CollectorProcess(threading.Thread):
         self._note = sentence, time.monotonic() + NOTE_S
 
 
-def wait_until_it_answers(data_dir: Path, timeout_s: float) -> bool:
-    """Whether a collector answers on its socket within the time."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        with contextlib.suppress(ControlError):
-            ask(data_dir, "status")
-            return True
-        time.sleep(POLL_S)
-    return False
-
-
 def _end(child: subprocess.Popen[bytes]) -> None:
     child.terminate()
     try:

@@ -15,7 +15,7 @@ def main() -> int:
     sys.path.insert(0, str(PACKAGE.parent))  # installed, the packages lie beside this one in the namespace `deepseek`
     if sys.argv[1:2] == ["attempt"]:
         sys.path += sys.argv[3:]  # the folder of deepseek.log: no PYTHONPATH names it
-        code: int = import_module("jobs.attempt").keep(Path(sys.argv[2]))
+        code: int = import_module("jobs.attempt").run_attempt(Path(sys.argv[2]))
         return code
     if sys.argv[1:2] == ["slurm"]:
         said: int = import_module("jobs.slurm").main(Path(sys.argv[2]))

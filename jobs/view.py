@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -322,8 +322,3 @@ def _submission(row: sqlite3.Row, predicted: float, now_s: float) -> Submission:
         done_s = row["ran_s"] if row["state"] == "queued" else max(row["ran_s"], row["on_slots_s"])
         runs_s = outlived(predicted, done_s)
     return Submission(row["id"], row["slots"], row["submitted_s"], waited_s, held_s, max(1.0, runs_s))
-
-
-def on_slot(rows: Iterable[JobRow], slot: str) -> list[JobRow]:
-    """The jobs that hold it now."""
-    return [row for row in rows if slot in row.on]

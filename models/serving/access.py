@@ -217,7 +217,7 @@ def _changed(folder: Path, method: str, *arguments: Any) -> Any:
     tokens, files = needed("access.tokens"), needed("access.files")
     try:
         return getattr(open_tokens(folder), method)(*arguments)
-    except tokens.TokenMistake as error:
+    except tokens.TokenError as error:
         raise WrongOption(str(error).replace("deepseek-dashboard token", "deepseek-models token")) from error
     except (tokens.DamagedTokens, files.Unwritable) as error:
         raise ModelsError(str(error)) from error

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 import orjson
 
 from ..errors import needed
-from ..runtimes.session import TensorSpec
 from .access import ModelCaller
 from .model import ServedModel, ServedModels
 from .queue import RefusalKind, ServingRefusal, bad
@@ -557,10 +556,6 @@ def datatype_of(value: AnyArray) -> str:
 @lru_cache(256)
 def _datatype_of(dtype: np.dtype[Any]) -> str:
     return "BYTES" if dtype.kind in "OUS" else DATATYPES[dtype.name]
-
-
-def spec_named(specs: tuple[TensorSpec, ...], name: str) -> TensorSpec | None:
-    return next((spec for spec in specs if spec.name == name), None)
 
 
 def as_values(value: AnyArray) -> Any:

@@ -121,7 +121,7 @@ def test_each_candidate_is_a_run_of_its_own_with_its_configuration(made: tuple[P
 def test_called_again_it_trains_nothing(
     made: tuple[Path, CompressionVerdict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(candidates.training, "train", None)
+    monkeypatch.setattr(candidates.train, "train", None)
     again = compress(recipe(made[0], out=tmp_path / "again", run="again"))
     assert again.artifact is not None
 
