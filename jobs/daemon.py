@@ -35,280 +35,223 @@ from .settings import DaemonRules
 from .slurm_driver import SlurmDriver
 from .state_folder import ATTEMPTS, LOCK, SOCKET, NoDaemon, QueueError, daemon_of
 
-# How long an attempt ran, whatever the wall's clock does: bounded by the boot's clock, which has the start of its process.
-
-
-def age_s(attempt: OpenAttempt) -> float | None:
-    """Seconds since its program was started; None where that was in another boot, or is not known."""
-    if attempt.start_ticks is None or attempt.boot_id != boot_id():
-        return None
-    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - attempt.start_ticks / TICKS_PER_S)
-
-
-def began_s(attempt: OpenAttempt, now_s: float) -> float:
-    """When its program was started, by the wall's clock as it is now, and not before that was intended."""
-    return min(now_s, max(attempt.intended_s, now_s - (age_s(attempt) or 0.0)))
-
-
-def ran(attempt: OpenAttempt, ended_s: float, seen_s: float) -> float:
-    """Seconds until `ended_s` of the wall's clock; it was seen to run for `seen_s`."""
-    by_wall_s = max(0.0, ended_s - (attempt.started_s or ended_s))
-    most_s = age_s(attempt)
-    return by_wall_s if most_s is None else min(max(by_wall_s, seen_s), most_s)
-
-
-# Attempts that never began, as where a log folder cannot be written: their jobs wait, ever longer, and say why.
-
-FIRST_S, LONGEST_S = 1.0, 600.0  # between two tries
-
-
-class _Pause(NamedTuple):
-    until_s: float  # CLOCK_MONOTONIC
-    length_s: float
-    reason: str
-
-
-class FalseStarts:
-    """Keeps in memory only how long to wait: the next daemon tries at once."""
-
-    def __init__(self) -> None:
-        self._pauses: dict[int, _Pause] = {}
-
-    def note(self, job: int, why: str) -> str:
-        """The reason for which it waits now."""
-        before = self._pauses.get(job)
-        length_s = min(LONGEST_S, 2 * before.length_s) if before else FIRST_S
-        reason = f"{why}; it is tried again, at least every {LONGEST_S / 60:.0f} min"
-        self._pauses[job] = _Pause(time.monotonic() + length_s, length_s, reason)
-        return reason
-
-    def reasons(self) -> dict[int, str]:
-        """Of the jobs that are to wait still."""
-        now_s = time.monotonic()
-        return {job: pause.reason for job, pause in self._pauses.items() if pause.until_s > now_s}
-
-    def all_reasons(self) -> dict[int, str]:
-        """Of all that have not begun since."""
-        return {job: pause.reason for job, pause in self._pauses.items()}
-
-    def keep(self, jobs: Collection[int]) -> None:
-        """The others are over, or on hold."""
-        self._pauses = {job: pause for job, pause in self._pauses.items() if job in jobs}
-
-    def forget(self, job: int) -> None:
-        """It has begun, or is over."""
-        self._pauses.pop(job, None)
-
-    @property
-    def due_s(self) -> float:
-        """When the next is to be tried, CLOCK_MONOTONIC."""
-        now_s = time.monotonic()
-        return min((pause.until_s for pause in self._pauses.values() if pause.until_s > now_s), default=math.inf)
-
-
-# One daemon a queue: a lock that the kernel gives back when the process ends.
-
-
-class DaemonLock:
-    """Held from construction on. Raises QueueError where another daemon has it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / LOCK
-        self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._descriptor)
-            pid = daemon_of(folder)
-            raise QueueError(
-                f"a daemon runs already{f' (pid {pid})' if pid else ''}; end it with: deepseek-jobs stop"
-            ) from None
-        os.ftruncate(self._descriptor, 0)
-        name = {"boot_id": boot_id(), "pid": os.getpid(), "ticks": start_ticks(os.getpid())}
-        os.pwrite(self._descriptor, json.dumps(name).encode(), 0)
-
-    @property
-    def is_there(self) -> bool:
-        """Whether it can keep others away: not where its file, or the folder, was removed."""
-        try:
-            return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
-        except OSError:
-            return False
-
-    def close(self) -> None:
-        os.ftruncate(self._descriptor, 0)
-        os.close(self._descriptor)
-
-
-# Attempts that are asked to end: since when, by a clock that does not jump.
-
-
-class StopRequests:
-    """By job and number of the attempt."""
-
-    def __init__(self, stop_s: float) -> None:
-        self._stop_s = stop_s
-        self._since_s: dict[tuple[int, int], float] = {}  # CLOCK_MONOTONIC
-        self._asked = set[tuple[int, int]]()
-
-    def begin(self, key: tuple[int, int], before_s: float) -> None:
-        """It is to end, from now on if that is new. `before_s`: how long ago a daemon before this one asked, by the wall's clock; all of the time is given again at most."""
-        self._since_s.setdefault(key, time.monotonic() - min(max(0.0, before_s), self._stop_s))
-
-    def asked(self, key: tuple[int, int]) -> None:
-        """SIGTERM was sent."""
-        self._asked.add(key)
-
-    def is_asked(self, key: tuple[int, int]) -> bool:
-        """Whether this daemon has asked it."""
-        return key in self._asked
-
-    def is_over(self, key: tuple[int, int]) -> bool:
-        """True once the grace period is over."""
-        return key in self._since_s and time.monotonic() - self._since_s[key] >= self._stop_s
-
-    def forget(self, key: tuple[int, int]) -> None:
-        self._since_s.pop(key, None)
-        self._asked.discard(key)
-
-
-# When the daemon of a queue takes its next turn.
-
-BETWEEN_S = 0.3  # between two turns, at least, where there is more news
-SETTLE_S = 0.1  # until the next look, where something is about to change
-SLOW_S, LONG_S = 1.0, 15.0  # the same, where that has not changed for so long
-
-
-class TickSchedule:
-    """Runs immediately, then every `look_s`; sooner after an event or while state is settling. Monotonic times, in seconds."""
-
-    def __init__(self, look_s: float, now_s: float) -> None:
-        self._look_s, self._settled_s = look_s, now_s
-        self._turned_s = self.due_s = 0.0
-
-    def hear(self) -> None:
-        """There is news: many submissions at once make one turn."""
-        self.due_s = min(self.due_s, self._turned_s + BETWEEN_S)
-
-    def turned(self, began_s: float, now_s: float, *, unsettled: bool, by_s: float) -> None:
-        """A turn that began at `began_s` is over, and what it looked after wants the next one by `by_s`."""
-        self._turned_s = began_s
-        if not unsettled:
-            self._settled_s = now_s
-        soon_s = SETTLE_S if now_s - self._settled_s < LONG_S else SLOW_S
-        self.due_s = min(now_s + (min(soon_s, self._look_s) if unsettled else self._look_s), by_s)
-
-
-# The daemon's socket: one JSON object a question, one an answer, for processes of its own user only.
+# The daemon of a queue: on each event, and at most every ten seconds, a turn (`Dispatcher`).
 #
-# Nothing that a question holds ends the daemon: what cannot be done is a sentence to the one who asked.
+# It may be killed at any time. What runs has a keeper of its own; what it intended stands in the queue's file; its successor looks at both.
 
-SEND_S = 1.0
-MAX_CLIENTS = 64  # that are about to ask; of more, the one that has been silent for longest is dropped
-BACKLOG = 1024  # that are not accepted yet; the kernel's own limit may be lower
-FULL_S = 0.05  # until the next try, where no more files can be opened
-
-logger = logging.getLogger("deepseek-jobs")
-
-Answer = Callable[[dict[str, Any]], dict[str, Any]]
+CLEAN_S = 3600.0
+MAX_S = 86400.0  # that the kernel is asked to wait at once: it has a limit
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
-class RequestSocket:
-    """`answer` gets what was asked; a QueueError that it raises is the answer."""
+class JobsDaemon:
+    """Of one queue, and one user. Raises QueueError where it may not be."""
 
-    def __init__(self, folder: Path, selector: selectors.BaseSelector, answer: Answer) -> None:
-        self._selector, self._answer, self._path = selector, answer, folder / SOCKET
-        self._waiting: dict[
-            socket.socket, bytes
-        ] = {}  # what each has said so far; the one that was silent for longest first
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        inside = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        before = os.umask(0o177)
+    def __init__(
+        self,
+        folder: Path,
+        rules: DaemonRules,
+        *,
+        cores_a_slot: int | None = None,
+        idle_limit_mib: float = 0.0,
+        leases: Path,
+    ) -> None:
+        """`cores_a_slot` makes core slots also on a host with GPUs."""
+        state_folder.make(folder)
         try:
-            self._path.unlink(missing_ok=True)  # of a daemon that was killed: the lock is ours
-            self._listener.bind(f"/proc/self/fd/{inside}/{SOCKET}")
-        finally:
-            os.umask(before)
-            os.close(inside)
-        self._inode = self._path.stat().st_ino
-        self._listener.listen(BACKLOG)
-        selector.register(self._listener, selectors.EVENT_READ, self._accept)
+            self._open(folder.resolve(), rules, cores_a_slot, idle_limit_mib, leases)
+        except (OSError, FileError) as error:
+            raise QueueError(cannot_keep(error)) from None
+
+    def _open(
+        self, folder: Path, rules: DaemonRules, cores_a_slot: int | None, idle_limit_mib: float, leases: Path
+    ) -> None:
+        os.environ[DAEMON] = str(folder)  # so that keepers are known to be no job's processes
+        self._lock = DaemonLock(folder)
+        self._folder, self._rules = folder, rules
+        self._queue = JobQueue(folder / state_folder.QUEUE)
+        host: JobsHost = CoreHost(cores_a_slot)
+        lent: Path | None = None
+        if cores_a_slot is None:
+            make_folder(leases)
+            if trouble := owner_trouble(leases):
+                logger.warning(trouble)
+            gpus = GpuHost(leases, idle_limit_mib, remembered=remembered_from(self._queue.kept(SLOTS)))
+            if gpus.there:
+                host, lent = gpus, leases
+            else:
+                gpus.close()
+        self._host = host
+        self._local = LocalExecutor(folder, lent)
+        executors: dict[str, Executor] = {LOCAL: self._local}
+        self._selector = selectors.DefaultSelector()
+        self._dispatcher = Dispatcher(folder, self._queue, host, executors, rules)
+        self._slurm = SlurmDriver(folder, self._queue, rules.slurm, rules.look_s, self._local.forget, rules.stuck_s)
+        self._requests = RequestSocket(folder, self._selector, self._answer)
+        self._ended_pids: dict[int, int] = {}  # pid -> descriptor that is readable once it has ended
+        self._stops, self._clean_due_s = False, 0.0
+        self._failure = ""  # of the last turn, as it was logged
+
+    def run(self) -> None:
+        """Until SIGTERM, SIGINT or `stop`."""
+        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for number in STOPPING:
+            signal.signal(number, lambda *_: self._stop())
+        self._selector.register(woken, selectors.EVENT_READ, lambda: self._signalled(woken))
+        logger.info("looks after %s: %s", self._folder, ", ".join(slot.name for slot in self._dispatcher.seen.values()))
+        if all(slot.why == NOT_NAMED for slot in self._dispatcher.seen.values()):
+            logger.warning("jobs wait for the GPUs: %s", NOT_NAMED)
+        turns = TickSchedule(self._rules.look_s, time.monotonic())
+        while not self._stops:
+            ready = self._selector.select(min(MAX_S, max(0.0, turns.due_s - time.monotonic())))
+            news = [self._heard(key.data) for key, _ in ready]  # of all, also after the first that brings news
+            if any(news):
+                turns.hear()
+            if self._stops or time.monotonic() < turns.due_s:
+                continue
+            if why := self._removed():
+                logger.error("%s", why)
+                break
+            began_s = time.monotonic()
+            self._take_a_turn()
+            by_s = min(self._slurm.due_s, self._dispatcher.due_s)
+            turns.turned(began_s, time.monotonic(), unsettled=self._dispatcher.unsettled, by_s=by_s)
+        logger.info("ends; jobs run on")
 
     def close(self) -> None:
-        for client in [*self._waiting]:
-            self._drop(client)
-        self._selector.unregister(self._listener)
-        self._listener.close()
-        with suppress(OSError):  # the folder was removed
-            if self._path.stat().st_ino == self._inode:  # else the next daemon's
-                self._path.unlink()
+        self._requests.close()
+        for descriptor in self._ended_pids.values():
+            os.close(descriptor)
+        self._selector.close()
+        self._host.close()
+        self._queue.close()
+        self._lock.close()
 
-    def _accept(self) -> bool:
+    def _removed(self) -> str:
+        """What this daemon cannot be without, as a sentence; "" where all of it is there."""
+        if not self._lock.is_there:
+            return f"{self._folder} was removed, or its lock"
+        if removed := self._queue.removed:
+            return f"{removed} was removed, or replaced"
+        return ""
+
+    def _heard(self, call: Callable[[], bool]) -> bool:
+        """Whether a turn is to follow. What fails costs itself, not the daemon."""
         try:
-            client, _ = self._listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return False
-        except OSError as error:  # too many open files
-            logger.warning("cannot hear who asks: %s", error)
-            time.sleep(FULL_S)
-            return False
-        if peer_uid(client) != os.geteuid():
-            self._send(client, {"error": "this queue is another user's; each user has a queue of their own"})
-            client.close()
-            return False
-        if len(self._waiting) >= MAX_CLIENTS:
-            self._drop(next(iter(self._waiting)))
-        client.setblocking(False)
-        self._waiting[client] = b""
-        self._selector.register(client, selectors.EVENT_READ, lambda: self._read(client))
-        return False
+            return call()
+        except Exception:
+            logger.exception("an event was lost")
+            return True
 
-    def _read(self, client: socket.socket) -> bool:
-        """Whether something was asked."""
-        if client not in self._waiting:  # dropped since the selector looked
-            return False
+    def _take_a_turn(self) -> None:
         try:
-            part = client.recv(1 << 16)
-        except BlockingIOError:
-            return False
-        except OSError:
-            part = b""
-        data = self._waiting.pop(client) + part
-        self._waiting[client] = data
-        if part and not data.endswith(b"\n") and len(data) <= MAX_BYTES:
-            return False
-        if data.endswith(b"\n"):
-            self._send(client, self._answered(data))
-        self._drop(client)
-        return data.endswith(b"\n")
+            self._dispatcher.turn()
+            self._slurm.turn(time.time())
+            self._failure = ""
+        except Exception as error:  # the next turn begins from what the file and the kernel say
+            if repr(error) != self._failure:
+                why = cannot_keep(error) if isinstance(error, FileError) else repr(error)
+                logger.warning("a turn failed and is tried again: %s", why, exc_info=True)
+            self._failure = repr(error)
+            self._dispatcher.unsettled = True
+        self._wait_for(self._dispatcher.pids)
+        self._clean()
 
-    def _answered(self, data: bytes) -> dict[str, Any]:
+    def _clean(self) -> None:
+        if time.monotonic() < self._clean_due_s:
+            return
+        self._clean_due_s = time.monotonic() + CLEAN_S
         try:
-            asked = json.loads(data)
-        except (ValueError, RecursionError):
-            asked = None
-        if not isinstance(asked, dict):
-            return {"error": "that is no JSON object"}
+            self._local.clean({(attempt.job, attempt.number) for attempt in self._queue.intended()}, time.time())
+        except (OSError, FileError) as error:
+            logger.warning("cannot remove what attempts have left: %s", error)
+
+    def _wait_for(self, pids: set[int]) -> None:
+        for pid in self._ended_pids.keys() - pids:
+            self._forget(pid)
+        for pid in pids - self._ended_pids.keys():
+            if start_ticks(pid) is None:  # how it ended is about to be written
+                continue
+            with suppress(OSError):  # it has ended meanwhile
+                descriptor = self._ended_pids[pid] = os.pidfd_open(pid)
+                self._selector.register(descriptor, selectors.EVENT_READ, lambda pid=pid: self._has_ended(pid))
+        if pids - self._ended_pids.keys():
+            self._dispatcher.unsettled = True
+
+    def _has_ended(self, pid: int) -> bool:
+        self._forget(pid)
+        return True
+
+    def _forget(self, pid: int) -> None:
+        descriptor = self._ended_pids.pop(pid)
+        self._selector.unregister(descriptor)
+        os.close(descriptor)
+
+    def _signalled(self, woken: int) -> bool:
+        """A child has ended, or we are to end."""
+        with suppress(BlockingIOError):
+            os.read(woken, 4096)
+        self._local.reap()
+        return True
+
+    def _stop(self) -> None:
+        self._stops = True
+
+    def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Raises QueueError."""
+        what, now_s = asked.get("do"), time.time()
+        if what != "stop" and (why := self._removed()):
+            logger.error("%s", why)
+            self._stop()
+            raise NoDaemon(f"{why} while the daemon ran, so it ends; ask again, and a new one begins")
+        if what == "submit":
+            return self._submit(asked.get("request"), now_s)
+        if what == "about":
+            return {"pid": os.getpid()}
+        if what == "stop":
+            self._stop()
+            return {"pid": os.getpid()}
+        changes: dict[str, Callable[[int, float], object]] = {
+            "cancel": self._cancel, "hold": self._queue.hold, "release": self._queue.release,
+        }  # fmt: skip
+        job = asked.get("job")
+        if not isinstance(what, str) or what not in changes:
+            raise QueueError(
+                f"the daemon cannot {what!r:.100}; it is of another version: end it with deepseek-jobs stop, and start it again"
+            )
+        if not isinstance(job, int) or isinstance(job, bool):
+            raise QueueError(f"the number of a job is a whole number, not {job!r:.100}")
+        return {"ran": bool(changes[what](job, now_s))}
+
+    def _submit(self, fields: object, now_s: float) -> dict[str, Any]:
+        request = request_from(fields if isinstance(fields, dict) else {})
+        (self._slurm if request.place == SLURM else self._dispatcher).require_possible(request)
+        made = list[str]()
+
+        def make(number: int) -> str:
+            made.append(make_run(request, number))
+            return made[-1]
+
         try:
-            return self._answer(asked)
-        except QueueError as error:
-            return {"error": str(error)}
-        except (FileError, OSError) as error:
-            logger.warning("cannot %.100s: %s", asked.get("do"), error)
-            return {"error": cannot_keep(error)}
-        except Exception as error:
-            logger.exception("cannot do what was asked: %.300s", asked)
-            return {"error": f"the daemon cannot do that ({type(error).__name__}: {error}); see its log"}
+            job = self._queue.submit(request, now_s, make)
+        except Exception:
+            for name in filter(None, made):
+                remove_if_empty(Path(request.log_dir) / name)
+            raise
+        run = self._queue.run_of(job)
+        note(run, "submitted", now_s, f"queued as job {job}", job=job)
+        logger.info("job %d is queued: %s", job, " ".join(without_secrets(request.argv))[:200])
+        return {"job": job, "run": str(run.relative_to(request.log_dir)) if run else ""}
 
-    def _send(self, client: socket.socket, answer: dict[str, Any]) -> None:
-        client.settimeout(SEND_S)
-        with suppress(OSError):  # it has gone
-            client.sendall(json.dumps(answer).encode() + b"\n")
-
-    def _drop(self, client: socket.socket) -> None:
-        self._selector.unregister(client)
-        del self._waiting[client]
-        client.close()
+    def _cancel(self, job: int, now_s: float) -> bool:
+        ran = self._queue.cancel(job, now_s)
+        if not ran and (run := self._queue.run_of(job)):
+            note(run, "cancelled", now_s, f"job {job} was cancelled before it started", job=job)
+            remove_if_empty(run)
+        return ran
 
 
 # One turn of the daemon: what has become of the attempts, what the host has, what is to be done now, and doing it.
@@ -700,220 +643,277 @@ def _coded(code: int | None) -> str:
     return "an unknown code" if code is None else f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-# The daemon of a queue: on each event, and at most every ten seconds, a turn (`Dispatcher`).
-#
-# It may be killed at any time. What runs has a keeper of its own; what it intended stands in the queue's file; its successor looks at both.
-
-CLEAN_S = 3600.0
-MAX_S = 86400.0  # that the kernel is asked to wait at once: it has a limit
-STOPPING = (signal.SIGTERM, signal.SIGINT)
+# How long an attempt ran, whatever the wall's clock does: bounded by the boot's clock, which has the start of its process.
 
 
-class JobsDaemon:
-    """Of one queue, and one user. Raises QueueError where it may not be."""
+def age_s(attempt: OpenAttempt) -> float | None:
+    """Seconds since its program was started; None where that was in another boot, or is not known."""
+    if attempt.start_ticks is None or attempt.boot_id != boot_id():
+        return None
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - attempt.start_ticks / TICKS_PER_S)
 
-    def __init__(
-        self,
-        folder: Path,
-        rules: DaemonRules,
-        *,
-        cores_a_slot: int | None = None,
-        idle_limit_mib: float = 0.0,
-        leases: Path,
-    ) -> None:
-        """`cores_a_slot` makes core slots also on a host with GPUs."""
-        state_folder.make(folder)
+
+def began_s(attempt: OpenAttempt, now_s: float) -> float:
+    """When its program was started, by the wall's clock as it is now, and not before that was intended."""
+    return min(now_s, max(attempt.intended_s, now_s - (age_s(attempt) or 0.0)))
+
+
+def ran(attempt: OpenAttempt, ended_s: float, seen_s: float) -> float:
+    """Seconds until `ended_s` of the wall's clock; it was seen to run for `seen_s`."""
+    by_wall_s = max(0.0, ended_s - (attempt.started_s or ended_s))
+    most_s = age_s(attempt)
+    return by_wall_s if most_s is None else min(max(by_wall_s, seen_s), most_s)
+
+
+# Attempts that never began, as where a log folder cannot be written: their jobs wait, ever longer, and say why.
+
+FIRST_S, LONGEST_S = 1.0, 600.0  # between two tries
+
+
+class _Pause(NamedTuple):
+    until_s: float  # CLOCK_MONOTONIC
+    length_s: float
+    reason: str
+
+
+class FalseStarts:
+    """Keeps in memory only how long to wait: the next daemon tries at once."""
+
+    def __init__(self) -> None:
+        self._pauses: dict[int, _Pause] = {}
+
+    def note(self, job: int, why: str) -> str:
+        """The reason for which it waits now."""
+        before = self._pauses.get(job)
+        length_s = min(LONGEST_S, 2 * before.length_s) if before else FIRST_S
+        reason = f"{why}; it is tried again, at least every {LONGEST_S / 60:.0f} min"
+        self._pauses[job] = _Pause(time.monotonic() + length_s, length_s, reason)
+        return reason
+
+    def reasons(self) -> dict[int, str]:
+        """Of the jobs that are to wait still."""
+        now_s = time.monotonic()
+        return {job: pause.reason for job, pause in self._pauses.items() if pause.until_s > now_s}
+
+    def all_reasons(self) -> dict[int, str]:
+        """Of all that have not begun since."""
+        return {job: pause.reason for job, pause in self._pauses.items()}
+
+    def keep(self, jobs: Collection[int]) -> None:
+        """The others are over, or on hold."""
+        self._pauses = {job: pause for job, pause in self._pauses.items() if job in jobs}
+
+    def forget(self, job: int) -> None:
+        """It has begun, or is over."""
+        self._pauses.pop(job, None)
+
+    @property
+    def due_s(self) -> float:
+        """When the next is to be tried, CLOCK_MONOTONIC."""
+        now_s = time.monotonic()
+        return min((pause.until_s for pause in self._pauses.values() if pause.until_s > now_s), default=math.inf)
+
+
+# One daemon a queue: a lock that the kernel gives back when the process ends.
+
+
+class DaemonLock:
+    """Held from construction on. Raises QueueError where another daemon has it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / LOCK
+        self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            self._open(folder.resolve(), rules, cores_a_slot, idle_limit_mib, leases)
-        except (OSError, FileError) as error:
-            raise QueueError(cannot_keep(error)) from None
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            pid = daemon_of(folder)
+            raise QueueError(
+                f"a daemon runs already{f' (pid {pid})' if pid else ''}; end it with: deepseek-jobs stop"
+            ) from None
+        os.ftruncate(self._descriptor, 0)
+        name = {"boot_id": boot_id(), "pid": os.getpid(), "ticks": start_ticks(os.getpid())}
+        os.pwrite(self._descriptor, json.dumps(name).encode(), 0)
 
-    def _open(
-        self, folder: Path, rules: DaemonRules, cores_a_slot: int | None, idle_limit_mib: float, leases: Path
-    ) -> None:
-        os.environ[DAEMON] = str(folder)  # so that keepers are known to be no job's processes
-        self._lock = DaemonLock(folder)
-        self._folder, self._rules = folder, rules
-        self._queue = JobQueue(folder / state_folder.QUEUE)
-        host: JobsHost = CoreHost(cores_a_slot)
-        lent: Path | None = None
-        if cores_a_slot is None:
-            make_folder(leases)
-            if trouble := owner_trouble(leases):
-                logger.warning(trouble)
-            gpus = GpuHost(leases, idle_limit_mib, remembered=remembered_from(self._queue.kept(SLOTS)))
-            if gpus.there:
-                host, lent = gpus, leases
-            else:
-                gpus.close()
-        self._host = host
-        self._local = LocalExecutor(folder, lent)
-        executors: dict[str, Executor] = {LOCAL: self._local}
-        self._selector = selectors.DefaultSelector()
-        self._dispatcher = Dispatcher(folder, self._queue, host, executors, rules)
-        self._slurm = SlurmDriver(folder, self._queue, rules.slurm, rules.look_s, self._local.forget, rules.stuck_s)
-        self._requests = RequestSocket(folder, self._selector, self._answer)
-        self._ended_pids: dict[int, int] = {}  # pid -> descriptor that is readable once it has ended
-        self._stops, self._clean_due_s = False, 0.0
-        self._failure = ""  # of the last turn, as it was logged
-
-    def run(self) -> None:
-        """Until SIGTERM, SIGINT or `stop`."""
-        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        for number in STOPPING:
-            signal.signal(number, lambda *_: self._stop())
-        self._selector.register(woken, selectors.EVENT_READ, lambda: self._signalled(woken))
-        logger.info("looks after %s: %s", self._folder, ", ".join(slot.name for slot in self._dispatcher.seen.values()))
-        if all(slot.why == NOT_NAMED for slot in self._dispatcher.seen.values()):
-            logger.warning("jobs wait for the GPUs: %s", NOT_NAMED)
-        turns = TickSchedule(self._rules.look_s, time.monotonic())
-        while not self._stops:
-            ready = self._selector.select(min(MAX_S, max(0.0, turns.due_s - time.monotonic())))
-            news = [self._heard(key.data) for key, _ in ready]  # of all, also after the first that brings news
-            if any(news):
-                turns.hear()
-            if self._stops or time.monotonic() < turns.due_s:
-                continue
-            if why := self._removed():
-                logger.error("%s", why)
-                break
-            began_s = time.monotonic()
-            self._take_a_turn()
-            by_s = min(self._slurm.due_s, self._dispatcher.due_s)
-            turns.turned(began_s, time.monotonic(), unsettled=self._dispatcher.unsettled, by_s=by_s)
-        logger.info("ends; jobs run on")
+    @property
+    def is_there(self) -> bool:
+        """Whether it can keep others away: not where its file, or the folder, was removed."""
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+        except OSError:
+            return False
 
     def close(self) -> None:
-        self._requests.close()
-        for descriptor in self._ended_pids.values():
-            os.close(descriptor)
-        self._selector.close()
-        self._host.close()
-        self._queue.close()
-        self._lock.close()
+        os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
 
-    def _removed(self) -> str:
-        """What this daemon cannot be without, as a sentence; "" where all of it is there."""
-        if not self._lock.is_there:
-            return f"{self._folder} was removed, or its lock"
-        if removed := self._queue.removed:
-            return f"{removed} was removed, or replaced"
-        return ""
 
-    def _heard(self, call: Callable[[], bool]) -> bool:
-        """Whether a turn is to follow. What fails costs itself, not the daemon."""
+# Attempts that are asked to end: since when, by a clock that does not jump.
+
+
+class StopRequests:
+    """By job and number of the attempt."""
+
+    def __init__(self, stop_s: float) -> None:
+        self._stop_s = stop_s
+        self._since_s: dict[tuple[int, int], float] = {}  # CLOCK_MONOTONIC
+        self._asked = set[tuple[int, int]]()
+
+    def begin(self, key: tuple[int, int], before_s: float) -> None:
+        """It is to end, from now on if that is new. `before_s`: how long ago a daemon before this one asked, by the wall's clock; all of the time is given again at most."""
+        self._since_s.setdefault(key, time.monotonic() - min(max(0.0, before_s), self._stop_s))
+
+    def asked(self, key: tuple[int, int]) -> None:
+        """SIGTERM was sent."""
+        self._asked.add(key)
+
+    def is_asked(self, key: tuple[int, int]) -> bool:
+        """Whether this daemon has asked it."""
+        return key in self._asked
+
+    def is_over(self, key: tuple[int, int]) -> bool:
+        """True once the grace period is over."""
+        return key in self._since_s and time.monotonic() - self._since_s[key] >= self._stop_s
+
+    def forget(self, key: tuple[int, int]) -> None:
+        self._since_s.pop(key, None)
+        self._asked.discard(key)
+
+
+# When the daemon of a queue takes its next turn.
+
+BETWEEN_S = 0.3  # between two turns, at least, where there is more news
+SETTLE_S = 0.1  # until the next look, where something is about to change
+SLOW_S, LONG_S = 1.0, 15.0  # the same, where that has not changed for so long
+
+
+class TickSchedule:
+    """Runs immediately, then every `look_s`; sooner after an event or while state is settling. Monotonic times, in seconds."""
+
+    def __init__(self, look_s: float, now_s: float) -> None:
+        self._look_s, self._settled_s = look_s, now_s
+        self._turned_s = self.due_s = 0.0
+
+    def hear(self) -> None:
+        """There is news: many submissions at once make one turn."""
+        self.due_s = min(self.due_s, self._turned_s + BETWEEN_S)
+
+    def turned(self, began_s: float, now_s: float, *, unsettled: bool, by_s: float) -> None:
+        """A turn that began at `began_s` is over, and what it looked after wants the next one by `by_s`."""
+        self._turned_s = began_s
+        if not unsettled:
+            self._settled_s = now_s
+        soon_s = SETTLE_S if now_s - self._settled_s < LONG_S else SLOW_S
+        self.due_s = min(now_s + (min(soon_s, self._look_s) if unsettled else self._look_s), by_s)
+
+
+# The daemon's socket: one JSON object a question, one an answer, for processes of its own user only.
+#
+# Nothing that a question holds ends the daemon: what cannot be done is a sentence to the one who asked.
+
+SEND_S = 1.0
+MAX_CLIENTS = 64  # that are about to ask; of more, the one that has been silent for longest is dropped
+BACKLOG = 1024  # that are not accepted yet; the kernel's own limit may be lower
+FULL_S = 0.05  # until the next try, where no more files can be opened
+
+logger = logging.getLogger("deepseek-jobs")
+
+Answer = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class RequestSocket:
+    """`answer` gets what was asked; a QueueError that it raises is the answer."""
+
+    def __init__(self, folder: Path, selector: selectors.BaseSelector, answer: Answer) -> None:
+        self._selector, self._answer, self._path = selector, answer, folder / SOCKET
+        self._waiting: dict[
+            socket.socket, bytes
+        ] = {}  # what each has said so far; the one that was silent for longest first
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        inside = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        before = os.umask(0o177)
         try:
-            return call()
-        except Exception:
-            logger.exception("an event was lost")
-            return True
+            self._path.unlink(missing_ok=True)  # of a daemon that was killed: the lock is ours
+            self._listener.bind(f"/proc/self/fd/{inside}/{SOCKET}")
+        finally:
+            os.umask(before)
+            os.close(inside)
+        self._inode = self._path.stat().st_ino
+        self._listener.listen(BACKLOG)
+        selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
-    def _take_a_turn(self) -> None:
+    def close(self) -> None:
+        for client in [*self._waiting]:
+            self._drop(client)
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        with suppress(OSError):  # the folder was removed
+            if self._path.stat().st_ino == self._inode:  # else the next daemon's
+                self._path.unlink()
+
+    def _accept(self) -> bool:
         try:
-            self._dispatcher.turn()
-            self._slurm.turn(time.time())
-            self._failure = ""
-        except Exception as error:  # the next turn begins from what the file and the kernel say
-            if repr(error) != self._failure:
-                why = cannot_keep(error) if isinstance(error, FileError) else repr(error)
-                logger.warning("a turn failed and is tried again: %s", why, exc_info=True)
-            self._failure = repr(error)
-            self._dispatcher.unsettled = True
-        self._wait_for(self._dispatcher.pids)
-        self._clean()
+            client, _ = self._listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return False
+        except OSError as error:  # too many open files
+            logger.warning("cannot hear who asks: %s", error)
+            time.sleep(FULL_S)
+            return False
+        if peer_uid(client) != os.geteuid():
+            self._send(client, {"error": "this queue is another user's; each user has a queue of their own"})
+            client.close()
+            return False
+        if len(self._waiting) >= MAX_CLIENTS:
+            self._drop(next(iter(self._waiting)))
+        client.setblocking(False)
+        self._waiting[client] = b""
+        self._selector.register(client, selectors.EVENT_READ, lambda: self._read(client))
+        return False
 
-    def _clean(self) -> None:
-        if time.monotonic() < self._clean_due_s:
-            return
-        self._clean_due_s = time.monotonic() + CLEAN_S
+    def _read(self, client: socket.socket) -> bool:
+        """Whether something was asked."""
+        if client not in self._waiting:  # dropped since the selector looked
+            return False
         try:
-            self._local.clean({(attempt.job, attempt.number) for attempt in self._queue.intended()}, time.time())
-        except (OSError, FileError) as error:
-            logger.warning("cannot remove what attempts have left: %s", error)
+            part = client.recv(1 << 16)
+        except BlockingIOError:
+            return False
+        except OSError:
+            part = b""
+        data = self._waiting.pop(client) + part
+        self._waiting[client] = data
+        if part and not data.endswith(b"\n") and len(data) <= MAX_BYTES:
+            return False
+        if data.endswith(b"\n"):
+            self._send(client, self._answered(data))
+        self._drop(client)
+        return data.endswith(b"\n")
 
-    def _wait_for(self, pids: set[int]) -> None:
-        for pid in self._ended_pids.keys() - pids:
-            self._forget(pid)
-        for pid in pids - self._ended_pids.keys():
-            if start_ticks(pid) is None:  # how it ended is about to be written
-                continue
-            with suppress(OSError):  # it has ended meanwhile
-                descriptor = self._ended_pids[pid] = os.pidfd_open(pid)
-                self._selector.register(descriptor, selectors.EVENT_READ, lambda pid=pid: self._has_ended(pid))
-        if pids - self._ended_pids.keys():
-            self._dispatcher.unsettled = True
-
-    def _has_ended(self, pid: int) -> bool:
-        self._forget(pid)
-        return True
-
-    def _forget(self, pid: int) -> None:
-        descriptor = self._ended_pids.pop(pid)
-        self._selector.unregister(descriptor)
-        os.close(descriptor)
-
-    def _signalled(self, woken: int) -> bool:
-        """A child has ended, or we are to end."""
-        with suppress(BlockingIOError):
-            os.read(woken, 4096)
-        self._local.reap()
-        return True
-
-    def _stop(self) -> None:
-        self._stops = True
-
-    def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Raises QueueError."""
-        what, now_s = asked.get("do"), time.time()
-        if what != "stop" and (why := self._removed()):
-            logger.error("%s", why)
-            self._stop()
-            raise NoDaemon(f"{why} while the daemon ran, so it ends; ask again, and a new one begins")
-        if what == "submit":
-            return self._submit(asked.get("request"), now_s)
-        if what == "about":
-            return {"pid": os.getpid()}
-        if what == "stop":
-            self._stop()
-            return {"pid": os.getpid()}
-        changes: dict[str, Callable[[int, float], object]] = {
-            "cancel": self._cancel, "hold": self._queue.hold, "release": self._queue.release,
-        }  # fmt: skip
-        job = asked.get("job")
-        if not isinstance(what, str) or what not in changes:
-            raise QueueError(
-                f"the daemon cannot {what!r:.100}; it is of another version: end it with deepseek-jobs stop, and start it again"
-            )
-        if not isinstance(job, int) or isinstance(job, bool):
-            raise QueueError(f"the number of a job is a whole number, not {job!r:.100}")
-        return {"ran": bool(changes[what](job, now_s))}
-
-    def _submit(self, fields: object, now_s: float) -> dict[str, Any]:
-        request = request_from(fields if isinstance(fields, dict) else {})
-        (self._slurm if request.place == SLURM else self._dispatcher).require_possible(request)
-        made = list[str]()
-
-        def make(number: int) -> str:
-            made.append(make_run(request, number))
-            return made[-1]
-
+    def _answered(self, data: bytes) -> dict[str, Any]:
         try:
-            job = self._queue.submit(request, now_s, make)
-        except Exception:
-            for name in filter(None, made):
-                remove_if_empty(Path(request.log_dir) / name)
-            raise
-        run = self._queue.run_of(job)
-        note(run, "submitted", now_s, f"queued as job {job}", job=job)
-        logger.info("job %d is queued: %s", job, " ".join(without_secrets(request.argv))[:200])
-        return {"job": job, "run": str(run.relative_to(request.log_dir)) if run else ""}
+            asked = json.loads(data)
+        except (ValueError, RecursionError):
+            asked = None
+        if not isinstance(asked, dict):
+            return {"error": "that is no JSON object"}
+        try:
+            return self._answer(asked)
+        except QueueError as error:
+            return {"error": str(error)}
+        except (FileError, OSError) as error:
+            logger.warning("cannot %.100s: %s", asked.get("do"), error)
+            return {"error": cannot_keep(error)}
+        except Exception as error:
+            logger.exception("cannot do what was asked: %.300s", asked)
+            return {"error": f"the daemon cannot do that ({type(error).__name__}: {error}); see its log"}
 
-    def _cancel(self, job: int, now_s: float) -> bool:
-        ran = self._queue.cancel(job, now_s)
-        if not ran and (run := self._queue.run_of(job)):
-            note(run, "cancelled", now_s, f"job {job} was cancelled before it started", job=job)
-            remove_if_empty(run)
-        return ran
+    def _send(self, client: socket.socket, answer: dict[str, Any]) -> None:
+        client.settimeout(SEND_S)
+        with suppress(OSError):  # it has gone
+            client.sendall(json.dumps(answer).encode() + b"\n")
+
+    def _drop(self, client: socket.socket) -> None:
+        self._selector.unregister(client)
+        del self._waiting[client]
+        client.close()

@@ -35,192 +35,6 @@ from .open_files import NotRead, born_s, has_read_part, marks_of, open_file, rea
 from .recognition import FileFormat, Origin
 from .run import RunFolder
 
-WHOLE_S = 1.0  # without a change, until a complete JSON object is taken for a line
-QUIET_S = 30.0  # without a change, until any other half line is, where no process holds the file open for writing,
-UNSEEN_S = 600.0  # or where such a process cannot be seen from here
-MAX_S = 60.0  # between two looks while a process holds the file
-FRESH_S = 2.0  # how old the look at all processes may be: it costs about 3 us an open file
-
-
-class HeldFiles:
-    """The files of this machine that a process holds open for writing."""
-
-    def __init__(self, proc: Path = PROC, clock: Callable[[], float] = time.monotonic) -> None:
-        self._proc, self._clock = proc, clock
-        self._lock = threading.Lock()
-        self._looked_s: float | None = None
-        self._by_name: dict[str, list[tuple[int, str]]] = {}  # pid and descriptor, by the name of the file
-
-    def has(self, name: str, found: os.stat_result) -> bool:
-        """Whether a process that we may look into holds that file of that name. A container has other folders, but the same names."""
-        with self._lock:
-            if self._looked_s is None or self._clock() - self._looked_s > FRESH_S:
-                self._by_name = self._look()
-                self._looked_s = self._clock()
-            return any(self._is(pid, number, found) for pid, number in self._by_name.get(name, ()))
-
-    def _is(self, pid: int, number: str, found: os.stat_result) -> bool:
-        try:
-            held = (self._proc / str(pid) / "fd" / number).stat()
-        except OSError:  # closed meanwhile
-            return False
-        return os.path.samestat(held, found) and is_for_writing(self._proc, pid, number)
-
-    def _look(self) -> dict[str, list[tuple[int, str]]]:
-        by_name: dict[str, list[tuple[int, str]]] = {}
-        with os.scandir(self._proc) as entries:
-            pids = [int(entry.name) for entry in entries if entry.name.isdecimal()]
-        for pid in pids:
-            for number, target in open_files(pid, self._proc):
-                if target.startswith("/"):
-                    by_name.setdefault(target.rpartition("/")[2], []).append((pid, number))
-        return by_name
-
-
-HELD = HeldFiles()
-
-
-class PartialLine:
-    """The unfinished last line of one file. A buffered program may leave it for minutes; it counts as complete when the program exits."""
-
-    def __init__(self, path: Path, held: HeldFiles = HELD, clock: Callable[[], float] = time.monotonic) -> None:
-        self.again_s: float | None = None  # when it is to be looked at again, from now; None for never
-        self._path, self._held, self._clock = path, held, clock
-        self._seen, self._since_s, self._pause_s = (0, 0), 0.0, WHOLE_S
-
-    def is_line(self, half: bytes, descriptor: int, *, is_live: bool) -> bool:
-        """Whether what stands behind the file's last newline is a line. A carriage return makes it the state of a progress bar."""
-        self.again_s = None
-        if not half.strip() or b"\r" in half:
-            return False
-        now_s, found = self._clock(), os.fstat(descriptor)
-        if (seen := (len(half), zlib.crc32(half))) != self._seen:
-            self._seen, self._since_s, self._pause_s = seen, now_s, WHOLE_S
-        quiet_s = now_s - self._since_s
-        if not is_live:
-            quiet_s = max(quiet_s, time.time() - found.st_mtime)
-        if quiet_s >= WHOLE_S and _is_object(half):
-            return True
-        if quiet_s < QUIET_S:
-            self.again_s = max(QUIET_S - quiet_s, 0.0) if quiet_s >= WHOLE_S else WHOLE_S
-            return False
-        if quiet_s >= self._least_s(found) and not self._held.has(self._path.name, found):
-            return True
-        self._pause_s = min(2 * self._pause_s, MAX_S)
-        self.again_s = self._pause_s
-        return False
-
-    def _least_s(self, found: os.stat_result) -> float:
-        """Another host may write it, or a user whose processes we cannot look into; what is handed over comes in pieces, for days."""
-        if is_received(str(self._path)):
-            return math.inf
-        return UNSEEN_S if os.geteuid() not in (0, found.st_uid) or is_remote(self._path.parent) else QUIET_S
-
-
-def _is_object(half: bytes) -> bool:
-    """Whether it is a complete JSON object."""
-    if not (half.startswith(b"{") and half.rstrip().endswith(b"}")):
-        return False
-    try:
-        return isinstance(json.loads(half), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-# The state of a progress bar in a file: the half line at its end, which the program rewrites after carriage returns.
-
-GAP_S = 0.2  # between two states of a file that are stored
-MAX_CHARACTERS = 500
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-
-
-class LiveBar:
-    """Of one file."""
-
-    def __init__(self, run: str, file: str, *, is_stored: bool = False) -> None:
-        """`is_stored`: an earlier collector has stored a state of it."""
-        self.text = ""  # its state, as it is shown
-        self.is_held = False  # the newest state waits until it may be stored
-        self._run, self._file = run, file
-        self._stored = None if is_stored else ""
-        self._due_s = 0.0  # CLOCK_MONOTONIC
-
-    @property
-    def is_stored(self) -> bool:
-        """Whether the store has a state of it that is to be taken away again."""
-        return self._stored != ""
-
-    def take(self, half: bytes) -> int:
-        """Its state by the half line that is there now; how many bytes of that are states before it, and need not be read again."""
-        if b"\r" not in half:
-            self.text = ""
-            return 0
-        end = len(half.rstrip())  # the last state that shows anything
-        start = half.rfind(b"\r", 0, end)
-        state = half[start + 1 : end].decode("utf-8", "replace")
-        self.text = CONTROL.sub("", ANSI.sub("", state)).strip()[:MAX_CHARACTERS]
-        return max(start, 0)
-
-    def news(self, time_s: float) -> list[ProgressBar]:
-        """Its state, where that is to be stored now."""
-        now_s = time.monotonic()
-        self.is_held = bool(self.text) and self.text != self._stored and now_s < self._due_s
-        if self.is_held or self.text == self._stored:
-            return []
-        self._stored, self._due_s = self.text, now_s + GAP_S
-        return [ProgressBar(self._run, self._file, time_s, self.text)]
-
-
-# When the lines of a file were written, as the keeper of its program noted beside it (`keeper/output.py`).
-
-MAX_BYTES = 32 << 20  # of records: ten years
-SLACK_S = 2.0  # between two clocks
-
-
-class PrintTimes(NamedTuple):
-    """Both columns have the same length, and the places rise."""
-
-    places: NDArray[np.int64]  # bytes of the file that were written before
-    times_s: NDArray[np.float64]  # Unix seconds
-    upto: int  # bytes of the file that they are known for
-    known_s: float = math.inf  # when they were read: no line of these is newer
-
-    def parts(self, lengths: Sequence[int], start: int) -> list[tuple[int, Arrival | None]]:
-        """How many of the next lines were written within one record, and when; None where it is not known.
-
-        `lengths` are those of lines from byte `start` on, with their newlines; the newline's time is the line's.
-        """
-        newlines = np.fromiter(accumulate(lengths, initial=start), np.int64)[1:] - 1
-        at = np.searchsorted(self.places, newlines, "right") - 1
-        return [(len(list(same)), self._arrival(record)) for record, same in groupby(at.tolist())]
-
-    def _arrival(self, record: int) -> Arrival | None:
-        if record < 0:
-            return None
-        since_s = float(self.times_s[record])
-        until_s = float(self.times_s[record + 1]) if record + 1 < len(self.times_s) else self.known_s
-        return Arrival(since_s, max(since_s, min(until_s, since_s + PRINTED_GAP_S)))
-
-
-NO_TIMES = PrintTimes(np.empty(0, np.int64), np.empty(0, np.float64), 0)
-
-
-def print_times_of(path: Path, root: Path, upto: int, since_s: float) -> PrintTimes:
-    """Those of a file that has `upto` bytes, of a program that started at `since_s`. Damage costs the times that it hits."""
-    try:
-        data, _ = read_file(times_path(path), root, MAX_BYTES)
-    except (NotRead, OSError):
-        return NO_TIMES._replace(upto=upto)
-    records = np.frombuffer(data[: len(data) // RECORD.size * RECORD.size], "<u8").reshape(-1, 3)
-    records = records[records[:, 0] ^ records[:, 1] ^ np.uint64(CHECK) == records[:, 2]]
-    records = records[(records[:, 0] <= upto) & (records[:, 1] < 2**53)]
-    places, times_s = records[:, 0].astype(np.int64), records[:, 1] / 1e6
-    kept = (
-        (times_s >= since_s - SLACK_S) & (times_s <= time.time() + SLACK_S) & (places == np.maximum.accumulate(places))
-    )
-    return PrintTimes(places[kept], times_s[kept], upto, time.time())
-
-
 # One file of the log folder, read from its offset in batches that are bounded in bytes and lines.
 
 log = logging.getLogger("collectors")
@@ -628,3 +442,189 @@ def written_s(path: Path) -> float:
 def with_skip(offset: Offset, reason: str) -> Offset:
     """With one more line skipped."""
     return offset._replace(lines_skipped=offset.lines_skipped + 1, first_skip=offset.first_skip or reason)
+
+
+WHOLE_S = 1.0  # without a change, until a complete JSON object is taken for a line
+QUIET_S = 30.0  # without a change, until any other half line is, where no process holds the file open for writing,
+UNSEEN_S = 600.0  # or where such a process cannot be seen from here
+MAX_S = 60.0  # between two looks while a process holds the file
+FRESH_S = 2.0  # how old the look at all processes may be: it costs about 3 us an open file
+
+
+class HeldFiles:
+    """The files of this machine that a process holds open for writing."""
+
+    def __init__(self, proc: Path = PROC, clock: Callable[[], float] = time.monotonic) -> None:
+        self._proc, self._clock = proc, clock
+        self._lock = threading.Lock()
+        self._looked_s: float | None = None
+        self._by_name: dict[str, list[tuple[int, str]]] = {}  # pid and descriptor, by the name of the file
+
+    def has(self, name: str, found: os.stat_result) -> bool:
+        """Whether a process that we may look into holds that file of that name. A container has other folders, but the same names."""
+        with self._lock:
+            if self._looked_s is None or self._clock() - self._looked_s > FRESH_S:
+                self._by_name = self._look()
+                self._looked_s = self._clock()
+            return any(self._is(pid, number, found) for pid, number in self._by_name.get(name, ()))
+
+    def _is(self, pid: int, number: str, found: os.stat_result) -> bool:
+        try:
+            held = (self._proc / str(pid) / "fd" / number).stat()
+        except OSError:  # closed meanwhile
+            return False
+        return os.path.samestat(held, found) and is_for_writing(self._proc, pid, number)
+
+    def _look(self) -> dict[str, list[tuple[int, str]]]:
+        by_name: dict[str, list[tuple[int, str]]] = {}
+        with os.scandir(self._proc) as entries:
+            pids = [int(entry.name) for entry in entries if entry.name.isdecimal()]
+        for pid in pids:
+            for number, target in open_files(pid, self._proc):
+                if target.startswith("/"):
+                    by_name.setdefault(target.rpartition("/")[2], []).append((pid, number))
+        return by_name
+
+
+HELD = HeldFiles()
+
+
+class PartialLine:
+    """The unfinished last line of one file. A buffered program may leave it for minutes; it counts as complete when the program exits."""
+
+    def __init__(self, path: Path, held: HeldFiles = HELD, clock: Callable[[], float] = time.monotonic) -> None:
+        self.again_s: float | None = None  # when it is to be looked at again, from now; None for never
+        self._path, self._held, self._clock = path, held, clock
+        self._seen, self._since_s, self._pause_s = (0, 0), 0.0, WHOLE_S
+
+    def is_line(self, half: bytes, descriptor: int, *, is_live: bool) -> bool:
+        """Whether what stands behind the file's last newline is a line. A carriage return makes it the state of a progress bar."""
+        self.again_s = None
+        if not half.strip() or b"\r" in half:
+            return False
+        now_s, found = self._clock(), os.fstat(descriptor)
+        if (seen := (len(half), zlib.crc32(half))) != self._seen:
+            self._seen, self._since_s, self._pause_s = seen, now_s, WHOLE_S
+        quiet_s = now_s - self._since_s
+        if not is_live:
+            quiet_s = max(quiet_s, time.time() - found.st_mtime)
+        if quiet_s >= WHOLE_S and _is_object(half):
+            return True
+        if quiet_s < QUIET_S:
+            self.again_s = max(QUIET_S - quiet_s, 0.0) if quiet_s >= WHOLE_S else WHOLE_S
+            return False
+        if quiet_s >= self._least_s(found) and not self._held.has(self._path.name, found):
+            return True
+        self._pause_s = min(2 * self._pause_s, MAX_S)
+        self.again_s = self._pause_s
+        return False
+
+    def _least_s(self, found: os.stat_result) -> float:
+        """Another host may write it, or a user whose processes we cannot look into; what is handed over comes in pieces, for days."""
+        if is_received(str(self._path)):
+            return math.inf
+        return UNSEEN_S if os.geteuid() not in (0, found.st_uid) or is_remote(self._path.parent) else QUIET_S
+
+
+def _is_object(half: bytes) -> bool:
+    """Whether it is a complete JSON object."""
+    if not (half.startswith(b"{") and half.rstrip().endswith(b"}")):
+        return False
+    try:
+        return isinstance(json.loads(half), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+# The state of a progress bar in a file: the half line at its end, which the program rewrites after carriage returns.
+
+GAP_S = 0.2  # between two states of a file that are stored
+MAX_CHARACTERS = 500
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+
+
+class LiveBar:
+    """Of one file."""
+
+    def __init__(self, run: str, file: str, *, is_stored: bool = False) -> None:
+        """`is_stored`: an earlier collector has stored a state of it."""
+        self.text = ""  # its state, as it is shown
+        self.is_held = False  # the newest state waits until it may be stored
+        self._run, self._file = run, file
+        self._stored = None if is_stored else ""
+        self._due_s = 0.0  # CLOCK_MONOTONIC
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the store has a state of it that is to be taken away again."""
+        return self._stored != ""
+
+    def take(self, half: bytes) -> int:
+        """Its state by the half line that is there now; how many bytes of that are states before it, and need not be read again."""
+        if b"\r" not in half:
+            self.text = ""
+            return 0
+        end = len(half.rstrip())  # the last state that shows anything
+        start = half.rfind(b"\r", 0, end)
+        state = half[start + 1 : end].decode("utf-8", "replace")
+        self.text = CONTROL.sub("", ANSI.sub("", state)).strip()[:MAX_CHARACTERS]
+        return max(start, 0)
+
+    def news(self, time_s: float) -> list[ProgressBar]:
+        """Its state, where that is to be stored now."""
+        now_s = time.monotonic()
+        self.is_held = bool(self.text) and self.text != self._stored and now_s < self._due_s
+        if self.is_held or self.text == self._stored:
+            return []
+        self._stored, self._due_s = self.text, now_s + GAP_S
+        return [ProgressBar(self._run, self._file, time_s, self.text)]
+
+
+# When the lines of a file were written, as the keeper of its program noted beside it (`keeper/output.py`).
+
+MAX_BYTES = 32 << 20  # of records: ten years
+SLACK_S = 2.0  # between two clocks
+
+
+class PrintTimes(NamedTuple):
+    """Both columns have the same length, and the places rise."""
+
+    places: NDArray[np.int64]  # bytes of the file that were written before
+    times_s: NDArray[np.float64]  # Unix seconds
+    upto: int  # bytes of the file that they are known for
+    known_s: float = math.inf  # when they were read: no line of these is newer
+
+    def parts(self, lengths: Sequence[int], start: int) -> list[tuple[int, Arrival | None]]:
+        """How many of the next lines were written within one record, and when; None where it is not known.
+
+        `lengths` are those of lines from byte `start` on, with their newlines; the newline's time is the line's.
+        """
+        newlines = np.fromiter(accumulate(lengths, initial=start), np.int64)[1:] - 1
+        at = np.searchsorted(self.places, newlines, "right") - 1
+        return [(len(list(same)), self._arrival(record)) for record, same in groupby(at.tolist())]
+
+    def _arrival(self, record: int) -> Arrival | None:
+        if record < 0:
+            return None
+        since_s = float(self.times_s[record])
+        until_s = float(self.times_s[record + 1]) if record + 1 < len(self.times_s) else self.known_s
+        return Arrival(since_s, max(since_s, min(until_s, since_s + PRINTED_GAP_S)))
+
+
+NO_TIMES = PrintTimes(np.empty(0, np.int64), np.empty(0, np.float64), 0)
+
+
+def print_times_of(path: Path, root: Path, upto: int, since_s: float) -> PrintTimes:
+    """Those of a file that has `upto` bytes, of a program that started at `since_s`. Damage costs the times that it hits."""
+    try:
+        data, _ = read_file(times_path(path), root, MAX_BYTES)
+    except (NotRead, OSError):
+        return NO_TIMES._replace(upto=upto)
+    records = np.frombuffer(data[: len(data) // RECORD.size * RECORD.size], "<u8").reshape(-1, 3)
+    records = records[records[:, 0] ^ records[:, 1] ^ np.uint64(CHECK) == records[:, 2]]
+    records = records[(records[:, 0] <= upto) & (records[:, 1] < 2**53)]
+    places, times_s = records[:, 0].astype(np.int64), records[:, 1] / 1e6
+    kept = (
+        (times_s >= since_s - SLACK_S) & (times_s <= time.time() + SLACK_S) & (places == np.maximum.accumulate(places))
+    )
+    return PrintTimes(places[kept], times_s[kept], upto, time.time())

@@ -34,289 +34,6 @@ from .runs import RunFolders
 from .tombstones import MAX_FILES, NOTHING_KNOWN, LastKnown, Tombstone, Tombstones, identity_of_file
 from .watch import LATELY_S, FolderWatch
 
-
-class ReadInodes:
-    """How far each file was read, whatever its name is now."""
-
-    def __init__(self, offsets: Mapping[str, Offset]) -> None:
-        self._offsets: dict[tuple[int, int], Offset] = {}
-        shortest_first: list[Offset] = sorted(offsets.values(), key=lambda offset: offset.offset)
-        self.note(shortest_first)
-
-    def note(self, records: Iterable[Record]) -> None:
-        """These are about to be stored."""
-        self._offsets |= {
-            (record.device, record.inode): record for record in records if isinstance(record, Offset) and record.offset
-        }
-
-    def before(self, path: Path, tree: LogTree, known: FileFormat) -> Offset | None:
-        """That of a file at a new path which has lost its old one."""
-        try:
-            found = path.stat()
-        except OSError:  # opening it says so
-            return None
-        offset = self._offsets.get((found.st_dev, found.st_ino))
-        if offset is None or format_of(old := tree.path_of(offset.path)) is not known or os.path.lexists(old):
-            return None
-        return offset if _is_what_was_read(path, tree, offset) else None
-
-    def of(self, path: Path, tree: LogTree, run: str, known: FileFormat) -> Offset | None:
-        """That of a file that stands at a new path, if it was read at another one of the same run. Raises NotMetrics where it stands there, too."""
-        try:
-            found = path.stat()
-        except OSError:  # opening it says so
-            return None
-        offset = self._offsets.get((found.st_dev, found.st_ino))
-        if (
-            offset is None
-            or offset.run != run
-            or format_of(old := tree.path_of(offset.path)) is not known
-            or old == path
-        ):
-            return None
-        if not _is_what_was_read(path, tree, offset):
-            return None
-        if old.exists() and old.samefile(path):
-            raise NotMetrics(f"is the same file as {offset.path}, which is read")
-        return offset
-
-
-def _is_what_was_read(path: Path, tree: LogTree, offset: Offset) -> bool:
-    """Whether the file is the one of the offset, which has its inode: the system gives that of a removed file to the next one.
-
-    It was made at the same time, where the offset and the file system know that, and begins with the bytes that were read. A file
-    that is read as a whole has no marks of those, so its time alone decides.
-    """
-    born, end = offset.state.get("born"), offset.state.get("end")
-    descriptor = open_file(path, tree.root)
-    try:
-        if born and born_s(descriptor) != born:
-            return False
-        return has_read_part(descriptor, offset.offset, offset.state.get("head", ""), end) if end else bool(born)
-    finally:
-        os.close(descriptor)
-
-
-# Files that are seen through two of the followed folders, by hard links or mounts: they are read once.
-#
-# What the folder of a watched program has as a second name (`keeper/linked_folders.py`) belongs there. Of all others the name that was read
-# first counts.
-
-OF_A_PROGRAM = "started.json"  # lies in the folder of a watched program
-
-
-class DuplicateFiles:
-    """Knows under which name each file is read. Where one folder is followed, it does nothing."""
-
-    def __init__(self, tree: LogTree, offsets: Mapping[str, Offset]) -> None:
-        """`offsets` are those of the store, by key."""
-        self._tops = tree.tops
-        self._names: dict[tuple[int, int], Path] = {}
-        if len(self._tops) > 1:
-            self._names = {(each.device, each.inode): tree.path_of(key) for key, each in offsets.items() if each.inode}
-
-    def other(self, path: Path) -> Path | None:
-        """The name in another folder under which this file is read; None where it is to be read under this one, which is remembered."""
-        if len(self._tops) < 2:
-            return None
-        try:
-            found = path.stat()
-        except OSError:  # reading it says so
-            return None
-        key = found.st_dev, found.st_ino
-        other = self._names.get(key)
-        if (
-            other is None
-            or other == path
-            or self._top_of(other) in (None, self._top_of(path))
-            or not _is_at(other, key)
-        ):
-            self._names[key] = path
-            return None
-        return other
-
-    def prefer(self, path: Path) -> None:
-        """Read the file under this name from now on."""
-        found = path.stat()
-        self._names[found.st_dev, found.st_ino] = path
-
-    def is_better(self, path: Path, other: Path) -> bool:
-        return self._is_of_a_program(path) and not self._is_of_a_program(other)
-
-    def _is_of_a_program(self, path: Path) -> bool:
-        top = self._top_of(path)
-        return any(
-            (folder / OF_A_PROGRAM).exists()
-            for folder in path.parents
-            if top and folder != top and folder.is_relative_to(top)
-        )
-
-    def _top_of(self, path: Path) -> Path | None:
-        return next((top for top in self._tops if path.is_relative_to(top)), None)
-
-
-def _is_at(path: Path, key: tuple[int, int]) -> bool:
-    try:
-        found = path.stat()
-    except OSError:
-        return False
-    return (found.st_dev, found.st_ino) == key
-
-
-# Files that are set aside: why, and when they are tried again.
-
-BACK_OFF_S = (1.0, 60.0)  # the first wait, and the longest
-LOOK_EACH = 100  # files that are tried again at one time
-
-
-@dataclass
-class SkippedFile:
-    """One file."""
-
-    reason: str  # one sentence about it, without its name
-    wait_s: float
-    due_s: float  # monotonic
-    quiet: bool = False  # no fault: it waits until the file changes
-
-
-class SkippedFiles:
-    """The files that could not be read, by path."""
-
-    def __init__(self) -> None:
-        self._files: dict[Path, SkippedFile] = {}
-
-    def __contains__(self, path: Path) -> bool:
-        return path in self._files
-
-    def __len__(self) -> int:
-        """Without those that are no fault."""
-        return sum(not aside.quiet for aside in self._files.values())
-
-    def put(self, path: Path, reason: str, *, quiet: bool = False) -> bool:
-        """Whether the reason is new."""
-        before = self._files.get(path)
-        wait_s = BACK_OFF_S[0] if before is None else min(2 * before.wait_s, BACK_OFF_S[1])
-        self._files[path] = SkippedFile(reason, wait_s, math.inf if quiet else time.monotonic() + wait_s, quiet)
-        return before is None or before.reason != reason
-
-    def changed(self, path: Path) -> None:
-        """It may be readable again: try it soon, but not at every change of a busy file."""
-        aside = self._files[path]
-        aside.due_s = min(aside.due_s, time.monotonic() + BACK_OFF_S[0])
-
-    def take_due(self) -> list[Path]:
-        """Those to be tried now."""
-        now_s = time.monotonic()
-        due = [path for path, aside in self._files.items() if aside.due_s <= now_s][:LOOK_EACH]
-        for path in due:
-            self._files[path].due_s = now_s + self._files[path].wait_s
-        return due
-
-    def tell_again(self) -> None:
-        """The reasons that were told are not stored: each is news again."""
-        for aside in self._files.values():
-            aside.reason = ""
-
-    def heal(self, path: Path) -> bool:
-        """Whether it had been set aside."""
-        return self._files.pop(path, None) is not None
-
-    def first(self) -> tuple[Path, str] | None:
-        return next(((path, aside.reason) for path, aside in self._files.items() if not aside.quiet), None)
-
-
-# Whose turn it is: files that are being followed before those that are new, and these before what was there already and what has much to read.
-
-TURN_BYTES = 2 * BATCH_BYTES  # read before what was read is stored,
-TURN_RECORDS = 5_000  # and no more than about this many records,
-TURN_S = 0.15  # and for no longer than this
-
-
-class ReadScheduler:
-    """Each file waits once, in the order in which it came. What is read in one turn of the tail is bounded."""
-
-    def __init__(self) -> None:
-        self._live: dict[Path, None] = {}  # read to its end before: what is new in it is small, and a page may show it
-        self._growing: dict[
-            Path, None
-        ] = {}  # ... and now for the first time: of 20,000 files that come at once, these are most
-        self._new: dict[Path, None] = {}
-        self._old: dict[Path, None] = {}  # were there before the folder was followed
-        self._catching_up: dict[
-            Path, None
-        ] = {}  # of those that are written now, the ones that had more than one batch to read
-        self._behind: dict[Path, None] = {}  # ... of those that were there before
-        self._followed: set[Path] = set()  # were live before
-        self._is_written_now = False  # whether what was handed out last is
-        self._is_olds_turn = False
-        self._bytes, self._until_s = 0, 0.0
-
-    def __bool__(self) -> bool:
-        return any(self._queues())
-
-    def begin(self) -> None:
-        """A turn of the tail."""
-        self._bytes, self._until_s, self._is_written_now = 0, time.monotonic() + TURN_S, False
-
-    def count(self, bytes_read: int) -> None:
-        self._bytes += bytes_read
-
-    def are_over(self, records: Sequence[Record]) -> bool:
-        """Whether what was read in this turn, `records`, is to be stored before more is."""
-        return len(records) >= TURN_RECORDS or self._bytes >= TURN_BYTES or time.monotonic() > self._until_s
-
-    def live(self, path: Path) -> None:
-        if path in self._behind:
-            del self._behind[path]
-            self._catching_up[path] = None
-        elif path not in self._catching_up:
-            (self._live if path in self._followed else self._growing)[path] = None
-
-    def new(self, paths: Iterable[Path]) -> None:
-        self._new |= dict.fromkeys(path for path in paths if path not in self._behind and path not in self._catching_up)
-
-    def old(self, paths: Iterable[Path]) -> None:
-        self._old |= dict.fromkeys(paths)
-
-    def behind(self, path: Path) -> None:
-        """There is more of what was handed out last, or of a file that is read with it."""
-        (self._catching_up if self._is_written_now else self._behind)[path] = None
-
-    def waits(self, path: Path) -> bool:
-        """From any thread."""
-        return any(path in files for files in self._queues())
-
-    def next_live(self) -> Path | None:
-        self._is_written_now = True
-        path = _first(self._live) or _first(self._growing)
-        if path is not None:
-            self._followed.add(path)
-        return path
-
-    def next_other(self) -> Path | None:
-        """What is new, and then by turns what catches up and what was there before: neither waits for all of the other."""
-        self._is_written_now = True
-        if path := _first(self._new):
-            return path
-        self._is_olds_turn = not self._is_olds_turn
-        if not self._is_olds_turn and (path := _first(self._catching_up)):
-            return path
-        if path := _first(self._old) or _first(self._behind):
-            self._is_written_now = False
-            return path
-        return _first(self._catching_up)
-
-    def _queues(self) -> tuple[dict[Path, None], ...]:
-        return self._live, self._growing, self._new, self._old, self._catching_up, self._behind
-
-
-def _first(paths: dict[Path, None]) -> Path | None:
-    path = next(iter(paths), None)
-    if path is not None:
-        del paths[path]
-    return path
-
-
 # Follow the files of a log folder and turn their lines into records, resuming from stored offsets.
 #
 # Nothing is lost and nothing comes twice: every batch ends with the `Offset` of the file it came from, and the store commits both
@@ -797,6 +514,288 @@ def error_text(error: Exception) -> str:
 def is_followed(path: str) -> bool:
     """Whether that file is read at all."""
     return format_of(path) is not None
+
+
+class ReadInodes:
+    """How far each file was read, whatever its name is now."""
+
+    def __init__(self, offsets: Mapping[str, Offset]) -> None:
+        self._offsets: dict[tuple[int, int], Offset] = {}
+        shortest_first: list[Offset] = sorted(offsets.values(), key=lambda offset: offset.offset)
+        self.note(shortest_first)
+
+    def note(self, records: Iterable[Record]) -> None:
+        """These are about to be stored."""
+        self._offsets |= {
+            (record.device, record.inode): record for record in records if isinstance(record, Offset) and record.offset
+        }
+
+    def before(self, path: Path, tree: LogTree, known: FileFormat) -> Offset | None:
+        """That of a file at a new path which has lost its old one."""
+        try:
+            found = path.stat()
+        except OSError:  # opening it says so
+            return None
+        offset = self._offsets.get((found.st_dev, found.st_ino))
+        if offset is None or format_of(old := tree.path_of(offset.path)) is not known or os.path.lexists(old):
+            return None
+        return offset if _is_what_was_read(path, tree, offset) else None
+
+    def of(self, path: Path, tree: LogTree, run: str, known: FileFormat) -> Offset | None:
+        """That of a file that stands at a new path, if it was read at another one of the same run. Raises NotMetrics where it stands there, too."""
+        try:
+            found = path.stat()
+        except OSError:  # opening it says so
+            return None
+        offset = self._offsets.get((found.st_dev, found.st_ino))
+        if (
+            offset is None
+            or offset.run != run
+            or format_of(old := tree.path_of(offset.path)) is not known
+            or old == path
+        ):
+            return None
+        if not _is_what_was_read(path, tree, offset):
+            return None
+        if old.exists() and old.samefile(path):
+            raise NotMetrics(f"is the same file as {offset.path}, which is read")
+        return offset
+
+
+def _is_what_was_read(path: Path, tree: LogTree, offset: Offset) -> bool:
+    """Whether the file is the one of the offset, which has its inode: the system gives that of a removed file to the next one.
+
+    It was made at the same time, where the offset and the file system know that, and begins with the bytes that were read. A file
+    that is read as a whole has no marks of those, so its time alone decides.
+    """
+    born, end = offset.state.get("born"), offset.state.get("end")
+    descriptor = open_file(path, tree.root)
+    try:
+        if born and born_s(descriptor) != born:
+            return False
+        return has_read_part(descriptor, offset.offset, offset.state.get("head", ""), end) if end else bool(born)
+    finally:
+        os.close(descriptor)
+
+
+# Files that are seen through two of the followed folders, by hard links or mounts: they are read once.
+#
+# What the folder of a watched program has as a second name (`keeper/linked_folders.py`) belongs there. Of all others the name that was read
+# first counts.
+
+OF_A_PROGRAM = "started.json"  # lies in the folder of a watched program
+
+
+class DuplicateFiles:
+    """Knows under which name each file is read. Where one folder is followed, it does nothing."""
+
+    def __init__(self, tree: LogTree, offsets: Mapping[str, Offset]) -> None:
+        """`offsets` are those of the store, by key."""
+        self._tops = tree.tops
+        self._names: dict[tuple[int, int], Path] = {}
+        if len(self._tops) > 1:
+            self._names = {(each.device, each.inode): tree.path_of(key) for key, each in offsets.items() if each.inode}
+
+    def other(self, path: Path) -> Path | None:
+        """The name in another folder under which this file is read; None where it is to be read under this one, which is remembered."""
+        if len(self._tops) < 2:
+            return None
+        try:
+            found = path.stat()
+        except OSError:  # reading it says so
+            return None
+        key = found.st_dev, found.st_ino
+        other = self._names.get(key)
+        if (
+            other is None
+            or other == path
+            or self._top_of(other) in (None, self._top_of(path))
+            or not _is_at(other, key)
+        ):
+            self._names[key] = path
+            return None
+        return other
+
+    def prefer(self, path: Path) -> None:
+        """Read the file under this name from now on."""
+        found = path.stat()
+        self._names[found.st_dev, found.st_ino] = path
+
+    def is_better(self, path: Path, other: Path) -> bool:
+        return self._is_of_a_program(path) and not self._is_of_a_program(other)
+
+    def _is_of_a_program(self, path: Path) -> bool:
+        top = self._top_of(path)
+        return any(
+            (folder / OF_A_PROGRAM).exists()
+            for folder in path.parents
+            if top and folder != top and folder.is_relative_to(top)
+        )
+
+    def _top_of(self, path: Path) -> Path | None:
+        return next((top for top in self._tops if path.is_relative_to(top)), None)
+
+
+def _is_at(path: Path, key: tuple[int, int]) -> bool:
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == key
+
+
+# Files that are set aside: why, and when they are tried again.
+
+BACK_OFF_S = (1.0, 60.0)  # the first wait, and the longest
+LOOK_EACH = 100  # files that are tried again at one time
+
+
+@dataclass
+class SkippedFile:
+    """One file."""
+
+    reason: str  # one sentence about it, without its name
+    wait_s: float
+    due_s: float  # monotonic
+    quiet: bool = False  # no fault: it waits until the file changes
+
+
+class SkippedFiles:
+    """The files that could not be read, by path."""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, SkippedFile] = {}
+
+    def __contains__(self, path: Path) -> bool:
+        return path in self._files
+
+    def __len__(self) -> int:
+        """Without those that are no fault."""
+        return sum(not aside.quiet for aside in self._files.values())
+
+    def put(self, path: Path, reason: str, *, quiet: bool = False) -> bool:
+        """Whether the reason is new."""
+        before = self._files.get(path)
+        wait_s = BACK_OFF_S[0] if before is None else min(2 * before.wait_s, BACK_OFF_S[1])
+        self._files[path] = SkippedFile(reason, wait_s, math.inf if quiet else time.monotonic() + wait_s, quiet)
+        return before is None or before.reason != reason
+
+    def changed(self, path: Path) -> None:
+        """It may be readable again: try it soon, but not at every change of a busy file."""
+        aside = self._files[path]
+        aside.due_s = min(aside.due_s, time.monotonic() + BACK_OFF_S[0])
+
+    def take_due(self) -> list[Path]:
+        """Those to be tried now."""
+        now_s = time.monotonic()
+        due = [path for path, aside in self._files.items() if aside.due_s <= now_s][:LOOK_EACH]
+        for path in due:
+            self._files[path].due_s = now_s + self._files[path].wait_s
+        return due
+
+    def tell_again(self) -> None:
+        """The reasons that were told are not stored: each is news again."""
+        for aside in self._files.values():
+            aside.reason = ""
+
+    def heal(self, path: Path) -> bool:
+        """Whether it had been set aside."""
+        return self._files.pop(path, None) is not None
+
+    def first(self) -> tuple[Path, str] | None:
+        return next(((path, aside.reason) for path, aside in self._files.items() if not aside.quiet), None)
+
+
+# Whose turn it is: files that are being followed before those that are new, and these before what was there already and what has much to read.
+
+TURN_BYTES = 2 * BATCH_BYTES  # read before what was read is stored,
+TURN_RECORDS = 5_000  # and no more than about this many records,
+TURN_S = 0.15  # and for no longer than this
+
+
+class ReadScheduler:
+    """Each file waits once, in the order in which it came. What is read in one turn of the tail is bounded."""
+
+    def __init__(self) -> None:
+        self._live: dict[Path, None] = {}  # read to its end before: what is new in it is small, and a page may show it
+        self._growing: dict[
+            Path, None
+        ] = {}  # ... and now for the first time: of 20,000 files that come at once, these are most
+        self._new: dict[Path, None] = {}
+        self._old: dict[Path, None] = {}  # were there before the folder was followed
+        self._catching_up: dict[
+            Path, None
+        ] = {}  # of those that are written now, the ones that had more than one batch to read
+        self._behind: dict[Path, None] = {}  # ... of those that were there before
+        self._followed: set[Path] = set()  # were live before
+        self._is_written_now = False  # whether what was handed out last is
+        self._is_olds_turn = False
+        self._bytes, self._until_s = 0, 0.0
+
+    def __bool__(self) -> bool:
+        return any(self._queues())
+
+    def begin(self) -> None:
+        """A turn of the tail."""
+        self._bytes, self._until_s, self._is_written_now = 0, time.monotonic() + TURN_S, False
+
+    def count(self, bytes_read: int) -> None:
+        self._bytes += bytes_read
+
+    def are_over(self, records: Sequence[Record]) -> bool:
+        """Whether what was read in this turn, `records`, is to be stored before more is."""
+        return len(records) >= TURN_RECORDS or self._bytes >= TURN_BYTES or time.monotonic() > self._until_s
+
+    def live(self, path: Path) -> None:
+        if path in self._behind:
+            del self._behind[path]
+            self._catching_up[path] = None
+        elif path not in self._catching_up:
+            (self._live if path in self._followed else self._growing)[path] = None
+
+    def new(self, paths: Iterable[Path]) -> None:
+        self._new |= dict.fromkeys(path for path in paths if path not in self._behind and path not in self._catching_up)
+
+    def old(self, paths: Iterable[Path]) -> None:
+        self._old |= dict.fromkeys(paths)
+
+    def behind(self, path: Path) -> None:
+        """There is more of what was handed out last, or of a file that is read with it."""
+        (self._catching_up if self._is_written_now else self._behind)[path] = None
+
+    def waits(self, path: Path) -> bool:
+        """From any thread."""
+        return any(path in files for files in self._queues())
+
+    def next_live(self) -> Path | None:
+        self._is_written_now = True
+        path = _first(self._live) or _first(self._growing)
+        if path is not None:
+            self._followed.add(path)
+        return path
+
+    def next_other(self) -> Path | None:
+        """What is new, and then by turns what catches up and what was there before: neither waits for all of the other."""
+        self._is_written_now = True
+        if path := _first(self._new):
+            return path
+        self._is_olds_turn = not self._is_olds_turn
+        if not self._is_olds_turn and (path := _first(self._catching_up)):
+            return path
+        if path := _first(self._old) or _first(self._behind):
+            self._is_written_now = False
+            return path
+        return _first(self._catching_up)
+
+    def _queues(self) -> tuple[dict[Path, None], ...]:
+        return self._live, self._growing, self._new, self._old, self._catching_up, self._behind
+
+
+def _first(paths: dict[Path, None]) -> Path | None:
+    path = next(iter(paths), None)
+    if path is not None:
+        del paths[path]
+    return path
 
 
 # The tail of the log folder that can forget a run, and take it back.
