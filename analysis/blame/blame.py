@@ -27,7 +27,6 @@ from .judgement import judge, with_pace
 from .reasons import MAIN_SHARE, straggler, with_reason
 from .verdict import WHILE_GIL, Case, Evidence, Side, Verdict, place, with_sentence
 
-
 TOUCHING_S = 0.05  # spans this close leave no hole in what was recorded
 
 
