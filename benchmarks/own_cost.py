@@ -2,6 +2,10 @@
 runs without a page (findings, alerts) switched on and off.
 
 Without the profiler: what that costs is measured by benchmarks.sampler.
+
+python -m benchmarks.own_cost
+OWN_COST_S=20 OWN_COST_CASES=all python -m benchmarks.own_cost             one of the four cases, for 20 seconds
+OWN_COST_CHECKOUT=FOLDER python -m benchmarks.own_cost                     of another checkout
 """
 
 from __future__ import annotations
@@ -19,8 +23,9 @@ from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.report import Row, run
 from tests import fake_nvml
-from tests.conftest import CHROMIUM, QUIET, ROOT, Dashboard, dashboard
+from tests.conftest import CHROMIUM, QUIET, ROOT, Dashboard, dashboard, python_of
 
+CHECKOUT = Path(os.environ.get("OWN_COST_CHECKOUT", ROOT))
 SETTLE_S, MEASURED_S = 10.0, float(os.environ.get("OWN_COST_S", "60"))
 TRAINING = """
 import random, sys, time
@@ -53,8 +58,9 @@ for step in range(10**9):
 
 
 class Spent(NamedTuple):
-    """Percent of a core, and MB, by process."""
+    """Seconds until it answered; percent of a core, and MB, by process."""
 
+    started_s: float
     cpu_pct: dict[str, float]
     rss_mb: dict[str, float]
 
@@ -67,13 +73,20 @@ def measure() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         os.environ |= fake_nvml.environment(Path(folder), fake_nvml.eight_gpus(os.getpid()))
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *QUIET.split()])
-        found = {name: spent(browser, Path(folder) / name.replace(" ", "_"), *CASES[name]) for name in CASES}
+        found = {name: spent(browser, Path(folder) / name.replace(" ", "_"), *CASES[name]) for name in chosen()}
         browser.close()
     load, all_on = f"load {os.getloadavg()[0]:.1f}", found["all"]
+    rows = [
+        Row("`--help`", help_s(), "s", 0.3),
+        Row("command to its address", all_on.started_s, "s"),
+        Row("CPU of web and collector", all_on.total_pct, "% of a core", 5.5, spread=parts(all_on.cpu_pct, load)),
+        Row("memory of web and collector", sum(all_on.rss_mb.values()), "MB", 300.0, spread=parts(all_on.rss_mb)),
+    ]
+    if len(found) < len(CASES):
+        return rows
     judged = found["quiet"].total_pct - found["quiet, not judged"].total_pct
     return [
-        Row("`--help`", help_s(), "s", 0.3),
-        Row("CPU of web and collector", all_on.total_pct, "% of a core", 5.5, spread=parts(all_on.cpu_pct, load)),
+        *rows,
         Row(
             "... without findings and alerts",
             found["not judged"].total_pct,
@@ -94,7 +107,6 @@ def measure() -> list[Row]:
             3.0,
             spread=parts(found["quiet"].cpu_pct),
         ),
-        Row("memory of web and collector", sum(all_on.rss_mb.values()), "MB", 300.0, spread=parts(all_on.rss_mb)),
     ]
 
 
@@ -106,28 +118,36 @@ CASES: dict[str, tuple[str, list[str], list[str]]] = {  # the program that logs,
 }
 
 
+def chosen() -> list[str]:
+    """The cases to run: all, or with OWN_COST_CASES=all only the first, which the others are compared with."""
+    return ["all"] if os.environ.get("OWN_COST_CASES") == "all" else list(CASES)
+
+
 def spent(browser: Browser, folder: Path, program: str, arguments: list[str], flags: list[str]) -> Spent:
     folder.mkdir()
-    with dashboard(folder / "logs", "--no-profile", *flags) as running:
+    begun_s = time.perf_counter()
+    with dashboard(folder / "logs", "--no-profile", *flags, checkout=CHECKOUT) as running:
+        started_s = time.perf_counter() - begun_s
         training = subprocess.Popen([sys.executable, "-c", program, str(running.log_dir), *arguments])
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.goto(running.address)
         time.sleep(SETTLE_S)
         try:
-            return spent_by(running)
+            return spent_by(running, started_s)
         finally:
             page.close()
             training.kill()
             training.wait()
 
 
-def spent_by(running: Dashboard) -> Spent:
+def spent_by(running: Dashboard, started_s: float) -> Spent:
     collector = running.collector_pid()
     assert collector
     processes = {"web": psutil.Process(running.process.pid), "collector": psutil.Process(collector)}
     before = {name: cpu_s(process) for name, process in processes.items()}
     time.sleep(MEASURED_S)
     return Spent(
+        started_s,
         {name: 100 * (cpu_s(process) - before[name]) / MEASURED_S for name, process in processes.items()},
         {name: process.memory_info().rss / 1e6 for name, process in processes.items()},
     )
@@ -138,7 +158,7 @@ def help_s() -> float:
     times = []
     for _ in range(5):
         begun_s = time.perf_counter()
-        subprocess.run([sys.executable, ROOT / "app.py", "--help"], stdout=subprocess.DEVNULL, check=True)
+        subprocess.run([python_of(CHECKOUT), CHECKOUT / "app.py", "--help"], stdout=subprocess.DEVNULL, check=True)
         times.append(time.perf_counter() - begun_s)
     return min(times)
 

@@ -1,6 +1,9 @@
-"""This checkout beside another one, of an earlier commit say: each benchmark in turn in both, as ratios of the medians.
+"""This checkout against another one, of an earlier commit say: each benchmark is run there, here and there again, several times.
 
-python -m benchmarks.ratios FOLDER [-n 3] [first_load latency ...]     FOLDER needs `assets/vendor`, a built sampler and its `.venv`
+python -m benchmarks.ratios FOLDER [-n 7] [latency own_cost ...]     FOLDER needs `assets/vendor`, a built sampler and its `.venv`
+
+A ratio is here / there of one turn; the band is there again / there, so what two runs of the same code differ by. Both are given as
+the median and the range over the turns.
 """
 
 from __future__ import annotations
@@ -17,54 +20,69 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import hardware
-from tests.conftest import ROOT
+from tests.conftest import ROOT, python_of
 
-SCALES = {"OWN_COST_S": "40", "INGEST_BENCH_SCALE": "0.2", "FOLD_BENCH_HOURS": "0.5", "STORE_BENCH_SCALE": "0.2"}
+SCALES = {
+    "OWN_COST_S": "20",
+    "OWN_COST_CASES": "all",
+    "INGEST_BENCH_SCALE": "0.05",
+    "FOLD_BENCH_HOURS": "0.5",
+    "STORE_BENCH_SCALE": "0.2",
+}
 BENCHMARKS = ["first_load", "latency", "own_cost", "ingest", "fold"]
-FOLDER_OF = {"first_load": "FIRST_LOAD_CHECKOUT"}  # a benchmark that measures any checkout
+FOLDER_OF = {
+    "first_load": "FIRST_LOAD_CHECKOUT",
+    "own_cost": "OWN_COST_CHECKOUT",
+}  # this one's code measures any checkout
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("other", type=Path)
     parser.add_argument("benchmarks", nargs="*", default=BENCHMARKS)
-    parser.add_argument("-n", type=int, default=3, help="how often each runs in each")
+    parser.add_argument("-n", type=int, default=7, help="turns")
     options = parser.parse_args()
-    print("| what | there | here | ratio |\n|---|---|---|---|", flush=True)
+    other = options.other.resolve()
+    print("| what | there | here | ratio | range | same code | its range |\n|---|---|---|---|---|---|---|", flush=True)
     for name in options.benchmarks:
-        there: dict[str, list[float]] = defaultdict(list)
-        here: dict[str, list[float]] = defaultdict(list)
+        turns: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
         units: dict[str, str] = {}
         for _ in range(options.n):
-            for checkout, found in ((options.other.resolve(), there), (ROOT, here)):
-                for row in rows(name, checkout):
-                    found[row["name"]].append(row["value"])
-                    units[row["name"]] = row["unit"]
-        for what in [what for what in here if what in there]:
-            before, after = statistics.median(there[what]), statistics.median(here[what])
-            ratio = f"{after / before:.2f}" if before else ""
-            print(f"| {name}: {what} | {of(there[what])} | {of(here[what])} {units[what]} | {ratio} |", flush=True)
-    print(f"\n{hardware()}")
+            there, here, again = rows(name, other), rows(name, ROOT), rows(name, other)
+            units |= {what: unit for what, (_, unit) in here.items()}
+            for what in [what for what in here if what in there and what in again]:
+                turns[what].append((there[what][0], here[what][0], again[what][0]))
+        for what, values in turns.items():
+            print(line(f"{name}: {what}", units[what], values), flush=True)
+    print(f"\n{options.n} turns, {hardware()}")
     return 0
 
 
-def of(values: list[float]) -> str:
-    return ", ".join(f"{value:.4g}" for value in values)
+def line(what: str, unit: str, turns: list[tuple[float, float, float]]) -> str:
+    before, after = (statistics.median(turn[place] for turn in turns) for place in (0, 1))
+    ratios = [here / there for there, here, _ in turns if there]
+    band = [again / there for there, _, again in turns if there]
+    return f"| {what} | {before:.4g} | {after:.4g} {unit} | {of(ratios)} | {of(band)} |"
 
 
-def rows(name: str, checkout: Path) -> list[dict[str, Any]]:
-    """Of one run; a missed budget is no failure here."""
+def of(ratios: list[float]) -> str:
+    """Median and range."""
+    return f"{statistics.median(ratios):.3f} | {min(ratios):.2f}-{max(ratios):.2f}" if ratios else " | "
+
+
+def rows(name: str, checkout: Path) -> dict[str, tuple[float, str]]:
+    """Value and unit by name, of one run; a missed budget is no failure here."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.json"
         environment = {**os.environ, **SCALES}
         if name in FOLDER_OF:
             environment[FOLDER_OF[name]], checkout = str(checkout), ROOT
-        own = checkout / ".venv/bin/python"  # whose `deepseek` is that checkout's
-        command = [str(own) if own.exists() else sys.executable, "-m", f"benchmarks.{name}", "--json", str(path)]
+        command = [str(python_of(checkout)), "-m", f"benchmarks.{name}", "--json", str(path)]
         done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
         if not path.exists():
             raise SystemExit(f"benchmarks.{name} in {checkout} failed:\n{done.stdout}{done.stderr}")
-        return json.loads(path.read_text())  # type: ignore[no-any-return]
+        found: list[dict[str, Any]] = json.loads(path.read_text())
+        return {row["name"]: (row["value"], row["unit"]) for row in found}
 
 
 if __name__ == "__main__":

@@ -134,12 +134,18 @@ def follower(tmp_path: Path) -> Iterator[Follower]:
     follower.tail.close()
 
 
+def python_of(checkout: Path) -> Path:
+    """The interpreter whose `deepseek` is that checkout's, if it has an environment of its own."""
+    own = checkout / ".venv/bin/python"
+    return own if checkout != ROOT and own.exists() else Path(sys.executable)
+
+
 class Dashboard:
     """`app.py` in a process of its own, on a free port."""
 
     def __init__(self, log_dir: Path, *flags: str, checkout: Path = ROOT) -> None:
         self.log_dir = log_dir
-        command = [sys.executable, "-W", "error::DeprecationWarning:__main__", str(checkout / "app.py")]
+        command = [str(python_of(checkout)), "-W", "error::DeprecationWarning:__main__", str(checkout / "app.py")]
         command += ["--port", "0", "--log-dir", str(log_dir), *flags]
         self.errors = log_dir.parent / f"{log_dir.name}.stderr"
         with self.errors.open("wb") as errors:
