@@ -16,7 +16,7 @@ from analysis.expressions.language import ExpressionError, NoSeries, unit_of_ser
 from analysis.expressions.values import Raster, SeriesColumns
 from analysis.findings.rule import Detection, RunRule
 from analysis.findings.watch import FindingTracker
-from analysis.stacks.traces import Bools, Floats
+from collectors.arrays import Bools, Floats
 from collectors.message import Message, Sentence, phrase
 from collectors.records import Finding, Labels, Points, Record
 from collectors.store.store import Buckets, Series, Store, StoreError, TooMuch

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from collectors.arrays import Bools, Floats, Ints
 from collectors.store.store import RawPoints
 
+from .stacks.spans import EVER, Interval, TrustedSpans, overlaps, union
 from .stacks.threads import always_there, common_ratio, parts_of
-from .stacks.traces import EVER, Bools, Floats, Ints, Range, Traces, overlaps, union
 from .units import Units
 
 # What a run without steps usually does: the seconds in which its main threads spend their time alike, and most often so.
@@ -28,7 +29,7 @@ SETS = 6
 FASTER = 1.15  # times as much of the work in a second
 
 
-def period_s(mains: Traces) -> float:
+def period_s(mains: TrustedSpans) -> float:
     """How long what main threads repeat takes; 0 for under a second."""
     if not len(mains.start_s):
         return 0.0
@@ -36,7 +37,7 @@ def period_s(mains: Traces) -> float:
     return 0.0 if length == 1 else length * SLICE_S
 
 
-def usual(mains: Traces, starts: Floats) -> Bools:
+def usual(mains: TrustedSpans, starts: Floats) -> Bools:
     """In which slices, 1 s from each of `starts`, main threads do what they usually do.
 
     A program that alternates between two parts is looked at in stretches long enough to hold both.
@@ -76,7 +77,7 @@ def _fastest(share: Floats, sets: list[Bools]) -> Bools:
     return sets[best]
 
 
-def _shares(mains: Traces, starts: Floats) -> Floats:
+def _shares(mains: TrustedSpans, starts: Floats) -> Floats:
     """`[slice, part]`: shares of what was recorded; NaN where little was."""
     part = _parts(mains)
     span, place = overlaps(mains.start_s, mains.end_s, starts, starts + SLICE_S)
@@ -88,11 +89,11 @@ def _shares(mains: Traces, starts: Floats) -> Floats:
     return share
 
 
-def _parts(traces: Traces) -> Ints:
+def _parts(spans: TrustedSpans) -> Ints:
     """The part of the program that each span is in: from 1 on for those with most time, 0 for all others."""
-    (of_stack,) = parts_of([traces], "", always_there(traces))
-    part = of_stack[traces.stack] if len(of_stack) else np.zeros(0, np.int64)
-    seconds = np.bincount(part, traces.seconds)
+    (of_stack,) = parts_of([spans], "", always_there(spans))
+    part = of_stack[spans.stack] if len(of_stack) else np.zeros(0, np.int64)
+    seconds = np.bincount(part, spans.seconds)
     rank = np.zeros(len(seconds), np.int64)
     largest = np.argsort(-seconds)[: PARTS - 1]
     rank[largest] = np.arange(1, len(largest) + 1)
@@ -157,15 +158,15 @@ MANY = 2.0  # units a line
 
 
 def baseline_of(
-    window: Range,
+    window: Interval,
     units: Units | None,
     *,
     activity: RawPoints | None = None,
-    mains: Traces | None = None,
-    left_out: Sequence[Range] = (),
-    recorded: Sequence[Range] = EVER,
+    mains: TrustedSpans | None = None,
+    left_out: Sequence[Interval] = (),
+    recorded: Sequence[Interval] = EVER,
     windows: int = WINDOWS,
-) -> list[Range]:
+) -> list[Interval]:
     """Ranges in order; [] where there are less than 3 s, and nothing to compare with.
 
     Without units, a slice is steady where `activity`, a signal from 0 for idle to 1, is about as high as in the better quarter of all
@@ -192,14 +193,14 @@ def baseline_of(
     return _ranges(chosen) if len(chosen) * SLICE_S >= MIN_S else []
 
 
-def is_part(window: Range, units: Units) -> bool:
+def is_part(window: Interval, units: Units) -> bool:
     """Whether a window is so short that it holds some parts of a unit more often than others."""
     return window[1] - window[0] < FEW_UNITS * units.usual_s() < np.inf
 
 
 def _whole_units(
-    window: Range, units: Units, left_out: Sequence[Range], recorded: Sequence[Range], windows: int = WINDOWS
-) -> list[Range]:
+    window: Interval, units: Units, left_out: Sequence[Interval], recorded: Sequence[Interval], windows: int = WINDOWS
+) -> list[Interval]:
     """The nearest steady units, each from end to end: those before the window, and those after it where there are few."""
     starts, ends = units.start_s, units.end_s
     good = (
@@ -222,8 +223,12 @@ def _nearest(places: Ints, seconds: Floats, enough_s: float) -> Ints:
 
 
 def unsteady_by_nature(
-    units: Units | None, first: bool, events: Sequence[Range], window: Range, compilations: Sequence[Range] = ()
-) -> list[Range]:
+    units: Units | None,
+    first: bool,
+    events: Sequence[Interval],
+    window: Interval,
+    compilations: Sequence[Interval] = (),
+) -> list[Interval]:
     """The first steps of a run, where `first` says that these units are its first, checkpoints and validations; not what fills the window itself.
 
     A run begins anew after each compilation, as long as it has not got beyond its first steps.
@@ -251,7 +256,7 @@ def _first_end(units: Units, begun_s: float) -> float:
     return min(float(units.end_s[since[last]]), begun_s + FIRST_S)
 
 
-def _steady(starts: Floats, units: Units | None, activity: RawPoints | None, mains: Traces | None) -> Bools:
+def _steady(starts: Floats, units: Units | None, activity: RawPoints | None, mains: TrustedSpans | None) -> Bools:
     if units is not None and len(units.end_s):
         median_s, mean_s = _by_slice(starts, units)
         usual_s = float(np.percentile(mean_s[np.isfinite(mean_s)], 25)) if np.isfinite(mean_s).any() else np.inf
@@ -304,7 +309,7 @@ def _means(starts: Floats, activity: RawPoints) -> Floats:
     return value
 
 
-def _held(starts: Floats, ends: Floats, ranges: Sequence[Range]) -> Bools:
+def _held(starts: Floats, ends: Floats, ranges: Sequence[Interval]) -> Bools:
     """Which stretches lie in one of the ranges from end to end."""
     held = np.zeros(len(starts), bool)
     for lo, hi in ranges:
@@ -312,14 +317,14 @@ def _held(starts: Floats, ends: Floats, ranges: Sequence[Range]) -> Bools:
     return held
 
 
-def _touching(starts: Floats, ends: Floats, ranges: Sequence[Range]) -> Bools:
+def _touching(starts: Floats, ends: Floats, ranges: Sequence[Interval]) -> Bools:
     touching = np.zeros(len(starts), bool)
     for lo, hi in ranges:
         touching |= (ends > lo) & (starts < hi)
     return touching
 
 
-def _ranges(starts: Floats) -> list[Range]:
+def _ranges(starts: Floats) -> list[Interval]:
     return union([(float(start), float(start) + SLICE_S) for start in starts], touching_s=1e-3)
 
 
@@ -329,7 +334,7 @@ MIN_LOST_S = 0.5  # less is no stretch that a report is about
 MIN_LOST = 0.005  # of all steps' time
 
 
-def slowest_stretch(units: Units, left_out: Sequence[Range] = ()) -> Range | None:
+def slowest_stretch(units: Units, left_out: Sequence[Interval] = ()) -> Interval | None:
     """The units in a row whose seconds beyond 1.5 times the usual add up to most; None where steps are steady.
 
     `left_out` is what is slow by its nature: the first steps, checkpoints, validations. A stretch does not reach over it.

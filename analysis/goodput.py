@@ -11,11 +11,12 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from collectors.arrays import Bools, Floats, Ints
 from collectors.machine.run_state import EXIT, SEEN, began_s, started_s
 from collectors.message import Message, phrase
 from collectors.records import Event
 
-from .stacks.traces import Bools, Floats, Ints, Range
+from .stacks.spans import Interval
 
 # What a second of a run's wall time may have been, in the order in which it is shown.
 
@@ -515,7 +516,7 @@ class AttemptRow(NamedTuple):
 class Goodput(NamedTuple):
     """`goodput` is the share of training, in percent; None where fewer than two lines say when steps were made: then at most `at_most`."""
 
-    window: Range
+    window: Interval
     rows: list[GoodputRow]  # those with a second, in the order of ORDER
     goodput: float | None
     at_most: float
@@ -573,7 +574,7 @@ def goodput(
     )
 
 
-def extent_of(attempts: Sequence[AttemptSpan]) -> Range | None:
+def extent_of(attempts: Sequence[AttemptSpan]) -> Interval | None:
     """From the start of the first to the end of the last; None where they have no length."""
     known = usable(attempts)
     lo, hi = (known[0].start_s, max(span.end_s for span in known)) if known else (0.0, 0.0)
@@ -682,7 +683,7 @@ def _of_lowest_rank(events: Sequence[Event]) -> list[Event]:
     return sorted((event for event in events if event.rank == rank), key=lambda event: event.time_s)
 
 
-def _end(times: RunTimes, between: Range, ended_s: float | None, exited_s: float | None) -> tuple[float, EndedBy]:
+def _end(times: RunTimes, between: Interval, ended_s: float | None, exited_s: float | None) -> tuple[float, EndedBy]:
     last_s = _last_sign_s(times, *between)
     if ended_s is not None:
         return max(ended_s, last_s), "end event"

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from collectors.arrays import Bools, Floats
 from collectors.machine.run_state import SEEN
 from collectors.records import Event, LogLine, SourceText
 from collectors.rights import claims_count
 from collectors.store.store import LineColumns, LogQuery, RawPoints, Run, Series, StackColumns, Store
 
-from .stacks.traces import Bools, Floats, Range
+from .stacks.spans import Interval
 
 SERVICE = "service"  # a kind of run, in run.json
 MAX_LINES = 100_000  # of a log, the newest
@@ -63,7 +64,7 @@ class History:
         seen = [event.fields.get("cwd") for event in reversed(self._store.events(self.run, kinds=(SEEN,)))]
         return next((folder for folder in seen if isinstance(folder, str) and folder), "")
 
-    def inside(self, window: Range) -> Range:
+    def inside(self, window: Interval) -> Interval:
         """What of the window lies between the first and the last that is known of the run; a second of it where nothing does."""
         known = [self._row.first_time_s, self._row.last_time_s] if self._row else []
         ends = [end for end in [*known, self.profiled_from(), self.profiled_until()] if end is not None]
@@ -84,7 +85,7 @@ class History:
     def machine_series(self) -> list[Series]:
         return self._store.series(None)
 
-    def points(self, series: Collection[Series], window: Range) -> dict[int, RawPoints]:
+    def points(self, series: Collection[Series], window: Interval) -> dict[int, RawPoints]:
         """By the id of each series, its points in the window, both ends included."""
         return self._store.points([row.id for row in series], *window) if series else {}
 
@@ -102,7 +103,7 @@ class History:
                     first_s[step] = min(time_s, first_s.get(step, time_s))
         return sorted(first_s.values())
 
-    def values(self, series: Collection[Series], *sides: Sequence[Range]) -> dict[str, list[Floats]]:
+    def values(self, series: Collection[Series], *sides: Sequence[Interval]) -> dict[str, list[Floats]]:
         """By name, for each side, the finite values of all these series of that name in its ranges. Reads from the first to the last range."""
         if not series or not any(sides):
             return {}
@@ -115,7 +116,7 @@ class History:
                 parts.append(points.value[_within(points.place, side) & np.isfinite(points.value)])
         return {name: [np.concatenate(parts) for parts in both] for name, both in values.items()}
 
-    def line_times(self, window: Range) -> Floats:
+    def line_times(self, window: Interval) -> Floats:
         """When those lines of its log were written that are most frequent in the window: lines that differ in their numbers only."""
         extent = self._store.line_extents([self.run]).get(self.run)
         if extent is None:
@@ -138,7 +139,7 @@ class History:
         """The newest, of these kinds or of any, in order of time."""
         return self._store.events(self.run, kinds=kinds, most=most)
 
-    def during(self, kinds: Sequence[str], window: Range) -> list[Range]:
+    def during(self, kinds: Sequence[str], window: Interval) -> list[Interval]:
         """When events of these kinds were going on, of those that ended in the window: they are logged when they are over."""
         events = self._store.events(self.run, *window, kinds)
         return [(event.time_s - (event.seconds or 0.0), event.time_s) for event in events]
@@ -156,11 +157,11 @@ class History:
 
     # -- stacks --------------------------------------------------------------------------------------------------------
 
-    def stacks(self, window: Range) -> StackColumns:
+    def stacks(self, window: Interval) -> StackColumns:
         """Of all processes of the run. Raises TooMuch for more than may be read at once."""
         return self._store.stacks(*window, self.run)._replace(serves=self.is_service)
 
-    def stack_counts(self, window: Range) -> list[tuple[float, float, int]]:
+    def stack_counts(self, window: Interval) -> list[tuple[float, float, int]]:
         """Stretches (from, to, spans) of the window: how much `stacks` would have to read of each."""
         return self._store.stack_counts(*window, self.run)
 
@@ -175,7 +176,7 @@ class History:
         return self._store.source_text(self.run, file)
 
 
-def _within(time_s: Floats, ranges: Sequence[Range]) -> Bools:
+def _within(time_s: Floats, ranges: Sequence[Interval]) -> Bools:
     within = np.zeros(len(time_s), bool)
     for lo, hi in ranges:
         within |= (time_s >= lo) & (time_s < hi)

@@ -8,13 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from collectors import step_axis
+from collectors.arrays import Floats
 from collectors.records import is_progress
 from collectors.store.store import RawPoints, Series
 
 from . import units
 from .baseline import BEFORE_S, unsteady_by_nature
 from .history import History
-from .stacks.traces import Floats, Range
+from .stacks.spans import Interval
 from .units import NO_PHASES, StepPhases, Units, UnitSizes, is_size, sized, units_of, weighed
 
 INTERRUPTIONS, COMPILATIONS = ("checkpoint", "validation"), ("compile", "recompile")
@@ -39,20 +40,20 @@ class StepLog(NamedTuple):
     phases: StepPhases
     unit_name: str  # what a unit is called
     first: bool  # whether these units are the run's first
-    interruptions: list[Range]
-    compilations: list[Range]
-    collections: list[Range] | None  # of garbage; None where the run logs none
+    interruptions: list[Interval]
+    compilations: list[Interval]
+    collections: list[Interval] | None  # of garbage; None where the run logs none
 
     @property
     def paces(self) -> Units | None:
         """What a steady pace is read from: how long units take, of a service how long its answers do, however many are asked for."""
         return self.answers or self.units
 
-    def left_out(self, window: Range) -> list[Range]:
+    def left_out(self, window: Interval) -> list[Interval]:
         return unsteady_by_nature(self.units, self.first, self.interruptions, window, self.compilations)
 
 
-def read(history: History, window: Range, rank: int = 0, around_s: float = BEFORE_S) -> StepLog:
+def read(history: History, window: Interval, rank: int = 0, around_s: float = BEFORE_S) -> StepLog:
     """From `around_s` before the window to as long after it, as one rank logs it."""
     around = (window[0] - around_s, window[1] + around_s)
     mine = history.series(rank)
@@ -122,7 +123,7 @@ AT_ONCE_S = 1e-3  # lines that came so close together were written together
 LINE = "logged line"
 
 
-def with_lines(log: StepLog, history: History, window: Range, rank: int = 0, around_s: float = BEFORE_S) -> StepLog:
+def with_lines(log: StepLog, history: History, window: Interval, rank: int = 0, around_s: float = BEFORE_S) -> StepLog:
     """The log with its lines as units, if it has no others and lines come often enough; else as it is.
 
     The lines of the series with most values count, else those that are most often written: they differ in their numbers only.
@@ -138,7 +139,7 @@ def with_lines(log: StepLog, history: History, window: Range, rank: int = 0, aro
     return log
 
 
-def _values(history: History, rank: int, around: Range) -> Floats:
+def _values(history: History, rank: int, around: Interval) -> Floats:
     """When the series without steps that has most values got them."""
     stepless = [series for series in history.series(rank) if series.first_step is None and series.points >= MIN_LINES]
     most = max(stepless, key=lambda series: series.points, default=None)

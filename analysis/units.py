@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from collectors.arrays import Bools, Floats, Ints
 from collectors.store.store import RawPoints
 
-from .stacks.traces import Bools, Floats, Ints, Range, overlaps
+from .stacks.spans import Interval, overlaps
 
 
 class Units(NamedTuple):
@@ -28,11 +29,11 @@ class Units(NamedTuple):
         seconds: Floats = (self.end_s - self.start_s) / self.units
         return seconds
 
-    def within(self, ranges: Sequence[Range]) -> float:
+    def within(self, ranges: Sequence[Interval]) -> float:
         """How many units fall into these ranges, which are apart and in order; a unit that is cut counts by its part."""
         return float(self.within_each(ranges).sum())
 
-    def within_each(self, ranges: Sequence[Range]) -> Floats:
+    def within_each(self, ranges: Sequence[Interval]) -> Floats:
         """The same for each range."""
         bounds = np.asarray(ranges, np.float64).reshape(-1, 2)
         unit, which = overlaps(self.start_s, self.end_s, bounds[:, 0], bounds[:, 1])
@@ -43,7 +44,7 @@ class Units(NamedTuple):
         """The moments at which one unit ends and the next begins."""
         return np.unique(np.r_[self.start_s, self.end_s])
 
-    def whole(self, window: Range) -> Range:
+    def whole(self, window: Interval) -> Interval:
         """The window, wider by the rest of the units that it cuts."""
         touched = (self.end_s > window[0]) & (self.start_s < window[1])
         starts, ends = self.start_s[touched], self.end_s[touched]
@@ -104,7 +105,7 @@ class StepPhases(NamedTuple):
     seconds: Floats  # `[phase, line]`; 0 where a line did not log it
     units: Floats  # for how many each line stands
 
-    def ranges(self, name: str) -> list[Range]:
+    def ranges(self, name: str) -> list[Interval]:
         """When the run surely was in this phase: a line says how long each phase of its step took, and not when it began.
 
         They follow each other in order. What else the step took may lie before, between or behind them: only the moments count that
@@ -119,12 +120,12 @@ class StepPhases(NamedTuple):
         ends = latest_end - rest_s
         return [(start, end) for start, end in zip(starts.tolist(), ends.tolist(), strict=True) if end > start]
 
-    def seconds_within(self, ranges: Sequence[Range]) -> Floats:
+    def seconds_within(self, ranges: Sequence[Interval]) -> Floats:
         """Of each phase, over the steps that were logged in these ranges."""
         seconds: Floats = self.seconds[:, self._inside(ranges)].sum(axis=1)
         return seconds
 
-    def shares_within(self, window: Range) -> Floats | None:
+    def shares_within(self, window: Interval) -> Floats | None:
         """Of each phase, its part of the time of the steps that were logged in this window; None where these say little about it."""
         lines = self._inside([window]) & np.isfinite(self.begin_s)
         whole_s = float((self.end_s - self.begin_s)[lines].sum())
@@ -133,15 +134,15 @@ class StepPhases(NamedTuple):
         shares: Floats = self.seconds[:, lines].sum(axis=1) / whole_s
         return shares if shares.sum() <= 1 + 1e-3 else None
 
-    def steps_within(self, ranges: Sequence[Range]) -> float:
+    def steps_within(self, ranges: Sequence[Interval]) -> float:
         return float(self.units[self._inside(ranges)].sum())
 
-    def unit_s(self, ranges: Sequence[Range]) -> float | None:
+    def unit_s(self, ranges: Sequence[Interval]) -> float | None:
         """Seconds of all phases, a unit, over the lines in these ranges; None where there are none."""
         steps = self.steps_within(ranges)
         return float(self.seconds_within(ranges).sum()) / steps if steps and len(self.names) else None
 
-    def _inside(self, ranges: Sequence[Range]) -> Bools:
+    def _inside(self, ranges: Sequence[Interval]) -> Bools:
         bounds = np.asarray([*ranges, (np.inf, np.inf)], np.float64)
         place = np.searchsorted(bounds[:, 1], self.end_s)
         inside: Bools = self.end_s > bounds[place, 0]
@@ -227,7 +228,7 @@ class UnitSizes(NamedTuple):
     amount: Units  # the same stretches, counted in tokens
     usual: float  # of a unit, the median
 
-    def longer(self, window: Sequence[Range], baseline: Sequence[Range]) -> float | None:
+    def longer(self, window: Sequence[Interval], baseline: Sequence[Interval]) -> float | None:
         """How many times as many tokens a unit of the window has."""
         sizes = [self.amount.within(side) / max(self.steps.within(side), 1e-9) for side in (window, baseline)]
         return sizes[0] / sizes[1] if all(sizes) else None

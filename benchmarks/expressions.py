@@ -16,7 +16,7 @@ import numpy as np
 from analysis.expressions.evaluation import Expression, compile
 from analysis.expressions.language import parsed, unit_of_series
 from analysis.expressions.values import Raster, SeriesColumns
-from analysis.stacks.traces import Floats
+from collectors.arrays import Floats
 from collectors.store.buckets import bucket
 from collectors.store.store import Buckets, RawPoints
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.stacks.spans import Interval
 from analysis.stacks.threads import ThreadSelection
-from analysis.stacks.traces import Range
-from collectors.records import Frame, Points, Profile, Record, StackSample, labels_of
+from collectors.records import Frame, Points, Record, StackRecording, StackSpan, labels_of
 from collectors.store.sqlite.engine import SqliteStore
 from dashboard.api.answers import encode
 from dashboard.api.blame import verdict_answer
@@ -68,7 +68,7 @@ def measure() -> list[Row]:
     return rows
 
 
-def flame(stacks: Stacks, window: Range, *, own_baseline: bool = False) -> bytes:
+def flame(stacks: Stacks, window: Interval, *, own_baseline: bool = False) -> bytes:
     return encode(
         flame_answer(
             stacks.fold("run", window, ThreadSelection("joined"), own_baseline=own_baseline), Profiler("native", None)
@@ -76,7 +76,7 @@ def flame(stacks: Stacks, window: Range, *, own_baseline: bool = False) -> bytes
     )
 
 
-def first_times(store: SqliteStore, whole: Range) -> tuple[Row, Row, Row]:
+def first_times(store: SqliteStore, whole: Interval) -> tuple[Row, Row, Row]:
     """The first question about hours: asked at once, and after they were folded ahead, with what that takes."""
     at_once, stacks = Stacks(store), Stacks(store)
     at_once_s = seconds(lambda: flame(at_once, whole))
@@ -155,7 +155,7 @@ def frame(random: np.random.Generator, name: str) -> Frame:
 
 def profile(
     random: np.random.Generator, lo: float, hi: float, pid: int, role: str, hz: float, stacks: list[Stack]
-) -> Profile:
+) -> StackRecording:
     """A stack stands for two samples on the average."""
     samples = round((hi - lo) * hz)
     lengths = random.geometric(0.5, samples)
@@ -163,12 +163,12 @@ def profile(
     starts_ns = (edges * (1e9 / hz)).astype(np.int64)
     places = random.zipf(1.3, len(edges)) % len(stacks)
     spans = [
-        StackSample(start_ns, end_ns - start_ns, pid, novel(random, stacks[place]), False, None)
+        StackSpan(start_ns, end_ns - start_ns, pid, novel(random, stacks[place]), False, None)
         for start_ns, end_ns, place in zip(
             starts_ns[:-1].tolist(), starts_ns[1:].tolist(), places.tolist(), strict=False
         )
     ]
-    return Profile(
+    return StackRecording(
         "run", 0, pid, role, "box", "native", hz, lo, 0, int(starts_ns[-1]), {pid: "MainThread"}, spans, samples
     )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from collectors.records import Frame, Labels, Points, Profile, Record, StackSample
+from collectors.records import Frame, Labels, Points, Record, StackRecording, StackSpan
 from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.stacks.stacks import MINUTE_S, Ledgers
@@ -122,10 +122,10 @@ def _minute(minute: int, run: str = "run") -> list[Record]:
     samples, at_ms = [], 0
     while at_ms < 60_000:
         for ms, stack, gil in PARTS:
-            samples.append(StackSample(at_ms * 1_000_000, ms * 1_000_000, 7, stack, gil, ms * 1_000_000))
+            samples.append(StackSpan(at_ms * 1_000_000, ms * 1_000_000, 7, stack, gil, ms * 1_000_000))
             at_ms += ms
     lo_s = T0 + MINUTE_S * minute
-    profile = Profile(
+    profile = StackRecording(
         run, 0, 7, "main", "box", "native", 100.0, lo_s, 0, 60_000_000_000, {7: "MainThread"}, samples, len(samples)
     )
     busy = [Points(None, GPU, ("gpu/utilization_pct",), (75.0 + k % 7,), lo_s + k / 6, None) for k in range(360)]

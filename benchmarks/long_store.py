@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collectors import catalog
-from collectors.records import Event, Frame, Labels, Points, Profile, Record, RunInfo, StackSample, labels_of
+from collectors.records import Event, Frame, Labels, Points, Record, RunInfo, StackRecording, StackSpan, labels_of
 from collectors.store.sqlite import codec, files, schema, stacks
 from collectors.store.sqlite.engine import SqliteStore
 from collectors.store.sqlite.ingest import FileWriter
@@ -135,10 +135,10 @@ def stacks_minute(start_s: float, known: Sequence[tuple[Frame, ...]], rng: np.ra
             ends = ends[: int(np.searchsorted(ends, looks)) + 1]
             which = np.minimum(rng.exponential(45, len(ends)).astype(int), STACKS - 1).tolist()
             pid = 4000 + rank
-            begin, samples = 0, [StackSample(0, int(WINDOW_S * 1e9), pid + 100, known[0][:12], False, 0)]
+            begin, samples = 0, [StackSpan(0, int(WINDOW_S * 1e9), pid + 100, known[0][:12], False, 0)]
             for end, number in zip(ends.tolist(), which, strict=True):
                 samples.append(
-                    StackSample(
+                    StackSpan(
                         begin * 10**9 // HZ,
                         (end - begin) * 10**9 // HZ,
                         pid,
@@ -160,7 +160,7 @@ def stacks_minute(start_s: float, known: Sequence[tuple[Frame, ...]], rng: np.ra
                 0,
                 int(WINDOW_S * 1e9),
             )
-            yield Profile(*about, {pid: "MainThread", pid + 100: "pin_memory"}, samples, 2 * looks)
+            yield StackRecording(*about, {pid: "MainThread", pid + 100: "pin_memory"}, samples, 2 * looks)
 
 
 def write(store: SqliteStore, start_s: float, minutes: int, first_step: int = 0) -> None:

@@ -140,7 +140,7 @@ def spent(browser: Browser, folder: Path, program: str, arguments: list[str], fl
             training.wait()
 
 
-def spent_by(running: Dashboard, started_s: float) -> Spent:
+def spent_by(running: Dashboard, started_s: float = 0.0) -> Spent:
     collector = running.collector_pid()
     assert collector
     processes = {"web": psutil.Process(running.process.pid), "collector": psutil.Process(collector)}

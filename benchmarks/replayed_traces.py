@@ -1,4 +1,4 @@
-"""Traces of jobs for replays: Philly's and Muri's from files, and some that are drawn.
+"""TrustedSpans of jobs for replays: Philly's and Muri's from files, and some that are drawn.
 
 What the traces lack is drawn, by seed: families, classes, consent, memory, activity.
 """

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from collectors import catalog
-from collectors.records import Frame, Points, Profile, Record, StackSample, labels_of
+from collectors.records import Frame, Points, Record, StackRecording, StackSpan, labels_of
 from collectors.store.sqlite import files
 from collectors.store.sqlite.engine import SqliteStore
 from collectors.store.sqlite.thinning import Thinner
@@ -59,7 +59,7 @@ def card(gpu: int, start_s: float, rng: np.random.Generator) -> Iterator[Points]
             )
 
 
-def stacks(rank: int, start_s: float, rng: np.random.Generator) -> Iterator[Profile]:
+def stacks(rank: int, start_s: float, rng: np.random.Generator) -> Iterator[StackRecording]:
     """A minute of one rank: 40 stacks of 25 frames, a new one every 50 ms on average."""
     known = [
         tuple(Frame(f"f{depth}_{number if depth > 20 else 0}", "train.py", depth) for depth in range(25))
@@ -71,7 +71,7 @@ def stacks(rank: int, start_s: float, rng: np.random.Generator) -> Iterator[Prof
             looks = min(int(rng.geometric(0.2)), WINDOW_S * HZ - at)
             stack = known[min(int(rng.exponential(6)), 39)]
             samples.append(
-                StackSample(
+                StackSpan(
                     at * 10**9 // HZ,
                     looks * 10**9 // HZ,
                     100 + rank,
@@ -82,7 +82,7 @@ def stacks(rank: int, start_s: float, rng: np.random.Generator) -> Iterator[Prof
             )
             at += looks
         about = ("a", rank, 100 + rank, "main", "box", "native", float(HZ))
-        yield Profile(
+        yield StackRecording(
             *about, start_s + window * WINDOW_S, 0, WINDOW_S * 10**9, {100 + rank: "MainThread"}, samples, WINDOW_S * HZ
         )
 

@@ -150,10 +150,10 @@ class Frame(NamedTuple):
     line: int
 
 
-class StackSample(NamedTuple):
+class StackSpan(NamedTuple):
     """One thread's stack, and how long it lasted.
 
-    Times are CLOCK_MONOTONIC nanoseconds; `Profile` carries the wall clock of the same moment.
+    Times are CLOCK_MONOTONIC nanoseconds; `StackRecording` carries the wall clock of the same moment.
     """
 
     mono_ns: int
@@ -165,7 +165,7 @@ class StackSample(NamedTuple):
     resolved: bool = True  # False: the lower part may mix two moments, or was cut
 
 
-class Profile(NamedTuple):
+class StackRecording(NamedTuple):
     """The samples of one process over one window of time, as one recorder delivered them."""
 
     run: str
@@ -179,7 +179,7 @@ class Profile(NamedTuple):
     start_mono_ns: int
     end_mono_ns: int
     threads: Mapping[int, str]  # tid -> name
-    samples: list[StackSample]
+    samples: list[StackSpan]
     count: int  # type: ignore[assignment]  # samples taken, before equal neighbours were merged
     errors: int = 0
 
@@ -231,4 +231,6 @@ class SourceText(NamedTuple):
     why: str = ""  # one sentence on why the text is not kept, "" where it is
 
 
-Record: TypeAlias = Points | LogLine | ProgressBar | Event | Sample | Finding | RunInfo | Profile | Offset | SourceText
+Record: TypeAlias = (
+    Points | LogLine | ProgressBar | Event | Sample | Finding | RunInfo | StackRecording | Offset | SourceText
+)

@@ -18,7 +18,7 @@ from alerts.routing import AcknowledgementsFile, Mute, MutesFile, fires, is_aler
 from analysis.findings.life import Activity, Standing
 from analysis.findings.rules import is_tracked
 from analysis.findings.working_set import MACHINE, RUNS_OWN
-from analysis.stacks.traces import Floats
+from collectors.arrays import Floats
 from collectors.control import ControlError, ask
 from collectors.machine.run_state import seconds
 from collectors.records import Finding

@@ -15,13 +15,13 @@ from collectors.records import (
     LogLine,
     Offset,
     Points,
-    Profile,
     ProgressBar,
     Record,
     RunInfo,
     Sample,
     SourceText,
-    StackSample,
+    StackRecording,
+    StackSpan,
 )
 from collectors.store.engines import open_store
 from collectors.store.store import LogQuery, SampleQuery, Store
@@ -90,13 +90,13 @@ def records(draw: st.DrawFn) -> list[Record]:
     return found
 
 
-def _profile(draw: st.DrawFn, run: str) -> Profile:
+def _profile(draw: st.DrawFn, run: str) -> StackRecording:
     at, samples = 0, []
     for _ in range(draw(st.integers(1, 30))):
         length = draw(st.integers(1_000_000, 20_000_000_000))
         stack = tuple(FRAMES[: draw(st.integers(1, 3))])
         samples.append(
-            StackSample(
+            StackSpan(
                 at,
                 length,
                 draw(st.sampled_from([7, 8])),
@@ -107,7 +107,7 @@ def _profile(draw: st.DrawFn, run: str) -> Profile:
             )
         )
         at += length
-    return Profile(
+    return StackRecording(
         run, 0, 7, "main", "box", "native", 100.0, T0, 0, at, {7: "MainThread", 8: "loader"}, samples, at // 10_000_000
     )
 

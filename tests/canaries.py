@@ -13,12 +13,12 @@ from collectors.records import (
     LogLine,
     Offset,
     Points,
-    Profile,
     Record,
     RunInfo,
     Sample,
     SourceText,
-    StackSample,
+    StackRecording,
+    StackSpan,
     labels_of,
 )
 
@@ -160,8 +160,8 @@ def canary_records() -> Iterator[Record]:
             {"place": {"function": "main", "file": PATH, "line": 3}, "text": TEXT, "type": PATH, "stacks": [PATH]},
         )
         main, leaf = Frame("main", PATH, 3), Frame("read", f"{FOLDER}/job/read.py", 7)
-        samples = [StackSample(at * 10**8, 10**8, 7, (main, leaf) if at % 2 else (main,), False) for at in range(2000)]
-        yield Profile(
+        samples = [StackSpan(at * 10**8, 10**8, 7, (main, leaf) if at % 2 else (main,), False) for at in range(2000)]
+        yield StackRecording(
             run,
             0,
             2**22 + number,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from analysis.expressions.evaluation import ExpressionColumns, compile
 from analysis.expressions.language import unit_of_series
 from analysis.expressions.values import HOLD, Raster, SeriesColumns
-from analysis.stacks.traces import Floats
+from collectors.arrays import Floats
 from collectors.records import Labels
 from collectors.store.buckets import bucket, join_points
 from collectors.store.store import Buckets, RawPoints

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from collectors.records import Frame, Profile, StackSample
+from collectors.records import Frame, StackRecording, StackSpan
 from tests.judged import HOST
 
 SITE = "/venv/lib/python3.11/site-packages"
@@ -51,24 +51,24 @@ def profile(
     pid: int = 7,
     role: str = "main",
     others: Sequence[Sequence[Part]] = (),
-) -> Profile:
+) -> StackRecording:
     """Of one process; `others` are its other threads."""
-    samples: list[StackSample] = []
+    samples: list[StackSpan] = []
     for number, pattern in enumerate([parts, *others]):
         samples += _samples(pid + number, pattern, round(seconds * 1000))
     threads = {pid: "MainThread", **{pid + number: f"Thread-{number}" for number in range(1, len(others) + 1)}}
-    return Profile(
+    return StackRecording(
         run, rank, pid, role, HOST, "native", 100.0, lo_s, 0, round(seconds * 1e9), threads, samples, len(samples)
     )
 
 
-def _samples(tid: int, parts: Sequence[Part], total_ms: int) -> list[StackSample]:
+def _samples(tid: int, parts: Sequence[Part], total_ms: int) -> list[StackSpan]:
     samples, at_ms, place = [], 0, 0
     while at_ms < total_ms:
         part = parts[place % len(parts)]
         ms = min(part.ms, total_ms - at_ms)
         samples.append(
-            StackSample(at_ms * 1_000_000, ms * 1_000_000, tid, part.stack, part.gil, int(part.running * ms * 1e6))
+            StackSpan(at_ms * 1_000_000, ms * 1_000_000, tid, part.stack, part.gil, int(part.running * ms * 1e6))
         )
         at_ms, place = at_ms + ms, place + 1
     return samples

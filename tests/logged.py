@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from collectors.records import Frame, Profile, StackSample
+from collectors.records import Frame, StackRecording, StackSpan
 from collectors.store.engines import open_store
 from tests.conftest import ROOT
 
@@ -67,10 +67,10 @@ def _profile(log_dir: Path, job: Path) -> None:
     )
     tenths = range(1000, 4001)
     samples = [
-        StackSample((tenth - 1000) * 10**8, 10**8, 7, (step, decode if tenth >= 3000 and tenth % 2 else forward), False)
+        StackSpan((tenth - 1000) * 10**8, 10**8, 7, (step, decode if tenth >= 3000 and tenth % 2 else forward), False)
         for tenth in tenths
     ]
     about = ("group/a", 0, 7, "main", "box", "native", 10.0)
     store = open_store(log_dir / ".deepseek", write=True)
-    store.append([Profile(*about, T0 + 100, 0, 3001 * 10**8, {7: "MainThread"}, samples, len(samples))])
+    store.append([StackRecording(*about, T0 + 100, 0, 3001 * 10**8, {7: "MainThread"}, samples, len(samples))])
     store.close()

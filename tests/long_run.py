@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from collectors.records import Frame, Profile, StackSample
+from collectors.records import Frame, StackRecording, StackSpan
 from collectors.store.engines import open_store
 
 RUN = "long"
@@ -66,7 +66,7 @@ def line(number: int, step: Step, begun_s: float) -> str:
     return json.dumps({"time_s": begun_s + step.end_s, "step": number, "train/loss": 2.0, **phases}) + "\n"
 
 
-def slices(told: list[Step], begun_s: float) -> Iterator[list[Profile]]:
+def slices(told: list[Step], begun_s: float) -> Iterator[list[StackRecording]]:
     """The main thread's profile and each worker's, a slice after the other."""
     pending: list[Step] = []
     start_s = 0.0
@@ -80,12 +80,12 @@ def slices(told: list[Step], begun_s: float) -> Iterator[list[Profile]]:
             pending, start_s = [], step.end_s
 
 
-def profile(pid: int, role: str, part: list[Step], begun_s: float) -> Profile:
+def profile(pid: int, role: str, part: list[Step], begun_s: float) -> StackRecording:
     start_ns, end_ns = round(part[0].begin_s * NS), round(part[-1].end_s * NS)
     spans = [span for step in part for span in (main_spans(step) if role == "main" else worker_spans(step))]
-    samples = [StackSample(round(at_s * NS), round(length_s * NS), pid, stack) for at_s, length_s, stack in spans]
+    samples = [StackSpan(round(at_s * NS), round(length_s * NS), pid, stack) for at_s, length_s, stack in spans]
     count = round((end_ns - start_ns) / NS * HZ)
-    return Profile(
+    return StackRecording(
         RUN,
         0,
         pid,

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from collectors.machine.proc import start_ticks
-from collectors.records import Frame, Profile
+from collectors.records import Frame, StackRecording
 from collectors.sampler import Target
 from collectors.sampler.build import find_program
 from collectors.sampler.native import NativeSampler
@@ -32,10 +32,10 @@ def target(pid: int, run: str = "run", rank: int = 0, hz: float = 100.0) -> Targ
 
 
 def record(
-    sampler: NativeSampler, enough: Callable[[list[Profile]], bool], deadline_s: float = DEADLINE_S
-) -> list[Profile]:
+    sampler: NativeSampler, enough: Callable[[list[StackRecording]], bool], deadline_s: float = DEADLINE_S
+) -> list[StackRecording]:
     """Turn the sampler until what it delivered is enough."""
-    profiles: list[Profile] = []
+    profiles: list[StackRecording] = []
     until_s = time.monotonic() + deadline_s
     while not enough(profiles):
         assert time.monotonic() < until_s, (
@@ -83,16 +83,16 @@ def native(program: Path | None = None) -> Iterator[NativeSampler]:
         sampler.close()
 
 
-def samples_of(profiles: list[Profile]) -> int:
+def samples_of(profiles: list[StackRecording]) -> int:
     return sum(profile.count for profile in profiles)
 
 
-def length_s(profile: Profile) -> float:
+def length_s(profile: StackRecording) -> float:
     return (profile.end_mono_ns - profile.start_mono_ns) / 1e9
 
 
 def time_by(
-    profiles: list[Profile], key: Callable[[tuple[Frame, ...]], str], tid: int | None = None
+    profiles: list[StackRecording], key: Callable[[tuple[Frame, ...]], str], tid: int | None = None
 ) -> dict[str, float]:
     """Seconds by something of the stack, for one thread, by default the main one."""
     times: dict[str, float] = defaultdict(float)

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from analysis.blame.verdict import Verdict
-from analysis.stacks.traces import Range
+from analysis.stacks.spans import Interval
 from collectors.store.engines import open_store
 from dashboard.queries import Queries
 
@@ -29,7 +29,7 @@ TRIES = 50
 
 
 class Drawn(NamedTuple):
-    window: Range
+    window: Interval
     planned: float  # the factor of the stretch that it was drawn in
     factor: float  # by how much its units are longer, by the program's own clock
     expected: Expected
@@ -61,15 +61,15 @@ class PlainRecording:
         rows = [line.split() for path in files for line in path.read_text().splitlines()]
         return np.array([row for row in rows if len(row) == 3], float).reshape(-1, 3)
 
-    def factor(self, window: Range) -> float:
+    def factor(self, window: Interval) -> float:
         """By how much longer a unit of this window is than a healthy one; beside workers by its log, since they work ahead."""
         return self._factor_by_log(window) if self.program.workers > 1 else self._factor_by_calls(window)
 
-    def _factor_by_calls(self, window: Range) -> float:
+    def _factor_by_calls(self, window: Interval) -> float:
         lost_s, _ = self._lost_s(window)
         return (window[1] - window[0]) / max(window[1] - window[0] - lost_s, 1e-3)
 
-    def _lost_s(self, window: Range) -> Range:
+    def _lost_s(self, window: Interval) -> Interval:
         """What the slow calls took more than a healthy one does, and what they would have taken more on an idle machine."""
         begun_s, ended_s, extra_s = self._calls.T
         took_s = np.maximum(ended_s - begun_s, 1e-6)
@@ -77,7 +77,7 @@ class PlainRecording:
         inside = np.clip(np.minimum(ended_s, window[1]) - np.maximum(begun_s, window[0]), 0, None) / took_s
         return float((inside * (took_s - healthy_s)).sum()), float((inside * extra_s).sum())
 
-    def _factor_by_log(self, window: Range) -> float:
+    def _factor_by_log(self, window: Interval) -> float:
         return self._step_s(window) / self._healthy_s
 
     @cached_property
@@ -86,7 +86,7 @@ class PlainRecording:
         lo, hi, _ = self.plan[0]
         return float(np.median([self._step_s((at_s, at_s + 1.0)) for at_s in np.arange(lo + 3.0, hi - 1.0)]))
 
-    def _step_s(self, window: Range) -> float:
+    def _step_s(self, window: Interval) -> float:
         time_s, step = self._log
         cut = np.interp(window, time_s, step)
         return (window[1] - window[0]) / max(float(cut[1] - cut[0]), 1e-3)
@@ -100,7 +100,7 @@ class PlainRecording:
         time_s, step = np.array(rows, float).reshape(-1, 2).T
         return time_s, step
 
-    def _whole_units(self, window: Range) -> Range:
+    def _whole_units(self, window: Interval) -> Interval:
         """The window, wider by the rest of the units that it cuts: it is no fault to speak of all of a long unit."""
         if self.program.unit_s < LONG_UNIT_S:
             return window
@@ -108,7 +108,7 @@ class PlainRecording:
         before, after = time_s[time_s <= window[0]], time_s[time_s >= window[1]]
         return (float(before[-1]) if len(before) else window[0], float(after[0]) if len(after) else window[1])
 
-    def _disturbed(self, window: Range) -> bool:
+    def _disturbed(self, window: Interval) -> bool:
         """Whether the machine's other work made these steps longer, by the log of healthy windows, by the calls of slow ones."""
         lost_s, due_s = self._lost_s(window)
         if due_s:

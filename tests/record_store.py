@@ -18,13 +18,13 @@ from collectors.records import (
     LogLine,
     Offset,
     Points,
-    Profile,
     ProgressBar,
     Record,
     RunInfo,
     Sample,
     SourceText,
-    StackSample,
+    StackRecording,
+    StackSpan,
     labels_of,
 )
 from collectors.store.engines import open_store
@@ -68,12 +68,14 @@ def write(data_dir: Path) -> None:
         [*run_records(STEPS - 20, STEPS), LogLine("a", "out.log", START_S, 40, "it went wrong"), BAR, SOURCE, SAMPLE]
     )
     stack = (Frame("main", "train.py", 1), Frame("load", "data.py", 88))
-    sample = StackSample(10**9, 10**9, 7, stack, True, 5 * 10**8)
+    sample = StackSpan(10**9, 10**9, 7, stack, True, 5 * 10**8)
     gpu = [Points(None, GPU, ("gpu/util",), (float(second),), START_S + second, None) for second in range(10)]
     store.append(
         [
             *gpu,
-            Profile("a", 0, 7, "main", "box", "native", 1.0, START_S, 10**9, 2 * 10**9, {7: "MainThread"}, [sample], 1),
+            StackRecording(
+                "a", 0, 7, "main", "box", "native", 1.0, START_S, 10**9, 2 * 10**9, {7: "MainThread"}, [sample], 1
+            ),
         ]
     )
     store.close()

@@ -21,7 +21,7 @@ import torch
 
 from analysis.stacks.frames import line_of
 from collectors.machine.proc import start_ticks
-from collectors.records import Frame, Profile, StackSample
+from collectors.records import Frame, StackRecording, StackSpan
 from collectors.sampler import Target
 from collectors.sampler.native import NativeSampler
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser.parse_args().file.write_text(as_text({"recorded": conditions(), "waits": waits}))
 
 
-def record() -> tuple[list[tuple[str, int, int]], list[StackSample]]:
+def record() -> tuple[list[tuple[str, int, int]], list[StackSpan]]:
     """When which situation began and ended, and the samples of the main thread."""
     sampler = NativeSampler("box")
     command = [sys.executable, str(PROGRAM)]
@@ -58,7 +58,7 @@ def record() -> tuple[list[tuple[str, int, int]], list[StackSample]]:
             process.stdin.write("\n")
             process.stdin.close()
             said: list[tuple[str, int, int]] = []
-            profiles: list[Profile] = []
+            profiles: list[StackRecording] = []
             for line in process.stdout:
                 name, begun_ns, ended_ns = line.split("\t")
                 said.append((name, int(begun_ns), int(ended_ns)))
@@ -73,7 +73,7 @@ def record() -> tuple[list[tuple[str, int, int]], list[StackSample]]:
     return said, [sample for one in profiles for sample in one.samples if sample.tid == process.pid]
 
 
-def standing(samples: list[StackSample], begun_ns: int, ended_ns: int) -> list[dict[str, Any]]:
+def standing(samples: list[StackSpan], begun_ns: int, ended_ns: int) -> list[dict[str, Any]]:
     """The stacks that stood for long, the longest first, with no machine's own paths, and the line of source at the end of each."""
     stood: Counter[tuple[Frame, ...]] = Counter()
     for sample in samples:

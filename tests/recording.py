@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from analysis.blame.verdict import Verdict
-from analysis.stacks.traces import Range
+from analysis.stacks.spans import Interval
 from collectors.logs.tail import Tail
 from collectors.machine.finder import Finder
 from collectors.machine.host import HostCollector
@@ -87,7 +87,7 @@ class Recording:
         points = self.store.points([one.id], None, None)[one.id]
         return points.place, points.value
 
-    def windows(self, seconds: float, count: int, *, lossy: bool, seed: int = 0, rank: int = 0) -> list[Range]:
+    def windows(self, seconds: float, count: int, *, lossy: bool, seed: int = 0, rank: int = 0) -> list[Interval]:
         """Drawn at random from the stretches where the loss was on, or off; never from the first, which has nothing before it.
 
         Left out are windows in which, by the own clock of the rank that loses, the machine's other work made the program slower. What
@@ -103,7 +103,7 @@ class Recording:
             f"{self.run}: no stretch for {seconds:g} s, lossy {lossy}: {self.stretches}, profiled until {until_s}"
         )
         random = np.random.default_rng(seed)
-        found: list[Range] = []
+        found: list[Interval] = []
         for i in random.integers(0, len(fit), TRIES * count):
             start_s = float(random.uniform(fit[i].lo + EDGE_S, min(fit[i].hi, until_s) - seconds - EDGE_S))
             if len(found) < count and self._undisturbed((start_s, start_s + seconds), rank, lossy):
@@ -113,7 +113,7 @@ class Recording:
         )
         return found
 
-    def _undisturbed(self, window: Range, rank: int, lossy: bool) -> bool:
+    def _undisturbed(self, window: Interval, rank: int, lossy: bool) -> bool:
         """Whether its steps are as long as the healthy ones, and as long as the loss makes them."""
         healthy = [(one.lo, one.hi) for one in self.stretches if not one.lossy]
         usual_s, usually_lost_s = self._step_s(healthy, rank), self.lost_s(healthy, rank)
@@ -122,20 +122,20 @@ class Recording:
         expected_s = usual_s + self.lost_s([window], rank) - usually_lost_s
         return abs(self._step_s([window], rank) - expected_s) <= DISTURBED * max(usual_s, expected_s)
 
-    def was_slower(self, window: Range, baseline: Sequence[Range]) -> bool:
+    def was_slower(self, window: Interval, baseline: Sequence[Interval]) -> bool:
         """By the program's own clock, whatever it was that took the time."""
         return self._step_s([window], 0) > (1 + SLOWER) * self._step_s(baseline, 0)
 
-    def _step_s(self, ranges: Sequence[Range], rank: int) -> float:
+    def _step_s(self, ranges: Sequence[Interval], rank: int) -> float:
         """The median over ranges of how long a step takes."""
         time_s, _ = self.series("truth/lossy", rank)
         inside = [time_s[(time_s >= lo) & (time_s <= hi)] for lo, hi in ranges]
         return float(np.median([(one[-1] - one[0]) / (len(one) - 1) for one in inside if len(one) > 1] or [np.inf]))
 
-    def blame(self, window: Range) -> Verdict:
+    def blame(self, window: Interval) -> Verdict:
         return self.stacks.blame(self.run, window)
 
-    def lost_s(self, ranges: Sequence[Range], rank: int = 0, name: str = "truth/lost_s") -> float:
+    def lost_s(self, ranges: Sequence[Interval], rank: int = 0, name: str = "truth/lost_s") -> float:
         """A step, by the target's own clock; a step that is cut counts by its part."""
         time_s, value = self.series(name, rank)
         part = np.zeros(len(time_s) - 1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from collectors.records import Event, Frame, Labels, LogLine, Points, Profile, RunInfo, StackSample
+from collectors.records import Event, Frame, Labels, LogLine, Points, RunInfo, StackRecording, StackSpan
 from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.queries import Queries
@@ -138,15 +138,15 @@ def inert(page: bytes) -> Parsed:
 
 def profile(
     run: str, lo_s: float, parts: Sequence[tuple[int, tuple[Frame, ...]]], seconds: int = 60, rank: int = 0
-) -> Profile:
+) -> StackRecording:
     """A minute of steps, whose parts are (ms, stack)."""
     samples, at_ms = [], 0
     while at_ms < 1000 * seconds:
         for ms, stack in parts:
-            samples.append(StackSample(at_ms * 1_000_000, ms * 1_000_000, 7, stack, True, ms * 1_000_000))
+            samples.append(StackSpan(at_ms * 1_000_000, ms * 1_000_000, 7, stack, True, ms * 1_000_000))
             at_ms += ms
     about = (run, rank, 7, "main", "box", "native", 100.0, lo_s, 0, at_ms * 1_000_000)
-    return Profile(*about, {7: "MainThread"}, samples, len(samples))
+    return StackRecording(*about, {7: "MainThread"}, samples, len(samples))
 
 
 FED = [(30, (MODULE, LOOP, DECODE)), (70, (MODULE, LOOP, LINEAR))]

@@ -1,4 +1,4 @@
-"""Profile a real training for a while, as the collector does, and count what is missing: for the long test and the benchmark."""
+"""StackRecording a real training for a while, as the collector does, and count what is missing: for the long test and the benchmark."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import psutil
 
 from collectors.machine.proc import boot_id, start_ticks
 from collectors.machine.run_state import RunActivity
-from collectors.records import Event, Profile
+from collectors.records import Event, StackRecording
 from collectors.sampler.native import NativeSampler
 from collectors.sampler.profile import ProfileCollector
 from collectors.store.engines import open_store
@@ -41,7 +41,7 @@ class Soak(NamedTuple):
 
 def soak(seconds: float, folder: Path, program: str = "torch_loop") -> Soak:
     """The program, its worker, and a store in the folder."""
-    windows: dict[int, list[Profile]] = defaultdict(list)
+    windows: dict[int, list[StackRecording]] = defaultdict(list)
     host = socket.gethostname()
     with (
         running(program) as trainer,
@@ -62,7 +62,7 @@ def soak(seconds: float, folder: Path, program: str = "torch_loop") -> Soak:
             store.append(profiles)
             store.compact(COMPACT_S)
             for profile in profiles:
-                assert isinstance(profile, Profile)
+                assert isinstance(profile, StackRecording)
                 windows[profile.pid].append(without_stacks(profile))
             costs.append(collector.status().cost_pct)
             time.sleep(collector.period_s)
@@ -96,7 +96,7 @@ def stored_bytes(folder: Path) -> int:
     return used
 
 
-def hours(windows: dict[int, list[Profile]]) -> float:
+def hours(windows: dict[int, list[StackRecording]]) -> float:
     return sum(length_s(found) for found in windows.values()) / 3600
 
 
@@ -110,20 +110,20 @@ def run_delay_s(sampler: NativeSampler) -> float:
     return int(Path(f"/proc/{sampler.pid}/schedstat").read_text().split()[1]) / 1e9
 
 
-def without_stacks(profile: Profile) -> Profile:
+def without_stacks(profile: StackRecording) -> StackRecording:
     """Only the main thread's spans, and of them only when they were: half an hour of all stacks fills memory."""
     return profile._replace(
         samples=[sample._replace(stack=()) for sample in profile.samples if sample.tid == profile.pid]
     )
 
 
-def length_s(windows: list[Profile]) -> float:
+def length_s(windows: list[StackRecording]) -> float:
     return (windows[-1].end_mono_ns - windows[0].start_mono_ns) / 1e9
 
 
-def gaps_of(windows: list[Profile]) -> list[float]:
+def gaps_of(windows: list[StackRecording]) -> list[float]:
     return [(second.start_mono_ns - first.end_mono_ns) / 1e9 for first, second in itertools.pairwise(windows)]
 
 
-def seen_s(windows: list[Profile]) -> float:
+def seen_s(windows: list[StackRecording]) -> float:
     return sum(sample.duration_ns for window in windows for sample in window.samples) / 1e9

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.records import Offset, Points, Profile, Sample, SourceText, StackSample, labels_of
+from collectors.records import Offset, Points, Sample, SourceText, StackRecording, StackSpan, labels_of
 from collectors.store.engines import ENGINES, open_store
 from collectors.store.store import Store, series_id
 
@@ -48,10 +48,10 @@ def read_offset(offset: int, path: str = "a/metrics.jsonl") -> Offset:
     return Offset(path, "a", 1, 2**63 + 5, offset, 10, 1, 2, "line 3: not JSON", {"step": 7})
 
 
-def profile(samples: list[StackSample], rank: int = 0, pid: int = 99) -> Profile:
+def profile(samples: list[StackSpan], rank: int = 0, pid: int = 99) -> StackRecording:
     threads = {7: "MainThread", 8: "loader"}
     start, end = 5_000_000_000, 9_000_000_000
-    return Profile("a", rank, pid, "main", "box", "native", 100.0, START_S, start, end, threads, samples, 300)
+    return StackRecording("a", rank, pid, "main", "box", "native", 100.0, START_S, start, end, threads, samples, 300)
 
 
 def wait_for(condition: Callable[[], bool], deadline_s: float = 30.0) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from analysis.blame.verdict import Verdict
-from collectors.records import Frame, Labels, Points, Profile, RunInfo, StackSample, labels_of
+from collectors.records import Frame, Labels, Points, RunInfo, StackRecording, StackSpan, labels_of
 from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.stacks.stacks import Stacks
@@ -46,7 +46,7 @@ def run(
     """So many seconds of steps that are alike, each made of its parts; `on_core`: which share of each stretch, or of each of
     its parts, it had a core."""
     now_ns, step = round(begun_s * 1e9), 0
-    samples: list[StackSample] = []
+    samples: list[StackSpan] = []
     points: list[Points] = []
     labels = labels_of(host="box", rank=rank or None)
     for (seconds, parts), share in zip_longest(stretches, on_core):
@@ -58,7 +58,7 @@ def run(
                 took_ns = round(ms * 1e6)
                 cpu_ns = None if part_share is None else round(part_share * took_ns)
                 samples.append(
-                    StackSample(now_ns, took_ns, 7 + rank, stack, False if sampler == "native" else None, cpu_ns)
+                    StackSpan(now_ns, took_ns, 7 + rank, stack, False if sampler == "native" else None, cpu_ns)
                 )
                 now_ns += took_ns
             step += 1
@@ -67,7 +67,9 @@ def run(
     about = ("run", rank, 7 + rank, "main", "box", sampler, 100.0)
     since_ns = round(begun_s * 1e9)
     threads = {7 + rank: "MainThread"}
-    store.append([Profile(*about, T0 + begun_s, since_ns, now_ns, threads, samples, round((now_ns - since_ns) / 1e7))])
+    store.append(
+        [StackRecording(*about, T0 + begun_s, since_ns, now_ns, threads, samples, round((now_ns - since_ns) / 1e7))]
+    )
     store.append([RunInfo("run", {"run": "run", "cwd": "/job"}), *points])
 
 

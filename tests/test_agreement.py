@@ -9,9 +9,9 @@ import pytest
 from analysis.blame.blame import contradiction, nearest
 from analysis.blame.comparison import WAITS
 from analysis.blame.suspect import Suspect
-from analysis.blame.verdict import Evidence, Verdict, waits_for
+from analysis.blame.verdict import ComparedNumber, Verdict, waits_for
 from analysis.stacks.tree import Trie, build, weigh
-from analysis.stacks.trust import traces_of
+from analysis.stacks.trust import trusted_spans
 from collectors.message import Message, phrase, text_of
 from collectors.records import Frame
 from collectors.store.store import StackColumns
@@ -32,10 +32,10 @@ HEALTHY = columns((0, 7, 4.0, (MODULE, STEP, DECODE)), (0, 7, 4.0, (MODULE, STEP
 
 
 def tree(window: StackColumns, baseline: StackColumns) -> Trie:
-    return build([weigh(traces_of(side)) for side in (window, baseline)])
+    return build([weigh(trusted_spans(side)) for side in (window, baseline)])
 
 
-def held(verdict: Verdict, units: tuple[float, float], *rows: Evidence) -> str:
+def held(verdict: Verdict, units: tuple[float, float], *rows: ComparedNumber) -> str:
     return text_of(contradiction(verdict, tree(WINDOW, HEALTHY), rows, units))
 
 
@@ -68,7 +68,7 @@ def test_garbage_collection_stands_in_no_graph() -> None:
     (phrase("checkpoint"), 0.02, ""),
 ])  # fmt: skip
 def test_a_wait_is_not_blamed_where_the_main_thread_waits_less(reason: Message, waits_s: float, said: str) -> None:
-    assert held(replace(SAYS, reason=reason), (20.0, 80.0), Evidence(WAITS, "s/step", waits_s, 0.05)) == said
+    assert held(replace(SAYS, reason=reason), (20.0, 80.0), ComparedNumber(WAITS, "s/step", waits_s, 0.05)) == said
 
 
 def test_a_page_draws_the_nearest_part_of_a_verdicts_baseline() -> None:

@@ -14,7 +14,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collectors.logs.formats.tensorboard import OF_HISTOGRAM
-from collectors.records import Event, Frame, LogLine, Points, Profile, Record, RunInfo, Sample, StackSample, labels_of
+from collectors.records import (
+    Event,
+    Frame,
+    LogLine,
+    Points,
+    Record,
+    RunInfo,
+    Sample,
+    StackRecording,
+    StackSpan,
+    labels_of,
+)
 from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from tests.serving import Answer, Web, served
@@ -86,10 +97,10 @@ def records() -> Iterator[Record]:
         )
         yield Sample("steps", name, "image", "image/png", T0, -i, path=f"/{name}.png", written_s=1e300)
     step, forward = Frame("step", "/job/train.py", 3), Frame("forward", "/job/model.py", 5)
-    samples = [StackSample(t * 10**9, 10**9, 7, (step, forward) if t % 3 else (step,), False) for t in range(290)]
+    samples = [StackSpan(t * 10**9, 10**9, 7, (step, forward) if t % 3 else (step,), False) for t in range(290)]
     for run in ("steps", "repeated"):
         about = (run, 0, 7, "main", "box", "native", 100.0)
-        yield Profile(*about, T0, 0, 290 * 10**9, {7: "MainThread"}, samples, 29000)
+        yield StackRecording(*about, T0, 0, 290 * 10**9, {7: "MainThread"}, samples, 29000)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import websockets
 
-from collectors.records import Frame, Profile, StackSample
+from collectors.records import Frame, StackRecording, StackSpan
 from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from tests.conftest import Dashboard, dashboard, wait_for
@@ -68,10 +68,10 @@ def profile(log_dir: Path) -> None:
     times = [(t, (step, forward) if t < 300 or t % 2 else (step, decode)) for t in range(100, 400)] + [
         (400, (step, elsewhere))
     ]
-    samples = [StackSample((t - 100) * 10**9, 10**9, 7, stack, False) for t, stack in times]
+    samples = [StackSpan((t - 100) * 10**9, 10**9, 7, stack, False) for t, stack in times]
     about = ("group/a", 0, 7, "main", "box", "native", 100.0)
     store = open_store(log_dir / ".deepseek", write=True)
-    store.append([Profile(*about, T0 + 100, 0, 301 * 10**9, {7: "MainThread"}, samples, 30100)])
+    store.append([StackRecording(*about, T0 + 100, 0, 301 * 10**9, {7: "MainThread"}, samples, 30100)])
     store.close()
 
 

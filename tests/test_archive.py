@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from collectors.records import MAX_INLINE_BYTES, LogLine, Points, Profile, Record, RunInfo, Sample, StackSample
+from collectors.records import MAX_INLINE_BYTES, LogLine, Points, Record, RunInfo, Sample, StackRecording, StackSpan
 from collectors.store.engines import open_store
 from collectors.store.run_copy import IN_FILES, UnknownRun, copy_run
 from collectors.store.store import SampleQuery
@@ -83,9 +83,13 @@ def test_a_run_leaves_one_dashboard_and_opens_in_another(tmp_path: Path) -> None
     logs = tmp_path / "logs"
     logs.mkdir()
     store = open_store(logs / ".deepseek", write=True)
-    samples = [StackSample(at * 10**9, 10**9, 7, tuple(FRAMES[: 2 + (at % 10 > 6)])) for at in range(300)]
+    samples = [StackSpan(at * 10**9, 10**9, 7, tuple(FRAMES[: 2 + (at % 10 > 6)])) for at in range(300)]
     store.append(
-        [Profile(RUN, 0, 7, "main", "box", "native", 100.0, T0, 0, 300 * 10**9, {7: "MainThread"}, samples, 30000)]
+        [
+            StackRecording(
+                RUN, 0, 7, "main", "box", "native", 100.0, T0, 0, 300 * 10**9, {7: "MainThread"}, samples, 30000
+            )
+        ]
     )
     store.append(
         [Points(RUN, (("host", "box"),), ("loss",), (1 / (step + 1),), T0 + step, step) for step in range(300)]
@@ -218,9 +222,9 @@ def test_a_run_of_more_points_and_stacks_than_are_read_at_once_is_copied_in_part
             ]
         )
     source.append([Points("steps", (), ("loss",), (float(at),), None, at) for at in range(500)])
-    samples = [StackSample(at * 10**7, 10**7, 7, tuple(FRAMES[: 1 + at % 3])) for at in range(3000)]
+    samples = [StackSpan(at * 10**7, 10**7, 7, tuple(FRAMES[: 1 + at % 3])) for at in range(3000)]
     source.append(
-        [Profile(RUN, 0, 7, "main", "box", "native", 100.0, T0, 0, 30 * 10**9, {7: "MainThread"}, samples, 3000)]
+        [StackRecording(RUN, 0, 7, "main", "box", "native", 100.0, T0, 0, 30 * 10**9, {7: "MainThread"}, samples, 3000)]
     )
     monkeypatch.setattr("collectors.store.sqlite.stacks.MAX_SPANS", 5000)
     for run in (RUN, "steps"):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.baseline import baseline_of, unsteady_by_nature
-from analysis.stacks.traces import Range
+from analysis.stacks.spans import Interval
 from analysis.units import Units, phases_of, units_of
 from collectors.store.store import RawPoints
 
@@ -20,7 +20,7 @@ def steps(*stretches: tuple[float, float], begin_s: float = 1000.0) -> Units:
     return units_of(np.r_[begin_s, ends], np.arange(len(ends) + 1.0), np.zeros(len(ends) + 1, np.int64))
 
 
-def length(ranges: list[Range]) -> float:
+def length(ranges: list[Interval]) -> float:
     return sum(hi - lo for lo, hi in ranges)
 
 

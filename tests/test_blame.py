@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from analysis.blame.verdict import Verdict
-from analysis.stacks.traces import Range
+from analysis.stacks.spans import Interval
 from collectors.message import text_of
 from tests.recording import Plan, Recording, best_sampler, recorded
 
@@ -93,6 +93,6 @@ def named(verdict: Verdict) -> str:
     return verdict.suspect.frame.name.rpartition(".")[2] if verdict.suspect else ""
 
 
-def truth(run: Recording, window: Range, verdict: Verdict) -> float:
+def truth(run: Recording, window: Interval, verdict: Verdict) -> float:
     """Seconds a step that the window lost more than normal, as the program itself counts."""
     return run.lost_s([window]) - run.lost_s(verdict.baseline)

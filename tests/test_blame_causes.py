@@ -12,10 +12,10 @@ import pytest
 from analysis.blame.suspect import Suspect
 from analysis.blame.verdict import HostComparison, Verdict, with_sentence
 from analysis.stacks.frames import kinds_of
-from analysis.stacks.trust import traces_of
+from analysis.stacks.trust import trusted_spans
 from analysis.stacks.wait_joins import is_waiting, join
 from collectors.message import text_of
-from collectors.records import Frame, Points, Profile, StackSample, labels_of
+from collectors.records import Frame, Points, StackRecording, StackSpan, labels_of
 from collectors.sampler.report import lines as report_lines
 from collectors.store.store import Store
 from dashboard.commands.profile import what_waits
@@ -335,21 +335,23 @@ def test_neighbours_make_no_healthy_window_a_verdict_on_a_line(store: Store, tim
 
 
 def test_a_backward_pass_on_the_cpu_is_no_wait_and_on_a_gpu_it_is() -> None:
-    spans = columns((0, 7, 1.0, (MODULE, MAIN, FORWARD)), (0, 7, 3.0, (MODULE, BACK, BACKWARD)))
+    stored = columns((0, 7, 1.0, (MODULE, MAIN, FORWARD)), (0, 7, 3.0, (MODULE, BACK, BACKWARD)))
     for share, waits in ((0.9, False), (0.4, False), (0.01, True)):
-        traces = traces_of(spans._replace(cpu_s=share * spans.duration_s, gil=np.zeros(2, np.int8)))
-        assert is_waiting(join(traces)).any() == waits
-        assert (kinds_of([BACKWARD], "/job", traces.computes_backward) == ["wait"]) == waits
+        spans = trusted_spans(stored._replace(cpu_s=share * stored.duration_s, gil=np.zeros(2, np.int8)))
+        assert is_waiting(join(spans)).any() == waits
+        assert (kinds_of([BACKWARD], "/job", spans.computes_backward) == ["wait"]) == waits
 
 
 @pytest.mark.parametrize("share", [0.95, 0.5])
 def test_the_parts_of_a_profile_add_up(share: float) -> None:
     second = 1_000_000_000
     samples = [
-        StackSample(0, 4 * second, 7, (MODULE, BACK, BACKWARD), False, round(share * 4 * second)),
-        StackSample(4 * second, 6 * second, 7, (MODULE, MAIN, FORWARD), True, round(share * 6 * second)),
+        StackSpan(0, 4 * second, 7, (MODULE, BACK, BACKWARD), False, round(share * 4 * second)),
+        StackSpan(4 * second, 6 * second, 7, (MODULE, MAIN, FORWARD), True, round(share * 6 * second)),
     ]
-    profile = Profile("run", 0, 7, "main", "box", "native", 100.0, T0, 0, 10 * second, {7: "MainThread"}, samples, 1000)
+    profile = StackRecording(
+        "run", 0, 7, "main", "box", "native", 100.0, T0, 0, 10 * second, {7: "MainThread"}, samples, 1000
+    )
     said = next(line for line in report_lines([profile], 7, what_waits) if "MainThread" in line)
     numbers = [int(word) for word in said.replace("%", " ").split() if word.isdigit()]
     assert "0 % waiting" in said and sum(numbers) == 100, said
@@ -368,10 +370,10 @@ def test_a_lock_is_known_by_what_is_assigned_to_it(tmp_path: Path) -> None:
     def line_of(file: str, line: int) -> str:
         return lines[file][line - 1] if file in lines and line <= len(lines[file]) else ""
 
-    spans = columns((0, 7, 2.0, (MODULE, take)), (0, 70, 2.0, (known, write)), (0, 71, 2.0, (MODULE, other)))
-    joined = join(traces_of(spans._replace(time_s=np.zeros(3))), line_of)
+    stored = columns((0, 7, 2.0, (MODULE, take)), (0, 70, 2.0, (known, write)), (0, 71, 2.0, (MODULE, other)))
+    joined = join(trusted_spans(stored._replace(time_s=np.zeros(3))), line_of)
     assert {joined.frames[joined.stacks[stack][-1]].name for stack in joined.stack[joined.main]} == {"write"}
-    no_lock = traces_of(columns((0, 7, 2.0, (MODULE, rows)), (0, 7, 2.0, (MODULE, known))))
+    no_lock = trusted_spans(columns((0, 7, 2.0, (MODULE, rows)), (0, 7, 2.0, (MODULE, known))))
     assert not is_waiting(no_lock, line_of).any()
 
 

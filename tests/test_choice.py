@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from collectors.machine.proc import descendants, start_ticks, threads
-from collectors.records import Frame, Profile, StackSample
+from collectors.records import Frame, StackRecording, StackSpan
 from collectors.sampler import Sampler, Target, Trouble, refusal
 from collectors.sampler.native import NativeSampler
 from collectors.sampler.profile import FallbackSampler, choose
@@ -36,7 +36,7 @@ class Notebook:
         self.name = name
         self.pids: list[int] = []
         self.refused: dict[int, Trouble] = {}
-        self.ready: list[Profile] = []
+        self.ready: list[StackRecording] = []
         self.said: list[str] = []
 
     def follow(self, targets: Sequence[Target]) -> None:
@@ -45,7 +45,7 @@ class Notebook:
     def hurry(self, until_mono_s: float) -> None:
         self.said.append(f"hurry {until_mono_s:g}")
 
-    def profiles(self) -> Iterable[Profile]:
+    def profiles(self) -> Iterable[StackRecording]:
         ready, self.ready = self.ready, []
         return ready
 
@@ -73,9 +73,9 @@ def target(pid: int, ticks: int = 1, role: str = "main") -> Target:
     return Target("run", 0, pid, ticks, role, 100.0)
 
 
-def profile(pid: int, sampler: str) -> Profile:
-    sample = StackSample(0, 10**9, pid, (Frame("main", "t.py", 1),))
-    return Profile("run", 0, pid, "main", "box", sampler, 100.0, 0.0, 0, 10**9, {}, [sample], 100)
+def profile(pid: int, sampler: str) -> StackRecording:
+    sample = StackSpan(0, 10**9, pid, (Frame("main", "t.py", 1),))
+    return StackRecording("run", 0, pid, "main", "box", sampler, 100.0, 0.0, 0, 10**9, {}, [sample], 100)
 
 
 def test_what_the_first_sampler_does_not_know_is_handed_to_the_other(native: Notebook, py_spy: Notebook) -> None:

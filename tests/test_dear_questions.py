@@ -14,7 +14,7 @@ import pytest
 
 from analysis.blame import comparison
 from analysis.stacks.threads import ThreadSelection
-from collectors.records import Frame, Points, Profile, StackSample, labels_of
+from collectors.records import Frame, Points, StackRecording, StackSpan, labels_of
 from collectors.store import store as questions
 from collectors.store.engines import open_store
 from collectors.store.sqlite import points, stacks
@@ -44,14 +44,14 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for minute in range(MINUTES):
         start_s = T0 + minute * 60
         samples = [
-            StackSample(
+            StackSpan(
                 i * 5 * 10**7, 5 * 10**7, tid, (STEP, Frame(f"f{(i * tid) % 97}", "/job/model.py", 1 + i % 9)), False
             )
             for i in range(1200)
             for tid in (7, 8)
         ]
         about = ("a", 0, 7, "main", "box", "native", 20.0)
-        store.append([Profile(*about, start_s, 0, 60 * 10**9, {7: "MainThread", 8: "Loader"}, samples, 2400)])
+        store.append([StackRecording(*about, start_s, 0, 60 * 10**9, {7: "MainThread", 8: "Loader"}, samples, 2400)])
         steps = range(minute * 600, minute * 600 + 600)
         store.append([Points("a", HOST, ("loss", "phase/data_s"), (1.0, 0.05), T0 + step / 10, step) for step in steps])
     store.append(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from collectors.logs.formats import Arrival, Tally, run_json
-from collectors.logs.formats.jsonl import EventsFile, MetricsFile, SeriesNames
+from collectors.logs.formats.jsonl import EventsParser, MetricsParser, SeriesNames
 from collectors.logs.formats.text import TextLog, last_state, level_of, time_of
 from collectors.records import Event, LogLine, Points, labels_of
 
@@ -18,11 +18,11 @@ LABELS = labels_of(host="box")
 NOW = Arrival(1_764_000_000.0, 1_764_000_000.2)
 
 
-def metrics(starts: list[float] | None = None, state: dict[str, Any] | None = None) -> MetricsFile:
-    return MetricsFile("a", LABELS, lambda: starts or [], state)
+def metrics(starts: list[float] | None = None, state: dict[str, Any] | None = None) -> MetricsParser:
+    return MetricsParser("a", LABELS, lambda: starts or [], state)
 
 
-def points(*lines: bytes, arrival_s: float | None = None) -> tuple[list[Points], MetricsFile]:
+def points(*lines: bytes, arrival_s: float | None = None) -> tuple[list[Points], MetricsParser]:
     parser = metrics()
     return [
         record
@@ -124,12 +124,12 @@ def test_a_parser_goes_on_from_its_state() -> None:
 
 
 def test_events_carry_their_fields_and_remember_starts_and_ends() -> None:
-    parser = EventsFile("a")
+    parser = EventsParser("a")
     parser.parse(
         [b'{"time_s":1,"kind":"start","pid":7,"rank":1}', b'{"time_s":2,"kind":"checkpoint","step":5,"seconds":0.5}'],
         None,
     )
-    again = EventsFile("a", parser.state())
+    again = EventsParser("a", parser.state())
     assert [(event.kind, event.rank, event.fields["pid"]) for event in again.lifetimes] == [("start", 1, 7)]
 
 
@@ -242,7 +242,7 @@ def test_names_that_cannot_be_are_counted_and_those_beside_them_kept() -> None:
 def test_a_run_has_no_more_series_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("collectors.logs.formats.jsonl.MAX_SERIES", 100)
     names = SeriesNames()
-    parsers = [MetricsFile("a", LABELS, list, None, names) for _ in range(2)]
+    parsers = [MetricsParser("a", LABELS, list, None, names) for _ in range(2)]
     found = [parsers[i % 2].parse([b'{"step":1,"n%d":1.5,"loss":0.5}' % i], NOW) for i in range(300)]
     kept = {name for records in found for record in records if isinstance(record, Points) for name in record.names}
     assert len(kept) == 100 and "loss" in kept
@@ -260,16 +260,16 @@ def test_shapes_of_lines_are_remembered_up_to_a_limit(monkeypatch: pytest.Monkey
 
 def test_starts_beyond_the_newest_are_counted_and_still_begin_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("collectors.logs.formats.jsonl.MAX_LIFETIMES", 3)
-    events = EventsFile("a")
+    events = EventsParser("a")
     events.parse([b'{"time_s":%d,"kind":"start","config":"%s"}' % (i, b"x" * 1000) for i in range(10)], None)
     assert len(events.lifetimes) == 3 and events.forgotten == {0: 7}
     assert len(str(events.state())) < 500, "only what says which process it was is kept with the offset"
-    again = EventsFile("a", events.state())
+    again = EventsParser("a", events.state())
     assert (again.lifetimes, again.forgotten) == (events.lifetimes, events.forgotten)
 
 
 def test_an_events_file_of_a_rank_says_whose_events_they_are() -> None:
-    found = EventsFile("a", rank=3).parse(
+    found = EventsParser("a", rank=3).parse(
         [b'{"time_s":1,"kind":"start"}', b'{"time_s":1,"kind":"start","rank":5}'], None
     )
     assert [event.rank for event in found if isinstance(event, Event)] == [3, 5]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from playwright.sync_api import Page
 
 from collectors.message import text_of
-from collectors.records import Event, Frame, Labels, Points, Profile, Record, RunInfo, StackSample
+from collectors.records import Event, Frame, Labels, Points, Record, RunInfo, StackRecording, StackSpan
 from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.api.answers import encode
@@ -74,13 +74,13 @@ def energy() -> list[Record]:
     return [Points(None, GPU, names, (1000 + 200 * float(s), 90.0), T0 + float(s), None) for s in at_s]
 
 
-def profile(run: str) -> Profile:
+def profile(run: str) -> StackRecording:
     """A minute of which the main thread saves for a quarter."""
     samples = [
-        StackSample(i * 10_000_000, 10_000_000, 7, (LOOP, SAVE if i % 4 == 0 else LINEAR), True, 10_000_000)
+        StackSpan(i * 10_000_000, 10_000_000, 7, (LOOP, SAVE if i % 4 == 0 else LINEAR), True, 10_000_000)
         for i in range(6000)
     ]
-    return Profile(
+    return StackRecording(
         run, 0, 7, "main", "box", "native", 100.0, T0 + 5000, 0, 60_000_000_000, {7: "MainThread"}, samples, 6000
     )
 

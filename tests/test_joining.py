@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from analysis.stacks.fold import FlameTree
 from analysis.stacks.frames import line_of
-from analysis.stacks.trust import traces_of
+from analysis.stacks.trust import trusted_spans
 from analysis.stacks.wait_joins import is_head, join
 from collectors.machine.proc import boot_id, start_ticks
 from collectors.machine.run_state import RunActivity
@@ -195,7 +195,7 @@ def test_a_wait_for_a_lock_shows_who_holds_it(tmp_path: Path) -> None:
         Frame(name, str(tmp_path / "job.py"), line) for name, line in (("take", 1), ("write", 2), ("other", 3))
     )
     spans = columns((0, 7, 2.0, (MODULE, take)), (0, 70, 2.0, (BOOTSTRAP, write)), (0, 71, 2.0, (BOOTSTRAP, other)))
-    joined = join(traces_of(at(spans, 0, 0, 0)), line_of)
+    joined = join(trusted_spans(at(spans, 0, 0, 0)), line_of)
     leaves = {joined.frames[joined.stacks[stack][-1]].name for stack in joined.stack[joined.main]}
     assert leaves == {"write"}
 
@@ -225,7 +225,7 @@ def test_joining_never_changes_how_long_a_main_thread_took(
             times_s.append(now_s)
             now_s += seconds
     spans = at(columns(*rows, processes=TWO_WORKERS), *times_s)
-    apart = traces_of(spans)
+    apart = trusted_spans(spans)
     together = join(apart)
     for process in range(3):
         before, after = (

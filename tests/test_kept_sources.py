@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from collectors.machine.proc import start_ticks
-from collectors.records import Frame, Profile, SourceText, StackSample
+from collectors.records import Frame, SourceText, StackRecording, StackSpan
 from collectors.sampler import Target
 from collectors.sampler import sources as keeping
 from collectors.sampler.sources import (
@@ -48,9 +48,9 @@ def process(folder: Path, *prefix: str) -> Iterator[Target]:
         running.kill()
 
 
-def profile(target: Target, *files: str) -> Profile:
-    samples = [StackSample(i + 1, 1, 1, (Frame("main", file, 1),)) for i, file in enumerate(files)]
-    return Profile(
+def profile(target: Target, *files: str) -> StackRecording:
+    samples = [StackSpan(i + 1, 1, 1, (Frame("main", file, 1),)) for i, file in enumerate(files)]
+    return StackRecording(
         target.run, target.rank, target.pid, target.role, "box", "native", 1.0, 0.0, 0, 9, {}, samples, len(files)
     )
 

@@ -13,7 +13,7 @@ from analysis.ledger.shares import Ledger
 from analysis.ledger.text import lines_of, sentence_of
 from analysis.stacks.waits import WAITS
 from collectors.message import text_of
-from collectors.records import Event, Frame, Labels, Points, Profile, RunInfo, StackSample
+from collectors.records import Event, Frame, Labels, Points, RunInfo, StackRecording, StackSpan
 from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.commands import main
@@ -30,16 +30,16 @@ GPU: Labels = (("gpu", "0"), ("host", "box"), ("uuid", "GPU-1"))
 STEP_MS = 100
 
 
-def profile(lo_s: float, parts: list[tuple[int, tuple[Frame, ...], bool, float]], rank: int = 0) -> Profile:
+def profile(lo_s: float, parts: list[tuple[int, tuple[Frame, ...], bool, float]], rank: int = 0) -> StackRecording:
     """A minute of steps, whose parts are (ms, stack, holds the GIL, share of a core)."""
     samples, at_ms = [], 0
     while at_ms < 60_000:
         for ms, stack, gil, running in parts:
             begin, end = at_ms * 1_000_000, (at_ms + ms) * 1_000_000
-            samples.append(StackSample(begin, end - begin, 7, stack, gil, int(running * (end - begin))))
+            samples.append(StackSpan(begin, end - begin, 7, stack, gil, int(running * (end - begin))))
             at_ms += ms
     threads = {7: "MainThread"}
-    return Profile(
+    return StackRecording(
         "run", rank, 7, "main", "box", "native", 100.0, lo_s, 0, 60_000_000_000, threads, samples, len(samples)
     )
 

@@ -19,7 +19,7 @@ from analysis.ledger.idle import LedgerInput, account_of
 from analysis.ledger.kinds import KINDS, NUMBER, ChargeTarget
 from analysis.ledger.shares import EMPTY, compacted, lane_of, ledger_of, summed
 from analysis.ledger.text import lines_of, sentence_of
-from analysis.stacks.trust import no_source, traces_of
+from analysis.stacks.trust import no_source, trusted_spans
 from collectors.message import text_of
 from collectors.records import Frame
 from tests.ledger_simulator.job import Job
@@ -223,7 +223,7 @@ def test_a_folder_of_the_user_is_no_library() -> None:
     ):
         own = Frame("_save", f"{HOME}/{folder}/train.py", 11)
         numpy = Frame("save", f"{HOME}/{folder}/.venv/lib/python3.11/site-packages/numpy/lib/npyio.py", 5)
-        stands = stands_of(traces_of(columns((0, 7, 1.0, (own,)), (0, 7, 1.0, (own, numpy)))), HOME, no_source)
+        stands = stands_of(trusted_spans(columns((0, 7, 1.0, (own,)), (0, 7, 1.0, (own, numpy)))), HOME, no_source)
         assert [(stand.kind, stand.how) for stand in stands] == [("python", "runs")] * 2, folder
     logged = Frame("Run._log", f"{SITE}/wandb/sdk/wandb_run.py", 1700)
     assert sign_of([MAIN, logged], [True, False]) == "log"
@@ -255,5 +255,5 @@ def test_a_folder_of_the_user_is_no_library() -> None:
     ],
 )
 def test_a_library_that_is_imported_is_own_python_at_the_import(below: tuple[Frame, ...], kind: str, how: str) -> None:
-    (stand,) = stands_of(traces_of(columns((0, 7, 1.0, (MAIN, *below)))), HOME, no_source)
+    (stand,) = stands_of(trusted_spans(columns((0, 7, 1.0, (MAIN, *below)))), HOME, no_source)
     assert (stand.kind, stand.how) == (kind, how)

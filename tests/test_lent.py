@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from collectors.machine.proc import start_ticks
-from collectors.records import Profile
+from collectors.records import StackRecording
 from collectors.sampler import Target, Trouble
 from collectors.sampler.native import NativeSampler
 from collectors.sampler.profile import BorrowedSampler, DelegatingSampler, keeper_of
@@ -51,11 +51,11 @@ def _keeper(front: int) -> int:
     return int(subprocess.check_output(["pgrep", "-P", sampler]).split()[0])
 
 
-def profile_of(sampler: DelegatingSampler, target: Target) -> Profile:
+def profile_of(sampler: DelegatingSampler, target: Target) -> StackRecording:
     sampler.follow([target])
     sampler.hurry(time.monotonic() + 60)
 
-    def found() -> list[Profile]:
+    def found() -> list[StackRecording]:
         return [profile for profile in sampler.profiles() if profile.count > 10]
 
     return wait_for(found, 30.0)[-1]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.logs.formats.jsonl import EventsFile
+from collectors.logs.formats.jsonl import EventsParser
 from collectors.logs.run import RunFolder
 from collectors.logs.tail import ReadScheduler, Tail
 from collectors.machine import lifetimes
@@ -122,7 +122,7 @@ def test_a_field_of_a_start_that_is_not_what_it_must_be_costs_no_other_run(
 
 @pytest.mark.parametrize("value", ODD, ids=repr)
 def test_such_a_field_is_left_out_where_it_is_read_and_counted(value: object) -> None:
-    events = EventsFile("run", {"lifetimes": [["start", 1.0, 0, None, None, "", {"pid": value, "host": value}]]})
+    events = EventsParser("run", {"lifetimes": [["start", 1.0, 0, None, None, "", {"pid": value, "host": value}]]})
     line = {"time_s": 2.0, "kind": "start", "pid": value, "pid_start_ticks": value, "boot_id": value, "note": value}
     (event,) = events.parse([json.dumps(line).encode()], None)
     for known in (event, *events.lifetimes):

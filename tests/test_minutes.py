@@ -14,7 +14,7 @@ import pytest
 from analysis.stacks.fold import FlameTree, gather, tree_of
 from analysis.stacks.threads import ThreadSelection
 from analysis.stacks.trust import no_source
-from collectors.records import Frame, Profile, StackSample
+from collectors.records import Frame, StackRecording, StackSpan
 from collectors.store.engines import open_store
 from collectors.store.store import Run, StackColumns, Store
 from dashboard.stacks.flame import MinuteCache, Prefetcher
@@ -33,12 +33,12 @@ DECODE, COLLATE = Frame("decode", "/job/d.py", 3), Frame("collate", "/job/d.py",
 
 def profile(
     random: np.random.Generator, rank: int, pid: int, role: str, lo_s: float, stacks: list[tuple[Frame, ...]]
-) -> Profile:
+) -> StackRecording:
     edges = np.r_[0, np.cumsum(random.integers(1, 400, 60)) * 1_000_000]
     samples = [
-        StackSample(a, b - a, pid, stacks[random.integers(len(stacks))], False) for a, b in pairwise(edges.tolist())
+        StackSpan(a, b - a, pid, stacks[random.integers(len(stacks))], False) for a, b in pairwise(edges.tolist())
     ]
-    return Profile(
+    return StackRecording(
         "run",
         rank,
         pid,

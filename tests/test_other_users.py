@@ -17,7 +17,7 @@ from collectors import rights
 from collectors.logs.open_files import FLAGS, NotRead, open_file
 from collectors.records import LogLine, Points
 from collectors.rights import LeftAlone, open_resolved
-from collectors.tracing import MalformedTrace, NoEntry, ask_for_trace, read_trace
+from collectors.step_traces import MalformedTrace, NoEntry, ask_for_trace, read_trace
 from dashboard.samples import checkpoints_of
 from tests.following import Follower, until
 from tests.two_users import NOBODY, SECRET, THEIRS, link, needs_root, of_theirs, write

@@ -17,7 +17,7 @@ import pytest
 
 from collectors.machine.proc import boot_id, children_cpu_s, start_ticks, workers_of
 from collectors.machine.run_state import RunActivity
-from collectors.records import Event, Frame, Profile, StackSample
+from collectors.records import Event, Frame, StackRecording, StackSpan
 from collectors.sampler import Target, Trouble
 from collectors.sampler import profile as profile_module
 from collectors.sampler.profile import (
@@ -47,7 +47,7 @@ class Notebook:
     def __init__(self) -> None:
         self.targets: list[Target] = []
         self.refused: dict[int, Trouble] = {}
-        self.ready: list[Profile] = []
+        self.ready: list[StackRecording] = []
         self.hurried_until_s = 0.0
         self.retries = 0
         self.closed = False
@@ -58,7 +58,7 @@ class Notebook:
     def hurry(self, until_mono_s: float) -> None:
         self.hurried_until_s = until_mono_s
 
-    def profiles(self) -> Iterable[Profile]:
+    def profiles(self) -> Iterable[StackRecording]:
         ready, self.ready = self.ready, []
         return ready
 
@@ -118,9 +118,9 @@ def made_up(*, ranks: int, workers: int) -> list[RankProcesses]:
     ]
 
 
-def profile(target: Target, end_s: float) -> Profile:
-    sample = StackSample(0, 10**9, target.pid, (Frame("main", "t.py", 1),))
-    return Profile(
+def profile(target: Target, end_s: float) -> StackRecording:
+    sample = StackSpan(0, 10**9, target.pid, (Frame("main", "t.py", 1),))
+    return StackRecording(
         target.run,
         target.rank,
         target.pid,
@@ -272,7 +272,7 @@ def test_a_window_waits_until_the_run_of_its_time_is_known(
     assert collector.collect() == []
     ended = runs[0]._replace(ends=[Event("first", "end", now_s)])
     runs[:] = [ended, live(pid, run="second")._replace(starts=[runs[0].starts[0]._replace(run="second", time_s=now_s)])]
-    found = running_programs.wait_for(lambda: [one for one in collector.collect() if isinstance(one, Profile)])
+    found = running_programs.wait_for(lambda: [one for one in collector.collect() if isinstance(one, StackRecording)])
     parts = [(one.run, round(one.end_mono_ns - one.start_mono_ns, -7)) for one in found]
     assert parts == [("first", 5 * 10**8), ("second", 5 * 10**8)]
     assert collector.status().samples == 100, "once, whatever its runs"

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from collectors.machine.proc import start_ticks
-from collectors.records import Profile
+from collectors.records import StackRecording
 from collectors.sampler import Target, pyspy, refusal
 from collectors.sampler.pyspy import FOLDER_PREFIX, PySpy
 from collectors.store.engines import open_store
@@ -42,9 +42,9 @@ def target(pid: int, run: str = "run", rank: int = 0) -> Target:
     return Target(run, rank, pid, start_ticks(pid) or 0, "main", 100.0)
 
 
-def record(sampler: PySpy, enough: Callable[[list[Profile]], bool]) -> list[Profile]:
+def record(sampler: PySpy, enough: Callable[[list[StackRecording]], bool]) -> list[StackRecording]:
     """Turn the sampler as the collector does, until what it delivered is enough."""
-    profiles: list[Profile] = []
+    profiles: list[StackRecording] = []
     deadline_s = time.monotonic() + DEADLINE_S
     while not enough(profiles):
         assert time.monotonic() < deadline_s, (

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.logs.formats.fields import PART_OF, PARTS, STEPS, TIMES, moment
-from collectors.logs.formats.jsonl import MetricsFile
+from collectors.logs.formats.jsonl import MetricsParser
 from collectors.records import Points
 
 START_S = 1_764_000_000.25
@@ -19,7 +19,7 @@ UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def read(*lines: dict[str, Any], state: dict[str, Any] | None = None) -> tuple[list[Points], dict[str, Any]]:
-    metrics = MetricsFile("run", {}, list, state)
+    metrics = MetricsParser("run", {}, list, state)
     found = metrics.parse([json.dumps(line).encode() for line in lines], None)
     return [points for points in found if isinstance(points, Points)], json.loads(json.dumps(metrics.state()))
 

@@ -78,7 +78,7 @@ def test_what_a_reader_cannot_take_is_written_as_its_text(tmp_path: Path, monkey
     """Nothing that a script says of itself may end it, nor be lost for who reads it."""
     pytest.importorskip("orjson", reason="the readers are the dashboard's")
     from collectors.logs.formats import Tally
-    from collectors.logs.formats.jsonl import EventsFile
+    from collectors.logs.formats.jsonl import EventsParser
     from collectors.logs.formats.run_json import parse
     from collectors.records import Event
 
@@ -104,7 +104,7 @@ def test_what_a_reader_cannot_take_is_written_as_its_text(tmp_path: Path, monkey
     assert info is not None and (tally.lines_skipped, tally.fields_skipped, tally.first_skip) == (0, 0, "")
     assert (info["config"]["seed"], info["config"]["('a', 1)"]) == (str(2**127), "NaN")
     assert "caf\\udce9" in info["command"] and info["config"]["x"] == "<Hostile: RuntimeError>"
-    events = EventsFile("run")
+    events = EventsParser("run")
     found = events.parse((tmp_path / "run" / "events.jsonl").read_bytes().splitlines(), None)
     assert [type(event) for event in found] == [
         Event

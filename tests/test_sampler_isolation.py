@@ -14,7 +14,7 @@ import pytest
 
 from collectors.machine.proc import boot_id, start_ticks
 from collectors.machine.run_state import RunActivity
-from collectors.records import Event, Profile, SourceText
+from collectors.records import Event, SourceText, StackRecording
 from collectors.sampler.build import compiler
 from collectors.sampler.native import NativeSampler
 from collectors.sampler.profile import ProfileCollector, choose
@@ -29,13 +29,15 @@ NOBODY = 65534
 TRIES = 3  # a target that disturbs the sampler does so each time; what else the machine does, not
 
 
-def of(profiles: list[Profile], pid: int) -> list[Profile]:
+def of(profiles: list[StackRecording], pid: int) -> list[StackRecording]:
     return [profile for profile in profiles if profile.pid == pid]
 
 
-def undisturbed(sampler: NativeSampler, healthy: int, resident: int | None, seconds: float = 1.0) -> list[Profile]:
+def undisturbed(
+    sampler: NativeSampler, healthy: int, resident: int | None, seconds: float = 1.0
+) -> list[StackRecording]:
     """What comes while the healthy process gets so many seconds of profile; by the same sampler, without a gap or a fault."""
-    profiles: list[Profile] = []
+    profiles: list[StackRecording] = []
     for _ in range(TRIES):
         more = record(sampler, lambda found: sum(map(length_s, of(found, healthy))) >= seconds)
         assert sampler.pid == resident, "the sampler was not started anew"
@@ -154,13 +156,13 @@ def test_workers_are_found_and_sampled_however_they_were_started(method: str) ->
         collector = ProfileCollector(lambda: [activity], choose("native"), host="box")
         collector.watch("a", time.time() + 60)
         try:
-            found: dict[int, Profile] = {}
+            found: dict[int, StackRecording] = {}
             texts: dict[str, str] = {}
             until_s = time.monotonic() + 60
             while not all(_crunches(found.get(pid)) for pid in workers) or main.pid not in found or not texts:
                 assert time.monotonic() < until_s, f"{found.keys()} of {workers} and {main.pid}"
                 records = collector.collect()
-                found |= {record.pid: record for record in records if isinstance(record, Profile)}
+                found |= {record.pid: record for record in records if isinstance(record, StackRecording)}
                 texts |= {
                     record.path: record.text for record in records if isinstance(record, SourceText) and record.sha
                 }
@@ -178,5 +180,5 @@ def test_workers_are_found_and_sampled_however_they_were_started(method: str) ->
             collector.close()
 
 
-def _crunches(profile: Profile | None) -> bool:
+def _crunches(profile: StackRecording | None) -> bool:
     return profile is not None and any(frame.name == "crunch" for sample in profile.samples for frame in sample.stack)

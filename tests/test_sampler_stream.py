@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.records import Frame, StackSample
+from collectors.records import Frame, StackSpan
 from collectors.sampler.native import (
     KINDS,
     LONGEST_LINE,
     MAX_FAULTS,
     MAX_GARBAGE,
     Fate,
-    SampleWindow,
+    SampleBatch,
     StreamError,
     StreamReader,
 )
@@ -43,9 +43,9 @@ LINES: list[list[Any]] = [
     ["refused", 8, "version", "3.10.13"],
 ]
 MODULE, STEP = Frame("<module>", "train.py", 40), Frame("step", "train.py", 12)
-MESSAGES: list[Fate | SampleWindow] = [
+MESSAGES: list[Fate | SampleBatch] = [
     Fate(7, "attached", detail="3.11.7"),
-    SampleWindow(
+    SampleBatch(
         7,
         900,
         2_000,
@@ -54,13 +54,11 @@ MESSAGES: list[Fate | SampleWindow] = [
         100.0,
         {4711: "MainThread"},
         [
-            StackSample(1_000, 500, 4711, (MODULE,), gil=True, cpu_ns=400, resolved=True),
-            StackSample(1_500, 500, 4711, (MODULE, STEP), gil=False, cpu_ns=None, resolved=False),
+            StackSpan(1_000, 500, 4711, (MODULE,), gil=True, cpu_ns=400, resolved=True),
+            StackSpan(1_500, 500, 4711, (MODULE, STEP), gil=False, cpu_ns=None, resolved=False),
         ],
     ),
-    SampleWindow(
-        7, 2_000, 2_700, 4, 0, 100.0, {}, [StackSample(2_000, 700, 4711, (MODULE, STEP), gil=False, cpu_ns=0)]
-    ),
+    SampleBatch(7, 2_000, 2_700, 4, 0, 100.0, {}, [StackSpan(2_000, 700, 4711, (MODULE, STEP), gil=False, cpu_ns=0)]),
     Fate(7, "gone"),
     Fate(8, "refused", "version", "3.10.13"),
 ]
@@ -103,7 +101,7 @@ def test_after_a_reset_numbers_mean_something_else_and_spans_without_a_window_ar
         ["s", 7, 9, 5_000, 10, 1, 0, 0],
     ]
     (window,) = reader.feed(written([*again, ["w", 7, 5_000, 6_000, 1, 12, 100.0]]))
-    assert isinstance(window, SampleWindow)
+    assert isinstance(window, SampleBatch)
     assert [sample.stack for sample in window.spans] == [(Frame("main", "eval.py", 5),)]
     assert (window.threads, window.errors) == ({}, 12)
 
@@ -139,7 +137,7 @@ def test_a_line_that_cannot_be_costs_its_target_and_no_other(line: Any) -> None:
     (own, other) = reader.feed(
         written([LINES[13], ["s", 8, 5, 3_000, 10, 2, 0, 0], ["w", 8, 3_000, 4_000, 1, 0, 100.0]])
     )
-    assert isinstance(own, SampleWindow) and isinstance(other, SampleWindow)
+    assert isinstance(own, SampleBatch) and isinstance(other, SampleBatch)
     assert (own.spans, own.samples) == (MESSAGES[1].spans, 12)  # type: ignore[union-attr]
     assert own.errors in (3, 4), "one more where the line names the target"
     assert ([span.stack for span in other.spans], other.errors) == ([(MODULE, STEP)], 0)
@@ -159,7 +157,7 @@ def test_a_name_that_is_no_utf_8_costs_its_bad_bytes() -> None:
     reader = StreamReader()
     reader.feed(written(LINES[:9]) + b'["n",4,"gpu\xffworker \xed\xa0\x80"]\n')
     (window,) = reader.feed(written(LINES[10:14]))
-    assert isinstance(window, SampleWindow)
+    assert isinstance(window, SampleBatch)
     assert window.threads == {4711: "gpu\N{REPLACEMENT CHARACTER}worker " + 3 * "\N{REPLACEMENT CHARACTER}"}
 
 
@@ -170,7 +168,7 @@ def test_a_target_of_which_only_nonsense_comes_is_refused_and_the_others_go_on()
     assert isinstance(messages[1], Fate) and messages[1][:3] == (7, "refused", "stream")
     assert len(messages) == 2, "its windows are passed over"
     (other,) = reader.feed(written([["s", 8, 5, 3_000, 10, 2, 0, 0], ["w", 8, 3_000, 4_000, 1, 0, 100.0]]))
-    assert isinstance(other, SampleWindow) and len(other.spans) == 1
+    assert isinstance(other, SampleBatch) and len(other.spans) == 1
     assert reader.feed(written([["gone", 7], *LINES[11:14]]))[0] == Fate(7, "gone"), "its number may be given anew"
 
 
@@ -244,7 +242,7 @@ def survive(data: bytes) -> None:
     except StreamError:
         return
     for message in messages:
-        if isinstance(message, SampleWindow):
+        if isinstance(message, SampleBatch):
             assert 0 <= message.start_ns <= message.end_ns < 1 << 63
             assert all(
                 one.mono_ns >= 0 and one.duration_ns > 0 and one.mono_ns + one.duration_ns < 1 << 63

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from collectors.logs.formats import tables
-from collectors.logs.formats.jsonl import MetricsFile
+from collectors.logs.formats.jsonl import MetricsParser
 from collectors.records import Points, labels_of
 
 LABELS = labels_of(host="box")
@@ -19,12 +19,12 @@ Line = dict[str, Any]
 
 def points(lines: Iterable[Line], again_at: int | None = None) -> list[Points]:
     """Of a JSONL file; the collector starts again behind the line of that number."""
-    metrics, found = MetricsFile("a", LABELS, list), []
+    metrics, found = MetricsParser("a", LABELS, list), []
     for number, line in enumerate(lines):
         found += metrics.parse([json.dumps(line).encode()], None)
         if number + 1 == again_at:
             state = json.loads(json.dumps(metrics.state()))
-            tally, metrics = metrics.tally, MetricsFile("a", LABELS, list, state)
+            tally, metrics = metrics.tally, MetricsParser("a", LABELS, list, state)
             metrics.tally = tally
     return [point for point in found if isinstance(point, Points)]
 

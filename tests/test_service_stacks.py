@@ -9,8 +9,8 @@ import pytest
 
 from analysis.ledger.text import sentence_of
 from analysis.stacks.threads import IDLE, ThreadSelection, one_at_a_time, served
-from analysis.stacks.trust import traces_of
-from collectors.records import Frame, Points, Profile, RunInfo, StackSample, labels_of
+from analysis.stacks.trust import trusted_spans
+from collectors.records import Frame, Points, RunInfo, StackRecording, StackSpan, labels_of
 from collectors.store.store import Store
 from dashboard.stacks.stacks import Stacks
 from tests.stacks import columns
@@ -53,22 +53,22 @@ class Second(NamedTuple):
 
 def service(store: Store, *stretches: tuple[int, Second], kind: str = "service", phases: bool = True) -> None:
     """The event loop is thread 7, a worker 8, a loop with a pause 9; one line a second."""
-    samples: list[StackSample] = []
+    samples: list[StackSpan] = []
     points: list[Points] = []
     second, answered = 0, 0
     for seconds, each in stretches:
         for _ in range(seconds):
             begin_ns, every_ns = second * 1_000_000_000, 1_000_000_000 // max(1, each.requests)
-            samples.append(StackSample(begin_ns, 1_000_000_000, 7, (MODULE, LOOP, SELECT), False, 0))
-            samples.append(StackSample(begin_ns, 1_000_000_000, 9, (BOOT, RUN, PAUSE), False, 0))
+            samples.append(StackSpan(begin_ns, 1_000_000_000, 7, (MODULE, LOOP, SELECT), False, 0))
+            samples.append(StackSpan(begin_ns, 1_000_000_000, 9, (BOOT, RUN, PAUSE), False, 0))
             for number in range(each.requests):
                 at_ns = begin_ns + number * every_ns
                 for ms, frame in ((each.prepare_ms, PREPARE), (each.infer_ms, INFER)):
                     took_ns = round(ms * 1e6)
-                    samples.append(StackSample(at_ns, took_ns, 8, (BOOT, RUN, WORK, frame), False, took_ns))
+                    samples.append(StackSpan(at_ns, took_ns, 8, (BOOT, RUN, WORK, frame), False, took_ns))
                     at_ns += took_ns
                 samples.append(
-                    StackSample(at_ns, begin_ns + (number + 1) * every_ns - at_ns, 8, (BOOT, RUN, WORK, WAIT), False, 0)
+                    StackSpan(at_ns, begin_ns + (number + 1) * every_ns - at_ns, 8, (BOOT, RUN, WORK, WAIT), False, 0)
                 )
             second, answered = second + 1, answered + each.requests
             fields = {"service/p50_s": each.answer_s, "units": float(each.requests)}
@@ -81,7 +81,7 @@ def service(store: Store, *stretches: tuple[int, Second], kind: str = "service",
     samples.sort(key=lambda sample: sample.mono_ns)
     store.append(
         [
-            Profile(
+            StackRecording(
                 "run", 0, 7, "main", "box", "native", 100.0, T0, 0, second * 1_000_000_000, names, samples, second * 300
             )
         ]
@@ -153,7 +153,7 @@ def test_threads_that_work_at_once_count_once_and_holders_of_the_gil_first() -> 
         (0, 7, 1.0, (MODULE, SELECT)), (0, 8, 2.0, (BOOT, RUN, WORK, PREPARE)), (0, 9, 2.0, (BOOT, RUN, WORK, INFER))
     )
     spans = spans._replace(time_s=np.array([0.0, 0.0, 1.0]), serves=True, gil=np.array([0, 0, 1], np.int8))
-    thread = one_at_a_time(served(traces_of(spans)), [(0.0, 4.0)])
+    thread = one_at_a_time(served(trusted_spans(spans)), [(0.0, 4.0)])
     leaves = [thread.frames[thread.stacks[stack][-1]] for stack in thread.stack.tolist()]
     assert list(zip(thread.start_s.tolist(), thread.end_s.tolist(), leaves, strict=True)) == [
         (0.0, 1.0, PREPARE),
@@ -182,7 +182,7 @@ def test_threads_that_work_at_once_count_once_and_holders_of_the_gil_first() -> 
 def test_what_waits_for_a_request_is_no_work(stack: tuple[Frame, ...], on_core: float, is_work: bool) -> None:
     spans = columns((0, 8, 1.0, stack))
     spans = spans._replace(serves=True, gil=np.zeros(1, np.int8), cpu_s=np.array([on_core]))
-    assert len(served(traces_of(spans), line_of).start_s) == is_work
+    assert len(served(trusted_spans(spans), line_of).start_s) == is_work
 
 
 def test_a_service_without_any_work_is_idle(store: Store) -> None:

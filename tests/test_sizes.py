@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.stacks.traces import Floats
 from analysis.units import Units, UnitSizes, is_size, sized, units_of, weighed
+from collectors.arrays import Floats
 
 T0 = 1000.0
 

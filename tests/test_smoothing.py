@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.stacks.traces import Floats
+from collectors.arrays import Floats
 from dashboard.series import smoothing
 from dashboard.series.smoothing import REACH_GAUSS, Smoothing, smoother_of, smoothing_of
 

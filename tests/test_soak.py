@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from collectors.records import Profile
+from collectors.records import StackRecording
 from collectors.sampler import Sampler
 from collectors.sampler.native import NativeSampler
 from collectors.sampler.pyspy import PySpy
@@ -99,12 +99,12 @@ def test_a_target_that_is_killed_at_any_moment_leaves_its_profile(by: str) -> No
         assert sampler.troubles() == {}
 
 
-def reach(until_ns: int, profiles: list[Profile]) -> bool:
+def reach(until_ns: int, profiles: list[StackRecording]) -> bool:
     return bool(profiles) and profiles[-1].end_mono_ns >= until_ns
 
 
-def recorded(sampler: Sampler, enough: Callable[[list[Profile]], bool]) -> list[Profile]:
-    profiles: list[Profile] = []
+def recorded(sampler: Sampler, enough: Callable[[list[StackRecording]], bool]) -> list[StackRecording]:
+    profiles: list[StackRecording] = []
     until_s = time.monotonic() + DEADLINE_S
     while not enough(profiles):
         assert time.monotonic() < until_s, f"not enough: {[(one.start_mono_ns, one.end_mono_ns) for one in profiles]}"
@@ -113,16 +113,16 @@ def recorded(sampler: Sampler, enough: Callable[[list[Profile]], bool]) -> list[
     return profiles
 
 
-def during(sampler: Sampler, seconds: float) -> list[Profile]:
+def during(sampler: Sampler, seconds: float) -> list[StackRecording]:
     until_s = time.monotonic() + seconds
-    profiles: list[Profile] = []
+    profiles: list[StackRecording] = []
     while time.monotonic() < until_s:
         profiles += sampler.profiles()
         time.sleep(0.02)
     return profiles
 
 
-def is_usable(profile: Profile) -> bool:
+def is_usable(profile: StackRecording) -> bool:
     """Its spans lie inside of it, and show what the program does."""
     inside = all(
         profile.start_mono_ns <= one.mono_ns and one.mono_ns + one.duration_ns <= profile.end_mono_ns

@@ -1,4 +1,4 @@
-"""StackSpans of stacks as the bytes of one profile's row, and back."""
+"""ProcessSpans of stacks as the bytes of one profile's row, and back."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from collectors.store.sqlite import codec
-from collectors.store.sqlite.stacks import UNKNOWN, StackSpans, decode, encode
+from collectors.store.sqlite.stacks import UNKNOWN, ProcessSpans, decode, encode
 
 HOUR_NS = 3600 * 10**9
 
 
-def busy(count: int, threads: int, seed: int = 1) -> StackSpans:
+def busy(count: int, threads: int, seed: int = 1) -> ProcessSpans:
     """What a sampler at 100 Hz tells of threads whose every sample is another stack: each span ends where the next one begins."""
     noise = np.random.default_rng(seed)
     lengths = noise.integers(8_000_000, 12_000_000, (threads, count))
     ends = 10**18 + np.cumsum(lengths, axis=1)
     known = noise.random((threads, count)) < 0.9
-    return StackSpans(
+    return ProcessSpans(
         start_ns=(ends - lengths).ravel(),
         duration_ns=lengths.ravel(),
         tid=np.repeat(np.arange(threads) + 4127, count),
@@ -32,7 +32,7 @@ def busy(count: int, threads: int, seed: int = 1) -> StackSpans:
 def test_spans_come_back_to_the_microsecond(count: int, threads: int) -> None:
     spans = busy(count, threads)
     shuffled = np.random.default_rng(2).permutation(len(spans.tid))
-    back = decode(encode(StackSpans(*(column[shuffled] for column in spans))))
+    back = decode(encode(ProcessSpans(*(column[shuffled] for column in spans))))
     for name in ("tid", "stack", "gil", "resolved"):
         assert np.array_equal(getattr(back, name), getattr(spans, name))
     for name in ("start_ns", "duration_ns", "cpu_ns"):
@@ -46,7 +46,7 @@ def test_spans_come_back_to_the_microsecond(count: int, threads: int) -> None:
 def test_spans_that_overlap_or_leave_gaps_come_back() -> None:
     start, length = np.array([0, 5_000, 7_000]), np.array([9_000, 1_000, 3_000])
     one = np.ones(3, np.int64)
-    spans = StackSpans(start, length, tid=one, stack=one, gil=one, cpu_ns=UNKNOWN * one, resolved=one)
+    spans = ProcessSpans(start, length, tid=one, stack=one, gil=one, cpu_ns=UNKNOWN * one, resolved=one)
     assert all(np.array_equal(*both) for both in zip(decode(encode(spans)), spans, strict=True))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from collectors.machine.run_state import RunActivity, RunProcess
-from collectors.records import Event, Frame, Profile, StackSample
+from collectors.records import Event, Frame, StackRecording, StackSpan
 from collectors.sampler.run_periods import RunPeriods, part_of
 
 PROCESS = RunProcess(7, 0, 700)
@@ -18,12 +18,12 @@ NS = 10**9
 STACK = (Frame("main", "t.py", 1),)
 
 
-def window(from_s: float, until_s: float, pid: int = PROCESS.pid) -> Profile:
+def window(from_s: float, until_s: float, pid: int = PROCESS.pid) -> StackRecording:
     """One span of a second for each second of it, of a thread that changes half-way."""
     length_ns = round((until_s - from_s) * NS)
     tids = [1 if at_ns < length_ns / 2 else 2 for at_ns in range(0, length_ns, NS)]
-    samples = [StackSample(5 * NS + i * NS, NS, tid, STACK, cpu_ns=NS // 2) for i, tid in enumerate(tids)]
-    return Profile(
+    samples = [StackSpan(5 * NS + i * NS, NS, tid, STACK, cpu_ns=NS // 2) for i, tid in enumerate(tids)]
+    return StackRecording(
         "?",
         0,
         pid,
@@ -40,7 +40,7 @@ def window(from_s: float, until_s: float, pid: int = PROCESS.pid) -> Profile:
     )
 
 
-def reach(profile: Profile) -> tuple[float, float]:
+def reach(profile: StackRecording) -> tuple[float, float]:
     return profile.start_s, profile.start_s + (profile.end_mono_ns - profile.start_mono_ns) / NS
 
 

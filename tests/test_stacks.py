@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.stacks.spans import overlaps, to_samples
 from analysis.stacks.threads import ThreadSelection
-from analysis.stacks.traces import overlaps, to_samples
 from collectors.records import Points
 from collectors.store.engines import open_store
 from collectors.store.sqlite.engine import SqliteStore

@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from collectors.records import Frame, Profile, StackSample
+from collectors.records import Frame, StackRecording, StackSpan
 from collectors.store.sqlite import files, stacks
 from collectors.store.sqlite.compact import LIVE_S, REVIEW_S, Compactor
 from collectors.store.sqlite.engine import SqliteStore
@@ -17,9 +17,9 @@ NS = 10**9
 MAIN = (Frame("main", "train.py", 1),)
 
 
-def window(run: str, start_s: float, rank: int = 0) -> Profile:
-    samples = [StackSample(0, 5 * NS, 7, MAIN)]
-    return Profile(
+def window(run: str, start_s: float, rank: int = 0) -> StackRecording:
+    samples = [StackSpan(0, 5 * NS, 7, MAIN)]
+    return StackRecording(
         run, rank, 99 + rank, "main", "box", "native", 100.0, start_s, 0, 5 * NS, {7: "MainThread"}, samples, 500
     )
 

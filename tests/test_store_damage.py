@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collectors.records import Frame, LogLine, Points, Profile, Record, SourceText, StackSample, labels_of
+from collectors.records import Frame, LogLine, Points, Record, SourceText, StackRecording, StackSpan, labels_of
 from collectors.store.engines import maintenance
 from collectors.store.sqlite import codec, files, schema
 from collectors.store.sqlite.chunks import ROWS
@@ -45,13 +45,13 @@ def lines(start: int, count: int, run: str = "a") -> list[Record]:
     ]
 
 
-def window(second: int) -> Profile:
+def window(second: int) -> StackRecording:
     """Two threads for one second, each with a stack of its own."""
     start = second * 10**9
     samples = [
-        StackSample(start, 10**9, tid, (Frame("main", "train.py", 1), Frame("work", "work.py", tid))) for tid in (7, 8)
+        StackSpan(start, 10**9, tid, (Frame("main", "train.py", 1), Frame("work", "work.py", tid))) for tid in (7, 8)
     ]
-    return Profile(
+    return StackRecording(
         "a",
         0,
         9,

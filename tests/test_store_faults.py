@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from collectors.records import LogLine, Offset, Points, Profile, SourceText, labels_of
+from collectors.records import LogLine, Offset, Points, SourceText, StackRecording, labels_of
 from collectors.store.engines import maintenance
 from collectors.store.sqlite import codec, compact, files
 from collectors.store.sqlite.chunks import ROWS
@@ -340,9 +340,11 @@ def test_files_of_weeks_to_come_do_not_hurt(tmp_path: Path) -> None:
     assert judge(sizes, Limits(retention_s=WEEK_S), now_s).remove == []
 
 
-def window(second: float) -> Profile:
+def window(second: float) -> StackRecording:
     start = int(second * 1e9)
-    return Profile("a", 0, 7, "main", "box", "native", 1.0, START_S + second, start, start + 10**9, {7: "main"}, [], 1)
+    return StackRecording(
+        "a", 0, 7, "main", "box", "native", 1.0, START_S + second, start, start + 10**9, {7: "main"}, [], 1
+    )
 
 
 def test_head_rows_go_when_they_are_packed_and_old(tmp_path: Path) -> None:

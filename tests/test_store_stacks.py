@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from collectors.records import Frame, Profile, SourceText, StackSample
+from collectors.records import Frame, SourceText, StackRecording, StackSpan
 from collectors.store.store import Store
 from tests.stored import START_S, Open, profile, text_of
 from tests.stored import opened as opened  # a fixture
@@ -16,9 +16,9 @@ from tests.stored import store as store  # a fixture
 def test_stacks_of_a_window_are_cut_to_it(store: Store) -> None:
     main, leaf = Frame("main", "train.py", 1), Frame("load", "data.py", 88)
     samples = [
-        StackSample(5_000_000_000, 1_000_000_000, 7, (main, leaf), True, 400_000_000),
-        StackSample(6_000_000_000, 2_000_000_000, 7, (main,), None, None, False),
-        StackSample(6_000_000_000, 500_000_000, 8, (leaf,)),
+        StackSpan(5_000_000_000, 1_000_000_000, 7, (main, leaf), True, 400_000_000),
+        StackSpan(6_000_000_000, 2_000_000_000, 7, (main,), None, None, False),
+        StackSpan(6_000_000_000, 500_000_000, 8, (leaf,)),
     ]
     store.append([profile(samples)])
     found = store.stacks(START_S + 0.5, START_S + 1.5, "a")
@@ -33,7 +33,7 @@ def test_stacks_of_a_window_are_cut_to_it(store: Store) -> None:
 
 
 def test_the_profile_reaches_as_far_as_all_processes_that_were_lately_looked_at(store: Store) -> None:
-    def until(pid: int, lo: int, hi: int) -> Profile:
+    def until(pid: int, lo: int, hi: int) -> StackRecording:
         return profile([], pid=pid)._replace(start_s=START_S + lo, start_mono_ns=0, end_mono_ns=(hi - lo) * 10**9)
 
     store.append([until(1, 0, 10), until(2, 0, 8), until(3, 0, 4)])
@@ -45,8 +45,8 @@ def test_the_profile_reaches_as_far_as_all_processes_that_were_lately_looked_at(
 
 
 def test_of_hours_of_windows_those_that_touch_a_time_are_found_also_where_one_outlasts_others(store: Store) -> None:
-    def window(pid: int, lo: float, hi: float) -> Profile:
-        sample = StackSample(0, round((hi - lo) * 1e9), 7, (Frame("main", "train.py", pid),))
+    def window(pid: int, lo: float, hi: float) -> StackRecording:
+        sample = StackSpan(0, round((hi - lo) * 1e9), 7, (Frame("main", "train.py", pid),))
         return profile([sample], pid=pid)._replace(
             start_s=START_S + lo, start_mono_ns=0, end_mono_ns=round((hi - lo) * 1e9)
         )
@@ -66,7 +66,7 @@ def test_a_wall_clock_that_is_being_set_right_leaves_no_gaps(store: Store, drift
     """The monotonic clock, by which windows follow each other, goes on evenly."""
     for number in range(20):
         begun_s = number * 5.0
-        sample = StackSample(round(begun_s * 1e9), 5 * 10**9, 7, (Frame("main", "train.py", 1),))
+        sample = StackSpan(round(begun_s * 1e9), 5 * 10**9, 7, (Frame("main", "train.py", 1),))
         mine = profile([sample])._replace(start_s=START_S + begun_s * (1 + drift), start_mono_ns=round(begun_s * 1e9))
         store.append([mine._replace(end_mono_ns=mine.start_mono_ns + 5 * 10**9)])
     hole_s = 120.0
@@ -79,7 +79,7 @@ def test_a_wall_clock_that_is_being_set_right_leaves_no_gaps(store: Store, drift
 
 
 def test_stacks_are_chosen_by_run(store: Store) -> None:
-    sample = StackSample(5_000_000_000, 1_000_000_000, 7, (Frame("main", "train.py", 1),))
+    sample = StackSpan(5_000_000_000, 1_000_000_000, 7, (Frame("main", "train.py", 1),))
     store.append([profile([sample]), profile([sample._replace(tid=8)], rank=1, pid=100)])
     found = store.stacks(START_S, START_S + 10, "a")
     assert found.processes == [("a", 0, 99, "main"), ("a", 1, 100, "main")] and sorted(found.tid.tolist()) == [7, 8]

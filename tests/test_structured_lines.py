@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from analysis.logs.crash import crash_of
 from collectors.lines.structured_lines import StructuredLine, level_of, of_object, read, read_fields, shown, time_of
 from collectors.logs.formats import Arrival
-from collectors.logs.formats.jsonl import JsonLines, MetricsFile, judge
+from collectors.logs.formats.jsonl import JsonLines, MetricsParser, judge
 from collectors.logs.formats.text import TextLog
 from collectors.records import LogLine, Points, Record
 from tests.following import Follower, until
@@ -163,7 +163,7 @@ def test_what_a_logger_wraps_is_found(text: str, level: int, timed: bool) -> Non
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(ROWS), max_size=30))
 def test_lines_and_points_among_each_other_are_all_kept(rows: list[dict[str, object]]) -> None:
-    parser = JsonLines(MetricsFile("a", {}, list), TextLog("a", "metrics.jsonl", 1.0))
+    parser = JsonLines(MetricsParser("a", {}, list), TextLog("a", "metrics.jsonl", 1.0))
     records = parser.parse([json.dumps(row).encode() for row in rows], Arrival(1.0, 2.0))
     assert parser.tally.lines_read == len(rows) and not parser.tally.lines_skipped
     points = [record.values[0] for record in records if isinstance(record, Points)]
@@ -196,7 +196,7 @@ ODD_LINES = (
 @given(st.lists(st.sampled_from(ODD_LINES), max_size=12), st.data())
 def test_a_line_means_the_same_however_the_lines_arrive(lines: list[bytes], data: st.DataObject) -> None:
     def parser() -> JsonLines:
-        return JsonLines(MetricsFile("a", {}, list), TextLog("a", "metrics.jsonl", 1.0))
+        return JsonLines(MetricsParser("a", {}, list), TextLog("a", "metrics.jsonl", 1.0))
 
     whole, parts = parser(), parser()
     records = whole.parse(lines, None)
@@ -213,7 +213,7 @@ def test_a_line_means_the_same_however_the_lines_arrive(lines: list[bytes], data
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from([b'{"loss": 0.5}', b'{"message": "m", "level": "info"}', b"torn"]), max_size=12))
 def test_what_stands_after_a_line_in_its_file_came_after_it(lines: list[bytes]) -> None:
-    parser, arrival = JsonLines(MetricsFile("a", {}, list), TextLog("a", "metrics.jsonl", 1.0)), Arrival(1.0, 2.0)
+    parser, arrival = JsonLines(MetricsParser("a", {}, list), TextLog("a", "metrics.jsonl", 1.0)), Arrival(1.0, 2.0)
     records = parser.parse(lines, arrival)
     places = [place for place, line in enumerate(lines, 1) if line != b"torn"]
     times_s = [record.time_s for record in records if isinstance(record, Points | LogLine)]

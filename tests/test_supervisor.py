@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.records import Frame, Points, Profile, Record, StackSample
+from collectors.records import Frame, Points, Record, StackRecording, StackSpan
 from collectors.runtime import BEAT_S, COMMITTED_S, beat_at, committing_s
 from collectors.store.engines import open_store
 from collectors.store.sqlite.engine import SqliteStore
@@ -132,8 +132,11 @@ def test_what_the_store_refuses_is_said_and_the_rest_is_kept(tmp_path: Path) -> 
     class Odd(Noting):
         def collect(self) -> list[Record]:
             good = super().collect()
-            sample = StackSample(0, 10**8, None, (Frame("step", "a.py", 1),))  # type: ignore[arg-type]  # no thread
-            return [*good, Profile("a", 0, 1, "main", "box", "py-spy", 100.0, time.time(), 0, 10**9, {}, [sample], 10)]
+            sample = StackSpan(0, 10**8, None, (Frame("step", "a.py", 1),))  # type: ignore[arg-type]  # no thread
+            return [
+                *good,
+                StackRecording("a", 0, 1, "main", "box", "py-spy", 100.0, time.time(), 0, 10**9, {}, [sample], 10),
+            ]
 
     odd = Odd(0.05)
     supervisor = supervised(tmp_path, (odd, threading.Event()))

@@ -28,7 +28,7 @@ def named(slow: Sequence[int], factor: float, samples: int) -> list[str]:
     for _ in range(DRAWN):
         sides = [sampled(random, ms, count) for ms, count in ((slow_ms, samples), (STEP_MS, 6000))]
         per = samples * 10 / slow_ms.sum(), 6000 * 10 / STEP_MS.sum()
-        compared = suspect.Sides([*sides, *sides, sides[1]], per)
+        compared = suspect.WeightedComparison([*sides, *sides, sides[1]], per)
         excess = suspect.excess_of(suspect.with_rows(build(sides), compared.weighings), compared, samples, "/job")
         one = suspect.find(excess, excess.slowdown_s, compared)
         found.append(one.frame.name if one else "")

@@ -22,10 +22,10 @@ from collectors.records import (
     LogLine,
     Offset,
     Points,
-    Profile,
     Record,
     RunInfo,
-    StackSample,
+    StackRecording,
+    StackSpan,
     labels_of,
 )
 from collectors.store import run_copy
@@ -49,10 +49,10 @@ def points_of(run: str | None, name: str, begin: int, end: int, late_s: float = 
     ]
 
 
-def stacks_of(run: str, second: int) -> Profile:
+def stacks_of(run: str, second: int) -> StackRecording:
     begin = round((START_S + second) * 1e9)
-    samples = [StackSample(begin + 100_000_000 * number, 100_000_000, 7, STACK) for number in range(10)]
-    return Profile(
+    samples = [StackSpan(begin + 100_000_000 * number, 100_000_000, 7, STACK) for number in range(10)]
+    return StackRecording(
         run,
         0,
         99,

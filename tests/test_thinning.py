@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors import retention
-from collectors.records import Event, Finding, Frame, Points, Profile, Record, StackSample, labels_of
+from collectors.records import Event, Finding, Frame, Points, Record, StackRecording, StackSpan, labels_of
 from collectors.store.engines import maintenance
 from collectors.store.sqlite import chunks, files
 from collectors.store.sqlite.engine import SqliteStore
@@ -55,10 +55,10 @@ def records(seed: int = 0) -> Iterator[Record]:
             for at in range(20 * HZ):
                 stack, known = STACKS[int(rng.integers(0, 7))], bool(rng.integers(0, 2))
                 samples.append(
-                    StackSample(at * 10**9 // HZ, 10**9 // HZ, pid, stack, known, 10**7 if known else None, at % 9 > 0)
+                    StackSpan(at * 10**9 // HZ, 10**9 // HZ, pid, stack, known, 10**7 if known else None, at % 9 > 0)
                 )
             about = ("a", 0, pid, "main" if pid == 7 else "worker", "box", "native", float(HZ))
-            yield Profile(
+            yield StackRecording(
                 *about, START_S + 7.25 + 20 * window, 0, 20 * 10**9, {pid: "MainThread"}, samples, len(samples)
             )
 

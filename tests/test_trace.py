@@ -20,8 +20,8 @@ from playwright.sync_api import Page, expect
 from analysis.ledger.shares import TracedSteps, traced_lines
 from analysis.ledger.text import lines_of, sentence_of
 from collectors.message import text_of
+from collectors.step_traces import parsed
 from collectors.store.store import Store
-from collectors.tracing import parsed
 from dashboard.api.ledger import ledger_answer
 from tests.conftest import ROOT, Dashboard, dashboard, wait_for
 from tests.test_ledger import FED, filled, ledger_of

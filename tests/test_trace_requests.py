@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.ledger.shares import busy_parts, traced_lines
-from collectors import tracing
+from collectors import step_traces
 from collectors.records import Frame
-from collectors.tracing import (
+from collectors.step_traces import (
     KERNEL_KINDS,
     NAMED,
     MalformedTrace,
@@ -116,7 +116,7 @@ def test_the_newest_answers_are_kept_and_other_files_are_left_alone(tmp_path: Pa
     (entry / "notes.txt").write_text("mine")
     ask_for_trace(entry, folder, 3, 0)
     kept = sorted(path.name for path in entry.glob("trace-*"))
-    assert len(kept) == tracing.MAX_RESULTS - 1 and kept[-1] == "trace-0000000e.json" and (entry / "notes.txt").exists()
+    assert len(kept) == step_traces.MAX_RESULTS - 1 and kept[-1] == "trace-0000000e.json" and (entry / "notes.txt").exists()
 
 
 def linked(entry: Path) -> None:
@@ -146,7 +146,7 @@ def test_nothing_is_written_where_another_user_could_have_a_say(spoil: Any, tmp_
 
 def test_another_users_run_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = run_in(tmp_path)
-    monkeypatch.setattr(tracing.os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr(step_traces.os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(NoEntry, match="who alone may ask"):
         ask_for_trace(tmp_path / ".deepseek" / "traces" / "run", folder, 3, 0)
 
@@ -200,7 +200,7 @@ def test_any_bytes_are_a_trace_or_an_odd_one(data: bytes) -> None:
 
 
 def test_files_that_are_no_answers_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracing, "MAX_BYTES", 10_000)
+    monkeypatch.setattr(step_traces, "MAX_BYTES", 10_000)
     (tmp_path / "trace-00000001.json").write_bytes(answer())
     (tmp_path / "trace-00000002.json").write_bytes(b" " * 10_001)
     (tmp_path / "trace-00000003.json").symlink_to("trace-00000001.json")

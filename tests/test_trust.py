@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.blame.suspect import weighed
-from analysis.stacks.trust import source_names, traces_of, trusted_depth
+from analysis.stacks.trust import source_names, trusted_depth, trusted_spans
 from collectors.records import Frame
 from collectors.store.store import StackColumns
 from tests.stacks import Span, columns, drawn, fold
@@ -72,7 +72,7 @@ def test_what_is_not_trusted_counts_for_its_caller_and_is_reported() -> None:
         "Model.backward": 0.0,
         "Model.forward": 0.0,
     }
-    assert set(weighed(traces_of(spans)).stacks) == {(0, 1)}
+    assert set(weighed(trusted_spans(spans)).stacks) == {(0, 1)}
 
 
 def test_our_own_sampler_is_trusted() -> None:
@@ -95,5 +95,5 @@ def test_a_stack_that_was_read_in_pieces_is_not_trusted_at_all() -> None:
 
 def test_a_hole_between_two_samples_belongs_to_the_first() -> None:
     spans = sampled((0, 7, 0.01, (MAIN,)), (0, 7, 0.01, (STEP,)), (0, 7, 0.01, (MAIN,)))
-    traces = traces_of(spans._replace(time_s=np.array([0.0, 0.1, 5.0])))
-    assert traces.end_s.tolist() == [0.1, 0.11, 5.01], "but not one that is too long for that"
+    spans = trusted_spans(spans._replace(time_s=np.array([0.0, 0.1, 5.0])))
+    assert spans.end_s.tolist() == [0.1, 0.11, 5.01], "but not one that is too long for that"

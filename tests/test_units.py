@@ -16,7 +16,7 @@ from analysis.baseline import baseline_of
 from analysis.history import History
 from analysis.step_log import StepLog
 from analysis.units import Units
-from collectors.logs.formats.jsonl import MetricsFile
+from collectors.logs.formats.jsonl import MetricsParser
 from collectors.records import Labels, Points, labels_of
 from collectors.store.engines import ENGINES, open_store
 from deepseek.log import RunLog
@@ -25,8 +25,8 @@ T0 = 1_764_000_000.0
 HOST = labels_of(host="box")
 
 
-def parsed(line: dict[str, object]) -> tuple[MetricsFile, list[Points]]:
-    metrics = MetricsFile("a", HOST, list)
+def parsed(line: dict[str, object]) -> tuple[MetricsParser, list[Points]]:
+    metrics = MetricsParser("a", HOST, list)
     return metrics, [
         record for record in metrics.parse([json.dumps(line).encode()], None) if isinstance(record, Points)
     ]
@@ -39,7 +39,7 @@ def test_a_point_is_kept_only_where_a_line_stands_for_more_than_one(units: float
 
 
 def test_lines_of_one_shape_may_stand_for_one_or_for_many() -> None:
-    metrics, many = MetricsFile("a", HOST, list), [7.0, 1.0, 3.0, 1.0, 1.0]
+    metrics, many = MetricsParser("a", HOST, list), [7.0, 1.0, 3.0, 1.0, 1.0]
     lines = [json.dumps({"step": step, "x": 0.5, "units": units}).encode() for step, units in enumerate(many)]
     kept = [
         dict(zip(record.names, record.values, strict=True))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from collectors.records import Frame, Points, Profile, StackSample, labels_of
+from collectors.records import Frame, Points, StackRecording, StackSpan, labels_of
 from collectors.store.store import Store
 from tests.stretches import (
     DECODE,
@@ -131,10 +131,10 @@ def test_a_slow_part_of_a_long_step_is_named_in_the_part_alone(store: Store) -> 
 
 def test_a_long_step_that_goes_on_has_lost_what_it_takes_longer_already(store: Store) -> None:
     run(store, (320, LONG_STEP))
-    samples = [StackSample(0, 5 * 10**9, 7, (MODULE, STEP, DECODE), False)]
-    samples.append(StackSample(5 * 10**9, 40 * 10**9, 7, (MODULE, STEP, FORWARD), False))
+    samples = [StackSpan(0, 5 * 10**9, 7, (MODULE, STEP, DECODE), False)]
+    samples.append(StackSpan(5 * 10**9, 40 * 10**9, 7, (MODULE, STEP, FORWARD), False))
     about = ("run", 0, 7, "main", "box", "native", 100.0)
-    store.append([Profile(*about, T0 + 320, 0, 45 * 10**9, {7: "MainThread"}, samples, 4500)])
+    store.append([StackRecording(*about, T0 + 320, 0, 45 * 10**9, {7: "MainThread"}, samples, 4500)])
     early, late = blame(store, 326, 330), blame(store, 355, 364)
     assert late.suspect and late.suspect.frame.name == "forward"
     assert late.excess_s == pytest.approx(30, rel=0.01), "so far"

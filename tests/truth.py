@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from collectors.records import Frame, Profile, StackSample
+from collectors.records import Frame, StackRecording, StackSpan
 from tests.programs import HERE
 from tests.programs.kinds import BLANK_LINES, DEEP, KINDS
 
@@ -21,7 +21,7 @@ SLACK_NS = 20_000_000  # between the sampler's clock and its copies, where it wa
 Stack = tuple[tuple[str, int], ...]  # own frames, equal neighbours once
 
 
-def pairs_seen(samples: Iterable[StackSample]) -> tuple[int, list[tuple[str, str]]]:
+def pairs_seen(samples: Iterable[StackSpan]) -> tuple[int, list[tuple[str, str]]]:
     """How many samples stand in a callee, and which of those pairs cannot be: `f3 -> g5`."""
     seen, impossible = 0, []
     for sample in samples:
@@ -52,7 +52,7 @@ class Truth:
         self.samples = self.errors = 0
         self.deep = 0  # samples that show the recursion down to its end
 
-    def judge(self, profile: Profile) -> None:
+    def judge(self, profile: StackRecording) -> None:
         self.samples += profile.count
         self.errors += profile.errors
         for sample in profile.samples:
@@ -67,7 +67,7 @@ class Truth:
         """Spans of which the inner part is missing."""
         return sum(count for verdict, count in self.verdicts.items() if verdict.startswith("cut"))
 
-    def _verdict(self, kind: str, sample: StackSample) -> str:
+    def _verdict(self, kind: str, sample: StackSpan) -> str:
         churned = [frame for frame in sample.stack if CHURNED.fullmatch(frame.file)]
         if any(self._is_wrong_churned(frame, sample) for frame in churned):
             return "wrong churned function"
@@ -82,7 +82,7 @@ class Truth:
             return "right"
         return "wrong line" if _names(own) in self._names[kind] else "wrong stack"
 
-    def _is_wrong_churned(self, frame: Frame, sample: StackSample) -> bool:
+    def _is_wrong_churned(self, frame: Frame, sample: StackSpan) -> bool:
         found = CHURNED.fullmatch(frame.file)
         number = int(found[1]) if found else 0
         if frame.name == "<module>":

@@ -16,31 +16,31 @@ from ..history import History
 from ..ledger.cores import CoreWaits, core_waits, without_gil
 from ..stacks.fold import PRUNE
 from ..stacks.frames import owner_of
+from ..stacks.spans import Interval, TrustedSpans, union
 from ..stacks.threads import work_of
-from ..stacks.traces import Range, Traces, union
 from ..stacks.tree import Trie, build, weigh
-from ..stacks.trust import LineOf, no_source, traces_of
+from ..stacks.trust import LineOf, no_source, trusted_spans
 from ..step_log import StepLog, with_lines
 from . import comparison, reasons
 from .comparison import WAITS, WindowComparison, main_threads, neighbour_in, other_threads
 from .judgement import judge, with_pace
 from .reasons import MAIN_SHARE, straggler, with_reason
-from .verdict import WHILE_GIL, Case, Evidence, Side, Verdict, place, with_sentence
+from .verdict import WHILE_GIL, Case, ComparedNumber, Side, Verdict, place, with_sentence
 
 TOUCHING_S = 0.05  # spans this close leave no hole in what was recorded
 
 
 def blame_window(
     history: History,
-    window: Range,
+    window: Interval,
     rank: int | None = None,
-    baseline: Range | None = None,
+    baseline: Interval | None = None,
     line_of: LineOf = no_source,
 ) -> Verdict:
     """`rank` is whose main thread is looked at first, by default the lowest; one that it waits for takes its place."""
     about, folder = _with_units(_compared(history, window, rank or 0, baseline), baseline), history.folder()
     log = about.log
-    stacks = traces_of(about.columns, line_of)
+    stacks = trusted_spans(about.columns, line_of)
     joined = work_of(stacks, line_of)
     first = (
         rank if rank is not None else min((its for _, its, _, role in joined.processes if role == "main"), default=0)
@@ -79,7 +79,7 @@ def blame_window(
     return with_sentence(_checked(verdict, joined, log, drawn, looked_at), case.gpu, case.host, case.neighbour)
 
 
-def _compared(history: History, window: Range, rank: int, baseline: Range | None) -> WindowComparison:
+def _compared(history: History, window: Interval, rank: int, baseline: Interval | None) -> WindowComparison:
     """By steps; without any by the lines of the log, unless these come too unsteadily to have a usual pace."""
     log = step_log.read(history, window, rank)
     lined = with_lines(log, history, window, rank)
@@ -87,14 +87,14 @@ def _compared(history: History, window: Range, rank: int, baseline: Range | None
     return about if about.baseline or lined is log else comparison.read(history, window, log, baseline)
 
 
-def _with_units(about: WindowComparison, baseline: Range | None) -> WindowComparison:
+def _with_units(about: WindowComparison, baseline: Interval | None) -> WindowComparison:
     """Of a window in which no unit is, as before the first step, the units count for nothing, and only what the user chose is its baseline."""
     if about.log.units is None or about.log.units.within([about.window]):
         return about
     return about._replace(log=about.log._replace(units=None), baseline=about.baseline if baseline is not None else [])
 
 
-def _awaited(verdict: Verdict, case: Case, joined: Traces, about: WindowComparison) -> int | None:
+def _awaited(verdict: Verdict, case: Case, joined: TrustedSpans, about: WindowComparison) -> int | None:
     """The rank for whom the others waited most of what was lost."""
     if verdict.verdict not in ("line", "unknown"):
         return None
@@ -108,20 +108,20 @@ def _core_waits(history: History, about: WindowComparison, rank: int) -> CoreWai
 
 
 def _case(
-    traces: tuple[Traces, Traces],
+    spans: tuple[TrustedSpans, TrustedSpans],
     about: WindowComparison,
     rank: int,
     folder: str,
     line_of: LineOf,
     waits: CoreWaits | None,
 ) -> Case:
-    """`traces` as they stand and joined; `waits` of the rank's main thread."""
-    stacks, mine = traces[0], main_threads(traces[1], rank)
+    """`spans` as they stand and joined; `waits` of the rank's main thread."""
+    stacks, mine = spans[0], main_threads(spans[1], rank)
     recorded = about.columns.covered if mine.serves else None
     waits = None if mine.serves else waits
     window = _side(mine, [about.window], about.log, recorded)
     baseline = _side(mine, about.baseline, about.log, recorded) if about.baseline else None
-    gil_s = without_gil(window.traces, stacks)
+    gil_s = without_gil(window.spans, stacks)
     return Case(
         window=window,
         asked=_side(mine, [about.asked], about.log, recorded),
@@ -134,7 +134,7 @@ def _case(
         line_of=line_of,
         period_s=about.period_s,
         answer_s=_answer_s(about) if mine.serves else None,
-        asleep=reasons.asleep_in(window.traces, gil_s, waits, line_of),
+        asleep=reasons.asleep_in(window.spans, gil_s, waits, line_of),
         queued_s=(_queued_s(window, waits), _queued_s(baseline, waits))
         if waits is not None and baseline is not None
         else None,
@@ -146,9 +146,11 @@ def _queued_s(side: Side, waits: CoreWaits) -> float:
     return float(waits.during(ranges[:, 0], ranges[:, 1]).sum()) / side.divisor
 
 
-def _side(traces: Traces, ranges: Sequence[Range], log: StepLog, recorded: Sequence[Range] | None = None) -> Side:
-    """Units count only where the thread was recorded; `recorded` is when that was, where traces lack what is no work."""
-    inside = traces.within(ranges)
+def _side(
+    spans: TrustedSpans, ranges: Sequence[Interval], log: StepLog, recorded: Sequence[Interval] | None = None
+) -> Side:
+    """Units count only where the thread was recorded; `recorded` is when that was, where spans lack what is no work."""
+    inside = spans.within(ranges)
     if recorded is None:
         seen = union(list(zip(inside.start_s.tolist(), inside.end_s.tolist(), strict=True)), TOUCHING_S)
         return Side(inside, list(ranges), log.units.within(seen) if log.units else None)
@@ -167,14 +169,14 @@ def _answer_s(about: WindowComparison) -> tuple[float, float] | None:
     return (here, there) if here is not None and there else None
 
 
-def _waits(stacks: Traces, case: Case, rank: int) -> Evidence:
+def _waits(stacks: TrustedSpans, case: Case, rank: int) -> ComparedNumber:
     mine = main_threads(stacks, rank)
     baseline = mine.within(case.baseline.ranges) if case.baseline else None
     return comparison.waits_of((mine.within(case.window.ranges), baseline), case, case.line_of)
 
 
 def _checked(
-    verdict: Verdict, joined: Traces, log: StepLog, sides: tuple[list[Range], list[Range]], rank: int
+    verdict: Verdict, joined: TrustedSpans, log: StepLog, sides: tuple[list[Interval], list[Interval]], rank: int
 ) -> Verdict:
     """With what the graph or the table beside it say otherwise; it is then a guess."""
     if verdict.suspect is None or not sides[1]:
@@ -195,7 +197,7 @@ def _sized(verdict: Verdict, case: Case, log: StepLog) -> Verdict:
     return replace(verdict, size=f"{log.sized.usual:,.0f} {log.sized.name}", longer=longer)
 
 
-def _others(stacks: Traces, about: WindowComparison, rank: int, line_of: LineOf) -> tuple[Side, Side] | None:
+def _others(stacks: TrustedSpans, about: WindowComparison, rank: int, line_of: LineOf) -> tuple[Side, Side] | None:
     if not about.baseline:
         return None
     others = other_threads(stacks, rank, line_of)
@@ -220,7 +222,9 @@ LARGEST = 0.5  # of the sentence's excess, that the graph's must have at least
 NEAREST = 2  # of the window's own lengths: to draw what the baseline looks like, fewer do than to judge by
 
 
-def contradiction(verdict: Verdict, tree: Trie, rows: Sequence[Evidence], units: tuple[float, float]) -> Message | None:
+def contradiction(
+    verdict: Verdict, tree: Trie, rows: Sequence[ComparedNumber], units: tuple[float, float]
+) -> Message | None:
     """None where all agree. `tree` is what the page draws, `units` those of its window and baseline."""
     if verdict.suspect is None or not verdict.baseline:
         return None
@@ -231,16 +235,16 @@ def contradiction(verdict: Verdict, tree: Trie, rows: Sequence[Evidence], units:
     return _in_tree(verdict, verdict.suspect.frame, tree, units) or _in_waits(verdict, rows)
 
 
-def drawn(joined: Traces, sides: Sequence[Sequence[Range]], rank: int) -> Trie:
+def drawn(joined: TrustedSpans, sides: Sequence[Sequence[Interval]], rank: int) -> Trie:
     """The tree of a page: the rank's main thread, joined, in each side's ranges; with frames that are not trusted."""
     mine = main_threads(joined, rank)
     return build([weigh(mine.within(side)) for side in sides]).pruned(PRUNE)
 
 
-def nearest(baseline: Sequence[Range], window: Range) -> list[Range]:
+def nearest(baseline: Sequence[Interval], window: Interval) -> list[Interval]:
     """As much of a verdict's baseline as a page draws beside the window."""
     left_s = max(ENOUGH_S, NEAREST * (window[1] - window[0]))
-    found: list[Range] = []
+    found: list[Interval] = []
     for lo, hi in sorted(baseline, key=lambda part: max(window[0] - part[1], part[0] - window[1])):
         if left_s <= 0:
             break
@@ -282,7 +286,7 @@ def _below(node: int, nodes: set[int], parent: Sequence[int]) -> bool:
     return False
 
 
-def _in_waits(verdict: Verdict, rows: Sequence[Evidence]) -> Message | None:
+def _in_waits(verdict: Verdict, rows: Sequence[ComparedNumber]) -> Message | None:
     """A wait is blamed, and the main thread waits less than it did."""
     waits = next((row for row in rows if row.name == WAITS), None)
     is_wait = verdict.reason is not None and "what" in verdict.reason.values

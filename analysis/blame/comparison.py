@@ -18,12 +18,12 @@ from collectors.store.store import MAX_SPANS, RawPoints, Series, StackColumns, T
 from .. import baseline as mix
 from ..baseline import BEFORE_S, WINDOWS, baseline_of, is_part
 from ..history import History
+from ..stacks.spans import Interval, TrustedSpans
 from ..stacks.threads import served
-from ..stacks.traces import Range, Traces
-from ..stacks.trust import LineOf, no_source, traces_of
+from ..stacks.trust import LineOf, no_source, trusted_spans
 from ..stacks.wait_joins import at_work, is_waiting
 from ..step_log import GPU_PHASE, StepLog
-from .verdict import Case, Evidence, GpuComparison, HostComparison, Side
+from .verdict import Case, ComparedNumber, GpuComparison, HostComparison, Side
 
 # What the GPUs did in a window and in its baseline: were they idle, or slow? And when they were as busy as usual.
 
@@ -34,7 +34,9 @@ AT_WORK = 0.5  # of what the busiest one shows, on the average over the baseline
 CLOCK, REASONS = "gpu/sm_clock_mhz", "gpu/clock_event_reasons"
 
 
-def look_at_gpus(history: History, window: Range, baseline: Sequence[Range], log: StepLog) -> GpuComparison | None:
+def look_at_gpus(
+    history: History, window: Interval, baseline: Sequence[Interval], log: StepLog
+) -> GpuComparison | None:
     """None where there is no GPU, or nothing was read of it in one of the two. A GPU that idles in the baseline says nothing while others do not."""
     machine = history.machine_series()
     known = history.values([series for series in machine if series.name in SIGNALS], [window], baseline)
@@ -58,7 +60,7 @@ def look_at_gpus(history: History, window: Range, baseline: Sequence[Range], log
     )
 
 
-def gpu_activity(history: History, around: Range) -> RawPoints | None:
+def gpu_activity(history: History, around: Interval) -> RawPoints | None:
     """How busy the GPUs at work are, 1 for 100 %; None where they idle, or there is none."""
     machine = history.machine_series()
     cards = _at_work(history, machine, GPU_BUSY, [around])
@@ -75,7 +77,7 @@ def gpu_activity(history: History, around: Range) -> RawPoints | None:
     return busy_pct._replace(value=busy_pct.value / 100)
 
 
-def _at_work(history: History, machine: Sequence[Series], signal: str, baseline: Sequence[Range]) -> set[str]:
+def _at_work(history: History, machine: Sequence[Series], signal: str, baseline: Sequence[Interval]) -> set[str]:
     """The GPUs that the signal shows at work in the baseline; all of them where it shows none. Idle is far below the busiest one."""
     cards = {_card(series) or "": series for series in machine if series.name == signal}
     values = {card: history.values([series], baseline)[signal][0] for card, series in cards.items()} if baseline else {}
@@ -87,7 +89,9 @@ def _card(series: Series) -> str | None:
     return dict(series.labels).get("uuid")
 
 
-def _kernels(history: History, window: Range, baseline: Sequence[Range], log: StepLog) -> tuple[float, float] | None:
+def _kernels(
+    history: History, window: Interval, baseline: Sequence[Interval], log: StepLog
+) -> tuple[float, float] | None:
     """Seconds of GPU work a unit, as the run logs it: all its GPU phases together."""
     if log.units is None:
         return None
@@ -107,15 +111,15 @@ AFFORDABLE = MAX_SPANS // 2
 
 class WindowComparison(NamedTuple):
     columns: StackColumns  # of all processes, from the first of the ranges to the last
-    asked: Range
-    window: Range  # the same, or the whole units that a short one lies in
-    baseline: list[Range]  # [] where there is nothing to compare with
+    asked: Interval
+    window: Interval  # the same, or the whole units that a short one lies in
+    baseline: list[Interval]  # [] where there is nothing to compare with
     log: StepLog
     period_s: float = 0.0  # without units: how long takes what repeats itself; 0 for under a second
 
 
 def read(
-    history: History, window: Range, log: StepLog, baseline: Range | None = None, windows: int = WINDOWS
+    history: History, window: Interval, log: StepLog, baseline: Interval | None = None, windows: int = WINDOWS
 ) -> WindowComparison:
     """The window beside its run's baseline, or beside `baseline` where that is given.
 
@@ -150,7 +154,7 @@ def read(
     return WindowComparison(columns, asked, window, found, log, mix.period_s(mains) if mains is not None else 0.0)
 
 
-def _affordable_s(history: History, window: Range) -> float:
+def _affordable_s(history: History, window: Interval) -> float:
     """How far around the window what was recorded is little enough to be read at once."""
     counts = history.stack_counts((window[0] - BEFORE_S, window[1] + BEFORE_S))
     away = sorted((max(window[0] - start_s, end_s - window[1], 0.0), count) for start_s, end_s, count in counts)
@@ -163,33 +167,29 @@ def _affordable_s(history: History, window: Range) -> float:
     return affordable_s
 
 
-def main_threads(traces: Traces, rank: int) -> Traces:
+def main_threads(spans: TrustedSpans, rank: int) -> TrustedSpans:
     """The spans of one rank's main thread."""
-    return traces.take(
-        traces.main & traces.of([role == "main" and its == rank for _, its, _, role in traces.processes])
-    )
+    return spans.take(spans.main & spans.of([role == "main" and its == rank for _, its, _, role in spans.processes]))
 
 
-def other_threads(traces: Traces, rank: int, line_of: LineOf = no_source) -> Traces:
+def other_threads(spans: TrustedSpans, rank: int, line_of: LineOf = no_source) -> TrustedSpans:
     """What the other threads of a rank's own process did, without their waits and their sleep."""
-    mine = traces.take(
-        ~traces.main & traces.of([role == "main" and its == rank for _, its, _, role in traces.processes])
-    )
+    mine = spans.take(~spans.main & spans.of([role == "main" and its == rank for _, its, _, role in spans.processes]))
     return at_work(mine, line_of)
 
 
-def _mains(columns: StackColumns) -> Traces:
+def _mains(columns: StackColumns) -> TrustedSpans:
     """A run's main threads, as they stand: what they wait for is theirs. Of a service all of its work."""
-    traces = traces_of(columns)
-    traces = served(traces) if traces.serves else traces
-    return traces.take(traces.main & traces.of([role == "main" for *_, role in traces.processes]))
+    spans = trusted_spans(columns)
+    spans = served(spans) if spans.serves else spans
+    return spans.take(spans.main & spans.of([role == "main" for *_, role in spans.processes]))
 
 
-def _hull(ranges: Sequence[Range]) -> Range:
+def _hull(ranges: Sequence[Interval]) -> Interval:
     return min(lo for lo, _ in ranges), max(hi for _, hi in ranges)
 
 
-def _length(ranges: Sequence[Range]) -> float:
+def _length(ranges: Sequence[Interval]) -> float:
     return sum(hi - lo for lo, hi in ranges)
 
 
@@ -199,7 +199,7 @@ HOST_BUSY, OF_RUN, OF_CORE = "host/cpu_pct", "host/run_cpu_pct", "host/cpu_core_
 PERIOD_S = {metric.name: source.period_s for source in HOST for metric in source.metrics}
 
 
-def look_at_host(history: History, window: Range, baseline: Sequence[Range]) -> HostComparison | None:
+def look_at_host(history: History, window: Interval, baseline: Sequence[Interval]) -> HostComparison | None:
     """None where one of the two lacks what the machine or what the run itself used."""
     known = history.machine_series()
     cores = len({dict(series.labels).get("core") for series in known if series.name == OF_CORE})
@@ -214,7 +214,7 @@ def look_at_host(history: History, window: Range, baseline: Sequence[Range]) -> 
 
 
 def _means(
-    history: History, series: Sequence[Series], window: Range, baseline: Sequence[Range]
+    history: History, series: Sequence[Series], window: Interval, baseline: Sequence[Interval]
 ) -> tuple[float, float] | None:
     """Over window and baseline, of series of one name. A value stands for the period before it."""
     if not series:
@@ -231,25 +231,27 @@ WAITS = "Main thread waits"
 NEXT_TO_NOTHING = 0.1  # of all cores
 
 
-def rows(case: Case, log: StepLog) -> list[Evidence]:
+def rows(case: Case, log: StepLog) -> list[ComparedNumber]:
     """Steps a second, phases, how busy the GPUs are and other programs keep the cores."""
     phases = _phases(log, case.window.ranges, case.baseline.ranges if case.baseline else [])
     return [*_rates(case, log), *phases, *_gpus(case.gpu), *_others(case.host)]
 
 
-def _rates(case: Case, log: StepLog) -> list[Evidence]:
+def _rates(case: Case, log: StepLog) -> list[ComparedNumber]:
     """Steps a second; where steps are of different sizes, those, too, and how long a token takes."""
     if case.window.units is None or log.steps is None:
         return []
     sides = [_Rate.of(side, log) for side in (case.window, case.baseline)]
-    rows = [Evidence(f"{case.unit_name.capitalize()}s/s", f"{case.unit_name}s/s", *(side.steps for side in sides))]
+    rows = [
+        ComparedNumber(f"{case.unit_name.capitalize()}s/s", f"{case.unit_name}s/s", *(side.steps for side in sides))
+    ]
     if log.sized is None:
         return rows
     what = log.sized.name
     return [
         *rows,
-        Evidence(f"{what.capitalize()} per {case.unit_name}", what, *(side.size for side in sides)),
-        Evidence(f"Time per {what.removesuffix('s')}", "us", *(side.amount_us for side in sides)),
+        ComparedNumber(f"{what.capitalize()} per {case.unit_name}", what, *(side.size for side in sides)),
+        ComparedNumber(f"Time per {what.removesuffix('s')}", "us", *(side.amount_us for side in sides)),
     ]
 
 
@@ -268,7 +270,7 @@ class _Rate(NamedTuple):
         return cls(steps / seconds, amount / steps, 1e6 * seconds / amount if amount else None)
 
 
-def _phases(log: StepLog, window: list[Range], baseline: list[Range]) -> list[Evidence]:
+def _phases(log: StepLog, window: list[Interval], baseline: list[Interval]) -> list[ComparedNumber]:
     phases = log.phases
     steps, base = phases.steps_within(window), phases.steps_within(baseline)
     if not steps:
@@ -276,27 +278,27 @@ def _phases(log: StepLog, window: list[Range], baseline: list[Range]) -> list[Ev
     here = (phases.seconds_within(window) / steps).tolist()
     there = (phases.seconds_within(baseline) / base).tolist() if base else [None] * len(here)
     return [
-        Evidence(f"{name.capitalize()}", f"s/{log.unit_name}", *pair)
+        ComparedNumber(f"{name.capitalize()}", f"s/{log.unit_name}", *pair)
         for name, *pair in zip(phases.names, here, there, strict=True)
     ]
 
 
-def _gpus(gpu: GpuComparison | None) -> list[Evidence]:
+def _gpus(gpu: GpuComparison | None) -> list[ComparedNumber]:
     if gpu is None:
         return []
     unit = "% of normal" if gpu.signal == "power" else "%"
-    clock = [Evidence("SM clock", "MHz", *gpu.clock_mhz)] if gpu.clock_mhz else []
-    return [Evidence(f"GPU {gpu.signal}", unit, *gpu.busy_pct), *clock]
+    clock = [ComparedNumber("SM clock", "MHz", *gpu.clock_mhz)] if gpu.clock_mhz else []
+    return [ComparedNumber(f"GPU {gpu.signal}", unit, *gpu.busy_pct), *clock]
 
 
-def _others(host: HostComparison | None) -> list[Evidence]:
+def _others(host: HostComparison | None) -> list[ComparedNumber]:
     """Where they matter: most of the time the machine's other programs do next to nothing."""
     if host is None or max(host.others) < NEXT_TO_NOTHING * host.cores:
         return []
-    return [Evidence("CPU of others", "cores", *host.others)]
+    return [ComparedNumber("CPU of others", "cores", *host.others)]
 
 
-def waits_of(main: tuple[Traces, Traces | None], case: Case, line_of: LineOf) -> Evidence:
+def waits_of(main: tuple[TrustedSpans, TrustedSpans | None], case: Case, line_of: LineOf) -> ComparedNumber:
     """How long the main thread waits, by its own stacks before they are joined with its workers'."""
     sides = case.window, case.baseline
     divisors = [(side.seconds if side.units is None else side.divisor) if side else None for side in sides]
@@ -305,10 +307,10 @@ def waits_of(main: tuple[Traces, Traces | None], case: Case, line_of: LineOf) ->
         _waited_s(side, line_of) / by if side is not None and by else None
         for side, by in zip(main, divisors, strict=True)
     )
-    return Evidence(WAITS, unit, here, there)
+    return ComparedNumber(WAITS, unit, here, there)
 
 
-def _waited_s(main: Traces, line_of: LineOf) -> float:
+def _waited_s(main: TrustedSpans, line_of: LineOf) -> float:
     return float(main.seconds[is_waiting(main, line_of)].sum())
 
 
@@ -321,7 +323,7 @@ JOBS = re.compile(r"job \d+(?: and \d+)*")  # in their text
 
 
 def neighbour_in(
-    history: History, window: Range, baseline: Sequence[Range]
+    history: History, window: Interval, baseline: Sequence[Interval]
 ) -> tuple[Message | None, tuple[float, float]]:
     """`("GPU shared with job 7 since 14:02", (1.0, 0.0))`: who was longest beside the run in the window, in local time, and for which share of
     the window and of its baseline the run had a neighbour. `(None, (0, 0))` without one."""
@@ -350,7 +352,7 @@ def shared_stretches(noted: Iterable[tuple[str, float, float, str]]) -> list[tup
     return [*over, (begun[0], math.inf, begun[1])] if begun else over
 
 
-def _share(ranges: Sequence[Range], sides: Sequence[Range]) -> float:
+def _share(ranges: Sequence[Interval], sides: Sequence[Interval]) -> float:
     """Of the sides, how much lies in the ranges, 0 to 1."""
     whole_s = sum(hi - lo for lo, hi in sides)
     inside_s = sum(max(0.0, min(hi, to_s) - max(lo, from_s)) for lo, hi in sides for from_s, to_s in ranges)

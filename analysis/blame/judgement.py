@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from collectors.arrays import Bools, Floats, Ints
 from collectors.records import Frame
 
+from ..stacks.spans import Interval, TrustedSpans, overlaps
 from ..stacks.threads import Function, always_there, common_ratio, on_stacks, parts_of
-from ..stacks.traces import Bools, Floats, Ints, Range, Traces, overlaps
 from ..stacks.tree import Trie
 from ..step_log import LINE
 from ..units import Units
 from . import suspect
-from .suspect import Excess, Sides, Suspect
+from .suspect import Excess, Suspect, WeightedComparison
 from .verdict import ELSEWHERE, Case, Confidence, HostComparison, Side, Verdict, share_of
 
 # How large an excess chance alone makes: windows of the same length, drawn from the baseline.
@@ -34,10 +35,10 @@ SMALL = 0.001  # functions below this share of the time are left out
 
 
 def drawn_excesses(
-    baseline: Traces,
+    baseline: TrustedSpans,
     trie: Trie,
     first: int,
-    ranges: Sequence[Range],
+    ranges: Sequence[Interval],
     units: Units | None,
     window_s: float,
     period_s: float = 0.0,
@@ -67,11 +68,11 @@ def rank_among(drawn: Floats, excess_s: float) -> float:
     return float((drawn < excess_s).mean())
 
 
-def blocks_of(ranges: Sequence[Range], units: Units | None, least_s: float) -> list[Range]:
+def blocks_of(ranges: Sequence[Interval], units: Units | None, least_s: float) -> list[Interval]:
     """Stretches of at least this length: whole units, where there are any."""
     least_s = max(least_s, sum(hi - lo for lo, hi in ranges) / MAX_BLOCKS)
     all_ends = units.ends() if units is not None else None
-    blocks: list[Range] = []
+    blocks: list[Interval] = []
     for lo, hi in ranges:
         ends = np.arange(lo, hi, least_s) if all_ends is None else all_ends[slice(*np.searchsorted(all_ends, (lo, hi)))]
         edges = [lo]
@@ -82,7 +83,7 @@ def blocks_of(ranges: Sequence[Range], units: Units | None, least_s: float) -> l
     return blocks
 
 
-def _totals(baseline: Traces, trie: Trie, first: int, bounds: Floats) -> Floats:
+def _totals(baseline: TrustedSpans, trie: Trie, first: int, bounds: Floats) -> Floats:
     """`[block, node]`: seconds at each node that is not small."""
     nodes = len(trie.parent)
     span, block = overlaps(baseline.start_s, baseline.end_s, bounds[:, 0], bounds[:, 1])
@@ -105,7 +106,7 @@ HALVES_BLOCKS = 8  # of whole units, where there are so many
 
 
 class _Strength(NamedTuple):
-    """Evidence for a suspect, or the minimum that a confidence level requires."""
+    """ComparedNumber for a suspect, or the minimum that a confidence level requires."""
 
     margin: float  # its excess, as a multiple of what chance and counting could make
     share: float  # of the slowdown that it explains
@@ -160,7 +161,7 @@ def confidence(case: Case, verdict: Verdict, least_s: float) -> Confidence:
             samples=round(case.asked.seconds * case.hz),
             baseline_s=case.baseline.length_s,
             baseline_units=case.baseline.units,
-            trusted_share=case.window.traces.trusted_share,
+            trusted_share=case.window.spans.trusted_share,
             all_trusted=case.all_trusted,
         )
     )
@@ -190,8 +191,8 @@ def _halves(case: Case, found: Suspect) -> float:
     return min(excess_in(found.frame, half, case.baseline) for half in halves) / found.excess_s
 
 
-def _part(side: Side, ranges: list[Range], units: Units | None) -> Side:
-    return Side(side.traces.within(ranges), ranges, units.within(ranges) if units is not None else None, pace=side.pace)
+def _part(side: Side, ranges: list[Interval], units: Units | None) -> Side:
+    return Side(side.spans.within(ranges), ranges, units.within(ranges) if units is not None else None, pace=side.pace)
 
 
 # Time on a machine that is full, as it would have been with as much of a core as in the baseline.
@@ -221,14 +222,16 @@ def is_full(host: HostComparison | None) -> bool:
     return host is not None and host.busy_pct[0] >= FULL_PCT
 
 
-class OnCpuTraces(NamedTuple):
+class OnCpuSpans(NamedTuple):
     """Window and baseline with the time of what computes by its time on a core."""
 
-    traces: tuple[Traces, Traces]
+    spans: tuple[TrustedSpans, TrustedSpans]
     longer: float  # how many times as long the window's work took for want of a core, beside the baseline's
 
 
-def on_cpu_traces(sides: tuple[Traces, Traces], working: tuple[Bools, Bools], own_folder: str) -> OnCpuTraces | None:
+def on_cpu_spans(
+    sides: tuple[TrustedSpans, TrustedSpans], working: tuple[Bools, Bools], own_folder: str
+) -> OnCpuSpans | None:
     """None where the kernel does not say who had a core."""
     at_work = sides[0].take(working[0]), sides[1].take(working[1])
     if any(_known_s(side) < KNOWN * float(side.seconds.sum()) for side in at_work):
@@ -241,22 +244,22 @@ def on_cpu_traces(sides: tuple[Traces, Traces], working: tuple[Bools, Bools], ow
     even = (
         _by_cores(side, work, computes[part], there) for side, work, part in zip(sides, working, parts, strict=True)
     )
-    return OnCpuTraces((next(even), next(even)), there / here)
+    return OnCpuSpans((next(even), next(even)), there / here)
 
 
-def _share(side: Traces, computes: Bools) -> float:
+def _share(side: TrustedSpans, computes: Bools) -> float:
     """Of a core, that what computes had on the average."""
     those = computes[side.stack]
     return float(_on_core(side)[those].sum() / max(float(side.seconds[those].sum()), 1e-9))
 
 
-def _by_cores(side: Traces, working: Bools, computes: Bools, usual: float) -> Traces:
+def _by_cores(side: TrustedSpans, working: Bools, computes: Bools, usual: float) -> TrustedSpans:
     those = working & computes[side.stack] & np.isfinite(side.running)
     share = np.clip(np.nan_to_num(side.running), 0, 1) / usual
     return side._replace(weight=np.where(those, side.weight * share, side.weight))
 
 
-def _computing(sides: tuple[Traces, Traces], parts: list[Ints]) -> Bools:
+def _computing(sides: tuple[TrustedSpans, TrustedSpans], parts: list[Ints]) -> Bools:
     """The parts of the program that have a core now and then."""
     count = 1 + max(int(part.max(initial=0)) for part in parts)
     on_s, all_s = np.zeros(count), np.zeros(count)
@@ -268,12 +271,12 @@ def _computing(sides: tuple[Traces, Traces], parts: list[Ints]) -> Bools:
     return computing
 
 
-def _on_core(side: Traces) -> Floats:
+def _on_core(side: TrustedSpans) -> Floats:
     seconds: Floats = np.clip(np.nan_to_num(side.running), 0, 1) * side.seconds
     return seconds
 
 
-def _known_s(side: Traces) -> float:
+def _known_s(side: TrustedSpans) -> float:
     return float(side.seconds[np.isfinite(side.running)].sum())
 
 
@@ -352,9 +355,9 @@ def judge(case: Case) -> Verdict:
 class _SuspectSearch(NamedTuple):
     trie: Trie
     excess: Excess
-    sides: Sides
+    sides: WeightedComparison
     found: Suspect | None
-    even: Traces | None  # the baseline, by which chance is drawn
+    even: TrustedSpans | None  # the baseline, by which chance is drawn
     is_everything: bool = (
         False  # the suspect is nearly all of the work: whether it or the machine is slower cannot be told
     )
@@ -366,9 +369,9 @@ def _look(case: Case) -> _SuspectSearch:
     samples = round(window.seconds * case.hz)
     even = _even(case)
     trie, weighings = suspect.tree_of(
-        window.traces, baseline.traces if baseline else None, *((even.traces, even.working[1]) if even else ())
+        window.spans, baseline.spans if baseline else None, *((even.spans, even.working[1]) if even else ())
     )
-    sides = Sides(weighings, (window.divisor, baseline.divisor if baseline else 0.0))
+    sides = WeightedComparison(weighings, (window.divisor, baseline.divisor if baseline else 0.0))
     excess = suspect.excess_of(trie, sides, samples, case.own_folder)
     found = suspect.find(excess, excess.excess_s[0], sides)
     if even is None:
@@ -384,37 +387,37 @@ def _look(case: Case) -> _SuspectSearch:
     outside = _outside(even, found, parts) if found is not None else 1.0
     if case.unit_name == LINE and outside < OUTSIDE_OF_LINES:
         found = None
-    return _SuspectSearch(trie, excess, sides, found, even.traces[1], outside < OUTSIDE)
+    return _SuspectSearch(trie, excess, sides, found, even.spans[1], outside < OUTSIDE)
 
 
-class _AdjustedTraces(NamedTuple):
+class _AdjustedSpans(NamedTuple):
     """Window and baseline with the same share of cores, as far as that is known."""
 
-    traces: tuple[Traces, Traces]
+    spans: tuple[TrustedSpans, TrustedSpans]
     working: tuple[Bools, Bools]  # the spans that are no waits
     limit: float  # how many times as long all work can take beside that
 
 
-def _even(case: Case) -> _AdjustedTraces | None:
+def _even(case: Case) -> _AdjustedSpans | None:
     """None without a baseline, without units, whose pace has what is common already, and for a service, whose threads wait for each other."""
     window, baseline = case.window, case.baseline
-    if baseline is None or window.units is None or case.answer_s is not None or window.traces.serves:
+    if baseline is None or window.units is None or case.answer_s is not None or window.spans.serves:
         return None
-    sides = window.traces, baseline.traces
+    sides = window.spans, baseline.spans
     working = case.at_work(window), case.at_work(baseline)
     if case.host is None:
-        return _AdjustedTraces(sides, working, np.inf)
+        return _AdjustedSpans(sides, working, np.inf)
     if not is_full(case.host):
-        return _AdjustedTraces(sides, working, BOUND)
-    by_cores = on_cpu_traces(sides, working, case.own_folder) if _has_slowed(case, sides, working) else None
+        return _AdjustedSpans(sides, working, BOUND)
+    by_cores = on_cpu_spans(sides, working, case.own_folder) if _has_slowed(case, sides, working) else None
     if by_cores is None:
-        return _AdjustedTraces(sides, working, np.inf if has_risen(case.host) and not case.all_trusted else BOUND)
-    return _AdjustedTraces(
-        by_cores.traces, working, min(max(1.0, by_cores.longer), MAX_BOUND) if has_risen(case.host) else 1.0
+        return _AdjustedSpans(sides, working, np.inf if has_risen(case.host) and not case.all_trusted else BOUND)
+    return _AdjustedSpans(
+        by_cores.spans, working, min(max(1.0, by_cores.longer), MAX_BOUND) if has_risen(case.host) else 1.0
     )
 
 
-def _has_slowed(case: Case, sides: tuple[Traces, Traces], working: tuple[Bools, Bools]) -> bool:
+def _has_slowed(case: Case, sides: tuple[TrustedSpans, TrustedSpans], working: tuple[Bools, Bools]) -> bool:
     """True if most of the program's parts take longer: where cores are short they all do."""
     assert case.baseline is not None
     parts = parts_of(sides, case.own_folder, always_there(sides[1]))
@@ -433,32 +436,32 @@ class _Work(NamedTuple):
     part: Ints
 
 
-def _work_by_stack(case: Case, even: _AdjustedTraces, always: Collection[Function]) -> tuple[_Work, _Work]:
+def _work_by_stack(case: Case, even: _AdjustedSpans, always: Collection[Function]) -> tuple[_Work, _Work]:
     assert case.baseline is not None
-    parts = parts_of(even.traces, case.own_folder, always)
-    at_work = [side.take(working) for side, working in zip(even.traces, even.working, strict=True)]
+    parts = parts_of(even.spans, case.own_folder, always)
+    at_work = [side.take(working) for side, working in zip(even.spans, even.working, strict=True)]
     seconds = [np.bincount(side.stack, side.seconds, len(side.stacks)).astype(np.float64) for side in at_work]
     return _Work(seconds[0] / case.window.divisor, parts[0]), _Work(seconds[1] / case.baseline.divisor, parts[1])
 
 
-def _common(case: Case, even: _AdjustedTraces, found: Suspect | None, work: tuple[_Work, _Work]) -> float:
+def _common(case: Case, even: _AdjustedSpans, found: Suspect | None, work: tuple[_Work, _Work]) -> float:
     """How many times as long as in the baseline all work takes, leaving out what the suspect does."""
     seconds = [side.seconds for side in work]
     if found is not None and not found.last_line:
         if _outside(even, found, work) < OUTSIDE:
             return 1.0
         seconds = [
-            np.where(on_stacks(side, found.frame), 0.0, its) for side, its in zip(even.traces, seconds, strict=True)
+            np.where(on_stacks(side, found.frame), 0.0, its) for side, its in zip(even.spans, seconds, strict=True)
         ]
     count = 1 + max(int(side.part.max(initial=0)) for side in work)
     sums = [np.bincount(side.part, its, count).astype(np.float64) for side, its in zip(work, seconds, strict=True)]
     return min(max(common_ratio(*sums) or 1.0, 1.0), even.limit)
 
 
-def _outside(even: _AdjustedTraces, found: Suspect, work: tuple[_Work, _Work]) -> float:
+def _outside(even: _AdjustedSpans, found: Suspect, work: tuple[_Work, _Work]) -> float:
     """The share of the baseline's work that is not in the suspect."""
     its = work[1].seconds
-    return 1 - float(its[on_stacks(even.traces[1], found.frame)].sum()) / max(float(its.sum()), 1e-9)
+    return 1 - float(its[on_stacks(even.spans[1], found.frame)].sum()) / max(float(its.sum()), 1e-9)
 
 
 def _is_slower(case: Case, slowdown_s: float, least_s: float) -> bool:
@@ -474,8 +477,8 @@ def _drawn(case: Case, look: _SuspectSearch) -> Floats | None:
     """The largest excesses that chance makes; None without a baseline."""
     if case.baseline is None:
         return None
-    first = len(case.window.traces.stacks)
-    baseline = look.even if look.even is not None else case.baseline.traces
+    first = len(case.window.spans.stacks)
+    baseline = look.even if look.even is not None else case.baseline.spans
     return drawn_excesses(
         baseline, look.trie, first, case.baseline.ranges, case.units, case.window.length_s, case.period_s
     )
@@ -492,7 +495,7 @@ def _known(case: Case) -> dict[str, Any]:
         "baseline_units": baseline.units if baseline else None,
         "samples": round(case.asked.length_s * case.hz),
         "baseline_samples": round(baseline.length_s * case.hz) if baseline else 0,
-        "trusted_share": window.traces.trusted_share,
+        "trusted_share": window.spans.trusted_share,
         "basis": "stacks" if window.units is None else "steps",
         "pace": window.pace,
         "baseline": baseline.ranges if baseline else [],
@@ -519,19 +522,19 @@ def _is_present(found: Suspect, case: Case) -> bool:
 
 def _stands(found: Suspect, case: Case) -> bool:
     """Whether the function was seen often enough, or long enough at once, to have been there."""
-    traces = case.window.traces
-    there = {i for i, frame in enumerate(traces.frames) if frame[:2] == found.frame[:2]}
+    spans = case.window.spans
+    there = {i for i, frame in enumerate(spans.frames) if frame[:2] == found.frame[:2]}
     stacks = [
-        not there.isdisjoint(stack[:depth]) for stack, depth in zip(traces.stacks, traces.trusted.tolist(), strict=True)
+        not there.isdisjoint(stack[:depth]) for stack, depth in zip(spans.stacks, spans.trusted.tolist(), strict=True)
     ]
-    spans = np.flatnonzero(np.array(stacks, bool)[traces.stack])
-    starts, ends = traces.start_s[spans], traces.end_s[spans]
+    chosen = np.flatnonzero(np.array(stacks, bool)[spans.stack])
+    starts, ends = spans.start_s[chosen], spans.end_s[chosen]
     if case.all_trusted or bool(((ends - starts) * case.hz >= LONG).any()):
         return True
     if case.units is None:
-        return len(spans) >= SPANS
+        return len(chosen) >= SPANS
     _, steps = overlaps(starts, ends, case.units.start_s, case.units.end_s)
-    return len(spans) >= SPANS and len(np.unique(steps)) >= min(STEPS, int(case.window.units or 0))
+    return len(chosen) >= SPANS and len(np.unique(steps)) >= min(STEPS, int(case.window.units or 0))
 
 
 # How fast a window does the run's usual work, for a run that logs no steps.
@@ -546,20 +549,20 @@ def with_pace(case: Case) -> Case:
     window, baseline = case.window, case.baseline
     if baseline is None or window.units is not None or case.answer_s is not None:
         return case
-    trie, weighings = suspect.tree_of(window.traces, baseline.traces)
-    sides = Sides(weighings, (window.divisor, baseline.divisor))
+    trie, weighings = suspect.tree_of(window.spans, baseline.spans)
+    sides = WeightedComparison(weighings, (window.divisor, baseline.divisor))
     excess = suspect.excess_of(trie, sides, round(window.seconds * case.hz), case.own_folder)
     found = suspect.find(excess, excess.shifted_s, sides)
     seconds = [
-        np.bincount(side.traces.stack, side.traces.seconds, len(side.traces.stacks)) / side.divisor
+        np.bincount(side.spans.stack, side.spans.seconds, len(side.spans.stacks)) / side.divisor
         for side in (window, baseline)
     ]
     if found is not None and not found.last_line:
-        sides_on = [on_stacks(side.traces, found.frame) for side in (window, baseline)]
+        sides_on = [on_stacks(side.spans, found.frame) for side in (window, baseline)]
         seconds = [np.where(on, 0.0, values) for on, values in zip(sides_on, seconds, strict=True)]
     if seconds[1].sum() < OUTSIDE:
         return case
-    parts = parts_of((window.traces, baseline.traces), case.own_folder, excess.always)
+    parts = parts_of((window.spans, baseline.spans), case.own_folder, excess.always)
     count = 1 + max(int(part.max(initial=0)) for part in parts)
     ratio = common_ratio(
         *(np.bincount(part, values, count).astype(np.float64) for part, values in zip(parts, seconds, strict=True))

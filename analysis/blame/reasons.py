@@ -9,19 +9,20 @@ from typing import Literal
 
 import numpy as np
 
+from collectors.arrays import Bools, Floats, Ints
 from collectors.message import Message, phrase
 from collectors.records import Frame
 
 from ..ledger.cores import CoreWaits
+from ..stacks.spans import Interval, TrustedSpans
 from ..stacks.threads import standing
-from ..stacks.traces import Bools, Floats, Ints, Range, Traces
 from ..stacks.trust import LineOf
 from ..stacks.wait_joins import IN_THREADS, Locks, is_head, is_waiting, rank_of_head
 from ..stacks.waits import BACKWARD, reads_gpu, reason_in, reason_of, takes_lock, wait_of, waiting
 from . import suspect
 from .comparison import MIN_BUSY_PCT
 from .judgement import COMPUTES, TAKEN, has_risen, is_full, took_more
-from .suspect import SECOND, Sides, Suspect
+from .suspect import SECOND, Suspect, WeightedComparison
 from .verdict import TOO_FAINT, WHILE_GIL, WHILE_LOCK, Case, Side, Verdict, share_of, waits_for
 
 MAIN_SHARE = 0.5  # of the slowdown: what explains so much of it is the reason
@@ -99,7 +100,7 @@ def _of_line(found: Suspect | None, case: Case) -> Message | None:
     if word := reason_in(found.below) or reason_of(found.frame):
         return phrase(word)
     wait = waiting([wait_of(frame) for frame in (found.frame, *found.below)])
-    if wait and not (wait.wait is BACKWARD and case.window.traces.computes_backward):
+    if wait and not (wait.wait is BACKWARD and case.window.spans.computes_backward):
         in_loop = any(frame.file.endswith(EVENT_LOOP) for frame in found.below)
         return phrase("its asyncio loop waits for the network or a timer") if in_loop else waits_for(wait.wait.what)
     text = case.line_of(found.frame.file, found.frame.line)
@@ -110,17 +111,17 @@ def _of_line(found: Suspect | None, case: Case) -> Message | None:
 
 def _below_lock(found: Suspect, case: Case) -> bool:
     """Whether most of its time in the window hangs below a line that takes a lock."""
-    traces = case.window.traces
-    if IN_THREADS not in traces.frames:
+    spans = case.window.spans
+    if IN_THREADS not in spans.frames:
         return False
-    heads = {i for i, frame in enumerate(traces.frames) if frame == IN_THREADS}
-    locks = Locks(traces.frames, case.line_of)
-    texts = [case.line_of(frame.file, frame.line) for frame in traces.frames]
+    heads = {i for i, frame in enumerate(spans.frames) if frame == IN_THREADS}
+    locks = Locks(spans.frames, case.line_of)
+    texts = [case.line_of(frame.file, frame.line) for frame in spans.frames]
     takers = {i for i, text in enumerate(texts) if takes_lock(text, locks.entered(text))}
-    locked = [any(a in takers and b in heads for a, b in pairwise(stack)) for stack in traces.stacks]
-    there = standing(traces, found.frame)
-    below = there & np.array(locked, bool)[traces.stack]
-    return bool(traces.seconds[below].sum() > MAIN_SHARE * traces.seconds[there].sum())
+    locked = [any(a in takers and b in heads for a, b in pairwise(stack)) for stack in spans.stacks]
+    there = standing(spans, found.frame)
+    below = there & np.array(locked, bool)[spans.stack]
+    return bool(spans.seconds[below].sum() > MAIN_SHARE * spans.seconds[there].sum())
 
 
 def _collector(verdict: Verdict, excess_s: float) -> Verdict:
@@ -170,8 +171,8 @@ def _holder_of_gil(verdict: Verdict, case: Case) -> Verdict | None:
     slowdown_s = verdict.slowdown_s or 0.0
     if not _is_blocked(case, case.others, slowdown_s) if case.all_trusted else rise < OTHERS_AT_WORK:
         return None
-    trie, weighings = suspect.tree_of(window.traces, baseline.traces)
-    sides = Sides(weighings, (case.window.seconds, case.baseline.seconds))
+    trie, weighings = suspect.tree_of(window.spans, baseline.spans)
+    sides = WeightedComparison(weighings, (case.window.seconds, case.baseline.seconds))
     found = suspect.find(suspect.excess_of(trie, sides, verdict.samples, case.own_folder), rise, sides)
     if found is None:
         return None
@@ -229,13 +230,12 @@ def _with_more_work(verdict: Verdict, case: Case) -> float:
     Work is time on a core. As far as all other work takes more of it too, the suspect's is not more: threads that wait for each other spin.
     """
     found = verdict.suspect
-    if found is None or case.baseline is None or not case.all_trusted or case.window.traces.serves:
+    if found is None or case.baseline is None or not case.all_trusted or case.window.spans.serves:
         return 0.0
     here, there = (
-        _on_core(side.traces, standing(side.traces, found.frame)) / side.divisor
-        for side in (case.window, case.baseline)
+        _on_core(side.spans, standing(side.spans, found.frame)) / side.divisor for side in (case.window, case.baseline)
     )
-    whole = [_on_core(side.traces, case.at_work(side)) / side.divisor for side in (case.window, case.baseline)]
+    whole = [_on_core(side.spans, case.at_work(side)) / side.divisor for side in (case.window, case.baseline)]
     others_here, others_there = whole[0] - here, whole[1] - there
     if others_there <= WAS_THERE * whole[1]:
         return 0.0  # it is all of the work
@@ -250,19 +250,19 @@ def _wanting(verdict: Verdict, case: Case) -> float:
         return 0.0
     on, shares = [], []
     for side in (case.window, case.baseline):
-        there = standing(side.traces, found.frame)
-        on_s = _on_core(side.traces, there)
+        there = standing(side.spans, found.frame)
+        on_s = _on_core(side.spans, there)
         on.append(on_s / side.divisor)
-        shares.append(on_s / max(float(side.traces.seconds[there].sum()), 1e-9))
+        shares.append(on_s / max(float(side.spans.seconds[there].sum()), 1e-9))
     if case.asleep is not None and _asleep_s(found, case) > MAIN_SHARE * case.window.seconds_in(found.frame):
         return 0.0
     wanting_s = found.excess_s - (on[0] - on[1]) / max(shares[1], 1e-9)
     return wanting_s if min(shares) >= COMPUTES and wanting_s >= MAIN_SHARE * found.excess_s else 0.0
 
 
-def _on_core(traces: Traces, those: Bools) -> float:
+def _on_core(spans: TrustedSpans, those: Bools) -> float:
     """Seconds."""
-    return float((np.clip(np.nan_to_num(traces.running[those]), 0, 1) * traces.seconds[those]).sum())
+    return float((np.clip(np.nan_to_num(spans.running[those]), 0, 1) * spans.seconds[those]).sum())
 
 
 def _may_have_wanted(verdict: Verdict, case: Case) -> bool:
@@ -277,8 +277,8 @@ def _may_have_wanted(verdict: Verdict, case: Case) -> bool:
 
 def _asleep_s(found: Suspect, case: Case) -> float:
     assert case.asleep is not None
-    traces = case.window.traces
-    return float(traces.seconds[standing(traces, found.frame) & case.asleep[traces.stack]].sum())
+    spans = case.window.spans
+    return float(spans.seconds[standing(spans, found.frame) & case.asleep[spans.stack]].sum())
 
 
 def _beside(verdict: Verdict, taken_s: float) -> Suspect | None:
@@ -291,14 +291,14 @@ def _beside(verdict: Verdict, taken_s: float) -> Suspect | None:
 
 def _coreless_share(case: Case) -> float:
     """Of the window, in which there was work and no core; 0 where cores were free."""
-    if not is_full(case.host) or case.window.traces.serves:
+    if not is_full(case.host) or case.window.spans.serves:
         return 0.0
     return _coreless(case.window, case) / max(case.window.seconds, 1e-9)
 
 
 def _coreless(side: Side, case: Case) -> float:
     """Seconds in which the main thread, or who works for it, had something to do and no core to do it on."""
-    working = side.traces.take(case.at_work(side))
+    working = side.spans.take(case.at_work(side))
     return float(((1 - np.clip(np.nan_to_num(working.running, nan=1.0), 0, 1)) * working.seconds).sum())
 
 
@@ -336,17 +336,17 @@ def _is_blocked(case: Case, others: tuple[Side, Side], slowdown_s: float) -> boo
 
 def _held_s(others: Side) -> float:
     """Seconds in which these threads held the GIL."""
-    return float(others.traces.seconds[others.traces.gil == 1].sum())
+    return float(others.spans.seconds[others.spans.gil == 1].sum())
 
 
 def _blocked(main: Side, others: Side) -> float:
     """Seconds in which the main thread was at work without the GIL while another thread of its process held it."""
-    held = others.traces.take(others.traces.gil == 1)
-    without = main.traces.take((main.traces.gil == 0) & (main.traces.running < MAIN_SHARE))
+    held = others.spans.take(others.spans.gil == 1)
+    without = main.spans.take((main.spans.gil == 0) & (main.spans.running < MAIN_SHARE))
     return _shared_s(without, held)
 
 
-def _shared_s(one: Traces, other: Traces) -> float:
+def _shared_s(one: TrustedSpans, other: TrustedSpans) -> float:
     """For how long both were there; several others at once count once."""
     moments = np.r_[other.start_s, other.end_s]
     order = np.argsort(moments, kind="stable")
@@ -371,14 +371,14 @@ OWN_THREADS = (
 )
 
 
-def asleep_in(window: Traces, gil_s: Floats, waits: CoreWaits | None, line_of: LineOf) -> Bools:
+def asleep_in(window: TrustedSpans, gil_s: Floats, waits: CoreWaits | None, line_of: LineOf) -> Bools:
     """Which of the stacks end at such a line, by what the main thread did in the window.
 
     `gil_s`: of each span, seconds in which another thread of the process held the GIL. `waits`: the main thread's, where they are known.
     """
-    keys, spans = _lines(window), window.stack
+    keys, stack = _lines(window), window.stack
     count = 1 + int(keys.max(initial=-1))
-    if not count or not len(spans):
+    if not count or not len(stack):
         return np.zeros(len(window.stacks), bool)
     known = np.isfinite(window.running) & ~is_waiting(window, line_of)
     on_share = np.clip(np.nan_to_num(window.running), 0, 1)
@@ -387,7 +387,7 @@ def asleep_in(window: Traces, gil_s: Floats, waits: CoreWaits | None, line_of: L
     free_s = np.where(window.gil == 1, 0.0, np.maximum(0.0, off_s - np.minimum(gil_s, off_s)))
 
     def by_line(seconds: Floats) -> Floats:
-        return np.bincount(keys[spans], seconds, count).astype(np.float64)
+        return np.bincount(keys[stack], seconds, count).astype(np.float64)
 
     line_s, line_on_s, line_free_s = by_line(all_s), by_line(on_s), by_line(free_s)
     hardly_on = (line_on_s <= ON_CPU * line_s) & (line_free_s >= MOSTLY * line_s)
@@ -395,7 +395,7 @@ def asleep_in(window: Traces, gil_s: Floats, waits: CoreWaits | None, line_of: L
     if waits is None:
         found = hardly_on
     else:
-        mine = ~joined[keys[spans]]
+        mine = ~joined[keys[stack]]
         queued_s = float(waits.during(window.start_s[mine], window.end_s[mine]).sum())
         each = queued_s / max(float(on_s[mine].sum()), 1e-9)
         left_s = max(0.0, queued_s - float(off_s[mine & (window.gil == 1)].sum()))
@@ -405,17 +405,17 @@ def asleep_in(window: Traces, gil_s: Floats, waits: CoreWaits | None, line_of: L
     return found[keys] if len(keys) else np.zeros(0, bool)
 
 
-def _lines(traces: Traces) -> Ints:
+def _lines(spans: TrustedSpans) -> Ints:
     """Of each stack a number for its last line, another one where it is a worker's."""
-    heads = {i for i, frame in enumerate(traces.frames) if is_head(frame)}
-    last = [2 * (stack[-1] + 1) + (not heads.isdisjoint(stack)) if stack else 0 for stack in traces.stacks]
+    heads = {i for i, frame in enumerate(spans.frames) if is_head(frame)}
+    last = [2 * (stack[-1] + 1) + (not heads.isdisjoint(stack)) if stack else 0 for stack in spans.stacks]
     return np.array(last, np.int64)
 
 
-def _marked(traces: Traces, keys: Ints, count: int) -> tuple[Bools, Bools]:
+def _marked(spans: TrustedSpans, keys: Ints, count: int) -> tuple[Bools, Bools]:
     """Which lines are another process's or thread's, and which a library's with threads of its own."""
     joined = np.arange(count) % 2 == 1
-    of_library = [OWN_THREADS in frame.file or wait_of(frame) is BACKWARD for frame in traces.frames]
+    of_library = [OWN_THREADS in frame.file or wait_of(frame) is BACKWARD for frame in spans.frames]
     threaded = np.repeat([False, *of_library], 2)[:count]
     return joined, np.r_[threaded, np.zeros(count - len(threaded), bool)]
 
@@ -424,7 +424,7 @@ def _marked(traces: Traces, keys: Ints, count: int) -> tuple[Bools, Bools]:
 
 
 def straggler(
-    joined: Traces, window: Range, baseline: Sequence[Range], divisors: tuple[float, float], least_s: float
+    joined: TrustedSpans, window: Interval, baseline: Sequence[Interval], divisors: tuple[float, float], least_s: float
 ) -> int | None:
     """The rank for whom the others waited longest; None where none of them waited `least_s` longer per unit than in the baseline.
 
@@ -439,14 +439,14 @@ def straggler(
     return ranks[int(waited_s.sum(axis=0).argmax())] if waited_s.sum(axis=1).max() >= least_s else None
 
 
-def _waited(traces: Traces, ranks: list[int]) -> Floats:
+def _waited(spans: TrustedSpans, ranks: list[int]) -> Floats:
     """`[who waits, for whom]`: seconds."""
-    heads = {i: rank for i, frame in enumerate(traces.frames) if (rank := rank_of_head(frame)) is not None}
-    for_whom = [next((ranks.index(heads[frame]) for frame in stack if frame in heads), -1) for stack in traces.stacks]
-    who = np.array([ranks.index(rank) if rank in ranks else -1 for _, rank, _, _ in traces.processes], np.int64)[
-        traces.process
+    heads = {i: rank for i, frame in enumerate(spans.frames) if (rank := rank_of_head(frame)) is not None}
+    for_whom = [next((ranks.index(heads[frame]) for frame in stack if frame in heads), -1) for stack in spans.stacks]
+    who = np.array([ranks.index(rank) if rank in ranks else -1 for _, rank, _, _ in spans.processes], np.int64)[
+        spans.process
     ]
-    whom = np.array(for_whom, np.int64)[traces.stack] if for_whom else np.zeros(0, np.int64)
-    known = (who >= 0) & (whom >= 0) & traces.main
-    sums = np.bincount(who[known] * len(ranks) + whom[known], traces.seconds[known], len(ranks) ** 2)
+    whom = np.array(for_whom, np.int64)[spans.stack] if for_whom else np.zeros(0, np.int64)
+    known = (who >= 0) & (whom >= 0) & spans.main
+    sums = np.bincount(who[known] * len(ranks) + whom[known], spans.seconds[known], len(ranks) ** 2)
     return sums.astype(np.float64).reshape(len(ranks), len(ranks))

@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from collectors.arrays import Bools, Floats, Ints
 from collectors.records import Frame
 
 from ..stacks.frames import are_own, has_name, library_name, owner_of
+from ..stacks.spans import TrustedSpans
 from ..stacks.threads import Function
-from ..stacks.traces import Bools, Floats, Ints, Traces
 from ..stacks.tree import Trie, WeightedStacks, build
 from ..stacks.waits import OF_IMPORTS
 
@@ -38,7 +39,7 @@ ELSEWHERE = 0.5  # ... where what it calls is called elsewhere for so much of it
 OF_BLOCK = 0.1  # of what a function's own lines lost, that each line of a block has at least
 
 
-class Sides(NamedTuple):
+class WeightedComparison(NamedTuple):
     """Stacks of window and baseline, each as it was and as it would be with the same share of cores, and those of the baseline's work."""
 
     weighings: list[WeightedStacks]
@@ -137,13 +138,13 @@ class Suspect(NamedTuple):
         return self.stands_out_s if pace == 1.0 else self.whole_s * pace - (self.whole_s - self.excess_s)
 
 
-def weighed(traces: Traces) -> WeightedStacks:
-    """All stacks as far as they are trusted, with their seconds; a stack's place is its place in `traces.stacks`."""
+def weighed(spans: TrustedSpans) -> WeightedStacks:
+    """All stacks as far as they are trusted, with their seconds; a stack's place is its place in `spans.stacks`."""
     frames, stacks = with_owners(
-        traces.frames, [stack[:depth] for stack, depth in zip(traces.stacks, traces.trusted.tolist(), strict=True)]
+        spans.frames, [stack[:depth] for stack, depth in zip(spans.stacks, spans.trusted.tolist(), strict=True)]
     )
-    seconds = np.bincount(traces.stack, traces.seconds, len(stacks)).astype(np.float64)
-    return WeightedStacks(frames, stacks, traces.trusted, seconds)
+    seconds = np.bincount(spans.stack, spans.seconds, len(stacks)).astype(np.float64)
+    return WeightedStacks(frames, stacks, spans.trusted, seconds)
 
 
 def with_owners(frames: list[Frame], stacks: list[tuple[int, ...]]) -> tuple[list[Frame], list[tuple[int, ...]]]:
@@ -183,7 +184,7 @@ def _owns(above: Frame, part: Frame, owner: str) -> bool:
     return above.file == part.file and (above.name == owner or unqualified)
 
 
-def excess_of(trie: Trie, sides: Sides, samples: int, own_folder: str) -> Excess:
+def excess_of(trie: Trie, sides: WeightedComparison, samples: int, own_folder: str) -> Excess:
     drawn = trie.pruned(DRAWN).preorder()
     window_s, baseline_s, even_window_s, even_baseline_s, work_s = drawn.total_s
     own = are_own(drawn.frames, own_folder)
@@ -203,7 +204,7 @@ def excess_of(trie: Trie, sides: Sides, samples: int, own_folder: str) -> Excess
     )
 
 
-def find(excess: Excess, lost_s: float, sides: Sides) -> Suspect | None:
+def find(excess: Excess, lost_s: float, sides: WeightedComparison) -> Suspect | None:
     """The deepest own function on the way down, or the nearest one above it; None where nothing carries a quarter of the loss.
 
     Where the way down ends at a function that is always there, it is the largest of those below it, or a block of its own lines.
@@ -234,7 +235,7 @@ def _last_own(excess: Excess, steps: Sequence[_Step]) -> int:
     return max((i for i, step in enumerate(steps) if excess.own[step.nodes[0]]), default=-1)
 
 
-def _named(excess: Excess, steps: list[_Step], last_own: int, sides: Sides) -> Suspect | None:
+def _named(excess: Excess, steps: list[_Step], last_own: int, sides: WeightedComparison) -> Suspect | None:
     """The suspect at the last own one of the steps, -1 for none; or the new call by which it takes longer."""
     found = steps[last_own] if last_own >= 0 and steps[last_own].function not in excess.always else None
     call = _new_call(excess, found) if found is not None else None
@@ -290,7 +291,7 @@ def _new_call(excess: Excess, step: _Step) -> _Step | None:
     return None
 
 
-def _new_line(excess: Excess, step: _Step, sides: Sides) -> Frame | None:
+def _new_line(excess: Excess, step: _Step, sides: WeightedComparison) -> Frame | None:
     """The same of the lines of functions that are always there, such as `main`: the deepest one that calls it."""
     if not excess.is_usual(step.function):
         return None
@@ -340,7 +341,7 @@ def _largest_part(excess: Excess, always: Collection[Function]) -> _Step | None:
     return max(own, key=lambda step: step.excess_s, default=None)
 
 
-def _block(excess: Excess, always: Collection[Function], sides: Sides) -> Suspect | None:
+def _block(excess: Excess, always: Collection[Function], sides: WeightedComparison) -> Suspect | None:
     """The costliest lines of a function that is always there: those close to each other, with the library code that they call."""
     own = {function for function, is_own in zip(excess.function, excess.own, strict=True) if is_own}
     found: list[Suspect] = []
@@ -378,7 +379,7 @@ class _Line(NamedTuple):
     stands_out_s: float  # of that: more than all work takes longer in common
 
 
-def _own_lines(function: Function, own: Collection[Function], sides: Sides) -> dict[int, _Line]:
+def _own_lines(function: Function, own: Collection[Function], sides: WeightedComparison) -> dict[int, _Line]:
     """Of each line of a function, without the other own functions that it calls."""
     lines: dict[int, list[float]] = defaultdict(lambda: [0.0] * len(sides.weighings))
     for which, side in enumerate(sides.weighings):
@@ -428,7 +429,7 @@ def _leading_to(excess: Excess, function: Function) -> list[Frame]:
     return [frame for frame, is_own in _above(excess, _Step(function, [node], 0.0)) if is_own]
 
 
-def second(excess: Excess, first: Suspect, lost_s: float, sides: Sides) -> Suspect | None:
+def second(excess: Excess, first: Suspect, lost_s: float, sides: WeightedComparison) -> Suspect | None:
     """Another cause beside the first: an own function with a quarter of the loss, neither above nor below it on any stack."""
     nodes = _outermost(excess, first.frame[:2])
     always = excess.always
@@ -569,7 +570,7 @@ def _ends(trie: Trie) -> list[int]:
     return end
 
 
-def _at_calls(path: Sequence[Frame], called: Frame, sides: Sides) -> list[Frame]:
+def _at_calls(path: Sequence[Frame], called: Frame, sides: WeightedComparison) -> list[Frame]:
     """The functions that lead to another one, each at the line at which that takes longer."""
     more_s: dict[Frame, float] = defaultdict(float)
     for side, units, sign in zip(sides.weighings[:2], sides.divisors, (1, -1), strict=True):
@@ -588,7 +589,7 @@ def _at_hottest_line(step: _Step, excess: Excess) -> Frame:
     return excess.trie.frames[int(excess.trie.frame[hottest])]
 
 
-def _hottest_line(function: Function, sides: Sides) -> tuple[int, float]:
+def _hottest_line(function: Function, sides: WeightedComparison) -> tuple[int, float]:
     """The line of a function with the largest excess, with what it calls, and that excess per unit."""
     lines: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for which, (side, units) in enumerate(zip(sides.weighings[:2], sides.divisors, strict=True)):
@@ -602,7 +603,10 @@ def _hottest_line(function: Function, sides: Sides) -> tuple[int, float]:
 
 
 def tree_of(
-    window: Traces, baseline: Traces | None, even: tuple[Traces, Traces] | None = None, work: Bools | None = None
+    window: TrustedSpans,
+    baseline: TrustedSpans | None,
+    even: tuple[TrustedSpans, TrustedSpans] | None = None,
+    work: Bools | None = None,
 ) -> tuple[Trie, list[WeightedStacks]]:
     """One tree for both, with the baseline's seconds all 0 where there is none.
 
@@ -629,8 +633,8 @@ def with_rows(trie: Trie, sides: Sequence[WeightedStacks]) -> Trie:
     return replace(trie, total_s=np.vstack(rows))
 
 
-def _seconds_of(of: WeightedStacks, traces: Traces) -> WeightedStacks:
-    return of._replace(seconds=np.bincount(traces.stack, traces.seconds, len(of.stacks)).astype(np.float64))
+def _seconds_of(of: WeightedStacks, spans: TrustedSpans) -> WeightedStacks:
+    return of._replace(seconds=np.bincount(spans.stack, spans.seconds, len(of.stacks)).astype(np.float64))
 
 
 def _below(trie: Trie, leaf: Ints, seconds: Floats) -> Floats:

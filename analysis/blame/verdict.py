@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, TypeAlias
 
+from collectors.arrays import Bools
 from collectors.message import Message, Sentence, counted, phrase, text_of
 from collectors.records import Frame
 
 from ..stacks.frames import file_name
+from ..stacks.spans import Interval, TrustedSpans
 from ..stacks.threads import standing
-from ..stacks.traces import Bools, Range, Traces
 from ..stacks.trust import LineOf, no_source
 from ..stacks.wait_joins import is_waiting
 from ..units import Units
@@ -33,10 +34,10 @@ Confidence: TypeAlias = Literal["high", "medium", "low"]
 class Side(NamedTuple):
     """One rank's main thread, joined at its waits, over the window or over the baseline; of a service, all of its work."""
 
-    traces: Traces
-    ranges: list[Range]
+    spans: TrustedSpans
+    ranges: list[Interval]
     units: float | None  # None where the run logs none
-    recorded_s: float | None = None  # how long it was looked at, where that is not the sum of the traces
+    recorded_s: float | None = None  # how long it was looked at, where that is not the sum of the spans
     pace: float = 1.0  # without units: how much of the baseline's usual work a second of it holds
 
     @property
@@ -45,7 +46,7 @@ class Side(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        return float(self.traces.seconds.sum())
+        return float(self.spans.seconds.sum())
 
     @property
     def divisor(self) -> float:
@@ -54,10 +55,10 @@ class Side(NamedTuple):
 
     def seconds_in(self, function: Frame) -> float:
         """Those with the function on the stack."""
-        return float(self.traces.seconds[standing(self.traces, function)].sum())
+        return float(self.spans.seconds[standing(self.spans, function)].sum())
 
 
-class Evidence(NamedTuple):
+class ComparedNumber(NamedTuple):
     """A number of the window beside the same of the baseline."""
 
     name: str
@@ -122,9 +123,9 @@ class Verdict:
     rank_among_baseline: float | None = None
     basis: Literal["stacks", "steps"] = "stacks"
     contradiction: Message | None = None
-    judged: Range | None = None
-    baseline: list[Range] = field(default_factory=list)
-    evidence: list[Evidence] = field(default_factory=list)
+    judged: Interval | None = None
+    baseline: list[Interval] = field(default_factory=list)
+    evidence: list[ComparedNumber] = field(default_factory=list)
     profile_until: float | None = None
 
     @property
@@ -188,8 +189,8 @@ class Case(NamedTuple):
 
     def at_work(self, side: Side) -> Bools:
         """Which spans of a side are neither waits that their frames show nor asleep."""
-        working = ~is_waiting(side.traces, self.line_of)
-        return working if self.asleep is None else working & ~self.asleep[side.traces.stack]
+        working = ~is_waiting(side.spans, self.line_of)
+        return working if self.asleep is None else working & ~self.asleep[side.spans.stack]
 
 
 # Verdicts as one sentence: subject, number, cause.

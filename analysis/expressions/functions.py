@@ -7,10 +7,10 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from collectors.arrays import Floats, Ints
 from collectors.records import Labels
 from collectors.store.store import TooMuch, check
 
-from ..stacks.traces import Floats, Ints
 from .language import RISE
 from .values import Interval, Raster, Track, align, single
 

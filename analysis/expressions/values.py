@@ -7,11 +7,11 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from collectors.arrays import Bools, Floats, Ints
 from collectors.records import Labels
-from collectors.store.buckets import Summaries, bucket
+from collectors.store.buckets import PointSummaries, bucket
 from collectors.store.store import Axis, Buckets, RawPoints
 
-from ..stacks.traces import Bools, Floats, Ints
 from .language import ExpressionError
 
 HOLD = 2.0  # a value holds for so many of the usual distances between its series' points
@@ -164,7 +164,7 @@ def _median(values: Floats) -> float:
     return float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2)
 
 
-def _summaries(track: Track, inside: np.ndarray[tuple[int], np.dtype[np.bool_]], axis: Axis) -> Summaries:
+def _summaries(track: Track, inside: np.ndarray[tuple[int], np.dtype[np.bool_]], axis: Axis) -> PointSummaries:
     low, high, mean, last = (column[inside] for column in track.value)
     start, end = track.start[inside], track.end[inside]
     finite = np.isfinite(mean)
@@ -175,7 +175,7 @@ def _summaries(track: Track, inside: np.ndarray[tuple[int], np.dtype[np.bool_]],
         total = np.where(finite, mean * (rows - non_finite), 0.0)
     step = end if axis == "step" else np.full(len(end), np.nan)
     low, high = np.where(np.isfinite(low), low, np.nan), np.where(np.isfinite(high), high, np.nan)
-    return Summaries(start, end, step, np.zeros(len(end), np.int64), rows, non_finite, low, high, total, last)
+    return PointSummaries(start, end, step, np.zeros(len(end), np.int64), rows, non_finite, low, high, total, last)
 
 
 # Operations on intervals: the result holds every value that values of the operands can give (pure).

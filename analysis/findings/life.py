@@ -19,8 +19,8 @@ from ..dumps import MemorySnapshot, flight_sentence
 from ..ledger.evidence import StackState, stands_of
 from ..logs.crash import AROUND_S, XIDS, Fault, crash_of
 from ..stacks.frames import are_own, file_name
-from ..stacks.traces import LastStack, Range, Traces, last_stacks
-from ..stacks.trust import LineOf, no_source, traces_of
+from ..stacks.spans import Interval, LastStack, TrustedSpans, last_stacks
+from ..stacks.trust import LineOf, no_source, trusted_spans
 from ..stacks.wait_joins import PROCESSES
 from ..stacks.waits import WaitFunction, wait_at, wait_of, waiting
 from . import rule
@@ -82,7 +82,7 @@ def standing_word(subject: RunSubject) -> Standing:
     return word_by_stacks(subject, (subject.now_s - STILL_S, subject.now_s)) or "silent"
 
 
-def word_by_stacks(subject: RunSubject, window: Range) -> Standing | None:
+def word_by_stacks(subject: RunSubject, window: Interval) -> Standing | None:
     """By where most of the window was spent; None where the stacks show none of it."""
     try:
         ranks = standing_of(subject.history.stacks(window), subject.history.folder(), subject.line_of)
@@ -137,18 +137,18 @@ class RankStackState(NamedTuple):
 
 def standing_of(columns: StackColumns, own_folder: str, line_of: LineOf = no_source) -> list[RankStackState]:
     """By rank; the place is that in which most of the time was spent."""
-    traces = traces_of(columns, line_of)
+    spans = trusted_spans(columns, line_of)
     found = []
-    for number, (_, rank, pid, role) in enumerate(traces.processes):
+    for number, (_, rank, pid, role) in enumerate(spans.processes):
         if role != "main":
             continue
-        mine = traces.take(traces.main & (traces.process == number))
+        mine = spans.take(spans.main & (spans.process == number))
         if len(mine.start_s):
             found.append(_standing(mine, rank, pid, own_folder, line_of))
     return sorted(found, key=lambda standing: (standing.rank, standing.pid))
 
 
-def _standing(mine: Traces, rank: int, pid: int, own_folder: str, line_of: LineOf) -> RankStackState:
+def _standing(mine: TrustedSpans, rank: int, pid: int, own_folder: str, line_of: LineOf) -> RankStackState:
     seconds = np.bincount(mine.stack, mine.seconds, len(mine.stacks))
     most = int(np.argmax(seconds))
     stand = stands_of(
@@ -462,7 +462,7 @@ def _line_interval(subject: RunSubject) -> float:
     return (subject.activity.median_interval_s if subject.activity else None) or 0.0
 
 
-def _moves_nothing(subject: RunSubject, window: Range) -> bool:
+def _moves_nothing(subject: RunSubject, window: Interval) -> bool:
     """No bytes and no work of its processes; a GPU that spins in a collective is busy, and moves nothing either.
 
     Where their work is not known, nothing is known.

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from collectors.arrays import Floats
 from collectors.message import phrase
 
-from ..stacks.traces import Floats
 from . import rule
 from .rule import STEPS, Detection, MachineSubject, RecentPoints, RunSubject, on_rank
 

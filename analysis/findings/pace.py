@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from collectors.arrays import Bools, Floats
 from collectors.message import Message, phrase
 from collectors.records import Event, Frame
 from collectors.store.store import TooMuch
@@ -15,8 +16,8 @@ from ..blame.blame import blame_window
 from ..blame.comparison import main_threads
 from ..ledger.evidence import stands_of
 from ..stacks.frames import file_name
-from ..stacks.traces import Bools, Floats, Range, Traces
-from ..stacks.trust import traces_of
+from ..stacks.spans import Interval, TrustedSpans
+from ..stacks.trust import trusted_spans
 from . import rule
 from .rule import STEPS, CodeLocation, Detection, RecentPoints, RunSubject, on_rank, unique_steps
 
@@ -106,7 +107,7 @@ def settled_steps(subject: RunSubject, track: RecentPoints) -> tuple[Floats, Flo
     return times[late], steps[late]
 
 
-def _pauses(subject: RunSubject, rank: int, since_s: float) -> list[Range]:
+def _pauses(subject: RunSubject, rank: int, since_s: float) -> list[Interval]:
     """When a validation, or another phase beside the training, was logged: that step took longer because of it."""
     found = []
     for name, its, track in subject.named(lambda name: rule.is_result(name) or rule.is_pause(name)):
@@ -213,7 +214,7 @@ def _steps_since(track: RecentPoints, times: Floats) -> bool:
     return not len(before) or since > OVERDUE * float(np.median(before))
 
 
-def _touches(starts: Floats, ends: Floats, ranges: list[Range]) -> Bools:
+def _touches(starts: Floats, ends: Floats, ranges: list[Interval]) -> Bools:
     touched = np.zeros(len(starts), bool)
     for lo, hi in ranges:
         touched |= (starts < hi) & (ends > lo)
@@ -330,14 +331,14 @@ def _held(subject: RunSubject, blocks: list[Block], usual_s: float, now_s: float
     return Detection(said, *window, numbers=numbers, place=place)
 
 
-def _fastest(before: list[Block]) -> Range:
+def _fastest(before: list[Block]) -> Interval:
     """The stretch of blocks in which steps were fastest."""
     stretches = [before[place : place + BEFORE] for place in range(len(before) - BEFORE + 1)]
     best = min(stretches, key=lambda stretch: sum(block.step_s for block in stretch))
     return best[0].from_s, best[-1].to_s
 
 
-def _blamed(subject: RunSubject, window: Range, baseline: Range) -> tuple[Message | None, CodeLocation | None]:
+def _blamed(subject: RunSubject, window: Interval, baseline: Interval) -> tuple[Message | None, CodeLocation | None]:
     """The sentence that a user would read who drags over the window, and its line; None where stacks do not show it."""
     try:
         verdict = blame_window(subject.history, window, baseline=baseline, line_of=subject.line_of)
@@ -366,10 +367,10 @@ def _by_stacks(subject: RunSubject) -> Iterator[Detection]:
             yield held
         return
     try:
-        traces = traces_of(subject.history.stacks(window), subject.line_of)
+        spans = trusted_spans(subject.history.stacks(window), subject.line_of)
     except TooMuch:
         return
-    main = main_threads(traces, min(subject.ranks(), default=0)).within([window])
+    main = main_threads(spans, min(subject.ranks(), default=0)).within([window])
     if float(main.seconds.sum()) < WINDOW_S / 2:
         return
     found = _FunctionShares(main, subject)
@@ -395,7 +396,7 @@ class _FunctionGrowth(NamedTuple):
 class _FunctionShares:
     """What the main thread of a window does, by the deepest of the user's own functions."""
 
-    def __init__(self, main: Traces, subject: RunSubject) -> None:
+    def __init__(self, main: TrustedSpans, subject: RunSubject) -> None:
         stands = stands_of(main, subject.history.folder(), subject.line_of)
         self._numbers: dict[tuple[str, str], int] = {}
         self._frames: dict[tuple[str, str], dict[Frame, float]] = {}
@@ -448,7 +449,7 @@ def _cosine(one: Floats, other: Floats) -> float:
     return float(one @ other) / length if length else 0.0
 
 
-def _held_by_stacks(new: _FunctionGrowth, window: Range) -> Detection:
+def _held_by_stacks(new: _FunctionGrowth, window: Interval) -> Detection:
     frame = new.frame
     where = f"{file_name(frame.file)}:{frame.line} {frame.name.rpartition('.')[2]}"
     return Detection(
@@ -515,12 +516,12 @@ def straggler(subject: RunSubject) -> Iterator[Detection]:
 def _waited(subject: RunSubject, window: tuple[float, float]) -> tuple[Floats, list[int]]:
     """`[rank, block]`: seconds in collectives."""
     columns = subject.history.stacks(window)
-    traces = traces_of(columns)
+    spans = trusted_spans(columns)
     folder = subject.history.folder()
     edges = np.arange(window[0], window[1] + RANK_BLOCK_S / 2, RANK_BLOCK_S)
     rows, ranks = [], []
-    for number, (_, rank, _, role) in enumerate(traces.processes):
-        mine = traces.take(traces.main & (traces.process == number)) if role == "main" else None
+    for number, (_, rank, _, role) in enumerate(spans.processes):
+        mine = spans.take(spans.main & (spans.process == number)) if role == "main" else None
         if mine is None or not len(mine.start_s) or float(mine.seconds.sum()) < MIN_S * RANK_WINDOW_S:
             continue
         used = np.unique(mine.stack)

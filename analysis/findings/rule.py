@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from collectors.arrays import Floats
 from collectors.machine.inventory import Gpu
 from collectors.machine.run_state import RunActivity, RunProcess, RunState, began_s
 from collectors.message import Message, Sentence, phrase
@@ -19,7 +20,7 @@ from ..directions import direction_of
 from ..dumps import FlightRank, MemorySnapshot
 from ..history import History
 from ..ledger.shares import Ledger
-from ..stacks.traces import Floats, Range
+from ..stacks.spans import Interval
 from ..stacks.trust import LineOf, no_source
 
 RuleTopic: TypeAlias = Literal["training", "time", "memory", "ranks", "life", "requests", "card", "machine"]
@@ -326,7 +327,7 @@ class RunSubject:
             self.memory[f"stepping {after}"] = begun_s, since_s
         return since_s
 
-    def during(self, *kinds: str) -> list[Range]:
+    def during(self, *kinds: str) -> list[Interval]:
         return [(event.time_s - (event.seconds or 0.0), event.time_s) for event in self.of_kind(*kinds)]
 
     @property

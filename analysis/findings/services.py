@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from collectors.arrays import Floats
 from collectors.message import phrase
 
-from ..stacks.traces import Floats
 from .rule import Detection, MachineSubject, RecentPoints, RunSubject
 
 P99, REFUSED, QUEUE, ANSWERED = "service/p99_s", "service/rejected", "service/queue", "units"

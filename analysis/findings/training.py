@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from collectors.arrays import Bools, Floats
 from collectors.message import Message, phrase
 
 from ..directions import direction_of
-from ..stacks.traces import Bools, Floats
 from . import rule
 from .rule import CAPACITY, Detection, RecentPoints, RunSubject, at_step, on_rank
 

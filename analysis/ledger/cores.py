@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from collectors.arrays import Floats
 from collectors.store.store import Series
 
 from ..history import History
-from ..stacks.traces import Floats, Range, Traces
+from ..stacks.spans import Interval, TrustedSpans
 
 WAITS = "host/run_core_wait_pct"
 PERIOD_S = 1.0  # a value stands for the time since the one before, and for no more than three periods
@@ -25,7 +26,7 @@ class CoreWaits(NamedTuple):
         found: Floats = np.interp(hi, self.time_s, self.sum_s) - np.interp(lo, self.time_s, self.sum_s)
         return found
 
-    def covers(self, window: Range) -> bool:
+    def covers(self, window: Interval) -> bool:
         return (
             bool(len(self.time_s))
             and self.time_s[0] <= window[0] + PERIOD_S
@@ -36,7 +37,7 @@ class CoreWaits(NamedTuple):
 NONE_WAITED = CoreWaits(np.array([-np.inf, np.inf]), np.zeros(2))
 
 
-def core_waits(history: History, window: Range, rank: int) -> CoreWaits | None:
+def core_waits(history: History, window: Interval, rank: int) -> CoreWaits | None:
     """None where the kernel says nothing, or not all the time: on another host, or from a log that was there before."""
     wanted = {"run": history.run, "rank": str(rank)} if rank else {"run": history.run}
     mine = [
@@ -71,7 +72,7 @@ CPU, OF_CORE, OF_RUN = "host/cpu_pct", "host/cpu_core_pct", "host/run_cpu_pct"
 SOME = 0.05  # cores: less is at work by chance
 
 
-def core_use(history: History, window: Range, everything: Traces, main: Traces) -> CoreUse:
+def core_use(history: History, window: Interval, everything: TrustedSpans, main: TrustedSpans) -> CoreUse:
     """`everything` are all threads of the run in the window, `main` the one that is asked for.
 
     Without the machine's counters the run's own threads are known alone: where these work, they are taken to have had the cores.
@@ -95,20 +96,20 @@ def core_use(history: History, window: Range, everything: Traces, main: Traces) 
     )
 
 
-def _mean(history: History, series: Series, window: Range) -> float | None:
+def _mean(history: History, series: Series, window: Interval) -> float | None:
     """A value stands for the second before it."""
     found = history.values([series], [(window[0], window[1] + PERIOD_S)])
     return float(found[series.name][0].mean()) if len(found[series.name][0]) else None
 
 
-def _on_cores_s(traces: Traces) -> float:
-    return float((np.clip(np.nan_to_num(traces.running, nan=0.0), 0, 1) * traces.seconds).sum())
+def _on_cores_s(spans: TrustedSpans) -> float:
+    return float((np.clip(np.nan_to_num(spans.running, nan=0.0), 0, 1) * spans.seconds).sum())
 
 
 # Whether a main thread that holds no interpreter lock waited for it: another thread of its process had it then.
 
 
-def without_gil(main: Traces, everything: Traces, *, also_holding: bool = False) -> Floats:
+def without_gil(main: TrustedSpans, everything: TrustedSpans, *, also_holding: bool = False) -> Floats:
     """Of each span of the main thread, seconds in which it does not hold the GIL and another thread of its process does.
 
     `also_holding`: of spans that begin with holding it, too. Threads take it from each other every five milliseconds, within a span.

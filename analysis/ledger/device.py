@@ -7,10 +7,11 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from collectors.arrays import Floats, Ints
 from collectors.store.store import RawPoints, Series
 
 from ..history import History
-from ..stacks.traces import Floats, Ints, Range
+from ..stacks.spans import Interval
 from . import kinds
 from .kinds import AT_WORK, IDLE
 
@@ -128,7 +129,7 @@ class GpuSeries(NamedTuple):
 NO_CARDS: Final = GpuSeries(False, "none", None, None, 0.0)
 
 
-def cards_of(history: History, window: Range, rank: int) -> GpuSeries:
+def cards_of(history: History, window: Interval, rank: int) -> GpuSeries:
     """Ranks are taken to use the cards that are at work in the window, in their order."""
     machine = [series for series in history.machine_series() if series.name.startswith(GPU)]
     if not machine:
@@ -161,7 +162,7 @@ def _in_parts_alone(known: Sequence[Series]) -> list[Series]:
     return [series for series in known if "mig" in dict(series.labels) or dict(series.labels).get("gpu") not in divided]
 
 
-def busy_of(history: History, cards: GpuSeries, window: Range) -> DeviceUtilization:
+def busy_of(history: History, cards: GpuSeries, window: Interval) -> DeviceUtilization:
     if cards.busy is None:
         return NO_BUSY
     found = _values(history.points([cards.busy], window)[cards.busy.id])
@@ -170,7 +171,7 @@ def busy_of(history: History, cards: GpuSeries, window: Range) -> DeviceUtilizat
     )
 
 
-def copying_of(history: History, cards: GpuSeries, window: Range) -> CopyShares | None:
+def copying_of(history: History, cards: GpuSeries, window: Interval) -> CopyShares | None:
     """None where nothing says what the link carries."""
     if cards.received is None or not cards.link_bytes_per_s:
         return None
@@ -180,7 +181,7 @@ def copying_of(history: History, cards: GpuSeries, window: Range) -> CopyShares 
 
 
 def communication_of(
-    history: History, cards: GpuSeries, busy: DeviceUtilization, window: Range
+    history: History, cards: GpuSeries, busy: DeviceUtilization, window: Interval
 ) -> Communication | None:
     """None where the card's multiprocessors or its link are not known."""
     if cards.filled is None or cards.received is None or not cards.link_bytes_per_s or not len(busy.share):
@@ -200,7 +201,7 @@ def _held(points: RawPoints, moments: Floats) -> Floats:
     return held
 
 
-def _at_work(history: History, known: Sequence[Series], window: Range) -> list[Series]:
+def _at_work(history: History, known: Sequence[Series], window: Interval) -> list[Series]:
     """Those that are not far below the busiest one; none where all are idle. A long window is judged by parts of it."""
     found = [history.points(known, part) for part in looked_at(window)]
     values = [np.concatenate([part[series.id].value for part in found]) for series in known]
@@ -211,7 +212,7 @@ def _at_work(history: History, known: Sequence[Series], window: Range) -> list[S
     ]
 
 
-def looked_at(window: Range) -> list[Range]:
+def looked_at(window: Interval) -> list[Interval]:
     """The window, or three minutes of it: its first, its last, and one in the middle."""
     lo, hi = window
     if hi - lo <= LOOKED_AT_S:
@@ -219,7 +220,7 @@ def looked_at(window: Range) -> list[Range]:
     return [(at, at + 60.0) for at in (lo, (lo + hi) / 2 - 30.0, hi - 60.0)]
 
 
-def _link(history: History, mine: dict[str, Series], window: Range) -> float:
+def _link(history: History, mine: dict[str, Series], window: Interval) -> float:
     """Bytes a second that its link carries; 0 where unknown. It slows down while a card is idle, so that the highest counts."""
     rows = [mine[name] for name in (GENERATION, WIDTH) if name in mine]
     if len(rows) < 2 or RECEIVED not in mine:

@@ -1,4 +1,4 @@
-"""Evidence of what a thread is doing: frames, phases of the step log, dumps and joined stacks, one row a sign."""
+"""ComparedNumber of what a thread is doing: frames, phases of the step log, dumps and joined stacks, one row a sign."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from collectors.arrays import Bools, Floats, Ints
 from collectors.records import Frame
 
 from .. import step_log
 from ..history import History
 from ..stacks.frames import are_own, has_name, library_name, package_path
+from ..stacks.spans import Interval, TrustedSpans, overlaps, union
 from ..stacks.threads import IDLE
-from ..stacks.traces import Bools, Floats, Ints, Range, Traces, overlaps, union
 from ..stacks.trust import LineOf
 from ..stacks.wait_joins import is_head, waits_of_stacks
 from ..stacks.waits import OF_IMPORTS, Joined, StackWait, reads_gpu, reason_of
@@ -117,17 +118,17 @@ class StackState(NamedTuple):
         return ChargeTarget(self.kind, self.frame, self.leaf, self.joined)
 
 
-def stands_of(traces: Traces, own_folder: str, line_of: LineOf) -> list[StackState]:
+def stands_of(spans: TrustedSpans, own_folder: str, line_of: LineOf) -> list[StackState]:
     """One a stack."""
-    own = are_own(traces.frames, own_folder)
-    waits = waits_of_stacks(traces, line_of)
-    return [_stand(traces, stack, own, wait, line_of) for stack, wait in zip(traces.stacks, waits, strict=True)]
+    own = are_own(spans.frames, own_folder)
+    waits = waits_of_stacks(spans, line_of)
+    return [_stand(spans, stack, own, wait, line_of) for stack, wait in zip(spans.stacks, waits, strict=True)]
 
 
 def _stand(
-    traces: Traces, stack: tuple[int, ...], own: list[bool], wait: StackWait | None, line_of: LineOf
+    spans: TrustedSpans, stack: tuple[int, ...], own: list[bool], wait: StackWait | None, line_of: LineOf
 ) -> StackState:
-    frames, mine = [traces.frames[i] for i in stack], [own[i] for i in stack]
+    frames, mine = [spans.frames[i] for i in stack], [own[i] for i in stack]
     if frames == [IDLE]:
         return StackState("idle", "waits", None, "", False)
     sign = sign_of(frames, mine)
@@ -151,14 +152,14 @@ def _stand(
     return StackState(sign or "python", "runs", frame, leaf, False)
 
 
-def statements_of(traces: Traces) -> Ints:
+def statements_of(spans: TrustedSpans) -> Ints:
     """Of each stack, the statement of the training loop in which it stands: the line of the deepest function on nearly all stacks."""
-    seconds = np.bincount(traces.stack, traces.seconds, len(traces.stacks)) if len(traces.stacks) else np.zeros(0)
+    seconds = np.bincount(spans.stack, spans.seconds, len(spans.stacks)) if len(spans.stacks) else np.zeros(0)
     total: dict[tuple[str, str], float] = {}
     depth: dict[tuple[str, str], int] = {}
-    for stack, its_s in zip(traces.stacks, seconds.tolist(), strict=True):
+    for stack, its_s in zip(spans.stacks, seconds.tolist(), strict=True):
         if its_s:
-            for i, function in enumerate([traces.frames[frame][:2] for frame in stack]):
+            for i, function in enumerate([spans.frames[frame][:2] for frame in stack]):
                 total[function] = total.get(function, 0.0) + its_s
                 depth[function] = max(depth.get(function, 0), i)
     least_s = LOOP_SHARE * max(total.values(), default=0.0)
@@ -167,9 +168,7 @@ def statements_of(traces: Traces) -> Ints:
         key=lambda function: depth[function],
         default=None,
     )
-    lines = [
-        next((traces.frames[i].line for i in stack if traces.frames[i][:2] == loop), -1) for stack in traces.stacks
-    ]
+    lines = [next((spans.frames[i].line for i in stack if spans.frames[i][:2] == loop), -1) for stack in spans.stacks]
     _, statement = np.unique(np.array(lines, np.int64), return_inverse=True)
     return statement.astype(np.int64)
 
@@ -190,7 +189,7 @@ class _Line(NamedTuple):
 class BlockingLines:
     """By the line that waited: how long at which lines the others stood meanwhile."""
 
-    def __init__(self, joined: Traces, own_folder: str) -> None:
+    def __init__(self, joined: TrustedSpans, own_folder: str) -> None:
         """`joined` is the main thread's time, joined at its waits."""
         own = are_own(joined.frames, own_folder)
         head = [is_head(frame) for frame in joined.frames]
@@ -236,7 +235,7 @@ def charged(account: Account, below: BlockingLines) -> Account:
     return account._replace(given=given, samples=samples)
 
 
-def _line(joined: Traces, stack: tuple[int, ...], begin: int, own: list[bool]) -> _Line | None:
+def _line(joined: TrustedSpans, stack: tuple[int, ...], begin: int, own: list[bool]) -> _Line | None:
     below = [place for place in range(begin, len(stack)) if own[stack[place]]]
     if not below:
         return None
@@ -285,7 +284,7 @@ def kinds_of(places: list[ChargeTarget]) -> Ints:
     return np.array([NUMBER[place.kind] for place in places], np.int64)
 
 
-class Spans(NamedTuple):
+class SampledSpans(NamedTuple):
     """The same where equal neighbours are one entry, as the store keeps them."""
 
     start_s: Floats
@@ -293,7 +292,7 @@ class Spans(NamedTuple):
     stack: Ints
 
 
-def looks(spans: Spans, period_s: float) -> tuple[Ints, Floats, Floats]:
+def looks(spans: SampledSpans, period_s: float) -> tuple[Ints, Floats, Floats]:
     """Of each sample in spans: its span, its time and its seconds. A span of 35 ms at 100 Hz is four samples of 8.75 ms."""
     length = spans.end_s - spans.start_s
     count = np.maximum(1, np.rint(length / period_s)).astype(np.int64)
@@ -321,7 +320,9 @@ NEARLY = 0.9  # samples come a little early or late
 LAUNCHING: tuple[TimeKind, ...] = ("launch", "validation")
 
 
-def moments_of(main: Traces, stands: list[StackState], logged: np.ndarray, gil_s: Floats, hz: float) -> ThreadSamples:
+def moments_of(
+    main: TrustedSpans, stands: list[StackState], logged: np.ndarray, gil_s: Floats, hz: float
+) -> ThreadSamples:
     """`logged`: number of the kind that the step log gives for each span, -1 where it gives none.
 
     A call into C at an own line, without the GIL and on a core, is taken for launching: a wait for the GPU that is not recognised
@@ -343,7 +344,7 @@ def moments_of(main: Traces, stands: list[StackState], logged: np.ndarray, gil_s
     state = np.where(other & (state == LAUNCHES) & (logged != NUMBER["validation"]), FREE, state)
     places, place = _places(main, stands, kinds)
     period_s = 1 / hz if hz > 0 else 0.01
-    span, time_s, seconds = looks(Spans(main.start_s, main.end_s, main.stack), period_s)
+    span, time_s, seconds = looks(SampledSpans(main.start_s, main.end_s, main.stack), period_s)
     return ThreadSamples(
         time_s=time_s,
         seconds=seconds,
@@ -357,7 +358,7 @@ def moments_of(main: Traces, stands: list[StackState], logged: np.ndarray, gil_s
     )
 
 
-def _usually_stand(main: Traces, period_s: float) -> Bools:
+def _usually_stand(main: TrustedSpans, period_s: float) -> Bools:
     """Of each stack, whether it mostly stands for long: a loop over layers looks alike throughout, and launches all the while."""
     new = np.r_[True, (main.stack[1:] != main.stack[:-1])] if len(main.stack) else np.zeros(0, bool)
     stretch = np.cumsum(new) - 1
@@ -374,7 +375,7 @@ def _state(stand: StackState) -> int:
     return LAUNCHES if stand.how == "computes" and stand.kind in LAUNCHING else FREE
 
 
-def _places(main: Traces, stands: list[StackState], kinds: np.ndarray) -> tuple[list[ChargeTarget], np.ndarray]:
+def _places(main: TrustedSpans, stands: list[StackState], kinds: np.ndarray) -> tuple[list[ChargeTarget], np.ndarray]:
     width = len(NUMBER)
     by_number = {number: kind for kind, number in NUMBER.items()}
     keys, which = np.unique(main.stack * width + kinds, return_inverse=True)
@@ -425,7 +426,7 @@ def overlapping_s(starts: Floats, ends: Floats, bounds: Floats) -> Floats:
     return found
 
 
-def during(time_s: Floats, ranges: list[Range]) -> Bools:
+def during(time_s: Floats, ranges: list[Interval]) -> Bools:
     """Which moments lie in these ranges, which neither overlap nor stand out of order."""
     bounds = np.asarray(ranges, np.float64).reshape(-1)
     inside: Bools = np.searchsorted(bounds, time_s, "right") % 2 == 1
@@ -446,12 +447,12 @@ LEAD, DATA = "host_lead_s", f"{PHASE}data_s"
 class LoggedKinds(NamedTuple):
     """`collections` and `steps` are None where the run logs none."""
 
-    phases: list[tuple[TimeKind, list[Range]]]
+    phases: list[tuple[TimeKind, list[Interval]]]
     shares: dict[
         TimeKind, float
     ]  # of the time of the window's steps, that was logged as such a phase; {} where unknown
-    events: list[tuple[TimeKind, list[Range]]]
-    collections: list[Range] | None
+    events: list[tuple[TimeKind, list[Interval]]]
+    collections: list[Interval] | None
     steps: StepLeads | None
     unit_name: str
 
@@ -459,7 +460,7 @@ class LoggedKinds(NamedTuple):
     def any(self) -> bool:
         return bool(self.phases or self.collections is not None or self.steps is not None)
 
-    def by_phases(self, main: Traces) -> Ints:
+    def by_phases(self, main: TrustedSpans) -> Ints:
         """Of each span, number of the kind of the phase that has more than half of its stack's time; -1 where none has."""
         seconds = np.zeros((len(main.stacks), len(NUMBER)))
         for kind, ranges in self.phases:
@@ -469,7 +470,7 @@ class LoggedKinds(NamedTuple):
         found: Ints = np.where(clear, np.argmax(seconds, axis=1), -1)[main.stack]
         return found
 
-    def weights(self, main: Traces) -> Floats:
+    def weights(self, main: TrustedSpans) -> Floats:
         """Of each span, by what its time is multiplied so that each phase has the time that the step log gives it, and all have the same together.
 
         Looks at a thread amid many short calls fail more often than others where memory is slow to read, so that its phase has too few
@@ -498,10 +499,10 @@ class LoggedKinds(NamedTuple):
         return kind
 
 
-def read(history: History, window: Range, rank: int) -> LoggedKinds:
+def read(history: History, window: Interval, rank: int) -> LoggedKinds:
     log = step_log.read(history, window, rank, AROUND_S)
     around = window[0] - AROUND_S, window[1] + AROUND_S
-    events: list[tuple[TimeKind, list[Range]]] = []
+    events: list[tuple[TimeKind, list[Interval]]] = []
     for name, kind in EVENTS.items():
         if ranges := union(history.during((name,), around)):
             events.append((kind, ranges))
@@ -511,12 +512,12 @@ def read(history: History, window: Range, rank: int) -> LoggedKinds:
     )
 
 
-def _phases(log: StepLog) -> list[tuple[TimeKind, list[Range]]]:
+def _phases(log: StepLog) -> list[tuple[TimeKind, list[Interval]]]:
     known = [(PHASES[name], log.phases.ranges(name)) for name in log.phases.names if name in PHASES]
     return [(kind, union(ranges)) for kind, ranges in known if ranges]
 
 
-def _shares(log: StepLog, window: Range) -> dict[TimeKind, float]:
+def _shares(log: StepLog, window: Interval) -> dict[TimeKind, float]:
     shares, found = log.phases.shares_within(window), dict[TimeKind, float]()
     if shares is not None:
         for name, share in zip(log.phases.names, shares.tolist(), strict=True):
@@ -525,7 +526,7 @@ def _shares(log: StepLog, window: Range) -> dict[TimeKind, float]:
     return found
 
 
-def _steps(history: History, log: StepLog, around: Range, rank: int) -> StepLeads | None:
+def _steps(history: History, log: StepLog, around: Interval, rank: int) -> StepLeads | None:
     """Where each step logs by how much the host was ahead of the GPU at its end."""
     mine = {series.name: series for series in history.series(rank)}
     if LEAD not in mine or DATA not in mine or log.steps is None:

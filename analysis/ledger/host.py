@@ -7,7 +7,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from ..stacks.traces import Bools, Floats, Ints, Traces
+from collectors.arrays import Bools, Floats, Ints
+
+from ..stacks.spans import TrustedSpans
 from .cores import ALONE, CoreUse, CoreWaits
 from .evidence import StackState
 from .kinds import BLOCK, BUSY, KINDS, LOOP, NUMBER, REST, SMALL, ChargeTarget, TimeKind
@@ -48,7 +50,7 @@ class _Unit(NamedTuple):
 
 
 def bounds_of(
-    entries: PlaceSeconds, main: Traces, stands: list[StackState], cores: CoreUse
+    entries: PlaceSeconds, main: TrustedSpans, stands: list[StackState], cores: CoreUse
 ) -> dict[TimeKind, CostRange]:
     """By kind: nothing is hidden, so that the least and the most are what was counted."""
     kind = np.array([NUMBER[place.kind] for place in entries.places], np.int64)[entries.place]
@@ -76,7 +78,7 @@ def bounds_of(
 
 
 def _of_same_units(
-    entries: PlaceSeconds, row: Bools, units: list[_Unit | None], main: Traces, covered_s: float
+    entries: PlaceSeconds, row: Bools, units: list[_Unit | None], main: TrustedSpans, covered_s: float
 ) -> Bools:
     """Which entries stand in a unit that has a part of the row worth a row of its own."""
     of_stack: dict[_Unit, list[int]] = {}
@@ -92,7 +94,7 @@ def _of_same_units(
     return found
 
 
-def _units(main: Traces, stands: list[StackState]) -> list[_Unit | None]:
+def _units(main: TrustedSpans, stands: list[StackState]) -> list[_Unit | None]:
     """Of each stack; None where it waits for others, or in a backward pass, whose line stands for the whole model."""
     loops = _loops(main)
     return [
@@ -109,7 +111,7 @@ def _unit(stand: StackState, loops: Collection[tuple[str, str]]) -> _Unit:
     return _Unit(name, file, line if (name, file) in loops else 0)
 
 
-def _loops(main: Traces) -> set[tuple[str, str]]:
+def _loops(main: TrustedSpans) -> set[tuple[str, str]]:
     """The functions that are on all stacks but those of other parts, such as a log between two steps."""
     seconds = np.bincount(main.stack, main.seconds, len(main.stacks))
     total: dict[tuple[str, str], float] = {}
@@ -129,7 +131,7 @@ WAITING = 0.2  # of a stack's time that it is off its core, with neither the run
 class HostSpans(NamedTuple):
     """Spans of one main thread, with what its step log says of each."""
 
-    main: Traces
+    main: TrustedSpans
     stands: list[StackState]  # of each stack
     logged: Ints  # number of the kind that the step log gives for each span; -1 where it gives none
     collecting: Bools

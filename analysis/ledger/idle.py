@@ -7,7 +7,9 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from ..stacks.traces import Bools, Floats, Ints, Range
+from collectors.arrays import Bools, Floats, Ints
+
+from ..stacks.spans import Interval
 from . import kinds as rules
 from .device import CopyShares, DeviceUtilization, block_of
 from .evidence import FREE, LAUNCHES, WAITS_FOR_DEVICE, StepLeads, ThreadSamples, during, overlapping_s, standing
@@ -111,7 +113,7 @@ class LedgerInput:
     moments: ThreadSamples
     busy: DeviceUtilization
     steps: StepLeads | None = None
-    collections: list[Range] | None = None
+    collections: list[Interval] | None = None
     copying: CopyShares | None = None
 
     @property

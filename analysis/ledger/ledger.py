@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from collectors.arrays import Bools, Floats, Ints
+
 from ..blame.comparison import main_threads
 from ..history import History
+from ..stacks.spans import Interval, TrustedSpans
 from ..stacks.threads import laid_out
-from ..stacks.traces import Bools, Floats, Ints, Range, Traces
-from ..stacks.trust import LineOf, no_source, traces_of
+from ..stacks.trust import LineOf, no_source, trusted_spans
 from ..stacks.wait_joins import join
 from . import device as cards
 from . import evidence, host, idle
@@ -35,7 +37,7 @@ class LedgerContext:
     cards: GpuSeries
     own_folder: str
     queued: Sequence[
-        Range
+        Interval
     ] = ()  # of the window that was asked for, which may begin before anything is known of the run
 
     @property
@@ -44,14 +46,14 @@ class LedgerContext:
             return "GPU"
         return "host" if self.cards.any and self.cards.signal == "none" else "CPU"
 
-    def ledger(self, account: Account, window: Range, tier: Tier, hz: float) -> Ledger:
+    def ledger(self, account: Account, window: Interval, tier: Tier, hz: float) -> Ledger:
         whole_s, queued_s = window[1] - window[0], seconds_in(self.queued, window)
         found = ledger_of(account, whole_s - queued_s, self.cards.signal, tier, self.device, hz)
         in_all_s = sum(hi - lo for lo, hi in self.queued)
         return replace(found, seconds=whole_s, ranks=self.ranks, rank=self.rank, window=window, queued_s=in_all_s)
 
 
-def subject_of(history: History, window: Range, rank: int | None, asked: Range | None = None) -> LedgerContext:
+def subject_of(history: History, window: Interval, rank: int | None, asked: Interval | None = None) -> LedgerContext:
     """`asked`: the window as it was asked for, where that is longer."""
     ranks = {int(value) for series in history.series() if (value := dict(series.labels).get("rank", "0")).isdecimal()}
     chosen = rank if rank is not None else min(ranks, default=0)
@@ -59,20 +61,22 @@ def subject_of(history: History, window: Range, rank: int | None, asked: Range |
     return LedgerContext(chosen, max(1, len(ranks)), cards.cards_of(history, window, chosen), history.folder(), queued)
 
 
-def ledger(history: History, window: Range, rank: int | None = None, line_of: LineOf = no_source) -> Ledger:
+def ledger(history: History, window: Interval, rank: int | None = None, line_of: LineOf = no_source) -> Ledger:
     """Reads all stacks of the window at once: for a window of minutes."""
     subject = subject_of(history, window, rank)
     account, tier, hz = account_in(history, subject, window, line_of)
     return subject.ledger(account, window, tier, hz)
 
 
-def account_in(history: History, subject: LedgerContext, window: Range, line_of: LineOf) -> tuple[Account, Tier, float]:
+def account_in(
+    history: History, subject: LedgerContext, window: Interval, line_of: LineOf
+) -> tuple[Account, Tier, float]:
     """One stretch; accounts of neighbouring ones add up. With its tier, and the rate at which stacks were taken."""
     around = window[0] - AROUND_S, window[1] + AROUND_S
     columns = history.stacks(around)
     log = evidence.read(history, window, subject.rank)
     tier: Tier = "B" if log.any else "A"
-    everything = traces_of(columns, line_of)
+    everything = trusted_spans(columns, line_of)
     main = _main(everything, subject.rank, columns.covered, line_of)
     if subject.device != "GPU":
         main = main.within([window])
@@ -105,7 +109,11 @@ def account_in(history: History, subject: LedgerContext, window: Range, line_of:
 
 
 def _below(
-    subject: LedgerContext, window: Range, everything: Traces, known: tuple[Traces, list[StackState]], line_of: LineOf
+    subject: LedgerContext,
+    window: Interval,
+    everything: TrustedSpans,
+    known: tuple[TrustedSpans, list[StackState]],
+    line_of: LineOf,
 ) -> BlockingLines | None:
     """What others did where the main thread waited for them; None where it hardly did."""
     main, stands = known
@@ -117,7 +125,7 @@ def _below(
     return BlockingLines(main_threads(join(everything, line_of), subject.rank).within([window]), subject.own_folder)
 
 
-def _main(everything: Traces, rank: int, recorded: Sequence[Range], line_of: LineOf) -> Traces:
+def _main(everything: TrustedSpans, rank: int, recorded: Sequence[Interval], line_of: LineOf) -> TrustedSpans:
     """The rank's main thread; of a service all of its threads as one, which waits for requests while none of them is at work."""
     if not everything.serves:
         return main_threads(everything, rank)
@@ -125,7 +133,7 @@ def _main(everything: Traces, rank: int, recorded: Sequence[Range], line_of: Lin
 
 
 def _seen(
-    subject: LedgerContext, log: LoggedKinds, main: Traces, everything: Traces, line_of: LineOf
+    subject: LedgerContext, log: LoggedKinds, main: TrustedSpans, everything: TrustedSpans, line_of: LineOf
 ) -> tuple[list[StackState], Ints, Floats]:
     """What each stack is at, what the log says of each span, and for how long another thread held the GIL.
 
@@ -142,9 +150,9 @@ def _seen(
 def _of_gpu(
     history: History,
     subject: LedgerContext,
-    window: Range,
+    window: Interval,
     log: LoggedKinds,
-    stacks: tuple[Traces, list[StackState], Ints, Floats, float],
+    stacks: tuple[TrustedSpans, list[StackState], Ints, Floats, float],
 ) -> Account:
     main, stands, kinds, gil_s, hz = stacks
     moments = evidence.moments_of(main, stands, kinds, gil_s, hz)
@@ -159,7 +167,7 @@ def _of_gpu(
     return account._replace(sent_least_s=least_s, sent_most_s=most_s)
 
 
-def _logged(log: LoggedKinds, main: Traces, stands: list[StackState]) -> Ints:
+def _logged(log: LoggedKinds, main: TrustedSpans, stands: list[StackState]) -> Ints:
     """Events count before phases, and both only where the stack does not show what it is at itself.
 
     A step log says how long a phase took, and not when it began: a stack belongs to the phase in which most of its time lies.
@@ -172,5 +180,5 @@ def _logged(log: LoggedKinds, main: Traces, stands: list[StackState]) -> Ints:
     return np.where(open_to_event & (event >= 0), event, phase)
 
 
-def _collecting(log: LoggedKinds, main: Traces) -> Bools:
+def _collecting(log: LoggedKinds, main: TrustedSpans) -> Bools:
     return during(main.start_s, log.collections) if log.collections is not None else np.zeros(len(main.start_s), bool)

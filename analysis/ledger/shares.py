@@ -8,11 +8,12 @@ from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
+from collectors.arrays import Floats
 from collectors.records import Event, Frame
-from collectors.tracing import KERNEL_KINDS, KernelKind, StepTrace, TracedKernel
+from collectors.step_traces import KERNEL_KINDS, KernelKind, StepTrace, TracedKernel
 
 from ..stacks.frames import are_own
-from ..stacks.traces import Floats, Range
+from ..stacks.spans import Interval
 from . import kinds
 from .device import Signal
 from .kinds import BUSY, KINDS, ChargeTarget, TimeKind
@@ -256,7 +257,7 @@ class Ledger:
     account: Account
     ranks: int = 1  # of the run
     rank: int = 0
-    window: Range = (0.0, 0.0)
+    window: Interval = (0.0, 0.0)
     traced: TracedSteps | None = None  # steps of the window that were traced on demand: then the tier is C
     queued_s: float = (
         0.0  # in a queue of jobs: before the window, too, where it was asked for from then on; no part of the rows
@@ -378,10 +379,10 @@ MIN_S = 1.0  # a shorter wait is not named
 MAX_EVENTS = 10_000  # events
 
 
-def queued_during(events: Iterable[Event], window: Range) -> list[Range]:
+def queued_during(events: Iterable[Event], window: Interval) -> list[Interval]:
     """Stretches of the window in which the run was in the queue, in order, without overlaps."""
     lo, hi = window
-    found: list[Range] = []
+    found: list[Interval] = []
     waits = [
         (event.time_s - event.seconds, event.time_s)
         for event in events
@@ -394,5 +395,5 @@ def queued_during(events: Iterable[Event], window: Range) -> list[Range]:
     return found
 
 
-def seconds_in(stretches: Iterable[Range], window: Range) -> float:
+def seconds_in(stretches: Iterable[Interval], window: Interval) -> float:
     return sum(max(0.0, min(hi, window[1]) - max(lo, window[0])) for lo, hi in stretches)

@@ -11,15 +11,16 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from collectors.arrays import Floats, Ints
 from collectors.records import Frame
+from collectors.step_traces import StepTrace
 from collectors.store.store import StackColumns
-from collectors.tracing import StepTrace
 
 from .frames import FrameKind, kinds_of
+from .spans import EVER, Interval, TrustedSpans
 from .threads import ThreadSelection, ThreadTime, threads_of, work_of
-from .traces import EVER, Floats, Ints, Range, Traces
 from .tree import WeightedStacks, build
-from .trust import LineOf, no_source, traces_of
+from .trust import LineOf, no_source, trusted_spans
 from .wait_joins import Locks
 from .waits import BACKWARD as WAITS_BACKWARD
 from .waits import wait_at, wait_of
@@ -181,29 +182,29 @@ def gather(columns: StackColumns, lanes: ThreadSelection, line_of: LineOf = no_s
 
 
 def gather_parts(
-    columns: StackColumns, lanes: ThreadSelection, parts: Sequence[Sequence[Range]], line_of: LineOf = no_source
+    columns: StackColumns, lanes: ThreadSelection, parts: Sequence[Sequence[Interval]], line_of: LineOf = no_source
 ) -> list[WindowStacks]:
     """One for each part: what lies in its ranges."""
-    traces = traces_of(columns, line_of)
-    folded = work_of(traces, line_of) if lanes.joined else traces
+    spans = trusted_spans(columns, line_of)
+    folded = work_of(spans, line_of) if lanes.joined else spans
     run = columns.processes[0][0] if columns.processes else None
     return [
         WindowStacks(
             lanes.weigh(folded.within(part), columns.threads),
             lanes.title(run, columns.serves),
-            threads_of(traces.within(part), columns.threads),
-            columns.samples * _share(traces, part),
+            threads_of(spans.within(part), columns.threads),
+            columns.samples * _share(spans, part),
             columns.hz,
-            traces.computes_backward,
+            spans.computes_backward,
         )
         for part in parts
     ]
 
 
-def _share(traces: Traces, part: Sequence[Range]) -> float:
+def _share(spans: TrustedSpans, part: Sequence[Interval]) -> float:
     """Of all threads' time, how much lies in these ranges."""
-    all_s = float(traces.seconds.sum())
-    return float(traces.within(part).seconds.sum()) / all_s if all_s else 0.0
+    all_s = float(spans.seconds.sum())
+    return float(spans.within(part).seconds.sum()) / all_s if all_s else 0.0
 
 
 def tree_of(

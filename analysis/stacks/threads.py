@@ -9,11 +9,12 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from collectors.arrays import Bools, Floats, Ints
 from collectors.records import Frame
 from collectors.store.store import Process
 
 from .frames import are_own, owner_of
-from .traces import Bools, Floats, Ints, Range, Traces, compact, overlaps, union
+from .spans import Interval, TrustedSpans, compact, overlaps, union
 from .tree import WeightedStacks
 from .trust import LineOf, no_source
 from .wait_joins import STARTED_BY_PYTHON, join, waits_of_stacks
@@ -26,7 +27,7 @@ SEEN = 0.005  # of the baseline's work: the growth of a smaller part is not know
 Function: TypeAlias = tuple[str, str]  # name and file
 
 
-def parts_of(sides: Sequence[Traces], own_folder: str, always: Collection[Function]) -> list[Ints]:
+def parts_of(sides: Sequence[TrustedSpans], own_folder: str, always: Collection[Function]) -> list[Ints]:
     """The number of the part of the program that each stack of each side is in: its deepest own function.
 
     Functions that are always there, `always`, count line by line; a stack without own code counts by its last function.
@@ -60,25 +61,25 @@ def common_ratio(here: Floats, there: Floats) -> float | None:
     return float(ratio[order][np.searchsorted(reached, 0.5 * reached[-1])])
 
 
-def standing(traces: Traces, function: Frame) -> Bools:
+def standing(spans: TrustedSpans, function: Frame) -> Bools:
     """The spans on whose stacks the function is."""
-    stacks = on_stacks(traces, function)
-    there: Bools = stacks[traces.stack] if len(stacks) else np.zeros(0, bool)
+    stacks = on_stacks(spans, function)
+    there: Bools = stacks[spans.stack] if len(stacks) else np.zeros(0, bool)
     return there
 
 
-def on_stacks(traces: Traces, function: Frame) -> Bools:
+def on_stacks(spans: TrustedSpans, function: Frame) -> Bools:
     """The stacks on which the function is, itself or by a part of it."""
-    places = {i for i, frame in enumerate(traces.frames) if frame[:2] == function[:2]}
-    return np.array([not places.isdisjoint(stack) for stack in traces.stacks], bool)
+    places = {i for i, frame in enumerate(spans.frames) if frame[:2] == function[:2]}
+    return np.array([not places.isdisjoint(stack) for stack in spans.stacks], bool)
 
 
-def always_there(traces: Traces) -> set[Function]:
+def always_there(spans: TrustedSpans) -> set[Function]:
     """The functions that are on the stack nearly all the time."""
-    seconds = np.bincount(traces.stack, traces.seconds, len(traces.stacks)).tolist()
-    function = [frame[:2] for frame in traces.frames]
+    seconds = np.bincount(spans.stack, spans.seconds, len(spans.stacks)).tolist()
+    function = [frame[:2] for frame in spans.frames]
     total: dict[Function, float] = defaultdict(float)
-    for stack, its_s in zip(traces.stacks, seconds, strict=True):
+    for stack, its_s in zip(spans.stacks, seconds, strict=True):
         if its_s:
             for each in {function[i] for i in stack}:
                 total[each] += its_s
@@ -127,29 +128,29 @@ class ThreadSelection(NamedTuple):
             return f"{run} at work"
         return run if self.by_thread else f"{run} main thread"
 
-    def chosen(self, traces: Traces, names: dict[tuple[int, int], str]) -> Bools:
+    def chosen(self, spans: TrustedSpans, names: dict[tuple[int, int], str]) -> Bools:
         """Which spans are of these threads; `names` by (pid, tid)."""
-        chosen = traces.of([self._wants(*process) for process in traces.processes])
+        chosen = spans.of([self._wants(*process) for process in spans.processes])
         if self.thread is not None:
             tids = [tid for (_, tid), name in names.items() if self.thread in (name, str(tid))]
-            return chosen & np.isin(traces.tid, tids)
-        return chosen if self.view == "threads" else chosen & traces.main
+            return chosen & np.isin(spans.tid, tids)
+        return chosen if self.view == "threads" else chosen & spans.main
 
-    def weigh(self, traces: Traces, names: dict[tuple[int, int], str]) -> WeightedStacks:
+    def weigh(self, spans: TrustedSpans, names: dict[tuple[int, int], str]) -> WeightedStacks:
         """Their stacks, each with its seconds, below a node for each thread or, where there are several, for each rank."""
-        chosen = traces.take(self.chosen(traces, names))
+        chosen = spans.take(self.chosen(spans, names))
         heads, head = self._heads(chosen, names)
-        stacks = max(1, len(traces.stacks))
+        stacks = max(1, len(spans.stacks))
         seconds = np.bincount(head * stacks + chosen.stack, chosen.seconds).astype(np.float64)
         seen = np.flatnonzero(seconds)
-        first = len(traces.frames)
+        first = len(spans.frames)
         below = [(first + i,) if frame else () for i, frame in enumerate(heads)]
-        rows = [below[key // stacks] + traces.stacks[key % stacks] for key in seen.tolist()]
+        rows = [below[key // stacks] + spans.stacks[key % stacks] for key in seen.tolist()]
         above = np.array([len(head) for head in below] or [0])
         return WeightedStacks(
-            frames=[*traces.frames, *(frame or NO_FRAME for frame in heads)],
+            frames=[*spans.frames, *(frame or NO_FRAME for frame in heads)],
             stacks=rows,
-            trusted=traces.trusted[seen % stacks] + above[seen // stacks] if len(seen) else np.zeros(0, np.int64),
+            trusted=spans.trusted[seen % stacks] + above[seen // stacks] if len(seen) else np.zeros(0, np.int64),
             seconds=seconds[seen],
         )
 
@@ -158,7 +159,7 @@ class ThreadSelection(NamedTuple):
             return False
         return role == "main" or self.by_thread or self.pid is not None
 
-    def _heads(self, chosen: Traces, names: dict[tuple[int, int], str]) -> tuple[list[Frame | None], Ints]:
+    def _heads(self, chosen: TrustedSpans, names: dict[tuple[int, int], str]) -> tuple[list[Frame | None], Ints]:
         """The nodes, None where a thread needs none of its own, and which of them each span stands below."""
         if not self.by_thread:
             ranks = [rank for _, rank, _, _ in chosen.processes]
@@ -169,12 +170,12 @@ class ThreadSelection(NamedTuple):
         return [Frame(label(time), "", 0) for time in times], thread
 
 
-def threads_of(traces: Traces, names: dict[tuple[int, int], str]) -> list[ThreadTime]:
+def threads_of(spans: TrustedSpans, names: dict[tuple[int, int], str]) -> list[ThreadTime]:
     """All threads: main processes first, main threads first, then by time."""
-    threads, thread = _threads(traces.process, traces.tid)
-    seconds = np.bincount(thread, traces.seconds, len(threads)).tolist()
+    threads, thread = _threads(spans.process, spans.tid)
+    seconds = np.bincount(thread, spans.seconds, len(threads)).tolist()
     return _in_order(
-        _thread_time(traces.processes, names, *key, time_s) for key, time_s in zip(threads, seconds, strict=True)
+        _thread_time(spans.processes, names, *key, time_s) for key, time_s in zip(threads, seconds, strict=True)
     )
 
 
@@ -232,34 +233,36 @@ STARTS = ("_bootstrap", "_bootstrap_inner", "run")  # of a thread
 SLICE_S = 1.0  # no rest is longer, so that each lies in the stretch that it is counted in
 
 
-def work_of(traces: Traces, line_of: LineOf = no_source) -> Traces:
+def work_of(spans: TrustedSpans, line_of: LineOf = no_source) -> TrustedSpans:
     """What stands for each process: its main thread, joined at its waits; of a service all of its work."""
-    return served(traces, line_of) if traces.serves else join(traces, line_of)
+    return served(spans, line_of) if spans.serves else join(spans, line_of)
 
 
-def served(traces: Traces, line_of: LineOf = no_source) -> Traces:
+def served(spans: TrustedSpans, line_of: LineOf = no_source) -> TrustedSpans:
     """Spans overlap, since threads work at the same time."""
-    work, loop, pause = _kinds(traces, waits_of_stacks(traces, line_of))
+    work, loop, pause = _kinds(spans, waits_of_stacks(spans, line_of))
     kept = np.zeros(0, bool)
     if len(work):
-        rests = (loop[traces.stack] & ~(traces.running > ON_CPU)) | (pause[traces.stack] & (traces.running <= ON_CPU))
-        kept = work[traces.stack] & ~rests
-    mains = {rank: i for i, (_, rank, _, role) in reversed(list(enumerate(traces.processes))) if role == "main"}
-    main = np.array([mains.get(rank, i) for i, (_, rank, _, _) in enumerate(traces.processes)], np.int64)
-    found = traces.take(kept)
+        rests = (loop[spans.stack] & ~(spans.running > ON_CPU)) | (pause[spans.stack] & (spans.running <= ON_CPU))
+        kept = work[spans.stack] & ~rests
+    mains = {rank: i for i, (_, rank, _, role) in reversed(list(enumerate(spans.processes))) if role == "main"}
+    main = np.array([mains.get(rank, i) for i, (_, rank, _, _) in enumerate(spans.processes)], np.int64)
+    found = spans.take(kept)
     process = main[found.process] if len(main) else found.process
     return found._replace(process=process, tid=found.pids[process] if len(main) else found.tid)
 
 
-def laid_out(traces: Traces, recorded: Sequence[Range], rank: int | None = None, line_of: LineOf = no_source) -> Traces:
+def laid_out(
+    spans: TrustedSpans, recorded: Sequence[Interval], rank: int | None = None, line_of: LineOf = no_source
+) -> TrustedSpans:
     """All work of one rank as one thread's, by default of the lowest."""
-    work = served(traces, line_of)
-    lowest = min((its for _, its, _, role in traces.processes if role == "main"), default=0)
-    mine = [role == "main" and its == (lowest if rank is None else rank) for _, its, _, role in traces.processes]
+    work = served(spans, line_of)
+    lowest = min((its for _, its, _, role in spans.processes if role == "main"), default=0)
+    mine = [role == "main" and its == (lowest if rank is None else rank) for _, its, _, role in spans.processes]
     return one_at_a_time(work.take(work.of(mine)), union(recorded))
 
 
-def one_at_a_time(work: Traces, recorded: Sequence[Range]) -> Traces:
+def one_at_a_time(work: TrustedSpans, recorded: Sequence[Interval]) -> TrustedSpans:
     """A service's work as one thread's: at each moment one of those at work, who holds the GIL before the others; else `IDLE`.
 
     All spans are of one process.
@@ -291,7 +294,7 @@ def one_at_a_time(work: Traces, recorded: Sequence[Range]) -> Traces:
     )
 
 
-def _nothing(work: Traces, count: int) -> Traces:
+def _nothing(work: TrustedSpans, count: int) -> TrustedSpans:
     """As many spans of the first process, for a stretch without work."""
     zeros = np.zeros(count, np.int64)
     return work._replace(
@@ -306,14 +309,14 @@ def _nothing(work: Traces, count: int) -> Traces:
     )
 
 
-def _kinds(traces: Traces, waits: Sequence[StackWait | None]) -> tuple[Bools, Bools, Bools]:
+def _kinds(spans: TrustedSpans, waits: Sequence[StackWait | None]) -> tuple[Bools, Bools, Bools]:
     """Of each stack: whether a request may be in it; whether it is a server's loop, and whether it is a thread's outermost function, which
     wait for work where they have no core."""
-    own = are_own(traces.frames, "")
-    of_server = [bool(SERVERS.search(frame.file)) for frame in traces.frames]
+    own = are_own(spans.frames, "")
+    of_server = [bool(SERVERS.search(frame.file)) for frame in spans.frames]
     work, loop, pause = [], [], []
-    for stack, wait in zip(traces.stacks, waits, strict=True):
-        outermost = _is_outermost(traces.frames, stack)
+    for stack, wait in zip(spans.stacks, waits, strict=True):
+        outermost = _is_outermost(spans.frames, stack)
         held_up = wait is not None and wait.wait.what in HOLD_UP and any(own[i] for i in stack)
         work.append(bool(stack) and (wait is None or (held_up and not (wait.wait is SLEEP and outermost))))
         loop.append(wait is None and bool(stack) and of_server[stack[-1]])

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from collectors.arrays import Bools, Floats, Ints
 from collectors.records import Frame
 
-from .traces import Bools, Floats, Ints, Traces
+from .spans import TrustedSpans
 
 
 class WeightedStacks(NamedTuple):
@@ -76,12 +77,12 @@ class Trie:
         )
 
 
-def weigh(traces: Traces) -> WeightedStacks:
+def weigh(spans: TrustedSpans) -> WeightedStacks:
     """The stacks that were seen, whole."""
-    seconds = np.bincount(traces.stack, traces.seconds, len(traces.stacks)).astype(np.float64)
+    seconds = np.bincount(spans.stack, spans.seconds, len(spans.stacks)).astype(np.float64)
     seen = np.flatnonzero(seconds)
     return WeightedStacks(
-        traces.frames, [traces.stacks[stack] for stack in seen.tolist()], traces.trusted[seen], seconds[seen]
+        spans.frames, [spans.stacks[stack] for stack in seen.tolist()], spans.trusted[seen], seconds[seen]
     )
 
 

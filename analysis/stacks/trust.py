@@ -13,10 +13,11 @@ from itertools import chain
 
 import numpy as np
 
+from collectors.arrays import Bools, Floats, Ints
 from collectors.records import Frame
 from collectors.store.store import StackColumns
 
-from .traces import Bools, Floats, Ints, Traces, compact
+from .spans import TrustedSpans, compact
 from .waits import BACKWARD, wait_of
 
 LineOf = Callable[[str, int], str]
@@ -50,7 +51,7 @@ def no_source(_file: str, _line: int) -> str:
     return ""
 
 
-def traces_of(columns: StackColumns, line_of: LineOf = no_source) -> Traces:
+def trusted_spans(columns: StackColumns, line_of: LineOf = no_source) -> TrustedSpans:
     """The spans as they are stored, with as many entries for a stack as there are different trusts in it.
 
     Where our own sampler did not see a stack's leaf, the stack ends with the frame `not seen`.
@@ -62,7 +63,7 @@ def traces_of(columns: StackColumns, line_of: LineOf = no_source) -> Traces:
         (columns.stack.astype(np.int64) * deepest + depth) * 2 + leaf_not_seen, len(columns.stacks) * deepest * 2
     )
     ends = [(), (len(columns.frames),)]
-    return Traces(
+    return TrustedSpans(
         frames=[*columns.frames, NOT_SEEN],
         stacks=[columns.stacks[key // 2 // deepest] + ends[key % 2] for key in keys.tolist()],
         trusted=keys // 2 % deepest,

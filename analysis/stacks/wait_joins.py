@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from collectors.arrays import Bools, Floats, Ints
 from collectors.records import Frame
 
-from .traces import Bools, Floats, Ints, Traces, compact, overlaps
+from .spans import TrustedSpans, compact, overlaps
 from .trust import LineOf, no_source
 from .waits import BACKWARD, Joined, StackWait, WaitFunction, entered, holds_lock, lock_names, wait_at, wait_of, waiting
 
@@ -47,31 +48,31 @@ def is_head(frame: Frame) -> bool:
     return not frame.file and frame.name.startswith("in ")
 
 
-def join(traces: Traces, line_of: LineOf = no_source) -> Traces:
+def join(spans: TrustedSpans, line_of: LineOf = no_source) -> TrustedSpans:
     """The same time of the same main threads, with their waits for others replaced by what those did."""
-    joining = _JoinContext(traces, waits_of_stacks(traces, line_of))
+    joining = _JoinContext(spans, waits_of_stacks(spans, line_of))
     for hop in _hops(line_of):
         joining = hop.of(joining)
-    return joining.traces
+    return joining.spans
 
 
 def waits_of_stacks(
-    traces: Traces, line_of: LineOf = no_source, of: Iterable[int] | None = None
+    spans: TrustedSpans, line_of: LineOf = no_source, of: Iterable[int] | None = None
 ) -> list[StackWait | None]:
     """What each stack waits for, or each of these; None where its last frame is at work, and of others."""
     rows: dict[int, WaitFunction | None] = {}  # of a frame
 
     def row_of(frame: int) -> WaitFunction | None:
         if frame not in rows:
-            row = wait_of(traces.frames[frame])
-            rows[frame] = None if row is BACKWARD and traces.computes_backward else row
+            row = wait_of(spans.frames[frame])
+            rows[frame] = None if row is BACKWARD and spans.computes_backward else row
         return rows[frame]
 
-    locks = Locks(traces.frames, line_of)
+    locks = Locks(spans.frames, line_of)
     by_line: dict[int, WaitFunction | None] = {}
-    found: list[StackWait | None] = [None] * len(traces.stacks)
+    found: list[StackWait | None] = [None] * len(spans.stacks)
     for i in range(len(found)) if of is None else of:
-        stack = traces.stacks[i]
+        stack = spans.stacks[i]
         if not stack:
             continue
         leaf = stack[-1]
@@ -79,7 +80,7 @@ def waits_of_stacks(
             found[i] = waiting([row_of(frame) for frame in stack])
             continue
         if leaf not in by_line:
-            text = line_of(traces.frames[leaf].file, traces.frames[leaf].line)
+            text = line_of(spans.frames[leaf].file, spans.frames[leaf].line)
             by_line[leaf] = wait_at(text, locks.entered(text))
         if at_line := by_line[leaf]:
             found[i] = StackWait(at_line, len(stack) - 1)
@@ -105,25 +106,25 @@ class Locks:
         return self.names if entered(text) else ()
 
 
-def at_work(traces: Traces, line_of: LineOf = no_source) -> Traces:
+def at_work(spans: TrustedSpans, line_of: LineOf = no_source) -> TrustedSpans:
     """Without waits and sleep."""
-    return traces.take(~is_waiting(traces, line_of))
+    return spans.take(~is_waiting(spans, line_of))
 
 
-def is_waiting(traces: Traces, line_of: LineOf = no_source) -> Bools:
-    """Which spans wait. A part of the traces has few of their stacks: only those are looked at."""
-    used = np.flatnonzero(np.bincount(traces.stack, minlength=len(traces.stacks)))
-    waits: Bools = np.array([wait is not None for wait in waits_of_stacks(traces, line_of, used.tolist())], bool)
-    return waits[traces.stack] if len(waits) else np.zeros(0, bool)
+def is_waiting(spans: TrustedSpans, line_of: LineOf = no_source) -> Bools:
+    """Which spans wait. A part of the spans has few of their stacks: only those are looked at."""
+    used = np.flatnonzero(np.bincount(spans.stack, minlength=len(spans.stacks)))
+    waits: Bools = np.array([wait is not None for wait in waits_of_stacks(spans, line_of, used.tolist())], bool)
+    return waits[spans.stack] if len(waits) else np.zeros(0, bool)
 
 
 class _JoinContext(NamedTuple):
-    traces: Traces
+    spans: TrustedSpans
     waits: list[StackWait | None]  # of each stack; where something was joined, of that
 
     def waiting_for(self, kinds: tuple[Joined, ...]) -> Bools:
         wanted: Bools = np.array([wait is not None and wait.wait.joined in kinds for wait in self.waits], bool)
-        return wanted[self.traces.stack] if len(wanted) else np.zeros(0, bool)
+        return wanted[self.spans.stack] if len(wanted) else np.zeros(0, bool)
 
 
 class _Group(NamedTuple):
@@ -136,7 +137,7 @@ class _Group(NamedTuple):
 
 class _Hop(NamedTuple):
     kinds: tuple[Joined, ...]
-    groups: Callable[[Traces], Iterator[_Group]]
+    groups: Callable[[TrustedSpans], Iterator[_Group]]
     idle: tuple[Joined, ...] = OTHERS  # who waits for these explains nothing
 
     def of(self, joining: _JoinContext) -> _JoinContext:
@@ -144,71 +145,71 @@ class _Hop(NamedTuple):
             return joining
         wanted, at_work = joining.waiting_for(self.kinds), ~joining.waiting_for(self.idle)
         pieces = [
-            _share_out(joining.traces, waits, busy, group.heads)
-            for group in self.groups(joining.traces)
+            _share_out(joining.spans, waits, busy, group.heads)
+            for group in self.groups(joining.spans)
             for busy in [np.flatnonzero(group.others & at_work)]
             if len(busy)
-            for waits in _by_thread(joining.traces, np.flatnonzero(group.waiters & wanted))
+            for waits in _by_thread(joining.spans, np.flatnonzero(group.waiters & wanted))
         ]
         return _rebuilt(joining, pieces) if pieces else joining
 
 
-def _inside_workers(traces: Traces) -> Iterator[_Group]:
-    for process in _processes(traces, "worker"):
-        here, main = traces.process == process, traces.main
-        yield _Group(here & main, here & ~main, _heads(traces, IN_THREADS))
+def _inside_workers(spans: TrustedSpans) -> Iterator[_Group]:
+    for process in _processes(spans, "worker"):
+        here, main = spans.process == process, spans.main
+        yield _Group(here & main, here & ~main, _heads(spans, IN_THREADS))
 
 
-def _other_threads_for_workers(traces: Traces) -> Iterator[_Group]:
-    others = ~traces.main & ~_standing_in(traces, PINNING)
-    for process in _processes(traces, "main"):
-        yield _Group((traces.process == process) & others, _workers(traces, process), _heads(traces, IN_WORKERS))
+def _other_threads_for_workers(spans: TrustedSpans) -> Iterator[_Group]:
+    others = ~spans.main & ~_standing_in(spans, PINNING)
+    for process in _processes(spans, "main"):
+        yield _Group((spans.process == process) & others, _workers(spans, process), _heads(spans, IN_WORKERS))
 
 
-def _main_for_pinning(traces: Traces) -> Iterator[_Group]:
-    pinning = ~traces.main & _standing_in(traces, PINNING)
-    for process in _processes(traces, "main"):
-        here = traces.process == process
-        yield _Group(here & traces.main, here & pinning, _heads(traces, IN_PINNING))
+def _main_for_pinning(spans: TrustedSpans) -> Iterator[_Group]:
+    pinning = ~spans.main & _standing_in(spans, PINNING)
+    for process in _processes(spans, "main"):
+        here = spans.process == process
+        yield _Group(here & spans.main, here & pinning, _heads(spans, IN_PINNING))
 
 
-def _main_for_workers(traces: Traces) -> Iterator[_Group]:
-    for process in _processes(traces, "main"):
-        yield _Group((traces.process == process) & traces.main, _workers(traces, process), _heads(traces, IN_WORKERS))
+def _main_for_workers(spans: TrustedSpans) -> Iterator[_Group]:
+    for process in _processes(spans, "main"):
+        yield _Group((spans.process == process) & spans.main, _workers(spans, process), _heads(spans, IN_WORKERS))
 
 
-def _main_for_threads(traces: Traces) -> Iterator[_Group]:
-    for process in _processes(traces, "main"):
-        here, main = traces.process == process, traces.main
-        yield _Group(here & main, here & ~main, _heads(traces, IN_THREADS))
+def _main_for_threads(spans: TrustedSpans) -> Iterator[_Group]:
+    for process in _processes(spans, "main"):
+        here, main = spans.process == process, spans.main
+        yield _Group(here & main, here & ~main, _heads(spans, IN_THREADS))
 
 
-def _main_for_holders(line_of: LineOf) -> Callable[[Traces], Iterator[_Group]]:
-    def groups(traces: Traces) -> Iterator[_Group]:
-        for group in _main_for_threads(traces):
-            stacks = np.unique(traces.stack[group.others]).tolist()
-            frames = {frame for stack in stacks for frame in traces.stacks[stack]}
-            names = Locks(traces.frames, line_of).names if frames else ()
-            holding = {i for i in frames if holds_lock(traces.frames[i], line_of, names)}
-            holders = [stack for stack in stacks if not holding.isdisjoint(traces.stacks[stack])]
-            yield group._replace(others=group.others & np.isin(traces.stack, holders))
+def _main_for_holders(line_of: LineOf) -> Callable[[TrustedSpans], Iterator[_Group]]:
+    def groups(spans: TrustedSpans) -> Iterator[_Group]:
+        for group in _main_for_threads(spans):
+            stacks = np.unique(spans.stack[group.others]).tolist()
+            frames = {frame for stack in stacks for frame in spans.stacks[stack]}
+            names = Locks(spans.frames, line_of).names if frames else ()
+            holding = {i for i in frames if holds_lock(spans.frames[i], line_of, names)}
+            holders = [stack for stack in stacks if not holding.isdisjoint(spans.stacks[stack])]
+            yield group._replace(others=group.others & np.isin(spans.stack, holders))
 
     return groups
 
 
-def _main_for_backward(traces: Traces) -> Iterator[_Group]:
-    roots = [bool(stack) and not traces.frames[stack[0]].file.endswith(STARTED_BY_PYTHON) for stack in traces.stacks]
-    foreign = np.array(roots, bool)[traces.stack]
-    for process in _processes(traces, "main"):
-        here, main = traces.process == process, traces.main
-        yield _Group(here & main, here & ~main & foreign, _heads(traces, IN_BACKWARD))
+def _main_for_backward(spans: TrustedSpans) -> Iterator[_Group]:
+    roots = [bool(stack) and not spans.frames[stack[0]].file.endswith(STARTED_BY_PYTHON) for stack in spans.stacks]
+    foreign = np.array(roots, bool)[spans.stack]
+    for process in _processes(spans, "main"):
+        here, main = spans.process == process, spans.main
+        yield _Group(here & main, here & ~main & foreign, _heads(spans, IN_BACKWARD))
 
 
-def _main_for_ranks(traces: Traces) -> Iterator[_Group]:
-    ranks, main = [rank for _, rank, _, _ in traces.processes], traces.main
-    for process in _processes(traces, "main"):
-        others = [role == "main" and rank != ranks[process] for _, rank, _, role in traces.processes]
-        yield _Group((traces.process == process) & main, main & traces.of(others), [in_rank(rank) for rank in ranks])
+def _main_for_ranks(spans: TrustedSpans) -> Iterator[_Group]:
+    ranks, main = [rank for _, rank, _, _ in spans.processes], spans.main
+    for process in _processes(spans, "main"):
+        others = [role == "main" and rank != ranks[process] for _, rank, _, role in spans.processes]
+        yield _Group((spans.process == process) & main, main & spans.of(others), [in_rank(rank) for rank in ranks])
 
 
 def _hops(line_of: LineOf) -> list[_Hop]:
@@ -227,32 +228,32 @@ def _hops(line_of: LineOf) -> list[_Hop]:
     ]
 
 
-def _processes(traces: Traces, role: str) -> Iterator[int]:
-    yield from (i for i, (*_, its) in enumerate(traces.processes) if its == role)
+def _processes(spans: TrustedSpans, role: str) -> Iterator[int]:
+    yield from (i for i, (*_, its) in enumerate(spans.processes) if its == role)
 
 
-def _heads(traces: Traces, head: Frame) -> list[Frame]:
-    return [head] * len(traces.processes)
+def _heads(spans: TrustedSpans, head: Frame) -> list[Frame]:
+    return [head] * len(spans.processes)
 
 
-def _workers(traces: Traces, process: int) -> Bools:
+def _workers(spans: TrustedSpans, process: int) -> Bools:
     """The main threads of a process's workers: those of its rank."""
-    rank = traces.processes[process][1]
-    return traces.main & traces.of([role == "worker" and its == rank for _, its, _, role in traces.processes])
+    rank = spans.processes[process][1]
+    return spans.main & spans.of([role == "worker" and its == rank for _, its, _, role in spans.processes])
 
 
-def _standing_in(traces: Traces, file: str) -> Bools:
-    there = {i for i, frame in enumerate(traces.frames) if frame.file.endswith(file)}
-    stacks = np.array([bool(there) and not there.isdisjoint(stack) for stack in traces.stacks], bool)
-    standing: Bools = stacks[traces.stack] if len(stacks) else np.zeros(0, bool)
+def _standing_in(spans: TrustedSpans, file: str) -> Bools:
+    there = {i for i, frame in enumerate(spans.frames) if frame.file.endswith(file)}
+    stacks = np.array([bool(there) and not there.isdisjoint(stack) for stack in spans.stacks], bool)
+    standing: Bools = stacks[spans.stack] if len(stacks) else np.zeros(0, bool)
     return standing
 
 
-def _by_thread(traces: Traces, spans: Ints) -> Iterator[Ints]:
-    """The spans of each thread, in order of time."""
-    ordered = spans[np.argsort(traces.start_s[spans], kind="stable")]
-    for tid in np.unique(traces.tid[ordered]):
-        yield ordered[traces.tid[ordered] == tid]
+def _by_thread(spans: TrustedSpans, chosen: Ints) -> Iterator[Ints]:
+    """The chosen of each thread, in order of time."""
+    ordered = chosen[np.argsort(spans.start_s[chosen], kind="stable")]
+    for tid in np.unique(spans.tid[ordered]):
+        yield ordered[spans.tid[ordered] == tid]
 
 
 class _Pieces(NamedTuple):
@@ -268,28 +269,28 @@ class _Pieces(NamedTuple):
     running: Floats  # of the worker, else of the waiting thread
 
 
-def _share_out(traces: Traces, waits: Ints, busy: Ints, heads: list[Frame]) -> _Pieces:
+def _share_out(spans: TrustedSpans, waits: Ints, busy: Ints, heads: list[Frame]) -> _Pieces:
     """Every overlap of one thread's waits with a worker, by weight; then the rest of the waits."""
-    begin_s = float(traces.start_s[waits[0]])  # small numbers keep their microseconds
-    starts, ends = traces.start_s[waits] - begin_s, traces.end_s[waits] - begin_s
-    busy_starts, busy_ends = traces.start_s[busy] - begin_s, traces.end_s[busy] - begin_s
+    begin_s = float(spans.start_s[waits[0]])  # small numbers keep their microseconds
+    starts, ends = spans.start_s[waits] - begin_s, spans.end_s[waits] - begin_s
+    busy_starts, busy_ends = spans.start_s[busy] - begin_s, spans.end_s[busy] - begin_s
     who, which = overlaps(busy_starts, busy_ends, starts, ends)
-    clock = _clock(busy_starts, busy_ends, traces.weight[busy])
+    clock = _clock(busy_starts, busy_ends, spans.weight[busy])
     # A share only grows with time, so that the later of two moments is the one with the greater share.
     lo_share = np.maximum(np.interp(starts, clock.moments, clock.share)[which], clock.share_at_start[who])
     hi_share = np.minimum(np.interp(ends, clock.moments, clock.share)[which], clock.share_at_end[who])
     lo, hi = np.maximum(starts[which], busy_starts[who]), np.minimum(ends[which], busy_ends[who])
-    share = (hi_share - lo_share) * traces.weight[busy][who] / np.maximum(hi - lo, MOMENT_S)
+    share = (hi_share - lo_share) * spans.weight[busy][who] / np.maximum(hi - lo, MOMENT_S)
     left, gap = overlaps(starts, ends, clock.gap_starts, clock.gap_ends)
     return _Pieces(
         wait=waits[np.r_[which, left]],
-        other=np.r_[traces.stack[busy][who], np.full(len(left), -1)],
-        head=np.r_[traces.process[busy][who], np.zeros(len(left), np.int64)],
+        other=np.r_[spans.stack[busy][who], np.full(len(left), -1)],
+        head=np.r_[spans.process[busy][who], np.zeros(len(left), np.int64)],
         heads=heads,
         start_s=np.r_[lo, np.maximum(starts[left], clock.gap_starts[gap])] + begin_s,
         end_s=np.r_[hi, np.minimum(ends[left], clock.gap_ends[gap])] + begin_s,
-        weight=traces.weight[waits][np.r_[which, left]] * np.r_[np.maximum(share, 0.0), np.ones(len(left))],
-        running=np.r_[traces.running[busy][who], traces.running[waits][left]],
+        weight=spans.weight[waits][np.r_[which, left]] * np.r_[np.maximum(share, 0.0), np.ones(len(left))],
+        running=np.r_[spans.running[busy][who], spans.running[waits][left]],
     )
 
 
@@ -327,17 +328,17 @@ def _clock(starts: Floats, ends: Floats, weight: Floats) -> _Clock:
 
 def _rebuilt(joining: _JoinContext, parts: list[_Pieces]) -> _JoinContext:
     """The spans with some of them replaced by their pieces."""
-    traces, waits = joining
-    split = np.zeros(len(traces.stack), bool)
+    spans, waits = joining
+    split = np.zeros(len(spans.stack), bool)
     split[np.concatenate([part.wait for part in parts])] = True
     heads = list(dict.fromkeys(head for part in parts for head in part.heads))
     places = [np.array([heads.index(head) for head in part.heads]) for part in parts]
-    whole = traces.take(~split)
-    cut = traces.take(np.concatenate([part.wait for part in parts]))
+    whole = spans.take(~split)
+    cut = spans.take(np.concatenate([part.wait for part in parts]))
     other = np.concatenate([part.other for part in parts])
     head = np.concatenate([place[part.head] for place, part in zip(places, parts, strict=True)])
-    above, over = compact(cut.stack, len(traces.stacks))
-    below, under = compact(other + 1, len(traces.stacks) + 1)
+    above, over = compact(cut.stack, len(spans.stacks))
+    below, under = compact(other + 1, len(spans.stacks) + 1)
     keys, pieces = compact((over * len(below) + under) * len(heads) + head, len(above) * len(below) * len(heads))
     triples = zip(
         above[keys // len(heads) // len(below)].tolist(),
@@ -345,18 +346,18 @@ def _rebuilt(joining: _JoinContext, parts: list[_Pieces]) -> _JoinContext:
         (keys % len(heads)).tolist(),
         strict=True,
     )
-    made = [_joined_stack(joining, len(traces.frames), *triple) for triple in triples]
+    made = [_joined_stack(joining, len(spans.frames), *triple) for triple in triples]
     return _JoinContext(
-        traces._replace(
-            frames=[*traces.frames, *heads],
-            stacks=[*traces.stacks, *(joined.stack for joined in made)],
-            trusted=np.r_[traces.trusted, np.array([joined.trusted for joined in made], np.int64)],
+        spans._replace(
+            frames=[*spans.frames, *heads],
+            stacks=[*spans.stacks, *(joined.stack for joined in made)],
+            trusted=np.r_[spans.trusted, np.array([joined.trusted for joined in made], np.int64)],
             start_s=np.r_[whole.start_s, *(part.start_s for part in parts)],
             end_s=np.r_[whole.end_s, *(part.end_s for part in parts)],
             weight=np.r_[whole.weight, *(part.weight for part in parts)],
             process=np.r_[whole.process, cut.process],
             tid=np.r_[whole.tid, cut.tid],
-            stack=np.r_[whole.stack, len(traces.stacks) + pieces],
+            stack=np.r_[whole.stack, len(spans.stacks) + pieces],
             gil=np.r_[whole.gil, cut.gil],
             running=np.r_[whole.running, *(part.running for part in parts)],
         ),
@@ -372,15 +373,15 @@ class _JoinedStack(NamedTuple):
 
 def _joined_stack(joining: _JoinContext, first_head: int, stack: int, other: int, head: int) -> _JoinedStack:
     """A wait down to its first frame, then the worker's frames below its own lead-in. `other` is 0 for no worker, else its index + 1."""
-    traces, waits = joining
-    above, wait = traces.stacks[stack], waits[stack]
+    spans, waits = joining
+    above, wait = spans.stacks[stack], waits[stack]
     if other == 0 or wait is None:
-        return _JoinedStack(above, int(traces.trusted[stack]), wait)
-    below = traces.stacks[other - 1]
-    lead_in = max((i + 1 for i, frame in enumerate(below) if _leads_in(traces.frames[frame])), default=0)
-    trusted = int(traces.trusted[stack])
+        return _JoinedStack(above, int(spans.trusted[stack]), wait)
+    below = spans.stacks[other - 1]
+    lead_in = max((i + 1 for i, frame in enumerate(below) if _leads_in(spans.frames[frame])), default=0)
+    trusted = int(spans.trusted[stack])
     if trusted > wait.since:
-        trusted = wait.since + 2 + max(0, int(traces.trusted[other - 1]) - lead_in)
+        trusted = wait.since + 2 + max(0, int(spans.trusted[other - 1]) - lead_in)
     return _JoinedStack(
         (*above[: wait.since + 1], first_head + head, *below[lead_in:]),
         trusted,

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from analysis.blame.verdict import Verdict
-from analysis.stacks.traces import Range
+from analysis.stacks.spans import Interval
 from collectors.message import text_of
 from collectors.records import Frame
 from collectors.store.engines import open_store
@@ -46,7 +46,7 @@ LOOPS = (
 
 class Window(NamedTuple):
     kind: str
-    range: Range
+    range: Interval
     planned: float  # the factor of its phase
     factor: float  # by how much its units are longer than healthy ones
     others: float  # cores used by programs other than the recording's, on average
@@ -108,21 +108,21 @@ class Recording:
             found += [self._window(kind, window, (since_s, until_s, factor)) for kind, window in asked]
         return found
 
-    def _of_healthy(self, turn: int, since_s: float, until_s: float) -> list[tuple[str, Range]]:
+    def _of_healthy(self, turn: int, since_s: float, until_s: float) -> list[tuple[str, Interval]]:
         """The first phase's last part alone: what lies before has nothing to be compared with."""
         since_s = since_s + AFTER_S if turn else until_s - (until_s - since_s) / 2
         middle_s = (since_s + until_s) / 2
         windows = [(since_s, until_s - EDGE_S), _around(middle_s, SHORT_S), _around(middle_s, MIDDLE_S)]
         return [("healthy", window) for window in windows]
 
-    def _window(self, kind: str, window: Range, phase: Stretch) -> Window:
+    def _window(self, kind: str, window: Interval, phase: Stretch) -> Window:
         planned, factor = phase[2], self.factor(window)
         waited = self._waits_s(window) / self._unit_s(window)
         return Window(
             kind, window, planned, factor, self._others(window), waited, self._left_out(window, factor, planned)
         )
 
-    def _left_out(self, window: Range, factor: float, planned: float) -> str:
+    def _left_out(self, window: Interval, factor: float, planned: float) -> str:
         if self.row.right == "others" and planned > 1:
             return "" if factor > SLOWER else "not slower"
         if planned == 1:
@@ -131,22 +131,22 @@ class Recording:
             return "not slower"
         return "others slowed it" if self._taken(window) > TAKEN * (factor - 1) else ""
 
-    def _taken(self, window: Range) -> float:
+    def _taken(self, window: Interval) -> float:
         """How much more a unit waits for a core than if others took the share that they take in healthy phases, in healthy units."""
         unit_s, waits_s = self._unit_s(window), self._waits_s(window)
         return (waits_s - self._healthy_wait * (unit_s - waits_s)) / self._healthy_s
 
-    def _waits_s(self, window: Range) -> float:
+    def _waits_s(self, window: Interval) -> float:
         """For a core, a unit, by the kernel's account of the thread that runs the loop."""
         units = np.interp(window, self._ended_s, np.arange(len(self._ended_s)))
         waited_s = np.interp(window, self._ended_s, self._waited_s)
         return float(waited_s[1] - waited_s[0]) / max(float(units[1] - units[0]), 1e-3)
 
-    def factor(self, window: Range) -> float:
+    def factor(self, window: Interval) -> float:
         return self._unit_s(window) / self._healthy_s
 
     @cached_property
-    def _healthy_phases(self) -> list[Range]:
+    def _healthy_phases(self) -> list[Interval]:
         return [(lo + (AFTER_S if turn else 0.0), hi) for turn, (lo, hi, factor) in enumerate(self.plan) if factor == 1]
 
     @cached_property
@@ -161,7 +161,7 @@ class Recording:
         share = min(float(np.median(waits)), 0.99)
         return share / (1 - share)
 
-    def _unit_s(self, window: Range) -> float:
+    def _unit_s(self, window: Interval) -> float:
         """The mean; a unit counts with the part of it that lies in the window."""
         ended_s = self._ended_s
         units = np.interp(window, ended_s, np.arange(len(ended_s)))
@@ -179,7 +179,7 @@ class Recording:
     def _units(self) -> tuple[np.ndarray, np.ndarray]:
         return units_of(self.folder)
 
-    def _others(self, window: Range) -> float:
+    def _others(self, window: Interval) -> float:
         time_s, cores = self._load
         inside = (time_s > window[0]) & (time_s < window[1] + 1.0)  # a line is of the second before it
         return float(cores[inside].mean()) if inside.any() else float("nan")
@@ -206,7 +206,7 @@ def evaluate(folders: Sequence[Path], wanted: str | None, only: Sequence[str] | 
     return results
 
 
-def _of_slow(since_s: float, until_s: float) -> list[tuple[str, Range]]:
+def _of_slow(since_s: float, until_s: float) -> list[tuple[str, Interval]]:
     middle_s, seconds = (since_s + until_s) / 2, until_s - since_s
     return [
         ("exact", (since_s + EDGE_S, until_s - EDGE_S)),
@@ -218,7 +218,7 @@ def _of_slow(since_s: float, until_s: float) -> list[tuple[str, Range]]:
     ]
 
 
-def _around(middle_s: float, seconds: float) -> Range:
+def _around(middle_s: float, seconds: float) -> Interval:
     return middle_s - seconds / 2, middle_s + seconds / 2
 
 

@@ -24,7 +24,7 @@ from analysis.ledger import kinds
 from analysis.ledger.kinds import BUSY
 from analysis.ledger.shares import KindRow, Ledger
 from analysis.ledger.text import sentence_of
-from analysis.stacks.traces import Range
+from analysis.stacks.spans import Interval
 from collectors.message import text_of
 from collectors.store.engines import open_store
 from collectors.store.store import Store
@@ -161,7 +161,7 @@ def _of_cause(cause: str, row: KindRow) -> float:
     return sum(line.share for line in row.lines if line.place.frame and line.place.frame.name.endswith(NAMED[cause]))
 
 
-def _steps(store: Store, run: str) -> tuple[float, Range]:
+def _steps(store: Store, run: str) -> tuple[float, Interval]:
     """How long a step takes, and the window in which that was looked at."""
     series = next(row for row in store.series(run) if row.name == "train/loss" and ("rank", "1") not in row.labels)
     time_s = store.points([series.id], None, None)[series.id].place

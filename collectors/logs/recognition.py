@@ -113,7 +113,7 @@ def _exited(origin: Origin, state: State) -> Format:
 
 
 def _events(origin: Origin, state: State) -> Format:
-    events = origin.run.events[origin.name] = jsonl.EventsFile(origin.run.name, state, origin.rank)
+    events = origin.run.events[origin.name] = jsonl.EventsParser(origin.run.name, state, origin.rank)
     return jsonl.EventLines(events, functools.partial(_metrics, origin), state)
 
 
@@ -128,7 +128,7 @@ def _metrics(origin: Origin, state: State) -> jsonl.JsonLines:
     def beside(name: str) -> str:
         return "is left out: the JSONL has the steps" if name in PROGRESS_NAMES else run.names().fault(name)
 
-    metrics = jsonl.MetricsFile(
+    metrics = jsonl.MetricsParser(
         run.name, labels, lambda: run.starts_of(rank), state, run.names(), run.rivals.take_jsonl
     )
     return jsonl.JsonLines(metrics, _lines(origin, jsonl.text_state(state), beside, lambda: True))

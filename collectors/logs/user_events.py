@@ -18,7 +18,7 @@ from ..records import Event, Offset, Record
 from ..store.batches import RefusedRecord
 from ..user_files import ADDED_MOST_BYTES, FOLDER, RESERVED, SUFFIX, file_name
 from .formats import Tally
-from .formats.jsonl import EventsFile, objects
+from .formats.jsonl import EventsParser, objects
 from .formats.values import escape_control
 from .open_files import NotRead, read_file
 
@@ -155,7 +155,7 @@ def events_of(lines: Iterable[bytes], tally: Tally) -> list[Event]:
         elif fields.get("kind") in RESERVED:
             tally.skip_line(NOT_OURS)
         else:
-            made = EventsFile(run)
+            made = EventsParser(run)
             made.tally = tally
             event = made.event(fields, None)
             found += [event] if event else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-from ..records import Profile
+from ..records import StackRecording
 
 
 class RunRank(NamedTuple):
@@ -52,7 +52,7 @@ class Sampler(Protocol):
     def hurry(self, until_mono_s: float) -> None:
         """A page watches: deliver with little delay until then (CLOCK_MONOTONIC seconds)."""
 
-    def profiles(self) -> Iterable[Profile]:
+    def profiles(self) -> Iterable[StackRecording]:
         """The profiles recorded since the last call, each as of the first run of its target, without blocking."""
 
     def troubles(self) -> dict[int, Trouble]:

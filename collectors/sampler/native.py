@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from ..records import Frame, Profile, StackSample
+from ..records import Frame, StackRecording, StackSpan
 from . import Target, Trouble, refusal
 from .build import find_program
 
@@ -45,7 +45,7 @@ class Fate(NamedTuple):
     detail: str = ""  # of the reason; of an attached one the version of its Python, e.g. "3.11.7"
 
 
-class SampleWindow(NamedTuple):
+class SampleBatch(NamedTuple):
     """The spans of a target between two moments, CLOCK_MONOTONIC; the next window begins where it ends."""
 
     target: int
@@ -55,7 +55,7 @@ class SampleWindow(NamedTuple):
     errors: int
     hz: float
     threads: dict[int, str]  # names, by id, of those that have a span
-    spans: list[StackSample]
+    spans: list[StackSpan]
 
 
 class StreamError(Exception):
@@ -70,20 +70,20 @@ class StreamReader:
     def __init__(self) -> None:
         self._rest = b""
         self._begun = False
-        self._messages: list[Fate | SampleWindow] = []
+        self._messages: list[Fate | SampleBatch] = []
         self._texts: dict[int, str] = {}
         self._frames: dict[int, Frame] = {}
         self._callers: dict[int, tuple[int, Frame]] = {}  # by stack: its caller's stack, and its last frame
         self._stacks: dict[int, tuple[Frame, ...]] = {}  # those that were asked for
         self._threads: dict[int, dict[int, str]] = defaultdict(dict)  # by target
-        self._spans: dict[int, list[StackSample]] = defaultdict(list)  # by target
+        self._spans: dict[int, list[StackSpan]] = defaultdict(list)  # by target
         self._waiting = 0  # spans in all
         self._faults: dict[int, int] = {}  # by target: impossible lines, since it was first named
         self._lost: dict[int, int] = {}  # the same, since its last window
         self._garbage = 0
         self._endless = False  # the current line is skipped up to its end
 
-    def feed(self, data: bytes) -> list[Fate | SampleWindow]:
+    def feed(self, data: bytes) -> list[Fate | SampleBatch]:
         """The windows that these bytes completed. A window of 500 spans takes about 1.5 ms. Raises StreamError, which ends the stream."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         if lines and self._endless:
@@ -195,7 +195,7 @@ class StreamReader:
             )
         cpu = None if cpu_ns < 0 else cpu_ns
         gil, whole = bool(flags & HELD_GIL), not flags & CUT
-        self._spans[target].append(StackSample(start_ns, duration_ns, tid, self._frames_of(stack), gil, cpu, whole))
+        self._spans[target].append(StackSpan(start_ns, duration_ns, tid, self._frames_of(stack), gil, cpu, whole))
         self._waiting += 1
 
     def _frames_of(self, stack: int) -> tuple[Frame, ...]:
@@ -215,7 +215,7 @@ class StreamReader:
         self._waiting -= len(spans)
         errors += self._lost.pop(target, 0)
         self._messages.append(
-            SampleWindow(target, start_ns, end_ns, samples, errors, hz, self._threads.pop(target, {}), spans)
+            SampleBatch(target, start_ns, end_ns, samples, errors, hz, self._threads.pop(target, {}), spans)
         )
 
     def _reset(self) -> None:
@@ -314,9 +314,9 @@ class RunningSampler:
             self._window_s = window_s
             self.send(f"w {window_s * 1000:.0f}")
 
-    def read(self) -> tuple[list[Fate | SampleWindow], str]:
+    def read(self) -> tuple[list[Fate | SampleBatch], str]:
         """What has come, and why no more will come, "" while it runs. Does not wait."""
-        messages: list[Fate | SampleWindow] = []
+        messages: list[Fate | SampleBatch] = []
         taken = 0
         try:
             while data := os.read(self._output, PIPE_BYTES):
@@ -469,7 +469,7 @@ class NativeSampler:
     def hurry(self, until_mono_s: float) -> None:
         self._hurry_until_s = until_mono_s
 
-    def profiles(self) -> Iterable[Profile]:
+    def profiles(self) -> Iterable[StackRecording]:
         self._keep_running()
         if self._resident is None:
             return []
@@ -536,7 +536,7 @@ class NativeSampler:
         if self._resident:
             self._resident.send(command)
 
-    def _take(self, message: Fate | SampleWindow, wall_s: float) -> list[Profile]:
+    def _take(self, message: Fate | SampleBatch, wall_s: float) -> list[StackRecording]:
         """The profiles that a message brings."""
         followed = self._by_number.get(message.target)
         if followed is None:
@@ -551,7 +551,7 @@ class NativeSampler:
                     self._send(f"- {followed.number}")
             case Fate(is_now="gone"):
                 del self._by_number[message.target]
-            case SampleWindow():
+            case SampleBatch():
                 profile = _profile(followed.target, message, self._host, wall_s)
                 return [profile] if profile else []
         return []
@@ -588,10 +588,10 @@ def _trouble(pid: int, refused: Fate) -> Trouble | None:
     return Trouble(f"{SPOKEN} {text.format(pid=pid, detail=refused.detail)}.", "", other_may=True)
 
 
-def _profile(target: Target, window: SampleWindow, host: str, wall_s: float) -> Profile | None:
+def _profile(target: Target, window: SampleBatch, host: str, wall_s: float) -> StackRecording | None:
     if window.end_ns <= window.start_ns:
         return None
-    return Profile(
+    return StackRecording(
         run=target.run,
         rank=target.rank,
         pid=target.pid,

@@ -16,7 +16,7 @@ from ..keeper.parent_sampler import ADDRESS, CREDENTIALS
 from ..machine.finder import Finder
 from ..machine.proc import PROC, alive, ancestors, children_cpu_s, runs_python, start_ticks, uid_of, uids_of, workers_of
 from ..machine.run_state import RunActivity, RunProcess
-from ..records import ONE_AFTER_THE_OTHER_S, Profile, Record
+from ..records import ONE_AFTER_THE_OTHER_S, Record, StackRecording
 from ..rights import is_root
 from . import RunRank, Sampler, Target, Trouble, native, pyspy
 from .native import NativeSampler, RunningSampler
@@ -117,7 +117,7 @@ class ProfileCollector:
         self._troubles: dict[int, Trouble] = {}
         self._run_periods = RunPeriods()
         self._held: list[
-            tuple[Profile, float]
+            tuple[StackRecording, float]
         ] = []  # until the runs of their time are known, and when they came, CLOCK_MONOTONIC
         self._known_until_s = 0.0  # ... up to here, Unix seconds
         self._main_of: dict[int, int] = {}  # by pid, also of those lately released
@@ -223,7 +223,7 @@ class ProfileCollector:
         self._main_of = {**released, **mains}
         self._sampler.follow(self._targets)
 
-    def _split_by_run(self, windows: list[Profile]) -> list[Profile]:
+    def _split_by_run(self, windows: list[StackRecording]) -> list[StackRecording]:
         """Of these and earlier windows those of which the runs are known now, for each of these."""
         now_s = time.monotonic()
         self._samples += sum(window.count for window in windows)
@@ -238,7 +238,7 @@ class ProfileCollector:
             for part in self._run_periods.parts(window, self._main_of.get(window.pid, window.pid))
         ]
 
-    def _hear(self, profiles: list[Profile]) -> None:
+    def _hear(self, profiles: list[StackRecording]) -> None:
         self._speaker, self._why, self._troubles = self._sampler.name, self._sampler.why, self._sampler.troubles()
         for profile in profiles:
             ends = self._ends.setdefault(profile.run, {})
@@ -339,7 +339,7 @@ def _may_hold_python(pid: int, activities: Iterable[RunActivity | None]) -> bool
     )
 
 
-def _end_s(profile: Profile) -> float:
+def _end_s(profile: StackRecording) -> float:
     return profile.start_s + (profile.end_mono_ns - profile.start_mono_ns) / 1e9
 
 
@@ -429,7 +429,7 @@ class CompositeSampler(ABC):
         for sampler in self._samplers():
             sampler.hurry(until_mono_s)
 
-    def profiles(self) -> list[Profile]:
+    def profiles(self) -> list[StackRecording]:
         return [profile for sampler in self._samplers() for profile in sampler.profiles()]
 
     def retry(self) -> None:
@@ -506,7 +506,7 @@ class DelegatingSampler(CompositeSampler):
         self._keeper_of = {key: keeper for key, keeper in self._keeper_of.items() if key in known}
         self._share_out()
 
-    def profiles(self) -> list[Profile]:
+    def profiles(self) -> list[StackRecording]:
         profiles = super().profiles()
         self._look_for_keepers()
         return profiles
@@ -610,7 +610,7 @@ class FallbackSampler(CompositeSampler):
         self._first.follow(targets)
         self._follow_handed()
 
-    def profiles(self) -> list[Profile]:
+    def profiles(self) -> list[StackRecording]:
         profiles = super().profiles()
         if self._fallback:
             self._hand_over(able={profile.pid for profile in profiles if profile.sampler == self._first.name})

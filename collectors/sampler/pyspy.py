@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeAlias
 import orjson
 
 from ..machine.proc import alive, start_ticks, threads, threads_inside
-from ..records import Frame, Profile, StackSample
+from ..records import Frame, StackRecording, StackSpan
 from . import Target, Trouble, refusal
 
 # Read what `py-spy record -f chrometrace` writes: begin and end events become spans of constant stack.
@@ -290,7 +290,7 @@ class Recorder:
         elif time.monotonic() >= self._retry_at_s and self._lives():
             self._start()
 
-    def finish(self) -> Iterator[Profile]:
+    def finish(self) -> Iterator[StackRecording]:
         """Read the windows that have ended, one per step, about 50 ms for 10 s of a busy process."""
         for window in [window for window in self._windows if window.ended]:
             self._names.poll()
@@ -346,7 +346,7 @@ class Recorder:
         window.threads_at_end = threads(self.target.pid)
         window.stop()
 
-    def _read(self, window: Recording) -> Profile | None:
+    def _read(self, window: Recording) -> StackRecording | None:
         try:
             trace = parse(window.take())
         except orjson.JSONDecodeError:  # empty or cut short: it failed, or was killed while it wrote
@@ -363,14 +363,14 @@ class Recorder:
         if self._failures >= TROUBLE_AFTER:
             self.trouble = refusal.trouble(self.target.pid, NAME, said)
 
-    def _profile(self, window: Recording, trace: Trace) -> Profile | None:
+    def _profile(self, window: Recording, trace: Trace) -> StackRecording | None:
         origin_ns = window.start_mono_ns
         lo_ns = max(window.begin_ns, origin_ns + trace.first_us * 1000)
         hi_ns = min(window.end_ns or time.monotonic_ns(), origin_ns + trace.last_us * 1000)
         if hi_ns <= lo_ns:
             return None
         names: dict[int, str] = {}
-        samples: list[StackSample] = []
+        samples: list[StackSpan] = []
         for ident, spans in trace.threads.items():
             tid, names[tid] = self._names.by_ident.get(ident, (ident, "short-lived"))
             if self._has_ended(ident, window):
@@ -378,7 +378,7 @@ class Recorder:
             samples += _samples(spans, tid, origin_ns, lo_ns, hi_ns)
         count, errors = window.counts()
         kept = (hi_ns - lo_ns) / 1000 / (trace.last_us - trace.first_us)
-        return Profile(
+        return StackRecording(
             run=self.target.run,
             rank=self.target.rank,
             pid=self.target.pid,
@@ -414,13 +414,13 @@ def _cut_tail(spans: list[StackInterval], hz: float) -> list[StackInterval]:
     return [*spans[:-1], last._replace(end_us=min(last.end_us, last.start_us + round(1e6 / hz)))]
 
 
-def _samples(spans: list[StackInterval], tid: int, origin_ns: int, lo_ns: int, hi_ns: int) -> Iterator[StackSample]:
+def _samples(spans: list[StackInterval], tid: int, origin_ns: int, lo_ns: int, hi_ns: int) -> Iterator[StackSpan]:
     """The spans of one thread inside [lo_ns, hi_ns). A stack whose root is not the usual one was read inconsistently."""
     root = usual_root(spans)
     for start_us, end_us, stack in spans:
         start_ns, end_ns = max(lo_ns, origin_ns + start_us * 1000), min(hi_ns, origin_ns + end_us * 1000)
         if start_ns < end_ns:
-            yield StackSample(start_ns, end_ns - start_ns, tid, stack, resolved=stack[0][:2] == root)
+            yield StackSpan(start_ns, end_ns - start_ns, tid, stack, resolved=stack[0][:2] == root)
 
 
 WINDOW_S = 10.0
@@ -464,9 +464,9 @@ class PySpy:
     def hurry(self, until_mono_s: float) -> None:
         self._hurry_until_s = until_mono_s
 
-    def profiles(self) -> Iterable[Profile]:
+    def profiles(self) -> Iterable[StackRecording]:
         until_s = time.monotonic() + TURN_S
-        profiles: list[Profile] = []
+        profiles: list[StackRecording] = []
         for recorder in [*self._recorders.values(), *self._leaving]:
             with _at_its_own_cost(recorder):
                 for profile in recorder.finish():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from ..machine.proc import alive, start_ticks
-from ..records import Frame, Profile, StackSample
+from ..records import Frame, StackRecording, StackSpan
 from . import Target
 from .profile import FallbackSampler
 
@@ -40,9 +40,9 @@ def record_profiles(pid: int, seconds: float, sampler: FallbackSampler, wait_of:
     return list(lines(profiles, pid, wait_of))
 
 
-def lines(profiles: list[Profile], pid: int, wait_of: WaitOf) -> Iterator[str]:
+def lines(profiles: list[StackRecording], pid: int, wait_of: WaitOf) -> Iterator[str]:
     """The main thread's hottest lines and waits, then a line for each other thread."""
-    threads: dict[int, list[StackSample]] = {}
+    threads: dict[int, list[StackSpan]] = {}
     for sample in (sample for profile in profiles for sample in profile.samples):
         threads.setdefault(sample.tid, []).append(sample)
     if not threads:
@@ -58,9 +58,9 @@ def lines(profiles: list[Profile], pid: int, wait_of: WaitOf) -> Iterator[str]:
     yield from _others(threads, names, wait_of)
 
 
-def _record(sampler: FallbackSampler, target: Target, seconds: float) -> list[Profile]:
+def _record(sampler: FallbackSampler, target: Target, seconds: float) -> list[StackRecording]:
     """The profiles of that many seconds, of fewer if the process ends or Ctrl-C comes first. Raises ReportRefused."""
-    profiles: list[Profile] = []
+    profiles: list[StackRecording] = []
     give_up_s = float("inf")
     sampler.follow([target])
     sampler.hurry(float("inf"))
@@ -75,7 +75,7 @@ def _record(sampler: FallbackSampler, target: Target, seconds: float) -> list[Pr
     return profiles
 
 
-def _others(threads: Mapping[int, list[StackSample]], names: Mapping[int, str], wait_of: WaitOf) -> Iterator[str]:
+def _others(threads: Mapping[int, list[StackSpan]], names: Mapping[int, str], wait_of: WaitOf) -> Iterator[str]:
     """Sorted, the threads that wait least first."""
     if threads:
         yield ""
@@ -87,7 +87,7 @@ def _others(threads: Mapping[int, list[StackSample]], names: Mapping[int, str], 
         yield f"... and {len(busiest) - THREADS} more threads"
 
 
-def _times(samples: Sequence[StackSample], wait_of: WaitOf) -> str:
+def _times(samples: Sequence[StackSpan], wait_of: WaitOf) -> str:
     """`"38 % waiting (data loader 31 %, queue 7 %), 55 % on a CPU, 7 % asleep or in the kernel"`; the CPU where the sampler knows it"""
     if not samples:
         return "not seen"
@@ -103,7 +103,7 @@ def _times(samples: Sequence[StackSample], wait_of: WaitOf) -> str:
     return f"{said}, {100 * cpu_ns / total_ns:.0f} % on a CPU{off}"
 
 
-def _waited(samples: Iterable[StackSample], wait_of: WaitOf) -> Counter[str]:
+def _waited(samples: Iterable[StackSpan], wait_of: WaitOf) -> Counter[str]:
     """Nanoseconds without a core by kind of wait. A kind that has a tenth of a core or more computes, as a backward pass does on the CPU."""
     all_ns: Counter[str] = Counter()
     cpu_ns: Counter[str] = Counter()
@@ -114,7 +114,7 @@ def _waited(samples: Iterable[StackSample], wait_of: WaitOf) -> Counter[str]:
     return Counter({what: ns - cpu_ns[what] for what, ns in all_ns.items() if cpu_ns[what] < COMPUTES * ns})
 
 
-def _hottest(samples: Iterable[StackSample]) -> Counter[Frame]:
+def _hottest(samples: Iterable[StackSpan]) -> Counter[Frame]:
     """Nanoseconds by a thread's line."""
     own: Counter[Frame] = Counter()
     for sample in samples:
@@ -122,11 +122,11 @@ def _hottest(samples: Iterable[StackSample]) -> Counter[Frame]:
     return own
 
 
-def _total_ns(samples: Iterable[StackSample]) -> int:
+def _total_ns(samples: Iterable[StackSpan]) -> int:
     return sum(sample.duration_ns for sample in samples)
 
 
-def _seen_s(profiles: Iterable[Profile]) -> float:
+def _seen_s(profiles: Iterable[StackRecording]) -> float:
     return sum(profile.end_mono_ns - profile.start_mono_ns for profile in profiles) / NS
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..machine.run_state import RunActivity, RunProcess, end_of
-from ..records import Profile, StackSample
+from ..records import StackRecording, StackSpan
 
 REMEMBERED_S = 60.0  # after a process has left its last run: by then its last window has arrived
 NS = 1e9
@@ -68,7 +68,7 @@ class RunPeriods:
     def is_known(self, pid: int) -> bool:
         return pid in self._of
 
-    def parts(self, profile: Profile, pid: int) -> list[Profile]:
+    def parts(self, profile: StackRecording, pid: int) -> list[StackRecording]:
         """A window for each run of its process, or of the process `pid` above that, as far as it lies in the run; whole where nothing is known."""
         known = self._of.get(pid)
         if known is None:
@@ -127,7 +127,7 @@ def _began_s(activity: RunActivity | None, process: RunProcess, since_s: float, 
     return min(max(times, default=since_s), now_s)
 
 
-def part_of(profile: Profile, from_s: float, until_s: float) -> Profile | None:
+def part_of(profile: StackRecording, from_s: float, until_s: float) -> StackRecording | None:
     """What of a window lies between two moments, Unix seconds; None where nothing does."""
     length_ns = profile.end_mono_ns - profile.start_mono_ns
     lo_ns = _within((from_s - profile.start_s) * NS, length_ns)
@@ -154,7 +154,7 @@ def _within(offset_ns: float, length_ns: int) -> int:
     return round(min(max(offset_ns, 0.0), float(length_ns)))
 
 
-def _cut(samples: Iterable[StackSample], start_ns: int, end_ns: int) -> Iterable[StackSample]:
+def _cut(samples: Iterable[StackSpan], start_ns: int, end_ns: int) -> Iterable[StackSpan]:
     for sample in samples:
         lo_ns, hi_ns = max(sample.mono_ns, start_ns), min(sample.mono_ns + sample.duration_ns, end_ns)
         if hi_ns > lo_ns:

@@ -18,8 +18,8 @@ _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]
 
 
-class Summaries(NamedTuple):
-    """Summaries of points, one entry each; a single point is one of one row. `low` and `high` lie on the asked axis."""
+class PointSummaries(NamedTuple):
+    """PointSummaries of points, one entry each; a single point is one of one row. `low` and `high` lie on the asked axis."""
 
     low: _Floats
     high: _Floats
@@ -44,30 +44,30 @@ def join_points(parts: Sequence[RawPoints]) -> RawPoints:
     return RawPoints._make(column[order] for column in points)
 
 
-def bucket(points: RawPoints, summaries: Sequence[Summaries], buckets: int) -> Buckets:
+def bucket(points: RawPoints, summaries: Sequence[PointSummaries], buckets: int) -> Buckets:
     """At most `buckets` buckets of equal width on the axis, or one for each segment where there are more of these. `points` are in order."""
     units = units_of(points)
     if not any(len(each.low) for each in summaries):
         return _answer(units, len(points.place)) if len(points.place) <= buckets else _reduce(units, buckets)
-    joined = Summaries._make(np.concatenate(column) for column in zip(*summaries, units, strict=True))
+    joined = PointSummaries._make(np.concatenate(column) for column in zip(*summaries, units, strict=True))
     if not _rises(joined.segment, joined.low):
         order = np.lexsort((joined.low, joined.segment))
-        joined = Summaries._make(column[order] for column in joined)
+        joined = PointSummaries._make(column[order] for column in joined)
     return _reduce(joined, buckets)
 
 
-def units_of(points: RawPoints) -> Summaries:
+def units_of(points: RawPoints) -> PointSummaries:
     """Each point as a summary of one row."""
     finite = np.isfinite(points.value)
     known = points.value if finite.all() else np.where(finite, points.value, np.nan)
     ones = np.ones(len(points.value), np.int64)
     total = known if finite.all() else np.where(finite, points.value, 0.0)
-    return Summaries(
+    return PointSummaries(
         points.place, points.place, points.step, points.segment, ones, ones - finite, known, known, total, points.value
     )
 
 
-def points_of(units: Summaries) -> RawPoints:
+def points_of(units: PointSummaries) -> RawPoints:
     """Each summary as a point of its mean, at its middle."""
     with np.errstate(invalid="ignore", divide="ignore"):
         finite = units.rows - units.non_finite
@@ -75,7 +75,7 @@ def points_of(units: Summaries) -> RawPoints:
     return RawPoints((units.low + units.high) / 2, units.step, units.segment, mean)
 
 
-def _reduce(units: Summaries, buckets: int) -> Buckets:
+def _reduce(units: PointSummaries, buckets: int) -> Buckets:
     new_segment = np.append(0, np.flatnonzero(units.segment[1:] != units.segment[:-1]) + 1)
     reach = _reach(units.high, new_segment)
     apart = np.append(True, units.low[1:] > reach[:-1])  # a boundary may stand before this unit
@@ -88,11 +88,11 @@ def _reduce(units: Summaries, buckets: int) -> Buckets:
     return reduce_at(units, starts)
 
 
-def reduce_at(units: Summaries, starts: _Ints) -> Buckets:
+def reduce_at(units: PointSummaries, starts: _Ints) -> Buckets:
     """A bucket from each start to the next."""
     ends = np.append(starts[1:], len(units.low)) - 1
     with np.errstate(over="ignore"):
-        reduced = Summaries(
+        reduced = PointSummaries(
             np.minimum.reduceat(units.low, starts),
             np.maximum.reduceat(units.high, starts),
             units.step[ends],
@@ -115,7 +115,7 @@ def _reach(high: _Floats, new_segment: _Ints) -> _Floats:
     )
 
 
-def _cells(units: Summaries, new_segment: _Ints, reach: _Floats, islands: _Ints, buckets: int) -> _Ints:
+def _cells(units: PointSummaries, new_segment: _Ints, reach: _Floats, islands: _Ints, buckets: int) -> _Ints:
     """In which bucket of its segment each island begins. Over all segments these are at most `buckets`, or one per segment."""
     ends = np.append(new_segment[1:], len(units.low)) - 1
     widths = reach[ends] - units.low[new_segment]
@@ -131,7 +131,7 @@ def _cells(units: Summaries, new_segment: _Ints, reach: _Floats, islands: _Ints,
     return clipped
 
 
-def _answer(units: Summaries, points_total: int) -> Buckets:
+def _answer(units: PointSummaries, points_total: int) -> Buckets:
     finite = units.rows - units.non_finite
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.clip(

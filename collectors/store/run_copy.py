@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..records import LogLine, Points, Profile, Record, RunInfo, Sample, StackSample
+from ..records import LogLine, Points, Record, RunInfo, Sample, StackRecording, StackSpan
 from .store import Axis, LogQuery, Process, RawPoints, Run, SampleQuery, Series, StackColumns, Store, TooMuch
 
 BATCH = 20_000  # records of a commit
@@ -226,7 +226,7 @@ def _samples(source: Store, run: str, small: Callable[[Sample], Sample], missed:
         missed.add(IN_FILES.format(in_files))
 
 
-def _profiles(source: Store, run: str, lo: float, hi: float, host: str, files: set[str]) -> Iterator[Profile]:
+def _profiles(source: Store, run: str, lo: float, hi: float, host: str, files: set[str]) -> Iterator[StackRecording]:
     """What was sampled of each process, a minute at a time; minutes without stacks cost nothing."""
     sampled = source.stack_counts(lo, hi, run)
     minutes = {
@@ -243,7 +243,7 @@ def _profiles(source: Store, run: str, lo: float, hi: float, host: str, files: s
                 yield from _of_each_process(columns, covered, host)
 
 
-def _of_each_process(columns: StackColumns, covered: tuple[float, float], host: str) -> Iterator[Profile]:
+def _of_each_process(columns: StackColumns, covered: tuple[float, float], host: str) -> Iterator[StackRecording]:
     end_s = columns.time_s + columns.duration_s
     inside = (columns.time_s < covered[1]) & (end_s > covered[0])
     whole_s = float(columns.duration_s.sum()) or 1.0
@@ -254,7 +254,7 @@ def _of_each_process(columns: StackColumns, covered: tuple[float, float], host: 
             yield _profile(columns, process, chosen.tolist(), host, round(columns.samples * share))
 
 
-def _profile(columns: StackColumns, process: Process, chosen: list[int], host: str, count: int) -> Profile:
+def _profile(columns: StackColumns, process: Process, chosen: list[int], host: str, count: int) -> StackRecording:
     stacks = {
         at: tuple(columns.frames[frame] for frame in columns.stacks[at]) for at in set(columns.stack[chosen].tolist())
     }
@@ -262,7 +262,7 @@ def _profile(columns: StackColumns, process: Process, chosen: list[int], host: s
     for at in chosen:
         gil, cpu_s = int(columns.gil[at]), float(columns.cpu_s[at])
         samples.append(
-            StackSample(
+            StackSpan(
                 round(float(columns.time_s[at]) * 1e9),
                 round(float(columns.duration_s[at]) * 1e9),
                 int(columns.tid[at]),
@@ -275,7 +275,7 @@ def _profile(columns: StackColumns, process: Process, chosen: list[int], host: s
     start_ns = min(sample.mono_ns for sample in samples)
     end_ns = max(sample.mono_ns + sample.duration_ns for sample in samples)
     threads = {tid: name for (pid, tid), name in columns.threads.items() if pid == process.pid}
-    return Profile(
+    return StackRecording(
         run=process.run,
         rank=process.rank,
         pid=process.pid,

@@ -11,7 +11,7 @@ from access.roles import Role, needs
 from analysis.blame.suspect import Suspect
 from analysis.blame.verdict import Confidence, Verdict
 from analysis.blame.verdict import VerdictKind as VerdictKind
-from analysis.stacks.traces import Range
+from analysis.stacks.spans import Interval
 from collectors.message import text_of
 from collectors.records import Frame
 
@@ -60,8 +60,8 @@ class VerdictAnswer(TypedDict):
     longer: float | None
     basis: Literal["stacks", "steps"]
     contradiction: str
-    judged: Range | None
-    normal: list[Range]
+    judged: Interval | None
+    normal: list[Interval]
     profile_until: float | None
     function: str | None
     file: str | None

@@ -11,7 +11,7 @@ from pydantic import Field, WithJsonSchema
 from typing_extensions import TypedDict
 
 from access.roles import Role, needs
-from analysis.stacks.traces import Floats, Ints
+from collectors.arrays import Floats, Ints
 from collectors.store.store import Axis
 
 from ..boards.board import KINDS, MAX_EDITS, MAX_PLACE, Board, BoardEdit, BoardError, EditKind, plain_board

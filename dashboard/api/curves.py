@@ -13,8 +13,8 @@ from typing_extensions import TypedDict
 from access.roles import EXPORTS, Role, needs
 from analysis.directions import direction_of
 from analysis.expressions.language import ExpressionError, NoSeries
-from analysis.stacks.traces import Floats
 from collectors import catalog
+from collectors.arrays import Floats
 from collectors.store.store import Axis, Buckets, QueryAborted
 
 from ..admission import GONE

@@ -8,7 +8,7 @@ from fastapi import Depends, Path, Query
 from pydantic import Field
 from starlette.convertors import PathConvertor, register_url_convertor
 
-from analysis.stacks.traces import Range
+from analysis.stacks.spans import Interval
 
 from ..queries import BadRequest, Queries
 
@@ -66,7 +66,7 @@ def known_run(queries: Queries) -> Any:
 def window_of(
     lo: Annotated[float, Query(alias="from", allow_inf_nan=False, description="Unix seconds")],
     hi: Annotated[float, Query(alias="to", allow_inf_nan=False, description="Unix seconds")],
-) -> Range:
+) -> Interval:
     """The parameters `from` and `to`. Raises BadRequest."""
     if not lo < hi:
         raise BadRequest("to must be later than from; both are Unix seconds")
@@ -78,7 +78,7 @@ def optional_window_of(
         float | None, Query(alias="from", allow_inf_nan=False, description="Unix seconds; without it, the whole run")
     ] = None,
     hi: Annotated[float | None, Query(alias="to", allow_inf_nan=False, description="Unix seconds")] = None,
-) -> Range | None:
+) -> Interval | None:
     """The parameters `from` and `to`, or None where neither is given. Raises BadRequest."""
     if lo is None and hi is None:
         return None
@@ -87,7 +87,7 @@ def optional_window_of(
     return window_of(lo, hi)
 
 
-def baseline_of(baseline_from: Instant = None, baseline_to: Instant = None) -> Range | None:
+def baseline_of(baseline_from: Instant = None, baseline_to: Instant = None) -> Interval | None:
     """Another window to compare with; None where it is not given. Raises BadRequest."""
     return None if baseline_from is None or baseline_to is None else window_of(baseline_from, baseline_to)
 
@@ -102,7 +102,7 @@ def open_range_of(
     return lo, hi
 
 
-Window = Annotated[Range, Depends(window_of)]
-OptionalWindow = Annotated[Range | None, Depends(optional_window_of)]
-Baseline = Annotated[Range | None, Depends(baseline_of)]
+Window = Annotated[Interval, Depends(window_of)]
+OptionalWindow = Annotated[Interval | None, Depends(optional_window_of)]
+Baseline = Annotated[Interval | None, Depends(baseline_of)]
 OpenRange = Annotated[tuple[float | None, float | None], Depends(open_range_of)]

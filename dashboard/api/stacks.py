@@ -15,10 +15,10 @@ from analysis.stacks import fold
 from analysis.stacks.fold import FlameTree
 from analysis.stacks.frames import Excerpt, SourceRefused
 from analysis.stacks.frames import FrameKind as FrameKind
+from analysis.stacks.spans import Interval, LastStack
 from analysis.stacks.threads import ThreadSelection, ThreadTime, View
-from analysis.stacks.traces import LastStack, Range
 from collectors.records import Frame
-from collectors.tracing import MAX_STEPS, BusySeconds, KernelKind, StepTrace
+from collectors.step_traces import MAX_STEPS, BusySeconds, KernelKind, StepTrace
 
 from ..mutations import Changes
 from ..queries import NotFound, Profiler, Queries, Remedy
@@ -75,7 +75,7 @@ class FlameAnswer(TreeAnswer):
     units: float | None
     baseline_units: float | None
     per: str
-    normal: list[Range]
+    normal: list[Interval]
     profile_until: float | None
     ranks: list[int]
     phases: list[PhaseTime]

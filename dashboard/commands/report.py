@@ -13,7 +13,7 @@ from .command import Command, UsageError
 from .why import moment, rank
 
 if TYPE_CHECKING:
-    from analysis.stacks.traces import Range
+    from analysis.stacks.spans import Interval
 
 PATIENCE = 4.0  # times the time that a page would wait for
 MAX_NAME = 60  # characters of a run that name its file
@@ -80,7 +80,7 @@ def written(parsed: argparse.Namespace, place: LogFolders) -> bytes:
             ) from None
 
 
-def window_of(parsed: argparse.Namespace) -> Range | None:
+def window_of(parsed: argparse.Namespace) -> Interval | None:
     """None where neither end is named."""
     if parsed.from_s is None and parsed.to_s is None:
         return None

@@ -12,7 +12,7 @@ from collectors.log_folders import LogFolders, add_place, place_of
 from .command import Command, UsageError
 
 if TYPE_CHECKING:
-    from analysis.stacks.traces import Range
+    from analysis.stacks.spans import Interval
     from collectors.store.store import Store
 
     from ..stacks.stacks import Stacks
@@ -92,14 +92,14 @@ def _lines(parsed: argparse.Namespace, store: Store, place: LogFolders) -> list[
     return [*lines_of(found.mine.ledger, parsed.run), *filter(None, [goodput]), found.sentence]
 
 
-def _profiled(stacks: Stacks, run: str) -> Range:
+def _profiled(stacks: Stacks, run: str) -> Interval:
     extent = stacks.ledgers.profiled(run)
     if extent is None:
         raise UsageError(f"no stacks of a run {run!r} are stored; `deepseek-dashboard` lists the runs on its page")
     return extent
 
 
-def window_of(parsed: argparse.Namespace, extent: Range) -> Range:
+def window_of(parsed: argparse.Namespace, extent: Interval) -> Interval:
     """From `--from` to `--to`, else to the ends of the extent."""
     lo = extent[0] if parsed.from_s is None else parsed.from_s
     hi = extent[1] if parsed.to_s is None else parsed.to_s

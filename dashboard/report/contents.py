@@ -18,8 +18,8 @@ from analysis.ledger.shares import Ledger
 from analysis.logs.crash import Crash
 from analysis.logs.difference import LogDifference
 from analysis.stacks.fold import FlameTree, FoldOptions
+from analysis.stacks.spans import Interval
 from analysis.stacks.threads import ThreadSelection
-from analysis.stacks.traces import Range
 from analysis.step_log import StepLog
 from analysis.units import Units
 from collectors import catalog
@@ -37,7 +37,7 @@ class ReportQuery(NamedTuple):
     """`window` is None for the whole run; `against` names another run. `patience`: how many times the usual time its parts may take."""
 
     run: str
-    window: Range | None = None
+    window: Interval | None = None
     rank: int | None = None
     against: str | None = None
     patience: float = 1.0
@@ -112,7 +112,7 @@ def sentence_of(text: str) -> str:
 class SlowStretch(NamedTuple):
     """The stretch that lost the most time, and to which line."""
 
-    window: Range
+    window: Interval
     verdict: Verdict
 
 
@@ -139,7 +139,7 @@ class ReportCurves(NamedTuple):
 class ReportFlame(NamedTuple):
     """`window` is what was folded: of a long one, a part."""
 
-    window: Range
+    window: Interval
     tree: FlameTree
 
 
@@ -149,7 +149,7 @@ class ReportContents:
     run: RunView
     made_s: float
     time_zone: str  # IANA name; "" for that of this host
-    window: Range | None  # None for a run without times
+    window: Interval | None  # None for a run without times
     verdict: ReportPart[Verdict]  # of a window that was asked for
     slowest: ReportPart[SlowStretch]
     ledger: ReportPart[Ledger]
@@ -169,7 +169,7 @@ OF_GPUS = ("gpu/utilization_pct", "gpu/memory_used_bytes", "gpu/power_w")
 OF_HOST = ("host/cpu_pct", "host/memory_used_bytes")
 
 
-def curves_of(queries: Queries, run: RunView, window: Range | None, log: StepLog | None) -> ReportCurves:
+def curves_of(queries: Queries, run: RunView, window: Interval | None, log: StepLog | None) -> ReportCurves:
     """Those that there are. Series of the machine come with a window only; `log` is None where nothing is known of steps."""
     series = queries.series(run.stored.name)
     plots = [*_of_run(queries, run, series, window)]
@@ -179,7 +179,7 @@ def curves_of(queries: Queries, run: RunView, window: Range | None, log: StepLog
     return ReportCurves(plots, TIME if window else STEP, max(0, len(series) - drawn))
 
 
-def _of_run(queries: Queries, run: RunView, series: Sequence[Series], window: Range | None) -> Iterator[ReportPlot]:
+def _of_run(queries: Queries, run: RunView, series: Sequence[Series], window: Interval | None) -> Iterator[ReportPlot]:
     roles = roles_of(Counter(found.name for found in series))
     loss, judged, tokens = roles.loss[:1], roles.judged[:1], roles.tokens[:1]
     names = list(dict.fromkeys((*loss, *judged, *tokens)))
@@ -197,7 +197,7 @@ def _labelled(labels: Sequence[tuple[str, str]], curves: Sequence[object]) -> st
     return " ".join(f"{name}={value}" for name, value in labels if name != "host") if len(curves) > 1 else ""
 
 
-def _pace(log: StepLog | None, window: Range, logged_s: float | None) -> Iterator[ReportPlot]:
+def _pace(log: StepLog | None, window: Interval, logged_s: float | None) -> Iterator[ReportPlot]:
     """Up to the last line: what goes on since may be steps that are not written yet."""
     until_s = min(window[1], logged_s) if logged_s is not None else window[1]
     buckets = pace_buckets(log.steps, (window[0], until_s)) if log and log.steps and until_s > window[0] else None
@@ -205,7 +205,7 @@ def _pace(log: StepLog | None, window: Range, logged_s: float | None) -> Iterato
         yield ReportPlot(f"{log.unit_name}s per second", "", [ReportLine("", buckets)])
 
 
-def pace_buckets(units: Units, window: Range, most: int = BUCKETS) -> Buckets | None:
+def pace_buckets(units: Units, window: Interval, most: int = BUCKETS) -> Buckets | None:
     """Units per second in equally wide parts of the window, with the slowest and the fastest unit that ends in each; None without any."""
     inside = (units.end_s > window[0]) & (units.end_s <= window[1]) & (units.end_s > units.start_s)
     if not inside.any():
@@ -231,7 +231,7 @@ def pace_buckets(units: Units, window: Range, most: int = BUCKETS) -> Buckets | 
     return Buckets(first_s, last_s, nothing, zeros, least, most_rate, mean, mean, whole, zeros, int(inside.sum()))
 
 
-def _of_machine(queries: Queries, window: Range) -> Iterator[ReportPlot]:
+def _of_machine(queries: Queries, window: Interval) -> Iterator[ReportPlot]:
     names = {found.name for found in queries.series(None)}
     for name in OF_GPUS if OF_GPUS[0] in names or OF_GPUS[1] in names else OF_HOST:
         if name not in names:
@@ -312,7 +312,7 @@ def gather(queries: Queries, query: ReportQuery) -> ReportContents:
     )
 
 
-def window_of(queries: Queries, run: RunView, asked: Range | None) -> Range | None:
+def window_of(queries: Queries, run: RunView, asked: Interval | None) -> Interval | None:
     """What of the asked range is known of the run, or all that is; None for a run without times."""
     profiled = queries.stacks.ledgers.profiled(run.stored.name) or ()
     known = [run.stored.first_time_s, run.stored.last_time_s, *profiled]
@@ -324,7 +324,7 @@ def window_of(queries: Queries, run: RunView, asked: Range | None) -> Range | No
     return (lo, hi) if lo < hi else asked
 
 
-def _steps(queries: Queries, query: ReportQuery, window: Range | None) -> StepLog | None:
+def _steps(queries: Queries, query: ReportQuery, window: Interval | None) -> StepLog | None:
     """Of millions of steps those of the last two hours."""
     if window is None:
         return None
@@ -334,7 +334,7 @@ def _steps(queries: Queries, query: ReportQuery, window: Range | None) -> StepLo
         return queries.stacks.step_log(query.run, (max(window[0], window[1] - LONG_S), window[1]), query.rank)
 
 
-def _stretch(read: ReportPart[StepLog], window: Range | None) -> Range | None:
+def _stretch(read: ReportPart[StepLog], window: Interval | None) -> Interval | None:
     """In which the most time was lost; None in a window that is hardly longer."""
     log = read.value
     if log is None or window is None:
@@ -347,7 +347,7 @@ def _stretch(read: ReportPart[StepLog], window: Range | None) -> Range | None:
     return stretch if stretch[1] - stretch[0] <= PART * (window[1] - window[0]) else None
 
 
-def _judged(queries: Queries, query: ReportQuery, stretch: ReportPart[Range]) -> SlowStretch | None:
+def _judged(queries: Queries, query: ReportQuery, stretch: ReportPart[Interval]) -> SlowStretch | None:
     if stretch.value is None:
         if stretch.note:
             raise PartUnavailable(stretch.note)
@@ -358,13 +358,13 @@ def _judged(queries: Queries, query: ReportQuery, stretch: ReportPart[Range]) ->
     return SlowStretch(stretch.value, verdict)
 
 
-def _contrast(queries: Queries, query: ReportQuery, window: Range | None) -> LedgerContrast | None:
+def _contrast(queries: Queries, query: ReportQuery, window: Interval | None) -> LedgerContrast | None:
     if query.against is None:
         return None
     return compare_windows(queries.stacks, query.run, window, query.rank, query.against, READING_S)
 
 
-def _flame(queries: Queries, query: ReportQuery, window: Range | None) -> ReportFlame | None:
+def _flame(queries: Queries, query: ReportQuery, window: Interval | None) -> ReportFlame | None:
     if window is None:
         return None
     if window[1] - window[0] > LONG_S:

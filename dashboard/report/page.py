@@ -24,8 +24,9 @@ from analysis.logs.crash import Crash, Fault
 from analysis.logs.difference import LogChange, LogDifference
 from analysis.stacks.fold import FlameTree
 from analysis.stacks.frames import file_name, library_name
-from analysis.stacks.traces import Floats, Ints, Range
+from analysis.stacks.spans import Interval
 from collectors import VERSION
+from collectors.arrays import Floats, Ints
 from collectors.message import text_of, time_of
 from collectors.records import Frame
 from collectors.store.store import Buckets
@@ -236,7 +237,7 @@ class PlotEnds(NamedTuple):
 
 
 def picture_of(
-    plot: ReportPlot, ends: PlotEnds, marked: Range | None, places: int, most: int, characters: int
+    plot: ReportPlot, ends: PlotEnds, marked: Interval | None, places: int, most: int, characters: int
 ) -> PlotPicture | None:
     """At most so many lines of so many places; None where no value is finite."""
     lines = plot.lines[:most]
@@ -271,7 +272,7 @@ def picture_of(
     )
 
 
-def ends_of(curves: ReportCurves, window: Range | None, words: tuple[str, str] | None) -> PlotEnds:
+def ends_of(curves: ReportCurves, window: Interval | None, words: tuple[str, str] | None) -> PlotEnds:
     """Of the window, else of all that the curves have."""
     if window is not None and words is not None:
         return PlotEnds(*window, *words)
@@ -369,7 +370,7 @@ def _extreme(column: Floats, reduce: np.ufunc) -> float:
     return float(reduce.reduce(finite)) if len(finite) else math.nan
 
 
-def _marked(stretch: Range, ends: PlotEnds) -> tuple[float, float] | None:
+def _marked(stretch: Interval, ends: PlotEnds) -> tuple[float, float] | None:
     lo, hi = (100 * min(1.0, max(0.0, (at - ends.lo) / (ends.hi - ends.lo))) for at in stretch)
     return (lo, max(hi - lo, 0.3)) if hi > lo else None
 
@@ -884,7 +885,7 @@ def _ledger(found: ReportContents, detail: Detail) -> LedgerText | None:
     return LedgerText(sentence, aside, ledger_picture(ledger, detail.characters, detail.blocks), *ends)
 
 
-def _ends(window: Range, zone: str) -> tuple[str, str]:
+def _ends(window: Interval, zone: str) -> tuple[str, str]:
     """With the day where the two are of different ones."""
     lo, hi = (moment_of(end, zone) for end in window)
     if lo[:10] == hi[:10]:

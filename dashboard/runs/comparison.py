@@ -12,7 +12,7 @@ import orjson
 from numpy.typing import NDArray
 
 from analysis.history import History
-from analysis.stacks.traces import Range
+from analysis.stacks.spans import Interval
 from analysis.step_log import StepLog
 from collectors.step_axis import stepper
 from collectors.store.store import Buckets, Series, Store
@@ -309,7 +309,7 @@ class Pace(NamedTuple):
     steps: int
     quartiles_s: tuple[float, float]  # of the stretches
     unit: str = "step"  # what is counted; only paces of the same unit can be compared
-    window: Range = (0.0, 0.0)
+    window: Interval = (0.0, 0.0)
     host: HostLoad | None = None  # None where that was not measured
 
 
@@ -327,7 +327,7 @@ class Change(NamedTuple):
         return abs(self.ratio) >= MIN_CHANGE and (self.lo > 0 or self.hi < 0) and self.apart
 
 
-def steady_steps(log: StepLog, window: Range) -> Floats:
+def steady_steps(log: StepLog, window: Interval) -> Floats:
     """Seconds of each step of the window in order, without the first ones, checkpoints, validations and compilations."""
     if log.steps is None:
         return np.zeros(0)
@@ -367,7 +367,7 @@ def is_cpu_contended(now: Pace, before: Pace) -> bool:
     return more >= CORES_TAKEN and slower.host.busy_pct >= FULL_PCT
 
 
-def load_of(history: History, window: Range) -> HostLoad | None:
+def load_of(history: History, window: Interval) -> HostLoad | None:
     """None where the machine or the run itself was not measured then."""
     known = history.machine_series()
     cores = len({dict(series.labels).get("core") for series in known if series.name == OF_CORE})
@@ -380,7 +380,7 @@ def load_of(history: History, window: Range) -> HostLoad | None:
     return HostLoad(busy_pct, max(0.0, cores * busy_pct / 100 - len(own) * own_pct / 100))
 
 
-def _mean(history: History, series: Sequence[Series], window: Range) -> float | None:
+def _mean(history: History, series: Sequence[Series], window: Interval) -> float | None:
     values = history.values(series, [window]) if series else {}
     found = next(iter(values.values()), [np.zeros(0)])[0]
     return float(found.mean()) if len(found) else None

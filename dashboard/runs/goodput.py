@@ -33,8 +33,9 @@ from analysis.goodput import (
 from analysis.history import History
 from analysis.ledger.device import cards_of
 from analysis.ledger.evidence import PHASES
-from analysis.stacks.traces import Floats, Range
+from analysis.stacks.spans import Interval
 from analysis.step_log import COMPILATIONS, PHASE, UNITS
+from collectors.arrays import Floats
 from collectors.folders import LogTree
 from collectors.machine.run_state import AHEAD_S, LIFETIMES
 from collectors.message import Message, phrase, text_of
@@ -136,7 +137,7 @@ class GoodputReader:
         """Flat."""
         return self._store.configs([run]).get(run, {})
 
-    def energy(self, run: str, window: Range, ranks: int) -> tuple[Floats, Floats]:
+    def energy(self, run: str, window: Interval, ranks: int) -> tuple[Floats, Floats]:
         """Joules that the run's cards have used since the first value, and when; empty where no counter is stored."""
         history = History(self._store, run)
         cards: dict[int, Series] = {}
@@ -240,7 +241,7 @@ class GoodputReader:
         return watched
 
 
-def believable(times_s: Sequence[float], now_s: float) -> Range:
+def believable(times_s: Sequence[float], now_s: float) -> Interval:
     """From when to when times prove something: an event of a wrong clock, years from all others, would make the wall time its own."""
     hi = now_s + AHEAD_S
     return (EARLIEST_S if any(EARLIEST_S <= time_s <= hi for time_s in times_s) else -np.inf, hi)
@@ -383,7 +384,7 @@ class Goodputs:
         }
 
 
-def _overlap(one: Range, other: Range) -> float:
+def _overlap(one: Interval, other: Interval) -> float:
     return max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
 
 

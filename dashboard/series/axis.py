@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from analysis.stacks.traces import Bools, Floats, Ints
+from collectors.arrays import Bools, Floats, Ints
 from collectors.records import Labels, is_progress
-from collectors.store.buckets import Summaries, bucket, join_points, units_of
+from collectors.store.buckets import PointSummaries, bucket, join_points, units_of
 from collectors.store.store import Axis, Buckets, RawPoints, Series, Store, TooMuch, check
 
 from .smoothing import Smoothing
@@ -246,7 +246,7 @@ class ReferenceCurve(NamedTuple):
             return 100 * (value - base) / np.abs(base)
 
 
-def base_line(units: Summaries) -> ReferenceCurve:
+def base_line(units: PointSummaries) -> ReferenceCurve:
     """The mean of each place, over all that stand there."""
     rows = units.rows - units.non_finite
     some = rows > 0
@@ -386,7 +386,7 @@ class CurveSource(Protocol):
     def parts(self, lo: float | None, hi: float | None) -> Iterator[RawPoints]:
         """All raw points, those of each segment in the order of the axis."""
 
-    def superseded(self, found: Buckets | RawPoints | Summaries) -> Bools:
+    def superseded(self, found: Buckets | RawPoints | PointSummaries) -> Bools:
         """Which of them a newer attempt wrote again."""
 
 
@@ -401,17 +401,17 @@ def finer(most: int) -> int:
     return max(most, min(FINER * most, MAX_FINE))
 
 
-def units(source: CurveSource, lo: float | None, hi: float | None, most: int, together: int = 1) -> Summaries:
+def units(source: CurveSource, lo: float | None, hi: float | None, most: int, together: int = 1) -> PointSummaries:
     """Every point of the range; of too many, with so many curves together, summaries several times finer than `most` buckets."""
     if fits(source, lo, hi, together):
         return units_of(join_points(list(source.parts(lo, hi))))
     return units_of_buckets(source.buckets(lo, hi, finer(most)))
 
 
-def units_of_buckets(found: Buckets) -> Summaries:
+def units_of_buckets(found: Buckets) -> PointSummaries:
     with np.errstate(invalid="ignore", over="ignore"):
         total = np.where(found.count > found.non_finite, found.mean * (found.count - found.non_finite), 0.0)
-    return Summaries(
+    return PointSummaries(
         found.t,
         found.t_end,
         found.step,
@@ -425,7 +425,7 @@ def units_of_buckets(found: Buckets) -> Summaries:
     )
 
 
-def bucketed(parts: Sequence[Summaries], most: int) -> Buckets:
+def bucketed(parts: Sequence[PointSummaries], most: int) -> Buckets:
     return bucket(join_points([]), [part for part in parts if len(part.low)], most)
 
 
@@ -447,7 +447,7 @@ class StoredSeries:
         for points in self._reader.parts(self.series, *self._stored(lo, hi), self._axis):
             yield points._replace(place=points.place - self._begin) if self._begin else points
 
-    def superseded(self, found: Buckets | RawPoints | Summaries) -> Bools:
+    def superseded(self, found: Buckets | RawPoints | PointSummaries) -> Bools:
         if self._axis == "step" and len(found.step) and found.segment[0] == found.segment[-1]:
             return np.zeros(len(found.step), np.bool_)  # nothing else was written at these steps
         if self._attempts is None:
@@ -491,7 +491,7 @@ class IndexedBySeries:
             if waiting:
                 yield join_points(waiting)
 
-    def superseded(self, found: Buckets | RawPoints | Summaries) -> Bools:
+    def superseded(self, found: Buckets | RawPoints | PointSummaries) -> Bools:
         return superseded(found.step, self._segments[found.segment], self._attempts)
 
     def _places(self, lo: float | None, hi: float | None) -> Iterator[tuple[int, Stretch, float, float]]:
@@ -502,13 +502,13 @@ class IndexedBySeries:
             if (steps := stretch.steps(lo, hi)) is not None:
                 yield number, stretch, *steps
 
-    def _summaries(self, number: int, stretch: Stretch, first: float, last: float, most: int) -> Summaries:
+    def _summaries(self, number: int, stretch: Stretch, first: float, last: float, most: int) -> PointSummaries:
         found = self._reader.buckets(self.series, first, last, "step", most)
         own = units_of_buckets(found)
         low, high = stretch.places(own.low), stretch.places(own.high)
         some = (own.segment == stretch.segment) & ~np.isnan(low) & ~np.isnan(high)
         placed = own._replace(low=low, high=high, segment=np.full(len(low), number))
-        return Summaries._make(column[some] for column in placed)
+        return PointSummaries._make(column[some] for column in placed)
 
 
 class RelativeToBaseline:
@@ -530,7 +530,7 @@ class RelativeToBaseline:
         for points in self._source.parts(lo, hi):
             yield points_beside(points, self._base)
 
-    def superseded(self, found: Buckets | RawPoints | Summaries) -> Bools:
+    def superseded(self, found: Buckets | RawPoints | PointSummaries) -> Bools:
         return self._source.superseded(found)
 
 
@@ -543,7 +543,7 @@ class NewestAttempt:
     def buckets(self, lo: float | None, hi: float | None, most: int) -> Buckets:
         found = units_of_buckets(self._source.buckets(lo, hi, finer(most)))
         newest = ~self._source.superseded(found)
-        one = Summaries._make(column[newest] for column in found)
+        one = PointSummaries._make(column[newest] for column in found)
         return bucketed([one._replace(segment=np.zeros_like(one.segment))], most)
 
     def count(self, lo: float | None, hi: float | None) -> int:
@@ -561,7 +561,7 @@ class NewestAttempt:
             before = points.place.max(initial=before)
             yield join_points([self._of(points)])
 
-    def superseded(self, found: Buckets | RawPoints | Summaries) -> Bools:
+    def superseded(self, found: Buckets | RawPoints | PointSummaries) -> Bools:
         return np.zeros(len(found.step), np.bool_)
 
     def _of(self, points: RawPoints) -> RawPoints:
@@ -672,7 +672,7 @@ class AxisPlacement:
             members = [units(source, None, None, MAX_PLACES, len(sources)) for source in sources]
         except TooMuch as error:
             return f"the baseline {self.baseline!r} cannot be read: {error}"
-        return base_line(Summaries._make(np.concatenate(column) for column in zip(*members, strict=True)))
+        return base_line(PointSummaries._make(np.concatenate(column) for column in zip(*members, strict=True)))
 
 
 def _apart(labels: Labels) -> Labels:

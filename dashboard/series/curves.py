@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from analysis.stacks.traces import Bools, Floats, Ints
 from collectors import catalog
+from collectors.arrays import Bools, Floats, Ints
 from collectors.records import Labels
-from collectors.store.buckets import Summaries, bucket, reduce_at
+from collectors.store.buckets import PointSummaries, bucket, reduce_at
 from collectors.store.store import Buckets, RawPoints, Series, Store, TooMuch, check, holding
 
 from .axis import (
@@ -89,11 +89,11 @@ def _text(value: object) -> str:
 # points. Of more places, cells of equal width hold the means of their points. A curve has no value beyond its ends.
 
 
-def merge_cells(members: Sequence[Summaries], cells: int) -> Buckets:
+def merge_cells(members: Sequence[PointSummaries], cells: int) -> Buckets:
     """All curves as one: its buckets are the cells."""
-    joined = Summaries._make(np.concatenate(column) for column in zip(*members, strict=True))
+    joined = PointSummaries._make(np.concatenate(column) for column in zip(*members, strict=True))
     order = np.lexsort((joined.low, joined.segment))
-    joined = Summaries._make(column[order] for column in joined)
+    joined = PointSummaries._make(column[order] for column in joined)
     changes = (joined.segment[1:] != joined.segment[:-1]) | (joined.low[1:] != joined.low[:-1])
     starts = np.append(0, np.flatnonzero(changes) + 1)
     if len(joined.low) and len(starts) <= cells and (joined.low == joined.high).all():
@@ -102,17 +102,17 @@ def merge_cells(members: Sequence[Summaries], cells: int) -> Buckets:
     return bucket(RawPoints(none, none, no, none), [joined], cells)
 
 
-def values_on(cells: Buckets, units: Summaries) -> Floats:
+def values_on(cells: Buckets, units: PointSummaries) -> Floats:
     """One curve in each cell; NaN where it has no value."""
     found = np.full(len(cells.t), np.nan)
     for segment in np.unique(cells.segment).tolist():
         inside = cells.segment == segment
-        own = Summaries._make(column[units.segment == segment] for column in units)
+        own = PointSummaries._make(column[units.segment == segment] for column in units)
         found[inside] = _values(cells.t[inside], cells.t_end[inside], own)
     return found
 
 
-def _values(starts: Floats, ends: Floats, units: Summaries) -> Floats:
+def _values(starts: Floats, ends: Floats, units: PointSummaries) -> Floats:
     rows = (units.rows - units.non_finite).astype(np.float64)
     some = rows > 0
     place, rows, total = units.high[some], rows[some], units.total[some]

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from analysis.stacks.traces import Floats, Ints
+from collectors.arrays import Floats, Ints
 
 REACH_EMA = 64.0  # half-lives: older points weigh less than a bit of a float64
 REACH_GAUSS = 4.0  # sigmas

@@ -17,11 +17,12 @@ import numpy as np
 from analysis.history import History
 from analysis.stacks.fold import FlameTree, WindowStacks, gather
 from analysis.stacks.frames import FrameKind, kinds_of
+from analysis.stacks.spans import Interval, TrustedSpans, compact, overlaps
 from analysis.stacks.threads import ThreadSelection, ThreadTime, laid_out, summed, threads_of, work_of
-from analysis.stacks.traces import Floats, Ints, Range, Traces, compact, overlaps
 from analysis.stacks.tree import WeightedStacks
-from analysis.stacks.trust import LineOf, no_source, traces_of
+from analysis.stacks.trust import LineOf, no_source, trusted_spans
 from analysis.stacks.wait_joins import join
+from collectors.arrays import Floats, Ints
 from collectors.records import Frame
 from collectors.store.store import StackColumns, Store, TooMuch, check, holding
 
@@ -71,7 +72,7 @@ class MinuteCache:
         self._entries = 0  # of all known minutes
         self._working = 0  # questions that add up
 
-    def gather(self, run: str, window: Range, lanes: ThreadSelection) -> WindowStacks:
+    def gather(self, run: str, window: Interval, lanes: ThreadSelection) -> WindowStacks:
         """The same as `folding.gather` of the window's stacks."""
         whole = self._whole(run, window, lanes)
         if len(whole) < MIN_MINUTES:
@@ -99,7 +100,7 @@ class MinuteCache:
             self._remembered(run, True, chosen)
         return len(chosen)
 
-    def _whole(self, run: str, window: Range, lanes: ThreadSelection) -> range:
+    def _whole(self, run: str, window: Interval, lanes: ThreadSelection) -> range:
         """The minutes that lie in the window and in the settled profile; none for a choice of threads that is not kept."""
         if lanes.by_thread or lanes.pid is not None:
             return range(0)
@@ -158,37 +159,37 @@ class MinuteCache:
         """Neighbouring minutes of which so much was recorded that reading them at once is cheap."""
         if not missing:
             return []
-        spans: dict[int, int] = {}
+        sizes: dict[int, int] = {}
         hull = missing[0].minute * MINUTE_S, (missing[-1].minute + 1) * MINUTE_S
         for start_s, end_s, count in self._history(missing[0].run).stack_counts(hull):
             minute = int((start_s + end_s) / 2 / MINUTE_S)
-            spans[minute] = spans.get(minute, 0) + count
+            sizes[minute] = sizes.get(minute, 0) + count
         portions: list[list[_MinuteKey]] = []
         size = 0
         for key in missing:
-            size += spans.get(key.minute, 0)
+            size += sizes.get(key.minute, 0)
             follows = portions and key.minute == portions[-1][-1].minute + 1 and len(portions[-1]) < READ_AT_ONCE
             if follows and size <= SPANS_AT_ONCE:
                 portions[-1].append(key)
             else:
                 portions.append([key])
-                size = spans.get(key.minute, 0)
+                size = sizes.get(key.minute, 0)
         return portions
 
-    def _read(self, run: str, joined: bool, ranges: list[Range]) -> list[MinuteStacks]:
+    def _read(self, run: str, joined: bool, ranges: list[Interval]) -> list[MinuteStacks]:
         columns = self._history(run).stacks((ranges[0][0], ranges[-1][1]))
         line_of = self._line_of(run)
-        traces = traces_of(columns, line_of)
-        mains = work_of(traces, line_of) if joined else traces
+        spans = trusted_spans(columns, line_of)
+        mains = work_of(spans, line_of) if joined else spans
         mains = mains.take(mains.main & mains.of([role == "main" for *_, role in mains.processes]))
         numbers = self._table.numbers(mains)
-        samples_a_second = columns.samples / max(float(traces.seconds.sum()), 1e-9)
-        parts = zip(mains.each_within(ranges), traces.each_within(ranges), strict=True)
+        samples_a_second = columns.samples / max(float(spans.seconds.sum()), 1e-9)
+        parts = zip(mains.each_within(ranges), spans.each_within(ranges), strict=True)
         return [_minute(of_mains, of_all, columns, numbers, samples_a_second) for of_mains, of_all in parts]
 
 
 def _minute(
-    mains: Traces, all_threads: Traces, columns: StackColumns, numbers: Ints, samples_a_second: float
+    mains: TrustedSpans, all_threads: TrustedSpans, columns: StackColumns, numbers: Ints, samples_a_second: float
 ) -> MinuteStacks:
     ranks = np.array([rank for _, rank, _, _ in mains.processes], np.int64)[mains.process]
     keys, key = np.unique(ranks * (1 << 32) + numbers[mains.stack], return_inverse=True)
@@ -238,12 +239,12 @@ class _Table:
     def stacks(self) -> int:
         return len(self._stacks)
 
-    def numbers(self, traces: Traces) -> Ints:
-        """Of each of the traces' stacks that is in use; 0 of the others."""
-        frames = [self._frames.setdefault(frame, len(self._frames)) for frame in traces.frames]
-        numbers = np.zeros(len(traces.stacks), np.int64)
-        for i in np.unique(traces.stack).tolist():
-            key = (tuple(frames[frame] for frame in traces.stacks[i]), int(traces.trusted[i]))
+    def numbers(self, spans: TrustedSpans) -> Ints:
+        """Of each of the spans' stacks that is in use; 0 of the others."""
+        frames = [self._frames.setdefault(frame, len(self._frames)) for frame in spans.frames]
+        numbers = np.zeros(len(spans.stacks), np.int64)
+        for i in np.unique(spans.stack).tolist():
+            key = (tuple(frames[frame] for frame in spans.stacks[i]), int(spans.trusted[i]))
             if key not in self._stacks:
                 self.on_stacks += len(key[0])
             numbers[i] = self._stacks.setdefault(key, len(self._stacks))
@@ -339,7 +340,7 @@ class Lane(NamedTuple):
 
 @dataclass(frozen=True)
 class Chart:
-    window: Range
+    window: Interval
     frames: list[Frame]
     lanes: list[Lane]
     left_out: int = 0  # threads that are not drawn, since the chart would be too large
@@ -354,7 +355,7 @@ class Strip(NamedTuple):
 
 def chart(
     columns: StackColumns,
-    window: Range,
+    window: Interval,
     width: int,
     lanes: ThreadSelection,
     *,
@@ -373,7 +374,7 @@ ALL_THREADS = "All threads"  # of a service, one at a time
 class Drawing:
     """A chart that is drawn strip by strip, so that no more than a strip's stacks need be at hand."""
 
-    def __init__(self, window: Range, width: int, lanes: ThreadSelection, line_of: LineOf = no_source) -> None:
+    def __init__(self, window: Interval, width: int, lanes: ThreadSelection, line_of: LineOf = no_source) -> None:
         self._window, self._width, self._lanes, self._line_of = window, width, lanes, line_of
         self._numbers: dict[tuple[str, str], int] = {}  # of functions
         self._frames: list[Frame] = []  # one for each
@@ -384,25 +385,25 @@ class Drawing:
         self._left_out: set[tuple[int, int]] = set()
         self._computes_backward = False
 
-    def window_of(self, strip: Strip) -> Range:
+    def window_of(self, strip: Strip) -> Interval:
         edges = np.linspace(*self._window, self._width + 1)
         return float(edges[strip.first]), float(edges[strip.end])
 
     def add(self, columns: StackColumns, strip: Strip) -> None:
         """`columns` are those of `window_of(strip)`."""
-        traces = traces_of(columns, self._line_of)
-        self._computes_backward |= traces.computes_backward
-        threads = threads_of(traces, columns.threads)
-        if traces.serves and not self._lanes.by_thread:
-            traces = laid_out(traces, columns.covered, self._lanes.rank, self._line_of)
+        spans = trusted_spans(columns, self._line_of)
+        self._computes_backward |= spans.computes_backward
+        threads = threads_of(spans, columns.threads)
+        if spans.serves and not self._lanes.by_thread:
+            spans = laid_out(spans, columns.covered, self._lanes.rank, self._line_of)
             threads = [thread._replace(name=ALL_THREADS) for thread in threads if thread.tid == thread.pid]
         elif self._lanes.joined:
-            traces = join(traces, self._line_of)
-        traces = traces.take(self._lanes.chosen(traces, columns.threads))
-        function = self._functions(traces)
-        places = {pid: i for i, (_, _, pid, _) in enumerate(traces.processes)}
+            spans = join(spans, self._line_of)
+        spans = spans.take(self._lanes.chosen(spans, columns.threads))
+        function = self._functions(spans)
+        places = {pid: i for i, (_, _, pid, _) in enumerate(spans.processes)}
         for thread in threads:
-            mine = traces.take((traces.process == places[thread.pid]) & (traces.tid == thread.tid))
+            mine = spans.take((spans.process == places[thread.pid]) & (spans.tid == thread.tid))
             if len(mine.stack):
                 self._threads.append(thread)
                 found = _rows(
@@ -427,13 +428,13 @@ class Drawing:
                 bars += len(lane.spans.start)
         return Chart(self._window, self._frames, drawn, len(self._left_out))
 
-    def _functions(self, traces: Traces) -> Ints:
+    def _functions(self, spans: TrustedSpans) -> Ints:
         """The number of each frame's function."""
-        for frame in traces.frames:
+        for frame in spans.frames:
             if frame[:2] not in self._numbers:
                 self._numbers[frame[:2]] = len(self._numbers)
                 self._frames.append(frame)
-        return np.array([self._numbers[frame[:2]] for frame in traces.frames], np.int64)
+        return np.array([self._numbers[frame[:2]] for frame in spans.frames], np.int64)
 
     def _keep(self, thread: tuple[int, int], found: Iterator[Ints], strip: Strip) -> None:
         if thread in self._left_out:
@@ -449,12 +450,12 @@ class Drawing:
             rows[depth][strip.first : strip.end] = row
 
 
-def _rows(traces: Traces, window: Range, width: int, function: Ints, functions: int) -> Iterator[Ints]:
+def _rows(spans: TrustedSpans, window: Interval, width: int, function: Ints, functions: int) -> Iterator[Ints]:
     """Depth by depth, the function that is shown in each pixel; -1 for none."""
-    pixel, stack, seconds = _by_pixel(traces, window, width)
-    lengths = np.array([len(frames) for frames in traces.stacks], np.int64)
+    pixel, stack, seconds = _by_pixel(spans, window, width)
+    lengths = np.array([len(frames) for frames in spans.stacks], np.int64)
     starts = np.cumsum(lengths) - lengths
-    flat = function[np.fromiter((frame for frames in traces.stacks for frame in frames), np.int64, int(lengths.sum()))]
+    flat = function[np.fromiter((frame for frames in spans.stacks for frame in frames), np.int64, int(lengths.sum()))]
     depth = 0
     while len(pixel):
         longer = lengths[stack] > depth
@@ -476,17 +477,17 @@ def _rows(traces: Traces, window: Range, width: int, function: Ints, functions: 
         depth += 1
 
 
-def _by_pixel(traces: Traces, window: Range, width: int) -> tuple[Ints, Ints, np.ndarray]:
+def _by_pixel(spans: TrustedSpans, window: Interval, width: int) -> tuple[Ints, Ints, np.ndarray]:
     """The seconds of each stack in each pixel: (pixel, stack, seconds)."""
     edges = np.linspace(*window, width + 1)
-    span, pixel = overlaps(traces.start_s, traces.end_s, edges[:-1], edges[1:])
-    seconds = np.minimum(traces.end_s[span], edges[pixel + 1]) - np.maximum(traces.start_s[span], edges[pixel])
-    stacks = max(1, len(traces.stacks))
-    keys, key = compact(pixel * stacks + traces.stack[span], width * stacks)
-    return keys // stacks, keys % stacks, np.bincount(key, seconds * traces.weight[span])
+    span, pixel = overlaps(spans.start_s, spans.end_s, edges[:-1], edges[1:])
+    seconds = np.minimum(spans.end_s[span], edges[pixel + 1]) - np.maximum(spans.start_s[span], edges[pixel])
+    stacks = max(1, len(spans.stacks))
+    keys, key = compact(pixel * stacks + spans.stack[span], width * stacks)
+    return keys // stacks, keys % stacks, np.bincount(key, seconds * spans.weight[span])
 
 
-def _bars(rows: list[Ints], window: Range, width: int, kinds: list[FrameKind]) -> Bars:
+def _bars(rows: list[Ints], window: Interval, width: int, kinds: list[FrameKind]) -> Bars:
     """Neighbouring pixels with the same functions down to a depth are one bar."""
     scale_s = (window[1] - window[0]) / width
     bars = Bars([], [], [], [], [])

@@ -24,14 +24,14 @@ from analysis.ledger.ledger import LedgerContext, account_in, subject_of
 from analysis.ledger.shares import Account, Ledger, Tier, TracedLine, TracedSteps, compacted, summed, traced_lines
 from analysis.stacks import frames
 from analysis.stacks.fold import PLAIN, PRUNE, FlameTree, FoldOptions, WindowStacks, gather_parts, gathered_of, tree_of
+from analysis.stacks.spans import Interval, LastStack, last_stacks, to_samples
 from analysis.stacks.threads import ThreadSelection
-from analysis.stacks.traces import LastStack, Range, last_stacks, to_samples
 from analysis.stacks.trust import LineOf
 from analysis.step_log import StepLog, read, with_lines
 from analysis.units import Units
 from collectors.folders import LogTree
+from collectors.step_traces import ANSWERED_WITHIN_S, NoEntry, StepTrace, TraceReader, asked_ago_s, entry_of
 from collectors.store.store import StackColumns, Store, TooMuch, check, holding
-from collectors.tracing import ANSWERED_WITHIN_S, NoEntry, StepTrace, TraceReader, asked_ago_s, entry_of
 
 from ..visitors import sees_all, without_details
 from . import flame
@@ -60,7 +60,7 @@ class RunTraces:
         self._logs = logs
         self._kept = TraceReader()
 
-    def within(self, run: str, info: Mapping[str, Any], rank: int, window: Range) -> StepTrace | None:
+    def within(self, run: str, info: Mapping[str, Any], rank: int, window: Interval) -> StepTrace | None:
         """The newest one of this rank whose steps lie in the window."""
         if self._logs is None or "trace" not in info:
             return None
@@ -72,7 +72,7 @@ class RunTraces:
         except NoEntry:
             return None
 
-    def nearest(self, run: str, info: Mapping[str, Any], rank: int | None, window: Range) -> StepTrace | None:
+    def nearest(self, run: str, info: Mapping[str, Any], rank: int | None, window: Interval) -> StepTrace | None:
         """The newest whose steps lie in the window, else the newest of all; of a rank, or of any."""
         if self._logs is None or "trace" not in info:
             return None
@@ -120,7 +120,7 @@ def _failed(reason: str) -> TraceResult:
     return TraceResult("failed", f"No steps were traced: {reason}.", None, [])
 
 
-def _touches(trace: StepTrace, window: Range) -> bool:
+def _touches(trace: StepTrace, window: Interval) -> bool:
     return trace.from_s < window[1] and trace.to_s > window[0]
 
 
@@ -147,7 +147,7 @@ class FoldResult:
     units: float | None
     baseline_units: float | None
     unit_name: str
-    baseline: list[Range]
+    baseline: list[Interval]
     phases: list[PhaseTime]
     profile_until: float | None
 
@@ -171,12 +171,12 @@ class Stacks:
     def fold(
         self,
         run: str,
-        window: Range,
+        window: Interval,
         lanes: ThreadSelection,
         *,
         shape: FoldOptions = PLAIN,
         phase: str = "",
-        baseline: Range | None = None,
+        baseline: Interval | None = None,
         own_baseline: bool = False,
         prune: float = PRUNE,
     ) -> FoldResult:
@@ -209,7 +209,9 @@ class Stacks:
             profile_until=history.profiled_until(),
         )
 
-    def kernels(self, run: str, window: Range, rank: int | None, shape: FoldOptions, prune: float) -> FoldResult | None:
+    def kernels(
+        self, run: str, window: Interval, rank: int | None, shape: FoldOptions, prune: float
+    ) -> FoldResult | None:
         """The kernels of traced steps below the lines that launched them; None where none were traced."""
         history = History(self._store, run)
         trace = self._traces.nearest(run, history.info, rank, window)
@@ -219,7 +221,7 @@ class Stacks:
         self._seen.add(run, {frame.file for frame in tree.frames})
         return FoldResult(tree, trace.steps, None, history.unit_name, [], [], None)
 
-    def blame(self, run: str, window: Range, rank: int | None = None, baseline: Range | None = None) -> Verdict:
+    def blame(self, run: str, window: Interval, rank: int | None = None, baseline: Interval | None = None) -> Verdict:
         """What the window was lost to, beside the run's baseline or beside another window."""
         history = History(self._store, run)
         window, baseline = history.inside(window), history.inside(baseline) if baseline else None
@@ -228,7 +230,9 @@ class Stacks:
             self._seen.add(run, {frame.file for frame in verdict.suspect.path})
         return verdict
 
-    def ledger(self, run: str, window: Range | None, rank: int | None = None, reading_s: float = READING_S) -> Ledger:
+    def ledger(
+        self, run: str, window: Interval | None, rank: int | None = None, reading_s: float = READING_S
+    ) -> Ledger:
         """Where the device's time of a window went, or of all that was profiled of the run."""
         found = self.ledgers.ledger(run, window, rank, reading_s)
         lines = [line.place.frame for row in found.rows for line in row.lines]
@@ -247,7 +251,7 @@ class Stacks:
         self._seen.add(run, {line.frame.file for line in found.lines if line.frame is not None})
         return found
 
-    def chart(self, run: str, window: Range, width: int, lanes: ThreadSelection) -> ChartResult:
+    def chart(self, run: str, window: Interval, width: int, lanes: ThreadSelection) -> ChartResult:
         """The window in time order, `width` pixels wide."""
         history = History(self._store, run)
         with self._turn(window):
@@ -255,7 +259,7 @@ class Stacks:
         self._seen.add(run, {frame.file for frame in drawn.frames})
         return ChartResult(drawn, history.profiled_until())
 
-    def step_log(self, run: str, window: Range, rank: int | None = None) -> StepLog:
+    def step_log(self, run: str, window: Interval, rank: int | None = None) -> StepLog:
         """What one rank logs of its steps in the window. Raises TooMuch for millions of them."""
         history = History(self._store, run)
         return read(history, history.inside(window), rank or 0, around_s=0.0)
@@ -298,7 +302,7 @@ class Stacks:
         found = [each for each in self._seen.of(run) if without_details(each) == file]
         return found[0] if len(found) == 1 else file
 
-    def _draw(self, history: History, window: Range, width: int, lanes: ThreadSelection) -> Chart:
+    def _draw(self, history: History, window: Interval, width: int, lanes: ThreadSelection) -> Chart:
         drawing = flame.Drawing(window, width, lanes, self._texts.line_of(history.run))
         for strip in strips(window, width, history.stack_counts(window)):
             check()
@@ -306,7 +310,7 @@ class Stacks:
         return drawing.chart(history.folder())
 
     def _gather(
-        self, history: History, window: Range, lanes: ThreadSelection, log: StepLog, phase: str
+        self, history: History, window: Interval, lanes: ThreadSelection, log: StepLog, phase: str
     ) -> WindowStacks:
         if not phase:
             return self.minutes.gather(history.run, window, lanes)
@@ -315,11 +319,11 @@ class Stacks:
             part = _in_phase([window], log, phase, columns, lanes.rank or 0)
             return gather_parts(columns, lanes, [part], self._texts.line_of(history.run))[0]
 
-    def _turn(self, window: Range) -> AbstractContextManager[object]:
+    def _turn(self, window: Interval) -> AbstractContextManager[object]:
         return holding(self._long) if window[1] - window[0] > LONG_S else nullcontext()
 
 
-def strips(window: Range, width: int, counts: Sequence[tuple[float, float, int]]) -> Iterator[Strip]:
+def strips(window: Interval, width: int, counts: Sequence[tuple[float, float, int]]) -> Iterator[Strip]:
     """The picture from left to right, in parts that hold so few spans that they are read at little cost."""
     middle_s = np.array([(start_s + end_s) / 2 for start_s, end_s, _ in counts])
     pixel = np.clip((middle_s - window[0]) / (window[1] - window[0]) * width, 0, width - 1).astype(np.int64)
@@ -332,12 +336,12 @@ def strips(window: Range, width: int, counts: Sequence[tuple[float, float, int]]
         first = end
 
 
-def _hull(window: Range, other: Range | None) -> Range:
+def _hull(window: Interval, other: Interval | None) -> Interval:
     lo, hi = zip(window, other or window, strict=True)
     return min(lo), max(hi)
 
 
-def _in_phase(ranges: Sequence[Range], log: StepLog, phase: str, columns: StackColumns, rank: int) -> list[Range]:
+def _in_phase(ranges: Sequence[Interval], log: StepLog, phase: str, columns: StackColumns, rank: int) -> list[Interval]:
     """What of these ranges the rank spent in a phase, by the looks at its main thread; all of it where none is named."""
     if not phase:
         return list(ranges)
@@ -350,7 +354,7 @@ def _in_phase(ranges: Sequence[Range], log: StepLog, phase: str, columns: StackC
     return to_samples(inside, starts, starts + columns.duration_s[main], 1 / columns.hz) if columns.hz else inside
 
 
-def _phases(log: StepLog, window: Range, ranges: Sequence[Range]) -> list[PhaseTime]:
+def _phases(log: StepLog, window: Interval, ranges: Sequence[Interval]) -> list[PhaseTime]:
     """Per step; the baseline's beside it where there is one."""
     phases = log.phases
     steps, base = phases.steps_within([window]), phases.steps_within(ranges) if ranges else 0
@@ -362,7 +366,7 @@ def _phases(log: StepLog, window: Range, ranges: Sequence[Range]) -> list[PhaseT
 
 
 def compare_windows(
-    stacks: Stacks, run: str, window: Range | None, rank: int | None, against: str, reading_s: float = READING_S
+    stacks: Stacks, run: str, window: Interval | None, rank: int | None, against: str, reading_s: float = READING_S
 ) -> LedgerContrast:
     """A window of one run, or all that was profiled of it, beside all that was profiled of another. Minutes that are not known are
     read for `reading_s` of each."""
@@ -372,7 +376,7 @@ def compare_windows(
     )
 
 
-def ledger_side(stacks: Stacks, run: str, window: Range | None, rank: int | None, reading_s: float) -> LedgerSide:
+def ledger_side(stacks: Stacks, run: str, window: Interval | None, rank: int | None, reading_s: float) -> LedgerSide:
     found = stacks.ledger(run, window, rank, reading_s)
     if not found.rows:
         return LedgerSide(run, found)
@@ -383,7 +387,7 @@ def ledger_side(stacks: Stacks, run: str, window: Range | None, rank: int | None
     return LedgerSide(run, found, mean_unit_s(log.steps, found.window) if log.steps else None, log.unit_name)
 
 
-def mean_unit_s(units: Units, window: Range) -> float | None:
+def mean_unit_s(units: Units, window: Interval) -> float | None:
     """Seconds of a unit of the window, without the time in which the run was down; None where none lies in it."""
     inside_s = np.minimum(units.end_s, window[1]) - np.maximum(units.start_s, window[0])
     count = units.within([window])
@@ -430,7 +434,7 @@ class Ledgers:
         self._known: OrderedDict[_AccountKey, _Part] = OrderedDict()
 
     def ledger(
-        self, run: str, window: Range | None = None, rank: int | None = None, reading_s: float = READING_S
+        self, run: str, window: Interval | None = None, rank: int | None = None, reading_s: float = READING_S
     ) -> Ledger:
         """Of a window, or of all that was profiled of the run."""
         history = History(self._store, run)
@@ -446,7 +450,7 @@ class Ledgers:
         parts = self._minutes(history, subject, asked, time.monotonic() + reading_s)
         return _ledger(subject, window, [*ends[:1], *parts, *ends[1:]])
 
-    def profiled(self, run: str) -> Range | None:
+    def profiled(self, run: str) -> Interval | None:
         """From when to when stacks of the run are stored; None where none are."""
         return _profiled(History(self._store, run))
 
@@ -483,7 +487,7 @@ class Ledgers:
             while len(self._known) > MAX_KEPT:
                 self._known.popitem(last=False)
 
-    def _read(self, history: History, subject: LedgerContext, window: Range) -> _Part:
+    def _read(self, history: History, subject: LedgerContext, window: Interval) -> _Part:
         return _Part(*account_in(history, subject, window, self._line_of(history.run)))
 
 
@@ -494,19 +498,19 @@ def spread(minutes: Sequence[int]) -> list[int]:
     return [minutes[i] for i in order if i < len(minutes)]
 
 
-def _ledger(subject: LedgerContext, window: Range, parts: Sequence[_Part]) -> Ledger:
+def _ledger(subject: LedgerContext, window: Interval, parts: Sequence[_Part]) -> Ledger:
     seen = [part for part in parts if part.account.covered_s > 0]
     tier: Tier = "B" if any(part.tier == "B" for part in seen or parts) else "A"
     hz = min((part.hz for part in seen), default=0.0)
     return subject.ledger(summed(part.account for part in parts), window, tier, hz)
 
 
-def _profiled(history: History) -> Range | None:
+def _profiled(history: History) -> Interval | None:
     from_s, until_s = history.profiled_from(), history.profiled_until()
     return (from_s, until_s) if from_s is not None and until_s is not None and from_s < until_s else None
 
 
-def _whole(history: History, window: Range) -> range:
+def _whole(history: History, window: Interval) -> range:
     """The minutes that lie in the window and in the settled profile."""
     lo, hi = _profiled(history) or NO_TIME
     return range(math.ceil(max(window[0], lo) / MINUTE_S), int(min(window[1], hi - SETTLED_S) / MINUTE_S))

@@ -9,7 +9,7 @@ import numpy as np
 from analysis.ledger.idle import LedgerInput, account_of
 from analysis.ledger.kinds import KINDS, NUMBER, TimeKind
 from analysis.ledger.shares import Ledger, ledger_of
-from analysis.stacks.traces import Range
+from analysis.stacks.spans import Interval
 
 from .machine import Floats
 from .truth import Truth
@@ -47,7 +47,7 @@ class Judged(NamedTuple):
         return float(np.delete(self.found, NUMBER["busy"]).max())
 
 
-def judged(known: LedgerInput, truth: Truth, window: Range) -> Judged:
+def judged(known: LedgerInput, truth: Truth, window: Interval) -> Judged:
     lo, hi = window
     ledger = ledger_of(account_of(known, lo, hi), hi - lo, known.busy.signal, known.tier)
     return Judged(ledger, shares_of(ledger), truth.shares(lo, hi))
@@ -60,7 +60,7 @@ def shares_of(ledger: Ledger) -> Floats:
     return found
 
 
-def whole(truth: Truth) -> Range:
+def whole(truth: Truth) -> Interval:
     return LED_IN_S, truth.machine.host_s - LED_OUT_S
 
 

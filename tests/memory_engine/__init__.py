@@ -19,12 +19,12 @@ from collectors.records import (
     LogLine,
     Offset,
     Points,
-    Profile,
     ProgressBar,
     Record,
     RunInfo,
     Sample,
     SourceText,
+    StackRecording,
 )
 from collectors.step_axis import StepAxis
 from collectors.store import buckets as bucketing
@@ -139,7 +139,7 @@ class MemoryStore:
         names = {
             run
             for record in records
-            if (run := getattr(record, "run", None)) is not None and not isinstance(record, Profile)
+            if (run := getattr(record, "run", None)) is not None and not isinstance(record, StackRecording)
         }
         return [self._sum_up(name) for name in sorted(names)]
 
@@ -328,14 +328,18 @@ class MemoryStore:
     def stack_counts(self, lo: float, hi: float, run: str) -> list[tuple[float, float, int]]:
         return [(*stacks.span(profile), len(profile.samples)) for profile in self._profiles_within(lo, hi, run)]
 
-    def _profiles_within(self, lo: float, hi: float, run: str) -> list[Profile]:
-        return [profile for profile in self._all(Profile) if profile.run == run and stacks.is_within(profile, lo, hi)]
+    def _profiles_within(self, lo: float, hi: float, run: str) -> list[StackRecording]:
+        return [
+            profile for profile in self._all(StackRecording) if profile.run == run and stacks.is_within(profile, lo, hi)
+        ]
 
     def profiled_from(self, run: str) -> float | None:
-        return min((stacks.span(profile)[0] for profile in self._all(Profile) if profile.run == run), default=None)
+        return min(
+            (stacks.span(profile)[0] for profile in self._all(StackRecording) if profile.run == run), default=None
+        )
 
     def profiled_until(self, run: str) -> float | None:
-        return stacks.reach([profile for profile in self._all(Profile) if profile.run == run])
+        return stacks.reach([profile for profile in self._all(StackRecording) if profile.run == run])
 
     def source_text(self, run: str, path: str) -> SourceText | None:
         return sources.newest([text for text in self._all(SourceText) if text.run == run], path)

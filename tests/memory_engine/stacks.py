@@ -11,12 +11,12 @@ from collectors.records import (
     ONE_AFTER_THE_OTHER_S,
     WITHOUT_A_GAP_S,
     Frame,
-    Profile,
+    StackRecording,
 )
 from collectors.store.store import Process, StackColumns
 
 
-def columns(profiles: Sequence[Profile], lo: float, hi: float) -> StackColumns:
+def columns(profiles: Sequence[StackRecording], lo: float, hi: float) -> StackColumns:
     """`profiles`: those of a run that are within the window."""
     frames: dict[Frame, int] = {}
     stacks: dict[tuple[int, ...], int] = {}
@@ -46,7 +46,7 @@ def columns(profiles: Sequence[Profile], lo: float, hi: float) -> StackColumns:
     return StackColumns(*tables, *arrays, samples, max((one.hz for one in profiles), default=0.0), covered)
 
 
-def reach(profiles: Sequence[Profile]) -> float | None:
+def reach(profiles: Sequence[StackRecording]) -> float | None:
     """As far as all processes of a run that were lately looked at."""
     ends: dict[tuple[str, int], float] = {}
     for profile in profiles:
@@ -55,15 +55,15 @@ def reach(profiles: Sequence[Profile]) -> float | None:
     return min((end for end in ends.values() if end > max(ends.values()) - ONE_AFTER_THE_OTHER_S), default=None)
 
 
-def is_within(profile: Profile, lo: float, hi: float) -> bool:
+def is_within(profile: StackRecording, lo: float, hi: float) -> bool:
     return span(profile)[0] < hi and span(profile)[1] > lo
 
 
-def span(profile: Profile) -> tuple[float, float]:
+def span(profile: StackRecording) -> tuple[float, float]:
     return profile.start_s, profile.start_s + (profile.end_mono_ns - profile.start_mono_ns) / 1e9
 
 
-def _share(profile: Profile, lo: float, hi: float) -> float:
+def _share(profile: StackRecording, lo: float, hi: float) -> float:
     start_s, end_s = span(profile)
     return (min(end_s, hi) - max(start_s, lo)) / (end_s - start_s)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.findings.working_set import RUNS_OWN
-from collectors.records import Event, Frame, Points, Profile, Record, StackSample
+from collectors.records import Event, Frame, Points, Record, StackRecording, StackSpan
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / "tests" / "programs"
@@ -49,7 +49,7 @@ class PlantedRecording(NamedTuple):
     points: list[tuple[float, int, int | None, dict[str, float]]]  # time, rank, step, values
     host: list[tuple[float, int, dict[str, float]]]  # time, rank, values of the run's processes
     events: list[Event]
-    profiles: list[Profile]
+    profiles: list[StackRecording]
     source: dict[str, str]  # "file:line" of its own code: the text
 
     @property
@@ -70,7 +70,7 @@ def write(recording: PlantedRecording, folder: Path = FOLDER) -> Path:
     frames: dict[Frame, int] = {}
     stacks: dict[tuple[int, ...], int] = {}
 
-    def stack_of(sample: StackSample) -> int:
+    def stack_of(sample: StackSpan) -> int:
         numbers = tuple(frames.setdefault(frame, len(frames)) for frame in sample.stack)
         return stacks.setdefault(numbers, len(stacks))
 
@@ -118,15 +118,15 @@ def read(kind: str, folder: Path = FOLDER) -> PlantedRecording:
     )
 
 
-def _profile(kind: str, row: Sequence[Any], stacks: Sequence[tuple[Frame, ...]]) -> Profile:
+def _profile(kind: str, row: Sequence[Any], stacks: Sequence[tuple[Frame, ...]]) -> StackRecording:
     rank, pid, role, hz, start_s, length_us, threads, kept, count = row
     samples, at_us = [], 0
     for after_us, us, tid, stack, gil, cpu_us in kept:
         at_us += after_us
         samples.append(
-            StackSample(1000 * at_us, 1000 * us, tid, stacks[stack], gil, None if cpu_us is None else 1000 * cpu_us)
+            StackSpan(1000 * at_us, 1000 * us, tid, stacks[stack], gil, None if cpu_us is None else 1000 * cpu_us)
         )
-    return Profile(
+    return StackRecording(
         kind, rank, pid, role, "box", "native", hz, start_s, 0, 1000 * length_us, dict(threads), samples, count
     )
 
@@ -206,7 +206,7 @@ def _of_records(kind: str, records: Sequence[Record], onset_s: float) -> Planted
                     host.append((found.time_s - onset_s, _rank(found.labels), values))
             case Event(run=run, kind="gc") if run == kind:
                 events.append(found._replace(time_s=found.time_s - onset_s))
-            case Profile(run=run) if (
+            case StackRecording(run=run) if (
                 run == kind and found.start_s > onset_s - STACKS_S and found.start_s < onset_s + ILL_S
             ):
                 profiles.append(_moved(found, onset_s, source))
@@ -219,7 +219,7 @@ def _rank(labels: Sequence[tuple[str, str]]) -> int:
     return int(dict(labels).get("rank", "0"))
 
 
-def _moved(profile: Profile, onset_s: float, source: dict[str, str]) -> Profile:
+def _moved(profile: StackRecording, onset_s: float, source: dict[str, str]) -> StackRecording:
     """Without the folders of this machine."""
     samples = [
         sample._replace(stack=tuple(_anonymous(frame, source) for frame in sample.stack)) for sample in profile.samples

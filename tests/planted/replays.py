@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from analysis.findings.rules import BY_NAME
-from collectors.records import Points, Profile, Record, StackSample, labels_of
+from collectors.records import Points, Record, StackRecording, StackSpan, labels_of
 from tests.judged import GIB, HOST, HOSTS, T0, JudgedRuns, card_labels, gpu, machine_point
 from tests.planted.recording import PlantedRecording, read
 from tests.planted.windows import GRACE_S, PlantedResult, PlantedWindow, judge, names
@@ -180,7 +180,7 @@ class Replay:
                     labels = labels_of(host=HOST, rank=rank, run=self.name)
                     yield at_s, Points(None, labels, tuple(values), tuple(values.values()), at_s, None)
 
-    def _profiles(self, source: int) -> Iterator[tuple[float, Profile]]:
+    def _profiles(self, source: int) -> Iterator[tuple[float, StackRecording]]:
         mine = [(profile.start_s, profile) for profile in self.recording.profiles if profile.rank == source]
         if self.cause.before:
             pid = next(profile.pid for _, profile in mine if profile.role == "main")
@@ -206,17 +206,17 @@ class Replay:
         return [(time_s + STILL_S * (1 + turn), row) for turn in range(rounds) for time_s, row in last]
 
 
-def _of_process(profile: Profile, pid: int) -> Profile:
+def _of_process(profile: StackRecording, pid: int) -> StackRecording:
     """As if it were that process, with one thread: the main one, which gets a core whenever it computes; the host that it was recorded on was busy."""
     samples = [sample._replace(tid=pid) for sample in _on_cores(profile.samples) if sample.tid == profile.pid]
     return profile._replace(pid=pid, threads={pid: profile.threads[profile.pid]}, samples=samples)
 
 
-def _on_cores(samples: Sequence[StackSample]) -> list[StackSample]:
+def _on_cores(samples: Sequence[StackSpan]) -> list[StackSpan]:
     return [sample._replace(cpu_ns=sample.duration_ns) if sample.gil else sample for sample in samples]
 
 
-def _of_rank(profile: Profile, rank: int) -> Profile:
+def _of_rank(profile: StackRecording, rank: int) -> StackRecording:
     """Its processes and threads have ids of their own."""
     more = 10_000_000 * rank
     samples = [sample._replace(tid=sample.tid + more) for sample in profile.samples]
@@ -224,7 +224,7 @@ def _of_rank(profile: Profile, rank: int) -> Profile:
     return profile._replace(rank=rank, pid=profile.pid + more, samples=samples, threads=threads)
 
 
-def _paced(profile: Profile, pace: float) -> Profile:
+def _paced(profile: StackRecording, pace: float) -> StackRecording:
     samples = [
         sample._replace(
             mono_ns=round(sample.mono_ns * pace),

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.findings.rules import BY_NAME
-from analysis.stacks.traces import Floats
+from collectors.arrays import Floats
 from collectors.logs.tail import Tail
 from collectors.records import Event, Points, Record, RunInfo
 from deepseek.log import RunLog

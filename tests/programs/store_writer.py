@@ -18,7 +18,7 @@ from pathlib import Path
 
 from collectors.records import LogLine, Offset, Points, Record, labels_of
 from collectors.store.engines import open_store
-from collectors.store.sqlite import chunks, logs, pages
+from collectors.store.sqlite import chunks, logs, rollups
 from collectors.store.store import Store
 
 START_S = 1_764_000_000.0
@@ -60,7 +60,7 @@ def compact(store: Store) -> None:
 def main() -> None:
     with Path(sys.argv[4]).open("r+b") as file:
         inside = mmap.mmap(file.fileno(), 1)
-    for module, name in ((chunks, "pack"), (chunks, "store"), (pages, "store"), (logs, "replace")):
+    for module, name in ((chunks, "pack"), (chunks, "store"), (rollups, "store"), (logs, "replace")):
         mark(module, name, inside)
     store = open_store(Path(sys.argv[2]), write=True)
     threading.Thread(target=compact, args=(store,), daemon=True).start()

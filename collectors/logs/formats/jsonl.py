@@ -82,7 +82,7 @@ class SeriesNames:
         return ""
 
 
-class MetricsFile:
+class MetricsParser:
     """A metrics file of one rank.
 
     `{"time_s":1.5,"step":7,"train/loss":0.25}` -> `Points(run, labels, ("train/loss",), (0.25,), 1.5, 7)`
@@ -254,7 +254,7 @@ class MetricsFile:
         self._anew = False
 
 
-class EventsFile:
+class EventsParser:
     """An events file: `{"time_s":1.5,"kind":"checkpoint","seconds":0.2}` -> `Event(run, "checkpoint", 1.5, seconds=0.2)`."""
 
     def __init__(self, run: str, state: Mapping[str, Any] | None = None, rank: int = 0) -> None:
@@ -496,7 +496,7 @@ SIGNS = (
 class JsonLines:
     """A `.jsonl` file."""
 
-    def __init__(self, metrics: MetricsFile, text: TextLog) -> None:
+    def __init__(self, metrics: MetricsParser, text: TextLog) -> None:
         self._metrics, self._text = metrics, text
         text.tally = metrics.tally
 
@@ -546,7 +546,7 @@ State: TypeAlias = Mapping[str, Any]
 class EventLines:
     """Events, unless the first object has numbers and no `kind` and `time_s`."""
 
-    def __init__(self, events: EventsFile, metrics: Callable[[State], JsonLines], state: State | None = None) -> None:
+    def __init__(self, events: EventsParser, metrics: Callable[[State], JsonLines], state: State | None = None) -> None:
         """`metrics` makes the format of metrics from its state."""
         self._events, self._make_metrics = events, metrics
         self._metrics = metrics(state["metrics"]) if state and "metrics" in state else None
@@ -561,7 +561,7 @@ class EventLines:
         self._format.tally = tally
 
     @property
-    def _format(self) -> EventsFile | JsonLines:
+    def _format(self) -> EventsParser | JsonLines:
         return self._metrics or self._events
 
     def state(self) -> dict[str, Any]:

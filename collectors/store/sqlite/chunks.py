@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..buckets import Summaries
+from ..buckets import PointSummaries
 from . import codec
 from .codec import CodecError, decoded
 
@@ -366,14 +366,14 @@ def encode_cells(values: NDArray[np.float64], found: CellEdges, *, counter: bool
     return codec.encode([total, last, least, most, found.rows - counts])
 
 
-def read(axis: bytes, data: bytes, segment: int) -> Summaries:
+def read(axis: bytes, data: bytes, segment: int) -> PointSummaries:
     """Raises CodecError."""
     (low, high, rows), (total, last, least, most, non_finite) = _columns(axis, 3), _columns(data, 5)
     if not len(low) == len(high) == len(rows) == len(total) == len(last):
         raise CodecError("its cells are not those of its axis")
     none, one = np.full(len(low), np.nan), np.full(len(low), segment, np.int64)
     floats = [column.view(np.float64) for column in (low, high, total, last, least, most)]
-    return Summaries(
+    return PointSummaries(
         floats[0],
         floats[1],
         none,

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 
-from . import chunks, files, logs, pages, schema, stacks
+from . import chunks, files, logs, rollups, schema, stacks
 from .chunks import PLACE_BITS
 from .ingest import FileWriter
 
@@ -36,7 +36,7 @@ class Compactor:
         self._log_bytes = 0  # of the write-ahead log at the last checkpoint: it stays as long as it once was
         self._checkpointed_s = self._checkpoint_at_s = 0.0
         self._idle: dict[int, tuple[int, float]] = {}  # stream -> its newest pack, and since when that is the newest
-        writer.grown |= {series for (series,) in self._db.execute(_UNPAGED, (pages.CHUNKS * chunks.MIN_ROWS,))}
+        writer.grown |= {series for (series,) in self._db.execute(_UNPAGED, (rollups.CHUNKS * chunks.MIN_ROWS,))}
 
     def run(self, until_mono_s: float) -> bool:
         """Work until then; True where there is more to do."""
@@ -155,10 +155,10 @@ class Compactor:
     def _page(self, series: int) -> None:
         writer = self._writer
         with writer.packing:
-            while pages.due(self._db, series):
-                row = pages.plan(self._db, series)
+            while rollups.due(self._db, series):
+                row = rollups.plan(self._db, series)
                 with writer.lock, schema.transaction(writer.db) as db:
-                    pages.store(db, row)
+                    rollups.store(db, row)
             writer.grown.discard(series)
 
     def _sweep(self, now_s: float) -> None:

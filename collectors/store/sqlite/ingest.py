@@ -22,12 +22,12 @@ from ...records import (
     LogLine,
     Offset,
     Points,
-    Profile,
     ProgressBar,
     Record,
     RunInfo,
     Sample,
     SourceText,
+    StackRecording,
 )
 from ...step_axis import MAX_COUNTED, StepAxis
 from ..store import series_id
@@ -73,7 +73,7 @@ class RecordsByKind:
     samples: list[Sample] = field(default_factory=list)
     infos: list[RunInfo] = field(default_factory=list)
     offsets: list[Offset] = field(default_factory=list)
-    profiles: list[Profile] = field(default_factory=list)
+    profiles: list[StackRecording] = field(default_factory=list)
     texts: list[SourceText] = field(default_factory=list)
 
 
@@ -102,7 +102,7 @@ def by_file(records: Iterable[Record], now_s: float) -> dict[str, RecordsByKind]
                 from_log.offsets.append(record)
             case SourceText():
                 from_log.texts.append(record)
-            case Profile():
+            case StackRecording():
                 machine[files.week_file(record.start_s)].profiles.append(record)
     return {**machine, **({files.RUNS_FILE: from_log} if any(vars(from_log).values()) else {})}
 

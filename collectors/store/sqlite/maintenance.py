@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from ...records import Frame
 from ..store import FileGlance, StoreError
-from . import chunks, codec, files, pages, schema, stacks
+from . import chunks, codec, files, rollups, schema, stacks
 from .codec import store_errors
 from .engine import SqliteStore
 
 _BLOBS: list[tuple[str, str, Callable[[bytes], object]]] = [
     ("head", "data", chunks.decode),
     ("pack", "data", chunks.decode),
-    ("page", "coarse", pages.decode_coarse),
-    ("page", "fine", pages.decode_fine),
+    ("page", "coarse", rollups.decode_coarse),
+    ("page", "fine", rollups.decode_fine),
     ("log", "columns", codec.decode),
     ("log", "texts", codec.unseal),
     ("profile", "data", codec.decode),

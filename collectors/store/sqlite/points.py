@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from ...records import Labels
 from .. import store
-from ..buckets import Summaries
+from ..buckets import PointSummaries
 from ..store import Axis, LastPoint, LivePoints, Outcomes, RawPoints, Series, TooMuch
-from . import chunks, pages, schema
+from . import chunks, rollups, schema
 from .chunks import NO_STEP, Extremes, Head, Packs, RowGroup, TimeSpan, extremes_of, wider
 from .codec import decoded
 
@@ -27,7 +27,7 @@ _OVERLAP: dict[Axis, str] = {
     "time": "last_time_s >= :lo AND first_time_s <= :hi",
     "step": "last_step >= :lo AND first_step <= :hi",
 }
-_SUMMARY = "end_step, segment, rows, non_finite, least, most, total, last"  # with the span before them, the fields of Summaries
+_SUMMARY = "end_step, segment, rows, non_finite, least, most, total, last"  # with the span before them, the fields of PointSummaries
 MAX_OPENED = 4_000_000  # points of one question that are read one by one: 50 bytes each
 SEGMENT, ROWS, ID, START, UNITS = 3, 4, 10, 11, 12  # places in a selected row
 
@@ -61,7 +61,7 @@ class SeriesQuery(NamedTuple):
 
 class SeriesHits(NamedTuple):
     points: list[RawPoints]
-    units: list[Summaries]
+    units: list[PointSummaries]
 
     def rows(self) -> int:
         return sum(len(part.place) for part in self.points) + sum(int(part.rows.sum()) for part in self.units)
@@ -110,7 +110,7 @@ class _FileSearch:
     def _units(self, wanted: Sequence[int], level: str, window: SeriesQuery, found: SeriesHits) -> set[int]:
         """Take the smaller units of these pages; the pages whose units are damaged."""
         blobs = dict(self._blobs("page", level, wanted))
-        units, damaged = pages.units([(page, blobs[page]) for page in wanted], level, window.axis)
+        units, damaged = rollups.units([(page, blobs[page]) for page in wanted], level, window.axis)
         found.units.extend(units)
         return damaged
 
@@ -152,7 +152,7 @@ class _FileSearch:
         place, value = self._axes[axis], decoded("chunk", chunk, chunks.read_values, data)
         return None if place is None or value is None else (*place, value)
 
-    def _thinned(self, row: tuple[Any, ...], data: bytes) -> Summaries | None:
+    def _thinned(self, row: tuple[Any, ...], data: bytes) -> PointSummaries | None:
         """Its cells, as units: of those across an edge of the window it has those that begin inside."""
         store.check()
         chunk, axis, _ = row[-3:]
@@ -177,19 +177,19 @@ class _FileSearch:
 
 def _table(
     rows: Sequence[tuple[Any, ...]], window: SeriesQuery
-) -> tuple[Summaries, NDArray[np.bool_], NDArray[np.float64]]:
+) -> tuple[PointSummaries, NDArray[np.bool_], NDArray[np.float64]]:
     """Rows as units; which of them lie inside the window; how wide they are."""
     low, high, step, segment, count, non_finite, *values = np.array(
         [row[:10] for row in rows], np.float64
     ).T  # None becomes NaN
     known = np.where(np.isnan(segment), 0, segment).astype(np.int64)
-    units = Summaries(low, high, step, known, count.astype(np.int64), non_finite.astype(np.int64), *values)
+    units = PointSummaries(low, high, step, known, count.astype(np.int64), non_finite.astype(np.int64), *values)
     return units, (low >= window.lo) & (high <= window.hi), high - low
 
 
-def _take(found: SeriesHits, units: Summaries, which: NDArray[np.bool_]) -> None:
+def _take(found: SeriesHits, units: PointSummaries, which: NDArray[np.bool_]) -> None:
     if which.any():
-        found.units.append(Summaries._make(column[which] for column in units))
+        found.units.append(PointSummaries._make(column[which] for column in units))
 
 
 # Query the file of runs for what became of many series at once, and for how many runs were configured.

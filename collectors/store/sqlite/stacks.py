@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ...records import ONE_AFTER_THE_OTHER_S, WITHOUT_A_GAP_S, Frame, Profile
+from ...records import ONE_AFTER_THE_OTHER_S, WITHOUT_A_GAP_S, Frame, StackRecording
 from ..store import MAX_SPANS, Process, StackColumns, TooMuch, check, holding
 from . import codec
 from .codec import decoded
@@ -38,7 +38,7 @@ _INSERT = f"INSERT INTO profile VALUES (NULL, {', '.join('?' * 15)})"
 log = logging.getLogger(__name__)
 
 
-class StackSpans(NamedTuple):
+class ProcessSpans(NamedTuple):
     """The spans of one process, one entry per span."""
 
     start_ns: NDArray[np.int64]  # wall clock
@@ -70,10 +70,10 @@ class ProfileRow(NamedTuple):
     data: bytes
     thinned: int  # 1: each span is the sum of its stack over the row's minute, in no order
 
-    def read(self) -> StackSpans | None:
+    def read(self) -> ProcessSpans | None:
         return decoded("profile", self.id, decode, self.data)
 
-    def within(self, lo: float, hi: float) -> StackSpans | None:
+    def within(self, lo: float, hi: float) -> ProcessSpans | None:
         """Its spans cut to the window; None where they are damaged."""
         spans = self.read()
         if spans is None:
@@ -84,7 +84,7 @@ class ProfileRow(NamedTuple):
         end = np.minimum(spans.start_ns + spans.duration_ns, _ns(hi))
         keep = end > start
         whole = spans._replace(start_ns=start, duration_ns=end - start)
-        return StackSpans(*(column[keep] for column in whole))
+        return ProcessSpans(*(column[keep] for column in whole))
 
     def share(self, lo: float, hi: float) -> float:
         """How much of its time lies in the window."""
@@ -106,7 +106,7 @@ class StackWriter:
         self._stacks.clear()
         self._frames.clear()
 
-    def write(self, db: sqlite3.Connection, profiles: Iterable[Profile]) -> None:
+    def write(self, db: sqlite3.Connection, profiles: Iterable[StackRecording]) -> None:
         """Within the caller's transaction; `forget` where that is rolled back."""
         if len(self._stacks) > REMEMBERED:
             self.forget()
@@ -158,7 +158,7 @@ def merged(chain: Sequence[ProfileRow]) -> tuple[object, ...] | None:
     parts = [spans for row in chain if (spans := row.read()) is not None]
     if len(parts) < len(chain):
         return None
-    spans = StackSpans._make(np.concatenate(column) for column in zip(*parts, strict=True))
+    spans = ProcessSpans._make(np.concatenate(column) for column in zip(*parts, strict=True))
     first, last = chain[0], chain[-1]
     threads = orjson.dumps({tid: name for row in chain for tid, name in orjson.loads(row.threads).items()}).decode()
     counts = (sum(row.samples for row in chain), sum(row.errors for row in chain), threads, len(spans.tid))
@@ -170,12 +170,12 @@ def replace(db: sqlite3.Connection, chain: Sequence[ProfileRow], *rows: tuple[ob
     db.executemany(_INSERT, rows)
 
 
-def laid_out(spans: StackSpans, share: float, from_ns: int) -> StackSpans:
+def laid_out(spans: ProcessSpans, share: float, from_ns: int) -> ProcessSpans:
     """Shrinks the sums of a minute to a share of it and lays the spans of each thread end to end, from `from_ns` on. The spans of a thread are adjacent."""
     duration = np.rint(spans.duration_ns * share).astype(np.int64)
     known = np.where(spans.cpu_ns == UNKNOWN, UNKNOWN, np.rint(spans.cpu_ns * share)).astype(np.int64)
     keep = duration > 0
-    cut = StackSpans(*(column[keep] for column in spans._replace(duration_ns=duration, cpu_ns=known)))
+    cut = ProcessSpans(*(column[keep] for column in spans._replace(duration_ns=duration, cpu_ns=known)))
     before = np.cumsum(cut.duration_ns) - cut.duration_ns
     first = np.flatnonzero(np.append(True, cut.tid[1:] != cut.tid[:-1])[: len(cut.tid)])
     base = np.repeat(before[first], np.diff(np.append(first, len(before))))
@@ -188,10 +188,10 @@ def _continues(chain: Sequence[ProfileRow], row: ProfileRow) -> bool:
     return touches and row[1:8] == last[1:8] and row.end_s - first.start_s <= MERGED_S
 
 
-def encode(spans: StackSpans) -> bytes:
+def encode(spans: ProcessSpans) -> bytes:
     """In whole microseconds. A thread's spans stand together, each with the gap to the next one's start instead of its length: mostly 0."""
     order = np.lexsort((spans.start_ns, spans.tid))
-    spans = StackSpans(*(column[order] for column in spans))
+    spans = ProcessSpans(*(column[order] for column in spans))
     start = spans.start_ns // US
     gap = _next(start) - (spans.start_ns + spans.duration_ns) // US
     cpu = np.where(spans.cpu_ns == UNKNOWN, UNKNOWN, spans.cpu_ns // US)
@@ -200,9 +200,9 @@ def encode(spans: StackSpans) -> bytes:
     return codec.encode([*columns, stacks, np.array([US])])
 
 
-def decode(data: bytes) -> StackSpans:
+def decode(data: bytes) -> ProcessSpans:
     columns = [column.view(np.int64) for column in codec.decode(data)]
-    spans, stacks = StackSpans(*columns[:7]), columns[7]
+    spans, stacks = ProcessSpans(*columns[:7]), columns[7]
     if len(columns) > 8:  # else of a store whose spans had lengths, in nanoseconds
         start, gap, cpu = spans.start_ns, spans.duration_ns, spans.cpu_ns
         duration_ns = (_next(start) - gap - start) * US
@@ -251,13 +251,13 @@ class StackReader:
     def read(self, files: Sequence[sqlite3.Connection], lo: float, hi: float, run: str) -> StackColumns:
         """The run's spans that touch the window, cut to it, from all files of the machine."""
         covered: list[tuple[float, float]] = []
-        found: list[tuple[ProfileRow, StackSpans]] = []
+        found: list[tuple[ProfileRow, ProcessSpans]] = []
         if sum(spans for db in files for _, _, spans in counted(db, lo, hi, run)) > MAX_SPANS:
             raise TooMuch(f"the window holds more than {MAX_SPANS:,} looks at stacks; choose a shorter one")
         with holding(self._lock):
             self._trim()
             for db in files:
-                mine: list[tuple[ProfileRow, StackSpans]] = []
+                mine: list[tuple[ProfileRow, ProcessSpans]] = []
                 for row in map(ProfileRow._make, db.execute(_TOUCHING, {"run": run, "lo": lo, "hi": hi})):
                     check()
                     covered.append((max(row.start_s, lo), min(row.end_s, hi)))
@@ -283,15 +283,15 @@ class StackReader:
         self._remembered_frames += sum(map(len, stacks.values()))
 
     def _columns(
-        self, found: list[tuple[ProfileRow, StackSpans]], samples: int, covered: list[tuple[float, float]]
+        self, found: list[tuple[ProfileRow, ProcessSpans]], samples: int, covered: list[tuple[float, float]]
     ) -> StackColumns:
         processes: dict[Process, int] = {}
         threads: dict[tuple[int, int], str] = {}
         for row, _ in found:
             processes.setdefault(row.process(), len(processes))
             threads |= {(row.pid, int(tid)): name for tid, name in orjson.loads(row.threads).items()}
-        spans = StackSpans(
-            *(np.concatenate([_NONE, *(spans[i] for _, spans in found)]) for i in range(len(StackSpans._fields)))
+        spans = ProcessSpans(
+            *(np.concatenate([_NONE, *(spans[i] for _, spans in found)]) for i in range(len(ProcessSpans._fields)))
         )
         process = np.repeat(
             [processes[row.process()] for row, _ in found], [len(spans.tid) for _, spans in found]
@@ -332,7 +332,7 @@ def _frames(stack: int, data: bytes) -> tuple[int, ...]:
     return (NOWHERE,)
 
 
-def _spans(profile: Profile, stacks: list[int]) -> StackSpans:
+def _spans(profile: StackRecording, stacks: list[int]) -> ProcessSpans:
     wall_ns = round(profile.start_s * NS) - profile.start_mono_ns
     rows = [
         (
@@ -346,7 +346,7 @@ def _spans(profile: Profile, stacks: list[int]) -> StackSpans:
         )
         for sample, stack in zip(profile.samples, stacks, strict=True)
     ]
-    return StackSpans(*np.array(rows, np.int64).reshape(-1, len(StackSpans._fields)).T)
+    return ProcessSpans(*np.array(rows, np.int64).reshape(-1, len(ProcessSpans._fields)).T)
 
 
 def _ns(time_s: float) -> int:

@@ -24,7 +24,7 @@ from . import chunks as chunks_module
 from . import files, schema, stacks
 from .codec import decoded
 from .ingest import FileWriter
-from .stacks import NS, UNKNOWN, ProfileRow, StackSpans
+from .stacks import NS, UNKNOWN, ProcessSpans, ProfileRow
 
 # Stretches of time that stay whole.
 
@@ -156,7 +156,7 @@ class MinutePiece(NamedTuple):
     end_s: float
     samples: int
     errors: int
-    spans: StackSpans
+    spans: ProcessSpans
 
 
 def slices(db: sqlite3.Connection, after_s: float, before_s: float) -> Iterator[StackSlice]:
@@ -186,7 +186,7 @@ def plan_stacks(
     return old, [_summed(chain) for chain in chains]
 
 
-def _pieces(row: ProfileRow, spans: StackSpans) -> Iterator[MinutePiece]:
+def _pieces(row: ProfileRow, spans: ProcessSpans) -> Iterator[MinutePiece]:
     """Cut at whole minutes; what of its spans lies before or behind the row stays with its first or last piece."""
     first, last = (
         math.floor(row.start_s / MINUTE_S),
@@ -206,7 +206,7 @@ def _pieces(row: ProfileRow, spans: StackSpans) -> Iterator[MinutePiece]:
         given = upto
 
 
-def _cut(spans: StackSpans, lo: int | None, hi: int | None) -> StackSpans:
+def _cut(spans: ProcessSpans, lo: int | None, hi: int | None) -> ProcessSpans:
     """CPU time is cut in proportion; what is rounded away goes to the later part, so that the parts add up."""
     if lo is None and hi is None:
         return spans
@@ -216,12 +216,12 @@ def _cut(spans: StackSpans, lo: int | None, hi: int | None) -> StackSpans:
     known = spans.cpu_ns != UNKNOWN
     cpu = np.where(known, _share_of(spans, stop - begin) - _share_of(spans, start - begin), UNKNOWN)
     keep = stop > start
-    return StackSpans(
+    return ProcessSpans(
         *(column[keep] for column in spans._replace(start_ns=start, duration_ns=stop - start, cpu_ns=cpu))
     )
 
 
-def _share_of(spans: StackSpans, upto_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+def _share_of(spans: ProcessSpans, upto_ns: NDArray[np.int64]) -> NDArray[np.int64]:
     """In whole microseconds, as they are stored."""
     part = spans.cpu_ns / stacks.US * (upto_ns / np.maximum(spans.duration_ns, 1))
     shares: NDArray[np.int64] = np.floor(part + 1e-6).astype(np.int64) * stacks.US
@@ -235,10 +235,10 @@ def _continues(before: MinutePiece, piece: MinutePiece) -> bool:
 
 def _summed(chain: Sequence[MinutePiece]) -> tuple[object, ...]:
     """The row of a minute: of each thread and stack one span, in the order in which they came first, one behind the other."""
-    spans = StackSpans(*(np.concatenate(column) for column in zip(*(piece.spans for piece in chain), strict=True)))
+    spans = ProcessSpans(*(np.concatenate(column) for column in zip(*(piece.spans for piece in chain), strict=True)))
     first, last = chain[0], chain[-1]
     order = np.lexsort((spans.start_ns, spans.tid))
-    spans = StackSpans(*(column[order] for column in spans))
+    spans = ProcessSpans(*(column[order] for column in spans))
     key = np.stack(
         [spans.tid, spans.stack, spans.gil, spans.resolved, (spans.cpu_ns == UNKNOWN).astype(np.int64)], axis=1
     )
@@ -247,10 +247,10 @@ def _summed(chain: Sequence[MinutePiece]) -> tuple[object, ...]:
     duration, cpu = np.zeros(len(came), np.int64), np.zeros(len(came), np.int64)
     np.add.at(duration, group, spans.duration_ns)
     np.add.at(cpu, group, np.where(spans.cpu_ns == UNKNOWN, 0, spans.cpu_ns))
-    summed = StackSpans(*(column[came] for column in spans))
+    summed = ProcessSpans(*(column[came] for column in spans))
     summed = summed._replace(duration_ns=duration, cpu_ns=np.where(summed.cpu_ns == UNKNOWN, UNKNOWN, cpu))
     in_order = np.lexsort((came, summed.tid))
-    summed = StackSpans(*(column[in_order] for column in summed))
+    summed = ProcessSpans(*(column[in_order] for column in summed))
     laid = stacks.laid_out(summed, 1.0, round(first.start_s * 1e6) * stacks.US)
     threads = orjson.dumps(
         {tid: name for piece in chain for tid, name in orjson.loads(piece.row.threads).items()}

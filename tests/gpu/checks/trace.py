@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from collectors.tracing import StepTrace, ask_for_trace, entry_of, read_trace
+from collectors.step_traces import StepTrace, ask_for_trace, entry_of, read_trace
 
 from ..lines import Report
 from ..load import ROOT

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..buckets import Summaries
+from ..buckets import PointSummaries
 from ..store import Axis
 from . import chunks, codec
 from .chunks import NO_STEP
@@ -19,7 +19,7 @@ from .codec import decoded
 CHUNKS = 64  # of a page
 COARSE, FINE = 544, 136  # points of a unit: about 9 and 2 min at 1 Hz
 
-_PagePoints: TypeAlias = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]  # times, steps, values
+_RollupPoints: TypeAlias = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]  # times, steps, values
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class _Columns(NamedTuple):
     total: NDArray[np.float64]
     last: NDArray[np.float64]
 
-    def on(self, axis: Axis) -> Summaries:
+    def on(self, axis: Axis) -> PointSummaries:
         """Those that have a place on the axis."""
         has_step = self.end_step != NO_STEP
         if axis == "time":
@@ -52,8 +52,8 @@ class _Columns(NamedTuple):
         else:
             low, high, has = self.first_step.astype(np.float64), self.last_step.astype(np.float64), has_step
         step = np.where(has_step, self.end_step, np.nan)
-        units = Summaries(low, high, step, *self[5:])
-        return units if has.all() else Summaries._make(column[has] for column in units)
+        units = PointSummaries(low, high, step, *self[5:])
+        return units if has.all() else PointSummaries._make(column[has] for column in units)
 
 
 _SHAPE_BYTES = 8 * (1 + len(_Columns._fields))  # of a coarse blob: how many units, and which columns vary
@@ -118,7 +118,7 @@ def _coarse(pages: Sequence[bytes]) -> _Columns:
     return _Columns(floats[0], floats[1], *matrix[2:8], *floats[8:])
 
 
-def units(blobs: Iterable[tuple[int, bytes]], level: str, axis: Axis) -> tuple[list[Summaries], set[int]]:
+def units(blobs: Iterable[tuple[int, bytes]], level: str, axis: Axis) -> tuple[list[PointSummaries], set[int]]:
     """The units of these pages, "coarse" or "fine", that have a place on the axis; and the pages whose units are damaged."""
     parts, damaged = _opened_coarse(blobs) if level == "coarse" else _opened(blobs, decode_fine)
     joined = [_Columns._make(np.concatenate(column) for column in zip(*parts, strict=True))] if parts else []
@@ -136,7 +136,7 @@ def _opened(blobs: Iterable[tuple[int, bytes]], decode: Callable[[bytes], T]) ->
     return [part for part in read.values() if part is not None], {page for page, part in read.items() if part is None}
 
 
-def _points(axis: int, axis_data: bytes, chunk: int, data: bytes, rows: int, *span: Any) -> _PagePoints:
+def _points(axis: int, axis_data: bytes, chunk: int, data: bytes, rows: int, *span: Any) -> _RollupPoints:
     """Of a chunk; where it is damaged, NaN between its edges, so that the chunks behind it keep their places."""
     place = decoded("axis", axis, chunks.read_axis, axis_data)
     value = decoded("chunk", chunk, chunks.read_values, data)
@@ -150,8 +150,8 @@ def _points(axis: int, axis_data: bytes, chunk: int, data: bytes, rows: int, *sp
     return time_s, step, np.full(rows, np.nan)
 
 
-def _roll_up(parts: list[tuple[int, *_PagePoints]], grain: int) -> _Columns:
-    """Summaries never reach across a chunk."""
+def _roll_up(parts: list[tuple[int, *_RollupPoints]], grain: int) -> _Columns:
+    """PointSummaries never reach across a chunk."""
     sizes = [len(values) for _, _, _, values in parts]
     begins = np.cumsum([0, *sizes[:-1]])
     starts = np.concatenate([np.arange(begin, begin + size, grain) for begin, size in zip(begins, sizes, strict=True)])

@@ -8,20 +8,18 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from collectors.arrays import Bools, Floats, Ints
 from collectors.records import Frame
 from collectors.store.store import Process, StackColumns
 
-Floats: TypeAlias = NDArray[np.float64]
-Ints: TypeAlias = NDArray[np.int64]
-Bools: TypeAlias = NDArray[np.bool_]
-Range: TypeAlias = tuple[float, float]  # Unix seconds, from and to
+Interval: TypeAlias = tuple[float, float]  # Unix seconds, from and to
 
-EVER: tuple[Range, ...] = ((-np.inf, np.inf),)
+EVER: tuple[Interval, ...] = ((-np.inf, np.inf),)
 AT_LOOK = 0.01  # of a period: an edge this little after a look is at it
 DENSE = 8  # times as many counters as keys are still faster than a sort
 
 
-class Traces(NamedTuple):
+class TrustedSpans(NamedTuple):
     """Arrays have one entry a span, in any order. `stacks[stack[i]]` is span i's stack, from the root to the leaf."""
 
     frames: list[Frame]
@@ -70,7 +68,7 @@ class Traces(NamedTuple):
         marked: Bools = np.array(processes, bool)[self.process] if self.processes else np.zeros(0, bool)
         return marked
 
-    def take(self, spans: Ints | Bools) -> Traces:
+    def take(self, spans: Ints | Bools) -> TrustedSpans:
         """These spans, with the same tables."""
         return self._replace(
             start_s=self.start_s[spans],
@@ -83,20 +81,20 @@ class Traces(NamedTuple):
             running=self.running[spans],
         )
 
-    def within(self, ranges: Sequence[Range] | Floats) -> Traces:
+    def within(self, ranges: Sequence[Interval] | Floats) -> TrustedSpans:
         """What lies in these ranges, which neither overlap nor stand out of order."""
         if ranges is EVER:
             return self
         return self._cut(np.asarray(ranges, np.float64).reshape(-1, 2))[0]
 
-    def each_within(self, ranges: Sequence[Range]) -> list[Traces]:
+    def each_within(self, ranges: Sequence[Interval]) -> list[TrustedSpans]:
         """What lies in each of these ranges, which neither overlap nor stand out of order."""
         cut, which = self._cut(np.asarray(ranges, np.float64).reshape(-1, 2))
         order = np.argsort(which, kind="stable")
         ends = np.cumsum(np.bincount(which, minlength=len(ranges)))
         return [cut.take(part) for part in np.split(order, ends[:-1])]
 
-    def _cut(self, bounds: Floats) -> tuple[Traces, Ints]:
+    def _cut(self, bounds: Floats) -> tuple[TrustedSpans, Ints]:
         """What lies in the ranges, and in which of them."""
         span, which = overlaps(self.start_s, self.end_s, bounds[:, 0], bounds[:, 1])
         cut = self.take(span)
@@ -112,7 +110,7 @@ def overlaps(starts: Floats, ends: Floats, row_starts: Floats, row_ends: Floats)
     return i, np.repeat(first - np.cumsum(count) + count, count) + np.arange(len(i))
 
 
-def to_samples(ranges: Sequence[Range], starts: Floats, ends: Floats, period_s: float) -> list[Range]:
+def to_samples(ranges: Sequence[Interval], starts: Floats, ends: Floats, period_s: float) -> list[Interval]:
     """Each edge moved on to when a thread was next looked at, by its spans in order; ranges in which it never was are left out.
 
     A span lasts until the next look, up to a period after the stack has gone: a phase as short as that would be full of the one before.
@@ -127,9 +125,9 @@ def to_samples(ranges: Sequence[Range], starts: Floats, ends: Floats, period_s: 
     return [(lo, hi) for lo, hi in moved.tolist() if hi > lo]
 
 
-def union(ranges: Sequence[Range], touching_s: float = 0.0) -> list[Range]:
+def union(ranges: Sequence[Interval], touching_s: float = 0.0) -> list[Interval]:
     """In order, with those joined that overlap or lie this close to each other."""
-    joined: list[Range] = []
+    joined: list[Interval] = []
     for start, end in sorted(ranges):
         if joined and start <= joined[-1][1] + touching_s:
             joined[-1] = (joined[-1][0], max(joined[-1][1], end))
