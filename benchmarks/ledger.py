@@ -16,7 +16,7 @@ import numpy as np
 from collectors.records import Frame, Labels, Points, Record, StackRecording, StackSpan
 from collectors.store.engines import open_store
 from collectors.store.store import Store
-from dashboard.stacks.stacks import MINUTE_S, Ledgers
+from dashboard.stacks.ledgers import MINUTE_S, Ledgers
 
 from .report import Row
 from .report import run as reported

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from collectors.logs.formats.jsonl import HEAD_BYTES, judge
+from collectors.logs.formats.jsonl import HEAD_BYTES, guess_content
 from tests.conftest import Dashboard, dashboard, wait_for
 from tests.ingesting import Ingest
 from tests.ingesting import ingest as ingest  # a fixture
@@ -94,23 +94,24 @@ def test_metrics_look_like_metrics_from_the_first_line_on(tmp_path: Path, name: 
     data = written(tmp_path / "x.jsonl", METRICS[name], 60)
     for count in range(60):
         if name != "a description first" or count > 2:
-            assert judge(b"".join(data.splitlines(keepends=True)[:count])[:HEAD_BYTES]).why == "", count
-    assert judge(data[:HEAD_BYTES]).sure
+            assert guess_content(b"".join(data.splitlines(keepends=True)[:count])[:HEAD_BYTES]).why == "", count
+    assert guess_content(data[:HEAD_BYTES]).sure
 
 
 @pytest.mark.parametrize("name", DATA)
 def test_data_looks_like_data(tmp_path: Path, name: str) -> None:
-    assert judge(written(tmp_path / "x.jsonl", DATA[name], 60)[:HEAD_BYTES]).why
+    assert guess_content(written(tmp_path / "x.jsonl", DATA[name], 60)[:HEAD_BYTES]).why
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_any_bytes_are_judged(seed: int) -> None:
     chance = random.Random(seed)
     data = b"\n".join(chance.randbytes(chance.randrange(200)) for _ in range(100))
-    assert judge(data[:HEAD_BYTES]) is not None
+    assert guess_content(data[:HEAD_BYTES]) is not None
     deep = b'{"a":' * 5000 + b"1" + b"}" * 5000
     assert (
-        judge(b"\n".join([deep, b'{"step": 1e999}', b'{"step": "NaN", "time": true}', b"null", b""] * 20)) is not None
+        guess_content(b"\n".join([deep, b'{"step": 1e999}', b'{"step": "NaN", "time": true}', b"null", b""] * 20))
+        is not None
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from collectors import options
 from collectors.options import CollectorOptions
 from collectors.store.sqlite import files
-from collectors.store.sqlite.files import judge
+from collectors.store.sqlite.files import apply_limits
 from collectors.store.store import Limits
 from tests.conftest import dashboard
 
@@ -48,8 +48,8 @@ def test_a_disk_without_a_size_sets_no_limit(tmp_path: Path, monkeypatch: pytest
 def test_beyond_the_default_machine_samples_go_and_runs_are_collected_all_the_same(tmp_path: Path) -> None:
     week = tmp_path / files.week_file(1_764_000_000.0)
     sizes = [(tmp_path / files.RUNS_FILE, 50), (week, 10)]
-    assert judge(sizes, Limits(max_bytes=40, pause=False), 1_800_000_000.0) == ([week], False)
-    assert judge(sizes, Limits(max_bytes=40), 1_800_000_000.0) == ([week], True)
+    assert apply_limits(sizes, Limits(max_bytes=40, pause=False), 1_800_000_000.0) == ([week], False)
+    assert apply_limits(sizes, Limits(max_bytes=40), 1_800_000_000.0) == ([week], True)
     assert CollectorOptions(tmp_path, tmp_path, pause=False).flags()[-1] == "--no-pause"
 
 

@@ -22,7 +22,7 @@ from collectors.store.engines import maintenance
 from collectors.store.sqlite import codec, compact, files
 from collectors.store.sqlite.chunks import ROWS
 from collectors.store.sqlite.engine import SqliteStore
-from collectors.store.sqlite.files import judge
+from collectors.store.sqlite.files import apply_limits
 from collectors.store.sqlite.logs import BLOCK_BYTES
 from collectors.store.store import Limits, LogQuery, StoreError, series_id
 
@@ -188,10 +188,10 @@ def test_old_machine_files_go_first_and_runs_never(tmp_path: Path) -> None:
     weeks = [tmp_path / files.week_file(START_S + week * WEEK_S) for week in range(4)]
     sizes = [(tmp_path / files.RUNS_FILE, 50), *((week, 10) for week in weeks)]
     now_s = files.week_start(weeks[3]) + 3600
-    assert judge(sizes, Limits(), now_s) == ([], False)
-    assert judge(sizes, Limits(retention_s=WEEK_S), now_s) == (weeks[:2], False)
-    assert judge(sizes, Limits(max_bytes=75), now_s) == (weeks[:2], False)
-    assert judge(sizes, Limits(max_bytes=55), now_s) == (weeks[:3], True)
+    assert apply_limits(sizes, Limits(), now_s) == ([], False)
+    assert apply_limits(sizes, Limits(retention_s=WEEK_S), now_s) == (weeks[:2], False)
+    assert apply_limits(sizes, Limits(max_bytes=75), now_s) == (weeks[:2], False)
+    assert apply_limits(sizes, Limits(max_bytes=55), now_s) == (weeks[:3], True)
 
 
 def test_samples_of_the_machine_go_by_age_as_whole_files_and_nothing_else_does(tmp_path: Path) -> None:
@@ -336,8 +336,8 @@ def test_files_of_weeks_to_come_do_not_hurt(tmp_path: Path) -> None:
     store.close()
     assert maintenance(tmp_path).check() == []
     sizes = [(path, 10) for path in files.all_files(tmp_path)]
-    assert len(judge(sizes, Limits(max_bytes=20), now_s).remove) == 3, "they go first where there is too much"
-    assert judge(sizes, Limits(retention_s=WEEK_S), now_s).remove == []
+    assert len(apply_limits(sizes, Limits(max_bytes=20), now_s).remove) == 3, "they go first where there is too much"
+    assert apply_limits(sizes, Limits(retention_s=WEEK_S), now_s).remove == []
 
 
 def window(second: float) -> StackRecording:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from analysis.logs.crash import crash_of
 from collectors.lines.structured_lines import StructuredLine, level_of, of_object, read, read_fields, shown, time_of
 from collectors.logs.formats import Arrival
-from collectors.logs.formats.jsonl import JsonLines, MetricsParser, judge
+from collectors.logs.formats.jsonl import JsonLines, MetricsParser, guess_content
 from collectors.logs.formats.text import TextLog
 from collectors.records import LogLine, Points, Record
 from tests.following import Follower, until
@@ -100,9 +100,9 @@ def test_logfmt_is_read_and_plain_text_is_not() -> None:
 
 def test_data_with_messages_is_no_log() -> None:
     prompts = b"".join(b'{"message": "a prompt of some words", "answer": "and one of them"}\n' for _ in range(60))
-    assert judge(prompts).why
+    assert guess_content(prompts).why
     log = b"".join(b'{"message": "a line of some words", "level": "info", "host": "a"}\n' for _ in range(60))
-    assert judge(log) == ("", True)
+    assert guess_content(log) == ("", True)
 
 
 @settings(deadline=None, max_examples=100)

@@ -268,7 +268,7 @@ def test_cells_add_up_to_their_points(points: list[tuple[float, float]]) -> None
     found = chunks.edges(time_s)
     if found is None:
         return
-    units = chunks.read(found.axis, chunks.encode_cells(values, found, counter=False), 0)
+    units = chunks.read_summaries(found.axis, chunks.encode_cells(values, found, counter=False), 0)
     finite = np.isfinite(values)
     assert units.rows.sum() == len(values) and units.non_finite.sum() == (~finite).sum()
     assert units.low[0] == time_s.min() and units.high[-1] == time_s.max() and np.all(units.high - units.low <= 10)

@@ -28,7 +28,7 @@ from collectors.step_traces import (
     parsed,
     read_trace,
 )
-from dashboard.stacks.stacks import RunTraces
+from dashboard.stacks.step_traces import StepTraces
 from deepseek.log import trace_requests as request
 from deepseek.log.step_trace import summary_of
 from tests.test_trace_summary import Result
@@ -116,7 +116,11 @@ def test_the_newest_answers_are_kept_and_other_files_are_left_alone(tmp_path: Pa
     (entry / "notes.txt").write_text("mine")
     ask_for_trace(entry, folder, 3, 0)
     kept = sorted(path.name for path in entry.glob("trace-*"))
-    assert len(kept) == step_traces.MAX_RESULTS - 1 and kept[-1] == "trace-0000000e.json" and (entry / "notes.txt").exists()
+    assert (
+        len(kept) == step_traces.MAX_RESULTS - 1
+        and kept[-1] == "trace-0000000e.json"
+        and (entry / "notes.txt").exists()
+    )
 
 
 def linked(entry: Path) -> None:
@@ -230,7 +234,7 @@ def test_of_a_window_the_newest_trace_inside_counts(tmp_path: Path) -> None:
         path = entry / f"trace-{number:08x}.json"
         path.write_bytes(answer(from_s=from_s, to_s=from_s + 1, rank=number // 2))
         os.utime(path, (from_s, from_s))
-    traces = RunTraces(tmp_path)
+    traces = StepTraces(tmp_path)
 
     def begins(lo: float, hi: float, rank: int = 0) -> float | None:
         found = traces.within("run", info, rank, (lo, hi))

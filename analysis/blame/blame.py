@@ -17,12 +17,12 @@ from ..ledger.cores import CoreWaits, core_waits, without_gil
 from ..stacks.fold import PRUNE
 from ..stacks.frames import owner_of
 from ..stacks.spans import Interval, TrustedSpans, union
-from ..stacks.threads import work_of
+from ..stacks.threads import main_threads, work_of
 from ..stacks.tree import Trie, build, weigh
 from ..stacks.trust import LineOf, no_source, trusted_spans
 from ..step_log import StepLog, with_lines
 from . import comparison, reasons
-from .comparison import WAITS, WindowComparison, main_threads, neighbour_in, other_threads
+from .comparison import WAITS, WindowComparison, neighbour_in, other_threads
 from .judgement import judge, with_pace
 from .reasons import MAIN_SHARE, straggler, with_reason
 from .verdict import WHILE_GIL, Case, ComparedNumber, Side, Verdict, place, with_sentence

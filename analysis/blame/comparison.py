@@ -167,11 +167,6 @@ def _affordable_s(history: History, window: Interval) -> float:
     return affordable_s
 
 
-def main_threads(spans: TrustedSpans, rank: int) -> TrustedSpans:
-    """The spans of one rank's main thread."""
-    return spans.take(spans.main & spans.of([role == "main" and its == rank for _, its, _, role in spans.processes]))
-
-
 def other_threads(spans: TrustedSpans, rank: int, line_of: LineOf = no_source) -> TrustedSpans:
     """What the other threads of a rank's own process did, without their waits and their sleep."""
     mine = spans.take(~spans.main & spans.of([role == "main" and its == rank for _, its, _, role in spans.processes]))

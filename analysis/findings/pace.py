@@ -13,10 +13,10 @@ from collectors.records import Event, Frame
 from collectors.store.store import TooMuch
 
 from ..blame.blame import blame_window
-from ..blame.comparison import main_threads
 from ..ledger.evidence import stands_of
 from ..stacks.frames import file_name
 from ..stacks.spans import Interval, TrustedSpans
+from ..stacks.threads import main_threads
 from ..stacks.trust import trusted_spans
 from . import rule
 from .rule import STEPS, CodeLocation, Detection, RecentPoints, RunSubject, on_rank, unique_steps

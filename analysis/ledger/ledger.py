@@ -9,10 +9,9 @@ import numpy as np
 
 from collectors.arrays import Bools, Floats, Ints
 
-from ..blame.comparison import main_threads
 from ..history import History
 from ..stacks.spans import Interval, TrustedSpans
-from ..stacks.threads import laid_out
+from ..stacks.threads import laid_out, main_threads
 from ..stacks.trust import LineOf, no_source, trusted_spans
 from ..stacks.wait_joins import join
 from . import device as cards

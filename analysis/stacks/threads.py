@@ -333,3 +333,8 @@ def _is_outermost(frames: Sequence[Frame], stack: tuple[int, ...]) -> bool:
     ]
     above = starts[-1] + 1 if starts else 0
     return len(stack) - above <= 1
+
+
+def main_threads(spans: TrustedSpans, rank: int) -> TrustedSpans:
+    """The spans of one rank's main thread."""
+    return spans.take(spans.main & spans.of([role == "main" and its == rank for _, its, _, role in spans.processes]))

@@ -23,7 +23,8 @@ from collectors.step_traces import MAX_STEPS, BusySeconds, KernelKind, StepTrace
 from ..mutations import Changes
 from ..queries import NotFound, Profiler, Queries, Remedy
 from ..stacks.flame import Lane, to_folded, to_speedscope
-from ..stacks.stacks import ChartResult, FoldResult, PhaseTime, TraceResult, TraceState
+from ..stacks.stacks import ChartResult, FoldResult, PhaseTime
+from ..stacks.step_traces import TraceResult, TraceState
 from ..visitors import check_grant
 from .answers import Answer, Column, Counts, encode, of_media
 from .parameters import (

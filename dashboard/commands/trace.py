@@ -13,7 +13,7 @@ from .command import Command, UsageError
 from .why import rank
 
 if TYPE_CHECKING:
-    from ..stacks.stacks import TraceResult
+    from ..stacks.step_traces import TraceResult
 
 LOOK_S = 0.2
 MAX_LINES, MAX_KERNELS = 12, 3  # in a shell

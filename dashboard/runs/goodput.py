@@ -42,7 +42,7 @@ from collectors.message import Message, phrase, text_of
 from collectors.step_axis import stepper
 from collectors.store.store import Run, Series, Store, TooMuch, check
 
-from ..stacks.stacks import Ledgers
+from ..stacks.ledgers import Ledgers
 from ..user_files.settings import settings_of
 from .columns import Facts
 from .previous_run import RunAttempts

@@ -1,16 +1,12 @@
-"""Questions about stacks: a window as a tree, threads over time, and blame."""
+"""Questions about a run's stacks: a window as a tree or in time order, its blame, its ledger, its traced steps."""
 
 from __future__ import annotations
 
-import math
 import threading
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -20,111 +16,22 @@ from analysis.blame.blame import NEAREST, blame_window
 from analysis.blame.verdict import Verdict
 from analysis.history import History
 from analysis.ledger.contrast import LedgerContrast, LedgerSide, contrast
-from analysis.ledger.ledger import LedgerContext, account_in, subject_of
-from analysis.ledger.shares import Account, Ledger, Tier, TracedLine, TracedSteps, compacted, summed, traced_lines
+from analysis.ledger.shares import Ledger, TracedSteps, traced_lines
 from analysis.stacks import frames
 from analysis.stacks.fold import PLAIN, PRUNE, FlameTree, FoldOptions, WindowStacks, gather_parts, gathered_of, tree_of
 from analysis.stacks.spans import Interval, LastStack, last_stacks, to_samples
 from analysis.stacks.threads import ThreadSelection
-from analysis.stacks.trust import LineOf
 from analysis.step_log import StepLog, read, with_lines
 from analysis.units import Units
 from collectors.folders import LogTree
-from collectors.step_traces import ANSWERED_WITHIN_S, NoEntry, StepTrace, TraceReader, asked_ago_s, entry_of
 from collectors.store.store import StackColumns, Store, TooMuch, check, holding
 
 from ..visitors import sees_all, without_details
 from . import flame
 from .flame import SPANS_AT_ONCE, Chart, MinuteCache, Strip
+from .ledgers import READING_S, Ledgers
+from .step_traces import StepTraces, TraceResult
 
-# Step traces of a run: the newest one, and the status of a requested one.
-
-TraceState: TypeAlias = Literal["none", "asked", "done", "failed"]
-NOTHING_YET = "No step of this run was traced yet."
-
-
-@dataclass(frozen=True)
-class TraceResult:
-    """`sentence` says what is to be said where there is no trace, and what is missing in one."""
-
-    state: TraceState
-    sentence: str
-    trace: StepTrace | None
-    lines: list[TracedLine]
-
-
-class RunTraces:
-    """May be asked from many threads."""
-
-    def __init__(self, logs: Path | LogTree | None) -> None:
-        self._logs = logs
-        self._kept = TraceReader()
-
-    def within(self, run: str, info: Mapping[str, Any], rank: int, window: Interval) -> StepTrace | None:
-        """The newest one of this rank whose steps lie in the window."""
-        if self._logs is None or "trace" not in info:
-            return None
-        try:
-            found = self._kept.newest(entry_of(self._logs, run, info))
-            return next(
-                (trace for trace in found if not trace.error and trace.rank == rank and _touches(trace, window)), None
-            )
-        except NoEntry:
-            return None
-
-    def nearest(self, run: str, info: Mapping[str, Any], rank: int | None, window: Interval) -> StepTrace | None:
-        """The newest whose steps lie in the window, else the newest of all; of a rank, or of any."""
-        if self._logs is None or "trace" not in info:
-            return None
-        try:
-            found = self._kept.newest(entry_of(self._logs, run, info))
-            traces = [trace for trace in found if not trace.error and rank in (None, trace.rank)]
-        except NoEntry:
-            return None
-        return next((trace for trace in traces if _touches(trace, window)), traces[0] if traces else None)
-
-    def found(self, run: str, info: Mapping[str, Any], folder: str, name: str | None, rank: int | None) -> TraceResult:
-        """What became of the request with this id; without one, the newest trace, of a rank or of any."""
-        if self._logs is None:
-            return TraceResult("none", NOTHING_YET, None, [])
-        try:
-            entry = entry_of(self._logs, run, info)
-        except NoEntry as error:
-            return TraceResult("none", f"Steps of {run} cannot be traced: {error}.", None, [])
-        if name is None:
-            traces = (trace for trace in self._kept.newest(entry) if not trace.error and rank in (None, trace.rank))
-            trace = next(traces, None)
-            return _done(trace, folder) if trace else TraceResult("none", NOTHING_YET, None, [])
-        answer = self._kept.answer(entry, name)
-        if isinstance(answer, StepTrace):
-            return _failed(answer.error) if answer.error else _done(answer, folder)
-        if answer is not None:
-            return _failed(answer)
-        if asked_ago_s(entry) < ANSWERED_WITHIN_S:
-            return TraceResult("asked", "The run was asked; it traces after its next step.", None, [])
-        return _failed("the run did not answer: it has ended, its RunLog is older, or it sees its log folder elsewhere")
-
-
-def _done(trace: StepTrace, folder: str) -> TraceResult:
-    said = []
-    if not trace.with_stacks:
-        said.append(
-            "A step makes more than 200,000 calls of Python functions: kernels are shown without the lines that launched them."
-        )
-    if trace.left_out:
-        said.append(f"{trace.left_out:,} kernels that took least are left out.")
-    return TraceResult("done", " ".join(said), trace, traced_lines(trace, folder))
-
-
-def _failed(reason: str) -> TraceResult:
-    return TraceResult("failed", f"No steps were traced: {reason}.", None, [])
-
-
-def _touches(trace: StepTrace, window: Interval) -> bool:
-    return trace.from_s < window[1] and trace.to_s > window[0]
-
-
-READING_S = 2.0  # of one answer, on minutes that are not known yet
 LONG_S = 600.0  # windows longer than this are read one at a time: three hours of stacks take up to 500 MB meanwhile
 LAST_S = 5.0  # before the end of the profile
 EDGE_S = 300.0  # a unit that reaches over the edge of a window ends less than this beyond it
@@ -165,7 +72,7 @@ class Stacks:
         self._texts = frames.SourceTexts(store, frames.owner_of_folders(logs) if logs else None)
         self.minutes = MinuteCache(store, self._texts.line_of)
         self.ledgers = Ledgers(store, self._texts.line_of)
-        self._traces = RunTraces(logs)
+        self._traces = StepTraces(logs)
         self._long = threading.Lock()
 
     def fold(
@@ -392,132 +299,3 @@ def mean_unit_s(units: Units, window: Interval) -> float | None:
     inside_s = np.minimum(units.end_s, window[1]) - np.maximum(units.start_s, window[0])
     count = units.within([window])
     return float(np.clip(inside_s, 0, None).sum()) / count if count > 0 else None
-
-
-# Ledgers and their contrast for stored runs: minutes are remembered and added up.
-
-
-# Accounts of a run's minutes, remembered: the ledger of a day is their sum, and its two edges.
-#
-# What was recorded does not change once all of it has arrived. Of minutes that are not known yet, as many are read as fit into the
-# time of an answer, spread over the window; how much of it was seen is part of the answer.
-
-MINUTE_S = 60.0
-MIN_MINUTES = 3  # a window with fewer whole minutes is read as it is
-SETTLED_S = 60.0  # before the end of the profile: nothing comes late any more
-MAX_KEPT = 6000  # minutes, of all runs: about 6 kB each
-AHEAD = 24 * 60  # minutes before the end of the profile
-AHEAD_AT_ONCE = 3
-NO_TIME = (0.0, 1.0)
-
-
-class _AccountKey(NamedTuple):
-    run: str
-    rank: int
-    card: int  # id of the counter's series; 0 for none
-    minute: int  # Unix time / 60
-
-
-class _Part(NamedTuple):
-    account: Account
-    tier: Tier
-    hz: float
-
-
-class Ledgers:
-    """May be asked from many threads."""
-
-    def __init__(self, store: Store, line_of: Callable[[str], LineOf]) -> None:
-        """`line_of` gives the lines of a run's files."""
-        self._store, self._line_of = store, line_of
-        self._lock = threading.Lock()
-        self._known: OrderedDict[_AccountKey, _Part] = OrderedDict()
-
-    def ledger(
-        self, run: str, window: Interval | None = None, rank: int | None = None, reading_s: float = READING_S
-    ) -> Ledger:
-        """Of a window, or of all that was profiled of the run."""
-        history = History(self._store, run)
-        given = window
-        window = history.inside(given or _profiled(history) or NO_TIME)
-        subject = subject_of(history, window, rank, given or (0.0, window[1]))
-        whole = _whole(history, window)
-        if len(whole) < MIN_MINUTES:
-            return _ledger(subject, window, [self._read(history, subject, window)])
-        edges = [(window[0], whole[0] * MINUTE_S), ((whole[-1] + 1) * MINUTE_S, window[1])]
-        ends = [self._read(history, subject, edge) for edge in edges if edge[1] > edge[0]]
-        asked = whole[:: 1 + len(whole) // MAX_KEPT]  # of weeks not every minute
-        parts = self._minutes(history, subject, asked, time.monotonic() + reading_s)
-        return _ledger(subject, window, [*ends[:1], *parts, *ends[1:]])
-
-    def profiled(self, run: str) -> Interval | None:
-        """From when to when stacks of the run are stored; None where none are."""
-        return _profiled(History(self._store, run))
-
-    def fold_ahead(self, run: str) -> int:
-        """Remember the newest few minutes of rank 0 that are not known yet; how many it were."""
-        history = History(self._store, run)
-        window = _profiled(history)
-        whole = _whole(history, window) if window else range(0)
-        if not window or not whole:
-            return 0
-        subject = subject_of(history, window, None)
-        with self._lock:
-            missing = [minute for minute in whole[-AHEAD:] if _key(history, subject, minute) not in self._known]
-        chosen = missing[-AHEAD_AT_ONCE:]
-        self._minutes(history, subject, chosen, math.inf)
-        return len(chosen)
-
-    def _minutes(self, history: History, subject: LedgerContext, whole: Sequence[int], until_s: float) -> list[_Part]:
-        """Those of the minutes that are known, or can be read until then, in their order."""
-        with holding(self._lock):
-            found = {minute: self._known.get(_key(history, subject, minute)) for minute in whole}
-        for minute in spread([minute for minute in whole if found[minute] is None]):
-            check()
-            part = self._read(history, subject, (minute * MINUTE_S, (minute + 1) * MINUTE_S))
-            found[minute] = part._replace(account=compacted(part.account))
-            self._keep(_key(history, subject, minute), part)
-            if time.monotonic() > until_s:
-                break
-        return [part for part in found.values() if part is not None]
-
-    def _keep(self, key: _AccountKey, part: _Part) -> None:
-        with holding(self._lock):
-            self._known[key] = part._replace(account=compacted(part.account))
-            while len(self._known) > MAX_KEPT:
-                self._known.popitem(last=False)
-
-    def _read(self, history: History, subject: LedgerContext, window: Interval) -> _Part:
-        return _Part(*account_in(history, subject, window, self._line_of(history.run)))
-
-
-def spread(minutes: Sequence[int]) -> list[int]:
-    """The same, in an order whose every beginning is spread over all of them: 0, 4, 2, 6, 1, 3, 5, 7."""
-    bits = max(1, (len(minutes) - 1).bit_length())
-    order = (int(f"{i:0{bits}b}"[::-1], 2) for i in range(2**bits))
-    return [minutes[i] for i in order if i < len(minutes)]
-
-
-def _ledger(subject: LedgerContext, window: Interval, parts: Sequence[_Part]) -> Ledger:
-    seen = [part for part in parts if part.account.covered_s > 0]
-    tier: Tier = "B" if any(part.tier == "B" for part in seen or parts) else "A"
-    hz = min((part.hz for part in seen), default=0.0)
-    return subject.ledger(summed(part.account for part in parts), window, tier, hz)
-
-
-def _profiled(history: History) -> Interval | None:
-    from_s, until_s = history.profiled_from(), history.profiled_until()
-    return (from_s, until_s) if from_s is not None and until_s is not None and from_s < until_s else None
-
-
-def _whole(history: History, window: Interval) -> range:
-    """The minutes that lie in the window and in the settled profile."""
-    lo, hi = _profiled(history) or NO_TIME
-    return range(math.ceil(max(window[0], lo) / MINUTE_S), int(min(window[1], hi - SETTLED_S) / MINUTE_S))
-
-
-def _key(history: History, subject: LedgerContext, minute: int) -> _AccountKey:
-    return _AccountKey(history.run, subject.rank, subject.cards.busy.id if subject.cards.busy else 0, minute)
-
-
-# Traced steps as pages ask for them.

@@ -316,9 +316,9 @@ class EventsParser:
             self.tally.skip_field("text", f"is not text of up to {MAX_TEXT_CHARS:,} characters")
         return escape_control(value[:MAX_TEXT_CHARS]) if isinstance(value, str) else ""
 
-    def _number(self, name: str, fields: dict[str, Any], judge: Callable[[object], N | None]) -> N | None:
+    def _number(self, name: str, fields: dict[str, Any], read: Callable[[object], N | None]) -> N | None:
         value = fields.pop(name, None)
-        number = judge(value)
+        number = read(value)
         if number is None and value is not None:
             self.tally.skip_field(name, "is not a number that it can be")
         return number
@@ -413,19 +413,19 @@ def check_head(name: str, head: bytes) -> bool:
     """Whether a file is sure to be metrics by its first 64 kB; else it is judged again when it has grown. Raises DataFile."""
     if OWN.fullmatch(name):
         return True
-    judgement = judge(head)
-    if judgement.why:
-        raise DataFile(f"is data, not metrics, and is not read: {judgement.why}")
-    return judgement.sure
+    guess = guess_content(head)
+    if guess.why:
+        raise DataFile(f"is data, not metrics, and is not read: {guess.why}")
+    return guess.sure
 
 
 def why_data(head: bytes) -> str | None:
     """Why a file is data, as the end of a sentence, by its first 64 kB; "" where it is metrics, None where that is too little."""
-    why, sure = judge(head)
+    why, sure = guess_content(head)
     return (f"is data, not metrics: {why}" if why else "") if sure else None
 
 
-def judge(head: bytes) -> ContentGuess:
+def guess_content(head: bytes) -> ContentGuess:
     """By the whole lines among its first bytes."""
     is_full = len(head) >= HEAD_BYTES
     lines = [line for line in head[:HEAD_BYTES].split(b"\n")[:-1] if line.strip()][:DATA_JUDGED_LINES]

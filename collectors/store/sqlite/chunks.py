@@ -366,7 +366,7 @@ def encode_cells(values: NDArray[np.float64], found: CellEdges, *, counter: bool
     return codec.encode([total, last, least, most, found.rows - counts])
 
 
-def read(axis: bytes, data: bytes, segment: int) -> PointSummaries:
+def read_summaries(axis: bytes, data: bytes, segment: int) -> PointSummaries:
     """Raises CodecError."""
     (low, high, rows), (total, last, least, most, non_finite) = _columns(axis, 3), _columns(data, 5)
     if not len(low) == len(high) == len(rows) == len(total) == len(last):

@@ -39,20 +39,20 @@ from . import files, logs, schema, stacks
 from . import points as points_module
 from .codec import store_errors
 from .compact import Compactor
-from .files import JUDGE_S, TOO_LARGE, judge
+from .files import APPLY_LIMITS_S, TOO_LARGE, apply_limits
 from .ingest import BULK_ROWS, FileWriter, by_file
 from .points import SeriesHits, SeriesQuery
 from .runs import (
     RunRows,
-    read_after,
     read_events,
     read_events_after,
+    read_finding,
     read_findings,
-    read_id,
+    read_findings_after,
     read_kinds_after,
-    read_names,
     read_offsets,
     read_run,
+    read_sample_names,
     read_samples,
     read_sources,
 )
@@ -70,7 +70,7 @@ class SqliteStore:
         self._dir = data_dir
         self._limits = limits
         self._over = ""  # why nothing is stored at present
-        self._judged_s = -JUDGE_S
+        self._limited_s = -APPLY_LIMITS_S
         self._readers = files.ReaderPool(data_dir, self._forget)
         self._of_file: dict[Path, points_module.FileReader] = defaultdict(points_module.FileReader)
         self._stacks = stacks.StackReader()
@@ -219,7 +219,9 @@ class SqliteStore:
 
     @store_errors(UNREADABLE, AGAIN)
     def names(self, runs: Collection[str] | None = None) -> dict[str, int]:
-        return {name: count for _, db in self._readers.runs() for name, count in points_module.read_names(db, runs)}
+        return {
+            name: count for _, db in self._readers.runs() for name, count in points_module.read_series_names(db, runs)
+        }
 
     @store_errors(UNREADABLE, AGAIN)
     def configs(self, runs: Collection[str] | None = None) -> dict[str, dict[str, object]]:
@@ -251,7 +253,7 @@ class SqliteStore:
 
     @store_errors(UNREADABLE, AGAIN)
     def templates(self, run: str) -> list[LineTemplate]:
-        return [template for _, db in self._readers.runs() for template in logs.read(db, run)]
+        return [template for _, db in self._readers.runs() for template in logs.read_templates(db, run)]
 
     @store_errors(UNREADABLE, AGAIN)
     def bars(self, run: str) -> list[ProgressBar]:
@@ -284,11 +286,11 @@ class SqliteStore:
 
     @store_errors(UNREADABLE, AGAIN)
     def finding(self, id_: str) -> Finding | None:
-        return next((row for _, db in self._readers.runs() for row in read_id(db, id_)), None)
+        return next((row for _, db in self._readers.runs() for row in read_finding(db, id_)), None)
 
     @store_errors(UNREADABLE, AGAIN)
     def sample_names(self, run: str) -> SampleNames:
-        return next((read_names(db, run) for _, db in self._readers.runs()), SampleNames([], 0, 0))
+        return next((read_sample_names(db, run) for _, db in self._readers.runs()), SampleNames([], 0, 0))
 
     @store_errors(UNREADABLE, AGAIN)
     def samples(self, query: SampleQuery) -> list[Sample]:
@@ -344,11 +346,11 @@ class SqliteStore:
             return Delta(newest, False, [], [], [], [])
         self._readers.look()
         parts = [self._of_file[path].since(db, seq, newest) for path, db in self._readers.live()]
-        found = [line for _, db in self._readers.runs() for line in logs.read_after(db, seq, newest, lines_of)]
+        found = [line for _, db in self._readers.runs() for line in logs.read_lines_after(db, seq, newest, lines_of)]
         events = [event for _, db in self._readers.runs() for event in read_events_after(db, seq, newest)]
         bars = [bar for _, db in self._readers.runs() for bar in logs.read_bars_after(db, seq, newest, lines_of)]
         points = [part for _, found in parts for part in found]
-        judged = [row for _, db in self._readers.runs() for row in read_after(db, seq, newest)]
+        judged = [row for _, db in self._readers.runs() for row in read_findings_after(db, seq, newest)]
         return Delta(newest, all(complete for complete, _ in parts), points, found, events, bars, judged)
 
     def close(self) -> None:
@@ -396,19 +398,19 @@ class SqliteStore:
 
     def _retire(self) -> None:
         """Unlink machine files that are too old or too many; pause where that is not enough."""
-        if time.monotonic() - self._judged_s < JUDGE_S:
+        if time.monotonic() - self._limited_s < APPLY_LIMITS_S:
             return
-        self._judged_s = time.monotonic()
+        self._limited_s = time.monotonic()
         sizes = [(path, files.size_bytes(path)) for path in files.all_files(self._dir)]
-        verdict = judge(sizes, self._limits, time.time())
-        for path in verdict.remove:
+        decision = apply_limits(sizes, self._limits, time.time())
+        for path in decision.remove:
             with self._lock:
                 writer, compactor = self._writers.pop(path.name, None), self._compactors.pop(path.name, None)
             if writer and compactor:
                 compactor.close()
                 writer.close()
             files.unlink(path)
-        self._over = TOO_LARGE if verdict.over else ""
+        self._over = TOO_LARGE if decision.over else ""
 
     def _changed(self, path: Path) -> bool:
         if path not in self._watched:

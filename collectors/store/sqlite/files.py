@@ -224,7 +224,7 @@ class ChangeDetector:
 
 # Choose the machine files to delete, by age and by the size of the whole folder (pure). Runs are never deleted.
 
-JUDGE_S = 10.0  # how often sizes and ages are looked at
+APPLY_LIMITS_S = 10.0  # how often sizes and ages are looked at
 TOO_LARGE = "the store has reached --max-size without machine samples left to drop; raise it, or remove runs that are not needed"
 
 
@@ -233,7 +233,7 @@ class RetentionDecision(NamedTuple):
     over: bool  # even then the folder is larger than allowed, and collection is to pause
 
 
-def judge(sizes: Sequence[tuple[Path, int]], limits: Limits, now_s: float) -> RetentionDecision:
+def apply_limits(sizes: Sequence[tuple[Path, int]], limits: Limits, now_s: float) -> RetentionDecision:
     """`sizes` has all files; this week's is always kept. If they are too large, future weeks go first: no page shows them."""
     total = sum(size for _, size in sizes)
     remove = []

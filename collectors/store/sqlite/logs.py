@@ -80,7 +80,7 @@ class TemplateWriter:
             self._bytes -= found.bytes
 
 
-def read(db: sqlite3.Connection, run: str) -> list[LineTemplate]:
+def read_templates(db: sqlite3.Connection, run: str) -> list[LineTemplate]:
     """By id."""
     with schema.transaction(db, "DEFERRED"):  # what is counted meanwhile is counted once
         counts = _counts(db, _UNCOUNTED_OF, (run,)).get(run, {})
@@ -381,7 +381,7 @@ def _bounded(found: list[tuple[int, LogLine]]) -> list[tuple[int, LogLine]]:
     return found[-max(kept, 1) :]
 
 
-def read_after(db: sqlite3.Connection, seq: int, upto: int, runs: Collection[str] | None = None) -> list[LogLine]:
+def read_lines_after(db: sqlite3.Connection, seq: int, upto: int, runs: Collection[str] | None = None) -> list[LogLine]:
     """Lines of later commits, of these runs or of all, by arrival: the newest 2,000 or 4 MiB.
 
     Runs share these bounds, so that a run that floods its log displaces no other. No block is opened beyond them: this is

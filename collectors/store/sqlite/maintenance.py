@@ -168,7 +168,7 @@ def _check_chunks(db: sqlite3.Connection) -> Iterator[str]:
 
 def _trouble_of_cells(axis: bytes, data: bytes, rows: int, ends: tuple[float | None, float | None], units: int) -> str:
     try:
-        found = chunks.read(axis, data, 0)
+        found = chunks.read_summaries(axis, data, 0)
     except codec.CodecError as error:
         return str(error)
     same = (

@@ -157,7 +157,7 @@ class _FileSearch:
         store.check()
         chunk, axis, _ = row[-3:]
         ((_, coded),) = self._blobs("axis", "data", [axis])
-        return decoded("chunk", chunk, lambda blob: chunks.read(coded, blob, row[SEGMENT]), data)
+        return decoded("chunk", chunk, lambda blob: chunks.read_summaries(coded, blob, row[SEGMENT]), data)
 
     def _blobs(self, table: str, column: str, ids: Sequence[int]) -> list[tuple[int, bytes]]:
         wanted = f"SELECT id, {column} FROM {table} WHERE id IN (SELECT value FROM json_each(?))"
@@ -227,7 +227,9 @@ class OutcomeRow(NamedTuple):
         return Extremes(*self[-4:])
 
 
-def read(db: sqlite3.Connection, runs: Collection[str] | None, names: Collection[str] | None) -> list[OutcomeRow]:
+def read_outcomes(
+    db: sqlite3.Connection, runs: Collection[str] | None, names: Collection[str] | None
+) -> list[OutcomeRow]:
     """In no order. Streams are few beside series: they are joined here, in half the time."""
     wanted, among = ("", ()) if runs is None else (f" AND run {_IN}", (_json_of(runs),))
     streams = {stream: about for stream, *about in db.execute(f"{_STREAMS}{wanted}", among)}
@@ -255,7 +257,7 @@ def columns(rows: Sequence[OutcomeRow]) -> Outcomes:
     )
 
 
-def read_names(db: sqlite3.Connection, runs: Collection[str] | None) -> Iterator[tuple[str, int]]:
+def read_series_names(db: sqlite3.Connection, runs: Collection[str] | None) -> Iterator[tuple[str, int]]:
     if runs is None:
         yield from db.execute(f"{_NAMES} WHERE stream.run IS NOT NULL GROUP BY series.name ORDER BY min(born)")
     else:
@@ -367,7 +369,7 @@ class FileReader:
     ) -> list[OutcomeRow]:
         """In no order."""
         with schema.transaction(db, "DEFERRED"):
-            rows = read(db, runs, names)
+            rows = read_outcomes(db, runs, names)
             fresh = self._unpacked(db, {row.id: row.packed_seq for row in rows})
         if not fresh:
             return rows

@@ -73,12 +73,12 @@ def read_findings(
     return _found(db.execute(newest, [*(value for _, value in asked), most]))[::-1]
 
 
-def read_id(db: sqlite3.Connection, id_: str) -> list[Finding]:
+def read_finding(db: sqlite3.Connection, id_: str) -> list[Finding]:
     """The one of that id, if it is there; an id is text that a client may have made up."""
     return _found(db.execute(f"SELECT {_COLUMNS} FROM finding WHERE id = ?", [id_.encode("utf-8", "replace").decode()]))
 
 
-def read_after(db: sqlite3.Connection, seq: int, upto: int) -> list[Finding]:
+def read_findings_after(db: sqlite3.Connection, seq: int, upto: int) -> list[Finding]:
     """Those written by later commits; of very many the newest."""
     after = f"SELECT {_COLUMNS} FROM finding WHERE seq > ? AND seq <= ? ORDER BY seq DESC, from_s DESC LIMIT ?"
     return _found(db.execute(after, (seq, upto, MAX_LIVE)))[::-1]
@@ -126,7 +126,7 @@ def write_samples(db: sqlite3.Connection, samples: Iterable[Sample]) -> None:
         db.execute("INSERT OR IGNORE INTO run (name) VALUES (?)", (run,))
 
 
-def read_names(db: sqlite3.Connection, run: str) -> SampleNames:
+def read_sample_names(db: sqlite3.Connection, run: str) -> SampleNames:
     names = [
         SampleName(name, tuple(sorted(kinds.split(","))), *others)
         for name, kinds, *others in db.execute(_NAMES, (run, MAX_SAMPLE_NAMES))
