@@ -40,7 +40,8 @@ from collectors.provenance import RAN
 from collectors.provenance.collector import ProvenanceCollector
 from collectors.records import Record
 from collectors.runtime import return_freed_memory
-from collectors.sampler.profile import ProfileCollector, choose
+from collectors.sampler.profile import ProfileCollector
+from collectors.sampler.samplers import choose
 from collectors.step_traces import NoEntry, ask_for_trace, entry_of
 from collectors.store.engines import open_store
 from collectors.store.store import Limits, LogQuery, Store, StoreError, Thinning

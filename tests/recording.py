@@ -27,8 +27,9 @@ from collectors.records import Event, Record
 from collectors.sampler import Sampler, Target
 from collectors.sampler.build import find_program
 from collectors.sampler.native import NativeSampler
-from collectors.sampler.profile import ProfileCollector, choose
+from collectors.sampler.profile import ProfileCollector
 from collectors.sampler.pyspy import PySpy
+from collectors.sampler.samplers import choose
 from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.stacks.stacks import Stacks

@@ -19,8 +19,8 @@ from collectors.machine.proc import descendants, start_ticks, threads
 from collectors.records import Frame, StackRecording, StackSpan
 from collectors.sampler import Sampler, Target, Trouble, refusal
 from collectors.sampler.native import NativeSampler
-from collectors.sampler.profile import FallbackSampler, choose
 from collectors.sampler.pyspy import PySpy
+from collectors.sampler.samplers import FallbackSampler, choose
 from tests.conftest import ROOT, wait_for
 from tests.programs import HERE, running
 

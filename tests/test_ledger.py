@@ -17,7 +17,7 @@ from collectors.records import Event, Frame, Labels, Points, RunInfo, StackRecor
 from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.commands import main
-from dashboard.stacks.ledgers import Ledgers, spread
+from dashboard.stacks.ledgers import MAX_KEPT, Ledgers, spread
 from dashboard.stacks.stacks import Stacks
 
 T0 = 1_764_000_000.0
@@ -203,7 +203,7 @@ def test_what_does_not_fit_into_the_time_of_an_answer_is_left_out_and_said(store
     while ledgers.fold_ahead("run"):
         pass
     assert ledgers.ledger("run", whole, reading_s=-1).covered_share == pytest.approx(1, abs=0.01)
-    assert len(ledgers._known) <= ledgers.MAX_KEPT
+    assert len(ledgers._known) <= MAX_KEPT
 
 
 def test_any_beginning_of_the_order_is_spread() -> None:

@@ -14,7 +14,7 @@ from collectors.machine.proc import start_ticks
 from collectors.records import StackRecording
 from collectors.sampler import Target, Trouble
 from collectors.sampler.native import NativeSampler
-from collectors.sampler.profile import BorrowedSampler, DelegatingSampler, keeper_of
+from collectors.sampler.samplers import BorrowedSampler, DelegatingSampler, keeper_of
 from tests.conftest import wait_for
 from tests.test_run_command import READY, kept, run
 

@@ -18,18 +18,17 @@ import pytest
 from collectors.machine.proc import boot_id, children_cpu_s, start_ticks, workers_of
 from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Frame, StackRecording, StackSpan
-from collectors.sampler import Target, Trouble
+from collectors.sampler import Target, Trouble, budget
 from collectors.sampler import profile as profile_module
+from collectors.sampler.budget import allowed_pct, paced
 from collectors.sampler.profile import (
     FULL_RATES,
     SPARING_RATES,
     ProfileCollector,
     RankProcesses,
-    allowed_pct,
-    choose,
     chosen,
-    paced,
 )
+from collectors.sampler.samplers import choose
 from tests import running as running_programs
 from tests.claims import claiming_folder
 from tests.conftest import script
@@ -194,8 +193,8 @@ def test_the_pace_settles_inside_the_budget_without_swinging(
     for _ in range(30):
         paces.append(paced(paces[-1], fixed_pct + pct_at_full_rate * paces[-1], budget_pct))
     assert len(set(paces[10:])) == 1
-    assert fixed_pct + pct_at_full_rate * paces[-1] <= budget_pct or paces[-1] == profile_module.LOWEST_PACE
-    assert paces[-1] == 1.0 or fixed_pct + pct_at_full_rate * paces[-1] >= profile_module.RAISE_BELOW * budget_pct
+    assert fixed_pct + pct_at_full_rate * paces[-1] <= budget_pct or paces[-1] == budget.LOWEST_PACE
+    assert paces[-1] == 1.0 or fixed_pct + pct_at_full_rate * paces[-1] >= budget.RAISE_BELOW * budget_pct
 
 
 def test_a_pace_rises_again_where_there_is_room() -> None:
@@ -214,7 +213,7 @@ def test_the_budget_grows_with_the_processes() -> None:
 def test_a_sampler_that_uses_too_much_is_slowed_down_and_the_page_is_told(
     notebook: Notebook, sleepers: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(profile_module, "MEASURE_S", 0.1)
+    monkeypatch.setattr(budget, "MEASURE_S", 0.1)
     begun_s, share = time.monotonic(), 0.04
     collector = ProfileCollector(
         lambda: [live(sleepers[0].pid)],

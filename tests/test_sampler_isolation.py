@@ -17,7 +17,8 @@ from collectors.machine.run_state import RunActivity
 from collectors.records import Event, SourceText, StackRecording
 from collectors.sampler.build import compiler
 from collectors.sampler.native import NativeSampler
-from collectors.sampler.profile import ProfileCollector, choose
+from collectors.sampler.profile import ProfileCollector
+from collectors.sampler.samplers import choose
 from collectors.store.engines import open_store
 from tests.claims import claiming_folder
 from tests.native import NEEDS_SAMPLER, length_s, native, record, running, target, time_by

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from ..machine.proc import alive, start_ticks
 from ..records import Frame, StackRecording, StackSpan
 from . import Target
-from .profile import FallbackSampler
+from .samplers import FallbackSampler
 
 PYTHONS = "list those of Python with: pgrep -af python"
 HZ = 100.0

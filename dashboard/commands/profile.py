@@ -17,10 +17,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from collectors.sampler import profile, report
+    from collectors.sampler import report, samplers
 
     try:
-        lines = report.record_profiles(options.pid, options.seconds, profile.choose(options.sampler), what_waits)
+        lines = report.record_profiles(options.pid, options.seconds, samplers.choose(options.sampler), what_waits)
     except report.ReportRefused as refused:
         raise UsageError(str(refused)) from None
     print("\n".join(lines))
