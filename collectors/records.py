@@ -2,6 +2,14 @@
 
 A collector's `collect()` returns records; the store appends them in one transaction, so that an
 `Offset` commits together with the records that were read up to it.
+
+Stacks have these names on their way:
+
+    StackSpan         one thread's stack, and how long it lasted
+    StackRecording    the spans of one process over a stretch of time, as a sampler delivers them; a row of the table `profile`
+    StackColumns      spans of a window as the store returns them, as columns (collectors/store/store.py)
+    TrustedSpans      the same with how far each stack can be trusted, for judging (analysis/stacks/spans.py)
+    FlameTree         the same folded, for drawing (analysis/stacks/fold.py)
 """
 
 from __future__ import annotations
