@@ -18,6 +18,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from collectors.machine.proc import TICKS_PER_S, boot_id, printable, start_ticks
+from collectors.queue_events import (
+    CANCELLED,
+    FAILED,
+    PLACED,
+    PREEMPTED,
+    REQUEUED,
+    SHARED,
+    SHARES,
+    STOPPING,
+    SUBMITTED,
+    write_queue_event,
+)
 from deepseek.log.redaction import without_secrets
 
 from . import state_folder
@@ -30,7 +42,7 @@ from .plan import Job, JobPlan, QueueState, StartJob, StopJob, each_in_words, pl
 from .processes import DAEMON
 from .queue import SLOTS, FileError, JobQueue, OpenAttempt, cannot_keep, is_of_the_file
 from .request import LOCAL, SLURM, JobRequest, request_from
-from .run import StuckJobs, make_run, note, remove_if_empty
+from .run import StuckJobs, make_run, remove_if_empty
 from .settings import DaemonRules
 from .slurm_driver import SlurmDriver
 from .state_folder import ATTEMPTS, LOCK, SOCKET, NoDaemon, QueueError, daemon_of
@@ -41,7 +53,7 @@ from .state_folder import ATTEMPTS, LOCK, SOCKET, NoDaemon, QueueError, daemon_o
 
 CLEAN_S = 3600.0
 MAX_S = 86400.0  # that the kernel is asked to wait at once: it has a limit
-STOPPING = (signal.SIGTERM, signal.SIGINT)
+END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class JobsDaemon:
@@ -98,7 +110,7 @@ class JobsDaemon:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        for number in STOPPING:
+        for number in END_SIGNALS:
             signal.signal(number, lambda *_: self._stop())
         self._selector.register(woken, selectors.EVENT_READ, lambda: self._signalled(woken))
         logger.info("looks after %s: %s", self._folder, ", ".join(slot.name for slot in self._dispatcher.seen.values()))
@@ -242,14 +254,14 @@ class JobsDaemon:
                 remove_if_empty(Path(request.log_dir) / name)
             raise
         run = self._queue.run_of(job)
-        note(run, "submitted", now_s, f"queued as job {job}", job=job)
+        write_queue_event(run, SUBMITTED, now_s, f"queued as job {job}", job=job)
         logger.info("job %d is queued: %s", job, " ".join(without_secrets(request.argv))[:200])
         return {"job": job, "run": str(run.relative_to(request.log_dir)) if run else ""}
 
     def _cancel(self, job: int, now_s: float) -> bool:
         ran = self._queue.cancel(job, now_s)
         if not ran and (run := self._queue.run_of(job)):
-            note(run, "cancelled", now_s, f"job {job} was cancelled before it started", job=job)
+            write_queue_event(run, CANCELLED, now_s, f"job {job} was cancelled before it started", job=job)
             remove_if_empty(run)
         return ran
 
@@ -468,13 +480,13 @@ class Dispatcher:
         if why and attempt.stop_s:
             took_s = max(0.0, now_s - attempt.stop_s)
             text = f"{'saved and stopped' if saved else 'stopped'} after {took_s:.0f} s"
-            note(run, "stopping", now_s, text, seconds=took_s, job=job)
+            write_queue_event(run, STOPPING, now_s, text, seconds=took_s, job=job)
         if state == "queued":
-            note(run, "requeued", now_s, f"queued again: {said or why or 'its end was not seen'}", job=job)
+            write_queue_event(run, REQUEUED, now_s, f"queued again: {said or why or 'its end was not seen'}", job=job)
         elif state == "failed":
-            note(run, "failed", now_s, f"job {job} has failed: {said or 'its end was not seen'}", job=job)
+            write_queue_event(run, FAILED, now_s, f"job {job} has failed: {said or 'its end was not seen'}", job=job)
         elif state == "cancelled":
-            note(run, "cancelled", now_s, f"job {job} was cancelled", job=job)
+            write_queue_event(run, CANCELLED, now_s, f"job {job} was cancelled", job=job)
 
     def _never_began(self, attempt: OpenAttempt, end: AttemptEnd, now_s: float) -> None:
         """That is never the job's fault: it is tried again, ever more rarely, and says why."""
@@ -516,9 +528,9 @@ class Dispatcher:
         job = state.jobs[action.job]
         names, wanted = ", ".join(self.seen[slot].name for slot in action.slots), slots_in_words(job.slots, state.slots)
         seconds = now_s - job.queued_s
-        note(
+        write_queue_event(
             self._queue.run_of(job.id),
-            "queued",
+            PLACED,
             now_s,
             f"waited for {wanted}",
             seconds=seconds,
@@ -542,22 +554,19 @@ class Dispatcher:
             self._never_began(attempt, AttemptEnd(None, None, str(error), begun=False), now_s)
         except (QueueError, ValueError, TypeError) as error:  # of what its row holds
             self._queue.ended(job.id, CANNOT_EXECUTE, job.ran_s, now_s, said=printable(str(error)))
-            note(
-                self._queue.run_of(job.id),
-                "failed",
-                now_s,
-                f"job {job.id} has failed: {printable(str(error))}",
-                job=job.id,
-            )
+            text = f"job {job.id} has failed: {printable(str(error))}"
+            write_queue_event(self._queue.run_of(job.id), FAILED, now_s, text, job=job.id)
             logger.info("job %d: %s", job.id, error)
 
     def _say_why_it_stops(self, action: StopJob, now_s: float) -> None:
         text = (
             f"makes room for job {action.because}"
-            if action.why == "preempted"
+            if action.why == PREEMPTED
             else f"slowed beside job {action.because}: leaves"
         )
-        note(self._queue.run_of(action.job), action.why, now_s, text, job=action.job, because=action.because)
+        write_queue_event(
+            self._queue.run_of(action.job), action.why, now_s, text, job=action.job, because=action.because
+        )
         logger.info("job %d is asked to end: %s", action.job, text)
 
     def _end_those_that_stop(self, now_s: float) -> None:
@@ -607,9 +616,9 @@ class Dispatcher:
                 continue
             run = self._queue.run_of(job_id)
             if before:
-                note(run, "shared", now_s, f"beside job {before[1]}", seconds=now_s - before[0], job=job_id)
+                write_queue_event(run, SHARED, now_s, f"beside job {before[1]}", seconds=now_s - before[0], job=job_id)
             if after:
-                note(run, "shares", after[0], f"shares its slot with job {after[1]}", job=job_id)
+                write_queue_event(run, SHARES, after[0], f"shares its slot with job {after[1]}", job=job_id)
         self._shared = now
 
     def _new_measured(self, attempt: OpenAttempt) -> MeasuredAttempt:

@@ -36,6 +36,7 @@ BELOW = {  # the lowest parts of the collectors: what each may import of the oth
     "records": {"message"},
     "catalog": set(),
     "step_axis": set(),
+    "queue_events": {"records"},
     "runtime": set(),
     "rights": set(),
     "lines": {"records"},
