@@ -1,4 +1,4 @@
-"""The queue's file and the state of its jobs, changed under a lock."""
+"""The queue's file: its jobs and attempts, and what was measured of their families. One writer; `view.py` is for those that only read."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 from deepseek.log.redaction import LEFT_OUT, is_secret, redacted, without_secrets
 
+from .fifo import Fifo, FifoEntry
 from .plan import (
     NOTHING,
     Action,
     FamilyRecord,
-    Fifo,
     Job,
     JobPlan,
     PairSpeeds,
@@ -54,7 +54,7 @@ def _of_fifo(fifo: Fifo) -> dict[str, object]:
 
 def _fifo(kept: Mapping[str, Any]) -> Fifo:
     running = {int(job): (start_s, int(slots)) for job, start_s, slots in kept["running"]}
-    queue = tuple((submitted_s, int(job), int(slots)) for submitted_s, job, slots in kept["queue"])
+    queue = tuple(FifoEntry(submitted_s, int(job), int(slots)) for submitted_s, job, slots in kept["queue"])
     starts_s = {int(job): start_s for job, start_s in kept["starts_s"]}
     return Fifo(kept["slots"], running, queue, starts_s, kept["at_s"], kept["longest_s"])
 

@@ -15,7 +15,7 @@ from .request import JobRequest
 from .state_folder import QueueError
 
 SCRIPT = re.compile(r"[^/]*\.(py|sh)$")
-NAME_LENGTH = 60
+MAX_STEM = 60  # characters of the command's name in that of a run, before the job's number
 MAX_OF_A_NAME = 1000  # runs: queues of several users may share a log folder, and a new queue counts its jobs from 1
 
 
@@ -54,7 +54,7 @@ def stem_of(argv: tuple[str, ...]) -> str:
     module = next((argv[place + 1] for place, word in enumerate(argv[:-1]) if word in ("-m", "--module")), None)
     script = next((Path(word).stem for word in argv if SCRIPT.search(word)), None)
     last = (script or (module.rpartition(".")[2] if module else None)) or Path(argv[0]).name
-    return re.sub(r"[^\w.-]+", "-", last).strip(".-")[:NAME_LENGTH] or "job"
+    return re.sub(r"[^\w.-]+", "-", last).strip(".-")[:MAX_STEM] or "job"
 
 
 # Jobs that wait for what no end of another job gives: after a while their runs say so, on and on, until they move.
