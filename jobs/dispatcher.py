@@ -25,8 +25,9 @@ from collectors.queue_events import (
 )
 from deepseek.log.endings import NOTHING_SAVED, SAVED
 
+from .attempt import LaunchSpec
 from .host import JobsHost, SlotStatus
-from .local_executor import AttemptEnd, AttemptSpec, AttemptStatus, Executor, NotNow
+from .local_executor import AttemptEnd, AttemptStatus, Executor, NotNow
 from .measure import MeasuredAttempt, out_of_memory
 from .plan import Job, JobPlan, QueueState, StartJob, StopJob, each_in_words, plan, slots_in_words
 from .queue import SLOTS, JobQueue, OpenAttempt, is_of_the_file
@@ -313,11 +314,11 @@ class Dispatcher:
         (attempt,) = (attempt for attempt in self._queue.intended() if attempt.job == job.id)
         try:
             request, run = self._queue.request(job.id), self._queue.run_of(job.id)
-            wanted = AttemptSpec(
-                job.id, attempt.number, self._queue.command(job.id), request.cwd, request.environment, slots,
-                self._host.gpus(slots), self._host.cores_of(slots), run, Path(request.log_dir) if request.log_dir else None,
+            spec = LaunchSpec(
+                job.id, attempt.number, self._queue.command(job.id), request.cwd, dict(request.environment), slots,
+                self._host.gpus(slots), self._host.cores_of(slots), str(run or ""), request.log_dir,
             )  # fmt: skip
-            self._executors[place].start(wanted)
+            self._executors[place].start(spec)
         except NotNow as error:
             self._never_began(attempt, AttemptEnd(None, None, str(error), begun=False), now_s)
         except (QueueError, ValueError, TypeError) as error:  # of what its row holds

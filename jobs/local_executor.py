@@ -26,6 +26,7 @@ from collectors.machine.exit_reason import reason_of
 from collectors.machine.proc import adopt_orphans, alive, boot_id, printable
 
 from . import lease
+from .attempt import SPEC_FILE, LaunchSpec
 from .processes import ProcessTable, group_of, make_once, send
 from .queue import OpenAttempt
 from .state_folder import ATTEMPTS, QueueError, bytes_of
@@ -37,21 +38,6 @@ class ProcessName(NamedTuple):
     boot_id: str
     pid: int
     ticks: int  # of the boot's clock, at its start
-
-
-class AttemptSpec(NamedTuple):
-    """One start of a job."""
-
-    job: int
-    number: int  # 1 for its first attempt
-    argv: tuple[str, ...]
-    cwd: str
-    environment: Mapping[str, str]
-    slots: tuple[str, ...]
-    gpus: tuple[str, ...] = ()  # UUIDs, for CUDA_VISIBLE_DEVICES
-    cores: tuple[int, ...] = ()  # on which alone it runs; () for all
-    run: Path | None = None  # the folder of its run
-    log_dir: Path | None = None
 
 
 class AttemptEnd(NamedTuple):
@@ -76,7 +62,7 @@ class NotNow(QueueError):
 class Executor(Protocol):
     """Raises QueueError, with a sentence, where an attempt cannot be started; `look` never does."""
 
-    def start(self, wanted: AttemptSpec) -> None:
+    def start(self, wanted: LaunchSpec) -> None:
         """The attempt stands in the queue's file already. Returns at once. Raises NotNow where another try may help."""
 
     def look(self, attempt: OpenAttempt) -> AttemptStatus: ...
@@ -109,7 +95,7 @@ class Executor(Protocol):
 
 MAIN = Path(__file__).parent / "__main__.py"
 DEEPSEEK_LOG = Path(deepseek.log.__file__).parents[2]  # the folder of `deepseek.log`
-OWN_FILES = ("attempt.json", "token", "started.json", "exit.json", "keeper.log")
+OWN_FILES = (SPEC_FILE, "token", "started.json", "exit.json", "keeper.log")
 KEPT_S = 60.0  # files of an attempt that has ended: its keeper may be at its last words
 LEFT_S = 5.0  # that what a program leaves behind has after SIGTERM
 VOID = "void"
@@ -145,15 +131,11 @@ class LocalExecutor:
     def folder_of(self, job: int, number: int) -> Path:
         return self._folder / f"{job}.{number}"
 
-    def start(self, wanted: AttemptSpec) -> None:
+    def start(self, wanted: LaunchSpec) -> None:
         folder = self.folder_of(wanted.job, wanted.number)
-        written = wanted._asdict() | {
-            "environment": dict(wanted.environment), "run": str(wanted.run or ""), "log_dir": str(wanted.log_dir or ""),
-            "leases": str(self._leases or ""),
-        }  # fmt: skip
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (folder / "attempt.json").write_text(json.dumps(written))
+            wanted._replace(leases=str(self._leases or "")).write(folder)
             with (folder / "keeper.log").open("ab") as log:
                 keeper = subprocess.Popen(
                     [sys.executable, str(MAIN), "attempt", str(folder), str(DEEPSEEK_LOG)], cwd=wanted.cwd, stdin=subprocess.DEVNULL,
