@@ -40,9 +40,7 @@ logger = logging.getLogger("deepseek-jobs")
 
 CHECKPOINT_WRITTEN = (0, SAVED)  # what these exit codes of a job that was asked to end mean
 CANNOT_EXECUTE = 127
-JUMP_S = (
-    60.0  # by which the wall's clock and the boot's differ on the length of an attempt that was seen to run and to end
-)
+JUMP_S = 60.0  # by which the clocks of the wall and the boot differ on how long an attempt ran that was seen to end
 
 
 class Dispatcher:
@@ -219,15 +217,13 @@ class Dispatcher:
         if attempt.started_s and abs(ended_s - attempt.started_s - ran_s) > JUMP_S:
             ended_s = now_s
             self._queue.began(job, now_s - ran_s)
-        kept_s = before.ran_s
         saved = bool(why) and end.code in CHECKPOINT_WRITTEN
         checkpoint_s = measured.lines.checkpoint_s
+        work_s = before.ran_s
         if saved or (end.code is not None and not why):
-            work_s = kept_s + ran_s
-        else:
-            work_s = (
-                kept_s + min(ran_s, max(0.0, checkpoint_s - (attempt.started_s or now_s))) if checkpoint_s else kept_s
-            )
+            work_s += ran_s
+        elif checkpoint_s:
+            work_s += min(ran_s, max(0.0, checkpoint_s - (attempt.started_s or now_s)))
         if end.code == 0 or ran_s >= self._rules.measured_s:
             self._remember(before, measured, key)
         self._remembered.discard(key)
@@ -236,7 +232,7 @@ class Dispatcher:
             default=None,
         )
         process = (seen.process.pid, seen.process.ticks) if seen.process else None
-        output = (run or self._folder / ATTEMPTS / f"{job}.{attempt.number}") / "output.log"
+        output = self._folder_of(attempt) / "output.log"
         memory = None
         if not why and out_of_memory(end.code, output, process, measured.peak_mib, limit_mib):
             memory = (measured.peak_mib, max(slot.slot.memory_mib or 0.0 for slot in self.seen.values()))
@@ -296,16 +292,8 @@ class Dispatcher:
     def _start(self, action: StartJob, state: QueueState, now_s: float) -> None:
         job = state.jobs[action.job]
         names, wanted = ", ".join(self.seen[slot].name for slot in action.slots), slots_in_words(job.slots, state.slots)
-        seconds = now_s - job.queued_s
-        write_queue_event(
-            self._queue.run_of(job.id),
-            PLACED,
-            now_s,
-            f"waited for {wanted}",
-            seconds=seconds,
-            job=job.id,
-            slots=list(action.slots),
-        )
+        run, text = self._queue.run_of(job.id), f"waited for {wanted}"
+        write_queue_event(run, PLACED, now_s, text, seconds=now_s - job.queued_s, job=job.id, slots=list(action.slots))
         self._execute(job, LOCAL, action.slots, now_s)
         self.unsettled = True
         logger.info("job %d starts on %s%s", job.id, names, f" beside {list(action.beside)}" if action.beside else "")
@@ -328,11 +316,8 @@ class Dispatcher:
             logger.info("job %d: %s", job.id, error)
 
     def _say_why_it_stops(self, action: StopJob, now_s: float) -> None:
-        text = (
-            f"makes room for job {action.because}"
-            if action.why == PREEMPTED
-            else f"slowed beside job {action.because}: leaves"
-        )
+        makes_room, leaves = f"makes room for job {action.because}", f"slowed beside job {action.because}: leaves"
+        text = makes_room if action.why == PREEMPTED else leaves
         write_queue_event(
             self._queue.run_of(action.job), action.why, now_s, text, job=action.job, because=action.because
         )
@@ -391,14 +376,13 @@ class Dispatcher:
         self._shared = now
 
     def _new_measured(self, attempt: OpenAttempt) -> MeasuredAttempt:
-        folder = (
-            Path(attempt.log_dir) / attempt.run
-            if attempt.run
-            else self._folder / ATTEMPTS / f"{attempt.job}.{attempt.number}"
-        )
-        return MeasuredAttempt(
-            folder, attempt.started_s or attempt.intended_s, attempt.slots, len(self._host.cores_of(attempt.slots))
-        )
+        cores = len(self._host.cores_of(attempt.slots))
+        return MeasuredAttempt(self._folder_of(attempt), attempt.started_s or attempt.intended_s, attempt.slots, cores)
+
+    def _folder_of(self, attempt: OpenAttempt) -> Path:
+        """With what it prints."""
+        own = self._folder / ATTEMPTS / f"{attempt.job}.{attempt.number}"
+        return Path(attempt.log_dir) / attempt.run if attempt.run else own
 
 
 def _said(end: AttemptEnd, why: str | None, memory: tuple[float, float] | None, slots: int) -> str:
@@ -406,12 +390,10 @@ def _said(end: AttemptEnd, why: str | None, memory: tuple[float, float] | None, 
     if memory:
         peak_gib = memory[0] / 1024  # not known of a program that ended before it was looked at
         return f"out of memory{f' at {peak_gib:.1f} GiB' if peak_gib >= 0.05 else ''}{' on each slot' if slots > 1 else ''}"
+    if why == "cancelled":
+        return why
     if why:
-        return (
-            f"{why}, {'its checkpoint is written' if end.code in CHECKPOINT_WRITTEN else f'it ended with {_coded(end.code)}'}"
-            if why != "cancelled"
-            else why
-        )
+        return f"{why}, {'its checkpoint is written' if end.code in CHECKPOINT_WRITTEN else f'it ended with {_coded(end.code)}'}"
     if end.code == 0:
         return ""
     return f"{end.said} ({_coded(end.code)})" if end.said else f"ended with {_coded(end.code)}"

@@ -1,4 +1,4 @@
-"""`deepseek-jobs`: the table of its commands, one file each, of which only that of the command at hand is loaded."""
+"""`deepseek-jobs`: the table of its commands; only the file of the command at hand is loaded."""
 
 from __future__ import annotations
 
@@ -15,18 +15,10 @@ from collectors import VERSION
 from ..state_folder import QueueError
 from .command import JobsCommand, JobsParser
 
-FILES = {
-    "submit": "submit",
-    "queue": "listing",
-    "show": "show",
-    "explain": "explain",
-    "cancel": "cancel",
-    "hold": "hold",
-    "release": "release",
-    "logs": "logs",
-    "daemon": "daemon",
-    "stop": "stop",
-}
+FILES = {  # by command; the command is there by its name in capitals
+    "submit": "submit", "queue": "listing", "show": "show", "explain": "explain", "cancel": "orders", "hold": "orders", "release": "orders",
+    "logs": "logs", "daemon": "daemon", "stop": "stop",
+}  # fmt: skip
 NAMES = tuple(FILES)
 PROGRAM = "deepseek-jobs"
 
@@ -71,7 +63,7 @@ def _called(words: list[str]) -> int:
 
 
 def command_in(name: str) -> JobsCommand:
-    found: JobsCommand = import_module(f".{FILES[name]}", __name__).COMMAND
+    found: JobsCommand = getattr(import_module(f".{FILES[name]}", __name__), name.upper())
     return found
 
 
