@@ -25,10 +25,10 @@ from . import state_folder
 from .dispatcher import Dispatcher
 from .host import NOT_NAMED, CoreHost, GpuHost, JobsHost, remembered_from
 from .lease import make_folder, owner_trouble
-from .local_executor import Executor, LocalExecutor
+from .local_executor import LocalExecutor
 from .processes import DAEMON
 from .queue import SLOTS, FileError, JobQueue, cannot_keep
-from .request import LOCAL, SLURM, request_from
+from .request import SLURM, request_from
 from .request_socket import RequestSocket
 from .run import make_run, remove_if_empty
 from .settings import DaemonRules
@@ -81,9 +81,8 @@ class JobsDaemon:
                 gpus.close()
         self._host = host
         self._local = LocalExecutor(folder, lent)
-        executors: dict[str, Executor] = {LOCAL: self._local}
         self._selector = selectors.DefaultSelector()
-        self._dispatcher = Dispatcher(folder, self._queue, host, executors, rules)
+        self._dispatcher = Dispatcher(folder, self._queue, host, self._local, rules)
         self._slurm = SlurmDriver(folder, self._queue, rules.slurm, rules.look_s, self._local.forget, rules.stuck_s)
         self._requests = RequestSocket(folder, self._selector, self._answer)
         self._ended_pids: dict[int, int] = {}  # pid -> descriptor that is readable once it has ended

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,8 +26,8 @@ from collectors.queue_events import (
 from deepseek.log.endings import NOTHING_SAVED, SAVED
 
 from .attempt import LaunchSpec
-from .host import JobsHost, SlotStatus
-from .local_executor import AttemptEnd, AttemptStatus, Executor, NotNow
+from .host import JobsHost, SlotStatus, to_remember
+from .local_executor import AttemptEnd, AttemptStatus, LocalExecutor, NotNow
 from .measure import MeasuredAttempt, out_of_memory
 from .plan import Job, JobPlan, QueueState, StartJob, StopJob, each_in_words, plan, slots_in_words
 from .queue import SLOTS, JobQueue, OpenAttempt, is_of_the_file
@@ -47,9 +47,9 @@ class Dispatcher:
     """Keeps in memory only what it can measure or look up again."""
 
     def __init__(
-        self, folder: Path, queue: JobQueue, host: JobsHost, executors: Mapping[str, Executor], rules: DaemonRules
+        self, folder: Path, queue: JobQueue, host: JobsHost, executor: LocalExecutor, rules: DaemonRules
     ) -> None:
-        self._folder, self._queue, self._host, self._executors, self._rules = folder, queue, host, executors, rules
+        self._folder, self._queue, self._host, self._executor, self._rules = folder, queue, host, executor, rules
         self._measured: dict[tuple[int, int], MeasuredAttempt] = {}
         self._remembered: set[tuple[int, int]] = set()
         self._stops = StopRequests(rules.stop_s)
@@ -71,26 +71,15 @@ class Dispatcher:
 
     def look_at_host(self) -> None:
         used_mib = dict[str, float]()
-        open_attempts = [attempt for attempt in self._queue.intended() if attempt.place in self._executors]
-        self._pids = {}
-        for place in {attempt.place for attempt in open_attempts}:
-            self._pids |= self._executors[place].processes(
-                [attempt for attempt in open_attempts if attempt.place == place]
-            )
+        open_attempts = self._open_attempts()
+        self._pids = self._executor.processes(open_attempts)
         for attempt in open_attempts:
             if measured := self._measured.get((attempt.job, attempt.number)):
                 for slot in attempt.slots:
                     used_mib[slot] = used_mib.get(slot, 0.0) + measured.rss_mib / len(attempt.slots)
         ours = frozenset(pid for pids in self._pids.values() for pid in pids)
         self.seen = {slot.slot.id: slot for slot in self._host.look(ours, used_mib)}
-        rows = [
-            {
-                "id": slot.slot.id, "name": slot.name, "memory_mib": slot.slot.memory_mib, "free_mib": slot.slot.free_mib,
-                "foreign": slot.slot.foreign, "why": slot.why,
-            }
-            for slot in self.seen.values()
-        ]  # fmt: skip
-        self._queue.keep(SLOTS, {"seen_s": time.time(), "slots": rows})
+        self._queue.keep(SLOTS, to_remember(self.seen.values(), time.time()))
 
     def turn(self) -> None:
         """One job that cannot be looked after costs only itself. Raises FileError where the file cannot be written: nothing can be done then."""
@@ -169,13 +158,16 @@ class Dispatcher:
 
     def _look_at_attempts(self, now_s: float) -> None:
         self.pids = set[int]()
-        for attempt in self._queue.intended():
-            if executor := self._executors.get(attempt.place):
-                with self._costs_only(attempt.job, "cannot be looked at"):
-                    self._look_at(attempt, executor, now_s)
+        for attempt in self._open_attempts():
+            with self._costs_only(attempt.job, "cannot be looked at"):
+                self._look_at(attempt, now_s)
 
-    def _look_at(self, attempt: OpenAttempt, executor: Executor, now_s: float) -> None:
-        seen = executor.look(attempt)
+    def _open_attempts(self) -> list[OpenAttempt]:
+        """Of this host."""
+        return [attempt for attempt in self._queue.intended() if attempt.place == LOCAL]
+
+    def _look_at(self, attempt: OpenAttempt, now_s: float) -> None:
+        seen = self._executor.look(attempt)
         if seen.process and attempt.pid is None:
             attempt = attempt._replace(
                 pid=seen.process.pid, start_ticks=seen.process.ticks, boot_id=seen.process.boot_id
@@ -294,11 +286,11 @@ class Dispatcher:
         names, wanted = ", ".join(self.seen[slot].name for slot in action.slots), slots_in_words(job.slots, state.slots)
         run, text = self._queue.run_of(job.id), f"waited for {wanted}"
         write_queue_event(run, PLACED, now_s, text, seconds=now_s - job.queued_s, job=job.id, slots=list(action.slots))
-        self._execute(job, LOCAL, action.slots, now_s)
+        self._execute(job, action.slots, now_s)
         self.unsettled = True
         logger.info("job %d starts on %s%s", job.id, names, f" beside {list(action.beside)}" if action.beside else "")
 
-    def _execute(self, job: Job, place: str, slots: tuple[str, ...], now_s: float) -> None:
+    def _execute(self, job: Job, slots: tuple[str, ...], now_s: float) -> None:
         (attempt,) = (attempt for attempt in self._queue.intended() if attempt.job == job.id)
         try:
             request, run = self._queue.request(job.id), self._queue.run_of(job.id)
@@ -306,7 +298,7 @@ class Dispatcher:
                 job.id, attempt.number, self._queue.command(job.id), request.cwd, dict(request.environment), slots,
                 self._host.gpus(slots), self._host.cores_of(slots), str(run or ""), request.log_dir,
             )  # fmt: skip
-            self._executors[place].start(spec)
+            self._executor.start(spec)
         except NotNow as error:
             self._never_began(attempt, AttemptEnd(None, None, str(error), begun=False), now_s)
         except (QueueError, ValueError, TypeError) as error:  # of what its row holds
@@ -325,23 +317,23 @@ class Dispatcher:
 
     def _end_those_that_stop(self, now_s: float) -> None:
         """SIGTERM once of each daemon, SIGKILL when the time is over. That it is asked is written before: the next daemon then asks, too."""
-        for attempt in self._queue.intended():
-            if self._queue.state_of(attempt.job) == "stopping" and (executor := self._executors.get(attempt.place)):
+        for attempt in self._open_attempts():
+            if self._queue.state_of(attempt.job) == "stopping":
                 with self._costs_only(attempt.job, "cannot be ended"):
-                    self._end(attempt, executor, now_s)
+                    self._end(attempt, now_s)
 
-    def _end(self, attempt: OpenAttempt, executor: Executor, now_s: float) -> None:
+    def _end(self, attempt: OpenAttempt, now_s: float) -> None:
         key = attempt.job, attempt.number
         self.unsettled |= not self._stops.is_asked(key) or self._stops.is_over(key)
         self._stops.begin(key, 0.0 if attempt.stop_s is None else now_s - attempt.stop_s)
         if attempt.pid is None:
-            executor.withdraw(attempt)
+            self._executor.withdraw(attempt)
         elif self._stops.is_over(key):
-            executor.kill(attempt)
+            self._executor.kill(attempt)
         if attempt.pid is None or self._stops.is_asked(key):
             return
         self._queue.asked_to_end(attempt.job, attempt.stop_s or now_s)
-        if executor.ask_to_end(attempt):
+        if self._executor.ask_to_end(attempt):
             self._stops.asked(key)
         elif attempt.stop_s is None:
             self._queue.asked_to_end(attempt.job, None)

@@ -1,8 +1,7 @@
 """Runs attempts on this host, each below a keeper of its own that outlives the daemon.
 
-`Executor` is what the daemon asks of any place where the plan starts attempts (Slurm plans by itself: `slurm_driver.py`). An executor keeps
-nothing in memory that it could not find again: `look` answers from what the kernel and files say, so that a daemon that was killed goes on
-where it was.
+It keeps nothing in memory that it could not find again: `look` answers from what the kernel and files say, so that a daemon that was killed
+goes on where it was. (Slurm plans by itself: `slurm_driver.py`.)
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import deepseek.log
 from collectors.machine.exit_reason import reason_of
@@ -59,27 +58,6 @@ class NotNow(QueueError):
     """An attempt could not be started, and it is not the job's fault: it is tried again."""
 
 
-class Executor(Protocol):
-    """Raises QueueError, with a sentence, where an attempt cannot be started; `look` never does."""
-
-    def start(self, wanted: LaunchSpec) -> None:
-        """The attempt stands in the queue's file already. Returns at once. Raises NotNow where another try may help."""
-
-    def look(self, attempt: OpenAttempt) -> AttemptStatus: ...
-
-    def processes(self, attempts: Sequence[OpenAttempt]) -> dict[tuple[int, int], list[int]]:
-        """The pids of each, by job and number, in one look."""
-
-    def ask_to_end(self, attempt: OpenAttempt) -> bool:
-        """SIGTERM; False where there is nothing to ask: its program has ended."""
-
-    def withdraw(self, attempt: OpenAttempt) -> None:
-        """Its program is not there yet: it is not to come."""
-
-    def kill(self, attempt: OpenAttempt) -> None:
-        """It was asked, and its time is over."""
-
-
 # An attempt has a folder, `attempts/7.1` of job 7's first:
 #
 #     attempt.json   what is to be executed, before there is a process
@@ -111,7 +89,7 @@ LAST_WORDS = 300  # characters
 
 
 class LocalExecutor:
-    """For a process of one thread."""
+    """For a process of one thread. `start` raises QueueError, with a sentence, where an attempt cannot be started; `look` never does."""
 
     def __init__(self, folder: Path, leases: Path | None = None) -> None:
         """`folder` is that of the queue; `leases` that of GPUs that other users respect."""
@@ -132,6 +110,7 @@ class LocalExecutor:
         return self._folder / f"{job}.{number}"
 
     def start(self, wanted: LaunchSpec) -> None:
+        """The attempt is in the queue's file already. Returns at once. Raises NotNow where another try may help."""
         folder = self.folder_of(wanted.job, wanted.number)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -192,6 +171,7 @@ class LocalExecutor:
         return seen
 
     def processes(self, attempts: Sequence[OpenAttempt]) -> dict[tuple[int, int], list[int]]:
+        """The pids of each, by job and number, in one look."""
         table, found = ProcessTable(), dict[tuple[int, int], list[int]]()
         for attempt in attempts:
             folder = self.folder_of(attempt.job, attempt.number)
@@ -199,15 +179,18 @@ class LocalExecutor:
         return found
 
     def ask_to_end(self, attempt: OpenAttempt) -> bool:
+        """SIGTERM; False where there is nothing to ask: its program has ended."""
         program = _program(self.folder_of(attempt.job, attempt.number), attempt)
         return bool(program and _lives(program) and group_of(program.pid, signal.SIGTERM))
 
     def withdraw(self, attempt: OpenAttempt) -> None:
+        """Its program is not there yet: it is not to come."""
         folder = self.folder_of(attempt.job, attempt.number)
         if _program(folder, attempt) is None:  # a program without a keeper does not begin
             self._kill_keeper(folder, attempt)
 
     def kill(self, attempt: OpenAttempt) -> None:
+        """It was asked, and its time is over."""
         folder = self.folder_of(attempt.job, attempt.number)
         program = _program(folder, attempt)
         if program is None or not _lives(program):

@@ -64,7 +64,7 @@ def require_script(words: Sequence[str], cwd: Path, what: str) -> None:
 # What a user asks of the queue: a command and where it may run.
 
 LOCAL, SLURM = "local", "slurm"
-PLACES = (LOCAL, SLURM)  # the executors that a job can name
+PLACES = (LOCAL, SLURM)  # where a job can be asked to run
 NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]+(?:/(?!\.)[A-Za-z0-9._-]+)*")  # of a run
 MAX_NAME = 100  # characters of a run's name that its user chooses
 MAX_SLOTS = 1 << 20
