@@ -39,11 +39,8 @@ class Fifo:
         entered = {entry.job for entry in self.queue} | self.running.keys() | starts.keys()
         new = sorted(entry for job, entry in known.items() if job not in entered)
         queue, first, longest = [*self.queue, *new], 0, self.longest_s
-        running, free, time_s = (
-            dict(self.running),
-            self.slots - sum(slots for _, slots in self.running.values()),
-            self.at_s,
-        )
+        running, time_s = dict(self.running), self.at_s
+        free = self.slots - sum(slots for _, slots in running.values())
         ends = [(start + length(job), job) for job, (start, _) in running.items()]
         heapq.heapify(ends)
         while True:

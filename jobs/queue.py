@@ -647,11 +647,9 @@ def _of_job(job: Job) -> list[object]:
 
 
 def _of_value(value: object) -> object:
-    return (
-        json.dumps(dict(value) if isinstance(value, Mapping) else value)
-        if isinstance(value, tuple | Mapping)
-        else value
-    )
+    """JSON, where it has parts."""
+    value = dict(value) if isinstance(value, Mapping) else value
+    return json.dumps(value) if isinstance(value, tuple | dict) else value
 
 
 def _job_of(row: Sequence[Any]) -> Job:
