@@ -36,7 +36,7 @@ class CollectorProcess(threading.Thread):
     """Owns the collector process; `read_only` says why there is none to own, when another user's writes this store."""
 
     def __init__(self, options: CollectorOptions) -> None:
-        super().__init__(name="keeper", daemon=True)
+        super().__init__(name="collector process", daemon=True)
         self._tree, self._data_dir = options.tree, options.data_dir
         self._options = options.as_json()
         self._command = [sys.executable, "-m", "collector", *options.flags(), "--parent", str(os.getpid())]

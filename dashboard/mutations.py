@@ -14,11 +14,11 @@ from analysis.findings.rules import BY_NAME
 from collectors.control import ControlError, ask
 from collectors.records import Event
 from jobs.client import QueueClient, SubmittedJob
+from jobs.request import JobRequest
 from jobs.state_folder import QueueError
 
 from .attach import AttachedRun, AttachRefused, attach
 from .boards.files import BoardFile
-from .jobs import JobSubmission
 from .queries import BadRequest, NotFound, Queries
 from .received_files import ReceivedFiles
 from .runs.runs import ALIVE, known_of
@@ -207,12 +207,12 @@ class Changes:
             raise BadRequest(f"{path!r} is no file of {run!r}; GET /api/v1/files lists them")
         self._ask_collector("read", key=path)
 
-    def submit_job(self, wanted: JobSubmission) -> SubmittedJob:
-        """Raises BadRequest, also where no daemon runs: nothing is made then."""
+    def submit_job(self, request: Callable[[], JobRequest]) -> SubmittedJob:
+        """Raises BadRequest, also where no daemon runs: no request is made then, nor its log folder."""
 
         def submitted(queue: QueueClient) -> SubmittedJob:
             queue.ask("about")
-            return queue.submit(wanted.request())
+            return queue.submit(request())
 
         return self._of_the_queue(submitted)
 
@@ -231,7 +231,7 @@ class Changes:
     def _of_the_queue(self, change: Callable[[QueueClient], T]) -> T:
         self._check()
         try:
-            return change(QueueClient(self._queries.jobs.folder))
+            return change(QueueClient(self._queries.jobs.view.folder))
         except QueueError as error:
             raise BadRequest(str(error)) from error
 

@@ -127,7 +127,7 @@ class Queries:
         read_only: Callable[[], str | None] = lambda: None,
         note: Callable[[], str] = lambda: "",
     ) -> None:
-        """`read_only` says why this dashboard cannot steer the collector, while it cannot; `note` what its keeper knows of it.
+        """`read_only` says why this dashboard cannot steer the collector, while it cannot; `note` what else is to be said of it.
 
         `log_dir` is the folder in which new runs are made.
         """

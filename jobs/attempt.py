@@ -10,8 +10,9 @@ import json
 import os
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from collectors.keeper.keeper import FAILED, NUMBER, Keeper, Program
 from collectors.machine.proc import boot_id, start_ticks
@@ -19,6 +20,7 @@ from collectors.machine.proc import boot_id, start_ticks
 from . import lease
 from .processes import DAEMON, MARK, ProcessTable, make_once
 
+SPEC_FILE = "attempt.json"
 SAMPLER = Path(__file__).parents[1] / "collectors/sampler/_sampler"
 RUN_FOLDER = "DEEPSEEK_RUN_FOLDER"  # where a RunLog of the same log folder, without a name of its own, writes
 MIN_PAUSE_S, MAX_PAUSE_S = 0.05, 1.0  # between two looks at what a program has left behind
@@ -35,11 +37,34 @@ NOT_NOW = (
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # exit codes of a shell
 
 
+class LaunchSpec(NamedTuple):
+    """One start of a job: what its keeper is told in `attempt.json`."""
+
+    job: int
+    number: int  # 1 for its first attempt
+    argv: Sequence[str]
+    cwd: str
+    environment: dict[str, str]
+    slots: Sequence[str]
+    gpus: Sequence[str] = ()  # UUIDs, for CUDA_VISIBLE_DEVICES
+    cores: Sequence[int] = ()  # on which alone it runs; () for all
+    run: str = ""  # the folder of its run; "" where it has none
+    log_dir: str = ""
+    leases: str = ""  # the folder of leases that other users respect; "" where there is none
+
+    def write(self, folder: Path) -> None:
+        (folder / SPEC_FILE).write_text(json.dumps(self._asdict()))
+
+    @classmethod
+    def read(cls, folder: Path) -> LaunchSpec:
+        return cls(**json.loads((folder / SPEC_FILE).read_text()))
+
+
 def run_attempt(folder: Path) -> int:
     """Until the program has ended. What the process is called changes at most once, before the token is made."""
-    wanted = json.loads((folder / "attempt.json").read_text())
-    if wanted["cores"]:
-        os.sched_setaffinity(0, wanted["cores"])
+    wanted = LaunchSpec.read(folder)
+    if wanted.cores:
+        os.sched_setaffinity(0, wanted.cores)
     above = None
     if os.access(SAMPLER, os.X_OK):
         from collectors.keeper.parent_sampler import fork_sampler
@@ -48,20 +73,20 @@ def run_attempt(folder: Path) -> int:
     ours: dict[str, object] = {"boot_id": boot_id(), "pid": os.getpid(), "ticks": start_ticks(os.getpid())}
     if not make_once(folder / "token", ours):
         return 1
-    leases = Path(wanted["leases"]) if wanted["leases"] else None
-    if leases and (taken := lease.take(leases, wanted["gpus"], folder)):
+    leases = Path(wanted.leases) if wanted.leases else None
+    if leases and (taken := lease.take(leases, wanted.gpus, folder)):
         _end(folder, {"refused": taken})
         return 1
-    run = Path(wanted["run"]) if wanted["run"] else folder
+    run = Path(wanted.run) if wanted.run else folder
     reports, front = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     program = Program(
-        wanted["argv"], environment_of(wanted, folder, run), run, log_dir=Path(wanted["log_dir"]) if wanted["log_dir"] else None,
+        wanted.argv, environment_of(wanted, folder, run), run, log_dir=Path(wanted.log_dir) if wanted.log_dir else None,
         attempt=folder,
     )  # fmt: skip
     try:
         run.mkdir(parents=True, exist_ok=True)
-        JobKeeper(program, None, front, above).run()
-        _report_failure(folder, reports, wanted["argv"])
+        AttemptKeeper(program, None, front, above).run()
+        _report_failure(folder, reports, wanted.argv)
         _outlive_what_is_left(folder)
     except OSError as error:
         if (folder / "started.json").exists():
@@ -69,11 +94,11 @@ def run_attempt(folder: Path) -> int:
         _end(folder, {"refused": f"it cannot be started ({error.strerror}: {error.filename or run})"})
     finally:
         if leases:
-            lease.give_back(leases, wanted["gpus"], folder)
+            lease.give_back(leases, wanted.gpus, folder)
     return 0
 
 
-class JobKeeper(Keeper):
+class AttemptKeeper(Keeper):
     """A program may remove the folder of its run: that costs its last lines, and not how it ended. Nor does a full disk: it is waited for."""
 
     def _write_ended(self, status: int) -> None:
@@ -90,22 +115,22 @@ class JobKeeper(Keeper):
             return []
 
 
-def environment_of(wanted: dict[str, Any], folder: Path, run: Path) -> dict[str, str]:
+def environment_of(wanted: LaunchSpec, folder: Path, run: Path) -> dict[str, str]:
     """What the submitter passed on, and what the queue adds."""
     added = {
-        MARK: str(folder), RUN_FOLDER: str(run), "DEEPSEEK_JOB": str(wanted["job"]), "DEEPSEEK_JOB_ATTEMPT": str(wanted["number"]),
+        MARK: str(folder), RUN_FOLDER: str(run), "DEEPSEEK_JOB": str(wanted.job), "DEEPSEEK_JOB_ATTEMPT": str(wanted.number),
     }  # fmt: skip
-    if wanted["gpus"]:
-        added["CUDA_VISIBLE_DEVICES"] = ",".join(wanted["gpus"])
-    elif wanted["cores"]:
-        added |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(len(wanted["cores"]))}
+    if wanted.gpus:
+        added["CUDA_VISIBLE_DEVICES"] = ",".join(wanted.gpus)
+    elif wanted.cores:
+        added |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(len(wanted.cores))}
     passed = {
-        name: value for name, value in wanted["environment"].items() if name != DAEMON
+        name: value for name, value in wanted.environment.items() if name != DAEMON
     }  # by which its processes would be hidden
     return {"PYTHONUNBUFFERED": "1", "PATH": os.defpath, **passed, **added}
 
 
-def _report_failure(folder: Path, reports: socket.socket, argv: list[str]) -> None:
+def _report_failure(folder: Path, reports: socket.socket, argv: Sequence[str]) -> None:
     """Where the program could not be executed."""
     reports.setblocking(False)
     try:

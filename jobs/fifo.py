@@ -1,11 +1,76 @@
-"""What strict first-in-first-out would have done with the same jobs."""
+"""What strict first-in-first-out would have done with the same jobs: a virtual host that is advanced with each plan, and a comparison afterwards. Pure.
+
+It is the measure of waiting, and the guard against starvation: a job that first-in-first-out would have started goes first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from .plan import Fifo, Job
+
+class FifoEntry(NamedTuple):
+    """A job that has entered the queue, or is about to."""
+
+    submitted_s: float
+    job: int
+    slots: int
+
+
+@dataclass(frozen=True)
+class Fifo:
+    """A virtual host of `slots` slots, as of the last `advanced`."""
+
+    slots: int
+    running: Mapping[int, tuple[float, int]] = field(default_factory=dict)  # by job: since when, on how many slots
+    queue: tuple[FifoEntry, ...] = ()  # in order
+    starts_s: Mapping[int, float] = field(default_factory=dict)  # of jobs that it has started and that are not over
+    at_s: float = 0.0
+    longest_s: float = 0.0  # the longest wait so far
+
+    def advanced(self, entries: Iterable[FifoEntry], length: Callable[[int], float], now_s: float) -> Fifo:
+        """At `now_s`, with an entry of each job that is neither over nor on hold; `length(job)` is how long one runs as far as is known, 0 if it was
+        cancelled. Costs O(jobs).
+        """
+        known = {entry.job: entry for entry in entries}
+        starts = {job: start for job, start in self.starts_s.items() if job in known}
+        entered = {entry.job for entry in self.queue} | self.running.keys() | starts.keys()
+        new = sorted(entry for job, entry in known.items() if job not in entered)
+        queue, first, longest = [*self.queue, *new], 0, self.longest_s
+        running, time_s = dict(self.running), self.at_s
+        free = self.slots - sum(slots for _, slots in running.values())
+        ends = [(start + length(job), job) for job, (start, _) in running.items()]
+        heapq.heapify(ends)
+        while True:
+            if first < len(queue) and min(queue[first].slots, self.slots) <= free:
+                submitted_s, job, slots = queue[first]
+                slots = min(slots, self.slots)
+                first += 1
+                time_s = max(time_s, submitted_s)
+                if (seconds := length(job)) > 0:
+                    running[job], free, longest = (time_s, slots), free - slots, max(longest, time_s - submitted_s)
+                    heapq.heappush(ends, (time_s + seconds, job))
+                    if job in known:
+                        starts[job] = time_s
+            elif ends and ends[0][0] <= now_s:
+                end_s, job = heapq.heappop(ends)
+                free, time_s = free + running.pop(job)[1], max(time_s, end_s)
+            else:
+                return Fifo(self.slots, running, tuple(queue[first:]), starts, time_s, longest)
+
+    def of(self, slots: int) -> Fifo:
+        """On so many slots from now on: a card came or went."""
+        return self if slots == self.slots else replace(self, slots=slots)
+
+    @property
+    def knows(self) -> set[int]:
+        """The jobs whose length matters to it."""
+        return {entry.job for entry in self.queue} | set(self.running)
+
+
+# Beside what this queue did with them.
 
 Span = tuple[str, float, float]  # a slot, and from when to when it was in use; Unix seconds
 
@@ -48,8 +113,8 @@ def compare_with_fifo(
     if not chosen or not slots:
         return None
     entered_s = {each.job: min(now_s, each.submitted_s + each.held_s) for each in known.values()}
-    jobs = [Job(each.job, "", each.slots, entered_s[each.job]) for each in known.values()]
-    starts_s = Fifo(len(slots)).advanced(jobs, lambda job: known[job].runs_s, now_s).starts_s
+    entries = [FifoEntry(entered_s[each.job], each.job, each.slots) for each in known.values()]
+    starts_s = Fifo(len(slots)).advanced(entries, lambda job: known[job].runs_s, now_s).starts_s
     waits_s = [starts_s.get(each.job, now_s) - entered_s[each.job] for each in chosen]
     from_s = max(since_s, min(each.submitted_s for each in known.values()))
     whole_s = max(1e-9, (now_s - from_s) * len(slots))

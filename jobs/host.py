@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -211,6 +211,15 @@ class GpuHost:
         return (
             process.used_memory_bytes / MIB <= self._idle_limit_mib and time.monotonic() - self._busy_s[uuid] >= IDLE_S
         )
+
+
+def to_remember(slots: Iterable[SlotStatus], now_s: float) -> dict[str, object]:
+    """What the queue keeps of the slots, for its readers and the next daemon."""
+    rows = [
+        {"id": slot.id, "name": name, "memory_mib": slot.memory_mib, "free_mib": slot.free_mib, "foreign": slot.foreign, "why": why}
+        for slot, name, why, *_ in slots
+    ]  # fmt: skip
+    return {"seen_s": now_s, "slots": rows}
 
 
 def remembered_from(kept: object) -> list[SlotStatus]:

@@ -1,4 +1,4 @@
-"""Leases of slots, held as locks of files by the processes that use them."""
+"""Leases of GPUs among the queues of several users: files that name a process, and hold as long as the kernel confirms it."""
 
 from __future__ import annotations
 

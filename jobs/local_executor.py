@@ -1,8 +1,7 @@
 """Runs attempts on this host, each below a keeper of its own that outlives the daemon.
 
-`Executor` is what the daemon asks of any place where the plan starts attempts (Slurm plans by itself: `slurm_driver.py`). An executor keeps
-nothing in memory that it could not find again: `look` answers from what the kernel and files say, so that a daemon that was killed goes on
-where it was.
+It keeps nothing in memory that it could not find again: `look` answers from what the kernel and files say, so that a daemon that was killed
+goes on where it was. (Slurm plans by itself: `slurm_driver.py`.)
 """
 
 from __future__ import annotations
@@ -19,13 +18,14 @@ from collections import OrderedDict
 from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import deepseek.log
 from collectors.machine.exit_reason import reason_of
 from collectors.machine.proc import adopt_orphans, alive, boot_id, printable
 
 from . import lease
+from .attempt import SPEC_FILE, LaunchSpec
 from .processes import ProcessTable, group_of, make_once, send
 from .queue import OpenAttempt
 from .state_folder import ATTEMPTS, QueueError, bytes_of
@@ -37,21 +37,6 @@ class ProcessName(NamedTuple):
     boot_id: str
     pid: int
     ticks: int  # of the boot's clock, at its start
-
-
-class AttemptSpec(NamedTuple):
-    """One start of a job."""
-
-    job: int
-    number: int  # 1 for its first attempt
-    argv: tuple[str, ...]
-    cwd: str
-    environment: Mapping[str, str]
-    slots: tuple[str, ...]
-    gpus: tuple[str, ...] = ()  # UUIDs, for CUDA_VISIBLE_DEVICES
-    cores: tuple[int, ...] = ()  # on which alone it runs; () for all
-    run: Path | None = None  # the folder of its run
-    log_dir: Path | None = None
 
 
 class AttemptEnd(NamedTuple):
@@ -73,27 +58,6 @@ class NotNow(QueueError):
     """An attempt could not be started, and it is not the job's fault: it is tried again."""
 
 
-class Executor(Protocol):
-    """Raises QueueError, with a sentence, where an attempt cannot be started; `look` never does."""
-
-    def start(self, wanted: AttemptSpec) -> None:
-        """The attempt stands in the queue's file already. Returns at once. Raises NotNow where another try may help."""
-
-    def look(self, attempt: OpenAttempt) -> AttemptStatus: ...
-
-    def processes(self, attempts: Sequence[OpenAttempt]) -> dict[tuple[int, int], list[int]]:
-        """The pids of each, by job and number, in one look."""
-
-    def ask_to_end(self, attempt: OpenAttempt) -> bool:
-        """SIGTERM; False where there is nothing to ask: its program has ended."""
-
-    def withdraw(self, attempt: OpenAttempt) -> None:
-        """Its program is not there yet: it is not to come."""
-
-    def kill(self, attempt: OpenAttempt) -> None:
-        """It was asked, and its time is over."""
-
-
 # An attempt has a folder, `attempts/7.1` of job 7's first:
 #
 #     attempt.json   what is to be executed, before there is a process
@@ -109,7 +73,7 @@ class Executor(Protocol):
 
 MAIN = Path(__file__).parent / "__main__.py"
 DEEPSEEK_LOG = Path(deepseek.log.__file__).parents[2]  # the folder of `deepseek.log`
-OWN_FILES = ("attempt.json", "token", "started.json", "exit.json", "keeper.log")
+OWN_FILES = (SPEC_FILE, "token", "started.json", "exit.json", "keeper.log")
 KEPT_S = 60.0  # files of an attempt that has ended: its keeper may be at its last words
 LEFT_S = 5.0  # that what a program leaves behind has after SIGTERM
 VOID = "void"
@@ -125,7 +89,7 @@ LAST_WORDS = 300  # characters
 
 
 class LocalExecutor:
-    """For a process of one thread."""
+    """For a process of one thread. `start` raises QueueError, with a sentence, where an attempt cannot be started; `look` never does."""
 
     def __init__(self, folder: Path, leases: Path | None = None) -> None:
         """`folder` is that of the queue; `leases` that of GPUs that other users respect."""
@@ -145,15 +109,12 @@ class LocalExecutor:
     def folder_of(self, job: int, number: int) -> Path:
         return self._folder / f"{job}.{number}"
 
-    def start(self, wanted: AttemptSpec) -> None:
+    def start(self, wanted: LaunchSpec) -> None:
+        """The attempt is in the queue's file already. Returns at once. Raises NotNow where another try may help."""
         folder = self.folder_of(wanted.job, wanted.number)
-        written = wanted._asdict() | {
-            "environment": dict(wanted.environment), "run": str(wanted.run or ""), "log_dir": str(wanted.log_dir or ""),
-            "leases": str(self._leases or ""),
-        }  # fmt: skip
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (folder / "attempt.json").write_text(json.dumps(written))
+            wanted._replace(leases=str(self._leases or "")).write(folder)
             with (folder / "keeper.log").open("ab") as log:
                 keeper = subprocess.Popen(
                     [sys.executable, str(MAIN), "attempt", str(folder), str(DEEPSEEK_LOG)], cwd=wanted.cwd, stdin=subprocess.DEVNULL,
@@ -210,6 +171,7 @@ class LocalExecutor:
         return seen
 
     def processes(self, attempts: Sequence[OpenAttempt]) -> dict[tuple[int, int], list[int]]:
+        """The pids of each, by job and number, in one look."""
         table, found = ProcessTable(), dict[tuple[int, int], list[int]]()
         for attempt in attempts:
             folder = self.folder_of(attempt.job, attempt.number)
@@ -217,15 +179,18 @@ class LocalExecutor:
         return found
 
     def ask_to_end(self, attempt: OpenAttempt) -> bool:
+        """SIGTERM; False where there is nothing to ask: its program has ended."""
         program = _program(self.folder_of(attempt.job, attempt.number), attempt)
         return bool(program and _lives(program) and group_of(program.pid, signal.SIGTERM))
 
     def withdraw(self, attempt: OpenAttempt) -> None:
+        """Its program is not there yet: it is not to come."""
         folder = self.folder_of(attempt.job, attempt.number)
         if _program(folder, attempt) is None:  # a program without a keeper does not begin
             self._kill_keeper(folder, attempt)
 
     def kill(self, attempt: OpenAttempt) -> None:
+        """It was asked, and its time is over."""
         folder = self.folder_of(attempt.job, attempt.number)
         program = _program(folder, attempt)
         if program is None or not _lives(program):

@@ -1,8 +1,15 @@
-"""Plans which jobs start where: priorities, sharing, preemption and reasons. Pure."""
+"""Plans which jobs start where: `plan(state, now_s) -> JobPlan(actions, reasons, ...)`. Pure, and the same in the daemon and in the replay.
+
+1. Of two jobs that slow each other on one GPU, the newer one leaves (`checked`).
+2. Jobs get the slots that were promised to them.
+3. The others in order: what first-in-first-out would have started by now (`overdue`), then by class and response ratio (`ClassOrder`).
+   A job starts on free slots, unless that would delay the first job that is overdue (its `Reservation`, as in EASY backfilling);
+   else beside a neighbour (`neighbourhood`); else, for the high class within its 70 %, jobs that can resume make room (`victims`).
+4. A job that waits has a reason in words (`Reasons`).
+"""
 
 from __future__ import annotations
 
-import heapq
 import math
 import time
 from collections import Counter
@@ -10,16 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-# What is to be done now with the jobs of a host: pure, the same in the daemon and in the replay.
-#
-#     plan(state, now_s) -> JobPlan(actions, reasons, ...)
-#
-# 1. Jobs that are slowed by a neighbour: the newer one leaves (`checking`).
-# 2. Slots that were promised are given.
-# 3. The others in order (`order`): what first-in-first-out would have started by now, then by class and response ratio.
-#    A job starts on free slots, unless that would delay the first job that is overdue (its reservation, as in EASY backfilling);
-#    else beside a neighbour (`sharing`); else, for the high class within its 70 %, jobs that can resume make room (`preemption`).
-# 4. A job that waits has a reason in words (`reasons`).
+from .fifo import Fifo, FifoEntry
 
 STOPPING_S = 60.0  # to save and end
 LATE_S = (
@@ -49,8 +47,9 @@ class _Planner:
         self.layout = Layout(state, self.remaining, now_s)
         self.usage = state.carried.usage.at(now_s)
         some, most = len(state.slots), high_slots(len(state.slots))
-        self.fifo = (state.carried.fifo or Fifo(some)).of(some).advanced(jobs, self._length, now_s)
-        high = [job for job in jobs if job.high and job.slots <= most]
+        entries = [FifoEntry(job.submitted_s, job.id, job.slots) for job in jobs if job.state != "held"]
+        self.fifo = (state.carried.fifo or Fifo(some)).of(some).advanced(entries, self._length, now_s)
+        high = [entry for entry in entries if state.jobs[entry.job].high and entry.slots <= most]
         self.fifo_high = (state.carried.fifo_high or Fifo(most)).of(most).advanced(high, self._length, now_s)
         self.actions: list[Action] = []
         self.started: set[int] = set()
@@ -377,66 +376,6 @@ def queued_again(job: Job, now_s: float, kept_s: float) -> Job:
         speed=None,
         steps=0,
     )
-
-
-# What strict first-in-first-out would have done with the same submissions: which jobs it would have started by now.
-#
-# It is the measure of waiting, and the guard against starvation: a job that first-in-first-out would have started goes first.
-
-
-@dataclass(frozen=True)
-class Fifo:
-    """A virtual host of `slots` slots, as of the last `advanced`."""
-
-    slots: int
-    running: Mapping[int, tuple[float, int]] = field(default_factory=dict)  # by job: since when, on how many slots
-    queue: tuple[tuple[float, int, int], ...] = ()  # submitted, job, slots: in order
-    starts_s: Mapping[int, float] = field(default_factory=dict)  # of jobs that it has started and that are not over
-    at_s: float = 0.0
-    longest_s: float = 0.0  # the longest wait so far
-
-    def advanced(self, jobs: Iterable[Job], length: Callable[[int], float], now_s: float) -> Fifo:
-        """At `now_s`, with `jobs`, all that are not over; `length(job)` is how long one runs as far as is known, 0 if it was cancelled.
-
-        Costs O(jobs).
-        """
-        sizes = {job.id: (job.submitted_s, job.slots) for job in jobs if job.state != "held"}
-        starts = {job: start for job, start in self.starts_s.items() if job in sizes}
-        entered = {job for _, job, _ in self.queue} | self.running.keys() | starts.keys()
-        new = sorted((submitted_s, job, slots) for job, (submitted_s, slots) in sizes.items() if job not in entered)
-        queue, first, longest = [*self.queue, *new], 0, self.longest_s
-        running, free, time_s = (
-            dict(self.running),
-            self.slots - sum(slots for _, slots in self.running.values()),
-            self.at_s,
-        )
-        ends = [(start + length(job), job) for job, (start, _) in running.items()]
-        heapq.heapify(ends)
-        while True:
-            if first < len(queue) and min(queue[first][2], self.slots) <= free:
-                submitted_s, job, slots = queue[first]
-                slots = min(slots, self.slots)
-                first += 1
-                time_s = max(time_s, submitted_s)
-                if (seconds := length(job)) > 0:
-                    running[job], free, longest = (time_s, slots), free - slots, max(longest, time_s - submitted_s)
-                    heapq.heappush(ends, (time_s + seconds, job))
-                    if job in sizes:
-                        starts[job] = time_s
-            elif ends and ends[0][0] <= now_s:
-                end_s, job = heapq.heappop(ends)
-                free, time_s = free + running.pop(job)[1], max(time_s, end_s)
-            else:
-                return Fifo(self.slots, running, tuple(queue[first:]), starts, time_s, longest)
-
-    def of(self, slots: int) -> Fifo:
-        """On so many slots from now on: a card came or went."""
-        return self if slots == self.slots else replace(self, slots=slots)
-
-    @property
-    def knows(self) -> set[int]:
-        """The jobs whose length matters to it."""
-        return {job for _, job, _ in self.queue} | set(self.running)
 
 
 # 70 and 30 %: what each class had of the slots lately.

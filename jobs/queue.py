@@ -1,4 +1,4 @@
-"""The queue's file and the state of its jobs, changed under a lock."""
+"""The queue's file: its jobs and attempts, and what was measured of their families. One writer; `view.py` is for those that only read."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from deepseek.log.redaction import LEFT_OUT, is_secret, redacted, without_secrets
 
+from .fifo import Fifo, FifoEntry
 from .plan import (
     NOTHING,
     Action,
     FamilyRecord,
-    Fifo,
     Job,
     JobPlan,
     PairSpeeds,
@@ -54,7 +54,7 @@ def _of_fifo(fifo: Fifo) -> dict[str, object]:
 
 def _fifo(kept: Mapping[str, Any]) -> Fifo:
     running = {int(job): (start_s, int(slots)) for job, start_s, slots in kept["running"]}
-    queue = tuple((submitted_s, int(job), int(slots)) for submitted_s, job, slots in kept["queue"])
+    queue = tuple(FifoEntry(submitted_s, int(job), int(slots)) for submitted_s, job, slots in kept["queue"])
     starts_s = {int(job): start_s for job, start_s in kept["starts_s"]}
     return Fifo(kept["slots"], running, queue, starts_s, kept["at_s"], kept["longest_s"])
 
@@ -87,10 +87,8 @@ CREATE TABLE family (name TEXT PRIMARY KEY, record TEXT NOT NULL);
 CREATE TABLE pair (first TEXT NOT NULL, second TEXT NOT NULL, first_speed REAL NOT NULL, second_speed REAL NOT NULL, PRIMARY KEY (first, second));
 CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-OF_A_JOB = (
-    "id, family, slots, submitted_s, high, shares, resumes, declared_mib, state, queued_s, waited_s, ran_s, out_of_memory, stops, needs_mib, "
-    "promised, on_slots, started_s, shared_s, speed, steps"
-)
+OF_A_REQUEST = ", ".join(JobRequest._fields)  # columns: each is called as the field
+OF_A_JOB = ", ".join("on_slots" if each.name == "on" else each.name for each in fields(Job))
 
 FileError = sqlite3.Error
 """What a full disk or a damaged file does to all that use it."""
@@ -177,17 +175,12 @@ class JobQueue:
     def submit(self, request: JobRequest, now_s: float, make_run: Callable[[int], str] = lambda job: "") -> int:
         """The number of the job. `make_run` makes the folder of its run and returns the run's name; where it raises, there is no job."""
         check(request)
-        resume = None if request.resume_argv is None else json.dumps(request.resume_argv)
+        values = [*_of_request(request), request.resume_argv is not None, now_s, now_s]
         with self._transaction():
-            found = self._db.execute(
-                "INSERT INTO job (family, slots, submitted_s, high, shares, resumes, declared_mib, argv, resume_argv, cwd, environment, name, "
-                "log_dir, place, state, queued_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
-                (
-                    request.family, request.slots, now_s, request.high, request.shares, resume is not None, request.declared_mib,
-                    json.dumps(request.argv), resume, request.cwd, json.dumps(dict(request.environment)), request.name, request.log_dir, request.place, now_s,
-                ),
-            )  # fmt: skip
-            job = found.lastrowid
+            job = self._db.execute(
+                f"INSERT INTO job ({OF_A_REQUEST}, resumes, submitted_s, queued_s, state) VALUES ({'?, ' * len(values)}'queued')",
+                values,
+            ).lastrowid
             assert job is not None
             self._db.execute("UPDATE job SET run = ? WHERE id = ?", (make_run(job), job))
             return job
@@ -364,23 +357,7 @@ class JobQueue:
     def request(self, job: int) -> JobRequest:
         """What its user asked for."""
         self.state_of(job)
-        argv, cwd, family, slots, high, shares, resume, declared, environment, *run = self._db.execute(
-            "SELECT argv, cwd, family, slots, high, shares, resume_argv, declared_mib, environment, name, log_dir, place FROM job WHERE id = ?",
-            (job,),
-        ).fetchone()
-        resume_argv = tuple(json.loads(resume)) if resume else None
-        return JobRequest(
-            tuple(json.loads(argv)),
-            cwd,
-            family,
-            slots,
-            bool(high),
-            bool(shares),
-            resume_argv,
-            declared,
-            json.loads(environment),
-            *run,
-        )
+        return _request_of(self._db.execute(f"SELECT {OF_A_REQUEST} FROM job WHERE id = ?", (job,)).fetchone())
 
     def run_of(self, job: int) -> Path | None:
         """The folder of its run; None where it has none."""
@@ -533,14 +510,8 @@ class JobQueue:
         return self._db.execute(f"SELECT {OF_A_JOB} FROM job WHERE {where} ORDER BY id", values).fetchall()
 
     def _save(self, job: Job) -> None:
-        self._db.execute(
-            "UPDATE job SET state = ?, queued_s = ?, waited_s = ?, ran_s = ?, out_of_memory = ?, stops = ?, needs_mib = ?, promised = ?, "
-            "on_slots = ?, started_s = ?, shared_s = ?, speed = ?, steps = ? WHERE id = ?",
-            (
-                job.state, job.queued_s, job.waited_s, job.ran_s, job.out_of_memory, job.stops, job.needs_mib, json.dumps(job.promised),
-                json.dumps(job.on), job.started_s, job.shared_s, job.speed, job.steps, job.id,
-            ),
-        )  # fmt: skip
+        row = _of_job(job)
+        self._db.execute(f"UPDATE job SET ({OF_A_JOB}) = ({', '.join('?' * len(row))}) WHERE id = ?", [*row, job.id])
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -654,6 +625,31 @@ class JobQueue:
         if (now := self.state_of(job)) != state:
             raise QueueError(f"job {job} is {now}; only a {state} job can be {purpose}")
         return self._job(job)
+
+
+# A request and a job of the plan as rows, and back.
+
+
+def _of_request(request: JobRequest) -> list[object]:
+    return [_of_value(value) for value in request]
+
+
+def _request_of(row: Sequence[Any]) -> JobRequest:
+    found: dict[str, Any] = dict(zip(JobRequest._fields, row, strict=True))
+    argv, resume, environment = tuple(json.loads(found["argv"])), found["resume_argv"], json.loads(found["environment"])
+    resume = tuple(json.loads(resume)) if resume else None
+    flags = {"high": bool(found["high"]), "shares": bool(found["shares"])}
+    return JobRequest(**{**found, **flags, "argv": argv, "resume_argv": resume, "environment": environment})
+
+
+def _of_job(job: Job) -> list[object]:
+    return [_of_value(getattr(job, each.name)) for each in fields(Job)]
+
+
+def _of_value(value: object) -> object:
+    """JSON, where it has parts."""
+    value = dict(value) if isinstance(value, Mapping) else value
+    return json.dumps(value) if isinstance(value, tuple | dict) else value
 
 
 def _job_of(row: Sequence[Any]) -> Job:

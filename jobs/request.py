@@ -64,9 +64,9 @@ def require_script(words: Sequence[str], cwd: Path, what: str) -> None:
 # What a user asks of the queue: a command and where it may run.
 
 LOCAL, SLURM = "local", "slurm"
-PLACES = (LOCAL, SLURM)  # the executors that a job can name
+PLACES = (LOCAL, SLURM)  # where a job can be asked to run
 NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]+(?:/(?!\.)[A-Za-z0-9._-]+)*")  # of a run
-NAME_LENGTH = 100
+MAX_NAME = 100  # characters of a run's name that its user chooses
 MAX_SLOTS = 1 << 20
 MAX_MIB = 2.0**40
 
@@ -144,7 +144,7 @@ def check(request: JobRequest) -> None:
         require_text("the environment", f"{name}={value}", any_bytes=True)
         if not name or "=" in name:
             raise QueueError(f"the environment has no variable named {name!r:.100}; a name is not empty and has no =")
-    if request.name and (len(request.name) > NAME_LENGTH or not NAME.fullmatch(request.name)):
+    if request.name and (len(request.name) > MAX_NAME or not NAME.fullmatch(request.name)):
         raise QueueError(
             f"{request.name!r:.200} is no name of a run; take letters, digits and . _ - /, without a dot or slash at the start of a part"
         )
@@ -232,7 +232,6 @@ def _is_number(text: str) -> bool:
 
 # From what a user writes to a request: words, sizes and folders are checked here, before the queue knows of them.
 
-JOB_NAME = re.compile(r"[A-Za-z0-9._/-]{1,100}")
 PASSED_ON = (  # of the submitter's environment; the queue's file keeps them, so nothing that is usually secret is among them
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "XDG_*", "LD_LIBRARY_PATH", "VIRTUAL_ENV",
     "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONUNBUFFERED", "PYTHONHASHSEED", "PYTORCH_*", "TORCH_*",
@@ -268,16 +267,10 @@ def request_of(
     resume = None if resume_with is None else _words(resume_with)
     if priority not in PRIORITIES:
         raise QueueError(f"--priority is {' or '.join(PRIORITIES)}, not {priority!r}")
-    if name and (
-        not JOB_NAME.fullmatch(name) or name.startswith(("/", ".")) or ".." in name.split("/") or name.endswith("/")
-    ):
-        raise QueueError(
-            f"{name!r} is no name of a run; take letters, digits and . _ - /, without a leading dot or slash and without .."
-        )
     request = JobRequest(
         argv=tuple(argv), cwd=str(cwd), family="", slots=gpus, high=priority == "high", shares=share, resume_argv=resume,
         declared_mib=None if memory is None else mib(memory), environment=environment_of(environment, env), name=name,
-        log_dir=str(_log_folder(cwd / log_dir)), place=place,
+        log_dir=str(cwd / log_dir), place=place,
     )  # fmt: skip
     check(request)
     path = request.environment.get("PATH", os.defpath)
@@ -287,7 +280,7 @@ def request_of(
         if words and not force:
             require_no_shell(words, what, variables=is_text or what != COMMAND)
             require_script(words, cwd, what)
-    return request._replace(family=family_of(request))
+    return request._replace(family=family_of(request), log_dir=_log_folder(Path(request.log_dir)))
 
 
 def environment_of(environment: Mapping[str, str], more: Sequence[str] = ()) -> dict[str, str]:
@@ -356,7 +349,7 @@ def mib(text: str, flag: str = "--memory") -> float:
         raise QueueError(f"{flag} {error}") from None
 
 
-def _log_folder(folder: Path) -> Path:
+def _log_folder(folder: Path) -> str:
     """Made where it is not there. Raises QueueError where no run can be made in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -366,4 +359,4 @@ def _log_folder(folder: Path) -> Path:
         raise QueueError(f"cannot write to the log folder {folder} ({why}); choose another with --log-dir") from None
     if not writable:
         raise QueueError(f"the log folder {folder} is read-only for this user; choose another with --log-dir")
-    return folder.resolve()
+    return str(folder.resolve())

@@ -1,43 +1,21 @@
-"""The run of a job: its folder, and the events that the queue writes into it."""
+"""The run of a job: its folder in the log folder that its user named, and what it says while the job is stuck."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from collectors.queue_events import FILE, STUCK, write_queue_event
+
 from .request import JobRequest
 from .state_folder import QueueError
 
-FILE = "events.queue.jsonl"
-
-
-def note(
-    run: Path | None, kind: str, time_s: float, text: str, *, seconds: float | None = None, **fields: object
-) -> None:
-    """A full disk, a folder that was removed, or a pipe in the place of the file costs the line only."""
-    if run is None:
-        return
-    spans = {} if seconds is None else {"seconds": round(seconds, 3)}
-    line = json.dumps({"time_s": round(time_s, 6), "kind": kind, **spans, "text": text, **fields}) + "\n"
-    with suppress(OSError, ValueError):  # a name that no file can have
-        descriptor = os.open(
-            run / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666
-        )
-        try:
-            os.write(descriptor, line.encode())
-        finally:
-            os.close(descriptor)
-
-
-# The folder of a job's run, in the log folder that its user named.
-
 SCRIPT = re.compile(r"[^/]*\.(py|sh)$")
-NAME_LENGTH = 60
+MAX_STEM = 60  # characters of the command's name in that of a run, before the job's number
 MAX_OF_A_NAME = 1000  # runs: queues of several users may share a log folder, and a new queue counts its jobs from 1
 
 
@@ -76,7 +54,7 @@ def stem_of(argv: tuple[str, ...]) -> str:
     module = next((argv[place + 1] for place, word in enumerate(argv[:-1]) if word in ("-m", "--module")), None)
     script = next((Path(word).stem for word in argv if SCRIPT.search(word)), None)
     last = (script or (module.rpartition(".")[2] if module else None)) or Path(argv[0]).name
-    return re.sub(r"[^\w.-]+", "-", last).strip(".-")[:NAME_LENGTH] or "job"
+    return re.sub(r"[^\w.-]+", "-", last).strip(".-")[:MAX_STEM] or "job"
 
 
 # Jobs that wait for what no end of another job gives: after a while their runs say so, on and on, until they move.
@@ -103,5 +81,5 @@ class StuckJobs:
             if job not in self._said_s:
                 newly.append(job)
             self._said_s[job] = now_s
-            note(self._run_of(job), "stuck", now_s, blocked[job], job=job, since_s=round(since_s, 3))
+            write_queue_event(self._run_of(job), STUCK, now_s, blocked[job], job=job, since_s=round(since_s, 3))
         return newly

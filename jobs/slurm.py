@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import deepseek.log
+from deepseek.log.endings import SAVED
 
 from .request import JobRequest, request_from
 from .state_folder import QueueError, bytes_of, open_plain
@@ -581,7 +582,6 @@ START = (
 )
 REFUSED = "Slurm refused the job"  # how a sentence begins
 UNKNOWN = "invalid job id"
-SAVED = 75  # exit code of a program that saved because it was asked to make room
 MAX_EXIT_BYTES = 1 << 16
 REMEDIES = {  # of what sbatch says
     "partition": "choose one that `sinfo` lists",

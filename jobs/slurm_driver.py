@@ -16,9 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from collectors.queue_events import CANCELLED, FAILED, PLACED, REQUEUED, write_queue_event
+
 from .queue import JobQueue, OpenAttempt
 from .request import SLURM, JobRequest
-from .run import StuckJobs, note, remove_if_empty
+from .run import StuckJobs, remove_if_empty
 from .slurm import (
     REFUSED,
     UNMOVED,
@@ -209,7 +211,7 @@ class SlurmDriver:
         if seen.restarts > (attempt.start_ticks or 0):
             said = "Slurm put it back into its queue"
             self._queue.restarted(job, seen.restarts, said, now_s)
-            note(run, "requeued", now_s, said, job=job)
+            write_queue_event(run, REQUEUED, now_s, said, job=job)
             logger.info("job %d: %s", job, said)
         says_no_more = seen.state in ("stopping", "unknown") or (
             seen.is_over and seen.state not in ("finished", "failed")
@@ -217,7 +219,7 @@ class SlurmDriver:
         state = self._queue.state_of(job) if says_no_more else STATES.get(seen.state, "running")
         waited_s = self._queue.seen_elsewhere(job, state, seen.reason, seen.nodes, seen.start_s, now_s)
         if waited_s is not None:
-            note(run, "queued", seen.start_s or now_s, "waited for Slurm", seconds=waited_s, job=job)
+            write_queue_event(run, PLACED, seen.start_s or now_s, "waited for Slurm", seconds=waited_s, job=job)
             logger.info("job %d runs on %s", job, seen.nodes)
         if seen.is_over:
             self._end(attempt, seen, now_s)
@@ -238,13 +240,8 @@ class SlurmDriver:
         if state == "cancelled":
             self._note_cancelled(job, now_s, began=placed.started_s > 0)
         elif state == "failed":
-            note(
-                self._queue.run_of(job),
-                "failed",
-                now_s,
-                f"job {job} has failed: {seen.reason or 'its end is not known'}",
-                job=job,
-            )
+            text = f"job {job} has failed: {seen.reason or 'its end is not known'}"
+            write_queue_event(self._queue.run_of(job), FAILED, now_s, text, job=job)
 
     def _forget(self, job: int) -> None:
         """The environment that it was given."""
@@ -253,6 +250,8 @@ class SlurmDriver:
 
     def _note_cancelled(self, job: int, now_s: float, *, began: bool) -> None:
         if run := self._queue.run_of(job):
-            note(run, "cancelled", now_s, f"job {job} was cancelled{'' if began else ' before it started'}", job=job)
+            write_queue_event(
+                run, CANCELLED, now_s, f"job {job} was cancelled{'' if began else ' before it started'}", job=job
+            )
             if not began:
                 remove_if_empty(run)

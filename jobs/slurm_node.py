@@ -16,6 +16,7 @@ from pathlib import Path
 from collectors.keeper import keeper
 from collectors.keeper.keeper import ENDED, FAILED, NUMBER, SIGNAL, Program
 from collectors.machine.proc import adopt_orphans
+from deepseek.log.endings import NOTHING_SAVED, SAVED
 
 from .slurm import ENDED_FILE as END_FILE
 from .slurm import STARTED, SlurmJobSpec, SlurmJobSpecError, claim, take
@@ -34,8 +35,6 @@ OF_SLURM = (
 RUN_FOLDER = "DEEPSEEK_RUN_FOLDER"  # where a RunLog of the same log folder, without a name of its own, writes
 SAMPLER = Path(keeper.__file__).parents[1] / "sampler" / "_sampler"
 NOT_FOUND, NOT_EXECUTABLE, NOT_STARTED = 127, 126, 125
-NOT_AGAIN = SAVED = 75  # EX_TEMPFAIL: no end of the work, whatever Slurm does then
-NOTHING_SAVED = 66  # EX_NOINPUT of the resume command: the job begins anew
 SCONTROL_S = 60.0
 SHORTEST_S = 240
 
@@ -72,15 +71,15 @@ def main(words: Sequence[str]) -> int:
     )
     if leaves and is_preempted(job):
         say("it made room for another job; Slurm starts it again")
-        return NOT_AGAIN
+        return SAVED
     if leaves and is_short(os.environ):
         return end(
             folder,
             "it is not started again: its time limit leaves no time for work before it has to save, 2 min before the end",
-            NOT_AGAIN,
+            SAVED,
         )
     if leaves and (problem := requeue(job)):
-        return end(folder, f"it made room, and Slurm does not start it again: {problem}", NOT_AGAIN)
+        return end(folder, f"it made room, and Slurm does not start it again: {problem}", SAVED)
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 

@@ -15,12 +15,12 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from .fifo import Submission
+from .fifo import Span, Submission
 from .plan import NOTHING, FamilyRecord, Pair, PlannerState, outlived, predicted_s, usual
 from .queue import ORDER, OVER, PLACED, VERSION, carried_from, record_from
 from .request import LOCAL, SLURM
@@ -124,6 +124,15 @@ class QueueView:
         """The pid of the daemon; None where none runs: then nothing starts."""
         return daemon_of(self._folder)
 
+    def signature(self) -> str:
+        """Changes with the queue's file, and when its daemon begins or ends; about 100 us."""
+        parts = [str(self.daemon() or "")]
+        for name in (QUEUE, f"{QUEUE}-wal"):
+            with suppress(OSError):
+                found = (self._folder / name).stat()
+                parts.append(f"{found.st_ino:x}.{found.st_mtime_ns:x}.{found.st_size:x}")
+        return "-".join(parts)
+
     def jobs(self) -> list[JobRow]:
         """All that are not over: those that run, those that wait, as the last plan went through them, and those on hold; else the oldest first.
 
@@ -211,6 +220,14 @@ class QueueView:
         usual_s, _ = usual(records)
         return [
             _submission(row, predicted_s(records.get(row["family"], NOTHING), usual_s), now_s) for row in reversed(rows)
+        ]
+
+    def used(self, since_s: float, now_s: float) -> list[Span]:
+        """When which slot was in use since then."""
+        return [
+            (slot, row.intended_s if row.started_s is None else row.started_s, row.ended_s or now_s)
+            for row in self.attempts(since_s)
+            for slot in row.slots
         ]
 
     def slots(self) -> list[SlotRow]:

@@ -210,5 +210,8 @@ def test_a_long_state_folder_has_a_socket_too(place: Path) -> None:
 def test_a_command_is_looked_up_in_the_folder_and_in_path(tmp_path: Path) -> None:
     with pytest.raises(QueueError, match="is no folder"):
         request_of(["true"], cwd=tmp_path / "gone", environment={"PATH": "/bin"}, log_dir=tmp_path)
+    with pytest.raises(QueueError, match="is not in PATH"):
+        request_of(["nothere"], cwd=tmp_path, environment={"PATH": "/bin"})
+    assert not (tmp_path / "logs").exists()
     request = request_of(["true", "--seed", "7", "--depth", "3"], cwd=tmp_path, environment={"PATH": "/usr/bin:/bin"})
     assert request.family.endswith(f"{tmp_path} true --depth 3") and request.log_dir == str(tmp_path / "logs")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -15,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.jobs import JobSubmission
+from dashboard.api.jobs import NewJob
 from jobs import client
 from jobs.client import QueueClient
 from jobs.commands import inert
@@ -98,7 +97,6 @@ def test_a_daemon_that_hangs_is_named_and_no_second_one_is_tried(
 
 @pytest.mark.parametrize("cwd", ["~no such user/x", "/nowhere", "relative"])
 def test_a_folder_of_the_page_that_cannot_be_is_a_sentence(cwd: str, tmp_path: Path) -> None:
-    wanted = JobSubmission(["true"], None, cwd, str(tmp_path), 1, None, "normal", False, None, "", ())
+    wanted = NewJob(argv=["true"], cwd=cwd, log_dir=str(tmp_path))
     with pytest.raises(QueueError):
         wanted.request({"PATH": os.environ["PATH"]})
-    assert json.dumps(wanted._asdict())

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from analysis.ledger.shares import queued_during, seconds_in
 from analysis.ledger.text import lines_of, sentence_of
 from collectors.message import text_of
+from collectors.queue_events import PLACED, write_queue_event
 from collectors.records import Event, Points, RunInfo
 from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.queries import Queries
 from dashboard.stacks.stacks import Stacks
-from jobs.run import note
 from tests.conftest import Ask
 from tests.following import Follower, until
 from tests.serving import served
@@ -90,7 +90,7 @@ def test_the_route_has_the_seconds(store: Store, tmp_path: Path) -> None:
 def test_what_the_daemon_writes_is_what_is_read(follower: Follower) -> None:
     run = follower.root / "vit-1"
     run.mkdir()
-    note(run, "queued", T0, "waited for 2 GPUs", seconds=90.5, job=1, slots=["a", "b"])
+    write_queue_event(run, PLACED, T0, "waited for 2 GPUs", seconds=90.5, job=1, slots=["a", "b"])
 
     def events() -> list[Event]:
         return [record for record in follower.records if isinstance(record, Event) and record.kind == "queued"]

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from benchmarks.replayed_cluster import ReplayedCluster, Submission
 from benchmarks.replayed_policies import StrictFifo
 from benchmarks.replayed_traces import Mix, drawn, with_mix
+from jobs.fifo import Fifo, FifoEntry
 from jobs.plan import (
     MAX_OUT_OF_MEMORY,
     NOTHING_USED,
     FamilyRecord,
-    Fifo,
     Job,
     PairSpeeds,
     PlannerState,
@@ -342,11 +342,13 @@ def test_the_virtual_first_in_first_out_is_the_real_one_where_lengths_are_known(
     cluster = replayed(jobs, StrictFifo())  # type: ignore[arg-type]
     real = {number: each.ended_s - each.ran_s for number, each in cluster.attempts.items()}
     fifo, virtual = Fifo(8), dict[int, float]()
-    known = [queued(number, job.slots, job.submit_s) for number, job in enumerate(cluster.submissions)]
+    known = [FifoEntry(job.submit_s, number, job.slots) for number, job in enumerate(cluster.submissions)]
     for end in range(1, len(known) + 1, 7):
         now_s = known[min(end, len(known) - 1)].submitted_s
         fifo = fifo.advanced(
-            [job for job in known if job.submitted_s <= now_s], lambda job: cluster.submissions[job].duration_s, now_s
+            [entry for entry in known if entry.submitted_s <= now_s],
+            lambda job: cluster.submissions[job].duration_s,
+            now_s,
         )
         virtual |= fifo.starts_s
     fifo = fifo.advanced(known, lambda job: cluster.submissions[job].duration_s, 1e9)

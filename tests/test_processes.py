@@ -23,6 +23,7 @@ from collectors.machine import run_state
 from collectors.machine.proc import TICKS_PER_S, alive, boot_id, children_cpu_s, descendants, start_ticks, workers_of
 from collectors.machine.run_state import RunActivity, RunProcess, end_of, processes_of, state_of
 from collectors.message import spoken
+from collectors.queue_events import moves_of
 from collectors.records import Event
 from tests.claims import claiming_folder
 from tests.conftest import script, wait_for
@@ -147,7 +148,7 @@ def test_a_job_that_waits_is_queued_and_one_that_was_cancelled_has_ended(child: 
         return Event("run", kind, NOW - ago_s, text=text, fields={"job": 7})
 
     def state(*queue: Event, starts: Sequence[Event] = (), ends: Sequence[Event] = ()) -> tuple[str, str]:
-        return state_of(activity([*starts], [*ends], silent_s=1e6)._replace(queue=queue), NOW)[:2]
+        return state_of(activity([*starts], [*ends], silent_s=1e6)._replace(queue=moves_of(queue)), NOW)[:2]
 
     submitted, begun, again = (
         event("submitted", 900),

@@ -17,7 +17,7 @@ from collectors.records import Points, Record
 from collectors.store.engines import open_store
 from collectors.supervisor import FORGET_S, RETRY_S, HungCollector, Quarantine, Supervisor, Watchdog
 from tests.conftest import ROOT, wait_for
-from tests.test_keeper import answers, ask
+from tests.test_collector_process import answers, ask
 
 LINE = '{"time_s": 1764000000.25, "step": 1, "train/loss": 2.5}\n'
 

@@ -6,8 +6,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-SAVED, NOTHING_SAVED = 75, 66  # EX_TEMPFAIL, EX_NOINPUT
-
 
 def is_job(environment: Mapping[str, str] = os.environ) -> bool:
     return "DEEPSEEK_JOB" in environment

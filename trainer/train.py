@@ -27,12 +27,13 @@ import torch
 from torch import nn
 
 from deepseek.log import RunLog
+from deepseek.log.endings import NOTHING_SAVED, SAVED
 
 from . import batch_size, checkpoint, precision
 from .checkpoint import TrainingState
 from .data.sample_order import Batch, Data, ShuffledPlaces, batches, held_out
 from .errors import NoCheckpoint, UserError
-from .job import NOTHING_SAVED, SAVED, is_job, run_of_the_job
+from .job import is_job, run_of_the_job
 from .measure import Instruments, Vitals, mfu, peak_flops
 from .models.recompute import recompute
 from .options import Config, parse

@@ -13,6 +13,7 @@ import numpy as np
 from collectors import catalog
 from collectors.catalog import HOST
 from collectors.message import Message, phrase
+from collectors.queue_events import CANCELLED, REQUEUED, SHARED, SHARES
 from collectors.store.store import MAX_SPANS, RawPoints, Series, StackColumns, TooMuch
 
 from .. import baseline as mix
@@ -311,8 +312,7 @@ def _waited_s(main: TrustedSpans, line_of: LineOf) -> float:
 
 # Jobs beside a run on its slot: the queue's events say when there was one (docs/log-format.md).
 
-SHARES, SHARED = "shares", "shared"  # events: a neighbour came, and one has left, with how long it was there
-ENDS = (SHARED, "requeued", "cancelled", "end")  # of what began with SHARES
+ENDS = (SHARED, REQUEUED, CANCELLED, "end")  # of what began with SHARES
 MAX_EVENTS = 10_000  # events
 JOBS = re.compile(r"job \d+(?: and \d+)*")  # in their text
 

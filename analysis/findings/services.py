@@ -9,6 +9,7 @@ import numpy as np
 
 from collectors.arrays import Floats
 from collectors.message import phrase
+from collectors.queue_events import MOVES, STUCK
 
 from .rule import Detection, MachineSubject, RecentPoints, RunSubject
 
@@ -118,7 +119,6 @@ def _window(subject: RunSubject, track: RecentPoints) -> tuple[Floats, Floats]:
 FRESH_S = 3600.0  # what was said longer ago is no news
 MAX_TEXT = 400
 STUCK_S = 600.0  # the queue says it every five minutes
-MOVED = ("queued", "cancelled", "failed", "submitted", "requeued")  # what a job that was stuck goes on with
 TROUBLE_S = 55.0  # and it is noticed, and looked at, within five more
 
 
@@ -141,10 +141,10 @@ def script_alert(subject: RunSubject) -> Iterator[Detection]:
 
 def queue_stuck(subject: RunSubject) -> Iterator[Detection]:
     """Its job waits for what no end of another job gives, and the queue goes on saying so."""
-    said = subject.of_kind("stuck")
+    said = subject.of_kind(STUCK)
     if not said or subject.now_s - said[-1].time_s > STUCK_S:
         return
-    if any(event.time_s >= said[-1].time_s for event in subject.of_kind(*MOVED)):
+    if any(event.time_s >= said[-1].time_s for event in subject.of_kind(*MOVES)):
         return
     why, since = " ".join(said[-1].text.split())[:MAX_TEXT].rstrip("."), said[-1].fields.get("since_s")
     since_s = float(since) if isinstance(since, int | float) and 0 < since < said[-1].time_s else said[-1].time_s

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from collectors.arrays import Bools, Floats, Ints
+from collectors.queue_events import PLACED
 
 from ..history import History
 from ..stacks.spans import Interval, TrustedSpans
@@ -21,7 +22,7 @@ from .device import GpuSeries
 from .evidence import JOINED, BlockingLines, LoggedKinds, StackState, charged, during, stands_of
 from .idle import AROUND_S, LedgerInput
 from .kinds import BLOCK, NUMBER, SMALL
-from .shares import EMPTY, MAX_EVENTS, QUEUED, Account, Ledger, LedgerDevice, Tier, ledger_of, queued_during, seconds_in
+from .shares import EMPTY, MAX_EVENTS, Account, Ledger, LedgerDevice, Tier, ledger_of, queued_during, seconds_in
 
 MAY_BE_LOGGED = ("python", "wait", "launch", "sync")  # kinds of a stack that shows nothing surer
 EVENTS_WIN = (*MAY_BE_LOGGED, "data", "log", "lock")
@@ -56,7 +57,7 @@ def subject_of(history: History, window: Interval, rank: int | None, asked: Inte
     """`asked`: the window as it was asked for, where that is longer."""
     ranks = {int(value) for series in history.series() if (value := dict(series.labels).get("rank", "0")).isdecimal()}
     chosen = rank if rank is not None else min(ranks, default=0)
-    queued = queued_during(history.events(MAX_EVENTS, (QUEUED,)), asked or window)
+    queued = queued_during(history.events(MAX_EVENTS, (PLACED,)), asked or window)
     return LedgerContext(chosen, max(1, len(ranks)), cards.cards_of(history, window, chosen), history.folder(), queued)
 
 

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from collectors.arrays import Floats
+from collectors.queue_events import PLACED
 from collectors.records import Event, Frame
 from collectors.step_traces import KERNEL_KINDS, KernelKind, StepTrace, TracedKernel
 
@@ -374,7 +375,6 @@ def _with_syncs(account: Account) -> Account:
 
 # Time in which a run waited in a queue of jobs: no device was its own then, so that it stands beside the rows and has no share.
 
-QUEUED = "queued"  # an event that ends a wait, with its seconds (docs/log-format.md)
 MIN_S = 1.0  # a shorter wait is not named
 MAX_EVENTS = 10_000  # events
 
@@ -386,7 +386,7 @@ def queued_during(events: Iterable[Event], window: Interval) -> list[Interval]:
     waits = [
         (event.time_s - event.seconds, event.time_s)
         for event in events
-        if event.kind == QUEUED and event.seconds and event.seconds > 0
+        if event.kind == PLACED and event.seconds and event.seconds > 0
     ]
     for from_s, until_s in sorted(waits):
         began_s = max(lo, from_s, found[-1][1] if found else lo)

@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..machine.run_state import QUEUE, RunActivity, is_text
+from ..machine.run_state import RunActivity, is_text
+from ..queue_events import moves_of
 from ..records import Event, LogLine, Points, ProgressBar, Record, Sample
 from .formats import Tally
 from .formats.fields import STEPS, TIMES
@@ -358,7 +359,7 @@ class RunFolder:
                 single_file=self.single_file,
                 parts=tuple(sorted(self.parts)),
                 files=self.files,
-                queue=[event for event in lifetimes if event.kind in QUEUE],
+                queue=moves_of(lifetimes),
             )
             self._activity = known = changes, activity
         return known[1]

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ..folders import is_received
 from ..message import spoken
+from ..queue_events import CANCELLED, FAILED, MOVES, PLACED, REQUEUED
 from ..records import Event
 from .proc import PROC, alive, boot_id, contained, pid_namespace, runs_python, start_ticks, uid_of
 from .proc import TICKS_PER_S as PROC_TICKS_PER_S
@@ -28,14 +29,7 @@ AHEAD_S = 86400.0  # by so much a clock may be wrong
 TICKS_PER_S = 100.0  # of `pid_start_ticks`, as Linux shows them to programs on any host
 OLDEST_S = 600.0  # an older process did other things before it began the run, as a notebook does
 SAME_S = 1.0  # run.json is written just after its process begins
-QUEUE = (
-    "submitted",
-    "queued",
-    "requeued",
-    "cancelled",
-    "failed",
-)  # events of a queue of jobs, with its number as `job`; `queued` ends the waiting
-LIFETIMES = ("start", "end", *OWN_LIFETIMES, *QUEUE)  # the kinds of event that a run's state is judged by
+LIFETIMES = ("start", "end", *OWN_LIFETIMES, *MOVES)  # the kinds of event that a run's state is judged by
 TEXT_SUFFIXES = (".log", ".out", ".err", ".txt")
 LIKE_A_LOG = re.compile(
     r"(?i)(?<![a-z])(log(s|ging)?|std(out|err)|out(put)?s?|err(ors?)?|console|nohup|prints?)(?![a-z])"
@@ -57,7 +51,7 @@ class RunActivity(NamedTuple):
     single_file: bool = False  # a file in the log folder itself
     files: Sequence[str] = ()  # names in its folder of the only files that are the run's; () for all of them
     parts: Sequence[str] = ()  # names of the folders in its folder whose files are the run's, too
-    queue: Sequence[Event] = ()  # what a queue of jobs did with it
+    queue: Sequence[Event] = ()  # moves of a queue of jobs
     denied: Sequence[Event] = ()
     beside_s: float | None = None  # the newest line of the other runs of its processes
 
@@ -502,8 +496,8 @@ def _or_preempted(activity: RunActivity, state: RunState) -> RunState:
 
 def _in_queue(activity: RunActivity, state: RunState) -> RunState:
     """A job that waits for its first attempt, or its next; one that was cancelled had nothing go wrong with it."""
-    newest = _newest(event for event in activity.queue if isinstance(event.fields.get("job"), int))
-    if newest is None or newest.kind == "queued":
+    newest = _newest(activity.queue)
+    if newest is None or newest.kind == PLACED:
         return state
     job, begun_s = (
         newest.fields["job"],
@@ -511,15 +505,15 @@ def _in_queue(activity: RunActivity, state: RunState) -> RunState:
     )
     if begun_s > newest.time_s:
         return state
-    if newest.kind == "failed":  # what its files and processes say of it comes first
+    if newest.kind == FAILED:  # what its files and processes say of it comes first
         return RunState("failed", newest.text, state.pid) if state.state == "ended" else state
-    if newest.kind == "cancelled":
+    if newest.kind == CANCELLED:
         return (
             RunState("ended", f"Cancelled as job {job}", state.pid)
             if state.state not in ("running", "stalled")
             else state
         )
-    again = newest.text.partition(": ")[2] if newest.kind == "requeued" else ""
+    again = newest.text.partition(": ")[2] if newest.kind == REQUEUED else ""
     return RunState("queued", f"Waits in the queue as job {job}{f': {again}' if again else ''}", None)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
@@ -15,10 +17,11 @@ from access.roles import Role, needs
 from jobs.client import SubmittedJob
 from jobs.fifo import FifoComparison
 from jobs.queue import OVER
-from jobs.state_folder import NoSuchJob
+from jobs.request import MAX_NAME, JobRequest, request_of
+from jobs.state_folder import NoSuchJob, QueueError
 from jobs.view import JobAttemptRow, JobRow, SlotRow
 
-from ..jobs import ASSUMED, JobsReader, JobSubmission, sentences_of
+from ..jobs import ASSUMED, JobsReader, sentences_of
 from ..mutations import Changes
 from ..queries import NotFound, Queries
 from .answers import Answer
@@ -147,7 +150,7 @@ def job_answer(row: JobRow, reader: JobsReader, names: Mapping[str, str], now_s:
     }
 
 
-def attempt_row(row: JobAttemptRow, reader: JobsReader) -> JobAttemptAnswer:
+def attempt_answer(row: JobAttemptRow, reader: JobsReader) -> JobAttemptAnswer:
     return {
         "job": row.job,
         "number": row.number,
@@ -258,7 +261,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             {
                 "signature": found.signature,
                 "now": found.now_s,
-                "folder": str(queries.jobs.folder),
+                "folder": str(queries.jobs.view.folder),
                 "log_dir": str(queries.log_dir),
                 "daemon": found.daemon,
                 "jobs": [job_answer(row, queries.jobs, names, found.now_s) for row in found.jobs],
@@ -271,7 +274,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/jobs/signature", response_model=None, summary="Whether anything of the queue may have changed")
     @needs(Role.OWNER)
     def signature() -> Answer[QueueSignature]:
-        return Answer({"signature": queries.jobs.signature()})
+        return Answer({"signature": queries.jobs.view.signature()})
 
     @router.get("/jobs/history", response_model=None, summary="Jobs that are over, newest first")
     @needs(Role.OWNER)
@@ -295,14 +298,14 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @needs(Role.OWNER)
     def job(number: Number) -> Answer[JobWithAttempts]:
         try:
-            row, attempts = queries.jobs.job(number)
+            row, attempts = queries.jobs.view.job(number), queries.jobs.view.attempts(job=number)
         except NoSuchJob as error:
             raise NotFound(str(error)) from None
-        names = {slot.id: slot.name for slot in queries.jobs.slots()}
+        names = {slot.id: slot.name for slot in queries.jobs.view.slots()}
         return Answer(
             {
                 "job": job_answer(row, queries.jobs, names, time.time()),
-                "attempts": [attempt_row(each, queries.jobs) for each in attempts],
+                "attempts": [attempt_answer(each, queries.jobs) for each in attempts],
             }
         )
 
@@ -311,7 +314,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     )
     @needs(Role.OWNER)
     def slots() -> Answer[SlotList]:
-        return Answer({"slots": [slot_answer(slot) for slot in queries.jobs.slots()]})
+        return Answer({"slots": [slot_answer(slot) for slot in queries.jobs.view.slots()]})
 
     @router.get("/jobs/attempts", response_model=None, summary="Which job was on which slot since a time")
     @needs(Role.OWNER)
@@ -320,8 +323,8 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         return Answer(
             {
                 "now": time.time(),
-                "slots": [slot_answer(slot) for slot in queries.jobs.slots()],
-                "attempts": [attempt_row(each, queries.jobs) for each in found],
+                "slots": [slot_answer(slot) for slot in queries.jobs.view.slots()],
+                "attempts": [attempt_answer(each, queries.jobs) for each in found],
                 "left_out": left_out,
             }
         )
@@ -360,9 +363,54 @@ class NewJob(BaseModel):
     priority: Literal["normal", "high"] = "normal"
     share: StrictBool = False
     resume_with: Annotated[StrictStr, Field(max_length=MAX_COMMAND)] | None = None
-    name: Annotated[StrictStr, Field(max_length=100)] = ""
+    name: Annotated[StrictStr, Field(max_length=MAX_NAME)] = ""
     env: Annotated[list[Line], Field(max_length=200)] = []
     force: StrictBool = False
+
+    def request(self, environment: Mapping[str, str] = os.environ) -> JobRequest:
+        """Checked as `deepseek-jobs submit` checks it, with what of the dashboard's environment a job is given. Raises QueueError."""
+        texts = [
+            *(self.argv or ()),
+            self.command or "",
+            self.cwd,
+            self.log_dir,
+            self.name,
+            *self.env,
+            self.resume_with or "",
+        ]
+        if any("\0" in text for text in texts):
+            raise QueueError("a field has a NUL byte, which no program can be given")
+        argv, cwd = self._words(), _place(self.cwd)
+        try:
+            if not cwd.is_absolute() or not cwd.is_dir():
+                raise QueueError(
+                    f"{self.cwd!r} is no folder of this host; write the whole path of the folder in which the command is to run"
+                )
+            return request_of(
+                argv, cwd=cwd, environment=environment, gpus=self.slots, memory=self.memory or None, priority=self.priority, share=self.share,
+                resume_with=self.resume_with or None, name=self.name, log_dir=_place(self.log_dir or "logs"), env=self.env,
+                force=self.force, is_text=self.command is not None,
+            )  # fmt: skip
+        except (OSError, RuntimeError, ValueError) as error:
+            raise QueueError(f"a folder or the command cannot be used ({error}); check what is written") from None
+
+    def _words(self) -> Sequence[str]:
+        if (self.argv is None) == (self.command is None):
+            raise QueueError("a job has either argv, a list, or command, one text")
+        if self.argv is not None:
+            return self.argv
+        try:
+            return shlex.split(self.command or "")
+        except ValueError as error:
+            raise QueueError(f"the command cannot be split into words ({error}); quote it as for a shell") from None
+
+
+def _place(text: str) -> Path:
+    """`~/project` -> `/home/me/project`. Raises QueueError."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise QueueError(f"there is no user whose home {text!r:.200} could be; write the whole path") from None
 
 
 class NamedJob(BaseModel):
@@ -382,7 +430,7 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @router.post("/jobs/submit", response_model=None, summary="Submit a job to the queue")
     @needs(Role.OWNER)
     def submit(given: NewJob) -> Answer[SubmittedJob]:
-        return Answer(changes.submit_job(JobSubmission(**given.model_dump())))
+        return Answer(changes.submit_job(given.request))
 
     @router.post("/jobs/hold", response_model=None, summary="A queued job waits until it is released")
     @needs(Role.OWNER)

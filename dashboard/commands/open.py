@@ -20,8 +20,8 @@ from .run import free_port
 from .serve import leave, run_web
 
 
-class ReadOnlyKeeper(NamedTuple):
-    """In place of a collector's keeper."""
+class NoCollector(NamedTuple):
+    """In place of a collector's process."""
 
     read_only: str
 
@@ -66,7 +66,7 @@ def run(parsed: argparse.Namespace) -> int:
                 f"cannot unpack {parsed.file} into {folder} ({error.strerror or error}); set TMPDIR to a place with room"
             ) from None
         day = time.strftime("%Y-%m-%d %H:%M", time.localtime(manifest.exported_s))
-        copy = ReadOnlyKeeper(
+        copy = NoCollector(
             f"A copy of {manifest.run} from {manifest.host}, {day}: nothing is collected or changed here."
         )
         options = CollectorOptions(folder / "logs", folder)

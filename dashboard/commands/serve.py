@@ -282,13 +282,13 @@ def serve(
 
 @contextlib.contextmanager
 def kept(options: CollectorOptions) -> Iterator[CollectorProcess]:
-    """The keeper of a collector, which starts while the web process still imports."""
-    keeper = CollectorProcess(options)
-    keeper.start()
+    """The process of a collector, which starts while the web process still imports."""
+    collector = CollectorProcess(options)
+    collector.start()
     try:
-        yield keeper
+        yield collector
     finally:
-        keeper.stop()
+        collector.stop()
 
 
 def leave() -> NoReturn:
@@ -302,7 +302,7 @@ def leave() -> NoReturn:
 def run_web(
     listeners: Sequence[socket.socket],
     options: CollectorOptions,
-    keeper: CollectorStatus,
+    collector: CollectorStatus,
     *,
     where: str,
     browse: bool,
@@ -326,7 +326,7 @@ def run_web(
 
         add_own(own_pages(pages_dir))
     store = open_store(options.data_dir, write=False)
-    queries = Queries(store, options.tree, options.data_dir, lambda: keeper.read_only, keeper.note)
+    queries = Queries(store, options.tree, options.data_dir, lambda: collector.read_only, collector.note)
     server = server_of(make_app(queries, access), access)
     gc.freeze()
     gc.enable()
@@ -336,8 +336,8 @@ def run_web(
 
     if loan is not None:
         loan.end_with_it(lambda: address.is_to_stay(options.data_dir) or is_open())
-    if isinstance(keeper, PendingFolder):
-        keeper.begin(lambda: setattr(server, "should_exit", True))
+    if isinstance(collector, PendingFolder):
+        collector.begin(lambda: setattr(server, "should_exit", True))
     threading.Thread(
         target=announce, args=(listeners[0], access, where, browse, options.data_dir), name="announce", daemon=True
     ).start()

@@ -124,7 +124,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
     def beside(asked: Any) -> Any:
         span_s = span_of(asked.get("span") if isinstance(asked, dict) else None)
         try:
-            found, over = queries.jobs.beside_fifo(span_s), queries.jobs.over()
+            found, over = queries.jobs.beside_fifo(span_s), queries.jobs.view.count()
         except QueueError as error:
             return folded([html.P(visible(str(error)), className="dim")], is_open=True)
         return folded(comparison(found, span_s), is_open=found is not None and over >= FEW)

@@ -22,7 +22,6 @@ from collectors.machine.proc import descendants, environment_of
 from collectors.machine.ranks import RankIdentity, identity_of, job_of
 from collectors.machine.run_state import (
     LIFETIMES,
-    QUEUE,
     SEEN,
     RunActivity,
     RunProcess,
@@ -32,6 +31,7 @@ from collectors.machine.run_state import (
     state_of,
     whole,
 )
+from collectors.queue_events import moves_of
 from collectors.records import Event
 from collectors.rights import claims_count
 from collectors.store.store import Run, Store
@@ -168,7 +168,7 @@ class Runs:
     def activity(self, run: Run, lifetimes: list[Event]) -> RunActivity:
         starts, ends, seen = ([event for event in lifetimes if event.kind == kind] for kind in ("start", "end", SEEN))
         folder = self._tree.path_of(run.name)
-        queue = [event for event in lifetimes if event.kind in QUEUE]
+        queue = moves_of(lifetimes)
         lines_s = (
             newest
             for event in seen

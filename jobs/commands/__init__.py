@@ -1,4 +1,4 @@
-"""What is printed goes to a terminal, which would obey the control characters that a job's output or a name holds."""
+"""`deepseek-jobs`: the table of its commands; only the file of the command at hand is loaded."""
 
 from __future__ import annotations
 
@@ -15,55 +15,10 @@ from collectors import VERSION
 from ..state_folder import QueueError
 from .command import JobsCommand, JobsParser
 
-CONTROLS = {code: f"\\x{code:02x}" for code in [*range(32), *range(127, 160)] if chr(code) not in "\n\t"}
-
-
-def inert(text: str) -> str:
-    """`"\\x1b[31mgone"` -> `"\\\\x1b[31mgone"`"""
-    return text.translate(CONTROLS)
-
-
-class InertText:
-    """A text file whose control characters are shown."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-
-    def write(self, text: str) -> int:
-        return self._file.write(inert(text))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
-
-
-@contextmanager
-def inert_output() -> Iterator[None]:
-    """Of standard output and errors, in whatever encoding: what that lacks is written as an escape."""
-    before = sys.stdout, sys.stderr
-    for file in before:
-        if hasattr(file, "reconfigure"):
-            file.reconfigure(errors="backslashreplace")
-    sys.stdout, sys.stderr = InertText(before[0]), InertText(before[1])
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = before
-
-
-# `deepseek-jobs`: one file per command, and its name here. Only the file of the command at hand is loaded.
-
-FILES = {
-    "submit": "submit",
-    "queue": "listing",
-    "show": "show",
-    "explain": "explain",
-    "cancel": "cancel",
-    "hold": "hold",
-    "release": "release",
-    "logs": "logs",
-    "daemon": "daemon",
-    "stop": "stop",
-}
+FILES = {  # by command; the command is there by its name in capitals
+    "submit": "submit", "queue": "listing", "show": "show", "explain": "explain", "cancel": "orders", "hold": "orders", "release": "orders",
+    "logs": "logs", "daemon": "daemon", "stop": "stop",
+}  # fmt: skip
 NAMES = tuple(FILES)
 PROGRAM = "deepseek-jobs"
 
@@ -108,7 +63,7 @@ def _called(words: list[str]) -> int:
 
 
 def command_in(name: str) -> JobsCommand:
-    found: JobsCommand = import_module(f".{FILES[name]}", __name__).COMMAND
+    found: JobsCommand = getattr(import_module(f".{FILES[name]}", __name__), name.upper())
     return found
 
 
@@ -139,3 +94,40 @@ def overview() -> JobsParser:
 
 def _unknown(word: str) -> str:
     raise QueueError(f"there is no command {word!r}; {PROGRAM} --help lists them")
+
+
+# What is printed goes to a terminal, which would obey the control characters that a job's output or a name holds.
+
+CONTROLS = {code: f"\\x{code:02x}" for code in [*range(32), *range(127, 160)] if chr(code) not in "\n\t"}
+
+
+def inert(text: str) -> str:
+    """`"\\x1b[31mgone"` -> `"\\\\x1b[31mgone"`"""
+    return text.translate(CONTROLS)
+
+
+class InertText:
+    """A text file whose control characters are shown."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        return self._file.write(inert(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+@contextmanager
+def inert_output() -> Iterator[None]:
+    """Of standard output and errors, in whatever encoding: what that lacks is written as an escape."""
+    before = sys.stdout, sys.stderr
+    for file in before:
+        if hasattr(file, "reconfigure"):
+            file.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = InertText(before[0]), InertText(before[1])
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before

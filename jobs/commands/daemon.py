@@ -59,4 +59,4 @@ def _flags(parsed: argparse.Namespace) -> list[str]:
     return [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
 
 
-COMMAND = JobsCommand("daemon", "Look after the queue, in the foreground.", arguments, run)
+DAEMON = JobsCommand("daemon", "Look after the queue, in the foreground.", arguments, run)

@@ -104,4 +104,4 @@ def _first_in_first_out(view: QueueView, row: JobRow) -> str:
     )
 
 
-COMMAND = JobsCommand("explain", "Say why a job waits, and what would start it.", job_argument, run)
+EXPLAIN = JobsCommand("explain", "Say why a job waits, and what would start it.", job_argument, run)

@@ -48,4 +48,4 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = JobsCommand("queue", "List what runs, what waits and why.", arguments, run)
+QUEUE = JobsCommand("queue", "List what runs, what waits and why.", arguments, run)

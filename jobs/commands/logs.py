@@ -73,4 +73,4 @@ def _write(data: bytes) -> None:
         data = data[os.write(1, data) :]
 
 
-COMMAND = JobsCommand("logs", "Print what a job prints.", arguments, run)
+LOGS = JobsCommand("logs", "Print what a job prints.", arguments, run)

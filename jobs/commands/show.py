@@ -55,4 +55,4 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = JobsCommand("show", "Show all about one job.", arguments, run)
+SHOW = JobsCommand("show", "Show all about one job.", arguments, run)

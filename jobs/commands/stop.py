@@ -29,4 +29,4 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = JobsCommand("stop", "End the daemon; jobs run on.", arguments, run)
+STOP = JobsCommand("stop", "End the daemon; jobs run on.", arguments, run)

@@ -111,4 +111,4 @@ def working_folder() -> Path:
         raise QueueError("the folder that this was called from is not there any more; cd into one that is") from None
 
 
-COMMAND = JobsCommand("submit", "Put a command into the queue.", arguments, run)
+SUBMIT = JobsCommand("submit", "Put a command into the queue.", arguments, run)

@@ -13,7 +13,8 @@ import orjson
 
 from ...lines import structured_lines
 from ...lines.structured_lines import of_object
-from ...machine.run_state import QUEUE, whole
+from ...machine.run_state import whole
+from ...queue_events import MOVES
 from ...records import Event, Labels, Points, Record
 from ...user_files import OF_THE_COLLECTOR
 from ..open_files import DataFile
@@ -47,7 +48,7 @@ MAX_NEW_SHAPES = 1_000  # per batch, which then ends: each costs the store about
 MAX_KNOWN = 100_000  # names of all stored line shapes, before they are cleared
 MAX_KIND_CHARS = 100
 MAX_EVENT_BYTES = 64 << 10  # of JSON, kept of one event's own fields
-KEPT_KINDS = ("start", "end", *QUEUE)
+KEPT_KINDS = ("start", "end", *MOVES)
 MAX_LIFETIMES = 500  # starts and ends stored of one file: the newest
 LIFETIME_FIELDS = (
     "pid",

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from deepseek.log.endings import SAVED
 from deepseek.log.redaction import redacted, without_secrets
 
 from ...machine.exit_reason import reason_of
@@ -158,7 +159,6 @@ def _loads(data: bytes, tally: Tally) -> object:
 # Read `exit.json`, which the keeper of a program writes when that has ended: how it ended.
 
 EXIT_FILE = "exit.json"
-SAVED = 75  # EX_TEMPFAIL: it is to go on later (docs/jobs.md)
 MAX_LINES = 200  # of the program's last ones
 
 

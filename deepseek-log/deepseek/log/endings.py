@@ -24,7 +24,8 @@ class Log(Protocol):
     def disown(self) -> None: ...
 
 
-TO_BE_STARTED_AGAIN = 75  # EX_TEMPFAIL: what a job that was asked to make room ends with once it has saved
+SAVED = 75  # EX_TEMPFAIL: exit code of a job that was asked to make room and has saved; it is to be started again
+NOTHING_SAVED = 66  # EX_NOINPUT: that of a job that was to resume and has no checkpoint; it is to begin anew
 NOT_CLOSED = "ended", "the log was not closed, and the exit code is not known"
 _open_logs: set[Log] = set()
 _forking = threading.local()
@@ -49,11 +50,7 @@ def of(error: BaseException | None) -> tuple[str, str]:
     if isinstance(error, KeyboardInterrupt):
         return "finished", "stopped by SIGINT"
     if isinstance(error, SystemExit):
-        return (
-            ("killed", "stopped by exit code 75")
-            if error.code == TO_BE_STARTED_AGAIN
-            else ("crashed", f"exit {error.code}")
-        )
+        return ("killed", "stopped by exit code 75") if error.code == SAVED else ("crashed", f"exit {error.code}")
     return "crashed", f"{type(error).__qualname__}: {error}"
 
 

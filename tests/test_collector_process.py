@@ -67,12 +67,12 @@ def held(data_dir: Path, text: str | bytes) -> Iterator[Path]:
 
 @contextmanager
 def keeping(log_dir: Path) -> Iterator[CollectorProcess]:
-    keeper = CollectorProcess(CollectorOptions(log_dir, log_dir / ".deepseek", profile=False))
+    process = CollectorProcess(CollectorOptions(log_dir, log_dir / ".deepseek", profile=False))
     try:
-        yield keeper
+        yield process
     finally:
-        keeper.start()
-        keeper.stop()
+        process.start()
+        process.stop()
 
 
 def test_an_orphan_that_is_surely_the_writer_is_ended(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
@@ -86,8 +86,8 @@ def test_an_orphan_that_is_surely_the_writer_is_ended(sleeper: subprocess.Popen[
 
 @pytest.mark.parametrize("doubt", [{"boot_id": "another"}, {"pid_namespace": 1}, {"pid_start_ticks": 1}])
 def test_nothing_is_ended_on_doubt(doubt: dict[str, Any], sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
-    with held(tmp_path / ".deepseek", json.dumps(about(sleeper.pid, **doubt))), keeping(tmp_path) as keeper:
-        assert keeper.read_only and "another container or on another host" in keeper.read_only
+    with held(tmp_path / ".deepseek", json.dumps(about(sleeper.pid, **doubt))), keeping(tmp_path) as process:
+        assert process.read_only and "another container or on another host" in process.read_only
     assert sleeper.poll() is None
 
 
@@ -106,10 +106,10 @@ def test_nothing_is_ended_on_doubt(doubt: dict[str, Any], sleeper: subprocess.Po
 def test_a_lock_that_is_not_understood_is_one_sentence_and_this_dashboard_reads(
     text: str | bytes, said: str, tmp_path: Path
 ) -> None:
-    with held(tmp_path / ".deepseek", text), keeping(tmp_path) as keeper:
-        assert keeper.read_only and said in keeper.read_only
-        assert "this dashboard only reads" in keeper.read_only
-        assert "\n" not in keeper.read_only
+    with held(tmp_path / ".deepseek", text), keeping(tmp_path) as process:
+        assert process.read_only and said in process.read_only
+        assert "this dashboard only reads" in process.read_only
+        assert "\n" not in process.read_only
 
 
 def test_a_lock_that_is_half_written_is_waited_for(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
@@ -314,15 +314,15 @@ def test_a_collector_that_answers_is_left_alone(tmp_path: Path, monkeypatch: pyt
     """It is asked whether it is there; one that never was would be replaced after some minutes."""
     monkeypatch.setattr(collector_process, "ASK_EVERY_S", 0.2)
     (tmp_path / "logs").mkdir()
-    keeper = CollectorProcess(CollectorOptions(tmp_path / "logs", tmp_path / "logs" / ".deepseek", profile=False))
-    keeper.start()
+    process = CollectorProcess(CollectorOptions(tmp_path / "logs", tmp_path / "logs" / ".deepseek", profile=False))
+    process.start()
     try:
-        wait_for(lambda: keeper._has_answered, because="no answer is noticed")
-        child, answered_s = keeper._child, keeper._answered_s
-        wait_for(lambda: keeper._answered_s > answered_s + 2.0, because="it is not asked again and again")
-        assert keeper._child is child and child is not None and child.poll() is None and not keeper.note()
+        wait_for(lambda: process._has_answered, because="no answer is noticed")
+        child, answered_s = process._child, process._answered_s
+        wait_for(lambda: process._answered_s > answered_s + 2.0, because="it is not asked again and again")
+        assert process._child is child and child is not None and child.poll() is None and not process.note()
     finally:
-        keeper.stop()
+        process.stop()
 
 
 def test_whatever_is_asked_of_the_collector_is_a_question_that_it_knows() -> None:
@@ -397,8 +397,8 @@ def test_a_process_that_is_no_collector_is_not_ended_whatever_a_lock_says(tmp_pa
     """All of its record is right, but for what the process is."""
     with subprocess.Popen(["sleep", "600"]) as innocent:
         try:
-            with held(tmp_path / ".deepseek", json.dumps(about(innocent.pid))), keeping(tmp_path) as keeper:
-                assert keeper.read_only and "no collector" in keeper.read_only
+            with held(tmp_path / ".deepseek", json.dumps(about(innocent.pid))), keeping(tmp_path) as process:
+                assert process.read_only and "no collector" in process.read_only
             assert innocent.poll() is None
         finally:
             innocent.kill()
