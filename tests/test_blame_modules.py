@@ -193,7 +193,7 @@ def test_a_page_shows_the_trouble_of_its_own_run_while_it_lasts(
     profile.askNow("run", 100);
     for (let turns = 0; !shown.length && turns < 100; turns++) await new Promise((done) => setTimeout(done, 5));
     const older = shown.at(-1)?.sentence;
-    profile.hear({json.dumps(profiler)}, false);
+    profile.onProfilerState({json.dumps(profiler)}, false);
     return [older, shown.at(-1)];"""
     older, trouble = ask(code)
     assert older == "an older answer"

@@ -155,7 +155,7 @@ def test_a_link_without_a_span_shows_no_future(ask: Ask) -> None:
     code = """
     const { Range } = await load("data/range.js");
     const link = { run: null, from: 950, to: 990, span: null, at: null, axis: null };
-    const seen = (now) => { const range = new Range({ ...link }); range.settle(now); return range.view(now); };
+    const seen = (now) => { const range = new Range({ ...link }); range.cutFuture(now); return range.view(now); };
     return [seen(1000), seen(5000)];"""
     young, old = ask(code)
     assert young == {"lo": 400, "hi": 1000}

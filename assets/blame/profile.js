@@ -145,7 +145,7 @@ export class Profile {
   }
 
   /** The same question again, with another filter or baseline. */
-  again() {
+  repeat() {
     const { wanted } = this;
     if (wanted?.now) this.askNow(wanted.run, wanted.asked.to);
     else if (wanted) this.ask(wanted.run, wanted.asked, true);
@@ -162,7 +162,7 @@ export class Profile {
   }
 
   /** @param {Partial<import("../types/api").Row<"ProfileState">>} profiler its state, from the server @param {boolean} over */
-  hear(profiler, over) {
+  onProfilerState(profiler, over) {
     const { wanted, had } = this;
     const saidOf = (/** @type {typeof profiler} */ { state, runs }) => JSON.stringify([state, had && runs?.[had.question.run]]);
     const news = saidOf(profiler) !== saidOf(this.profiler);

@@ -129,7 +129,7 @@ export class BoardReader {
     try {
       const answer = await send(`charts?${query.join("&")}`);
       if (key !== this.#key) return; // another range was chosen meanwhile
-      charts.forEach((chart, i) => this.#take(chart, key, answer, answer.charts[i], overlap_s !== null));
+      charts.forEach((chart, i) => this.#keep(chart, key, answer, answer.charts[i], overlap_s !== null));
       this.#follow(answer.followed);
       this.board.changed(charts, answer.cursor);
     } catch (error) {
@@ -152,7 +152,7 @@ export class BoardReader {
   }
 
   /** @param {PlacedChart} chart @param {string} key @param {import("../types/api").Answer<"charts">} answer @param {import("../types/api").Row<"DrawnChartRow">} drawn @param {boolean} tail */
-  #take(chart, key, { x }, drawn, tail) {
+  #keep(chart, key, { x }, drawn, tail) {
     const before = this.of(chart);
     const rows = drawn.curves.map((row) => ({ ...row, cut: row.x.length }));
     if (!tail || !before) {

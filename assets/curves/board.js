@@ -61,7 +61,7 @@ export class Board {
     /** @type {Tag[] | null} */
     this.tags = null;
     this.machine = new Machine();
-    this.reader = new CurveReader({ ask: (tags, signal) => askAll(this, tags, signal), changed: (tags, cursor) => this.#read(tags, cursor) });
+    this.reader = new CurveReader({ ask: (tags, signal) => askAll(this, tags, signal), changed: (tags, cursor) => this.#showRead(tags, cursor) });
     this.pointer = new CurvePointer(this);
     this.files = new Files();
     this.strip = new Strip({ whole: () => this.zoom(null), happened: (event) => this.pointer.happened(event), restore: (keys) => this.#restore(keys), turn: (name) => this.names.turn(name), only: (name) => this.names.only(name), light: (name) => this.names.light(name) });
@@ -103,8 +103,8 @@ export class Board {
     this.names.set(runs, view.group);
     if (JSON.stringify(runs) !== JSON.stringify(before.runs)) {
       this.runs = runs;
-      this.learn();
-    } else if (this.known.length) this.#learnMachine();
+      this.loadTags();
+    } else if (this.known.length) this.#loadMachineTags();
     this.#lay();
     this.#redraw();
   }
@@ -120,29 +120,29 @@ export class Board {
 
   /** The runs may have other series than when the list of tags was requested. @param {Run[]} rows */
   grown(rows) {
-    if (this.runs.length && sizesOf(rows) !== this.#learnt) this.learn();
+    if (this.runs.length && sizesOf(rows) !== this.#listedSizes) this.loadTags();
   }
 
   sizes = sizesOf([]); // as far as that is known
-  #learnt = ""; // the sizes when the list was last requested
+  #listedSizes = ""; // the sizes when the list was last requested
   #turn = 0; // of requests
   #answered = 0;
 
   /** Read the list of tags, and draw them; asked again until it is there. @returns {Promise<void>} */
-  async learn() {
+  async loadTags() {
     const { runs } = this;
     if (!runs.length) return;
-    this.#learnt = this.sizes;
+    this.#listedSizes = this.sizes;
     const turn = (this.#turn += 1);
     try {
       const own = await ownTags(runs);
       if (turn < this.#answered || runs !== this.runs) return; // a later request was answered first
       this.#answered = turn;
-      this.#take([...own, ...(this.tags ?? []).filter(({ machine }) => machine)]);
+      this.#setTags([...own, ...(this.tags ?? []).filter(({ machine }) => machine)]);
       if (!this.reader.wanted.length) this.page.drawn(); // none was found, or all are folded
       this.again.done();
       this.trouble = "";
-      this.#learnMachine();
+      this.#loadMachineTags();
     } catch (error) {
       this.trouble = retryText(sentenceOf(error), this.again.failed());
       this.page.drawn();
@@ -150,14 +150,14 @@ export class Board {
   }
 
   /** The machine's series are read once the runs' own are drawn, unless they have a place on the axis. */
-  #learnMachine() {
+  #loadMachineTags() {
     clearTimeout(this.#later);
     this.#later = setTimeout(async () => {
       const key = this.known.join("\n");
       if (!this.known.length || key === this.#beside) return;
       this.#beside = key;
       const found = await machineTags(this.machine, this.known).catch(() => []); // the runs' own charts stand without them
-      if (key === this.known.join("\n")) this.#take([...(this.tags ?? []).filter(({ machine }) => !machine), ...found]);
+      if (key === this.known.join("\n")) this.#setTags([...(this.tags ?? []).filter(({ machine }) => !machine), ...found]);
     }, onTime(this.view) ? 0 : LATER_MS);
   }
 
@@ -165,13 +165,13 @@ export class Board {
   #beside = ""; // the runs whose machine's series were read
 
   /** @param {Tag[]} tags */
-  #take(tags) {
+  #setTags(tags) {
     this.tags = tags;
     this.#lay();
   }
 
   trouble = "";
-  again = new Retry(() => this.learn());
+  again = new Retry(() => this.loadTags());
 
   /** A sentence in place of the charts, or none. @param {string} sentence @param {...(Node | string)} more */
   say(sentence, ...more) {
@@ -275,9 +275,9 @@ export class Board {
   }
 
   /** @param {Tag[]} tags @param {number} cursor */
-  #read(tags, cursor) {
+  #showRead(tags, cursor) {
     const read = tags.map((tag) => this.reader.of(tag)?.curves ?? []);
-    const grew = read.map((curves) => [this.#grow(curves), this.names.learn(curves)].includes(true)).includes(true);
+    const grew = read.map((curves) => [this.#grow(curves), this.names.addGroups(curves)].includes(true)).includes(true);
     const keys = new Set(tags.map(({ key }) => key));
     this.#draw(this.charts.filter(({ tag }) => grew || keys.has(tag.key)));
     this.#state();

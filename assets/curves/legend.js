@@ -139,7 +139,7 @@ export class Names {
   }
 
   /** Which groups there are is known once they were read; their colours depend on that. @param {Curve[]} curves @returns {boolean} whether some are new */
-  learn(curves) {
+  addGroups(curves) {
     const before = this.groups.size;
     for (const { name, colour, label, row } of this.group ? curves : []) if (!colour && row.group && !this.groups.has(name)) this.groups.set(name, label);
     if (this.groups.size === before) return false;

@@ -98,7 +98,7 @@ export class CurveReader {
     }
     try {
       const answer = await this.page.ask(tags, control.signal);
-      if (!control.signal.aborted) this.#take(tags, key, answer);
+      if (!control.signal.aborted) this.#keep(tags, key, answer);
     } catch (error) {
       if (!control.signal.aborted) this.#failed(tags, key, sentenceOf(error));
     } finally {
@@ -108,7 +108,7 @@ export class CurveReader {
   }
 
   /** @param {Tag[]} tags @param {string} key @param {Answer} answer */
-  #take(tags, key, answer) {
+  #keep(tags, key, answer) {
     for (const tag of tags) {
       const rows = answer.curves.filter(({ series }) => series === tag.name);
       const left = answer.left_out.filter(({ series }) => series === tag.name || !series);
@@ -146,7 +146,7 @@ export class CurveReader {
 export const ownTags = async (runs) => (await get("tags", { run: runs })).tags.map(tagOf);
 
 /** @param {Machine} machine @param {string[]} runs @returns {Promise<Tag[]>} */
-export const machineTags = async (machine, runs) => (await machine.learn(runs)).map(machineTagOf);
+export const machineTags = async (machine, runs) => (await machine.findSeries(runs)).map(machineTagOf);
 
 /** @param {Board} board @param {Tag[]} tags all of one kind @param {AbortSignal} signal @returns {Promise<Answer>} */
 export async function askAll({ question, machine, view, span, buckets }, tags, signal) {
@@ -179,7 +179,7 @@ export class Machine {
   }
 
   /** The machine's series that were recorded during the runs. @param {string[]} runs @returns {Promise<{name: string, unit: string, points: number}[]>} */
-  async learn(runs) {
+  async findSeries(runs) {
     const some = runs.slice(0, MAX_RUNS);
     this.runs = new Set(some);
     const [own, machine] = await Promise.all([Promise.all(some.map((run) => extent(run).catch(() => null))), get("series")]);

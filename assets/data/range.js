@@ -35,7 +35,7 @@ export class Range {
   }
 
   /** A view around a link's window does not show the future. @param {number} end what "now" is @returns {boolean} whether the view is another one now */
-  settle(end) {
+  cutFuture(end) {
     if (!this.centred || !this.frozen || !this.window) return false;
     this.centred = false;
     const late = this.frozen.hi - Math.max(end, this.window.to);

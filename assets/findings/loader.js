@@ -40,15 +40,15 @@ export class FindingsLoader {
     this.view = null;
   }
 
-  #continued = new Continuation();
+  #continuation = new Continuation();
 
   /** Read them anew. */
-  async read() {
+  async loadFindings() {
     const run = this.page.run();
     if (run === undefined) return;
-    this.#continued.asked();
+    this.#continuation.begin();
     const { findings, cursor } = await get("findings", { run });
-    const late = this.#continued.answered(cursor);
+    const late = this.#continuation.end(cursor);
     if (run !== this.page.run()) return;
     this.found = new Map(findings.filter((found) => found.run === null || found.run === run).map((found) => [found.id, found]));
     for (const delta of late) this.#add(delta);
@@ -57,8 +57,8 @@ export class FindingsLoader {
   }
 
   /** @param {import("../types/api").Delta} delta */
-  take(delta) {
-    this.#continued.heard(delta);
+  onDelta(delta) {
+    this.#continuation.onDelta(delta);
     if (this.#add(delta)) this.#changed();
   }
 
@@ -72,7 +72,7 @@ export class FindingsLoader {
 
   #changed() {
     this.version++;
-    if (this.found.has(this.asked ?? "")) this.load();
+    if (this.found.has(this.asked ?? "")) this.loadView();
     this.page.drawn();
   }
 
@@ -85,7 +85,7 @@ export class FindingsLoader {
   }
 
   /** Without a connection nothing is shown, until it is wanted again. */
-  async load() {
+  async loadView() {
     this.#loading ??= import("./view.js").then(async ({ FindingsView, styled }) => {
       await styled;
       this.view = new FindingsView(this);
@@ -100,7 +100,7 @@ export class FindingsLoader {
   /** Call after the lanes are drawn. */
   draw() {
     if (this.view) this.view.draw();
-    else if (this.found.size && !this.#later && this.row.closest(COMPLETE)) this.#later = setTimeout(() => this.load().then(() => (this.#later = 0)), LATER_MS);
+    else if (this.found.size && !this.#later && this.row.closest(COMPLETE)) this.#later = setTimeout(() => this.loadView().then(() => (this.#later = 0)), LATER_MS);
   }
 
   #later = 0;
@@ -112,7 +112,7 @@ export class FindingsLoader {
 
   /** @param {-1 | 1} way */
   async step(way) {
-    await this.load();
+    await this.loadView();
     this.view?.step(way, true);
   }
 

@@ -29,7 +29,7 @@ export class LogReader {
       changed: () => this.#changed(),
       moved: (answer) => this.#moved(answer),
       failed: (error) => this.#failed(error),
-      progress: (progress) => this.search.take(progress),
+      progress: (progress) => this.search.onProgress(progress),
     });
     this.list = new LineList(this.cache, { hover: page.hover, chosen: (line) => page.chosen(line), detail: page.detail, followed: page.followed, gone: (end) => this.#gone(end) });
     this.search = new SearchRun({ slice: (times) => this.#slice(times), failed: (error) => this.#failed(error) });
@@ -327,7 +327,7 @@ class SearchRun {
   }
 
   /** @param {Progress | null} progress of the question that was begun last */
-  take(progress) {
+  onProgress(progress) {
     const isFirst = this.progress === null && progress !== null;
     this.progress = progress;
     this.draw();

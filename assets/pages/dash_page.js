@@ -28,11 +28,11 @@ export default class DashPage extends Session {
     this.controller = new ViewController(this.range, {
       end_s: () => this.end_s,
       first_s: () => Math.min(...this.charts.map(({ extent }) => extent.lo)),
-      refresh: () => this.refresh(),
+      moved: () => this.loadPoints(),
       chosen: (done) => this.chosen(done),
     });
     new MutationObserver(() => this.#mount()).observe(document.body, { childList: true, subtree: true });
-    this.settle();
+    this.markReady();
     this.start();
     this.runs.choose().then(
       () => this.keepAddress(),
@@ -58,16 +58,16 @@ export default class DashPage extends Session {
     if (!made.length && kept.length === this.charts.length) return;
     this.charts = [...kept, ...made];
     if (this.charts[0]) this.range.axis = this.charts[0].axis;
-    this.#learn(made).catch((error) => this.failed(error));
+    this.#loadCatalogues(made).catch((error) => this.failed(error));
   }
 
   /** @param {TimeChart[]} charts */
-  async #learn(charts) {
+  async #loadCatalogues(charts) {
     const run = await this.runs.choose();
-    await Promise.all(charts.map((chart) => chart.learn(run)));
+    await Promise.all(charts.map((chart) => chart.loadCatalogue(run)));
     const { lo, hi } = this.#extent;
     this.range.fit(hi - lo, this.runs.over);
-    this.refresh();
+    this.loadPoints();
   }
 
   get #extent() {
@@ -85,7 +85,7 @@ export default class DashPage extends Session {
   }
 
   /** Read the points of the view anew. */
-  refresh() {
+  loadPoints() {
     const asked = { view: this.range.view(this.end_s), growing: this.growing };
     for (const chart of this.charts) chart.read(asked);
     this.keepAddress();
@@ -99,14 +99,13 @@ export default class DashPage extends Session {
     this.invalidate();
   }
 
-  /** @param {import("../types/api").Delta} message */
-  delta(message) {
-    for (const chart of this.charts) chart.take(message, this.growing);
-    super.delta(message);
+  /** @param {import("../types/api").Delta} delta */
+  onDelta(delta) {
+    for (const chart of this.charts) chart.onDelta(delta, this.growing);
   }
 
-  reset() {
-    this.refresh();
+  onReset() {
+    this.loadPoints();
   }
 
   /** @param {boolean} done */
@@ -188,10 +187,10 @@ class TimeChart {
   }
 
   /** Learn which series there are. @param {string | null} selected the run to show where the chart names none */
-  async learn(selected) {
+  async loadCatalogue(selected) {
     const runs = this.wanted.runs.length ? this.wanted.runs : selected === null ? [] : [selected];
     this.stores = runs.map(() => new SeriesStore((metas) => this.#lanes(metas)));
-    await Promise.all(this.stores.map((store, i) => store.catalogue(Promise.resolve(runs[i]), () => this.axis)));
+    await Promise.all(this.stores.map((store, i) => store.readCatalogue(Promise.resolve(runs[i]), () => this.axis)));
     this.timeline.setLanes(this.#lanes(this.metas));
   }
 
@@ -221,8 +220,8 @@ class TimeChart {
   }
 
   /** @param {import("../types/api").Delta} delta @param {boolean} growing */
-  take(delta, growing) {
-    for (const store of this.stores) store.take(delta, growing);
+  onDelta(delta, growing) {
+    for (const store of this.stores) store.onDelta(delta, growing);
   }
 
   /** @param {Omit<import("../timeline/timeline.js").Picture, "series" | "failed" | "version" | "axis">} picture */

@@ -15,7 +15,7 @@ import { TimePage } from "./time_page.js";
 
 const NO_STACK = "No stack was sampled in this time: choose a window in which the dashboard saw the run.";
 const ELSEWHERE = "No process on this machine writes this run, so it has no stacks.";
-const RECEIVED = "Another host handed this run over: it has curves and lines. Stacks, GPUs and the host are seen by a dashboard on that host only.";
+const FROM_ANOTHER_HOST = "Another host handed this run over: it has curves and lines. Stacks, GPUs and the host are seen by a dashboard on that host only.";
 const NOT_THERE = "The dashboard was not there while this run was: it has curves and lines, but no stacks, GPU or host samples. The next run has them if the dashboard starts first, or starts it:";
 const START_IT = "deepseek-dashboard run -- python train.py";
 const SAME_START_S = 5; // a start this near to the first point after it is the same
@@ -33,14 +33,14 @@ export class RunPage extends TimePage {
     this.profile.baseline = this.compare.window;
     this.untimed = new UntimedNote(() => this.turnAxis());
     this.timeline.element.prepend(this.untimed.element);
-    this.continued = new Continuation();
+    this.continuation = new Continuation();
     this.windowSteps = new WindowSteps(() => this.invalidate());
     setInterval(() => this.range.window || document.hidden || this.inquire(), NOW_EVERY_MS);
   }
 
-  async learn() {
+  async loadCatalogue() {
     const chosen = this.runs.choose().then((name) => (this.runs.missing ? null : name));
-    await this.store.catalogue(chosen, () => this.#axis());
+    await this.store.readCatalogue(chosen, () => this.#axis());
   }
 
   /** Steps if the run's log has no times; else the user's choice. */
@@ -57,7 +57,7 @@ export class RunPage extends TimePage {
   /** The machine's series that were recorded during a finished run; none during one of another host. @param {import("../data/series.js").Meta[]} metas */
   watched(metas) {
     const { current: run, over } = this.runs;
-    if (this.runs.received) return metas.filter((meta) => meta.run !== null);
+    if (this.runs.isFromAnotherHost) return metas.filter((meta) => meta.run !== null);
     const last_s = over ? this.runs.last_s : null;
     if (last_s === null) return metas;
     const first_s = run?.started_s ?? this.store.origin;
@@ -77,7 +77,7 @@ export class RunPage extends TimePage {
    */
   instead({ now }, trouble) {
     const none = (/** @type {string} */ sentence, remedy = "") => ({ sentence, remedy, action: null });
-    if (this.runs.received) return none(RECEIVED);
+    if (this.runs.isFromAnotherHost) return none(FROM_ANOTHER_HOST);
     if (now && this.#unseen) return none(NOT_THERE, START_IT);
     if (trouble) return trouble;
     if (this.runs.over) return none(NO_STACK);
@@ -94,26 +94,26 @@ export class RunPage extends TimePage {
     return this.runs.missing ? `There is no run “${this.runs.name}” in this log folder.` : "";
   }
 
-  async learnMore() {
+  async loadExtras() {
     const run = this.runs.current?.run ?? null;
     const counted = this.ready.then(() => this.#countUntimed(this.runs.current?.run ?? null)); // the charts go first
-    await Promise.all([run === null ? null : this.#readEvents(run), counted]);
+    await Promise.all([run === null ? null : this.#loadEvents(run), counted]);
     this.invalidate();
   }
 
   /** @param {string} run */
-  async #readEvents(run) {
-    this.continued.asked();
+  async #loadEvents(run) {
+    this.continuation.begin();
     const { events, cursor } = await get("events", { run });
-    const late = this.continued.answered(cursor);
+    const late = this.continuation.end(cursor);
     if (run !== this.runs.name) return;
     this.events = events;
-    for (const delta of late) this.#takeEvents(delta);
+    for (const delta of late) this.#addEvents(delta);
     this.feed?.follow(cursor);
   }
 
   /** @param {import("../types/api").Delta} delta */
-  #takeEvents({ events }) {
+  #addEvents({ events }) {
     addNew(this.events, events.filter(({ run }) => run === this.runs.name));
   }
 
@@ -200,7 +200,7 @@ export class RunPage extends TimePage {
     this.findings.forget();
     this.store.forget(this.range.axis);
     this.keepAddress();
-    this.load().then(() => this.inquire());
+    this.loadSeries().then(() => this.inquire());
   }
 
   /** Time or steps. */
@@ -210,7 +210,7 @@ export class RunPage extends TimePage {
     this.cursor_s = null;
     this.store.forget(this.range.axis);
     this.keepAddress();
-    this.load().then(() => this.inquire());
+    this.loadSeries().then(() => this.inquire());
   }
 
   /** @param {number} from @param {number} to @param {boolean} done */
@@ -270,23 +270,24 @@ export class RunPage extends TimePage {
 
   // Messages of the server
 
-  /** @param {import("../types/api").Delta} message */
-  heard(message) {
-    this.continued.heard(message);
-    this.#takeEvents(message);
+  /** @param {import("../types/api").Delta} delta */
+  onDelta(delta) {
+    super.onDelta(delta);
+    this.continuation.onDelta(delta);
+    this.#addEvents(delta);
   }
 
-  /** @param {import("../types/api").State} message @param {ReturnType<import("../data/runs.js").Runs["hear"]>} news */
-  received(message, news) {
-    this.profile.hear(message.profile ?? {}, this.runs.over);
+  /** @param {import("../types/api").State} state @param {import("../data/runs.js").News} news */
+  onState(state, news) {
+    this.profile.onProfilerState(state.profile ?? {}, this.runs.over);
     if (news.more) this.#newRuns();
-    else if (news.grown) this.load();
-    else super.received(message, news);
+    else if (news.grown) this.loadSeries();
+    super.onState(state, news);
   }
 
   async #newRuns() {
     await this.runs.read().catch((error) => this.failed(error));
-    if (this.runs.name === null || this.#absent !== this.absent) this.load();
+    if (this.runs.name === null || this.#absent !== this.absent) this.loadSeries();
     this.#absent = this.absent;
     this.invalidate();
   }

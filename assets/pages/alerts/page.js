@@ -20,7 +20,7 @@ export default class AlertsPage extends Session {
     new MutationObserver(() => this.#mount()).observe(document.body, { childList: true, subtree: true });
     setInterval(() => document.hidden || this.ask(), AGAIN_MS);
     this.#readText();
-    this.settle();
+    this.markReady();
     this.start();
   }
 
@@ -42,14 +42,14 @@ export default class AlertsPage extends Session {
 
   async #readText() {
     try {
-      this.#take(await get("alerts"));
+      this.#show(await get("alerts"));
     } catch (error) {
       this.say(sentenceOf(error));
     }
   }
 
   /** @param {import("../../types/api").Answer<"alerts">} answer */
-  #take({ text, troubles, receivers }) {
+  #show({ text, troubles, receivers }) {
     this.editor.show(text, troubles);
     this.desktop.draw(receivers.some(({ kind }) => kind === "desktop"));
   }
@@ -112,7 +112,7 @@ export default class AlertsPage extends Session {
     try {
       const answer = await change("alerts/text", { text });
       this.editor.saved(text);
-      this.#take(answer);
+      this.#show(answer);
       this.ask();
       return "";
     } catch (error) {
@@ -120,10 +120,10 @@ export default class AlertsPage extends Session {
     }
   }
 
-  /** @param {import("../../types/api").State} message */
-  received(message) {
-    if (this.#firing >= 0 && message.firing !== this.#firing) this.ask();
-    this.#firing = message.firing;
+  /** @param {import("../../types/api").State} state */
+  onState({ firing }) {
+    if (this.#firing >= 0 && firing !== this.#firing) this.ask();
+    this.#firing = firing;
     this.#showTested();
   }
 

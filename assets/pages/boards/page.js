@@ -50,7 +50,7 @@ export default class BoardsPage extends Session {
       shown: () => this.shown,
       follow: (series, cursor) => this.#follow(series, cursor),
       changed: () => this.keepAddress(),
-      drawn: () => this.settle(),
+      drawn: () => this.markReady(),
       edit: (chart) => this.edit(chart.key),
     });
     const [lo, hi] = [number("lo"), number("hi")];
@@ -112,11 +112,11 @@ export default class BoardsPage extends Session {
       if (!this.editor) this.board.say(`There is no board “${this.name}”. Choose one above, or press n to make one.`);
       return;
     }
-    if (row.version !== this.file?.version || row.name !== this.file.name || row.source !== this.file.source || row.trouble !== this.file.trouble) this.#take(/** @type {BoardAnswer} */ (await get(/** @type {any} */ (`boards/${encodeURIComponent(this.name)}`))));
+    if (row.version !== this.file?.version || row.name !== this.file.name || row.source !== this.file.source || row.trouble !== this.file.trouble) this.#setFile(/** @type {BoardAnswer} */ (await get(/** @type {any} */ (`boards/${encodeURIComponent(this.name)}`))));
   }
 
   /** @param {BoardAnswer} file */
-  #take(file) {
+  #setFile(file) {
     if (file.name !== this.name) return;
     const before = this.file;
     this.file = file;
@@ -233,24 +233,24 @@ export default class BoardsPage extends Session {
 
   drawsDeltas = false;
 
-  /** @param {import("../../types/api").Delta} message */
-  heard({ series }) {
+  /** @param {import("../../types/api").Delta} delta */
+  onDelta({ series }) {
     if (series.length) this.board.reader.touch();
     this.#drawn_ms = performance.now();
   }
   #drawn_ms = 0;
   #points = 0;
 
-  /** @param {import("../../types/api").State} message @param {import("../session.js").News} news */
-  received(message, news) {
-    const points = message.runs.reduce((sum, run) => sum + run.points, 0);
+  /** @param {import("../../types/api").State} state @param {import("../../data/runs.js").News} news */
+  onState(state, news) {
+    const points = state.runs.reduce((sum, run) => sum + run.points, 0);
     if (points !== this.#points) this.board.reader.touch(); // of a series that is not on the socket
     this.#points = points;
     if (news.more) this.runs.read().then(() => this.runs.choose()).then(() => this.invalidate(), () => {});
     if (performance.now() - this.#drawn_ms > REDRAW_MS && !this.board.span) this.board.redraw();
   }
 
-  reset() {
+  onReset() {
     this.board.reader.forget();
   }
 

@@ -57,8 +57,8 @@ export default class FlamePage extends RunPage {
     return this.absent ? [] : withLost(stripLanes(this.watched(metas)), metas, this.silent(metas));
   }
 
-  async learn() {
-    await super.learn();
+  async loadCatalogue() {
+    await super.loadCatalogue();
     const none = this.runs.name === null;
     const sentence = none ? "No runs in the log folder yet. Any JSONL file there becomes one." : this.absent && `${this.absent} Choose one at the top left.`;
     if (sentence) this.stage.trouble.show({ sentence, remedy: "", action: null });
@@ -82,12 +82,12 @@ export default class FlamePage extends RunPage {
     this.head.say(null, { said: [], aside: "" }, false, null);
   }
 
-  refresh() {
-    this.#readChart();
-    super.refresh();
+  loadPoints() {
+    this.#loadChart();
+    super.loadPoints();
   }
 
-  #readChart() {
+  #loadChart() {
     const run = this.runs.current?.run;
     if (run && this.range.axis === TIME) this.strip.ask(run, this.range.view(this.end_s), this.stage.choice);
   }
@@ -95,7 +95,7 @@ export default class FlamePage extends RunPage {
   /** @param {boolean} [done] */
   inquire(done) {
     super.inquire(done);
-    if (this.growing && this.range.axis === TIME) this.#readChart();
+    if (this.growing && this.range.axis === TIME) this.#loadChart();
   }
 
   /** @param {import("../../lib/axis.js").View} view @param {import("../../data/series.js").Series | null} stepper */
@@ -134,8 +134,8 @@ export default class FlamePage extends RunPage {
     this.keepAddress();
     if (this.profile.filter === this.stage.filter) return;
     this.profile.filter = this.stage.filter;
-    this.profile.again();
-    this.#readChart();
+    this.profile.repeat();
+    this.#loadChart();
   }
 
   /** @returns {import("../../lib/keys.js").Key[]} */

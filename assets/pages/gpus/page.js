@@ -54,22 +54,22 @@ export default class Gpus extends TimePage {
       this.hostProcesses?.show();
     });
     setInterval(() => document.hidden || this.#readProcesses(), PROCESSES_MS);
-    this.#learnAgain(CATALOGUE_MS.first);
+    this.#pollCatalogue(CATALOGUE_MS.first);
     this.#readProcesses();
     this.start();
   }
 
   /** Read the lists of cards and series. */
-  async learn() {
-    await Promise.all([this.#readCards(), this.store.catalogue(Promise.resolve(null))]);
+  async loadCatalogue() {
+    await Promise.all([this.#readCards(), this.store.readCatalogue(Promise.resolve(null))]);
     this.store.lanes = this.lanesOf(this.store.metas);
   }
 
   /** @param {number} wait_ms */
-  #learnAgain(wait_ms) {
+  #pollCatalogue(wait_ms) {
     setTimeout(async () => {
-      if (!document.hidden) await this.load(false);
-      this.#learnAgain(Math.min(2 * wait_ms, CATALOGUE_MS.last));
+      if (!document.hidden) await this.loadSeries(false);
+      this.#pollCatalogue(Math.min(2 * wait_ms, CATALOGUE_MS.last));
     }, wait_ms);
   }
 
@@ -77,9 +77,9 @@ export default class Gpus extends TimePage {
     return null;
   }
 
-  refresh() {
-    this.#readXids(this.range.view(this.end_s)).catch((error) => this.failed(error, this.again.points));
-    super.refresh();
+  loadPoints() {
+    this.#readXids(this.range.view(this.end_s)).catch((error) => this.failed(error, this.retries.points));
+    super.loadPoints();
   }
 
   /** @param {import("../../lib/axis.js").View} view */
@@ -128,8 +128,8 @@ export default class Gpus extends TimePage {
   /** @param {boolean} all */
   showAll(all) {
     this.all = all;
-    this.relane();
-    this.refresh();
+    this.updateLanes();
+    this.loadPoints();
   }
 
   /** @returns {import("../../lib/keys.js").Key[]} */
@@ -145,7 +145,7 @@ export default class Gpus extends TimePage {
 
   async #readCards() {
     const { gpus, looks } = await get("gpus");
-    this.#take(gpus);
+    this.#setCards(gpus);
     this.polling.draw(this.cards, looks);
   }
 
@@ -171,19 +171,20 @@ export default class Gpus extends TimePage {
   }
 
   /** Update the cards; one that appears, disappears, stops answering or recovers changes the lanes. @param {Card[]} cards */
-  #take(cards) {
+  #setCards(cards) {
     const looks = (/** @type {Card[]} */ all) => JSON.stringify(all.map(({ uuid, since_s }) => [uuid, since_s]));
     const changed = looks(cards) !== looks(this.cards);
     const notes = this.#processNotes().join();
     const reasons = new Map(this.cards.map(({ uuid, clock_reasons }) => [uuid, clock_reasons]));
     this.cards = cards.map((card) => ({ clock_reasons: reasons.get(card.uuid), ...card }));
     if (notes !== this.#processNotes().join()) this.#readProcesses();
-    if (changed) this.load(false);
+    if (changed) this.loadSeries(false);
   }
 
-  /** @param {import("../../types/api").State} message */
-  received(message) {
-    this.#take(message.gpus);
+  /** @param {import("../../types/api").State} state @param {import("../../data/runs.js").News} news */
+  onState(state, news) {
+    this.#setCards(state.gpus);
+    super.onState(state, news);
   }
 }
 

@@ -112,11 +112,11 @@ export default class JobsPage extends Session {
       [this.queue, this.attempts, this.#newest, this.#read_s] = [queue, attempts, queue.signature, this.now_s];
       this.drawQueue();
       this.tellDash();
-      await this.detail.refresh();
+      await this.detail.reload();
     } catch (error) {
       this.#failed(error);
     }
-    this.settle();
+    this.markReady();
   }
 
   /** @param {Queue} queue @returns {Promise<Attempts | null>} */

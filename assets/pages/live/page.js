@@ -35,12 +35,12 @@ export default class Live extends RunPage {
       report: () => this.reported(this.range.window),
     });
     this.further = new FurtherCurves(() => {
-      this.relane();
-      this.refresh();
+      this.updateLanes();
+      this.loadPoints();
     });
     this.ledger = new LedgerLoader({
-      relane: () => {
-        this.relane();
+      updateLanes: () => {
+        this.updateLanes();
         this.keepAddress();
         this.invalidate();
       },
@@ -64,14 +64,14 @@ export default class Live extends RunPage {
     this.start();
   }
 
-  async learn() {
+  async loadCatalogue() {
     await this.ledger.wanted();
-    await super.learn();
+    await super.loadCatalogue();
     this.#helpToStart();
   }
 
-  async learnMore() {
-    await Promise.all([super.learnMore(), this.tail.read(this.runs.current?.run ?? null)]);
+  async loadExtras() {
+    await Promise.all([super.loadExtras(), this.tail.loadLines(this.runs.current?.run ?? null)]);
   }
 
   /** @param {import("../../data/series.js").Meta[]} metas */
@@ -120,9 +120,9 @@ export default class Live extends RunPage {
     return { sentence: "The same program logs its curves as another run:", more: beside.map((name) => this.#offer(name)) };
   }
 
-  /** @param {import("../../types/api").State} message @param {ReturnType<import("../../data/runs.js").Runs["hear"]>} news */
-  received(message, news) {
-    super.received(message, news);
+  /** @param {import("../../types/api").State} state @param {import("../../data/runs.js").News} news */
+  onState(state, news) {
+    super.onState(state, news);
     if (news.first) this.#helpToStart(); // the log folder is known now
   }
 
@@ -243,10 +243,10 @@ export default class Live extends RunPage {
 
   // Messages of the server
 
-  /** @param {import("../../types/api").Delta} message */
-  heard(message) {
-    super.heard(message);
-    this.tail.take(message);
+  /** @param {import("../../types/api").Delta} delta */
+  onDelta(delta) {
+    super.onDelta(delta);
+    this.tail.onDelta(delta);
   }
 
   /** @param {boolean} stale */

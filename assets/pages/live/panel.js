@@ -356,7 +356,7 @@ function grip(sheet) {
     sheet().style.height = `${drag.height + drag.y - event.clientY}px`;
   });
   const drop = () => {
-    if (drag?.moved) settle(sheet());
+    if (drag?.moved) snapToHeight(sheet());
     setTimeout(() => (drag = null)); // after the click that ends it
   };
   handle.addEventListener("pointerup", drop);
@@ -366,7 +366,7 @@ function grip(sheet) {
 }
 
 /** Take the height nearest to the release. @param {HTMLElement} sheet */
-function settle(sheet) {
+function snapToHeight(sheet) {
   const pulled = sheet.offsetHeight;
   sheet.style.height = "";
   const heights = HEIGHTS.map((name) => {

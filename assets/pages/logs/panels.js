@@ -182,11 +182,11 @@ export class Bars {
     this.#draw();
     if (run === null) return;
     const answer = await get("logs", { run, limit: 1 }).catch(() => null); // the lines say why there is no answer
-    if (answer && run === this.run) this.take(answer.bars);
+    if (answer && run === this.run) this.update(answer.bars);
   }
 
   /** @param {Bar[]} bars that have changed */
-  take(bars) {
+  update(bars) {
     const own = bars.filter(({ run }) => run === this.run);
     for (const bar of own) {
       this.bars.delete(bar.file);

@@ -118,14 +118,14 @@ export default class Training extends Session {
 
   // Messages of the server
 
-  /** @param {import("../../types/api").Delta} message */
-  heard({ series }) {
+  /** @param {import("../../types/api").Delta} delta */
+  onDelta({ series }) {
     const keys = new Set(series.map(({ run, name }) => (run === null ? `\n${name}` : name)));
     if (keys.size) this.board.reader.touch(({ key }) => keys.has(key));
   }
 
-  /** @param {import("../../types/api").State} _message @param {import("../session.js").News} news */
-  received(_message, { more }) {
+  /** @param {import("../../types/api").State} _state @param {import("../../data/runs.js").News} news */
+  onState(_state, { more }) {
     if (!this.runs.read_once) return; // the list is on its way
     if (more) this.#newRuns();
     this.board.measure(this.rows);
@@ -138,7 +138,7 @@ export default class Training extends Session {
 
   #drew() {
     this.#drawn = true;
-    this.settle();
+    this.markReady();
   }
 
   async #newRuns() {
@@ -151,7 +151,7 @@ export default class Training extends Session {
     }
   }
 
-  reset() {
+  onReset() {
     this.board.reader.touch(() => true);
   }
 
