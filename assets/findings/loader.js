@@ -14,8 +14,8 @@ const LATER_MS = 300;
  * @typedef {Object} FoundOn the page
  * @property {() => string | null | undefined} run whose findings are shown; null for those of the machine, undefined where there is no run
  * @property {() => import("../data/runs.js").Runs} runs
- * @property {import("../data/range.js").Range} range
- * @property {(window: import("../data/range.js").Window) => void} show select a window, in view
+ * @property {import("../data/view_range.js").ViewRange} range
+ * @property {(window: import("../data/view_range.js").Window) => void} show select a window, in view
  * @property {() => void} drawn there is something new to draw
  * @property {() => void} keep write the address
  * @property {(cursor: number) => void} follow deltas continue the answer with this cursor
@@ -36,7 +36,7 @@ export class FindingsLoader {
     this.nav = el("div", { class: "found-nav", hidden: true }); // in the page's head
     this.detail = el("section", { class: "found-detail", "aria-label": "The finding", hidden: true }); // in the page's side
     timeline.axis.after(this.row);
-    /** @type {import("./view.js").FindingsView | null} */
+    /** @type {import("./findings_view.js").FindingsView | null} */
     this.view = null;
   }
 
@@ -86,7 +86,7 @@ export class FindingsLoader {
 
   /** Without a connection nothing is shown, until it is wanted again. */
   async loadView() {
-    this.#loading ??= import("./view.js").then(async ({ FindingsView, styled }) => {
+    this.#loading ??= import("./findings_view.js").then(async ({ FindingsView, styled }) => {
       await styled;
       this.view = new FindingsView(this);
       this.page.drawn();

@@ -2,7 +2,7 @@
 
 import { el } from "../lib/dom.js";
 
-/** @typedef {import("./view.js").LedgerView} LedgerView */
+/** @typedef {import("./ledger_view.js").LedgerView} LedgerView */
 /** @typedef {import("./schedule.js").Sight} Sight */
 /** @typedef {import("./schedule.js").Question} Question */
 /** @typedef {import("../data/lanes.js").Lane} Lane */
@@ -33,7 +33,7 @@ export class LedgerLoader {
 
   /** Without a connection there is no ledger, until it is wanted again. */
   async loadView() {
-    this.#loading ??= import("./view.js").then(({ LedgerView }) => this.#begin(new LedgerView(this)));
+    this.#loading ??= import("./ledger_view.js").then(({ LedgerView }) => this.#begin(new LedgerView(this)));
     await this.#loading.catch(() => (this.#loading = null));
   }
 

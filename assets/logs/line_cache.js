@@ -4,9 +4,9 @@ import { get, newest } from "../lib/api.js";
 import { BEGINS, PAGE, TRACE, joinsOf } from "./line.js";
 
 /** @typedef {import("./line.js").Line} Line */
-/** @typedef {import("./view.js").Question} Question */
+/** @typedef {import("./logs_view.js").Question} Question */
 /** @typedef {import("../types/api").Answer<"logs/lines">} Answer */
-/** @typedef {{searched: number, lines: number, hits: number, done: boolean}} Progress */
+/** @typedef {import("../types/api").Row<"SearchProgress">} Progress */
 /** @typedef {{lines: (Line | undefined)[], read: number, edition: number, joins: Uint8Array | null}} Page `edition`: of the hits that its lines show */
 /** @typedef {{offset?: number, around?: number, at?: number, limit: number}} Place `around`: the number of a line, `at`: a time */
 

@@ -1,7 +1,7 @@
 /** A page of Dash components: the bar, the status line, the selection, and its time charts. */
 
 import { lane } from "../data/lanes.js";
-import { Range } from "../data/range.js";
+import { ViewRange } from "../data/view_range.js";
 import { keyOf } from "../data/series.js";
 import { SeriesStore } from "../data/series_store.js";
 import { newest, sentenceOf } from "../lib/api.js";
@@ -20,7 +20,7 @@ export default class DashPage extends Session {
     const address = readAddress();
     super(foot, address.run);
     this.element = el("div", { hidden: true }); // all that is shown is Dash's
-    this.range = new Range(address);
+    this.range = new ViewRange(address);
     /** @type {TimeChart[]} */
     this.charts = [];
     /** @type {number | null} */
@@ -202,8 +202,8 @@ class TimeChart {
   #lanes(metas) {
     return this.wanted.series.map((name) => {
       const found = metas.filter((meta) => meta.name === name && meta.run !== null);
-      const traces = found.map((meta, i) => ({ label: String(meta.run), colour: `gpu-${i % COLOURS}`, keys: [keyOf(meta)] }));
-      return lane(`chart ${name}`, name, HEIGHT, "robust", traces);
+      const lines = found.map((meta, i) => ({ label: String(meta.run), colour: `gpu-${i % COLOURS}`, keys: [keyOf(meta)] }));
+      return lane(`chart ${name}`, name, HEIGHT, "robust", lines);
     });
   }
 

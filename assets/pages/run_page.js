@@ -1,6 +1,6 @@
-/** A page about one run: its events, its profile, and the comparison of its window. */
+/** A page about one run: its events, and the stacks and the verdict of a window beside a baseline. */
 
-import { Profile } from "../blame/profile.js";
+import { WindowRequests } from "../blame/requests.js";
 import { stepAt } from "../data/progress.js";
 import { Continuation } from "../data/refresh.js";
 import { get, isOwner, newest, sentenceOf } from "../lib/api.js";
@@ -8,7 +8,7 @@ import { STEP, TIME } from "../lib/axis.js";
 import { el, setText } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { readAddress } from "../lib/url.js";
-import { Compare } from "../timeline/comparison.js";
+import { BaselinePicker } from "../timeline/baseline_picker.js";
 import { addNew } from "../timeline/marks.js";
 import { Pins } from "../timeline/pins.js";
 import { TimePage } from "./time_page.js";
@@ -21,16 +21,16 @@ const START_IT = "deepseek-dashboard run -- python train.py";
 const SAME_START_S = 5; // a start this near to the first point after it is the same
 const NOW_EVERY_MS = 2000; // while nothing is selected, the flame graph is requested this often
 
-/** A page shows the profile's answers itself: it is the `Sink`. */
+/** Adds one run and its window to `TimePage`: the Live and the Flame page. */
 export class RunPage extends TimePage {
   /** @param {HTMLElement} bar @param {HTMLElement} foot the status line @param {number} [buckets] that a view is read in */
   constructor(bar, foot, buckets) {
     const address = readAddress();
     super(bar, foot, { address, run: address.run, buckets });
-    this.compare = new Compare(this.timeline, this.controller, () => this.compared());
+    this.baseline = new BaselinePicker(this.timeline, this.controller, () => this.compared());
     this.pins = new Pins(this.timeline, this.controller, () => this.pinned());
-    this.profile = new Profile(/** @type {any} */ (this));
-    this.profile.baseline = this.compare.window;
+    this.requests = new WindowRequests(this);
+    this.requests.baseline = this.baseline.window;
     this.untimed = new UntimedNote(() => this.turnAxis());
     this.timeline.element.prepend(this.untimed.element);
     this.continuation = new Continuation();
@@ -71,11 +71,11 @@ export class RunPage extends TimePage {
   }
 
   /**
-   * Why there are no stacks, if a run cannot have any: no present remedy helps.
-   * @param {import("../blame/profile.js").Question} question @param {import("../blame/profile.js").Trouble | null} trouble what the profiler says
-   * @returns {import("../blame/profile.js").Trouble | null}
+   * Why there are no stacks: no present remedy helps a run that cannot have any.
+   * @param {import("../blame/requests.js").Question} question @param {import("../blame/requests.js").Trouble | null} trouble what the profiler says
+   * @returns {import("../blame/requests.js").Trouble | null}
    */
-  instead({ now }, trouble) {
+  troubleOf({ now }, trouble) {
     const none = (/** @type {string} */ sentence, remedy = "") => ({ sentence, remedy, action: null });
     if (this.runs.isFromAnotherHost) return none(FROM_ANOTHER_HOST);
     if (now && this.#unseen) return none(NOT_THERE, START_IT);
@@ -131,14 +131,19 @@ export class RunPage extends TimePage {
     const { window } = this.range;
     if (done || !window) this.askLog(window && this.range.axis === TIME ? { run: name, from: window.from, to: window.to } : null);
     if (this.range.axis === STEP) this.showNoTimes();
-    else if (this.range.window) this.profile.ask(name, this.range.window, done);
-    else this.profile.askNow(name, (over && this.runs.last_s) || this.end_s);
+    else if (this.range.window) this.requests.ask(name, this.range.window, done);
+    else this.requests.askNow(name, (over && this.runs.last_s) || this.end_s);
   }
 
   /** What the log says in a window that it does not say otherwise; null: there is no window. @param {import("../blame/log_difference.js").Asked | null} _asked */
   askLog(_asked) {}
 
-  /** The window is blamed, or cannot be. @param {import("../blame/profile.js").Question} _question */
+  /** What shows the answers on a window; each page has its own. @returns {import("../blame/requests.js").Sink} */
+  get sink() {
+    throw new Error("a page of one run shows what Python did");
+  }
+
+  /** The window is blamed, or cannot be. @param {import("../blame/requests.js").Question} _question */
   judged(_question) {}
 
   /** Show that steps have no stacks. */
@@ -153,7 +158,7 @@ export class RunPage extends TimePage {
 
   /** @param {"on" | "retry"} action */
   steerProfile(action) {
-    this.profile.steer(action).catch((error) => this.failed(error));
+    this.requests.steer(action).catch((error) => this.failed(error));
   }
 
   /** @returns {import("../timeline/marks.js").Event[]} */
@@ -165,7 +170,7 @@ export class RunPage extends TimePage {
     return events.flatMap((event) => (axis.place(event) === null ? [] : [{ ...event, time_s: Number(axis.place(event)) }]));
   }
 
-  /** The steps of a window: exact once it is drawn, approximate while it is being drawn. @param {import("../data/range.js").Window | null | undefined} window @param {import("../data/series.js").Series | null} stepper */
+  /** The steps of a window: exact once it is drawn, approximate while it is being drawn. @param {import("../data/view_range.js").Window | null | undefined} window @param {import("../data/series.js").Series | null} stepper */
   steps(window, stepper) {
     if (!window || this.range.axis === STEP) return { from: null, to: null };
     const exact = this.#drawing ? null : this.windowSteps.of(this.runs.name, this.store.metas, window);
@@ -175,12 +180,12 @@ export class RunPage extends TimePage {
   #drawing = false;
 
   address() {
-    return { run: this.runs.name, ...super.address(), ...this.compare.address(), ...this.pins.address() };
+    return { run: this.runs.name, ...super.address(), ...this.baseline.address(), ...this.pins.address() };
   }
 
   /** @param {import("../lib/axis.js").View} _view @param {import("../data/series.js").Series | null} _stepper */
   drawMore(_view, _stepper) {
-    this.compare.draw();
+    this.baseline.draw();
     this.pins.draw();
   }
 
@@ -215,7 +220,7 @@ export class RunPage extends TimePage {
 
   /** @param {number} from @param {number} to @param {boolean} done */
   select(from, to, done) {
-    this.compare.select(from, to, done);
+    this.baseline.select(from, to, done);
   }
 
   moved() {
@@ -232,8 +237,8 @@ export class RunPage extends TimePage {
 
   /** The user chose what to compare with. */
   compared() {
-    this.profile.baseline = this.compare.window;
-    this.inquire(!this.compare.pending);
+    this.requests.baseline = this.baseline.window;
+    this.inquire(!this.baseline.pending);
     this.keepAddress();
     this.invalidate();
   }
@@ -265,7 +270,7 @@ export class RunPage extends TimePage {
   keys() {
     const axis = { keys: ["a"], shown: "a", says: "time or steps along the axis", run: () => this.turnAxis() };
     const note = { keys: ["n"], shown: "n", says: "a note on the window, or on the moment pointed at", run: () => this.#note() };
-    return [...this.compare.keys(), ...this.pins.keys(), ...(isOwner ? [note] : []), ...this.findings.keys(), axis];
+    return [...this.baseline.keys(), ...this.pins.keys(), ...(isOwner ? [note] : []), ...this.findings.keys(), axis];
   }
 
   // Messages of the server
@@ -279,7 +284,7 @@ export class RunPage extends TimePage {
 
   /** @param {import("../types/api").State} state @param {import("../data/runs.js").News} news */
   onState(state, news) {
-    this.profile.onProfilerState(state.profile ?? {}, this.runs.over);
+    this.requests.onProfilerState(state.profile ?? {}, this.runs.over);
     if (news.more) this.#newRuns();
     else if (news.grown) this.loadSeries();
     super.onState(state, news);
@@ -320,7 +325,7 @@ function resumes(stepper, events) {
 
 // Which steps a window holds, exactly: its first and last point of the run's densest series, wherever the page shows them.
 
-/** @typedef {import("../data/range.js").Window} Window */
+/** @typedef {import("../data/view_range.js").Window} Window */
 /** @typedef {{from: number | null, to: number | null}} Steps null where the window holds none */
 /** @typedef {{run: string, series: string, window: Window}} Question */
 

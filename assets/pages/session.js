@@ -9,6 +9,7 @@ import { duration, figure, megabytes } from "../lib/format.js";
 import { pathTo, writeAddress } from "../lib/url.js";
 import { troubleOf } from "./run_strip.js";
 
+/** The base of all pages: those without an axis of time extend it directly, the others by `TimePage`. */
 export class Session {
   /** @param {HTMLElement} foot the status line @param {string | null} run that the address asks for @param {[string, string][]} [hints] keys that the status line names */
   constructor(foot, run, hints) {

@@ -1,9 +1,9 @@
-/** A page over one axis: a range of time or steps, and the series over it. Each page adds its own parts. */
+/** A page over one axis: a range of time or steps, the lanes over it, and their findings. */
 
 import { lostSince, withLost } from "../data/gpu_loss.js";
 import { lanesOf } from "../data/lanes.js";
 import { stepAt } from "../data/progress.js";
-import { Range } from "../data/range.js";
+import { ViewRange } from "../data/view_range.js";
 import { Retry, retryText } from "../data/refresh.js";
 import { SeriesStore } from "../data/series_store.js";
 import { FindingsLoader } from "../findings/loader.js";
@@ -24,11 +24,12 @@ import { Session } from "./session.js";
 const CLOCK_SLACK_S = 1; // a smaller error of the first view is acceptable
 const END_ROOM = 0.01; // of the view, behind the end of a run that is over, and before its beginning
 
+/** Adds an axis to `Session`: the GPUs and the Logs page, and below `RunPage` those of one run. */
 export class TimePage extends Session {
   /** @param {HTMLElement} bar @param {HTMLElement} foot the status line @param {{address: import("../lib/url.js").Address, run: string | null, buckets?: number}} shown `buckets`: that a view is read in */
   constructor(bar, foot, { address, run, buckets }) {
     super(foot, run);
-    this.range = new Range(address);
+    this.range = new ViewRange(address);
     this.store = new SeriesStore((metas) => this.lanesOf(metas), buckets);
     /** @type {number | null} */
     this.cursor_s = null;
@@ -257,7 +258,7 @@ export class TimePage extends Session {
     this.status.draw(runs.message, growing && axis === TIME ? this.behind_s : null);
   }
 
-  /** Of the lane that has no series. @returns {import("../ledger/view.js").Shares | null} null: there is none, or nothing is known yet */
+  /** Of the lane that has no series. @returns {import("../ledger/ledger_view.js").Shares | null} null: there is none, or nothing is known yet */
   shares() {
     return null;
   }

@@ -9,7 +9,7 @@
  */
 
 export class ViewController {
-  /** @param {import("../data/range.js").Range} range @param {Page} page */
+  /** @param {import("../data/view_range.js").ViewRange} range @param {Page} page */
   constructor(range, page) {
     this.range = range;
     this.page = page;
@@ -31,7 +31,7 @@ export class ViewController {
     this.page.chosen(done);
   }
 
-  /** @param {import("../data/range.js").Window} window also where it is out of view */
+  /** @param {import("../data/view_range.js").Window} window also where it is out of view */
   show(window) {
     const before = this.range.view(this.page.end_s());
     this.range.show(window, this.page.end_s());

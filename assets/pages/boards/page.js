@@ -1,7 +1,7 @@
 /** The Boards page: one board, live; which there are, the range, and the way to change it. */
 
 import { BoardView } from "../../boards/board.js";
-import { spanWord } from "../../curves/view.js";
+import { spanWord } from "../../curves/training_view.js";
 import { Retry, retryText } from "../../data/refresh.js";
 import { get, isOwner, sentenceOf } from "../../lib/api.js";
 import { el, setText } from "../../lib/dom.js";
@@ -254,7 +254,7 @@ export default class BoardsPage extends Session {
     this.board.reader.forget();
   }
 
-  /** @param {import("../../boards/reader.js").Followed[]} series @param {number} cursor */
+  /** @param {import("../../boards/board_reader.js").Followed[]} series @param {number} cursor */
   #follow(series, cursor) {
     /** @type {Map<string | null, string[]>} */
     const names = new Map();

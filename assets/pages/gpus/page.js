@@ -15,7 +15,7 @@ const BUCKETS = 400; // each is drawn from its lowest to its highest value, so t
 const PROCESSES_MS = 2000;
 const CATALOGUE_MS = { first: 1500, last: 12_000 }; // some series have their first point late; each wait is twice the one before
 
-export default class Gpus extends TimePage {
+export default class GpusPage extends TimePage {
   /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
   constructor(bar, foot) {
     super(bar, foot, { address: timeAddress(), run: null, buckets: BUCKETS });
@@ -90,7 +90,7 @@ export default class Gpus extends TimePage {
     this.#drawSide(window);
   }
 
-  /** @param {import("../../data/range.js").Window | null} window */
+  /** @param {import("../../data/view_range.js").Window | null} window */
   #drawSide(window) {
     const alone = this.runs.message !== null && !this.cards.length;
     setClass(this.element, "alone", alone);
@@ -193,20 +193,7 @@ export default class Gpus extends TimePage {
 /** @typedef {import("../../data/series.js").Series} Series */
 /** @typedef {import("../run_strip.js").Finding} Finding */
 
-/**
- * @typedef {Object} Card of `GET /gpus`
- * @property {number} index
- * @property {string} uuid
- * @property {string} name
- * @property {number | null} mig
- * @property {"ok" | "lost"} state
- * @property {string} reason one sentence when it is lost
- * @property {number | null} since_s when it was lost
- * @property {number | null} sample_period_s
- * @property {string} [processes_note] where its processes are not known
- * @property {Record<string, number>} [latest] by metric
- * @property {string[]} [clock_reasons] why its clock is not higher
- */
+/** @typedef {import("../../types/api").Row<"GpuRow"> & Partial<import("../../types/api").Row<"GpuNow">>} Card */
 
 /**
  * @typedef {Object} Standing
@@ -319,7 +306,7 @@ function findings(cards, server) {
 
 // How the GPUs are read: the meaning of one point of utilization, sources that are polled less often, and the cost of polling.
 
-/** @typedef {{source: string, mean_ms: number, slowest_ms: number, sentence: string}} Looks a row of `GET /gpus` */
+/** @typedef {import("../../types/api").Row<"LooksRow">} Looks */
 
 const DEAREST = 4;
 

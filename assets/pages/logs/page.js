@@ -11,15 +11,15 @@ import { pathTo, readAddress, timeAddress } from "../../lib/url.js";
 import { detailOf, fieldName } from "../../logs/entry.js";
 import { DensityLane, FieldCurves } from "../../logs/lanes.js";
 import { openChosen, step } from "../../logs/list.js";
-import { LogReader } from "../../logs/reader.js";
-import { addressOf, questionOf, viewOf } from "../../logs/view.js";
+import { LogReader } from "../../logs/log_reader.js";
+import { addressOf, questionOf, viewOf } from "../../logs/logs_view.js";
 import { addNew } from "../../timeline/marks.js";
 import { Pins } from "../../timeline/pins.js";
 import { CrashNote } from "../live/crash.js";
 import { TimePage } from "../time_page.js";
 import { Bars, CONTROLS, LogsBar, LogsSide, TemplateFilters, whyEmpty } from "./panels.js";
 
-/** @typedef {import("../../logs/view.js").View} View */
+/** @typedef {import("../../logs/logs_view.js").View} View */
 /** @typedef {import("../../logs/line.js").Line} Line */
 
 const BUCKETS = 400;
@@ -168,7 +168,7 @@ export default class LogsPage extends TimePage {
     return questionOf(this.view, this.runs.name, this.range.window, this.filters.chosen);
   }
 
-  /** @param {import("../../logs/reader.js").Goal} [goal] where the list is to stand; without one, where it stands */
+  /** @param {import("../../logs/log_reader.js").Goal} [goal] where the list is to stand; without one, where it stands */
   #ask(goal) {
     if (this.runs.name === null || this.runs.missing || !this.#begun) return;
     const { window } = this.range;
@@ -458,7 +458,7 @@ const GESTURES = [
   ["click the axis", "the lines of that moment"],
 ];
 
-/** @param {{reader: import("../../logs/reader.js").LogReader, search: () => void, follow: () => void, wrap: () => void}} page @returns {import("../../lib/keys.js").Key[]} */
+/** @param {{reader: import("../../logs/log_reader.js").LogReader, search: () => void, follow: () => void, wrap: () => void}} page @returns {import("../../lib/keys.js").Key[]} */
 function keysOf({ reader, search, follow, wrap }) {
   const key = (/** @type {string} */ shown, /** @type {string} */ says, /** @type {() => void} */ run) => ({ keys: [shown], shown, says, run });
   return [

@@ -8,7 +8,7 @@ import { LAST, LineCache } from "./line_cache.js";
 import { LineList } from "./list.js";
 
 /** @typedef {import("./line.js").Line} Line */
-/** @typedef {import("./view.js").Question} Question */
+/** @typedef {import("./logs_view.js").Question} Question */
 /** @typedef {{kind: "end"} | {kind: "start"} | {kind: "time", time_s: number} | {kind: "line", run: string, number: number, show: boolean}} Goal where the list is to stand; `show`: the line is brought into view, else it stays where it is in the view */
 
 const LINES = 768; // of a request for a place

@@ -9,17 +9,17 @@ import { Chart, FrameQueue } from "./chart.js";
 import { extentOf } from "./curve.js";
 import { Files } from "./export.js";
 import { Full } from "./full_chart.js";
-import { Grid } from "./grid.js";
+import { ChartScroller } from "./chart_scroller.js";
 import { Names, Strip } from "./legend.js";
 import { Card } from "./moments.js";
-import { Machine, CurveReader, askAll, machineTags, ownTags } from "./reader.js";
+import { Machine, CurveReader, askAll, machineTags, ownTags } from "./curve_reader.js";
 import { Tip, foundAt, valueWord } from "./tip.js";
-import { PLAIN, axisKey, lengthOf, onTime, questionOf, roundAmount, smoothWord, spanWord, xWord } from "./view.js";
+import { PLAIN, axisKey, lengthOf, onTime, questionOf, roundAmount, smoothWord, spanWord, xWord } from "./training_view.js";
 
 /** @typedef {import("./catalogue.js").Tag} Tag */
 /** @typedef {import("./curve.js").Curve} Curve */
-/** @typedef {import("./view.js").View} View */
-/** @typedef {import("./view.js").Span} Span */
+/** @typedef {import("./training_view.js").View} View */
+/** @typedef {import("./training_view.js").Span} Span */
 /** @typedef {import("../types/api").Run} Run */
 
 /**
@@ -42,7 +42,7 @@ const ELSEWHERE = "They are recorded by time, not by step: choose time or relati
 /** How many series each has. @param {Run[]} rows */
 const sizesOf = (rows) => JSON.stringify(rows.map(({ run, series }) => [run, series]));
 
-export class Board {
+export class ChartGrid {
   /** @param {Page} page @param {{span: Span | null, chart: string | null, off: string[]}} place of the address */
   constructor(page, { span, chart, off }) {
     this.page = page;
@@ -67,10 +67,10 @@ export class Board {
     this.strip = new Strip({ whole: () => this.zoom(null), happened: (event) => this.pointer.happened(event), restore: (keys) => this.#restore(keys), turn: (name) => this.names.turn(name), only: (name) => this.names.only(name), light: (name) => this.names.light(name) });
     const make = (/** @type {Tag} */ tag, pinned = false) => new Chart(tag, this.#gestures(), pinned);
     const built = (/** @type {Chart} */ chart) => this.#show(chart);
-    this.grid = new Grid({ make, built, scrolled: () => this.#want(), rested: () => this.#state(), fold: (name) => this.#arranged(() => turn("folded", name)), moved: (...change) => this.#moved(...change) });
+    this.scroller = new ChartScroller({ make, built, scrolled: () => this.#want(), rested: () => this.#state(), fold: (name) => this.#arranged(() => turn("folded", name)), moved: (...change) => this.#moved(...change) });
     this.full = new Full({ make, built, closed: () => this.open(null) });
     this.said = el("div", { class: "curves-said empty", hidden: true, role: "status" });
-    this.element = el("section", { class: "curves", "aria-label": "Curves" }, this.strip.element, this.said, this.grid.element, this.full.element);
+    this.element = el("section", { class: "curves", "aria-label": "Curves" }, this.strip.element, this.said, this.scroller.element, this.full.element);
     onTheme(() => this.charts.forEach((chart) => chart.recolour()));
   }
 
@@ -80,7 +80,7 @@ export class Board {
 
   /** Charts that exist. @returns {Chart[]} */
   get charts() {
-    return this.full.chart ? [this.full.chart] : this.grid.charts;
+    return this.full.chart ? [this.full.chart] : this.scroller.charts;
   }
 
   // What is shown
@@ -178,7 +178,7 @@ export class Board {
     if (sentence === this.#saying) return;
     this.#saying = sentence;
     this.said.hidden = !sentence;
-    this.grid.element.hidden = Boolean(sentence);
+    this.scroller.element.hidden = Boolean(sentence);
     this.said.replaceChildren(sentence, ...more);
     if (sentence) this.page.drawn();
   }
@@ -191,7 +191,7 @@ export class Board {
     this.found = { all: this.tags?.length ?? 0, found, trouble };
     this.hidden = hidden;
     if (this.tags) this.full.show(this.tags.find(({ key }) => key === this.opened) ?? null);
-    this.grid.lay(groups, new Set(arranged.folded), this.size);
+    this.scroller.lay(groups, new Set(arranged.folded), this.size);
     this.element.classList.toggle("one", this.full.chart !== null);
     this.#want();
   }
@@ -211,7 +211,7 @@ export class Board {
     this.pointer.hide();
     const before = this.full.chart?.tag.key;
     this.#lay();
-    if (key === null && before !== undefined) this.grid.reveal(before);
+    if (key === null && before !== undefined) this.scroller.reveal(before);
     this.page.changed();
   }
 
@@ -249,7 +249,7 @@ export class Board {
 
   get buckets() {
     const { chart } = this.full;
-    const width = BUCKET_STEP * Math.ceil((chart ? this.full.width || innerWidth : this.grid.cellWidth) / BUCKET_STEP); // a pixel more is not another question
+    const width = BUCKET_STEP * Math.ceil((chart ? this.full.width || innerWidth : this.scroller.cellWidth) / BUCKET_STEP); // a pixel more is not another question
     const most = (chart ? MAX_FULL : MAX_BUCKETS) / Math.max(1, this.view.group ? 8 : this.runs.length);
     return Math.max(MIN_BUCKETS, Math.floor(Math.min(width, most)));
   }
@@ -329,7 +329,7 @@ export class Board {
 
   /** The line above the charts. */
   #state() {
-    const inView = this.full.chart ? this.charts : this.grid.seen;
+    const inView = this.full.chart ? this.charts : this.scroller.seen;
     const held = inView.flatMap(({ tag }) => this.reader.of(tag)?.left ?? []);
     const left = [...new Map(held.map((left) => [`${left.run}\n${left.series}\n${left.reason}`, left])).values()];
     this.strip.draw({ names: this.names.entries, off: this.names.off, found: this.found, hidden: this.hidden, left, zoomed: this.span ? spanWord(this.view.x, this.span) : "", loading: this.tags === null && this.runs.length > 0, search: this.view.q, smoothing: smoothWord(this.view, roundAmount(this.length ?? 0)) });
@@ -362,11 +362,11 @@ export class Board {
     this.#arranged(() => keep({ hidden: kept().hidden.filter((key) => !keys.includes(key)) }));
   }
 
-  /** @param {import("./grid.js").Group} group @param {string} key @param {string | null} before */
+  /** @param {import("./chart_scroller.js").Group} group @param {string} key @param {string | null} before */
   #moved({ name, tags }, key, before) {
     const names = tags.map((tag) => tag.key);
     this.#arranged(() => move(name === "pinned" ? "pinned" : "order", names, key, before));
-    /** @type {HTMLElement | null} */ (this.grid.charts.find(({ tag }) => tag.key === key)?.name ?? null)?.focus();
+    /** @type {HTMLElement | null} */ (this.scroller.charts.find(({ tag }) => tag.key === key)?.name ?? null)?.focus();
   }
 
   /** @returns {Record<string, string | number | string[] | null>} what the address holds beside the view */
@@ -387,9 +387,9 @@ const sentence = (reason) => `${reason.charAt(0).toUpperCase()}${reason.slice(1)
 const SAME_PX = 24; // so near to the last tap is the same place
 
 class CurvePointer {
-  /** @param {Board} board */
-  constructor(board) {
-    this.board = board;
+  /** @param {ChartGrid} grid */
+  constructor(grid) {
+    this.grid = grid;
     this.tip = new Tip();
     this.card = new Card();
     /** @type {{chart: Chart, x: number, event: MouseEvent} | null} */
@@ -407,10 +407,10 @@ class CurvePointer {
 
   draw() {
     this.frame = 0;
-    const { at, board } = this;
+    const { at, grid } = this;
     const x = at?.x ?? null;
-    for (const chart of board.charts) if (chart.built) chart.crosshair(x);
-    board.full.draw(x);
+    for (const chart of grid.charts) if (chart.built) chart.crosshair(x);
+    grid.full.draw(x);
     if (at) this.tip.show(at.chart, at.x, at.event);
     else this.tip.hide();
   }
@@ -433,19 +433,19 @@ class CurvePointer {
 
   /** What happened at a point. @param {Chart} chart @param {number} x @param {MouseEvent} event */
   click(chart, x, event) {
-    const { view } = this.board;
+    const { view } = this.grid;
     const found = foundAt(chart, x).filter(({ curve }) => !curve.colour);
     const span = found.length ? { lo: Math.min(...found.map(({ curve, i }) => curve.from[i])), hi: Math.max(...found.map(({ curve, i }) => curve.to[i])) } : { lo: x, hi: x };
     this.tip.hide();
-    const shown = found.flatMap((hit) => hit.curve.runs.map((run) => ({ run, colour: this.board.names.colourOf(hit.curve), value: valueWord(hit), curves: [hit.curve] })));
+    const shown = found.flatMap((hit) => hit.curve.runs.map((run) => ({ run, colour: this.grid.names.colourOf(hit.curve), value: valueWord(hit), curves: [hit.curve] })));
     this.card.open({ title: `${chart.tag.name} at ${xWord(view.x, x)}`, x: view.x, span, series: chart.tag.name, shown }, event);
   }
 
   /** What happened in the range that is shown. @param {MouseEvent} event */
   happened(event) {
-    const { charts, shownSpan: span, view } = this.board;
+    const { charts, shownSpan: span, view } = this.grid;
     const own = charts.filter(({ tag, picture }) => !tag.machine && picture?.curves?.length);
-    const shown = own.flatMap(({ picture }) => (picture?.curves ?? []).flatMap((curve) => curve.runs.map((run) => ({ run, colour: this.board.names.colourOf(curve), value: "", curves: [curve] }))));
+    const shown = own.flatMap(({ picture }) => (picture?.curves ?? []).flatMap((curve) => curve.runs.map((run) => ({ run, colour: this.grid.names.colourOf(curve), value: "", curves: [curve] }))));
     this.card.open({ title: spanWord(view.x, span), x: view.x, span, series: own[0]?.tag.name ?? "", shown }, event);
   }
 }

@@ -9,7 +9,7 @@ import { extent } from "./moments.js";
 /** @typedef {import("./curve.js").Curve} Curve */
 /** @typedef {import("./curve.js").Row} Row */
 
-/** @typedef {{run: string, series: string, reason: string, absent: boolean}} LeftOut `absent`: the run has no such series */
+/** @typedef {import("../types/api").Row<"NoCurveRow">} LeftOut `absent`: the run has no such series */
 /** @typedef {{curves: (Row & {colour?: string})[], left_out: LeftOut[], cursor: number}} Answer */
 /** @typedef {{key: string, curves: Curve[] | null, left: LeftOut[], trouble: string, dirty: boolean, read_ms: number}} Held */
 /** @typedef {(tags: Tag[], signal: AbortSignal) => Promise<Answer>} Ask of one kind: all are the machine's, or none is */
@@ -138,9 +138,9 @@ export class CurveReader {
   }
 }
 
-// The questions of a board of curves: which tags there are, and the curves of some.
+// The questions of a grid of charts: which tags there are, and the curves of some.
 
-/** @typedef {import("./board.js").Board} Board */
+/** @typedef {import("./chart_grid.js").ChartGrid} ChartGrid */
 
 /** @param {string[]} runs @returns {Promise<Tag[]>} */
 export const ownTags = async (runs) => (await get("tags", { run: runs })).tags.map(tagOf);
@@ -148,7 +148,7 @@ export const ownTags = async (runs) => (await get("tags", { run: runs })).tags.m
 /** @param {Machine} machine @param {string[]} runs @returns {Promise<Tag[]>} */
 export const machineTags = async (machine, runs) => (await machine.findSeries(runs)).map(machineTagOf);
 
-/** @param {Board} board @param {Tag[]} tags all of one kind @param {AbortSignal} signal @returns {Promise<Answer>} */
+/** @param {ChartGrid} grid @param {Tag[]} tags all of one kind @param {AbortSignal} signal @returns {Promise<Answer>} */
 export async function askAll({ question, machine, view, span, buckets }, tags, signal) {
   if (tags[0].machine) return machine.read(tags, span, view.x === "relative", buckets, signal);
   const query = new URLSearchParams();
@@ -160,7 +160,7 @@ export async function askAll({ question, machine, view, span, buckets }, tags, s
 
 // Series of the host and of the runs' GPUs, on the time axes of curves.
 
-/** @typedef {import("./view.js").Span} Span */
+/** @typedef {import("./training_view.js").Span} Span */
 /** @typedef {import("../types/api").Row<"CurveRow">} Points */
 
 const SHOWN = /^(gpu|host)\//;

@@ -6,7 +6,7 @@ import { asks, cutAt, joined, questionOf, rowKey } from "./model.js";
 /** @typedef {import("./model.js").PlacedChart} PlacedChart */
 /** @typedef {import("./model.js").CurveRow} CurveRow */
 /** @typedef {import("./model.js").HeldRow} HeldRow */
-/** @typedef {{run: string | null, name: string}} Followed */
+/** @typedef {import("../types/api").Row<"FollowedRow">} Followed */
 /** @typedef {{runs: string[], axis: "time" | "step", from: number | null, to: number | null, live: string | null}} View `live`: how much is shown up to now, where no range is held; `from` is then where it begins */
 /** @typedef {{key: string, rows: HeldRow[], left: {item: number, reason: string}[], trouble: string, read_ms: number, lo: number | null, hi: number | null}} HeldChart */
 
