@@ -6,9 +6,9 @@ import { Tip, lineKey } from "../curves/tip.js";
 import { el, nearView, setClass, setText } from "../lib/dom.js";
 import { counted } from "../lib/format.js";
 import { onTheme } from "../lib/theme.js";
+import { BoardReader } from "./board_reader.js";
 import { KINDS } from "./kinds.js";
 import { COLUMNS, asks, questionOf, rowsOf, scaleOf, scaled, secondsOf, titleOf, tokensOf } from "./model.js";
-import { BoardReader } from "./board_reader.js";
 
 /** @typedef {import("./model.js").BoardFields} BoardFields */
 /** @typedef {import("./model.js").PlacedChart} PlacedChart */
@@ -55,7 +55,7 @@ export class BoardView {
     this.reader = new BoardReader({
       view: () => this.view,
       buckets: (chart) => this.buckets(chart),
-      changed: (charts, cursor) => this.#read(charts, cursor),
+      changed: (charts, cursor) => this.#drawRead(charts, cursor),
       followed: (series) => page.follow(series, this.cursor),
       now_s: () => page.shown().now_s,
     });
@@ -217,7 +217,7 @@ export class BoardView {
   }
 
   /** @param {PlacedChart[]} charts @param {number} cursor */
-  #read(charts, cursor) {
+  #drawRead(charts, cursor) {
     if (cursor && !this.cursor) this.cursor = cursor;
     const asked = new Set(charts.map(({ fields }) => questionOf(fields)));
     this.#queue.add([...this.frames.values()].filter(({ placed, visible }) => visible && (asked.has(questionOf(placed.fields)) || !asks(placed.fields))));

@@ -6,13 +6,13 @@ import { el } from "../lib/dom.js";
 import { onTheme } from "../lib/theme.js";
 import { finder, groupsOf, keep, kept, move, turn } from "./catalogue.js";
 import { Chart, FrameQueue } from "./chart.js";
+import { ChartScroller } from "./chart_scroller.js";
 import { extentOf } from "./curve.js";
+import { Machine, CurveReader, askAll, machineTags, ownTags } from "./curve_reader.js";
 import { Files } from "./export.js";
 import { Full } from "./full_chart.js";
-import { ChartScroller } from "./chart_scroller.js";
 import { Names, Strip } from "./legend.js";
 import { Card } from "./moments.js";
-import { Machine, CurveReader, askAll, machineTags, ownTags } from "./curve_reader.js";
 import { Tip, foundAt, valueWord } from "./tip.js";
 import { PLAIN, axisKey, lengthOf, onTime, questionOf, roundAmount, smoothWord, spanWord, xWord } from "./training_view.js";
 
@@ -61,7 +61,7 @@ export class ChartGrid {
     /** @type {Tag[] | null} */
     this.tags = null;
     this.machine = new Machine();
-    this.reader = new CurveReader({ ask: (tags, signal) => askAll(this, tags, signal), changed: (tags, cursor) => this.#showRead(tags, cursor) });
+    this.reader = new CurveReader({ ask: (tags, signal) => askAll(this, tags, signal), changed: (tags, cursor) => this.#drawRead(tags, cursor) });
     this.pointer = new CurvePointer(this);
     this.files = new Files();
     this.strip = new Strip({ whole: () => this.zoom(null), happened: (event) => this.pointer.happened(event), restore: (keys) => this.#restore(keys), turn: (name) => this.names.turn(name), only: (name) => this.names.only(name), light: (name) => this.names.light(name) });
@@ -275,7 +275,7 @@ export class ChartGrid {
   }
 
   /** @param {Tag[]} tags @param {number} cursor */
-  #showRead(tags, cursor) {
+  #drawRead(tags, cursor) {
     const read = tags.map((tag) => this.reader.of(tag)?.curves ?? []);
     const grew = read.map((curves) => [this.#grow(curves), this.names.addGroups(curves)].includes(true)).includes(true);
     const keys = new Set(tags.map(({ key }) => key));

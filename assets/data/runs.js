@@ -111,13 +111,13 @@ export class Runs {
 
   /** The run to show: the address's, else the newest that runs, else the newest. Its list of series is requested next. */
   async choose() {
-    if (!this.list.length) await this.read();
+    if (!this.list.length) await this.readList();
     this.name ??= (this.list.find(({ state }) => state === "running") ?? this.list[0])?.run ?? null;
     this.listedSeries = this.current?.series;
     return this.name;
   }
 
-  async read() {
+  async readList() {
     this.list = (await get("runs")).runs;
     this.read_once = true;
   }

@@ -72,7 +72,7 @@ export class SeriesStore {
    * @param {View} view @param {boolean} growing the end is open
    * @returns {Promise<Read>}
    */
-  async read(view, growing) {
+  async readPoints(view, growing) {
     this.continuation.begin();
     const { axis, buckets, run } = this;
     const width = (view.hi - view.lo) / buckets;

@@ -192,7 +192,7 @@ export class FieldCurves {
   }
 
   /** Read them over a view. @param {{lo: number, hi: number}} view */
-  async read({ lo, hi }) {
+  async loadFields({ lo, hi }) {
     if (!(hi > lo)) return;
     const width = (hi - lo) / BUCKETS;
     const asked = this.fields;

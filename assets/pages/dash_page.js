@@ -1,9 +1,9 @@
 /** A page of Dash components: the bar, the status line, the selection, and its time charts. */
 
 import { lane } from "../data/lanes.js";
-import { ViewRange } from "../data/view_range.js";
 import { keyOf } from "../data/series.js";
 import { SeriesStore } from "../data/series_store.js";
+import { ViewRange } from "../data/view_range.js";
 import { newest, sentenceOf } from "../lib/api.js";
 import { STEP, TIME } from "../lib/axis.js";
 import { el } from "../lib/dom.js";
@@ -176,7 +176,7 @@ class TimeChart {
     host.replaceChildren(this.timeline.element);
     this.read = newest(
       (/** @type {{view: import("../lib/axis.js").View, growing: boolean}} */ { view, growing }) =>
-        Promise.all(this.stores.map((store) => store.read(view, growing))),
+        Promise.all(this.stores.map((store) => store.readPoints(view, growing))),
       (reads, { growing }) => {
         this.stores.forEach((store, i) => store.replace(reads[i], growing));
         this.cursor = Math.min(...reads.map(({ cursor }) => cursor));

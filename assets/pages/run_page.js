@@ -121,7 +121,7 @@ export class RunPage extends TimePage {
   async #countUntimed(run) {
     const densest = densestOf(this.store.metas);
     if (run === null || densest === null || this.range.axis === STEP) this.untimed.hide();
-    else await this.untimed.read(run, densest.name, densest.points ?? 0);
+    else await this.untimed.countTimed(run, densest.name, densest.points ?? 0);
   }
 
   /** Request the profile of the window, or of now. @param {boolean} [done] false while it is being drawn */
@@ -291,7 +291,7 @@ export class RunPage extends TimePage {
   }
 
   async #newRuns() {
-    await this.runs.read().catch((error) => this.failed(error));
+    await this.runs.readList().catch((error) => this.failed(error));
     if (this.runs.name === null || this.#absent !== this.absent) this.loadSeries();
     this.#absent = this.absent;
     this.invalidate();
@@ -417,7 +417,7 @@ class UntimedNote {
   }
 
   /** Query once per run: a query over all times counts the points with a time. @param {string} run @param {string} series its densest @param {number} points of it in the store */
-  async read(run, series, points) {
+  async countTimed(run, series, points) {
     if (run === this.run) return;
     this.run = run;
     const answer = await get("points", { run, series: [series], buckets: 1 });

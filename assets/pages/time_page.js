@@ -3,9 +3,9 @@
 import { lostSince, withLost } from "../data/gpu_loss.js";
 import { lanesOf } from "../data/lanes.js";
 import { stepAt } from "../data/progress.js";
-import { ViewRange } from "../data/view_range.js";
 import { Retry, retryText } from "../data/refresh.js";
 import { SeriesStore } from "../data/series_store.js";
+import { ViewRange } from "../data/view_range.js";
 import { FindingsLoader } from "../findings/loader.js";
 import { Unreachable, newest, sentenceOf } from "../lib/api.js";
 import { STEP, TIME } from "../lib/axis.js";
@@ -65,7 +65,7 @@ export class TimePage extends Session {
     });
     this.requestPoints = newest(
       (/** @type {{view: View, growing: boolean}} */ { view, growing }) =>
-        this.timeline.during(this.store.read(view, growing), `Reading ${count(this.store.points)} points …`),
+        this.timeline.during(this.store.readPoints(view, growing), `Reading ${count(this.store.points)} points …`),
       (read, { growing }) => this.#showPoints(read, growing),
       (error) => {
         this.#unread = true;

@@ -71,14 +71,14 @@ export default class BoardsPage extends Session {
     this.again = new Retry(() => this.#begin());
     this.start();
     this.#begin();
-    setInterval(() => document.hidden || this.#look(), EVERY_MS);
+    setInterval(() => document.hidden || this.#reloadBoards(), EVERY_MS);
   }
 
   async #begin() {
     try {
       const run = this.runs.choose().catch((error) => void sentenceOf(error));
       if (!this.name) await this.#first((await run) ?? null);
-      await Promise.all([run, this.#read()]);
+      await Promise.all([run, this.#loadBoards()]);
       this.again.done();
       this.keepAddress();
     } catch (error) {
@@ -102,7 +102,7 @@ export default class BoardsPage extends Session {
   }
 
   /** Which boards there are, and the shown one. */
-  async #read() {
+  async #loadBoards() {
     if (!this.name) return;
     const { boards } = await get("boards");
     this.list = boards;
@@ -133,10 +133,10 @@ export default class BoardsPage extends Session {
     return this.board.show(board);
   }
 
-  async #look() {
+  async #reloadBoards() {
     try {
       if (!this.name && this.list.length) await this.#first(this.shown.run); // the shown one was deleted
-      await this.#read();
+      await this.#loadBoards();
       this.trouble = "";
     } catch (error) {
       this.trouble = sentenceOf(error);
@@ -155,7 +155,7 @@ export default class BoardsPage extends Session {
     this.board.window_s = null;
     this.main.scrollTop = 0;
     this.keepAddress();
-    this.#look();
+    this.#reloadBoards();
   }
 
   /** @param {number} by */
@@ -204,13 +204,13 @@ export default class BoardsPage extends Session {
         this.name = saved.name;
         this.file = saved;
         this.keepAddress();
-        this.#look();
+        this.#reloadBoards();
       },
       deleted: (behind) => {
         this.file = behind;
         if (!behind) this.name = "";
         this.editor?.close();
-        this.#look();
+        this.#reloadBoards();
       },
       closed: () => {
         this.editor = null;
@@ -218,7 +218,7 @@ export default class BoardsPage extends Session {
         this.side.replaceChildren();
         this.element.classList.remove("editing");
         if (this.file) this.#show(this.file);
-        else this.#look();
+        else this.#reloadBoards();
         this.invalidate();
       },
     });
@@ -246,7 +246,7 @@ export default class BoardsPage extends Session {
     const points = state.runs.reduce((sum, run) => sum + run.points, 0);
     if (points !== this.#points) this.board.reader.touch(); // of a series that is not on the socket
     this.#points = points;
-    if (news.more) this.runs.read().then(() => this.runs.choose()).then(() => this.invalidate(), () => {});
+    if (news.more) this.runs.readList().then(() => this.runs.choose()).then(() => this.invalidate(), () => {});
     if (performance.now() - this.#drawn_ms > REDRAW_MS && !this.board.span) this.board.redraw();
   }
 

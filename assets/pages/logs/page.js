@@ -198,11 +198,11 @@ export default class LogsPage extends TimePage {
     this.#askDensity();
     this.#askSide();
     this.#loadFields();
-    this.bars.read(this.#begun && !this.view.all && !this.range.window ? this.runs.name : null);
+    this.bars.loadBars(this.#begun && !this.view.all && !this.range.window ? this.runs.name : null);
   }
 
   async #loadFields() {
-    await this.fields.read(this.range.view(this.end_s));
+    await this.fields.loadFields(this.range.view(this.end_s));
     this.store.version++;
     this.invalidate();
   }
@@ -387,7 +387,7 @@ export default class LogsPage extends TimePage {
   }
 
   async #newRuns() {
-    await this.runs.read().catch((error) => this.failed(error));
+    await this.runs.readList().catch((error) => this.failed(error));
     if (!this.#begun) this.loadSeries();
     this.invalidate();
   }

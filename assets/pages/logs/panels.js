@@ -4,8 +4,8 @@ import { get } from "../../lib/api.js";
 import { el, setClass } from "../../lib/dom.js";
 import { Picker } from "../../lib/picker.js";
 import { barLine, withoutSequences } from "../../logs/line.js";
-import { ChangePanel, TemplatePanel } from "../../logs/templates.js";
 import { chosenAddress, chosenOf, narrows } from "../../logs/logs_view.js";
+import { ChangePanel, TemplatePanel } from "../../logs/templates.js";
 
 // The row above the axis: the run, how far the search is, the ways to the next hit and error, what filters beside the controls, and the end.
 
@@ -175,7 +175,7 @@ export class Bars {
   }
 
   /** @param {string | null} run null: of none */
-  async read(run) {
+  async loadBars(run) {
     if (run === this.run) return;
     this.run = run;
     this.bars.clear();

@@ -79,7 +79,7 @@ export default class SamplesPage extends Session {
 
   /** @param {import("../../types/api").State} _state @param {import("../../data/runs.js").News} news */
   onState(_state, news) {
-    if (news.more) this.runs.read().then(() => this.invalidate(), () => {});
+    if (news.more) this.runs.readList().then(() => this.invalidate(), () => {});
   }
 
   draw() {

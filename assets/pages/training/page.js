@@ -143,7 +143,7 @@ export default class TrainingPage extends Session {
 
   async #newRuns() {
     try {
-      await this.runs.read();
+      await this.runs.readList();
       await this.runs.choose();
       this.#show(this.view);
     } catch (error) {
