@@ -140,11 +140,11 @@ export class ChartGrid {
       this.#answered = turn;
       this.#setTags([...own, ...(this.tags ?? []).filter(({ machine }) => machine)]);
       if (!this.reader.wanted.length) this.page.drawn(); // none was found, or all are folded
-      this.again.done();
+      this.retry.done();
       this.trouble = "";
       this.#loadMachineTags();
     } catch (error) {
-      this.trouble = retryText(sentenceOf(error), this.again.failed());
+      this.trouble = retryText(sentenceOf(error), this.retry.failed());
       this.page.drawn();
     }
   }
@@ -171,7 +171,7 @@ export class ChartGrid {
   }
 
   trouble = "";
-  again = new Retry(() => this.loadTags());
+  retry = new Retry(() => this.loadTags());
 
   /** A sentence in place of the charts, or none. @param {string} sentence @param {...(Node | string)} more */
   say(sentence, ...more) {

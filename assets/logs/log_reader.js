@@ -36,7 +36,7 @@ export class LogReader {
     this.walk = new Walk({ found: (found) => this.#found(found), said: (sentence) => this.#nothing(sentence), failed: (error) => this.#failed(error) });
     this.notice = el("p", { class: "log-notice", role: "status", hidden: true });
     this.element = el("div", { class: "log-reader" }, this.list.element, this.notice);
-    this.again = new Retry(() => this.#goal && this.#go(this.#goal));
+    this.retry = new Retry(() => this.#goal && this.#go(this.#goal));
     /** @type {Question | null} that is answered */
     this.question = null;
   }
@@ -217,7 +217,7 @@ export class LogReader {
   }
 
   #changed() {
-    this.again.done();
+    this.retry.done();
     if (!this.#isAnswered) this.page.answered();
     this.#isAnswered = true;
     const { cache, list } = this;
@@ -258,7 +258,7 @@ export class LogReader {
       this.page.said(`${sentence}.`.replace("..", "."));
       this.search.begin();
       if (this.question?.q) this.#begin({ ...this.question, ...UNSEARCHED }, this.#goal ?? this.here); // what is searched for is wrong: the lines are there
-    } else this.say(retryText(sentence, this.again.failed()));
+    } else this.say(retryText(sentence, this.retry.failed()));
     this.page.drawn();
   }
 }

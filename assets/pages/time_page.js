@@ -170,8 +170,8 @@ export class TimePage extends Session {
       this.retries.series.done();
       this.timeline.say("");
       this.timeline.setLanes(this.store.lanes);
-      const settled = this.range.cutFuture(this.end_s);
-      if (this.#fit() || settled || anew || JSON.stringify(this.store.lanes) !== before) this.loadPoints();
+      const isCut = this.range.cutFuture(this.end_s);
+      if (this.#fit() || isCut || anew || JSON.stringify(this.store.lanes) !== before) this.loadPoints();
       if (!this.store.lanes.length) this.markReady();
       await this.loadRest();
     } catch (error) {

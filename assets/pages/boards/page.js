@@ -68,7 +68,7 @@ export default class BoardsPage extends Session {
     this.side = el("div", { class: "board-side", hidden: true });
     this.main = el("div", { class: "board-scroll" }, this.board.element);
     this.element = el("div", { class: "boards-page" }, this.tools.element, el("div", { class: "boards-body" }, this.main, this.side), this.notice);
-    this.again = new Retry(() => this.#begin());
+    this.retry = new Retry(() => this.#begin());
     this.start();
     this.#begin();
     setInterval(() => document.hidden || this.#reloadBoards(), EVERY_MS);
@@ -79,10 +79,10 @@ export default class BoardsPage extends Session {
       const run = this.runs.choose().catch((error) => void sentenceOf(error));
       if (!this.name) await this.#first((await run) ?? null);
       await Promise.all([run, this.#loadBoards()]);
-      this.again.done();
+      this.retry.done();
       this.keepAddress();
     } catch (error) {
-      this.board.say(retryText(sentenceOf(error), this.again.failed()));
+      this.board.say(retryText(sentenceOf(error), this.retry.failed()));
     }
     this.invalidate();
   }

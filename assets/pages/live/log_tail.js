@@ -74,7 +74,7 @@ export class LogTail {
       (answer, { run }) => run === this.run && this.#showAnswer(answer, page.follow),
       (error) => this.#failed(error),
     );
-    this.again = new Retry(() => this.loadLines(this.run));
+    this.retry = new Retry(() => this.loadLines(this.run));
   }
 
   get level() {
@@ -131,7 +131,7 @@ export class LogTail {
 
   /** @param {import("../../types/api").Answer<"logs">} answer @param {(cursor: number) => void} follow */
   #showAnswer({ lines, bars, total, cursor }, follow) {
-    this.again.done();
+    this.retry.done();
     this.bars.clear();
     this.#keep(bars);
     this.#replace(lines, total);
@@ -149,7 +149,7 @@ export class LogTail {
 
   /** @param {unknown} error */
   #failed(error) {
-    setText(this.count, retryText(sentenceOf(error), this.again.failed()));
+    setText(this.count, retryText(sentenceOf(error), this.retry.failed()));
   }
 
   /** @param {Line[]} lines oldest first @param {number} total */

@@ -54,7 +54,7 @@ export default class TrainingPage extends Session {
     this.notice = el("p", { class: "notice", role: "status", hidden: true });
     this.element = el("div", { class: "training-layout" }, el("div", { class: "training-controls" }), el("div", { class: "chart-grid" }, this.grid.element));
     this.controls = new DashControls(CONTROLS, { mounted: (host) => this.#move(host), described: (view) => this.#show(view) });
-    this.again = new Retry(() => this.#begin());
+    this.retry = new Retry(() => this.#begin());
     this.grid.element.append(this.notice);
     this.start();
     if (this.shown.length) this.#show(this.view); // the address names them: no need to wait for the list of runs
@@ -64,9 +64,9 @@ export default class TrainingPage extends Session {
   async #begin() {
     try {
       await this.runs.choose();
-      this.again.done();
+      this.retry.done();
     } catch (error) {
-      this.grid.say(retryText(sentenceOf(error), this.again.failed()));
+      this.grid.say(retryText(sentenceOf(error), this.retry.failed()));
       return;
     }
     this.#show(this.view);
