@@ -185,15 +185,15 @@ def test_a_page_shows_the_trouble_of_its_own_run_while_it_lasts(
         }
         profiler = {**profiler, "runs": runs}
     code = f"""
-    const {{ Profile }} = await load("blame/profile.js");
+    const {{ WindowRequests }} = await load("blame/requests.js");
     globalThis.fetch = async () => new Response(JSON.stringify({{ samples: 0, note: {{ sentence: "an older answer", remedy: "" }} }}));
     const shown = [];
     const sink = {{ dim() {{}}, showBlame() {{}}, showFlame: (flame, question, {{ trouble }}) => shown.push(trouble) }};
-    const profile = new Profile(sink);
-    profile.askNow("run", 100);
+    const requests = new WindowRequests({{ sink, judged() {{}}, troubleOf: (question, trouble) => trouble }});
+    requests.askNow("run", 100);
     for (let turns = 0; !shown.length && turns < 100; turns++) await new Promise((done) => setTimeout(done, 5));
     const older = shown.at(-1)?.sentence;
-    profile.hear({json.dumps(profiler)}, false);
+    requests.onProfilerState({json.dumps(profiler)}, false);
     return [older, shown.at(-1)];"""
     older, trouble = ask(code)
     assert older == "an older answer"

@@ -9,8 +9,8 @@ from tests.conftest import Ask
 
 def test_a_young_run_fills_the_page_until_a_person_sets_the_span(ask: Ask) -> None:
     code = """
-    const { Range } = await load("data/range.js");
-    const range = new Range({ run: null, from: null, to: null, span: null, at: null });
+    const { ViewRange } = await load("data/view_range.js");
+    const range = new ViewRange({ run: null, from: null, to: null, span: null, at: null });
     const spans = [20, 61, 599, 5000].map((age_s) => [range.fit(age_s, false), range.span_s]);
     const over = [0, 0.004, 100, 5000].map((age_s) => [range.fit(age_s, true), range.span_s]);
     const whole = [range.fit(5000, true, Infinity), range.span_s];
@@ -24,11 +24,11 @@ def test_a_young_run_fills_the_page_until_a_person_sets_the_span(ask: Ask) -> No
 
 def test_an_address_brings_back_what_was_seen(ask: Ask) -> None:
     code = """
-    const { Range } = await load("data/range.js");
-    const range = new Range({ run: null, from: null, to: null, span: null, at: null });
+    const { ViewRange } = await load("data/view_range.js");
+    const range = new ViewRange({ run: null, from: null, to: null, span: null, at: null });
     range.zoom(900, 0.5, 1000);
     range.select({ from: 880, to: 890 }, 1000);
-    const again = new Range({ run: null, ...range.address(1000) });
+    const again = new ViewRange({ run: null, ...range.address(1000) });
     return [range.view(0), again.view(5000), again.window];"""
     seen, again, window = ask(code)
     assert again == seen
@@ -47,17 +47,17 @@ def test_an_address_brings_back_what_was_seen(ask: Ask) -> None:
 def test_a_window_of_no_time_that_a_clock_can_say_is_none(ask: Ask, axis: str, lo: str, hi: str) -> None:
     code = f"""
     const {{ readAddress }} = await load("lib/url.js");
-    const {{ Range }} = await load("data/range.js");
+    const {{ ViewRange }} = await load("data/view_range.js");
     const {{ Pins }} = await load("timeline/pins.js");
-    const {{ Compare }} = await load("timeline/comparison.js");
+    const {{ BaselinePicker }} = await load("timeline/baseline_picker.js");
     const before = location.href;
     history.replaceState(null, "", "?axis={axis}&from={lo}&to={hi}&at={hi}&baseline={lo}-{hi}&pins={lo}-{hi},5-6");
     const [axis, surface, element] = ["div", "div", "div"].map((name) => document.createElement(name));
     const timeline = {{ axis, surface, element }};
     timeline.axis.innerHTML = "<div class='scale'></div>";
     const address = readAddress();
-    const range = new Range(address);
-    const found = [range.window, address.at, new Compare(timeline, {{ range }}, {{}}).window, new Pins(timeline, {{ range }}, () => {{}}).windows];
+    const range = new ViewRange(address);
+    const found = [range.window, address.at, new BaselinePicker(timeline, {{ range }}, {{}}).window, new Pins(timeline, {{ range }}, () => {{}}).windows];
     history.replaceState(null, "", before);
     return found;"""
     window, at, compared, pins = ask(code)
@@ -103,7 +103,7 @@ def test_lines_of_one_metric_are_named_by_their_labels_whatever_these_are(ask: A
       ...metas("host/load_1m", [{}]),
       ...metas("host/run_threads", [{ run: "b", rank: "1" }, { run: "b" }, { run: "a" }]),
     ];
-    return Object.fromEntries(gpuPageLanes(machine, new Map(), true).map(({ title, traces }) => [title, traces.map(({ label }) => label)]));"""
+    return Object.fromEntries(gpuPageLanes(machine, new Map(), true).map(({ title, lines }) => [title, lines.map(({ label }) => label)]));"""
     found = ask(code)
     assert found["host/cpu_core_pct"] == ["core 0", "core 2", "core 10"]
     assert found["host/fan_pct"] == ["fan 0", "fan 1"]

@@ -53,7 +53,7 @@ def test_the_rate_just_now_is_that_of_the_units_read_and_live(ask: Ask, units: i
     code = f"""{LOGS}
     const store = storeOf({units});
     const read = store.pace.rate;
-    for (let s = 60; s < 120; s++) store.take({{ series: rows({units}, s, s + 1) }}, {growing});
+    for (let s = 60; s < 120; s++) store.onDelta({{ series: rows({units}, s, s + 1) }}, {growing});
     return [read, store.pace.rate, store.pace.steps_per_s * {units}];"""
     assert ask(code) == pytest.approx([10] * 3, rel=0.02)
 
@@ -62,9 +62,9 @@ def test_the_rate_just_now_is_that_of_the_units_read_and_live(ask: Ask, units: i
 def test_a_second_read_counts_no_unit_twice(ask: Ask, units: int) -> None:
     code = f"""{LOGS}
     const store = storeOf({units});
-    store.take({{ series: rows({units}, 60, 62) }}, true);
+    store.onDelta({{ series: rows({units}, 60, 62) }}, true);
     store.replace({{ series: seriesOf({units}), failed: new Map(), run: "a", axis: TIME }}, true);
-    store.take({{ series: rows({units}, 60, 70) }}, true);
+    store.onDelta({{ series: rows({units}, 60, 70) }}, true);
     return store.pace.rate;"""
     assert ask(code) == pytest.approx(10, rel=0.02)
 

@@ -38,14 +38,14 @@ ADDRESSES = [
 def test_python_and_the_browser_read_an_address_alike_and_the_controls_describe_what_it_says(
     ask: Ask, search: str
 ) -> None:
-    read = ask(f"const {{ viewOf }} = await load('curves/view.js'); return viewOf({search!r});")
+    read = ask(f"const {{ viewOf }} = await load('curves/training_view.js'); return viewOf({search!r});")
     assert read == view_of(search) == described(values_of(view_of(search)))
 
 
 @pytest.mark.parametrize("search", ADDRESSES)
 def test_a_view_survives_its_own_address(ask: Ask, search: str) -> None:
     code = f"""
-    const {{ addressOf, viewOf }} = await load("curves/view.js");
+    const {{ addressOf, viewOf }} = await load("curves/training_view.js");
     const {{ writeAddress }} = await load("lib/url.js");
     const view = viewOf({search!r});
     writeAddress(addressOf(view));
@@ -86,7 +86,7 @@ def test_series_are_found_by_words_glob_and_expression(ask: Ask, text: str, matc
 
 def test_what_lies_between_two_heights_is_what_a_look_at_all_finds(ask: Ask) -> None:
     code = """
-    const { layout, between } = await load("curves/grid.js");
+    const { layout, between } = await load("curves/chart_scroller.js");
     const tag = (key) => ({ key, name: key, title: key, unit: "", points: 1, machine: false });
     const groups = [7, 1, 30, 0, 12].map((n, g) => ({ name: `g${g}`, title: "", note: g === 3 ? "elsewhere" : "", tags: Array.from({ length: n }, (_, i) => tag(`${g}/${i}`)) }));
     const wrong = [];
@@ -255,7 +255,7 @@ def test_a_picture_as_svg_holds_text_as_text(ask: Ask) -> None:
 def test_smoothing_begins_with_a_round_hundredth_of_the_range(ask: Ask, length: float, amount: float) -> None:
     assert (
         ask(
-            f"const {{ roundAmount }} = await load('curves/view.js'); return roundAmount({str(length).replace('inf', 'Infinity')});"
+            f"const {{ roundAmount }} = await load('curves/training_view.js'); return roundAmount({str(length).replace('inf', 'Infinity')});"
         )
         == amount
     )

@@ -109,7 +109,7 @@ def test_the_callers_of_a_function_stand_below_it_up_to_main(ask: Ask) -> None:
 
 def test_a_window_that_is_being_drawn_stands_beside_the_normal_of_the_last_one(ask: Ask) -> None:
     code = """
-    const { withNormalOf } = await load("blame/profile.js");
+    const { withNormalOf } = await load("blame/requests.js");
     const { nodes } = flame;
     const plain = {
       ...flame, units: 10, baseline_seconds: 0, baseline_units: null,

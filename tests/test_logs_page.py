@@ -423,5 +423,5 @@ def test_a_phone_shows_the_lines(scene: Scene, page: Page) -> None:
     ],
 )
 def test_python_and_javascript_read_addresses_alike(ask: Ask, search: str) -> None:
-    read: dict[str, Any] = ask(f"const {{ viewOf }} = await load('logs/view.js'); return viewOf({search!r});")
+    read: dict[str, Any] = ask(f"const {{ viewOf }} = await load('logs/logs_view.js'); return viewOf({search!r});")
     assert read == view_of(search)

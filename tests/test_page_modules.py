@@ -66,8 +66,8 @@ def test_any_tick_fits_beside_its_plot(ask: Ask) -> None:
 def test_what_is_told_of_many_lines_fits_beside_its_label(ask: Ask) -> None:
     code = """
     const { legend } = await load("timeline/lane.js");
-    const traces = [0, 1, 2, 3].map((gpu) => ({ label: `GPU ${gpu}`, colour: "ink", keys: [] }));
-    return [[1755, 1690, 1755, 1700], [640, 580, 640, 600]].map((values) => legend({ kind: "lines", traces, digits: 0 }, values, null)[1]);"""
+    const lines = [0, 1, 2, 3].map((gpu) => ({ label: `GPU ${gpu}`, colour: "ink", keys: [] }));
+    return [[1755, 1690, 1755, 1700], [640, 580, 640, 600]].map((values) => legend({ kind: "lines", lines, digits: 0 }, values, null)[1]);"""
     assert ask(code) == [{"label": "lowest", "value": "1,690"}, {"label": "others", "value": "580–640"}]
 
 
@@ -84,7 +84,7 @@ def test_what_other_loggers_call_it_has_its_lane(ask: Ask) -> None:
     code = """
     const { lanesOf, furtherFound } = await load("data/lanes.js");
     const metas = ["loss", "train_loss", "eval_loss", "learning_rate", "epoch", "phase/oddly"].map((name) => ({ run: "a", name, labels: {} }));
-    return [lanesOf(metas).map(({ id, traces }) => [id, traces.map(({ label }) => label)]), furtherFound(metas, "")];"""
+    return [lanesOf(metas).map(({ id, lines }) => [id, lines.map(({ label }) => label)]), furtherFound(metas, "")];"""
     lanes, further = ask(code)
     assert lanes[:2] == [["loss", ["train", "val"]], ["lr", ["now"]]]
     assert further == ["train_loss", "phase/oddly", "epoch"], "nothing is drawn nowhere"
@@ -105,7 +105,7 @@ def test_a_counter_of_text_has_no_lane_and_a_users_own_series_of_any_name_has_on
     const { lanesOf, furtherFound } = await load("data/lanes.js");
     const own = ["progress/step", "progress/tokens", "progress/pages"].map((name) => ({ run: "a", name, labels: { rank: "0" } }));
     const text = ["progress/step", "progress/batch", "progress/item", "progress/loss"].map((name) => ({ run: "a", name, labels: { source: "text" } }));
-    const lanes = (metas) => lanesOf(metas).map(({ title, traces }) => [title, traces.length]);
+    const lanes = (metas) => lanesOf(metas).map(({ title, lines }) => [title, lines.length]);
     return [[own, text, [...own, ...text]].map((metas) => furtherFound(metas, "")), lanes([own[0], text[0]])];"""
     (own, text, both), lanes = ask(code)
     assert own == ["progress/step", "progress/tokens", "progress/pages"]
@@ -132,7 +132,7 @@ def test_a_metric_before_the_part_of_the_data_has_the_same_lane(ask: Ask, part: 
     const {{ lanesOf, furtherFound }} = await load("data/lanes.js");
     const names = ["Loss/{part}", "Loss/{held_out}", "Accuracy/{part}", "Loss/train/encoder", "LR"];
     const metas = names.map((name) => ({{ run: "a", name, labels: {{}} }}));
-    return [lanesOf(metas).map(({{ id, traces }}) => [id, traces.map(({{ label }}) => label)]), furtherFound(metas, "")];"""
+    return [lanesOf(metas).map(({{ id, lines }}) => [id, lines.map(({{ label }}) => label)]), furtherFound(metas, "")];"""
     lanes, further = ask(code)
     assert lanes[:2] == [["loss", ["train", "val"]], ["lr", ["now"]]]
     assert further == [f"Accuracy/{part}", "Loss/train/encoder"]
@@ -143,7 +143,7 @@ def test_a_service_shows_its_requests_and_how_long_they_took(ask: Ask) -> None:
     const { lanesOf, furtherFound } = await load("data/lanes.js");
     const names = ["phase/queue_s", "phase/infer_s", "service/p50_s", "service/p99_s", "service/rejected", "service/queue", "service/batch_rows"];
     const metas = names.map((name) => ({ run: "a", name, labels: {}, first_step: 1, first_time_s: 1, points: 9 }));
-    return [lanesOf(metas).map(({ title, traces }) => [title, traces.map(({ label }) => label)]), furtherFound(metas, "")];"""
+    return [lanesOf(metas).map(({ title, lines }) => [title, lines.map(({ label }) => label)]), furtherFound(metas, "")];"""
     lanes, further = ask(code)
     assert [title for title, _ in lanes[:3]] == ["Requests/s", "Latency, ms", "A request, ms"]
     assert lanes[1][1] == ["p50", "p99"]
@@ -153,9 +153,9 @@ def test_a_service_shows_its_requests_and_how_long_they_took(ask: Ask) -> None:
 
 def test_a_link_without_a_span_shows_no_future(ask: Ask) -> None:
     code = """
-    const { Range } = await load("data/range.js");
+    const { ViewRange } = await load("data/view_range.js");
     const link = { run: null, from: 950, to: 990, span: null, at: null, axis: null };
-    const seen = (now) => { const range = new Range({ ...link }); range.settle(now); return range.view(now); };
+    const seen = (now) => { const range = new ViewRange({ ...link }); range.cutFuture(now); return range.view(now); };
     return [seen(1000), seen(5000)];"""
     young, old = ask(code)
     assert young == {"lo": 400, "hi": 1000}

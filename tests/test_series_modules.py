@@ -105,8 +105,8 @@ def test_no_range_takes_longer_than_its_ticks(ask: Ask) -> None:
 
 def test_a_window_set_by_a_person_never_moves(ask: Ask) -> None:
     code = """
-    const { Range } = await load("data/range.js");
-    const range = new Range({ run: null, from: null, to: null, span: 60, at: null, axis: null });
+    const { ViewRange } = await load("data/view_range.js");
+    const range = new ViewRange({ run: null, from: null, to: null, span: 60, at: null, axis: null });
     range.select({ from: 950, to: 960 }, 1000);
     const held = range.view(2000);
     range.clear();

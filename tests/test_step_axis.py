@@ -148,8 +148,8 @@ def test_the_page_counts_on_that_axis_and_its_rate_survives_an_epoch(ask: Ask) -
     const store = new SeriesStore();
     [store.run, store.axis] = ["a", TIME];
     store.replace({ series, failed: new Map(), run: "a", axis: TIME }, true);
-    store.take({ series: [row("held_out", [[59.95, 2]])] }, true);
-    store.take({ series: [row("loss", [[60, 600]])] }, true);
+    store.onDelta({ series: [row("held_out", [[59.95, 2]])] }, true);
+    store.onDelta({ series: [row("loss", [[60, 600]])] }, true);
     return [store.stepper().meta.name, store.pace.step, store.pace.rate];""")
     assert found == ["loss", 600, pytest.approx(10, rel=0.05)]
 

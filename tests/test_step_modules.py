@@ -140,8 +140,8 @@ def test_what_no_line_reaches_is_a_dot(ask: Ask) -> None:
 def test_the_parts_of_a_step_are_told_as_far_as_there_is_room(ask: Ask) -> None:
     code = """
     const { legend } = await load("timeline/lane.js");
-    const traces = ["data", "forward", "backward", "optimizer", "eval"].map((label) => ({ label, colour: "ink", keys: [] }));
-    const rows = (room) => legend({ kind: "stack", traces, digits: 0 }, [1, 5, 6, 2, 0], null, room).map(({ label, value }) => `${label} ${value}`);
+    const lines = ["data", "forward", "backward", "optimizer", "eval"].map((label) => ({ label, colour: "ink", keys: [] }));
+    const rows = (room) => legend({ kind: "stack", lines, digits: 0 }, [1, 5, 6, 2, 0], null, room).map(({ label, value }) => `${label} ${value}`);
     return [rows(9).length, rows(4)];"""
     assert ask(code) == [6, ["step 14", "forward 5", "backward 6", "others 3"]]
 

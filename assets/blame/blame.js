@@ -7,31 +7,13 @@ import { clock, count, counted, duration, figure, minute, place } from "../lib/f
 
 // The server's verdict on a window: the sentence with its place highlighted, and its basis.
 
-/**
- * @typedef {Object} Blame what `GET /blame` answers
- * @property {"line" | "gpu_slower" | "cpu_taken" | "neighbour" | "collective_wait" | "unknown" | "no_difference" | "too_few_samples" | "no_profile"} verdict
- * @property {string} sentence
- * @property {string} lead the share in the sentence, or ""
- * @property {string} place the line that it names, or ""
- * @property {string | null} function
- * @property {string | null} file
- * @property {number | null} line
- * @property {number} samples
- * @property {number} normal_samples
- * @property {number | null} unresolved_share
- * @property {"high" | "medium" | "low" | null} confidence
- * @property {string} contradiction what the graph or the table beside it says otherwise, ""
- * @property {string} per
- * @property {[number, number] | null} judged the whole units that a short window lies in
- * @property {"stacks" | "steps"} basis
- * @property {[number, number][]} normal
- * @property {{name: string, unit: string, window: number | null, normal: number | null}[]} evidence
- */
+/** @typedef {import("../types/api").Answer<"blame">} Blame the verdict on a window */
 /** @typedef {import("../flame/tree.js").Flame} Flame */
 /** @typedef {import("../flame/tree.js").Tree} Tree */
 
 const MOSTLY = 0.8; // of the asked seconds
-const [ALL, MORE_THAN_ALL] = [1.02, 1.25]; // of the slowdown: then other work takes less meanwhile; the same in analysis/blame/verdict.py
+// The page judges before the server answers, so no answer can carry these two: they are those of analysis/blame/verdict.py and judgement.py.
+const [ALL, MORE_THAN_ALL] = [1.02, 1.25]; // of the slowdown: then other work takes less meanwhile
 const FEW_SAMPLES = 50;
 const MIN_SAME = 0.97; // the sentence and the frame below it say about the same share
 const BY_GRAPH = new Set(["line", "collective_wait", "unknown", "no_difference"]); // the others have evidence that no graph shows
@@ -149,6 +131,7 @@ function worth(flame, asked, growing, what) {
 /** @typedef {{frame: Frame, node: number, excess: number, whole: number}} Suspect seconds per unit: of the function, and of all */
 /** @typedef {{frame: number, nodes: number[], excess: number}} Step */
 
+// Copies of analysis/blame/suspect.py, for the same reason; ALWAYS is its ALL.
 const CARRIES = 0.8; // of its caller's excess
 const MIN_SHARE_OF_LOSS = 0.5; // of the whole loss
 const SECOND = 0.25; // of the whole loss: enough where no function has half of it

@@ -20,7 +20,7 @@ export class TraceBox {
     this.body = el("div", {});
     this.element = el(
       "details",
-      { class: "trace", ontoggle: () => this.element.open && this.#read(null) },
+      { class: "trace", ontoggle: () => this.element.open && this.#loadTrace(null) },
       el("summary", {}, "Kernels by line"),
       this.button,
       this.said,
@@ -38,7 +38,7 @@ export class TraceBox {
     this.run = run;
     this.element.hidden = run === null;
     this.#show(null, "");
-    if (this.element.open) this.#read(null);
+    if (this.element.open) this.#loadTrace(null);
   }
 
   async #trace() {
@@ -48,7 +48,7 @@ export class TraceBox {
     try {
       const { id } = await change(traceOf(run), { steps: STEPS });
       setText(this.said, "The run was asked; it traces after its next step.");
-      await this.#read(id);
+      await this.#loadTrace(id);
     } catch (error) {
       if (run === this.run) setText(this.said, sentenceOf(error));
     } finally {
@@ -57,7 +57,7 @@ export class TraceBox {
   }
 
   /** Until it is there. @param {string | null} id of one that was asked for; null: the newest */
-  async #read(id) {
+  async #loadTrace(id) {
     const { run } = this;
     while (run !== null && run === this.run) {
       const answer = await get("trace", { run, id }).catch((error) => ({ state: "failed", sentence: sentenceOf(error), trace: null }));

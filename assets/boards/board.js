@@ -6,9 +6,9 @@ import { Tip, lineKey } from "../curves/tip.js";
 import { el, nearView, setClass, setText } from "../lib/dom.js";
 import { counted } from "../lib/format.js";
 import { onTheme } from "../lib/theme.js";
+import { BoardReader } from "./board_reader.js";
 import { KINDS } from "./kinds.js";
 import { COLUMNS, asks, questionOf, rowsOf, scaleOf, scaled, secondsOf, titleOf, tokensOf } from "./model.js";
-import { BoardReader } from "./reader.js";
 
 /** @typedef {import("./model.js").BoardFields} BoardFields */
 /** @typedef {import("./model.js").PlacedChart} PlacedChart */
@@ -17,7 +17,7 @@ import { BoardReader } from "./reader.js";
 /**
  * @typedef {Object} BoardPage
  * @property {() => {run: string | null, over: boolean, now_s: number, begin_s: number | null, end_s: number | null}} shown the run that is shown, and its time
- * @property {(series: import("./reader.js").Followed[], cursor: number) => void} follow
+ * @property {(series: import("./board_reader.js").Followed[], cursor: number) => void} follow
  * @property {() => void} changed what the address holds
  * @property {() => void} drawn for the first time
  * @property {(chart: PlacedChart) => void} edit
@@ -55,7 +55,7 @@ export class BoardView {
     this.reader = new BoardReader({
       view: () => this.view,
       buckets: (chart) => this.buckets(chart),
-      changed: (charts, cursor) => this.#read(charts, cursor),
+      changed: (charts, cursor) => this.#drawRead(charts, cursor),
       followed: (series) => page.follow(series, this.cursor),
       now_s: () => page.shown().now_s,
     });
@@ -129,7 +129,7 @@ export class BoardView {
 
   // The range
 
-  /** @returns {import("./reader.js").View} */
+  /** @returns {import("./board_reader.js").View} */
   get view() {
     const { run } = this.page.shown();
     const runs = this.fields.runs?.length ? this.fields.runs : run === null ? [] : [run];
@@ -157,7 +157,7 @@ export class BoardView {
     return { lo: window_s === null ? begin_s : hi - window_s, hi };
   }
 
-  /** What the charts show of an axis. @param {"time" | "step"} axis @param {import("./reader.js").HeldChart | null} held @returns {Span} */
+  /** What the charts show of an axis. @param {"time" | "step"} axis @param {import("./board_reader.js").HeldChart | null} held @returns {Span} */
   spanOf(axis, held) {
     if (this.span && axis === (this.fields.axis ?? "time")) return this.span;
     const ends = (held?.rows ?? []).filter(({ x }) => x.length);
@@ -217,7 +217,7 @@ export class BoardView {
   }
 
   /** @param {PlacedChart[]} charts @param {number} cursor */
-  #read(charts, cursor) {
+  #drawRead(charts, cursor) {
     if (cursor && !this.cursor) this.cursor = cursor;
     const asked = new Set(charts.map(({ fields }) => questionOf(fields)));
     this.#queue.add([...this.frames.values()].filter(({ placed, visible }) => visible && (asked.has(questionOf(placed.fields)) || !asks(placed.fields))));
@@ -278,7 +278,7 @@ export class BoardView {
 
 // A chart of a board: its head, what draws it, the names of its curves, and a sentence where there is nothing to draw.
 
-/** @typedef {import("./reader.js").HeldChart} HeldChart */
+/** @typedef {import("./board_reader.js").HeldChart} HeldChart */
 
 const [HEAD_PX, LEGEND_PX] = [24, 18];
 const MAX_NAMES = 24; // of a legend

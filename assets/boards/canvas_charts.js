@@ -1,7 +1,7 @@
 /** Charts on a canvas of their own: bars, heat maps, histograms and scatter plots. */
 
 import { nearest } from "../curves/curve.js";
-import { xTicks, xWord } from "../curves/view.js";
+import { xTicks, xWord } from "../curves/training_view.js";
 import { logTicks, ticks } from "../lib/axis.js";
 import { el, emptyContext, setText } from "../lib/dom.js";
 import { AXIS_PX, count, counted, figure, tick } from "../lib/format.js";

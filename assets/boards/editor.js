@@ -245,7 +245,7 @@ export class Editor {
     if (file.version === this.draft.version) return;
     if (!this.draft.dirty) {
       this.about.file = file;
-      this.draft.take(file);
+      this.draft.replace(file);
       this.#say("The file was changed elsewhere, and is shown as it is now.");
       return;
     }
@@ -258,7 +258,7 @@ export class Editor {
     const take = () => {
       this.elsewhere = null;
       this.about.file = file;
-      this.draft.take(file);
+      this.draft.replace(file);
       this.#say("This is the file as it is now; Undo brings back yours.");
     };
     const other = () => {
@@ -402,7 +402,7 @@ class Draft {
   }
 
   /** What another editor, or a user's hand, has made of the file. @param {BoardAnswer} file */
-  take(file) {
+  replace(file) {
     if (this.content.text !== file.text && file.board) this.back = [...this.back, this.content];
     if (file.board && !file.trouble) this.content = { text: file.text, board: file.board };
     this.trouble = file.trouble;

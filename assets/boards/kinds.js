@@ -2,7 +2,7 @@
 
 import { Chart, FOOT_PX, HEAD_PX } from "../curves/chart.js";
 import { yRangeOf } from "../curves/curve.js";
-import { PLAIN } from "../curves/view.js";
+import { PLAIN } from "../curves/training_view.js";
 import { FlameGraph } from "../flame/flame.js";
 import { Tree } from "../flame/tree.js";
 import { get, newest, sentenceOf } from "../lib/api.js";
@@ -132,7 +132,7 @@ class FlameChart {
 
 /** @typedef {import("./model.js").PlacedChart} PlacedChart */
 /** @typedef {import("../curves/curve.js").Curve} Curve */
-/** @typedef {import("../curves/view.js").Span} Span */
+/** @typedef {import("../curves/training_view.js").Span} Span */
 /** @typedef {{curves: Curve[], span: Span, axis: "time" | "step", unit: string, by: number, run: string | null, stale: boolean}} Drawing what a chart is to draw; a curve has its label and its colour; `by`: what the values were divided by */
 
 /**

@@ -57,7 +57,7 @@ export const titleOf = ({ title, series, kind }) => title || (series ?? []).map(
 // What a curve comes to in a range: last, mean, least, greatest, sum, change (pure).
 
 /** @typedef {import("../curves/curve.js").Curve} Curve */
-/** @typedef {import("../curves/view.js").Span} Span */
+/** @typedef {import("../curves/training_view.js").Span} Span */
 /** @typedef {"last" | "mean" | "min" | "max" | "sum" | "change"} ValueName */
 /** @typedef {Record<ValueName, number>} Values NaN where there is none */
 

@@ -17,7 +17,7 @@ import { ordered } from "../timeline/lane_order.js";
  * @property {boolean} machine a series of the host or of its GPUs
  * @property {boolean} progress how far a run is whose text was read: the axis says it
  */
-/** @typedef {import("./grid.js").Group} Group */
+/** @typedef {import("./chart_scroller.js").Group} Group */
 
 const MANY = 40; // charts of a group: more stand in parts
 const FIRST = ["pinned", "train", "", "val", "valid", "validation", "eval", "test"];

@@ -7,12 +7,12 @@ import { paintedCurves } from "../lib/probe.js";
 import { faded, mixed, token } from "../lib/theme.js";
 import UPlot from "../vendor/uPlot.min.js";
 import { badOf, shapesOf, yRangeOf } from "./curve.js";
-import { xTicks } from "./view.js";
+import { xTicks } from "./training_view.js";
 
 /** @typedef {import("./catalogue.js").Tag} Tag */
 /** @typedef {import("./curve.js").Curve} Curve */
-/** @typedef {import("./view.js").View} View */
-/** @typedef {import("./view.js").Span} Span */
+/** @typedef {import("./training_view.js").View} View */
+/** @typedef {import("./training_view.js").Span} Span */
 
 /**
  * @typedef {Object} Picture what a chart is to draw

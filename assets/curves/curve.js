@@ -5,32 +5,11 @@ import { robust } from "../lib/axis.js";
 import { visibleName } from "../lib/dom.js";
 import { counted } from "../lib/format.js";
 
-/** @typedef {import("./view.js").View} View */
-/** @typedef {import("./view.js").Span} Span */
+/** @typedef {import("./training_view.js").View} View */
+/** @typedef {import("./training_view.js").Span} Span */
 
-/**
- * @typedef {Object} Row a curve of `GET /curves`
- * @property {string} run "" where it stands for a group
- * @property {string} group
- * @property {string} [key] of the configuration, whose value the group is
- * @property {string[]} runs
- * @property {string} series
- * @property {Record<string, string>} labels
- * @property {string} unit
- * @property {(number | null)[]} x
- * @property {(number | null)[]} x_end
- * @property {(number | null)[]} step
- * @property {(number | null)[]} segment
- * @property {(number | null)[]} min
- * @property {(number | null)[]} max
- * @property {(number | null)[]} mean
- * @property {(number | string | null)[]} last
- * @property {(number | null)[]} count
- * @property {(number | null)[]} non_finite
- * @property {(number | null)[] | null} smooth
- * @property {boolean[]} superseded
- * @property {number} points_total
- */
+/** @typedef {import("../types/api").Row<"OverlaidRow">} OverlaidRow */
+/** @typedef {Omit<OverlaidRow, "x" | "x_end" | "points_read"> & Record<"x" | "x_end", (number | null)[]> & {key?: string}} Row a curve of `GET /curves`, or of the machine; `key`: of the configuration, whose value the group is */
 
 /**
  * @typedef {Object} Curve
@@ -240,7 +219,7 @@ export function extentOf(curves, positive) {
  * @property {number[]} dash pixels drawn and left out, in turn; [] for all of it
  * @property {number[][]} parts flat: x, y, x, y; of an area, closed; a line of one point is a dot
  */
-/** @typedef {{x: (value: number) => number, y: (value: number) => number, span: import("./view.js").Span, left: number, right: number, top: number, bottom: number, ylog: boolean}} Place in pixels */
+/** @typedef {{x: (value: number) => number, y: (value: number) => number, span: import("./training_view.js").Span, left: number, right: number, top: number, bottom: number, ylog: boolean}} Place in pixels */
 /** @typedef {{from: number, to: number, text: string}} Bad values that are not finite, from pixel to pixel */
 
 const FEW = 4; // curves that have a strong band each, and their restarts marked

@@ -5,7 +5,7 @@ import { tickWords } from "../lib/format.js";
 import { mixed, token } from "../lib/theme.js";
 import { yTicks } from "./chart.js";
 import { badOf, shapesOf } from "./curve.js";
-import { xTicks, xUnit } from "./view.js";
+import { xTicks, xUnit } from "./training_view.js";
 
 /** @typedef {import("./curve.js").Shape} Shape */
 

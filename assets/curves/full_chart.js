@@ -3,22 +3,22 @@
 import { el, setText } from "../lib/dom.js";
 import { count, counted, figure } from "../lib/format.js";
 import { foundAt, headOf, lineKey, valueWord } from "./tip.js";
-import { xWord } from "./view.js";
+import { xWord } from "./training_view.js";
 
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {import("./catalogue.js").Tag} Tag */
 
 export class Full {
-  /** @param {{make: (tag: Tag) => Chart, built: (chart: Chart) => void, closed: () => void}} board */
-  constructor(board) {
-    this.board = board;
+  /** @param {{make: (tag: Tag) => Chart, built: (chart: Chart) => void, closed: () => void}} grid */
+  constructor(grid) {
+    this.grid = grid;
     /** @type {Chart | null} */
     this.chart = null;
     this.title = el("b");
     this.where = el("span", { class: "dim" });
     this.table = new FullTable();
     this.place = el("div", { class: "full-place" });
-    this.close = el("button", { class: "btn", type: "button", onclick: () => board.closed() }, "Back to all charts ", el("kbd", {}, "Esc"));
+    this.close = el("button", { class: "btn", type: "button", onclick: () => grid.closed() }, "Back to all charts ", el("kbd", {}, "Esc"));
     this.element = el(
       "section",
       { class: "curves-full", hidden: true, "aria-label": "One chart" },
@@ -36,7 +36,7 @@ export class Full {
     this.chart = null;
     this.element.hidden = tag === null;
     if (!tag) return;
-    this.chart = this.board.make(tag);
+    this.chart = this.grid.make(tag);
     this.table.begin(tag.direction === "down");
     setText(this.title, tag.name);
     this.place.append(this.chart.element);
@@ -52,7 +52,7 @@ export class Full {
     const { clientWidth: width, clientHeight: height } = this.place;
     if (!this.chart || !width || !height) return;
     this.chart.fit(width, height);
-    this.board.built(this.chart);
+    this.grid.built(this.chart);
   }
 
   /** The values at a place, or the newest. @param {number | null} x */

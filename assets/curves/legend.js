@@ -109,7 +109,7 @@ class Legend {
   }
 }
 
-// The runs or groups whose curves a board draws: their colours and labels, which are hidden, and which stands out.
+// The runs or groups whose curves the charts draw: their colours and labels, which are hidden, and which stands out.
 
 /** @typedef {import("./curve.js").Curve} Curve */
 
@@ -139,7 +139,7 @@ export class Names {
   }
 
   /** Which groups there are is known once they were read; their colours depend on that. @param {Curve[]} curves @returns {boolean} whether some are new */
-  learn(curves) {
+  addGroups(curves) {
     const before = this.groups.size;
     for (const { name, colour, label, row } of this.group ? curves : []) if (!colour && row.group && !this.groups.has(name)) this.groups.set(name, label);
     if (this.groups.size === before) return false;
@@ -200,7 +200,7 @@ export class Names {
 
 // The line above the charts: whose curves they are, the range, and what is not drawn.
 
-/** @typedef {import("./reader.js").LeftOut} LeftOut */
+/** @typedef {import("./curve_reader.js").LeftOut} LeftOut */
 /** @typedef {{key: string, name: string}} Hidden a chart */
 
 /**

@@ -10,7 +10,7 @@ import { lineKey } from "./tip.js";
 // When a place on the axis of curves was: the window of time that Live and Flame show for it.
 
 /** @typedef {import("./curve.js").Curve} Curve */
-/** @typedef {import("./view.js").Span} Span */
+/** @typedef {import("./training_view.js").Span} Span */
 
 const BUCKETS = 2000;
 const ROUNDS = 3; // each finds the place 2,000 times as exactly

@@ -4,7 +4,7 @@ import { isDashed } from "../data/run_colours.js";
 import { el, setText } from "../lib/dom.js";
 import { count, figure, nonFinite } from "../lib/format.js";
 import { nearest } from "./curve.js";
-import { spanWord, xWord } from "./view.js";
+import { spanWord, xWord } from "./training_view.js";
 
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {import("./curve.js").Curve} Curve */

@@ -10,7 +10,7 @@ const SILENCE_MS = 6000; // the server sends its state about once a second
 export class Feed {
   /**
    * @param {string} url
-   * @param {{delta: (message: import("../types/api").Delta) => void, state: (message: import("../types/api").State) => void, reset: () => void, status: (lostSince_ms: number | null) => void}} listener
+   * @param {{onDelta: (message: import("../types/api").Delta) => void, onState: (message: import("../types/api").State) => void, onReset: () => void, onConnection: (lostSince_ms: number | null) => void}} listener
    */
   constructor(url, listener) {
     this.url = url;
@@ -21,7 +21,7 @@ export class Feed {
     this.from = 0; // of the subscription's first delta
     this.least = Infinity; // what the first subscription must begin at
     this.retry_ms = FIRST_RETRY_MS;
-    this.heard_ms = Date.now(); // of the last message
+    this.message_ms = Date.now(); // of the last message
     this.tried_ms = 0; // of the last attempt to connect
     /** @type {WebSocket | null} */
     this.socket = null;
@@ -62,31 +62,31 @@ export class Feed {
     this.tried_ms = Date.now();
     socket.onopen = () => {
       this.retry_ms = FIRST_RETRY_MS;
-      this.listener.status(null);
+      this.listener.onConnection(null);
       if (this.wishes.length) this.#send();
     };
-    socket.onmessage = (event) => this.hear(JSON.parse(event.data));
-    socket.onclose = ({ code }) => (code === LOG_IN_AGAIN ? location.reload() : this.lost(socket));
+    socket.onmessage = (event) => this.onMessage(JSON.parse(event.data));
+    socket.onclose = ({ code }) => (code === LOG_IN_AGAIN ? location.reload() : this.onLost(socket));
   }
 
   /** @param {import("../types/api").Message} message */
-  hear(message) {
-    this.heard_ms = Date.now();
-    if (message.type === "state") this.listener.state(message);
+  onMessage(message) {
+    this.message_ms = Date.now();
+    if (message.type === "state") this.listener.onState(message);
     else if (message.type === "reset") {
       this.wishes = [];
-      this.listener.reset();
+      this.listener.onReset();
     } else if (message.type === "delta" && message.cursor >= this.cursor) {
       this.cursor = message.cursor;
-      this.listener.delta(message);
+      this.listener.onDelta(message);
     }
   }
 
   /** @param {WebSocket} socket */
-  lost(socket) {
+  onLost(socket) {
     if (socket !== this.socket) return;
     this.socket = null;
-    this.listener.status(this.heard_ms);
+    this.listener.onConnection(this.message_ms);
     setTimeout(() => this.connect(), this.retry_ms * (0.75 + Math.random() / 2)); // spread, so that many tabs do not return at once
     this.retry_ms = Math.min(LAST_RETRY_MS, this.retry_ms * 2);
   }
@@ -94,9 +94,9 @@ export class Feed {
   /** A connection that died silently looks open for minutes. */
   check() {
     const { socket } = this;
-    if (socket?.readyState !== WebSocket.OPEN) this.listener.status(this.heard_ms);
-    if (!socket || Date.now() - Math.max(this.heard_ms, this.tried_ms) < SILENCE_MS) return;
-    this.lost(socket);
+    if (socket?.readyState !== WebSocket.OPEN) this.listener.onConnection(this.message_ms);
+    if (!socket || Date.now() - Math.max(this.message_ms, this.tried_ms) < SILENCE_MS) return;
+    this.onLost(socket);
     socket.close();
   }
 }

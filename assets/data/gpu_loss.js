@@ -1,4 +1,4 @@
-/** Since when GPUs do not answer, and the traces that stop because of it (pure). */
+/** Since when GPUs do not answer, and the lines that stop because of it (pure). */
 
 import { keyOf } from "./series.js";
 
@@ -26,7 +26,7 @@ export function lostSince(cards, machine) {
 }
 
 /**
- * Lanes whose traces know since when the one GPU behind them is lost.
+ * Lanes whose lines know since when the one GPU behind them is lost.
  * @param {Lane[]} lanes @param {Meta[]} metas @param {Map<string, number>} lost by uuid
  * @returns {Lane[]}
  */
@@ -35,9 +35,9 @@ export function withLost(lanes, metas, lost) {
   const since = new Map(metas.map((meta) => [keyOf(meta), lost.get(meta.labels.uuid)]));
   return lanes.map((lane) => ({
     ...lane,
-    traces: lane.traces.map((trace) => {
-      const lost_s = trace.keys.length === 1 ? since.get(trace.keys[0]) : undefined;
-      return lost_s === undefined ? trace : { ...trace, lost_s };
+    lines: lane.lines.map((line) => {
+      const lost_s = line.keys.length === 1 ? since.get(line.keys[0]) : undefined;
+      return lost_s === undefined ? line : { ...line, lost_s };
     }),
   }));
 }

@@ -1,11 +1,11 @@
-/** The lanes of a run and their traces (pure): a new lane is a row here. */
+/** The lanes of a run and their lines (pure): a new lane is a row here. */
 
 import { keyOf } from "./series.js";
 
 /** @typedef {import("./series.js").Meta} Meta */
 
 /**
- * @typedef {Object} Trace one line, one layer of a stack, or one row of a heat map
+ * @typedef {Object} LaneLine one line, one layer of a stack, or one row of a heat map
  * @property {string} label
  * @property {string} colour a token of `tokens.css`
  * @property {string[]} keys the series behind it; over several, their mean, lowest and highest
@@ -24,14 +24,14 @@ import { keyOf } from "./series.js";
  * @property {"percent" | "zero" | "robust" | "log"} y
  * @property {number} scale from the series' unit to the lane's
  * @property {number} [digits] after the point, in the values; without them, as many as say something
- * @property {Trace[]} traces
+ * @property {LaneLine[]} lines
  * @property {string} [limit] key of the series whose newest value is drawn as the limit
  * @property {number} [least] the axis reaches at least so far, and smaller differences are noise
  * @property {boolean} [stepped]
  * @property {string} [whole] what the layers of a stack are parts of; without it, a step
- * @property {string} [sum] unit of the sum of all traces, where that is shown
+ * @property {string} [sum] unit of the sum of all lines, where that is shown
  * @property {string} [unit] said behind the value
- * @property {typeof import("../timeline/lane.js").LaneView} [view] draws the lane in its own way
+ * @property {typeof import("../timeline/lane.js").LaneView} [viewClass] draws the lane in its own way
  */
 
 export const GIB = 2 ** -30;
@@ -50,11 +50,11 @@ export function lanesOf(metas, further = FEW) {
   const own = metas.filter((meta) => meta.run !== null);
   const gpu = machine.some((meta) => meta.name.startsWith("gpu/"));
   const [loss, ...known] = knownLanes(own);
-  const run = [loss, ...serviceLanes(own), ...phaseLanes(own), ...known].filter(({ traces }) => traces.length);
+  const run = [loss, ...serviceLanes(own), ...phaseLanes(own), ...known].filter(({ lines }) => lines.length);
   const rest = furtherNames(metas, further).map((name) => lane(`other ${name}`, name, 44, "robust", ranked(named(own, name).filter((meta) => !isProgress(meta)), "now", false)));
   const host = hostLanes(machine);
   const below = gpu ? [...gpuLanes(machine), ...host.slice(0, BESIDE_GPU)] : host;
-  return [...run, ...rest, ...below.filter(({ traces }) => traces.length)];
+  return [...run, ...rest, ...below.filter(({ lines }) => lines.length)];
 }
 
 /** @typedef {{search: string, most: number}} Further which curves of the run are shown that have no lane of their own */
@@ -86,7 +86,7 @@ const furtherNames = (metas, { search, most }) => furtherFound(metas, search).sl
 
 /** The keys of all series that lanes draw. @param {Lane[]} lanes @returns {Set<string>} */
 export function keysOf(lanes) {
-  return new Set(lanes.flatMap((lane) => [...lane.traces.flatMap((trace) => trace.keys), ...(lane.limit ? [lane.limit] : [])]));
+  return new Set(lanes.flatMap((lane) => [...lane.lines.flatMap((line) => line.keys), ...(lane.limit ? [lane.limit] : [])]));
 }
 
 /** @param {Meta[]} metas @param {string} name */
@@ -95,11 +95,11 @@ export const named = (metas, name) => metas.filter((meta) => meta.name === name)
 /** @param {Meta[]} metas @param {string} name @returns {string | undefined} */
 export const limitOf = (metas, name) => named(metas, name).map(keyOf)[0];
 
-/** A MIG instance follows its card. @param {Meta[]} machine @param {string} name @returns {Trace[]} */
-export const perGpu = (machine, name) => tracesPerGpu(named(machine, name));
+/** A MIG instance follows its card. @param {Meta[]} machine @param {string} name @returns {LaneLine[]} */
+export const perGpu = (machine, name) => linesPerGpu(named(machine, name));
 
-/** @param {Meta[]} metas @returns {Trace[]} */
-export function tracesPerGpu(metas) {
+/** @param {Meta[]} metas @returns {LaneLine[]} */
+export function linesPerGpu(metas) {
   const index = (/** @type {Meta} */ { labels }) => Number(labels.gpu) + Number(labels.mig ?? -1) / 100;
   const label = (/** @type {Meta["labels"]} */ { gpu, mig }) => (mig === undefined ? `GPU ${gpu}` : `GPU ${gpu}.${mig}`);
   const sorted = [...metas].sort((a, b) => index(a) - index(b));
@@ -120,16 +120,16 @@ export function busyMetas(machine) {
 const HEAT_ROW = 11;
 
 /**
- * @param {string} id @param {string} title @param {number} height @param {Lane["y"]} y @param {Trace[]} traces @param {Partial<Lane>} [more]
+ * @param {string} id @param {string} title @param {number} height @param {Lane["y"]} y @param {LaneLine[]} lines @param {Partial<Lane>} [more]
  * @returns {Lane}
  */
-export const lane = (id, title, height, y, traces, more = {}) => ({ id, title, height, y, traces, kind: "lines", scale: 1, ...more });
+export const lane = (id, title, height, y, lines, more = {}) => ({ id, title, height, y, lines, kind: "lines", scale: 1, ...more });
 
 /** @param {Meta[]} machine @returns {Lane[]} */
 function gpuLanes(machine) {
-  const busy = tracesPerGpu(busyMetas(machine));
+  const busy = linesPerGpu(busyMetas(machine));
   const heat = Math.max(54, 13 + HEAT_ROW * busy.length);
-  const all = busy.length ? [{ label: "busy", colour: "accent", keys: busy.flatMap((trace) => trace.keys) }] : [];
+  const all = busy.length ? [{ label: "busy", colour: "accent", keys: busy.flatMap((line) => line.keys) }] : [];
   const of = (/** @type {string} */ name) => perGpu(machine, name);
   const [memory, power] = [limitOf(machine, "gpu/memory_total_bytes"), limitOf(machine, "gpu/power_limit_w")];
   const note = "per GPU";
@@ -149,10 +149,10 @@ function gpuLanes(machine) {
 /** One thin lane of how busy the GPUs are, the least busy one at each place; without GPUs the processors. @param {Meta[]} metas @returns {Lane[]} */
 export function busyLane(metas) {
   const machine = metas.filter(({ run }) => run === null);
-  const keys = tracesPerGpu(busyMetas(machine)).flatMap((trace) => trace.keys);
-  if (!keys.length) return hostLanes(machine).filter(({ id, traces }) => id === "cpu" && traces.length);
-  const traces = [{ label: "now", colour: "accent", keys }];
-  return [lane("gpu_busy", "GPU busy, %", 42, "percent", traces, { kind: "heat", note: keys.length > 1 ? "the least busy" : "worst per pixel", digits: 0, unit: "%" })];
+  const keys = linesPerGpu(busyMetas(machine)).flatMap((line) => line.keys);
+  if (!keys.length) return hostLanes(machine).filter(({ id, lines }) => id === "cpu" && lines.length);
+  const lines = [{ label: "now", colour: "accent", keys }];
+  return [lane("gpu_busy", "GPU busy, %", 42, "percent", lines, { kind: "heat", note: keys.length > 1 ? "the least busy" : "worst per pixel", digits: 0, unit: "%" })];
 }
 
 /** @param {Meta[]} machine @returns {Lane[]} */
@@ -190,13 +190,13 @@ function phaseLanes(own) {
 function stackLane(own, pattern, id, title, height) {
   const phases = own.filter((meta) => pattern.test(meta.name));
   const rank = phases.reduce((least, meta) => Math.min(least, rankOf(meta)), Infinity);
-  const traces = phases
+  const lines = phases
     .filter((meta) => rankOf(meta) === rank)
     .map((meta) => ({ label: meta.name.replace(pattern, "$1"), keys: [keyOf(meta)] }))
     .sort((a, b) => order(a.label) - order(b.label))
-    .map((trace, i) => ({ ...trace, colour: PHASES.includes(trace.label) ? `phase-${trace.label}` : trace.label === "other" ? "phase-other" : OTHERS[i % OTHERS.length] }));
+    .map((line, i) => ({ ...line, colour: PHASES.includes(line.label) ? `phase-${line.label}` : line.label === "other" ? "phase-other" : OTHERS[i % OTHERS.length] }));
   const note = phases.some((meta) => rankOf(meta) !== rank) ? `rank ${rank}` : undefined;
-  return lane(id, title, height, "zero", traces, { kind: "stack", note, scale: 1000, digits: 0 });
+  return lane(id, title, height, "zero", lines, { kind: "stack", note, scale: 1000, digits: 0 });
 }
 
 /** @param {string} phase */
@@ -248,14 +248,14 @@ function knownLanes(own) {
     lane("lr", "Learning rate", 40, "robust", of("now", NAMES.lr)),
   ];
   const text = new Set(own.filter(({ labels }) => labels.source === "text").map(keyOf));
-  const isText = (/** @type {Lane} */ { traces }) => traces.some(({ keys }) => keys.some((key) => text.has(key)));
+  const isText = (/** @type {Lane} */ { lines }) => lines.some(({ keys }) => keys.some((key) => text.has(key)));
   return lanes.map((lane) => (isText(lane) ? { ...lane, note: "read from text" } : lane));
 }
 
 /** What a run of kind `service` does: its steps are requests. @param {Meta[]} own @returns {Lane[]} */
 function serviceLanes(own) {
   const slow = firstOf(own, NAMES.p99);
-  const above = ranked(slow, "p99", false).map((trace) => ({ ...trace, colour: "gpu-1" }));
+  const above = ranked(slow, "p99", false).map((line) => ({ ...line, colour: "gpu-1" }));
   return [
     lane("rate", "Requests/s", 60, "zero", ranked(slow, "now", false), { rate: true }),
     lane("latency", "Latency, ms", 60, "zero", [...ranked(firstOf(own, NAMES.p50), "p50", false), ...above], { scale: 1000 }),
@@ -281,8 +281,8 @@ function namesOf(metas, word) {
 }
 
 /**
- * One trace per rank; the first in ink, further ones in GPU colours.
- * @param {Meta[]} metas @param {string} label @param {boolean} points @returns {Trace[]}
+ * One line per rank; the first in ink, further ones in GPU colours.
+ * @param {Meta[]} metas @param {string} label @param {boolean} points @returns {LaneLine[]}
  */
 function ranked(metas, label, points) {
   const sorted = [...metas].sort((a, b) => rankOf(a) - rankOf(b));

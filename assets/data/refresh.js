@@ -6,9 +6,9 @@ const FIRST_MS = 1000;
 const LAST_MS = 30_000;
 
 export class Retry {
-  /** @param {() => void} again */
-  constructor(again) {
-    this.again = again;
+  /** @param {() => void} action */
+  constructor(action) {
+    this.action = action;
     this.wait_ms = FIRST_MS;
     this.timer = 0;
   }
@@ -19,7 +19,7 @@ export class Retry {
     if (this.timer) return wait_ms / 1000;
     this.timer = setTimeout(() => {
       this.timer = 0;
-      this.again();
+      this.action();
     }, wait_ms);
     this.wait_ms = Math.min(LAST_MS, 2 * wait_ms);
     return wait_ms / 1000;
@@ -42,22 +42,22 @@ export const retryText = (sentence, wait_s) => `${sentence.replace(/[.\s]*$/, ""
 
 export class Continuation {
   /** @type {Delta[] | null} that came since the question was asked */
-  #meanwhile = null;
+  #late = null;
 
   /** A question is sent. */
-  asked() {
-    this.#meanwhile = [];
+  begin() {
+    this.#late = [];
   }
 
   /** @param {Delta} delta */
-  heard(delta) {
-    this.#meanwhile?.push(delta);
+  onDelta(delta) {
+    this.#late?.push(delta);
   }
 
   /** The deltas that may hold what the answer does not. @param {number} cursor of the answer @returns {Delta[]} */
-  answered(cursor) {
-    const late = (this.#meanwhile ?? []).filter((delta) => delta.cursor > cursor);
-    this.#meanwhile = null;
+  end(cursor) {
+    const late = (this.#late ?? []).filter((delta) => delta.cursor > cursor);
+    this.#late = null;
     return late;
   }
 }

@@ -1,4 +1,4 @@
-/** The runs and the server's state, as last received: the shown run, whether it is over, and the server's time. */
+/** The runs and the state that the server last sent: the shown run, whether it is over, and the server's time. */
 
 import { get } from "../lib/api.js";
 
@@ -36,7 +36,15 @@ export function wordsOf(run) {
 const ALIVE = new Set(["running", "stalled"]);
 
 const NEAR_S = 5; // between two clocks' readings of one start
-const RECEIVED = "/.remote/"; // in the names of such runs
+const REMOTE = "/.remote/"; // in the names of runs that another host has handed over
+
+/**
+ * @typedef {Object} News what a state message has changed
+ * @property {boolean} first it is the first message
+ * @property {boolean} more there are runs that the list lacks
+ * @property {boolean} grown the shown run has other series than when they were requested
+ * @property {boolean} silenced other GPUs than before do not answer
+ */
 
 export class Runs {
   /** @param {string | null} name of the run that the address asks for */
@@ -51,7 +59,7 @@ export class Runs {
     /** @type {number | null} when the connection was lost, on the server's clock */
     this.lost_s = null;
     /** @type {number | undefined} how many series the shown run had when its list of series was last requested */
-    this.learnt = undefined;
+    this.listedSeries = undefined;
   }
 
   get now_s() {
@@ -91,8 +99,8 @@ export class Runs {
   }
 
   /** Whether another host handed the shown run over. */
-  get received() {
-    return `/${this.current?.run ?? ""}`.includes(RECEIVED);
+  get isFromAnotherHost() {
+    return `/${this.current?.run ?? ""}`.includes(REMOTE);
   }
 
   /** When the shown run ended, else when its newest line was written: others may go on writing to its log. */
@@ -103,24 +111,19 @@ export class Runs {
 
   /** The run to show: the address's, else the newest that runs, else the newest. Its list of series is requested next. */
   async choose() {
-    if (!this.list.length) await this.read();
+    if (!this.list.length) await this.readList();
     this.name ??= (this.list.find(({ state }) => state === "running") ?? this.list[0])?.run ?? null;
-    this.learnt = this.current?.series;
+    this.listedSeries = this.current?.series;
     return this.name;
   }
 
-  async read() {
+  async readList() {
     this.list = (await get("runs")).runs;
     this.read_once = true;
   }
 
-  /**
-   * Take over a state message, which names living runs only.
-   * @param {import("../types/api").State} message
-   * @returns {{first: boolean, more: boolean, grown: boolean, silenced: boolean}} `more`: there are runs that the list lacks;
-   *   `grown`: the shown run has other series than when they were requested; `silenced`: other GPUs than before do not answer
-   */
-  hear(message) {
+  /** Update the runs by a state message, which names living ones only. @param {import("../types/api").State} message @returns {News} */
+  update(message) {
     const first = this.message === null;
     const silent = silentOf(this.message);
     const near = new Map(message.runs.map((run) => [run.run, run]));
@@ -130,7 +133,7 @@ export class Runs {
     return {
       first,
       more: this.read_once && message.runs_total !== this.list.length,
-      grown: this.read_once && this.current?.series !== this.learnt,
+      grown: this.read_once && this.current?.series !== this.listedSeries,
       silenced: silentOf(message) !== silent,
     };
   }

@@ -4,6 +4,7 @@ import { Refused, get } from "../lib/api.js";
 import { TIME } from "../lib/axis.js";
 import { firstName, keysOf, lanesOf } from "./lanes.js";
 import { Pace, UNITS, counterOf, leads, unitsIn, unitsPerStep } from "./progress.js";
+import { Continuation } from "./refresh.js";
 import { Series, keyOf } from "./series.js";
 
 /** @typedef {import("../lib/axis.js").View} View */
@@ -46,12 +47,11 @@ export class SeriesStore {
     this.points = 0; // of all series, in the store
     this.origin = Infinity; // where on the axis the run's first point stands, else the machine's
     this.pace = new Pace();
-    /** @type {import("../types/api").Delta[] | null} deltas that came while a read was under way */
-    this.meanwhile = null;
+    this.continuation = new Continuation();
   }
 
   /** Read the list of series. @param {Promise<string | null>} chosen the run to show; the machine is asked meanwhile @param {() => import("../lib/axis.js").Axis} [axis] of that run */
-  async catalogue(chosen, axis = () => TIME) {
+  async readCatalogue(chosen, axis = () => TIME) {
     const ask = (/** @type {string | null} */ of) =>
       get("series", { run: of }).then(({ series }) => series.map((meta) => ({ ...meta, run: of })));
     const asked = chosen.then((name) => (name === null ? [] : ask(name)));
@@ -72,8 +72,8 @@ export class SeriesStore {
    * @param {View} view @param {boolean} growing the end is open
    * @returns {Promise<Read>}
    */
-  async read(view, growing) {
-    this.meanwhile = [];
+  async readPoints(view, growing) {
+    this.continuation.begin();
     const { axis, buckets, run } = this;
     const width = (view.hi - view.lo) / buckets;
     const window = { from: view.lo - 2 * width, to: growing ? null : view.hi + 2 * width, axis: axis.name, buckets };
@@ -116,7 +116,7 @@ export class SeriesStore {
   }
 
   /** Use the read series, with the deltas that came meanwhile; keep the old ones of series that could not be read. @param {Read} read @param {boolean} growing */
-  replace({ series, failed, run, axis }, growing) {
+  replace({ series, failed, run, axis, cursor }, growing) {
     const same = run === this.run && axis === this.axis;
     const width = [...series.values()][0]?.width;
     const kept = [...this.series].filter(([key, old]) => failed.has(key) && old.width === width);
@@ -124,14 +124,12 @@ export class SeriesStore {
     if (same) this.failed = failed;
     this.version++;
     this.#pace();
-    const late = this.meanwhile ?? [];
-    this.meanwhile = null;
-    for (const delta of late) this.take(delta, growing);
+    for (const delta of this.continuation.end(cursor)) this.onDelta(delta, growing);
   }
 
   /** @param {import("../types/api").Delta} delta @param {boolean} growing otherwise only the newest values are kept: nothing new comes into view */
-  take(delta, growing) {
-    this.meanwhile?.push(delta);
+  onDelta(delta, growing) {
+    this.continuation.onDelta(delta);
     if (growing) this.version++;
     const counter = counterOf(this.series, this.stepper());
     for (const row of delta.series) {

@@ -14,8 +14,8 @@ const LATER_MS = 300;
  * @typedef {Object} FoundOn the page
  * @property {() => string | null | undefined} run whose findings are shown; null for those of the machine, undefined where there is no run
  * @property {() => import("../data/runs.js").Runs} runs
- * @property {import("../data/range.js").Range} range
- * @property {(window: import("../data/range.js").Window) => void} show select a window, in view
+ * @property {import("../data/view_range.js").ViewRange} range
+ * @property {(window: import("../data/view_range.js").Window) => void} show select a window, in view
  * @property {() => void} drawn there is something new to draw
  * @property {() => void} keep write the address
  * @property {(cursor: number) => void} follow deltas continue the answer with this cursor
@@ -36,19 +36,19 @@ export class FindingsLoader {
     this.nav = el("div", { class: "found-nav", hidden: true }); // in the page's head
     this.detail = el("section", { class: "found-detail", "aria-label": "The finding", hidden: true }); // in the page's side
     timeline.axis.after(this.row);
-    /** @type {import("./view.js").FindingsView | null} */
+    /** @type {import("./findings_view.js").FindingsView | null} */
     this.view = null;
   }
 
-  #continued = new Continuation();
+  #continuation = new Continuation();
 
   /** Read them anew. */
-  async read() {
+  async loadFindings() {
     const run = this.page.run();
     if (run === undefined) return;
-    this.#continued.asked();
+    this.#continuation.begin();
     const { findings, cursor } = await get("findings", { run });
-    const late = this.#continued.answered(cursor);
+    const late = this.#continuation.end(cursor);
     if (run !== this.page.run()) return;
     this.found = new Map(findings.filter((found) => found.run === null || found.run === run).map((found) => [found.id, found]));
     for (const delta of late) this.#add(delta);
@@ -57,8 +57,8 @@ export class FindingsLoader {
   }
 
   /** @param {import("../types/api").Delta} delta */
-  take(delta) {
-    this.#continued.heard(delta);
+  onDelta(delta) {
+    this.#continuation.onDelta(delta);
     if (this.#add(delta)) this.#changed();
   }
 
@@ -72,7 +72,7 @@ export class FindingsLoader {
 
   #changed() {
     this.version++;
-    if (this.found.has(this.asked ?? "")) this.load();
+    if (this.found.has(this.asked ?? "")) this.loadView();
     this.page.drawn();
   }
 
@@ -85,8 +85,8 @@ export class FindingsLoader {
   }
 
   /** Without a connection nothing is shown, until it is wanted again. */
-  async load() {
-    this.#loading ??= import("./view.js").then(async ({ FindingsView, styled }) => {
+  async loadView() {
+    this.#loading ??= import("./findings_view.js").then(async ({ FindingsView, styled }) => {
       await styled;
       this.view = new FindingsView(this);
       this.page.drawn();
@@ -100,7 +100,7 @@ export class FindingsLoader {
   /** Call after the lanes are drawn. */
   draw() {
     if (this.view) this.view.draw();
-    else if (this.found.size && !this.#later && this.row.closest(COMPLETE)) this.#later = setTimeout(() => this.load().then(() => (this.#later = 0)), LATER_MS);
+    else if (this.found.size && !this.#later && this.row.closest(COMPLETE)) this.#later = setTimeout(() => this.loadView().then(() => (this.#later = 0)), LATER_MS);
   }
 
   #later = 0;
@@ -112,7 +112,7 @@ export class FindingsLoader {
 
   /** @param {-1 | 1} way */
   async step(way) {
-    await this.load();
+    await this.loadView();
     this.view?.step(way, true);
   }
 

@@ -6,9 +6,9 @@ import { onTheme } from "../lib/theme.js";
 import { Painter, kindToken, tokenTint, words } from "./paint.js";
 
 /** @typedef {import("./tree.js").Frame} Frame */
-/** @typedef {{start: number[], end: number[], depth: number[], frame: number[], kind: string[]}} Spans Unix seconds */
-/** @typedef {{pid: number, tid: number, name: string, rank: number, role: string, depth: number, spans: Spans}} Thread */
-/** @typedef {{frames: Frame[], lanes: Thread[]}} Chart what `GET /flamechart` answers */
+/** @typedef {import("../types/api").Row<"Bars">} Spans Unix seconds */
+/** @typedef {import("../types/api").Row<"Lane">} Thread */
+/** @typedef {import("../types/api").Answer<"flamechart">} Chart */
 /** @typedef {import("../lib/axis.js").View} View */
 /** @typedef {{span: number, row: number, x: number, width: number}} Box */
 /** @typedef {(frame: Frame, kind: string) => import("./paint.js").Tint} Tinting */

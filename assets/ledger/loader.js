@@ -2,7 +2,7 @@
 
 import { el } from "../lib/dom.js";
 
-/** @typedef {import("./view.js").LedgerView} LedgerView */
+/** @typedef {import("./ledger_view.js").LedgerView} LedgerView */
 /** @typedef {import("./schedule.js").Sight} Sight */
 /** @typedef {import("./schedule.js").Question} Question */
 /** @typedef {import("../data/lanes.js").Lane} Lane */
@@ -12,7 +12,7 @@ const LATER_MS = 300;
 const SHOWN = "lane of the ledger"; // key of the browser's storage
 
 export class LedgerLoader {
-  /** @param {{relane: () => void, drawn: () => void}} page `relane`: there are other lanes; `drawn`: there is something new to draw */
+  /** @param {{updateLanes: () => void, drawn: () => void}} page `updateLanes`: there are other lanes; `drawn`: there is something new to draw */
   constructor(page) {
     this.page = page;
     const asked = new URLSearchParams(location.search).get("ledger");
@@ -28,12 +28,12 @@ export class LedgerLoader {
 
   /** Resolves once the lane can be drawn, if it is wanted. */
   async wanted() {
-    if (this.over) await this.load();
+    if (this.over) await this.loadView();
   }
 
   /** Without a connection there is no ledger, until it is wanted again. */
-  async load() {
-    this.#loading ??= import("./view.js").then(({ LedgerView }) => this.#begin(new LedgerView(this)));
+  async loadView() {
+    this.#loading ??= import("./ledger_view.js").then(({ LedgerView }) => this.#begin(new LedgerView(this)));
     await this.#loading.catch(() => (this.#loading = null));
   }
 
@@ -52,7 +52,7 @@ export class LedgerLoader {
   turn() {
     this.over = !this.over;
     localStorage.setItem(SHOWN, this.over ? "1" : "0");
-    this.page.relane();
+    this.page.updateLanes();
   }
 
   /** Call at each drawing of the page. @param {Sight | null} sight null where no ledger can be */
@@ -61,7 +61,7 @@ export class LedgerLoader {
     else if (sight && !this.#later && this.bar.closest(COMPLETE)) {
       this.#later = setTimeout(() => {
         this.#later = 0;
-        this.load();
+        this.loadView();
       }, LATER_MS);
     }
   }
@@ -79,7 +79,7 @@ export class LedgerLoader {
   judged(question) {
     this.question = question;
     if (this.view) this.view.judged(question);
-    else this.load();
+    else this.loadView();
   }
 
   /** With the ledger's lane, if the user wants it. @param {Lane[]} lanes @returns {Lane[]} */

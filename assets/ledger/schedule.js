@@ -9,7 +9,7 @@ const SOON_S = 10; // of a run that has just begun: with fewer stacks there is l
 const SLACK_S = 5; // by which the end of a following view may differ from the clock
 const SAME = 0.01; // share of a span
 
-/** @typedef {import("./view.js").Ledger} Ledger */
+/** @typedef {import("./ledger_view.js").Ledger} Ledger */
 /** @typedef {{run: string, from: number, to: number, rank: number | null}} Question */
 
 /**

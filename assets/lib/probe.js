@@ -24,7 +24,7 @@ export function paintedFlame(names, window) {
 /** @param {import("../timeline/lane.js").LaneView} lane whose canvas has just been painted */
 export function paintedLane(lane) {
   const at = now_ms();
-  for (const series of lane.spec.traces.flatMap((trace) => trace.keys).map((key) => lane.series.get(key))) {
+  for (const series of lane.spec.lines.flatMap((line) => line.keys).map((key) => lane.series.get(key))) {
     if (!series?.bin.length || series.newest.t > lane.view.hi) continue;
     painted.drawn[series.meta.name] = { t: series.newest.t, v: series.newest.v, at, count: series.points };
   }

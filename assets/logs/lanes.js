@@ -43,7 +43,7 @@ export class DensityLane {
     new ResizeObserver(() => this.#paint()).observe(this.plot);
     onTheme(() => this.#paint());
     this.read = newest(
-      (/** @type {import("./view.js").Question} */ question) => get("logs/density", question),
+      (/** @type {import("./logs_view.js").Question} */ question) => get("logs/density", question),
       (density) => {
         this.show(density);
         page.answered(density);
@@ -52,7 +52,7 @@ export class DensityLane {
     );
   }
 
-  /** @param {import("./view.js").Question} question @param {View} view */
+  /** @param {import("./logs_view.js").Question} question @param {View} view */
   ask(question, { lo, hi }) {
     if (!(hi > lo)) return;
     const buckets = Math.max(MIN_BUCKETS, Math.floor((this.plot.clientWidth || 900) / BAR_PX));
@@ -186,13 +186,13 @@ export class FieldCurves {
   /** @returns {import("../data/lanes.js").Lane[]} */
   lanes() {
     return this.fields.map((field, i) => {
-      const traces = [{ label: "now", colour: i % 2 ? "gpu-1" : "gpu-0", keys: [keyOf(metaOf(field))], points: true }];
-      return lane(`field ${idOf(field)}`, field.name, FIELD_HEIGHT_PX, "robust", traces, { note: field.text });
+      const lines = [{ label: "now", colour: i % 2 ? "gpu-1" : "gpu-0", keys: [keyOf(metaOf(field))], points: true }];
+      return lane(`field ${idOf(field)}`, field.name, FIELD_HEIGHT_PX, "robust", lines, { note: field.text });
     });
   }
 
   /** Read them over a view. @param {{lo: number, hi: number}} view */
-  async read({ lo, hi }) {
+  async loadFields({ lo, hi }) {
     if (!(hi > lo)) return;
     const width = (hi - lo) / BUCKETS;
     const asked = this.fields;

@@ -3,7 +3,7 @@
 import { el, setClass } from "../lib/dom.js";
 import { clock } from "../lib/format.js";
 
-/** @typedef {{time_s: number | null, level: number, file: string, text: string, rank: number | null, number: number}} LogLine */
+/** @typedef {import("../types/api").Row<"LogLine">} LogLine */
 /** @typedef {LogLine & {ranks: number[], files: string[], lines: number}} Fold one line that several ranks have written, or one program into several files */
 
 const LEVELS = /** @type {[number, string, string][]} */ ([

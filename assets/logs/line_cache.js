@@ -4,9 +4,9 @@ import { get, newest } from "../lib/api.js";
 import { BEGINS, PAGE, TRACE, joinsOf } from "./line.js";
 
 /** @typedef {import("./line.js").Line} Line */
-/** @typedef {import("./view.js").Question} Question */
+/** @typedef {import("./logs_view.js").Question} Question */
 /** @typedef {import("../types/api").Answer<"logs/lines">} Answer */
-/** @typedef {{searched: number, lines: number, hits: number, done: boolean}} Progress */
+/** @typedef {import("../types/api").Row<"SearchProgress">} Progress */
 /** @typedef {{lines: (Line | undefined)[], read: number, edition: number, joins: Uint8Array | null}} Page `edition`: of the hits that its lines show */
 /** @typedef {{offset?: number, around?: number, at?: number, limit: number}} Place `around`: the number of a line, `at`: a time */
 
@@ -37,7 +37,7 @@ export class LineCache {
     this.sources = { files: /** @type {Set<string>} */ (new Set()), ranks: /** @type {Set<number | null>} */ (new Set()) };
     this.read = newest(
       (/** @type {{place: Place, question: Question}} */ { place, question }) => this.#get(place, question),
-      (answer, { place, question }) => question === this.question && this.take(answer, place),
+      (answer, { place, question }) => question === this.question && this.add(answer, place),
       (error, { question }) => question === this.question && page.failed(error),
     );
   }
@@ -73,11 +73,11 @@ export class LineCache {
     const { question } = this;
     if (!question) return;
     const answer = await this.#get({ offset, limit }, question);
-    if (question === this.question) this.take(answer, { offset, limit });
+    if (question === this.question) this.add(answer, { offset, limit });
   }
 
   /** @param {Answer} answer @param {Place} place that was asked for */
-  take(answer, place) {
+  add(answer, place) {
     const wasRead = this.isRead;
     const turned = wasRead && this.#turned(answer);
     if (!wasRead || turned) this.pages.clear();

@@ -118,7 +118,7 @@ export class LineList {
     this.following = this.isDrawn = false;
     this.anchor = { offset, shift: -Math.round(this.#height * above) };
     this.invalidate();
-    this.#settle();
+    this.#alignWhenIdle();
   }
 
   /** The list stands still at a line that stands elsewhere among the lines now. @param {number} offset */
@@ -156,7 +156,7 @@ export class LineList {
     this.#revealed = "";
     if (jumps) this.#jump(top);
     else this.#move(by);
-    this.#settle(LATEST_MS); // `scrollend` comes before, where the browser has it
+    this.#alignWhenIdle(LATEST_MS); // `scrollend` comes before, where the browser has it
     return this.draw();
   }
 
@@ -183,7 +183,7 @@ export class LineList {
   }
 
   /** Once it stands still, the scroll bar shows where. @param {number} [idle_ms] */
-  #settle(idle_ms = IDLE_MS) {
+  #alignWhenIdle(idle_ms = IDLE_MS) {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#align(), idle_ms);
   }
@@ -196,7 +196,7 @@ export class LineList {
     clearTimeout(this.#timer);
     this.#timer = 0;
     this.#doubts = !this.#doubts && Math.abs(this.scroll.scrollTop - this.#top) >= 1;
-    if (this.#doubts) return this.#settle(); // the user has scrolled just now, and the event is on its way; or the element has moved into Dash's layout
+    if (this.#doubts) return this.#alignWhenIdle(); // the user has scrolled just now, and the event is on its way; or the element has moved into Dash's layout
     const most = this.scroll.scrollHeight - this.#height;
     const share = this.anchor.offset / Math.max(1, this.cache.total - (this.shown.hi - this.shown.lo));
     const edge = Math.min(EDGE_PX, most / 4);
@@ -253,7 +253,7 @@ export class LineList {
     this.isDrawn = true;
     cache.want(this.shown.lo, this.shown.hi);
     if (this.#isStuck) this.#align();
-    else if (!this.#timer) this.#settle();
+    else if (!this.#timer) this.#alignWhenIdle();
   }
 
   /** Whether the bar stands at an end that is not the list's, as before it was ever put anywhere: nothing could be scrolled that way. */

@@ -10,7 +10,7 @@ import { withoutSequences } from "./line.js";
 // The templates of the lines, the most frequent first: what they have in common, how many there are, and when they came.
 
 /** @typedef {import("../types/api").Row<"TemplateAnswer">} Template */
-/** @typedef {import("./view.js").Question} Question */
+/** @typedef {import("./logs_view.js").Question} Question */
 
 const BUCKETS = 80;
 const MAX_TEMPLATES = 100; // that are listed

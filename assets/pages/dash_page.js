@@ -1,9 +1,9 @@
 /** A page of Dash components: the bar, the status line, the selection, and its time charts. */
 
 import { lane } from "../data/lanes.js";
-import { Range } from "../data/range.js";
 import { keyOf } from "../data/series.js";
 import { SeriesStore } from "../data/series_store.js";
+import { ViewRange } from "../data/view_range.js";
 import { newest, sentenceOf } from "../lib/api.js";
 import { STEP, TIME } from "../lib/axis.js";
 import { el } from "../lib/dom.js";
@@ -20,7 +20,7 @@ export default class DashPage extends Session {
     const address = readAddress();
     super(foot, address.run);
     this.element = el("div", { hidden: true }); // all that is shown is Dash's
-    this.range = new Range(address);
+    this.range = new ViewRange(address);
     /** @type {TimeChart[]} */
     this.charts = [];
     /** @type {number | null} */
@@ -28,11 +28,11 @@ export default class DashPage extends Session {
     this.controller = new ViewController(this.range, {
       end_s: () => this.end_s,
       first_s: () => Math.min(...this.charts.map(({ extent }) => extent.lo)),
-      refresh: () => this.refresh(),
+      moved: () => this.loadPoints(),
       chosen: (done) => this.chosen(done),
     });
     new MutationObserver(() => this.#mount()).observe(document.body, { childList: true, subtree: true });
-    this.settle();
+    this.markReady();
     this.start();
     this.runs.choose().then(
       () => this.keepAddress(),
@@ -58,16 +58,16 @@ export default class DashPage extends Session {
     if (!made.length && kept.length === this.charts.length) return;
     this.charts = [...kept, ...made];
     if (this.charts[0]) this.range.axis = this.charts[0].axis;
-    this.#learn(made).catch((error) => this.failed(error));
+    this.#loadCatalogues(made).catch((error) => this.failed(error));
   }
 
   /** @param {TimeChart[]} charts */
-  async #learn(charts) {
+  async #loadCatalogues(charts) {
     const run = await this.runs.choose();
-    await Promise.all(charts.map((chart) => chart.learn(run)));
+    await Promise.all(charts.map((chart) => chart.loadCatalogue(run)));
     const { lo, hi } = this.#extent;
     this.range.fit(hi - lo, this.runs.over);
-    this.refresh();
+    this.loadPoints();
   }
 
   get #extent() {
@@ -85,7 +85,7 @@ export default class DashPage extends Session {
   }
 
   /** Read the points of the view anew. */
-  refresh() {
+  loadPoints() {
     const asked = { view: this.range.view(this.end_s), growing: this.growing };
     for (const chart of this.charts) chart.read(asked);
     this.keepAddress();
@@ -99,14 +99,13 @@ export default class DashPage extends Session {
     this.invalidate();
   }
 
-  /** @param {import("../types/api").Delta} message */
-  delta(message) {
-    for (const chart of this.charts) chart.take(message, this.growing);
-    super.delta(message);
+  /** @param {import("../types/api").Delta} delta */
+  onDelta(delta) {
+    for (const chart of this.charts) chart.onDelta(delta, this.growing);
   }
 
-  reset() {
-    this.refresh();
+  onReset() {
+    this.loadPoints();
   }
 
   /** @param {boolean} done */
@@ -177,7 +176,7 @@ class TimeChart {
     host.replaceChildren(this.timeline.element);
     this.read = newest(
       (/** @type {{view: import("../lib/axis.js").View, growing: boolean}} */ { view, growing }) =>
-        Promise.all(this.stores.map((store) => store.read(view, growing))),
+        Promise.all(this.stores.map((store) => store.readPoints(view, growing))),
       (reads, { growing }) => {
         this.stores.forEach((store, i) => store.replace(reads[i], growing));
         this.cursor = Math.min(...reads.map(({ cursor }) => cursor));
@@ -188,10 +187,10 @@ class TimeChart {
   }
 
   /** Learn which series there are. @param {string | null} selected the run to show where the chart names none */
-  async learn(selected) {
+  async loadCatalogue(selected) {
     const runs = this.wanted.runs.length ? this.wanted.runs : selected === null ? [] : [selected];
     this.stores = runs.map(() => new SeriesStore((metas) => this.#lanes(metas)));
-    await Promise.all(this.stores.map((store, i) => store.catalogue(Promise.resolve(runs[i]), () => this.axis)));
+    await Promise.all(this.stores.map((store, i) => store.readCatalogue(Promise.resolve(runs[i]), () => this.axis)));
     this.timeline.setLanes(this.#lanes(this.metas));
   }
 
@@ -203,8 +202,8 @@ class TimeChart {
   #lanes(metas) {
     return this.wanted.series.map((name) => {
       const found = metas.filter((meta) => meta.name === name && meta.run !== null);
-      const traces = found.map((meta, i) => ({ label: String(meta.run), colour: `gpu-${i % COLOURS}`, keys: [keyOf(meta)] }));
-      return lane(`chart ${name}`, name, HEIGHT, "robust", traces);
+      const lines = found.map((meta, i) => ({ label: String(meta.run), colour: `gpu-${i % COLOURS}`, keys: [keyOf(meta)] }));
+      return lane(`chart ${name}`, name, HEIGHT, "robust", lines);
     });
   }
 
@@ -221,8 +220,8 @@ class TimeChart {
   }
 
   /** @param {import("../types/api").Delta} delta @param {boolean} growing */
-  take(delta, growing) {
-    for (const store of this.stores) store.take(delta, growing);
+  onDelta(delta, growing) {
+    for (const store of this.stores) store.onDelta(delta, growing);
   }
 
   /** @param {Omit<import("../timeline/timeline.js").Picture, "series" | "failed" | "version" | "axis">} picture */

@@ -6,7 +6,7 @@ import { clock, counted, place, size } from "../lib/format.js";
 
 // The skipped parts of a run's files, and why: a count beside the run's state, with a list.
 
-/** @typedef {{path: string, offset: number, lines_read: number, lines_skipped: number, fields_skipped: number, first_skip: string, trouble?: string, is_data?: boolean}} File a row of `GET /files` */
+/** @typedef {import("../types/api").Row<"FileRow">} File */
 
 const EVERY_MS = 20_000; // a file that is set aside changes no count
 const MOST = 50; // rows in the list

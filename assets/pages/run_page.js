@@ -1,6 +1,6 @@
-/** A page about one run: its events, its profile, and the comparison of its window. */
+/** A page about one run: its events, and the stacks and the verdict of a window beside a baseline. */
 
-import { Profile } from "../blame/profile.js";
+import { WindowRequests } from "../blame/requests.js";
 import { stepAt } from "../data/progress.js";
 import { Continuation } from "../data/refresh.js";
 import { get, isOwner, newest, sentenceOf } from "../lib/api.js";
@@ -8,39 +8,39 @@ import { STEP, TIME } from "../lib/axis.js";
 import { el, setText } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { readAddress } from "../lib/url.js";
-import { Compare } from "../timeline/comparison.js";
+import { BaselinePicker } from "../timeline/baseline_picker.js";
 import { addNew } from "../timeline/marks.js";
 import { Pins } from "../timeline/pins.js";
 import { TimePage } from "./time_page.js";
 
 const NO_STACK = "No stack was sampled in this time: choose a window in which the dashboard saw the run.";
 const ELSEWHERE = "No process on this machine writes this run, so it has no stacks.";
-const RECEIVED = "Another host handed this run over: it has curves and lines. Stacks, GPUs and the host are seen by a dashboard on that host only.";
+const FROM_ANOTHER_HOST = "Another host handed this run over: it has curves and lines. Stacks, GPUs and the host are seen by a dashboard on that host only.";
 const NOT_THERE = "The dashboard was not there while this run was: it has curves and lines, but no stacks, GPU or host samples. The next run has them if the dashboard starts first, or starts it:";
 const START_IT = "deepseek-dashboard run -- python train.py";
 const SAME_START_S = 5; // a start this near to the first point after it is the same
 const NOW_EVERY_MS = 2000; // while nothing is selected, the flame graph is requested this often
 
-/** A page shows the profile's answers itself: it is the `Sink`. */
+/** Adds one run and its window to `TimePage`: the Live and the Flame page. */
 export class RunPage extends TimePage {
   /** @param {HTMLElement} bar @param {HTMLElement} foot the status line @param {number} [buckets] that a view is read in */
   constructor(bar, foot, buckets) {
     const address = readAddress();
     super(bar, foot, { address, run: address.run, buckets });
-    this.compare = new Compare(this.timeline, this.controller, () => this.compared());
+    this.baseline = new BaselinePicker(this.timeline, this.controller, () => this.compared());
     this.pins = new Pins(this.timeline, this.controller, () => this.pinned());
-    this.profile = new Profile(/** @type {any} */ (this));
-    this.profile.baseline = this.compare.window;
+    this.requests = new WindowRequests(this);
+    this.requests.baseline = this.baseline.window;
     this.untimed = new UntimedNote(() => this.turnAxis());
     this.timeline.element.prepend(this.untimed.element);
-    this.continued = new Continuation();
+    this.continuation = new Continuation();
     this.windowSteps = new WindowSteps(() => this.invalidate());
     setInterval(() => this.range.window || document.hidden || this.inquire(), NOW_EVERY_MS);
   }
 
-  async learn() {
+  async loadCatalogue() {
     const chosen = this.runs.choose().then((name) => (this.runs.missing ? null : name));
-    await this.store.catalogue(chosen, () => this.#axis());
+    await this.store.readCatalogue(chosen, () => this.#axis());
   }
 
   /** Steps if the run's log has no times; else the user's choice. */
@@ -57,7 +57,7 @@ export class RunPage extends TimePage {
   /** The machine's series that were recorded during a finished run; none during one of another host. @param {import("../data/series.js").Meta[]} metas */
   watched(metas) {
     const { current: run, over } = this.runs;
-    if (this.runs.received) return metas.filter((meta) => meta.run !== null);
+    if (this.runs.isFromAnotherHost) return metas.filter((meta) => meta.run !== null);
     const last_s = over ? this.runs.last_s : null;
     if (last_s === null) return metas;
     const first_s = run?.started_s ?? this.store.origin;
@@ -71,13 +71,13 @@ export class RunPage extends TimePage {
   }
 
   /**
-   * Why there are no stacks, if a run cannot have any: no present remedy helps.
-   * @param {import("../blame/profile.js").Question} question @param {import("../blame/profile.js").Trouble | null} trouble what the profiler says
-   * @returns {import("../blame/profile.js").Trouble | null}
+   * Why there are no stacks: no present remedy helps a run that cannot have any.
+   * @param {import("../blame/requests.js").Question} question @param {import("../blame/requests.js").Trouble | null} trouble what the profiler says
+   * @returns {import("../blame/requests.js").Trouble | null}
    */
-  instead({ now }, trouble) {
+  troubleOf({ now }, trouble) {
     const none = (/** @type {string} */ sentence, remedy = "") => ({ sentence, remedy, action: null });
-    if (this.runs.received) return none(RECEIVED);
+    if (this.runs.isFromAnotherHost) return none(FROM_ANOTHER_HOST);
     if (now && this.#unseen) return none(NOT_THERE, START_IT);
     if (trouble) return trouble;
     if (this.runs.over) return none(NO_STACK);
@@ -94,26 +94,26 @@ export class RunPage extends TimePage {
     return this.runs.missing ? `There is no run “${this.runs.name}” in this log folder.` : "";
   }
 
-  async learnMore() {
+  async loadExtras() {
     const run = this.runs.current?.run ?? null;
     const counted = this.ready.then(() => this.#countUntimed(this.runs.current?.run ?? null)); // the charts go first
-    await Promise.all([run === null ? null : this.#readEvents(run), counted]);
+    await Promise.all([run === null ? null : this.#loadEvents(run), counted]);
     this.invalidate();
   }
 
   /** @param {string} run */
-  async #readEvents(run) {
-    this.continued.asked();
+  async #loadEvents(run) {
+    this.continuation.begin();
     const { events, cursor } = await get("events", { run });
-    const late = this.continued.answered(cursor);
+    const late = this.continuation.end(cursor);
     if (run !== this.runs.name) return;
     this.events = events;
-    for (const delta of late) this.#takeEvents(delta);
+    for (const delta of late) this.#addEvents(delta);
     this.feed?.follow(cursor);
   }
 
   /** @param {import("../types/api").Delta} delta */
-  #takeEvents({ events }) {
+  #addEvents({ events }) {
     addNew(this.events, events.filter(({ run }) => run === this.runs.name));
   }
 
@@ -121,7 +121,7 @@ export class RunPage extends TimePage {
   async #countUntimed(run) {
     const densest = densestOf(this.store.metas);
     if (run === null || densest === null || this.range.axis === STEP) this.untimed.hide();
-    else await this.untimed.read(run, densest.name, densest.points ?? 0);
+    else await this.untimed.countTimed(run, densest.name, densest.points ?? 0);
   }
 
   /** Request the profile of the window, or of now. @param {boolean} [done] false while it is being drawn */
@@ -131,14 +131,19 @@ export class RunPage extends TimePage {
     const { window } = this.range;
     if (done || !window) this.askLog(window && this.range.axis === TIME ? { run: name, from: window.from, to: window.to } : null);
     if (this.range.axis === STEP) this.showNoTimes();
-    else if (this.range.window) this.profile.ask(name, this.range.window, done);
-    else this.profile.askNow(name, (over && this.runs.last_s) || this.end_s);
+    else if (this.range.window) this.requests.ask(name, this.range.window, done);
+    else this.requests.askNow(name, (over && this.runs.last_s) || this.end_s);
   }
 
   /** What the log says in a window that it does not say otherwise; null: there is no window. @param {import("../blame/log_difference.js").Asked | null} _asked */
   askLog(_asked) {}
 
-  /** The window is blamed, or cannot be. @param {import("../blame/profile.js").Question} _question */
+  /** What shows the answers on a window; each page has its own. @returns {import("../blame/requests.js").Sink} */
+  get sink() {
+    throw new Error("a page of one run shows what Python did");
+  }
+
+  /** The window is blamed, or cannot be. @param {import("../blame/requests.js").Question} _question */
   judged(_question) {}
 
   /** Show that steps have no stacks. */
@@ -153,7 +158,7 @@ export class RunPage extends TimePage {
 
   /** @param {"on" | "retry"} action */
   steerProfile(action) {
-    this.profile.steer(action).catch((error) => this.failed(error));
+    this.requests.steer(action).catch((error) => this.failed(error));
   }
 
   /** @returns {import("../timeline/marks.js").Event[]} */
@@ -165,7 +170,7 @@ export class RunPage extends TimePage {
     return events.flatMap((event) => (axis.place(event) === null ? [] : [{ ...event, time_s: Number(axis.place(event)) }]));
   }
 
-  /** The steps of a window: exact once it is drawn, approximate while it is being drawn. @param {import("../data/range.js").Window | null | undefined} window @param {import("../data/series.js").Series | null} stepper */
+  /** The steps of a window: exact once it is drawn, approximate while it is being drawn. @param {import("../data/view_range.js").Window | null | undefined} window @param {import("../data/series.js").Series | null} stepper */
   steps(window, stepper) {
     if (!window || this.range.axis === STEP) return { from: null, to: null };
     const exact = this.#drawing ? null : this.windowSteps.of(this.runs.name, this.store.metas, window);
@@ -175,12 +180,12 @@ export class RunPage extends TimePage {
   #drawing = false;
 
   address() {
-    return { run: this.runs.name, ...super.address(), ...this.compare.address(), ...this.pins.address() };
+    return { run: this.runs.name, ...super.address(), ...this.baseline.address(), ...this.pins.address() };
   }
 
   /** @param {import("../lib/axis.js").View} _view @param {import("../data/series.js").Series | null} _stepper */
   drawMore(_view, _stepper) {
-    this.compare.draw();
+    this.baseline.draw();
     this.pins.draw();
   }
 
@@ -200,7 +205,7 @@ export class RunPage extends TimePage {
     this.findings.forget();
     this.store.forget(this.range.axis);
     this.keepAddress();
-    this.load().then(() => this.inquire());
+    this.loadSeries().then(() => this.inquire());
   }
 
   /** Time or steps. */
@@ -210,12 +215,12 @@ export class RunPage extends TimePage {
     this.cursor_s = null;
     this.store.forget(this.range.axis);
     this.keepAddress();
-    this.load().then(() => this.inquire());
+    this.loadSeries().then(() => this.inquire());
   }
 
   /** @param {number} from @param {number} to @param {boolean} done */
   select(from, to, done) {
-    this.compare.select(from, to, done);
+    this.baseline.select(from, to, done);
   }
 
   moved() {
@@ -232,8 +237,8 @@ export class RunPage extends TimePage {
 
   /** The user chose what to compare with. */
   compared() {
-    this.profile.baseline = this.compare.window;
-    this.inquire(!this.compare.pending);
+    this.requests.baseline = this.baseline.window;
+    this.inquire(!this.baseline.pending);
     this.keepAddress();
     this.invalidate();
   }
@@ -265,28 +270,29 @@ export class RunPage extends TimePage {
   keys() {
     const axis = { keys: ["a"], shown: "a", says: "time or steps along the axis", run: () => this.turnAxis() };
     const note = { keys: ["n"], shown: "n", says: "a note on the window, or on the moment pointed at", run: () => this.#note() };
-    return [...this.compare.keys(), ...this.pins.keys(), ...(isOwner ? [note] : []), ...this.findings.keys(), axis];
+    return [...this.baseline.keys(), ...this.pins.keys(), ...(isOwner ? [note] : []), ...this.findings.keys(), axis];
   }
 
   // Messages of the server
 
-  /** @param {import("../types/api").Delta} message */
-  heard(message) {
-    this.continued.heard(message);
-    this.#takeEvents(message);
+  /** @param {import("../types/api").Delta} delta */
+  onDelta(delta) {
+    super.onDelta(delta);
+    this.continuation.onDelta(delta);
+    this.#addEvents(delta);
   }
 
-  /** @param {import("../types/api").State} message @param {ReturnType<import("../data/runs.js").Runs["hear"]>} news */
-  received(message, news) {
-    this.profile.hear(message.profile ?? {}, this.runs.over);
+  /** @param {import("../types/api").State} state @param {import("../data/runs.js").News} news */
+  onState(state, news) {
+    this.requests.onProfilerState(state.profile ?? {}, this.runs.over);
     if (news.more) this.#newRuns();
-    else if (news.grown) this.load();
-    else super.received(message, news);
+    else if (news.grown) this.loadSeries();
+    super.onState(state, news);
   }
 
   async #newRuns() {
-    await this.runs.read().catch((error) => this.failed(error));
-    if (this.runs.name === null || this.#absent !== this.absent) this.load();
+    await this.runs.readList().catch((error) => this.failed(error));
+    if (this.runs.name === null || this.#absent !== this.absent) this.loadSeries();
     this.#absent = this.absent;
     this.invalidate();
   }
@@ -319,7 +325,7 @@ function resumes(stepper, events) {
 
 // Which steps a window holds, exactly: its first and last point of the run's densest series, wherever the page shows them.
 
-/** @typedef {import("../data/range.js").Window} Window */
+/** @typedef {import("../data/view_range.js").Window} Window */
 /** @typedef {{from: number | null, to: number | null}} Steps null where the window holds none */
 /** @typedef {{run: string, series: string, window: Window}} Question */
 
@@ -411,7 +417,7 @@ class UntimedNote {
   }
 
   /** Query once per run: a query over all times counts the points with a time. @param {string} run @param {string} series its densest @param {number} points of it in the store */
-  async read(run, series, points) {
+  async countTimed(run, series, points) {
     if (run === this.run) return;
     this.run = run;
     const answer = await get("points", { run, series: [series], buckets: 1 });

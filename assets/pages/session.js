@@ -1,4 +1,4 @@
-/** The parts of every page: the runs, the server's state over the socket, the status line, the address and the keys. It has no time axis. */
+/** What every page has: the runs, the socket, the status line, the address and the keys. It has no time axis. */
 
 import { Feed } from "../data/feed.js";
 import { Runs } from "../data/runs.js";
@@ -9,8 +9,7 @@ import { duration, figure, megabytes } from "../lib/format.js";
 import { pathTo, writeAddress } from "../lib/url.js";
 import { troubleOf } from "./run_strip.js";
 
-/** @typedef {ReturnType<Runs["hear"]>} News */
-
+/** The base of all pages: those without an axis of time extend it directly, the others by `TimePage`. */
 export class Session {
   /** @param {HTMLElement} foot the status line @param {string | null} run that the address asks for @param {[string, string][]} [hints] keys that the status line names */
   constructor(foot, run, hints) {
@@ -18,61 +17,50 @@ export class Session {
     this.status = new Status(foot, hints);
     /** @type {number | null} age of the newest point when it arrived */
     this.behind_s = null;
-    /** Settles when there is a first picture, or nothing to draw. */
-    this.ready = new Promise((settle) => (this.settle = settle));
+    /** Resolves when there is a first picture, or nothing to draw. */
+    this.ready = new Promise((resolve) => (this.markReady = resolve));
   }
 
   /** @type {(value?: unknown) => void} */
-  settle = () => {};
+  markReady = () => {};
 
   /** Call once the page's own parts exist. */
   start() {
     this.feed = new Feed(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${pathTo("/api/v1/live")}`, {
-      delta: (message) => this.delta(message),
-      state: (message) => {
-        showFiring(message.firing);
-        this.state(message);
+      onDelta: (delta) => {
+        const newest_s = Math.max(...delta.series.map(({ t }) => t.at(-1) ?? -Infinity));
+        if (newest_s > 0) this.behind_s = this.runs.now_s - newest_s;
+        this.onDelta(delta);
+        if (this.drawsDeltas) this.invalidate();
       },
-      reset: () => this.reset(),
-      status: (lost_ms) => this.#connection(lost_ms),
+      onState: (state) => {
+        showFiring(state.firing);
+        this.onState(state, this.runs.update(state));
+        this.invalidate();
+      },
+      onReset: () => this.onReset(),
+      onConnection: (lost_ms) => {
+        this.runs.lost_s = lost_ms === null ? null : lost_ms / 1000 + this.runs.clock_off_s;
+        this.invalidate();
+      },
     });
   }
 
-  // Messages of the server
-
-  /** New points, lines and events. @param {import("../types/api").Delta} message */
-  delta(message) {
-    const newest_s = Math.max(...message.series.map(({ t }) => t.at(-1) ?? -Infinity));
-    if (newest_s > 0) this.behind_s = this.runs.now_s - newest_s;
-    this.heard(message);
-    if (this.drawsDeltas) this.invalidate();
-  }
-
-  /** @param {import("../types/api").State} message */
-  state(message) {
-    this.received(message, this.runs.hear(message));
-    this.invalidate();
-  }
-
-  /** Deltas were missed: the shown data must be read again. */
-  reset() {}
-
-  /** @param {number | null} lost_ms the browser's clock */
-  #connection(lost_ms) {
-    this.runs.lost_s = lost_ms === null ? null : lost_ms / 1000 + this.runs.clock_off_s;
-    this.invalidate();
-  }
-
-  // Defined by each page
+  // Messages of the server, for each page
 
   /** A page whose charts read for themselves is drawn with the server's state only: each frame composes all of its canvases anew. */
   drawsDeltas = true;
 
-  /** A delta, after its points were added. @param {import("../types/api").Delta} _message */
-  heard(_message) {}
+  /** New points, lines, events and findings. @param {import("../types/api").Delta} _delta */
+  onDelta(_delta) {}
 
-  /** The server's state, once the page knows it. @param {import("../types/api").State} _message @param {News} _news */
-  received(_message, _news) {}
+  /** The server's state, which `runs` holds by now. @param {import("../types/api").State} _state @param {import("../data/runs.js").News} _news */
+  onState(_state, _news) {}
+
+  /** Deltas were missed: the shown data must be read again. */
+  onReset() {}
+
+  // Defined by each page
 
   /** The page's part of the address. @returns {Record<string, string | number | string[] | null>} */
   address() {

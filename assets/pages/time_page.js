@@ -1,11 +1,11 @@
-/** A page over one axis: a range of time or steps, and the series over it. Each page adds its own parts. */
+/** A page over one axis: a range of time or steps, the lanes over it, and their findings. */
 
 import { lostSince, withLost } from "../data/gpu_loss.js";
 import { lanesOf } from "../data/lanes.js";
 import { stepAt } from "../data/progress.js";
-import { Range } from "../data/range.js";
 import { Retry, retryText } from "../data/refresh.js";
 import { SeriesStore } from "../data/series_store.js";
+import { ViewRange } from "../data/view_range.js";
 import { FindingsLoader } from "../findings/loader.js";
 import { Unreachable, newest, sentenceOf } from "../lib/api.js";
 import { STEP, TIME } from "../lib/axis.js";
@@ -24,11 +24,12 @@ import { Session } from "./session.js";
 const CLOCK_SLACK_S = 1; // a smaller error of the first view is acceptable
 const END_ROOM = 0.01; // of the view, behind the end of a run that is over, and before its beginning
 
+/** Adds an axis to `Session`: the GPUs and the Logs page, and below `RunPage` those of one run. */
 export class TimePage extends Session {
   /** @param {HTMLElement} bar @param {HTMLElement} foot the status line @param {{address: import("../lib/url.js").Address, run: string | null, buckets?: number}} shown `buckets`: that a view is read in */
   constructor(bar, foot, { address, run, buckets }) {
     super(foot, run);
-    this.range = new Range(address);
+    this.range = new ViewRange(address);
     this.store = new SeriesStore((metas) => this.lanesOf(metas), buckets);
     /** @type {number | null} */
     this.cursor_s = null;
@@ -37,7 +38,7 @@ export class TimePage extends Session {
     this.controller = new ViewController(this.range, {
       end_s: () => this.end_s,
       first_s: () => this.first_s,
-      refresh: () => this.moved(),
+      moved: () => this.moved(),
       chosen: (done) => this.chosen(done),
     });
     this.timeline = new Timeline(
@@ -62,25 +63,25 @@ export class TimePage extends Session {
       resume: () => this.controller.resume(),
       span: (span_s) => this.controller.setSpan(span_s),
     });
-    this.readPoints = newest(
+    this.requestPoints = newest(
       (/** @type {{view: View, growing: boolean}} */ { view, growing }) =>
-        this.timeline.during(this.store.read(view, growing), `Reading ${count(this.store.points)} points …`),
-      (read, { growing }) => this.#read(read, growing),
+        this.timeline.during(this.store.readPoints(view, growing), `Reading ${count(this.store.points)} points …`),
+      (read, { growing }) => this.#showPoints(read, growing),
       (error) => {
         this.#unread = true;
-        this.failed(error, this.again.points);
+        this.failed(error, this.retries.points);
       },
     );
-    this.again = {
-      load: new Retry(() => this.load()),
-      points: new Retry(() => this.refresh()),
-      more: new Retry(() => this.readMore()),
+    this.retries = {
+      series: new Retry(() => this.loadSeries()),
+      points: new Retry(() => this.loadPoints()),
+      rest: new Retry(() => this.loadRest()),
     };
   }
 
   start() {
     super.start();
-    this.load();
+    this.loadSeries();
   }
 
   // Defined by each page
@@ -91,8 +92,8 @@ export class TimePage extends Session {
   }
 
   /** Read the list of series. */
-  async learn() {
-    await this.store.catalogue(this.runs.choose());
+  async loadCatalogue() {
+    await this.store.readCatalogue(this.runs.choose());
   }
 
   /** Whether a run that was over at page load is shown from its beginning to its end. */
@@ -111,7 +112,7 @@ export class TimePage extends Session {
   }
 
   /** Read the data beside the points: events, lines. */
-  async learnMore() {}
+  async loadExtras() {}
 
   /** Draw everything but the lanes. @param {View} _view @param {Series | null} _stepper */
   drawMore(_view, _stepper) {}
@@ -119,11 +120,6 @@ export class TimePage extends Session {
   /** The page's part of the address. @returns {Record<string, string | number | string[] | null>} */
   address() {
     return { ...this.range.address(this.end_s), ...this.findings.address() };
-  }
-
-  /** The server's state, once the page knows it. @param {import("../types/api").State} _message @param {import("./session.js").News} news */
-  received(_message, { silenced }) {
-    if (silenced) this.relane();
   }
 
   // The view
@@ -162,7 +158,7 @@ export class TimePage extends Session {
   }
 
   /** Read the list of series, then their points. @param {boolean} [anew] also where the lanes stay the same */
-  async load(anew = true) {
+  async loadSeries(anew = true) {
     if (this.#loading) {
       this.#afterwards = true; // the current load may be of another run
       return;
@@ -170,22 +166,22 @@ export class TimePage extends Session {
     this.#loading = true;
     const before = JSON.stringify(this.store.lanes);
     try {
-      await this.learn();
-      this.again.load.done();
+      await this.loadCatalogue();
+      this.retries.series.done();
       this.timeline.say("");
       this.timeline.setLanes(this.store.lanes);
-      const settled = this.range.settle(this.end_s);
-      if (this.#fit() || settled || anew || JSON.stringify(this.store.lanes) !== before) this.refresh();
-      if (!this.store.lanes.length) this.settle();
-      await this.readMore();
+      const isCut = this.range.cutFuture(this.end_s);
+      if (this.#fit() || isCut || anew || JSON.stringify(this.store.lanes) !== before) this.loadPoints();
+      if (!this.store.lanes.length) this.markReady();
+      await this.loadRest();
     } catch (error) {
-      this.failed(error, this.again.load);
+      this.failed(error, this.retries.series);
     } finally {
       this.#loading = false;
     }
     if (this.#afterwards) {
       this.#afterwards = false;
-      await this.load();
+      await this.loadSeries();
     }
   }
 
@@ -193,13 +189,13 @@ export class TimePage extends Session {
   #afterwards = false;
 
   /** The data beside the points may fail alone. */
-  async readMore() {
+  async loadRest() {
     try {
-      await Promise.all([this.learnMore(), this.findings.read()]);
-      this.again.more.done();
+      await Promise.all([this.loadExtras(), this.findings.loadFindings()]);
+      this.retries.rest.done();
       this.#calm();
     } catch (error) {
-      this.failed(error, this.again.more);
+      this.failed(error, this.retries.rest);
     }
   }
 
@@ -217,14 +213,14 @@ export class TimePage extends Session {
   #lived = ""; // a run that was running in this page keeps its view when it ends
 
   /** Read the points of the view anew. */
-  refresh() {
-    if (this.store.lanes.length) this.readPoints({ view: this.range.view(this.end_s), growing: this.growing });
+  loadPoints() {
+    if (this.store.lanes.length) this.requestPoints({ view: this.range.view(this.end_s), growing: this.growing });
     this.keepAddress();
     this.invalidate();
   }
 
   /** Choose other lanes from the catalogue. */
-  relane() {
+  updateLanes() {
     this.store.lanes = this.lanesOf(this.store.metas);
     this.timeline.setLanes(this.store.lanes);
   }
@@ -262,7 +258,7 @@ export class TimePage extends Session {
     this.status.draw(runs.message, growing && axis === TIME ? this.behind_s : null);
   }
 
-  /** Of the lane that has no series. @returns {import("../ledger/view.js").Shares | null} null: there is none, or nothing is known yet */
+  /** Of the lane that has no series. @returns {import("../ledger/ledger_view.js").Shares | null} null: there is none, or nothing is known yet */
   shares() {
     return null;
   }
@@ -303,7 +299,7 @@ export class TimePage extends Session {
 
   /** The view has changed. */
   moved() {
-    this.refresh();
+    this.loadPoints();
   }
 
   /** A window was drawn, or is being drawn. @param {boolean} done */
@@ -323,53 +319,50 @@ export class TimePage extends Session {
 
   // Messages of the server
 
-  /** @param {import("../types/api").Delta} message */
-  delta(message) {
-    this.store.take(message, this.growing);
-    this.findings.take(message);
-    super.delta(message);
+  /** @param {import("../types/api").Delta} delta */
+  onDelta(delta) {
+    this.store.onDelta(delta, this.growing);
+    this.findings.onDelta(delta);
   }
 
-  /** @param {import("../types/api").State} message */
-  state(message) {
-    const news = this.runs.hear(message);
+  /** @param {import("../types/api").State} _state @param {import("../data/runs.js").News} news */
+  onState(_state, { first, silenced }) {
     const { current: run } = this.runs;
     if (this.range.axis === STEP && run?.last_time_s) this.store.paceBySteps(run.last_time_s, run.last_step);
-    const off = news.first && this.range.following && Math.abs(this.runs.clock_off_s) > CLOCK_SLACK_S;
-    if (this.#fit() || off) this.refresh();
-    this.received(message, news);
-    if (!this.store.lanes.length && !this.absent && !this.#loading && !this.again.load.timer) this.load();
-    this.invalidate();
+    const off = first && this.range.following && Math.abs(this.runs.clock_off_s) > CLOCK_SLACK_S;
+    if (this.#fit() || off) this.loadPoints();
+    if (silenced) this.updateLanes();
+    if (!this.store.lanes.length && !this.absent && !this.#loading && !this.retries.series.timer) this.loadSeries();
   }
 
-  reset() {
-    this.load();
+  onReset() {
+    this.loadSeries();
   }
 
   /** @param {import("../data/series_store.js").Read} read @param {boolean} growing */
-  #read(read, growing) {
+  #showPoints(read, growing) {
     if (read.failed.size) {
-      const wait_s = this.again.points.failed();
+      const wait_s = this.retries.points.failed();
       for (const [key, sentence] of read.failed) read.failed.set(key, retryText(sentence, wait_s));
-    } else this.again.points.done();
+    } else this.retries.points.done();
     this.#unread = false;
     this.store.replace(read, growing);
     this.feed?.subscribe(this.store.wishes(), read.cursor);
     this.#calm();
     this.draw();
-    this.settle();
+    this.markReady();
   }
 
   #unread = false; // no point of the view could be read
 
   /** The sentence goes with the last failure, whichever that is. */
   #calm() {
-    if (!this.#unread && !this.again.load.timer && !this.again.more.timer) this.timeline.say("");
+    if (!this.#unread && !this.retries.series.timer && !this.retries.rest.timer) this.timeline.say("");
   }
 
   /** Show the error in place of the charts, and when it is retried. @param {unknown} error @param {Retry} [again] */
   failed(error, again) {
-    this.settle();
+    this.markReady();
     const sentence = sentenceOf(error);
     const wait_s = again?.failed();
     if (!(error instanceof Unreachable) || !this.store.lanes.length) this.timeline.say(wait_s === undefined ? sentence : retryText(sentence, wait_s));

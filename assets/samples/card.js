@@ -98,14 +98,14 @@ class Pane {
   /** @param {number | null} step */
   show(step) {
     this.wanted = step;
-    this.#learn().then(
+    this.#loadRows().then(
       () => this.#draw(),
       (error) => this.#say(sentenceOf(error)),
     );
   }
 
   /** Read the rows where there are others than were read. */
-  async #learn() {
+  async #loadRows() {
     const state = JSON.stringify(this.about);
     if (state === this.read || !this.about) return;
     this.read = state;

@@ -39,7 +39,7 @@ const makers = { image, audio, text, table, histogram, file: async (sample, plac
 
 /** @param {Sample} sample @param {Place} place */
 async function image(sample, place) {
-  return take(sample, place, async ({ blob, width, height }) => {
+  return load(sample, place, async ({ blob, width, height }) => {
     if (!blob.type.startsWith("image/")) return [link(sample, place)];
     const scale = Math.min(1, (THUMB_PX * Math.min(2, devicePixelRatio)) / Math.max(width, height, 1));
     const wanted = scale < 1 ? { resizeWidth: Math.max(1, Math.round(width * scale)), resizeHeight: Math.max(1, Math.round(height * scale)) } : {};
@@ -64,27 +64,26 @@ async function image(sample, place) {
 
 /** @param {Sample} sample @param {Place} place */
 async function audio(sample, place) {
-  const load = () =>
-    take(sample, place, ({ blob }) => {
+  const player = () =>
+    load(sample, place, ({ blob }) => {
       if (!blob.type.startsWith("audio/")) return [link(sample, place)];
-      const player = el("audio", { controls: true, src: URL.createObjectURL(blob), "aria-label": sample.name });
-      return [player];
+      return [el("audio", { controls: true, src: URL.createObjectURL(blob), "aria-label": sample.name })];
     });
-  if ((sample.bytes ?? 0) <= MAX_AUDIO_BYTES) return load();
+  if ((sample.bytes ?? 0) <= MAX_AUDIO_BYTES) return player();
   const host = el("div");
-  const button = el("button", { class: "btn", type: "button", onclick: () => load().then((made) => host.replaceChildren(...made), (error) => host.replaceChildren(sentenceOf(error))) }, `Load ${size(sample.bytes ?? 0)}`);
+  const button = el("button", { class: "btn", type: "button", onclick: () => player().then((made) => host.replaceChildren(...made), (error) => host.replaceChildren(sentenceOf(error))) }, `Load ${size(sample.bytes ?? 0)}`);
   host.append(button);
   return [host];
 }
 
 /** @param {Sample} sample @param {Place} place */
 async function text(sample, place) {
-  return take(sample, place, async (loaded) => plain(sample, place, await loaded.blob.text(), loaded));
+  return load(sample, place, async (loaded) => plain(sample, place, await loaded.blob.text(), loaded));
 }
 
 /** @param {Sample} sample @param {Place} place */
 async function table(sample, place) {
-  return take(sample, place, async (loaded) => {
+  return load(sample, place, async (loaded) => {
     const found = await loaded.blob.text();
     const path = sample.path.toLowerCase();
     const separator = path.endsWith(".tsv") ? "\t" : path.endsWith(".csv") ? "," : "";
@@ -101,7 +100,7 @@ async function histogram(sample, place) {
     RIDGES,
     sample,
   );
-  const read = (/** @type {Sample} */ row) => take(row, place, async ({ blob }) => ({ step: row.step, histogram: histogramOf(await blob.text()) }));
+  const read = (/** @type {Sample} */ row) => load(row, place, async ({ blob }) => ({ step: row.step, histogram: histogramOf(await blob.text()) }));
   const all = await Promise.all(chosen.map((row) => (row === sample ? read(row) : read(row).catch(optional))));
   const ridges = /** @type {Ridge[]} */ (all.filter((ridge) => ridge?.histogram));
   const own = ridges.find(({ step }) => step === sample.step);
@@ -134,7 +133,7 @@ function link(sample, place) {
 }
 
 /** @template T @param {Sample} sample @param {Place} place @param {(loaded: Loaded) => T | Promise<T>} make */
-const take = (sample, place, make) => place.loader.take(place.run, sample, make, place.wanted);
+const load = (sample, place, make) => place.loader.load(place.run, sample, make, place.wanted);
 
 // Tables out of CSV, TSV and JSON, as far as they are shown: text in cells, and nothing else.
 

@@ -28,7 +28,7 @@ export class SampleLoader {
    * @param {string} run @param {Sample} sample @param {(loaded: Loaded) => T | Promise<T>} make @param {() => boolean} wanted
    * @returns {Promise<T>}
    */
-  async take(run, sample, make, wanted) {
+  async load(run, sample, make, wanted) {
     if (this.#busy >= AT_ONCE) await new Promise((turn) => this.#waiting.push(() => turn(null)));
     this.#busy += 1;
     try {

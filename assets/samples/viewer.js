@@ -79,11 +79,6 @@ export class Viewer {
   isRead = false;
   trouble = "";
 
-  /** Read again what there is: of a run that goes on. */
-  refresh() {
-    return this.show(this.runs);
-  }
-
   /** @param {number | null} step */
   go(step) {
     this.step = step;

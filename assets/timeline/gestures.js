@@ -4,12 +4,12 @@
  * @typedef {Object} Page
  * @property {() => number} end_s what "now" is
  * @property {() => number} first_s of what there is to show
- * @property {() => void} refresh the view has changed: read and draw it
+ * @property {() => void} moved the view has changed: read and draw it
  * @property {(done: boolean) => void} chosen a window was drawn, or is being drawn
  */
 
 export class ViewController {
-  /** @param {import("../data/range.js").Range} range @param {Page} page */
+  /** @param {import("../data/view_range.js").ViewRange} range @param {Page} page */
   constructor(range, page) {
     this.range = range;
     this.page = page;
@@ -31,17 +31,17 @@ export class ViewController {
     this.page.chosen(done);
   }
 
-  /** @param {import("../data/range.js").Window} window also where it is out of view */
+  /** @param {import("../data/view_range.js").Window} window also where it is out of view */
   show(window) {
     const before = this.range.view(this.page.end_s());
     this.range.show(window, this.page.end_s());
     if (this.range.view(0).hi === before.hi) this.page.chosen(true);
-    else this.page.refresh();
+    else this.page.moved();
   }
 
   clear() {
     this.range.clear();
-    this.page.refresh();
+    this.page.moved();
   }
 
   /** All stored data, in one view. */
@@ -49,20 +49,20 @@ export class ViewController {
     this.range.clear();
     const [lo, hi] = [this.page.first_s(), this.page.end_s()];
     if (Number.isFinite(hi - lo) && lo < hi) this.range.hold({ lo, hi });
-    this.page.refresh();
+    this.page.moved();
   }
 
   /** @param {number} time_s @param {number} factor */
   zoom(time_s, factor) {
     this.range.zoom(time_s, factor, this.page.end_s());
-    this.page.refresh();
+    this.page.moved();
   }
 
   /** Move the view, not the window. @param {number} by seconds, or steps */
   pan(by) {
     const { lo, hi } = this.range.view(this.page.end_s());
     this.range.hold({ lo: lo + by, hi: hi + by });
-    this.page.refresh();
+    this.page.moved();
   }
 
   /** @param {number} factor */
@@ -74,19 +74,19 @@ export class ViewController {
 
   resume() {
     this.range.follow();
-    this.page.refresh();
+    this.page.moved();
   }
 
   pause() {
     if (!this.range.following) return this.resume();
     this.range.hold(this.range.view(this.page.end_s()));
-    return this.page.refresh();
+    return this.page.moved();
   }
 
   /** @param {number} span_s */
   setSpan(span_s) {
     this.range.setSpan(span_s);
-    this.page.refresh();
+    this.page.moved();
   }
 
   nextSpan() {
@@ -97,7 +97,7 @@ export class ViewController {
   /** @param {-1 | 1} way */
   move(way) {
     this.range.move(way, this.page.end_s());
-    this.page.refresh();
+    this.page.moved();
   }
 
   /** @returns {import("../lib/keys.js").Key[]} */

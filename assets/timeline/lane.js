@@ -10,7 +10,7 @@ import { faded, token } from "../lib/theme.js";
 import UPlot from "../vendor/uPlot.min.js";
 import { drawBad, drawCuts, drawHeat, drawLimit, drawLoss } from "./marks.js";
 
-/** @typedef {import("../data/lanes.js").Lane} Spec */
+/** @typedef {import("../data/lanes.js").Lane} Lane */
 /** @typedef {import("../data/series.js").Columns} Columns */
 /** @typedef {import("../data/series.js").Series} Series */
 
@@ -29,7 +29,7 @@ const PERCENT = { lo: 0, hi: 104 };
 const MAX_BINS = 50_000;
 
 export class LaneView {
-  /** @param {Spec} spec @param {boolean} narrow a phone: the name stands above the plot, without an axis */
+  /** @param {Lane} spec @param {boolean} narrow a phone: the name stands above the plot, without an axis */
   constructor(spec, narrow) {
     this.spec = spec;
     this.narrow = narrow;
@@ -48,7 +48,7 @@ export class LaneView {
     this.times = [];
     /** @type {number | null} */
     this.limit = null;
-    /** @type {Set<number>} traces of a stack that contain others: only their parts are drawn */
+    /** @type {Set<number>} lines of a stack that contain others: only their parts are drawn */
     this.holding = new Set();
     /** @type {Map<string, Series>} */
     this.series = new Map();
@@ -110,7 +110,7 @@ export class LaneView {
       this.view = view;
       this.axis = axis;
       this.element.hidden = Boolean(this.spec.rate) && axis !== TIME; // steps have no rate on an axis of steps
-      this.say(this.spec.traces.flatMap((trace) => trace.keys.flatMap((key) => failed.get(key) ?? []))[0] ?? "");
+      this.say(this.spec.lines.flatMap((line) => line.keys.flatMap((key) => failed.get(key) ?? []))[0] ?? "");
       this.#gather(series, view);
       if (this.chart) this.chart.setData(this.data());
     }
@@ -138,7 +138,7 @@ export class LaneView {
 
   /** @param {Map<string, Series>} series @param {{lo: number, hi: number}} view */
   #gather(series, view) {
-    const members = this.spec.traces.map((trace) => trace.keys.flatMap((key) => series.get(key) ?? []));
+    const members = this.spec.lines.map((line) => line.keys.flatMap((key) => series.get(key) ?? []));
     const width = members.flat()[0]?.width ?? view.hi - view.lo;
     const first = Math.floor(view.lo / width) - 1;
     const bins = Math.ceil((view.hi - view.lo) / width) + 3;
@@ -157,7 +157,7 @@ export class LaneView {
 
   /** Sums from the bottom up of the phases that contain no others. @param {Series[][]} members @param {import("../data/phases.js").Grid} grid */
   #stack(members, grid) {
-    const { traces, scale } = this.spec;
+    const { lines, scale } = this.spec;
     const counter = counterOf(this.series, members.flat()[0]);
     const { layers, regular } = layersOf(members.map(([phase]) => phase), grid, counter);
     const bins = members.reduce((all, [phase]) => all + (phase?.bin.length ?? 0), 0);
@@ -165,7 +165,7 @@ export class LaneView {
       this.#judged = { at_ms: performance.now(), bins };
       const typical = layers.map((layer, i) => (regular[i] ? (median(layer.filter((v) => typeof v === "number")) ?? 0) : 0));
       this.holding = holders(
-        traces.map(({ label }) => label),
+        lines.map(({ label }) => label),
         typical,
         stepSeconds(members.flat(), counter),
       );
@@ -189,11 +189,11 @@ export class LaneView {
   data() {
     const { kind } = this.spec;
     if (kind === "heat") return [this.times, this.times.map(() => undefined)];
-    if (kind === "stack") return [this.times, ...(this.layers.length ? this.layers : this.spec.traces.map(() => []))];
+    if (kind === "stack") return [this.times, ...(this.layers.length ? this.layers : this.spec.lines.map(() => []))];
     const empty = { min: [], max: [], mean: [] };
     return [
       this.times,
-      ...this.spec.traces.flatMap((_, i) => [
+      ...this.spec.lines.flatMap((_, i) => [
         this.columns[i]?.max ?? empty.max,
         this.columns[i]?.min ?? empty.min,
         this.columns[i]?.mean ?? empty.mean,
@@ -203,7 +203,7 @@ export class LaneView {
 
   /** @param {number} width @param {number} height */
   options(width, height) {
-    const { kind, y, traces } = this.spec;
+    const { kind, y, lines } = this.spec;
     const wanted = Math.max(1, Math.min(TICKS, Math.floor(height / TICK_HEIGHT)));
     const splits = () =>
       kind === "heat"
@@ -245,42 +245,42 @@ export class LaneView {
         ...(kind === "heat"
           ? [{ show: false }]
           : kind === "stack"
-            ? traces.map((trace) => ({ stroke: "transparent", width: 0, fill: token(trace.colour), points: { show: false } }))
-            : traces.flatMap((trace) => this.#line(trace))),
+            ? lines.map((line) => ({ stroke: "transparent", width: 0, fill: token(line.colour), points: { show: false } }))
+            : lines.flatMap((line) => this.#line(line))),
       ],
       bands:
         kind === "lines"
-          ? traces.map((trace, i) => ({
+          ? lines.map((line, i) => ({
               series: [3 * i + 1, 3 * i + 2],
-              fill: faded(token(trace.colour), traces.length > 2 ? 0.12 : 0.24),
+              fill: faded(token(line.colour), lines.length > 2 ? 0.12 : 0.24),
             }))
           : [],
       hooks: { draw: [(/** @type {any} */ u) => this.#mark(u)] },
     };
   }
 
-  /** The series of one trace: the two edges of its band, and its mean. @param {Spec["traces"][0]} trace */
-  #line(trace) {
-    const many = this.spec.traces.length > 3;
+  /** The series of one line: the two edges of its band, and its mean. @param {Lane["lines"][0]} line */
+  #line(line) {
+    const many = this.spec.lines.length > 3;
     const smooth = this.spec.height >= SMOOTH && ["robust", "log"].includes(this.spec.y);
     const edge = { stroke: "transparent", width: 0, points: { show: false } };
     const paths = this.spec.stepped ? Plot.paths.stepped({ align: 1 }) : Plot.paths.linear();
-    const index = this.spec.traces.indexOf(trace);
+    const index = this.spec.lines.indexOf(line);
     const filter = (/** @type {any} */ _, /** @type {number} */ _series, /** @type {boolean} */ all) => {
       const { lone = [] } = this.columns[index] ?? {};
       return all || !lone.length ? null : lone;
     };
     const show = (/** @type {any} */ u) => {
       const { mean = [] } = this.columns[index] ?? {};
-      return Boolean(trace.points) && mean.reduce((/** @type {number} */ n, v) => n + Number(typeof v === "number"), 0) * POINT_PX < u.width;
+      return Boolean(line.points) && mean.reduce((/** @type {number} */ n, v) => n + Number(typeof v === "number"), 0) * POINT_PX < u.width;
     };
-    const points = { show, size: 5, width: 0, fill: token(trace.colour), filter };
+    const points = { show, size: 5, width: 0, fill: token(line.colour), filter };
     const gaps = (/** @type {any} */ u, /** @type {number} */ _series, /** @type {number} */ _from, /** @type {number} */ _to, /** @type {[number, number][]} */ found) =>
       [...found, ...this.#cuts(u, index)].sort(([a], [b]) => a - b);
-    return [edge, edge, { stroke: token(trace.colour), width: many ? 1 : 1.4, pxAlign: Number(many || !smooth), paths, points, gaps }];
+    return [edge, edge, { stroke: token(line.colour), width: many ? 1 : 1.4, pxAlign: Number(many || !smooth), paths, points, gaps }];
   }
 
-  /** A line breaks where its run restarted. @param {any} u @param {number} index of a trace @returns {[number, number][]} device pixels */
+  /** A line breaks where its run restarted. @param {any} u @param {number} index of a line @returns {[number, number][]} device pixels */
   #cuts(u, index) {
     const { mean = [], cuts = [] } = this.columns[index] ?? {};
     return cuts.flatMap((at) => {
@@ -293,10 +293,10 @@ export class LaneView {
 
   /** @param {any} u */
   #mark(u) {
-    const { kind, digits, traces } = this.spec;
+    const { kind, digits, lines } = this.spec;
     if (kind === "heat") {
       drawHeat(u, this.columns, this.times);
-      traces.forEach(({ lost_s }, k) => lost_s !== undefined && drawLoss(u, k, traces.length, lost_s));
+      lines.forEach(({ lost_s }, k) => lost_s !== undefined && drawLoss(u, k, lines.length, lost_s));
     }
     if (this.limit !== null) drawLimit(u, this.limit);
     const [above, below] = [[], []]; // where numbers stand
@@ -314,9 +314,9 @@ export class LaneView {
 
   /** The values under the cursor, else now, else at the end of the view. @param {number | null} cursor_s @param {boolean} following */
   #showValues(cursor_s, following) {
-    const all = this.spec.traces.map((trace, i) => (this.holding.has(i) ? [] : trace.keys.flatMap((key) => this.series.get(key) ?? [])));
+    const all = this.spec.lines.map((line, i) => (this.holding.has(i) ? [] : line.keys.flatMap((key) => this.series.get(key) ?? [])));
     const values = all.map((series, i) => {
-      const { lost_s } = this.spec.traces[i];
+      const { lost_s } = this.spec.lines[i];
       if (lost_s !== undefined && (cursor_s ?? Infinity) >= lost_s) return null;
       if (this.holding.has(i)) return null;
       const now = cursor_s === null && this.spec.kind !== "stack" && (following || series.every((member) => this.#shows(member.newest.t)));
@@ -325,8 +325,8 @@ export class LaneView {
     });
     const bad = this.columns.flatMap((column) => column.bad).at(-1);
     const when = cursor_s !== null ? "here" : following ? "now" : "last";
-    const named = this.spec.traces.map((trace) => (trace.label === "now" ? { ...trace, label: when } : trace));
-    const shown = { ...this.spec, traces: named.filter((_, i) => !this.holding.has(i)) };
+    const named = this.spec.lines.map((line) => (line.label === "now" ? { ...line, label: when } : line));
+    const shown = { ...this.spec, lines: named.filter((_, i) => !this.holding.has(i)) };
     const rows = legend(
       shown,
       values.filter((_, i) => !this.holding.has(i)),
@@ -335,7 +335,7 @@ export class LaneView {
     );
     fillRows(this.values, rows);
     const points = Math.max(0, ...all.flat().map((series) => series.points));
-    const held = this.spec.traces.filter((_, i) => this.holding.has(i)).map(({ label }) => label);
+    const held = this.spec.lines.filter((_, i) => this.holding.has(i)).map(({ label }) => label);
     const note = held.length ? `parts of ${held.join(", ")}` : (this.spec.note ?? (points ? counted(points, "point") : ""));
     setText(this.note, this.limit === null ? note : `${note}, limit ${tick(Number(this.limit.toPrecision(3)))}`);
   }
@@ -394,7 +394,6 @@ export function fillRows(host, rows) {
 
 // The right column of a lane: its values now, or under the cursor (pure).
 
-/** @typedef {import("../data/lanes.js").Lane} Lane */
 /** @typedef {{label: string, value: string, colour?: string, mark?: "box" | "line", tone?: "bad" | "main"}} Row */
 
 const LAYERS = 5; // of a stack that are listed, where they fit; of more, the largest and the sum of the others
@@ -403,13 +402,13 @@ const FEW = 3; // with more lines than this, only the highest and the range of t
 
 /**
  * @param {Lane} lane
- * @param {(number | null)[]} values one per trace, in the lane's unit; null where there is none
+ * @param {(number | null)[]} values one per line, in the lane's unit; null where there is none
  * @param {{place: string, text: string} | null} bad the last non-finite point in view
  * @param {number} [room] rows that fit
  * @returns {Row[]}
  */
 export function legend(lane, values, bad, room = Infinity) {
-  const rows = lane.kind === "heat" ? /** @type {Row[]} */ (each(lane, values, "box").map(({ label, value }) => ({ label, value }))) : lane.kind === "stack" ? stack(lane, values, Math.max(1, Math.min(LAYERS, room - 1))) : lines(lane, values);
+  const rows = lane.kind === "heat" ? /** @type {Row[]} */ (each(lane, values, "box").map(({ label, value }) => ({ label, value }))) : lane.kind === "stack" ? layerRows(lane, values, Math.max(1, Math.min(LAYERS, room - 1))) : lineRows(lane, values);
   if (bad) rows.push({ label: `${bad.text} at ${bad.place.replace("step ", "")}`, value: "", tone: "bad" }); // the axis says of what
   return rows;
 }
@@ -423,15 +422,15 @@ function valueText({ digits, unit }, value) {
 
 /** @param {Lane} lane @param {(number | null)[]} values @param {"box" | "line"} mark @returns {Row[]} */
 const each = (lane, values, mark) =>
-  lane.traces.map(({ label, colour, lost_s }, i) => {
+  lane.lines.map(({ label, colour, lost_s }, i) => {
     const gone = lost_s !== undefined && values[i] === null;
     return { label, value: gone ? "lost" : valueText(lane, values[i]), colour, mark };
   });
 
 /** @param {Lane} lane @param {(number | null)[]} values @returns {Row[]} */
-function lines(lane, values) {
-  if (lane.traces.length === 1) return [{ label: lane.traces[0].label, value: valueText(lane, values[0]), tone: "main" }];
-  if (lane.traces.length <= FEW) return each(lane, values, "line").map((row, i) => (i ? row : { ...row, tone: "main" }));
+function lineRows(lane, values) {
+  if (lane.lines.length === 1) return [{ label: lane.lines[0].label, value: valueText(lane, values[0]), tone: "main" }];
+  if (lane.lines.length <= FEW) return each(lane, values, "line").map((row, i) => (i ? row : { ...row, tone: "main" }));
   const known = values.flatMap((value, i) => (value === null ? [] : [{ value, i }])).sort((a, b) => b.value - a.value);
   /** @type {Row[]} */
   const rows = [];
@@ -440,9 +439,9 @@ function lines(lane, values) {
   if (!known.length) return [{ label: "now", value: valueText(lane, null), tone: "main" }];
   const [top, ...others] = known;
   rows.push({
-    label: lane.traces[top.i].label,
+    label: lane.lines[top.i].label,
     value: valueText(lane, top.value),
-    colour: lane.traces[top.i].colour,
+    colour: lane.lines[top.i].colour,
     mark: "box",
     tone: lane.sum ? undefined : "main",
   });
@@ -457,7 +456,7 @@ function lines(lane, values) {
 const brief = (value, digits) => (value >= 10 ? figure(value, 0) : figure(digits === undefined ? Number(value.toPrecision(2)) : value, digits));
 
 /** @param {Lane} lane @param {(number | null)[]} values @param {number} most rows below the sum @returns {Row[]} */
-function stack(lane, values, most) {
+function layerRows(lane, values, most) {
   const known = values.filter((value) => value !== null);
   const total = known.length ? known.reduce((sum, value) => Number(sum) + Number(value), 0) : null;
   const parts = each(lane, values, "box");

@@ -17,7 +17,7 @@ const AREA_ALPHA = 0.25;
 const px = (u, css_px) => css_px * (u.ctx.canvas.width / u.width);
 
 /**
- * One row per trace; each pixel shows the lowest value that falls on it, so that a dip cannot vanish.
+ * One row per line; each pixel shows the lowest value that falls on it, so that a dip cannot vanish.
  * @param {any} u @param {Columns[]} rows @param {number[]} times of the grid's bins
  */
 export function drawHeat(u, rows, times) {
@@ -196,7 +196,8 @@ function drawArrow(u, { x, value }, up, digits, taken) {
 
 // Event markers: their choice, shapes and labels (pure), and their elements.
 
-/** @typedef {{kind: string, time_s: number, rank?: number, step?: number | null, seconds?: number | null, text?: string}} Event */
+/** @typedef {import("../types/api").Row<"EventRow">} EventRow */
+/** @typedef {Pick<EventRow, "kind" | "time_s"> & Partial<EventRow>} Event of a run, or made by the page */
 /** @typedef {{x: number, event: Event, shape: "diamond" | "triangle" | "cross" | "bar", tone: string, label: string, labelled: boolean}} Mark */
 
 const CHARACTER_PX = 5.8; // of an 11 px label, generously

@@ -3,7 +3,7 @@
 import { el } from "../lib/dom.js";
 import { windowOf } from "../lib/url.js";
 
-/** @typedef {import("../data/range.js").Window} Window */
+/** @typedef {import("../data/view_range.js").Window} Window */
 
 export class Pins {
   /** @param {import("./timeline.js").Timeline} timeline that shows them @param {import("./gestures.js").ViewController} controller @param {() => void} changed */

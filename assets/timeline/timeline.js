@@ -21,7 +21,7 @@ import { axisMark, laneMark, placed } from "./marks.js";
  * @property {number | null} cursor_step
  * @property {Map<string, Series>} series
  * @property {Map<string, string>} failed by key of a series, why it cannot be shown
- * @property {import("../ledger/view.js").Shares | null} [shares] of the lane that shows them; null until they are known
+ * @property {import("../ledger/ledger_view.js").Shares | null} [shares] of the lane that shows them; null until they are known
  * @property {number} version rises when the series have something new
  * @property {import("./marks.js").Event[]} events
  * @property {string} end the word at the right end of the axis
@@ -115,8 +115,8 @@ export class Timeline {
 
   /** @param {Lane} spec */
   #lane(spec) {
-    const { view = LaneView } = spec;
-    const lane = new view(spec, NARROW.matches);
+    const { viewClass = LaneView } = spec;
+    const lane = new viewClass(spec, NARROW.matches);
     movable(lane.element, lane.name, () => this.#reordered());
     return lane;
   }

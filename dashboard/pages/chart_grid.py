@@ -14,7 +14,7 @@ DESCRIPTION = "data-chart-grid"  # the property that a callback fills with `desc
 
 
 def chart_grid(id: str, view: Mapping[str, Any] | None = None) -> html.Div:
-    """Mounts `assets/curves/`. `view` is what it shows, as in `assets/curves/view.js`; without one, what the address says."""
+    """Mounts `assets/curves/`. `view` is what it shows, as in `assets/curves/training_view.js`; without one, what the address says."""
     return html.Div(id=id, className="chart-grid", **{DESCRIPTION: "" if view is None else description(view)})
 
 

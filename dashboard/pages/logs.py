@@ -89,7 +89,7 @@ def _listed(values: Sequence[str]) -> list[Option]:
 
 
 def view_of(search: object) -> View:
-    """What an address shows; what it does not say, or says wrongly, is as usual. The same as `viewOf` in `assets/logs/view.js`."""
+    """What an address shows; what it does not say, or says wrongly, is as usual. The same as `viewOf` in `assets/logs/logs_view.js`."""
     query = parse_qs(search.removeprefix("?"), max_num_fields=None) if isinstance(search, str) else {}
     first = {name: values[0] for name, values in query.items()}
     return {

@@ -107,7 +107,7 @@ def axes(chosen: str) -> list[Option]:
 
 
 def view_of(search: object) -> View:
-    """What an address shows; what it does not say, or says wrongly, is as usual. The same as `viewOf` in `assets/curves/view.js`."""
+    """What an address shows; what it does not say, or says wrongly, is as usual. The same as `viewOf` in `assets/curves/training_view.js`."""
     query = parse_qs(search.removeprefix("?"), max_num_fields=None) if isinstance(search, str) else {}
     one = {name: values[0] for name, values in query.items()}
     smooth, _, amount = one.get("smooth", "").partition(":")

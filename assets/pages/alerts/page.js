@@ -18,9 +18,9 @@ export default class AlertsPage extends Session {
     Object.assign((/** @type {any} */ (window).dashAgGridFunctions ??= {}), { alertTime: (/** @type {number} */ time_s) => when(time_s, this.runs.now_s) });
     document.addEventListener("click", (event) => this.#pressed(/** @type {HTMLElement} */ (event.target).closest?.("[data-act]") ?? null));
     new MutationObserver(() => this.#mount()).observe(document.body, { childList: true, subtree: true });
-    setInterval(() => document.hidden || this.ask(), AGAIN_MS);
+    setInterval(() => document.hidden || this.reload(), AGAIN_MS);
     this.#readText();
-    this.settle();
+    this.markReady();
     this.start();
   }
 
@@ -33,7 +33,7 @@ export default class AlertsPage extends Session {
   }
 
   /** The page is read anew. */
-  ask() {
+  reload() {
     if (document.getElementById("alerts-firing")) /** @type {any} */ (window).dash_clientside?.set_props?.(ASKED, { data: ++this.#asked });
     if (!this.editor.changed) this.#readText();
   }
@@ -42,14 +42,14 @@ export default class AlertsPage extends Session {
 
   async #readText() {
     try {
-      this.#take(await get("alerts"));
+      this.#show(await get("alerts"));
     } catch (error) {
       this.say(sentenceOf(error));
     }
   }
 
   /** @param {import("../../types/api").Answer<"alerts">} answer */
-  #take({ text, troubles, receivers }) {
+  #show({ text, troubles, receivers }) {
     this.editor.show(text, troubles);
     this.desktop.draw(receivers.some(({ kind }) => kind === "desktop"));
   }
@@ -79,7 +79,7 @@ export default class AlertsPage extends Session {
     } catch (error) {
       this.say(sentenceOf(error));
     }
-    this.ask();
+    this.reload();
   }
 
   /** What became of the last test, by receiver: Dash makes the rows anew, and the sentences stay. @type {Map<string, string>} */
@@ -104,7 +104,7 @@ export default class AlertsPage extends Session {
     } catch (error) {
       show(sentenceOf(error));
     }
-    this.ask();
+    this.reload();
   }
 
   /** @param {string} text @returns {Promise<string>} "" or what is wrong with it */
@@ -112,18 +112,18 @@ export default class AlertsPage extends Session {
     try {
       const answer = await change("alerts/text", { text });
       this.editor.saved(text);
-      this.#take(answer);
-      this.ask();
+      this.#show(answer);
+      this.reload();
       return "";
     } catch (error) {
       return sentenceOf(error);
     }
   }
 
-  /** @param {import("../../types/api").State} message */
-  received(message) {
-    if (this.#firing >= 0 && message.firing !== this.#firing) this.ask();
-    this.#firing = message.firing;
+  /** @param {import("../../types/api").State} state */
+  onState({ firing }) {
+    if (this.#firing >= 0 && firing !== this.#firing) this.reload();
+    this.#firing = firing;
     this.#showTested();
   }
 

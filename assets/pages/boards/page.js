@@ -1,7 +1,7 @@
 /** The Boards page: one board, live; which there are, the range, and the way to change it. */
 
 import { BoardView } from "../../boards/board.js";
-import { spanWord } from "../../curves/view.js";
+import { spanWord } from "../../curves/training_view.js";
 import { Retry, retryText } from "../../data/refresh.js";
 import { get, isOwner, sentenceOf } from "../../lib/api.js";
 import { el, setText } from "../../lib/dom.js";
@@ -50,7 +50,7 @@ export default class BoardsPage extends Session {
       shown: () => this.shown,
       follow: (series, cursor) => this.#follow(series, cursor),
       changed: () => this.keepAddress(),
-      drawn: () => this.settle(),
+      drawn: () => this.markReady(),
       edit: (chart) => this.edit(chart.key),
     });
     const [lo, hi] = [number("lo"), number("hi")];
@@ -68,21 +68,21 @@ export default class BoardsPage extends Session {
     this.side = el("div", { class: "board-side", hidden: true });
     this.main = el("div", { class: "board-scroll" }, this.board.element);
     this.element = el("div", { class: "boards-page" }, this.tools.element, el("div", { class: "boards-body" }, this.main, this.side), this.notice);
-    this.again = new Retry(() => this.#begin());
+    this.retry = new Retry(() => this.#begin());
     this.start();
     this.#begin();
-    setInterval(() => document.hidden || this.#look(), EVERY_MS);
+    setInterval(() => document.hidden || this.#reloadBoards(), EVERY_MS);
   }
 
   async #begin() {
     try {
       const run = this.runs.choose().catch((error) => void sentenceOf(error));
       if (!this.name) await this.#first((await run) ?? null);
-      await Promise.all([run, this.#read()]);
-      this.again.done();
+      await Promise.all([run, this.#loadBoards()]);
+      this.retry.done();
       this.keepAddress();
     } catch (error) {
-      this.board.say(retryText(sentenceOf(error), this.again.failed()));
+      this.board.say(retryText(sentenceOf(error), this.retry.failed()));
     }
     this.invalidate();
   }
@@ -102,7 +102,7 @@ export default class BoardsPage extends Session {
   }
 
   /** Which boards there are, and the shown one. */
-  async #read() {
+  async #loadBoards() {
     if (!this.name) return;
     const { boards } = await get("boards");
     this.list = boards;
@@ -112,11 +112,11 @@ export default class BoardsPage extends Session {
       if (!this.editor) this.board.say(`There is no board “${this.name}”. Choose one above, or press n to make one.`);
       return;
     }
-    if (row.version !== this.file?.version || row.name !== this.file.name || row.source !== this.file.source || row.trouble !== this.file.trouble) this.#take(/** @type {BoardAnswer} */ (await get(/** @type {any} */ (`boards/${encodeURIComponent(this.name)}`))));
+    if (row.version !== this.file?.version || row.name !== this.file.name || row.source !== this.file.source || row.trouble !== this.file.trouble) this.#setFile(/** @type {BoardAnswer} */ (await get(/** @type {any} */ (`boards/${encodeURIComponent(this.name)}`))));
   }
 
   /** @param {BoardAnswer} file */
-  #take(file) {
+  #setFile(file) {
     if (file.name !== this.name) return;
     const before = this.file;
     this.file = file;
@@ -133,10 +133,10 @@ export default class BoardsPage extends Session {
     return this.board.show(board);
   }
 
-  async #look() {
+  async #reloadBoards() {
     try {
       if (!this.name && this.list.length) await this.#first(this.shown.run); // the shown one was deleted
-      await this.#read();
+      await this.#loadBoards();
       this.trouble = "";
     } catch (error) {
       this.trouble = sentenceOf(error);
@@ -155,7 +155,7 @@ export default class BoardsPage extends Session {
     this.board.window_s = null;
     this.main.scrollTop = 0;
     this.keepAddress();
-    this.#look();
+    this.#reloadBoards();
   }
 
   /** @param {number} by */
@@ -204,13 +204,13 @@ export default class BoardsPage extends Session {
         this.name = saved.name;
         this.file = saved;
         this.keepAddress();
-        this.#look();
+        this.#reloadBoards();
       },
       deleted: (behind) => {
         this.file = behind;
         if (!behind) this.name = "";
         this.editor?.close();
-        this.#look();
+        this.#reloadBoards();
       },
       closed: () => {
         this.editor = null;
@@ -218,7 +218,7 @@ export default class BoardsPage extends Session {
         this.side.replaceChildren();
         this.element.classList.remove("editing");
         if (this.file) this.#show(this.file);
-        else this.#look();
+        else this.#reloadBoards();
         this.invalidate();
       },
     });
@@ -233,28 +233,28 @@ export default class BoardsPage extends Session {
 
   drawsDeltas = false;
 
-  /** @param {import("../../types/api").Delta} message */
-  heard({ series }) {
+  /** @param {import("../../types/api").Delta} delta */
+  onDelta({ series }) {
     if (series.length) this.board.reader.touch();
     this.#drawn_ms = performance.now();
   }
   #drawn_ms = 0;
   #points = 0;
 
-  /** @param {import("../../types/api").State} message @param {import("../session.js").News} news */
-  received(message, news) {
-    const points = message.runs.reduce((sum, run) => sum + run.points, 0);
+  /** @param {import("../../types/api").State} state @param {import("../../data/runs.js").News} news */
+  onState(state, news) {
+    const points = state.runs.reduce((sum, run) => sum + run.points, 0);
     if (points !== this.#points) this.board.reader.touch(); // of a series that is not on the socket
     this.#points = points;
-    if (news.more) this.runs.read().then(() => this.runs.choose()).then(() => this.invalidate(), () => {});
+    if (news.more) this.runs.readList().then(() => this.runs.choose()).then(() => this.invalidate(), () => {});
     if (performance.now() - this.#drawn_ms > REDRAW_MS && !this.board.span) this.board.redraw();
   }
 
-  reset() {
+  onReset() {
     this.board.reader.forget();
   }
 
-  /** @param {import("../../boards/reader.js").Followed[]} series @param {number} cursor */
+  /** @param {import("../../boards/board_reader.js").Followed[]} series @param {number} cursor */
   #follow(series, cursor) {
     /** @type {Map<string | null, string[]>} */
     const names = new Map();

@@ -2,7 +2,7 @@
 
 import { basis, sentence } from "../../blame/blame.js";
 import { LogDifference } from "../../blame/log_difference.js";
-import { parameters } from "../../blame/profile.js";
+import { parameters } from "../../blame/requests.js";
 import { withLost } from "../../data/gpu_loss.js";
 import { lanesOf } from "../../data/lanes.js";
 import { Retry } from "../../data/refresh.js";
@@ -21,16 +21,17 @@ import { FlameStage, writeChoice } from "./stage.js";
 
 const BUCKETS = 400;
 
+/** Adds the stage of stacks to `RunPage`, and shows the answers on a window itself. */
 export default class FlamePage extends RunPage {
   /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
   constructor(bar, foot) {
     super(bar, foot, BUCKETS);
-    this.head = new FlameHead({ pick: (run) => this.pick(run), download: (format) => this.download(format), report: () => this.reported(this.range.window ?? this.profile.wanted?.asked ?? null) });
+    this.head = new FlameHead({ pick: (run) => this.pick(run), download: (format) => this.download(format), report: () => this.reported(this.range.window ?? this.requests.wanted?.asked ?? null) });
     this.stage = new FlameStage({ chosen: () => this.#looked(), profile: (action) => this.steerProfile(action) });
     this.stage.side.element.prepend(this.findings.detail);
     this.head.element.append(this.findings.nav);
     this.strip = new Strip(this.timeline, { failed: (error, again) => this.failed(error, again), tinting: () => this.stage.tinting(), answered: () => this.#came("chart") });
-    this.profile.filter = this.stage.filter;
+    this.requests.filter = this.stage.filter;
     this.element = el(
       "div",
       { class: "flame-page bare arriving" },
@@ -57,8 +58,8 @@ export default class FlamePage extends RunPage {
     return this.absent ? [] : withLost(stripLanes(this.watched(metas)), metas, this.silent(metas));
   }
 
-  async learn() {
-    await super.learn();
+  async loadCatalogue() {
+    await super.loadCatalogue();
     const none = this.runs.name === null;
     const sentence = none ? "No runs in the log folder yet. Any JSONL file there becomes one." : this.absent && `${this.absent} Choose one at the top left.`;
     if (sentence) this.stage.trouble.show({ sentence, remedy: "", action: null });
@@ -82,12 +83,12 @@ export default class FlamePage extends RunPage {
     this.head.say(null, { said: [], aside: "" }, false, null);
   }
 
-  refresh() {
-    this.#readChart();
-    super.refresh();
+  loadPoints() {
+    this.#loadChart();
+    super.loadPoints();
   }
 
-  #readChart() {
+  #loadChart() {
     const run = this.runs.current?.run;
     if (run && this.range.axis === TIME) this.strip.ask(run, this.range.view(this.end_s), this.stage.choice);
   }
@@ -95,14 +96,14 @@ export default class FlamePage extends RunPage {
   /** @param {boolean} [done] */
   inquire(done) {
     super.inquire(done);
-    if (this.growing && this.range.axis === TIME) this.#readChart();
+    if (this.growing && this.range.axis === TIME) this.#loadChart();
   }
 
   /** @param {import("../../lib/axis.js").View} view @param {import("../../data/series.js").Series | null} stepper */
   drawMore(view, stepper) {
     super.drawMore(view, stepper);
     const { window } = this.range;
-    const shown = window ?? this.profile.wanted?.asked;
+    const shown = window ?? this.requests.wanted?.asked;
     this.strip.chart.draw(view);
     this.head.drawRuns(this.runs);
     this.stage.side.trace.of(this.runs.current?.run ?? null, !this.runs.over);
@@ -126,16 +127,16 @@ export default class FlamePage extends RunPage {
 
   /** @param {"speedscope" | "folded"} format */
   download(format) {
-    if (this.profile.wanted) download(this.profile.wanted, format);
+    if (this.requests.wanted) download(this.requests.wanted, format);
   }
 
   /** The user changed how the window is shown. */
   #looked() {
     this.keepAddress();
-    if (this.profile.filter === this.stage.filter) return;
-    this.profile.filter = this.stage.filter;
-    this.profile.again();
-    this.#readChart();
+    if (this.requests.filter === this.stage.filter) return;
+    this.requests.filter = this.stage.filter;
+    this.requests.repeat();
+    this.#loadChart();
   }
 
   /** @returns {import("../../lib/keys.js").Key[]} */
@@ -157,22 +158,26 @@ export default class FlamePage extends RunPage {
 
   // Messages of the server
 
+  get sink() {
+    return this;
+  }
+
   /** @param {boolean} stale */
   dim(stale) {
     setClass(this.element, "stale", stale);
   }
 
-  /** @param {import("../../flame/tree.js").Flame | null} flame @param {import("../../blame/profile.js").Question} question @param {{growing: boolean, trouble: import("../../blame/profile.js").Trouble | null}} about */
+  /** @param {import("../../flame/tree.js").Flame | null} flame @param {import("../../blame/requests.js").Question} question @param {{growing: boolean, trouble: import("../../blame/requests.js").Trouble | null}} about */
   showFlame(flame, question, { growing, trouble }) {
     this.#came("stacks");
-    this.stage.show(flame, question, { growing, trouble: this.instead(question, trouble) });
+    this.stage.show(flame, question, { growing, trouble });
     this.strip.chart.colour(this.stage.tinting());
     this.head.say(this.stage.blame, this.stage.own, question.baseline !== null, this.stage.comparable);
     paintedFlame(this.stage.graph.names, question.asked);
     this.invalidate();
   }
 
-  /** @param {import("../../blame/blame.js").Blame | null} blame @param {import("../../blame/profile.js").Question} question */
+  /** @param {import("../../blame/blame.js").Blame | null} blame @param {import("../../blame/requests.js").Question} question */
   showBlame(blame, { baseline }) {
     this.stage.showBlame(blame);
     this.head.say(blame, this.stage.own, baseline !== null, this.stage.comparable);
@@ -193,7 +198,7 @@ export default class FlamePage extends RunPage {
 // The head of the Flame page: the run and window, the blamed function, its basis, and downloads.
 
 /** @typedef {import("../../blame/blame.js").Blame} Blame */
-/** @typedef {import("../../data/range.js").Window} Window */
+/** @typedef {import("../../data/view_range.js").Window} Window */
 
 class FlameHead {
   /** @param {{pick: (run: string) => void, download: (format: "speedscope" | "folded") => void, report: () => import("../run_details.js").Reported | null}} actions */
@@ -299,7 +304,7 @@ function stripLanes(metas) {
 
 const ENDINGS = { speedscope: "speedscope.json", folded: "folded.txt" };
 
-/** @param {import("../../blame/profile.js").Question} question @param {keyof typeof ENDINGS} format */
+/** @param {import("../../blame/requests.js").Question} question @param {keyof typeof ENDINGS} format */
 export function download(question, format) {
   const { baseline, baseline_from, baseline_to, ...wanted } = parameters(question);
   const query = new URLSearchParams({ format });

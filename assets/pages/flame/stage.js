@@ -1,7 +1,7 @@
 /** The main part of the Flame page: the graph of a window with its chips and its side, as the user chose to see it. */
 
 import { isPart, ownWords } from "../../blame/blame.js";
-import { TroubleBox } from "../../blame/profile.js";
+import { TroubleBox } from "../../blame/requests.js";
 import { holders } from "../../data/phases.js";
 import { FlameGraph } from "../../flame/flame.js";
 import { differenceTint, kindToken, legendOfDifference, legendOfKinds, tokenTint } from "../../flame/paint.js";
@@ -14,7 +14,7 @@ import { FlameSide } from "./side.js";
 
 /** @typedef {import("../../flame/tree.js").Flame} Flame */
 /** @typedef {import("../../blame/blame.js").Blame} Blame */
-/** @typedef {import("../../blame/profile.js").Question} Question */
+/** @typedef {import("../../blame/requests.js").Question} Question */
 
 const ROW = 24;
 const KERNELS = { said: ["What each line launched, in the steps that were traced"], aside: "At the right, Kernels by line has the same as a table." };
@@ -41,7 +41,7 @@ export class FlameStage {
     this.place = el("div", { class: "graph-place" }, this.trouble.element, this.graph.element, this.caption);
   }
 
-  /** @param {Flame | null} flame @param {Question} question @param {{growing: boolean, trouble: import("../../blame/profile.js").Trouble | null}} about */
+  /** @param {Flame | null} flame @param {Question} question @param {{growing: boolean, trouble: import("../../blame/requests.js").Trouble | null}} about */
   show(flame, { run, asked, now }, { growing, trouble }) {
     this.flame = flame;
     this.run = run;

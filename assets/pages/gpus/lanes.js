@@ -1,12 +1,12 @@
 /** The lanes of the GPUs page (pure): the heat strip, the most useful metrics, then all others of the catalog, those of the host last. */
 
 import { withLost } from "../../data/gpu_loss.js";
-import { GIB, busyMetas, hostLanes, lane, limitOf, named, perGpu, tracesPerGpu } from "../../data/lanes.js";
+import { GIB, busyMetas, hostLanes, lane, limitOf, linesPerGpu, named, perGpu } from "../../data/lanes.js";
 import { keyOf } from "../../data/series.js";
 
 /** @typedef {import("../../data/series.js").Meta} Meta as `GET /series` returns it */
 /** @typedef {import("../../data/lanes.js").Lane} Lane */
-/** @typedef {import("../../data/lanes.js").Trace} Trace */
+/** @typedef {import("../../data/lanes.js").LaneLine} LaneLine */
 
 const HEAT_ROW = 14;
 const HEAT_MOST = 240; // px, for any number of rows
@@ -66,22 +66,22 @@ const UNITS = new Map([
 export function gpuPageLanes(machine, lost, all) {
   const gpu = machine.some(({ name }) => name.startsWith("gpu/"));
   const host = [...hostLanes(machine), heat("host/cpu_core_pct", named(machine, "host/cpu_core_pct"), tracesOf(machine, "host/cpu_core_pct"))];
-  const top = gpu ? [heat("gpu/utilization_pct", busyMetas(machine), tracesPerGpu(busyMetas(machine)))] : host;
-  const drawn = new Set([...top, ...host].flatMap(({ traces, limit }) => [...traces.flatMap(({ keys }) => keys), limit]));
+  const top = gpu ? [heat("gpu/utilization_pct", busyMetas(machine), linesPerGpu(busyMetas(machine)))] : host;
+  const drawn = new Set([...top, ...host].flatMap(({ lines, limit }) => [...lines.flatMap(({ keys }) => keys), limit]));
   const others = machine.filter((meta) => !drawn.has(keyOf(meta)) && !NO_LANE.has(meta.name));
   const further = all ? others.sort((a, b) => String(a.label).localeCompare(String(b.label))).map(({ name }) => name) : [];
   const of = (/** @type {string} */ prefix, /** @type {string[]} */ first) =>
     [...new Set([...first, ...further])].filter((name) => name.startsWith(prefix)).map((name) => metricLane(machine, name));
   const below = gpu ? [...of("gpu/", FIRST), ...(all ? [...host, ...of("host/", [])] : [])] : of("host/", FIRST_OF_HOST);
-  const lanes = [...top, ...below].filter(({ traces }) => traces.length);
+  const lanes = [...top, ...below].filter(({ lines }) => lines.length);
   return withLost(lanes, machine, lost);
 }
 
-/** A row per GPU, or a core. @param {string} name @param {Meta[]} metas @param {Trace[]} traces of these */
-function heat(name, metas, traces) {
+/** A row per GPU, or a core. @param {string} name @param {Meta[]} metas @param {LaneLine[]} lines of these */
+function heat(name, metas, lines) {
   const { label = name } = metas[0] ?? {};
-  const height = Math.min(HEAT_MOST, Math.max(54, 13 + HEAT_ROW * traces.length));
-  return lane(name, label, height, "percent", traces, { kind: "heat", note: "worst per pixel", digits: 0, unit: "%" });
+  const height = Math.min(HEAT_MOST, Math.max(54, 13 + HEAT_ROW * lines.length));
+  return lane(name, label, height, "percent", lines, { kind: "heat", note: "worst per pixel", digits: 0, unit: "%" });
 }
 
 /** One line per GPU. @param {Meta[]} metas @param {string} name */
@@ -92,12 +92,12 @@ function metricLane(metas, name) {
   return lane(name, label, LANE, y, tracesOf(metas, name), { ...more, note: shown, limit });
 }
 
-/** @param {Meta[]} metas @param {string} name @returns {Trace[]} */
+/** @param {Meta[]} metas @param {string} name @returns {LaneLine[]} */
 function tracesOf(metas, name) {
   if (name.startsWith("gpu/")) return perGpu(metas, name);
-  const traces = named(metas, name).map((meta) => ({ label: labelOf(meta), keys: [keyOf(meta)] }));
-  const sorted = traces.sort((a, b) => a.label.localeCompare(b.label, "en", { numeric: true }));
-  return sorted.map((trace, i) => ({ ...trace, colour: i ? `gpu-${i % 8}` : "accent" }));
+  const lines = named(metas, name).map((meta) => ({ label: labelOf(meta), keys: [keyOf(meta)] }));
+  const sorted = lines.sort((a, b) => a.label.localeCompare(b.label, "en", { numeric: true }));
+  return sorted.map((line, i) => ({ ...line, colour: i ? `gpu-${i % 8}` : "accent" }));
 }
 
 /** `job 1` for a rank of a run, else its labels beside the host: `core 3`, `fan 2`. @param {Meta} meta */

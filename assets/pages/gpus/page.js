@@ -15,7 +15,7 @@ const BUCKETS = 400; // each is drawn from its lowest to its highest value, so t
 const PROCESSES_MS = 2000;
 const CATALOGUE_MS = { first: 1500, last: 12_000 }; // some series have their first point late; each wait is twice the one before
 
-export default class Gpus extends TimePage {
+export default class GpusPage extends TimePage {
   /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
   constructor(bar, foot) {
     super(bar, foot, { address: timeAddress(), run: null, buckets: BUCKETS });
@@ -54,22 +54,22 @@ export default class Gpus extends TimePage {
       this.hostProcesses?.show();
     });
     setInterval(() => document.hidden || this.#readProcesses(), PROCESSES_MS);
-    this.#learnAgain(CATALOGUE_MS.first);
+    this.#pollCatalogue(CATALOGUE_MS.first);
     this.#readProcesses();
     this.start();
   }
 
   /** Read the lists of cards and series. */
-  async learn() {
-    await Promise.all([this.#readCards(), this.store.catalogue(Promise.resolve(null))]);
+  async loadCatalogue() {
+    await Promise.all([this.#readCards(), this.store.readCatalogue(Promise.resolve(null))]);
     this.store.lanes = this.lanesOf(this.store.metas);
   }
 
   /** @param {number} wait_ms */
-  #learnAgain(wait_ms) {
+  #pollCatalogue(wait_ms) {
     setTimeout(async () => {
-      if (!document.hidden) await this.load(false);
-      this.#learnAgain(Math.min(2 * wait_ms, CATALOGUE_MS.last));
+      if (!document.hidden) await this.loadSeries(false);
+      this.#pollCatalogue(Math.min(2 * wait_ms, CATALOGUE_MS.last));
     }, wait_ms);
   }
 
@@ -77,9 +77,9 @@ export default class Gpus extends TimePage {
     return null;
   }
 
-  refresh() {
-    this.#readXids(this.range.view(this.end_s)).catch((error) => this.failed(error, this.again.points));
-    super.refresh();
+  loadPoints() {
+    this.#readXids(this.range.view(this.end_s)).catch((error) => this.failed(error, this.retries.points));
+    super.loadPoints();
   }
 
   /** @param {import("../../lib/axis.js").View} view */
@@ -90,7 +90,7 @@ export default class Gpus extends TimePage {
     this.#drawSide(window);
   }
 
-  /** @param {import("../../data/range.js").Window | null} window */
+  /** @param {import("../../data/view_range.js").Window | null} window */
   #drawSide(window) {
     const alone = this.runs.message !== null && !this.cards.length;
     setClass(this.element, "alone", alone);
@@ -128,8 +128,8 @@ export default class Gpus extends TimePage {
   /** @param {boolean} all */
   showAll(all) {
     this.all = all;
-    this.relane();
-    this.refresh();
+    this.updateLanes();
+    this.loadPoints();
   }
 
   /** @returns {import("../../lib/keys.js").Key[]} */
@@ -145,7 +145,7 @@ export default class Gpus extends TimePage {
 
   async #readCards() {
     const { gpus, looks } = await get("gpus");
-    this.#take(gpus);
+    this.#setCards(gpus);
     this.polling.draw(this.cards, looks);
   }
 
@@ -171,19 +171,20 @@ export default class Gpus extends TimePage {
   }
 
   /** Update the cards; one that appears, disappears, stops answering or recovers changes the lanes. @param {Card[]} cards */
-  #take(cards) {
+  #setCards(cards) {
     const looks = (/** @type {Card[]} */ all) => JSON.stringify(all.map(({ uuid, since_s }) => [uuid, since_s]));
     const changed = looks(cards) !== looks(this.cards);
     const notes = this.#processNotes().join();
     const reasons = new Map(this.cards.map(({ uuid, clock_reasons }) => [uuid, clock_reasons]));
     this.cards = cards.map((card) => ({ clock_reasons: reasons.get(card.uuid), ...card }));
     if (notes !== this.#processNotes().join()) this.#readProcesses();
-    if (changed) this.load(false);
+    if (changed) this.loadSeries(false);
   }
 
-  /** @param {import("../../types/api").State} message */
-  received(message) {
-    this.#take(message.gpus);
+  /** @param {import("../../types/api").State} state @param {import("../../data/runs.js").News} news */
+  onState(state, news) {
+    this.#setCards(state.gpus);
+    super.onState(state, news);
   }
 }
 
@@ -192,20 +193,7 @@ export default class Gpus extends TimePage {
 /** @typedef {import("../../data/series.js").Series} Series */
 /** @typedef {import("../run_strip.js").Finding} Finding */
 
-/**
- * @typedef {Object} Card of `GET /gpus`
- * @property {number} index
- * @property {string} uuid
- * @property {string} name
- * @property {number | null} mig
- * @property {"ok" | "lost"} state
- * @property {string} reason one sentence when it is lost
- * @property {number | null} since_s when it was lost
- * @property {number | null} sample_period_s
- * @property {string} [processes_note] where its processes are not known
- * @property {Record<string, number>} [latest] by metric
- * @property {string[]} [clock_reasons] why its clock is not higher
- */
+/** @typedef {import("../../types/api").Row<"GpuRow"> & Partial<import("../../types/api").Row<"GpuNow">>} Card */
 
 /**
  * @typedef {Object} Standing
@@ -318,7 +306,7 @@ function findings(cards, server) {
 
 // How the GPUs are read: the meaning of one point of utilization, sources that are polled less often, and the cost of polling.
 
-/** @typedef {{source: string, mean_ms: number, slowest_ms: number, sentence: string}} Looks a row of `GET /gpus` */
+/** @typedef {import("../../types/api").Row<"LooksRow">} Looks */
 
 const DEAREST = 4;
 

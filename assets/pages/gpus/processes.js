@@ -6,21 +6,7 @@ import { el, setClass, setText } from "../../lib/dom.js";
 import { count, figure } from "../../lib/format.js";
 import { pathTo } from "../../lib/url.js";
 
-/**
- * @typedef {Object} Use a row of `GET /processes`
- * @property {number} gpu
- * @property {number | null} mig
- * @property {number} pid
- * @property {"compute" | "graphics"} kind
- * @property {number | null} used_memory_bytes
- * @property {number | null} utilization_pct
- * @property {string} name
- * @property {string} command
- * @property {string} user
- * @property {string | null} run
- * @property {number | null} rank
- * @property {string} not_attachable why it cannot become a run, "" where it can
- */
+/** @typedef {import("../../types/api").Row<"GpuUserRow">} Use */
 
 export class Processes {
   constructor() {

@@ -160,12 +160,12 @@ export class JobDetail {
   /** @param {number} job */
   async show(job) {
     this.job = job;
-    await this.refresh();
+    await this.reload();
     if (this.job === job && !this.dialog.open) this.dialog.showModal();
   }
 
   /** Read it anew, while it is open. */
-  async refresh() {
+  async reload() {
     if (this.job === null) return;
     try {
       const found = await get("job", { id: this.job });

@@ -75,7 +75,7 @@ export default class JobsPage extends Session {
     setInterval(() => document.hidden || this.look(), LOOK_MS);
     fitHistory();
     const asked = Number(query.get("job"));
-    this.read().then(() => (asked > 0 ? this.open(asked) : undefined));
+    this.loadQueue().then(() => (asked > 0 ? this.open(asked) : undefined));
     this.start();
   }
 
@@ -91,7 +91,7 @@ export default class JobsPage extends Session {
   async look() {
     try {
       const { signature } = await get("jobs/signature");
-      if (signature !== this.#newest) return this.read();
+      if (signature !== this.#newest) return this.loadQueue();
     } catch (error) {
       this.#failed(error);
     }
@@ -99,7 +99,7 @@ export default class JobsPage extends Session {
   }
 
   /** Read the queue and its slots. */
-  async read() {
+  async loadQueue() {
     try {
       const queue = await get("jobs");
       this.#off_s = Date.now() / 1000 - queue.now;
@@ -112,11 +112,11 @@ export default class JobsPage extends Session {
       [this.queue, this.attempts, this.#newest, this.#read_s] = [queue, attempts, queue.signature, this.now_s];
       this.drawQueue();
       this.tellDash();
-      await this.detail.refresh();
+      await this.detail.reload();
     } catch (error) {
       this.#failed(error);
     }
-    this.settle();
+    this.markReady();
   }
 
   /** @param {Queue} queue @returns {Promise<Attempts | null>} */
@@ -196,7 +196,7 @@ export default class JobsPage extends Session {
   choose(seconds) {
     this.chosen_s = this.span_s = seconds;
     this.keepAddress();
-    this.read();
+    this.loadQueue();
   }
 
   /** @param {number} job */
@@ -215,7 +215,7 @@ export default class JobsPage extends Session {
     } catch (error) {
       this.say(sentenceOf(error));
     }
-    await this.read();
+    await this.loadQueue();
   }
 
   /** A click in a row of the history, or Enter in one of its cells, opens the job. @param {HTMLElement} target */

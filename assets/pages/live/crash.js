@@ -19,11 +19,11 @@ export class CrashNote {
     if (key === this.key) return;
     this.key = key;
     this.element.hidden = true;
-    if (run && key) this.#read(run.run, key);
+    if (run && key) this.#loadCrash(run.run, key);
   }
 
   /** @param {string} run @param {string} key */
-  async #read(run, key) {
+  async #loadCrash(run, key) {
     const [answer, cause] = await Promise.all([get("logs/crash", { run }), import("./cause.js")]).catch(() => []); // the log itself stands below
     if (!answer?.cause || !cause || key !== this.key) return;
     this.element.replaceChildren(...cause.partsOf(run, answer.cause, answer.others, this.show));

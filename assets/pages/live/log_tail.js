@@ -65,16 +65,16 @@ export class LogTail {
       ),
       this.body,
     );
-    this.continued = new Continuation();
+    this.continuation = new Continuation();
     this.ask = newest(
       (/** @type {Record<string, any>} */ question) => {
-        this.continued.asked();
+        this.continuation.begin();
         return get("logs", question);
       },
-      (answer, { run }) => run === this.run && this.#answered(answer, page.follow),
+      (answer, { run }) => run === this.run && this.#showAnswer(answer, page.follow),
       (error) => this.#failed(error),
     );
-    this.again = new Retry(() => this.read(this.run));
+    this.retry = new Retry(() => this.loadLines(this.run));
   }
 
   get level() {
@@ -82,7 +82,7 @@ export class LogTail {
   }
 
   /** The run's last lines. @param {string | null} run */
-  async read(run) {
+  async loadLines(run) {
     if (run !== this.run) {
       this.bars.clear();
       this.#replace([], 0);
@@ -101,8 +101,8 @@ export class LogTail {
   }
 
   /** Show what came just now. @param {import("../../types/api").Delta} delta */
-  take(delta) {
-    this.continued.heard(delta);
+  onDelta(delta) {
+    this.continuation.onDelta(delta);
     const own = (/** @type {{run: string}} */ { run }) => run === this.run;
     const bars = delta.bars.filter(own);
     this.#keep(bars);
@@ -120,7 +120,7 @@ export class LogTail {
 
   #look() {
     writeAddress({ log: this.input.value || null, level: this.level || null });
-    this.read(this.run);
+    this.loadLines(this.run);
   }
 
   #leave() {
@@ -130,12 +130,12 @@ export class LogTail {
   }
 
   /** @param {import("../../types/api").Answer<"logs">} answer @param {(cursor: number) => void} follow */
-  #answered({ lines, bars, total, cursor }, follow) {
-    this.again.done();
+  #showAnswer({ lines, bars, total, cursor }, follow) {
+    this.retry.done();
     this.bars.clear();
     this.#keep(bars);
     this.#replace(lines, total);
-    for (const delta of this.continued.answered(cursor)) this.take(delta);
+    for (const delta of this.continuation.end(cursor)) this.onDelta(delta);
     follow(cursor);
   }
 
@@ -149,7 +149,7 @@ export class LogTail {
 
   /** @param {unknown} error */
   #failed(error) {
-    setText(this.count, retryText(sentenceOf(error), this.again.failed()));
+    setText(this.count, retryText(sentenceOf(error), this.retry.failed()));
   }
 
   /** @param {Line[]} lines oldest first @param {number} total */

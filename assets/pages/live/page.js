@@ -22,25 +22,26 @@ import { Panel, evidence } from "./panel.js";
 const TEXT_ONLY = "This run writes text only, so it has no curves. They come from a JSONL file in its folder: one line per step, such as {\"step\": 7, \"loss\": 2.31}.";
 const OFFERED = 12; // runs, if the address names one that does not exist
 
-export default class Live extends RunPage {
+/** Adds the panel, which shows the answers on a window, the log's tail, the ledger and further curves to `RunPage`. */
+export default class LivePage extends RunPage {
   /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
   constructor(bar, foot) {
     super(bar, foot);
     this.panel = new Panel({
-      clear: () => this.compare.clear() || this.controller.clear(),
+      clear: () => this.baseline.clear() || this.controller.clear(),
       profile: (action) => this.steerProfile(action),
       hover: (time_s) => this.hoverTime(time_s),
-      compare: () => this.compare.toggle(),
+      compare: () => this.baseline.toggle(),
       pin: () => this.pins.toggle(),
       report: () => this.reported(this.range.window),
     });
     this.further = new FurtherCurves(() => {
-      this.relane();
-      this.refresh();
+      this.updateLanes();
+      this.loadPoints();
     });
     this.ledger = new LedgerLoader({
-      relane: () => {
-        this.relane();
+      updateLanes: () => {
+        this.updateLanes();
         this.keepAddress();
         this.invalidate();
       },
@@ -64,14 +65,14 @@ export default class Live extends RunPage {
     this.start();
   }
 
-  async learn() {
+  async loadCatalogue() {
     await this.ledger.wanted();
-    await super.learn();
+    await super.loadCatalogue();
     this.#helpToStart();
   }
 
-  async learnMore() {
-    await Promise.all([super.learnMore(), this.tail.read(this.runs.current?.run ?? null)]);
+  async loadExtras() {
+    await Promise.all([super.loadExtras(), this.tail.loadLines(this.runs.current?.run ?? null)]);
   }
 
   /** @param {import("../../data/series.js").Meta[]} metas */
@@ -120,9 +121,9 @@ export default class Live extends RunPage {
     return { sentence: "The same program logs its curves as another run:", more: beside.map((name) => this.#offer(name)) };
   }
 
-  /** @param {import("../../types/api").State} message @param {ReturnType<import("../../data/runs.js").Runs["hear"]>} news */
-  received(message, news) {
-    super.received(message, news);
+  /** @param {import("../../types/api").State} state @param {import("../../data/runs.js").News} news */
+  onState(state, news) {
+    super.onState(state, news);
     if (news.first) this.#helpToStart(); // the log folder is known now
   }
 
@@ -146,7 +147,7 @@ export default class Live extends RunPage {
     const { range, runs } = this;
     const run = runs.missing || range.axis === STEP ? null : runs.name;
     const selected = range.window !== null && !range.held;
-    const until = this.profile.profiler.until?.[run ?? ""] ?? null;
+    const until = this.requests.profiler.until?.[run ?? ""] ?? null;
     const begins = runs.current?.started_s ?? 0;
     this.ledger.look(run === null ? null : { run, ...view, follows: this.growing, grows: range.fitting, selected, begins, until });
   }
@@ -157,7 +158,16 @@ export default class Live extends RunPage {
     super.inquire(done);
   }
 
-  /** @type {import("../../blame/profile.js").Sink["judged"]} */
+  get sink() {
+    return this.panel;
+  }
+
+  /** The panel says of the present alone that a run cannot have stacks. @param {import("../../blame/requests.js").Question} question @param {import("../../blame/requests.js").Trouble | null} trouble */
+  troubleOf(question, trouble) {
+    return question.now ? super.troubleOf(question, trouble) : trouble;
+  }
+
+  /** @param {import("../../blame/requests.js").Question} question */
   judged({ run, asked, filter: { rank = null } }) {
     this.panel.logDifference.judged();
     this.ledger.judged({ run, ...asked, rank });
@@ -243,35 +253,15 @@ export default class Live extends RunPage {
 
   // Messages of the server
 
-  /** @param {import("../../types/api").Delta} message */
-  heard(message) {
-    super.heard(message);
-    this.tail.take(message);
-  }
-
-  /** @param {boolean} stale */
-  dim(stale) {
-    this.panel.dim(stale);
-  }
-
-  /** @type {Panel["showFlame"]} */
-  showFlame(flame, question, { growing, trouble }) {
-    this.panel.showFlame(flame, question, { growing, trouble: question.now ? this.instead(question, trouble) : trouble });
+  /** @param {import("../../types/api").Delta} delta */
+  onDelta(delta) {
+    super.onDelta(delta);
+    this.tail.onDelta(delta);
   }
 
   /** @param {import("../../blame/log_difference.js").Asked | null} asked */
   askLog(asked) {
     this.panel.logDifference.ask(asked);
-  }
-
-  /** @type {Panel["showBlame"]} */
-  showBlame(blame, question) {
-    this.panel.showBlame(blame, question);
-  }
-
-  /** @type {Panel["showLines"]} */
-  showLines(lines, total, trouble) {
-    this.panel.showLines(lines, total, trouble);
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { basis, facts, ownWords, sentence } from "../../blame/blame.js";
 import { LogDifference } from "../../blame/log_difference.js";
-import { TroubleBox } from "../../blame/profile.js";
+import { TroubleBox } from "../../blame/requests.js";
 import { TraceBox } from "../../blame/trace.js";
 import { counterOf, stepRate } from "../../data/progress.js";
 import { average } from "../../data/series.js";
@@ -22,9 +22,9 @@ const LOUD = 30; // level of a warning: the first one comes into sight
 
 /** @typedef {import("../../flame/tree.js").Flame} Flame */
 /** @typedef {import("../../blame/blame.js").Blame} Blame */
-/** @typedef {import("../../blame/profile.js").Question} Question */
-/** @typedef {import("../../blame/profile.js").Trouble} Trouble */
-/** @typedef {import("../../data/range.js").Window} Window */
+/** @typedef {import("../../blame/requests.js").Question} Question */
+/** @typedef {import("../../blame/requests.js").Trouble} Trouble */
+/** @typedef {import("../../data/view_range.js").Window} Window */
 
 export class Panel {
   /** @param {{clear: () => void, profile: (action: "on" | "retry") => void, hover: (time_s: number | null) => void, compare: () => void, pin: () => void, report: () => import("../run_details.js").Reported | null}} actions */
@@ -307,13 +307,13 @@ function subjects(lanes) {
   return lanes
     .filter(({ kind, rate }) => kind !== "heat" && !rate)
     .flatMap((lane) => {
-      const { title, traces, scale, digits, kind, least = 0 } = lane;
+      const { title, lines, scale, digits, kind, least = 0 } = lane;
       const [what, unit] = title.split(", ");
-      const same = traces.every((trace) => /^GPU |^\w+ \d+$/.test(trace.label)) || traces.length === 1;
-      if (same) return [{ name: title, keys: traces.flatMap((trace) => trace.keys), scale, digits, least }];
-      return traces.map((trace) => ({
-        name: `${kind === "stack" ? capital(trace.label) : `${what} ${trace.label}`}${unit ? `, ${unit}` : ""}`,
-        keys: trace.keys,
+      const same = lines.every((line) => /^GPU |^\w+ \d+$/.test(line.label)) || lines.length === 1;
+      if (same) return [{ name: title, keys: lines.flatMap((line) => line.keys), scale, digits, least }];
+      return lines.map((line) => ({
+        name: `${kind === "stack" ? capital(line.label) : `${what} ${line.label}`}${unit ? `, ${unit}` : ""}`,
+        keys: line.keys,
         scale,
         digits,
         least,
@@ -356,7 +356,7 @@ function grip(sheet) {
     sheet().style.height = `${drag.height + drag.y - event.clientY}px`;
   });
   const drop = () => {
-    if (drag?.moved) settle(sheet());
+    if (drag?.moved) snapToHeight(sheet());
     setTimeout(() => (drag = null)); // after the click that ends it
   };
   handle.addEventListener("pointerup", drop);
@@ -366,7 +366,7 @@ function grip(sheet) {
 }
 
 /** Take the height nearest to the release. @param {HTMLElement} sheet */
-function settle(sheet) {
+function snapToHeight(sheet) {
   const pulled = sheet.offsetHeight;
   sheet.style.height = "";
   const heights = HEIGHTS.map((name) => {

@@ -11,15 +11,15 @@ import { pathTo, readAddress, timeAddress } from "../../lib/url.js";
 import { detailOf, fieldName } from "../../logs/entry.js";
 import { DensityLane, FieldCurves } from "../../logs/lanes.js";
 import { openChosen, step } from "../../logs/list.js";
-import { LogReader } from "../../logs/reader.js";
-import { addressOf, questionOf, viewOf } from "../../logs/view.js";
+import { LogReader } from "../../logs/log_reader.js";
+import { addressOf, questionOf, viewOf } from "../../logs/logs_view.js";
 import { addNew } from "../../timeline/marks.js";
 import { Pins } from "../../timeline/pins.js";
 import { CrashNote } from "../live/crash.js";
 import { TimePage } from "../time_page.js";
 import { Bars, CONTROLS, LogsBar, LogsSide, TemplateFilters, whyEmpty } from "./panels.js";
 
-/** @typedef {import("../../logs/view.js").View} View */
+/** @typedef {import("../../logs/logs_view.js").View} View */
 /** @typedef {import("../../logs/line.js").Line} Line */
 
 const BUCKETS = 400;
@@ -32,7 +32,7 @@ export default class LogsPage extends TimePage {
     super(bar, foot, { address: timeAddress(), run: readAddress().run, buckets: BUCKETS });
     this.status.setKeys(HINTS);
     this.view = viewOf(location.search);
-    this.filters = new TemplateFilters(() => this.refresh());
+    this.filters = new TemplateFilters(() => this.loadPoints());
     this.reader = new LogReader({
       hover: (time_s) => this.hover(time_s),
       chosen: (line) => this.#chose(line),
@@ -45,7 +45,7 @@ export default class LogsPage extends TimePage {
       drawn: () => this.#drawn(),
     });
     this.density = new DensityLane({ answered: () => this.invalidate(), failed: () => {} }); // the list says why there is no answer
-    this.fields = new FieldCurves({ changed: () => this.#fieldsChanged(), named: () => this.relane(), failed: (error) => this.failed(error) });
+    this.fields = new FieldCurves({ changed: () => this.#fieldsChanged(), named: () => this.updateLanes(), failed: (error) => this.failed(error) });
     this.side = new LogsSide({ filter: (template, only) => this.filters.toggle(template.id, template.text, only), search: (text) => this.#change({ text, regex: false, only: true }) });
     this.bar = new LogsBar(
       { pick: (run) => this.pick(run), next: (what, back) => this.reader.next(what, back), follow: () => this.follow(), wrap: () => this.wrap() },
@@ -96,7 +96,7 @@ export default class LogsPage extends TimePage {
     this.view = view;
     if (turned) this.#wide();
     this.#ask();
-    this.refresh();
+    this.loadPoints();
   }
 
   /** A key or a click has changed something. @param {Partial<View>} part */
@@ -108,7 +108,7 @@ export default class LogsPage extends TimePage {
   /** All lines of all runs come into view, or those of the run again. */
   async #wide() {
     this.range.reset(TIME);
-    if (!this.view.all) return this.refresh();
+    if (!this.view.all) return this.loadPoints();
     const whole = await get("logs/density", { buckets: 1 }).catch((error) => this.failed(error));
     if (!whole || !this.view.all) return undefined;
     this.#extent = { lo: whole.t, hi: whole.t_end };
@@ -134,8 +134,8 @@ export default class LogsPage extends TimePage {
     return [...withLost(busyLane(metas), metas, this.silent(metas)), ...(this.fields?.lanes() ?? [])];
   }
 
-  async learn() {
-    await this.store.catalogue(this.runs.choose().then((name) => (this.runs.missing ? null : name)));
+  async loadCatalogue() {
+    await this.store.readCatalogue(this.runs.choose().then((name) => (this.runs.missing ? null : name)));
     if (this.runs.name === null || this.absent) this.reader.say(this.#whyEmpty());
     else this.#begin();
   }
@@ -151,7 +151,7 @@ export default class LogsPage extends TimePage {
     if (this.#linked) this.reader.list.current = this.#linked;
   }
 
-  async learnMore() {
+  async loadExtras() {
     const { current: run } = this.runs;
     if (!run) return;
     const { events, cursor } = await get("events", { run: run.run });
@@ -168,7 +168,7 @@ export default class LogsPage extends TimePage {
     return questionOf(this.view, this.runs.name, this.range.window, this.filters.chosen);
   }
 
-  /** @param {import("../../logs/reader.js").Goal} [goal] where the list is to stand; without one, where it stands */
+  /** @param {import("../../logs/log_reader.js").Goal} [goal] where the list is to stand; without one, where it stands */
   #ask(goal) {
     if (this.runs.name === null || this.runs.missing || !this.#begun) return;
     const { window } = this.range;
@@ -192,24 +192,24 @@ export default class LogsPage extends TimePage {
     if (this.reader.isAnswered && this.reader.question) this.side.ask(this.reader.question, window ?? { from: lo, to: hi }, run, window !== null);
   }
 
-  refresh() {
-    super.refresh();
+  loadPoints() {
+    super.loadPoints();
     this.#ask();
     this.#askDensity();
     this.#askSide();
-    this.#readFields();
-    this.bars.read(this.#begun && !this.view.all && !this.range.window ? this.runs.name : null);
+    this.#loadFields();
+    this.bars.loadBars(this.#begun && !this.view.all && !this.range.window ? this.runs.name : null);
   }
 
-  async #readFields() {
-    await this.fields.read(this.range.view(this.end_s));
+  async #loadFields() {
+    await this.fields.loadFields(this.range.view(this.end_s));
     this.store.version++;
     this.invalidate();
   }
 
   #fieldsChanged() {
-    this.relane();
-    this.refresh();
+    this.updateLanes();
+    this.loadPoints();
   }
 
   draw() {
@@ -234,7 +234,7 @@ export default class LogsPage extends TimePage {
   #drawn() {
     const { list, cache: { sources } } = this.reader;
     list.columns = { ...list.columns, file: sources.files.size > 1, rank: sources.ranks.size > 1 };
-    this.settle();
+    this.markReady();
   }
 
   /** @param {string} sentence below the search box */
@@ -259,7 +259,7 @@ export default class LogsPage extends TimePage {
     if (line.time_s < lo || line.time_s > hi) {
       const half = (hi - lo) / 2;
       this.range.hold({ lo: line.time_s - half, hi: line.time_s + half });
-      this.refresh();
+      this.loadPoints();
     }
     this.reader.list.following = false;
     this.reader.list.current = { run: line.run, number: line.number };
@@ -285,7 +285,7 @@ export default class LogsPage extends TimePage {
       this.reader.list.following = false;
       this.range.clear();
       this.#ask(goal);
-      this.refresh();
+      this.loadPoints();
     } else this.reader.go(goal);
     this.keepAddress();
   }
@@ -336,7 +336,7 @@ export default class LogsPage extends TimePage {
     this.reader.leave(!this.runs.over);
     this.store.forget(this.range.axis);
     this.keepAddress();
-    this.load();
+    this.loadSeries();
   }
 
   /** Stay at the newest line, or not any more. */
@@ -368,25 +368,27 @@ export default class LogsPage extends TimePage {
 
   // Messages of the server
 
-  /** @param {import("../../types/api").Delta} message */
-  heard({ lines, events, bars }) {
-    this.bars.take(bars);
+  /** @param {import("../../types/api").Delta} delta */
+  onDelta(delta) {
+    super.onDelta(delta);
+    const { lines, events, bars } = delta;
+    this.bars.update(bars);
     addNew(this.events, events.filter(({ run }) => run === this.runs.name));
     if (lines.some(({ run }) => this.view.all || run === this.runs.name)) this.growth.note();
   }
 
-  /** @param {import("../../types/api").State} message @param {ReturnType<import("../../data/runs.js").Runs["hear"]>} news */
-  received(message, news) {
-    super.received(message, news);
+  /** @param {import("../../types/api").State} state @param {import("../../data/runs.js").News} news */
+  onState(state, news) {
     if (news.more) this.#newRuns();
-    else if (news.grown) this.load(false);
-    const shown = message.runs.filter(({ run }) => this.view.all || run === this.runs.name);
+    else if (news.grown) this.loadSeries(false);
+    super.onState(state, news);
+    const shown = state.runs.filter(({ run }) => this.view.all || run === this.runs.name);
     this.growth.count(shown.reduce((sum, { lines_read }) => sum + lines_read, 0));
   }
 
   async #newRuns() {
-    await this.runs.read().catch((error) => this.failed(error));
-    if (!this.#begun) this.load();
+    await this.runs.readList().catch((error) => this.failed(error));
+    if (!this.#begun) this.loadSeries();
     this.invalidate();
   }
 }
@@ -456,7 +458,7 @@ const GESTURES = [
   ["click the axis", "the lines of that moment"],
 ];
 
-/** @param {{reader: import("../../logs/reader.js").LogReader, search: () => void, follow: () => void, wrap: () => void}} page @returns {import("../../lib/keys.js").Key[]} */
+/** @param {{reader: import("../../logs/log_reader.js").LogReader, search: () => void, follow: () => void, wrap: () => void}} page @returns {import("../../lib/keys.js").Key[]} */
 function keysOf({ reader, search, follow, wrap }) {
   const key = (/** @type {string} */ shown, /** @type {string} */ says, /** @type {() => void} */ run) => ({ keys: [shown], shown, says, run });
   return [

@@ -4,8 +4,8 @@ import { get } from "../../lib/api.js";
 import { el, setClass } from "../../lib/dom.js";
 import { Picker } from "../../lib/picker.js";
 import { barLine, withoutSequences } from "../../logs/line.js";
+import { chosenAddress, chosenOf, narrows } from "../../logs/logs_view.js";
 import { ChangePanel, TemplatePanel } from "../../logs/templates.js";
-import { chosenAddress, chosenOf, narrows } from "../../logs/view.js";
 
 // The row above the axis: the run, how far the search is, the ways to the next hit and error, what filters beside the controls, and the end.
 
@@ -37,7 +37,7 @@ export class LogsBar {
 
 // The controls of the Logs page (`dashboard/pages/logs.py`).
 
-/** @typedef {import("../../logs/view.js").View} View */
+/** @typedef {import("../../logs/logs_view.js").View} View */
 
 const FLAGS = /** @type {("regex" | "case" | "only" | "all")[]} */ (["regex", "case", "only", "all"]);
 
@@ -113,7 +113,7 @@ const NO_FILE = "This run is over and wrote no line of text that the dashboard r
 const NO_LINES = "No lines yet. What the program prints into a *.log file in the run’s folder stands here: python train.py 2>&1 | tee logs/NAME/train.log";
 
 /**
- * @param {{run: string | null, absent: string, folder: string, view: import("../../logs/view.js").View, chosen: import("../../logs/view.js").Chosen, hasWindow: boolean, isSearching: boolean, over: boolean}} shown
+ * @param {{run: string | null, absent: string, folder: string, view: import("../../logs/logs_view.js").View, chosen: import("../../logs/logs_view.js").Chosen, hasWindow: boolean, isSearching: boolean, over: boolean}} shown
  * @returns {string}
  */
 export function whyEmpty({ run, absent, folder, view, chosen, hasWindow, isSearching, over }) {
@@ -126,7 +126,7 @@ export function whyEmpty({ run, absent, folder, view, chosen, hasWindow, isSearc
 
 // Beside the lines: what the log says in the window that it does not say otherwise, and the templates.
 
-/** @typedef {import("../../logs/view.js").Question} Question */
+/** @typedef {import("../../logs/logs_view.js").Question} Question */
 
 const PAUSE_MS = 250; // after the last change of the view
 
@@ -175,18 +175,18 @@ export class Bars {
   }
 
   /** @param {string | null} run null: of none */
-  async read(run) {
+  async loadBars(run) {
     if (run === this.run) return;
     this.run = run;
     this.bars.clear();
     this.#draw();
     if (run === null) return;
     const answer = await get("logs", { run, limit: 1 }).catch(() => null); // the lines say why there is no answer
-    if (answer && run === this.run) this.take(answer.bars);
+    if (answer && run === this.run) this.update(answer.bars);
   }
 
   /** @param {Bar[]} bars that have changed */
-  take(bars) {
+  update(bars) {
     const own = bars.filter(({ run }) => run === this.run);
     for (const bar of own) {
       this.bars.delete(bar.file);

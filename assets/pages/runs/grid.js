@@ -50,7 +50,7 @@ export class Grid {
       isTicked: (/** @type {{data?: TableRow}} */ { data }) => Boolean(data && data.group === null && does.ticked().includes(data.run)),
       isGroup: (/** @type {{data?: TableRow}} */ { data }) => Boolean(data && data.group !== null),
     });
-    this.ready = this.#appear().then((api) => this.#take(api));
+    this.ready = this.#appear().then((api) => this.#setApi(api));
   }
 
   /** Dash lays out the grid after our first picture. */
@@ -60,7 +60,7 @@ export class Grid {
   }
 
   /** @param {any} api */
-  #take(api) {
+  #setApi(api) {
     this.api = api;
     api.addEventListener("columnMoved", (/** @type {any} */ { finished, source }) => {
       if (finished && source === "uiColumnMoved") this.does.moved(this.#columns().filter((key) => key !== "tick"));
@@ -149,7 +149,7 @@ export class Grid {
   }
 
   /** The same rows, read again. */
-  refresh() {
+  reload() {
     if (this.filled) this.api.refreshInfiniteCache();
   }
 

@@ -46,14 +46,14 @@ export default class RunsPage extends Session {
       moved: (keys) => this.columns.moved(keys),
     });
     this.panel = new Panel(
-      () => this.refresh(true),
+      () => this.reloadRows(true),
       (sentence, undo) => this.tools.offer(sentence, undo),
     );
     registerCells(this.grid);
     this.element = el("div", { class: "runs-head" }, this.tools.element, this.tools.said, this.tools.done, this.tools.none);
     this.ask = newest(
       (/** @type {Question} */ question) => get("table", this.#parameters(question, 0, Grid.BLOCK)),
-      (answer, question) => this.#answered(answer, question),
+      (answer, question) => this.#showRows(answer, question),
       (error) => this.tools.mistake(sentenceOf(error)),
     );
     /** @type {{question: Question, answer: Table} | null} the first rows, asked for before the grid was there */
@@ -65,8 +65,8 @@ export default class RunsPage extends Session {
     this.total = 0; // runs
     this.status.setKeys(HINTS);
     this.tools.draw(this.question, this.ticked);
-    document.addEventListener("visibilitychange", () => document.hidden || this.refresh());
-    this.settle();
+    document.addEventListener("visibilitychange", () => document.hidden || this.reloadRows());
+    this.markReady();
     this.start();
     this.ask(this.question);
     this.grid.ready.then(() => {
@@ -85,9 +85,9 @@ export default class RunsPage extends Session {
   }
 
   /** @param {Table} answer @param {Question} question */
-  #answered(answer, question) {
+  #showRows(answer, question) {
     this.first = { question, answer };
-    this.tools.answered(answer);
+    this.tools.showCounts(answer);
     this.grid.renew(answer.total);
     this.keepAddress();
   }
@@ -114,19 +114,19 @@ export default class RunsPage extends Session {
     this.first = null;
     if (start === 0 && first?.question === this.question) return first.answer;
     const answer = await get("table", this.#parameters(this.question, start, end - start));
-    this.tools.answered(answer);
+    this.tools.showCounts(answer);
     this.keepAddress();
     return answer;
   }
 
   /** Read the shown rows again: now, or once the last look is old enough. @param {boolean} [now] */
-  refresh(now = false) {
+  reloadRows(now = false) {
     if (document.hidden) return; // once it is looked at again
     const wait_ms = this.grid.filled ? this.refreshed_ms + REFRESH_MS - performance.now() : REFRESH_MS; // its first rows are on their way
     if ((!now || !this.grid.filled) && wait_ms > 0) {
       this.later ??= setTimeout(() => {
         this.later = undefined;
-        this.refresh(true);
+        this.reloadRows(true);
       }, wait_ms);
       return;
     }
@@ -134,7 +134,7 @@ export default class RunsPage extends Session {
     this.later = undefined;
     this.refreshed_ms = performance.now();
     this.first = null;
-    this.grid.refresh();
+    this.grid.reload();
   }
 
   // What users do
@@ -142,7 +142,7 @@ export default class RunsPage extends Session {
   /** @param {string[]} keys of columns */
   choose(keys) {
     setProps("columns", { data: keys });
-    this.refresh(true);
+    this.reloadRows(true);
   }
 
   /** @param {string} run */
@@ -163,7 +163,7 @@ export default class RunsPage extends Session {
   unfold(group) {
     const { opened } = this.question;
     this.question = { ...this.question, opened: opened.includes(group) ? opened.filter((other) => other !== group) : [...opened, group] };
-    this.refresh(true);
+    this.reloadRows(true);
     this.keepAddress();
   }
 
@@ -177,7 +177,7 @@ export default class RunsPage extends Session {
   // The server's state
 
   /** @param {import("../../types/api").State} message */
-  received(message) {
+  onState(message) {
     this.tools.log_dir = message.log_dir ?? "logs";
     const living = message.runs.map(({ run, state, doing, last_step, last_time_s }) => [run, state, doing, last_step, last_time_s]);
     const signature = JSON.stringify([message.runs_total, living]);
@@ -186,7 +186,7 @@ export default class RunsPage extends Session {
     if (message.runs_total !== this.total) this.panel.others();
     this.total = message.runs_total;
     this.signature = signature;
-    if (!first || living.length) this.refresh(); // what lives may have grown since the rows were read
+    if (!first || living.length) this.reloadRows(); // what lives may have grown since the rows were read
   }
 
   keepAddress() {

@@ -145,7 +145,7 @@ export class Tools {
   }
 
   /** @param {import("../../types/api").Answer<"table">} answer */
-  answered({ found, known, counts, notes, columns }) {
+  showCounts({ found, known, counts, notes, columns }) {
     this.#drawNone(found, known);
     setText(this.found, found === known ? counted(known, "run") : `${count(found)} of ${counted(known, "run")}`);
     for (const { state, chip, number } of this.chips) {

@@ -46,7 +46,7 @@ export default class SamplesPage extends Session {
       this.viewer.trouble = String(/** @type {Error} */ (error).message);
     }
     await this.#read();
-    this.settle();
+    this.markReady();
     this.keepAddress();
   }
 
@@ -77,9 +77,9 @@ export default class SamplesPage extends Session {
     this.#read();
   }
 
-  /** @param {import("../../types/api").State} _message @param {import("../session.js").News} news */
-  received(_message, news) {
-    if (news.more) this.runs.read().then(() => this.invalidate(), () => {});
+  /** @param {import("../../types/api").State} _state @param {import("../../data/runs.js").News} news */
+  onState(_state, news) {
+    if (news.more) this.runs.readList().then(() => this.invalidate(), () => {});
   }
 
   draw() {

@@ -25,7 +25,7 @@ export default class SettingsPage extends Session {
     document.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && /** @type {HTMLElement} */ (event.target).closest?.("[data-setting]")) this.save();
     });
-    this.settle();
+    this.markReady();
     this.start();
   }
 

@@ -1,7 +1,7 @@
 /** The Training page: every curve of one run or of several. Its controls are Dash's; the charts are drawn before these are there. */
 
-import { Board } from "../../curves/board.js";
-import { addressOf, onTime, placeOf, viewOf } from "../../curves/view.js";
+import { ChartGrid } from "../../curves/chart_grid.js";
+import { addressOf, onTime, placeOf, viewOf } from "../../curves/training_view.js";
 import { Retry, retryText } from "../../data/refresh.js";
 import { sentenceOf } from "../../lib/api.js";
 import { copyButton } from "../../lib/clipboard.js";
@@ -13,7 +13,7 @@ import { readAddress } from "../../lib/url.js";
 import { Session } from "../session.js";
 import { snippet } from "../snippet.js";
 
-/** @typedef {import("../../curves/view.js").View} View */
+/** @typedef {import("../../curves/training_view.js").View} View */
 
 const MAX_RUNS = 200; // as `GET /curves` takes
 const MAX_WISHES = 100; // runs that the live socket takes
@@ -45,17 +45,17 @@ const AXES = ["step", "relative", "time"];
 /** @type {View["smooth"][]} */
 const SMOOTHINGS = ["none", "ema", "gauss"];
 
-export default class Training extends Session {
+export default class TrainingPage extends Session {
   /** @param {HTMLElement} _bar @param {HTMLElement} foot */
   constructor(_bar, foot) {
     super(foot, readAddress().run, HINTS);
     this.view = viewOf(location.search);
-    this.board = new Board({ changed: () => this.keepAddress(), follow: (cursor) => this.#follow(cursor), drawn: () => this.#drew() }, placeOf(location.search));
+    this.grid = new ChartGrid({ changed: () => this.keepAddress(), follow: (cursor) => this.#follow(cursor), drawn: () => this.#drew() }, placeOf(location.search));
     this.notice = el("p", { class: "notice", role: "status", hidden: true });
-    this.element = el("div", { class: "training-layout" }, el("div", { class: "training-controls" }), el("div", { class: "chart-grid" }, this.board.element));
+    this.element = el("div", { class: "training-layout" }, el("div", { class: "training-controls" }), el("div", { class: "chart-grid" }, this.grid.element));
     this.controls = new DashControls(CONTROLS, { mounted: (host) => this.#move(host), described: (view) => this.#show(view) });
-    this.again = new Retry(() => this.#begin());
-    this.board.element.append(this.notice);
+    this.retry = new Retry(() => this.#begin());
+    this.grid.element.append(this.notice);
     this.start();
     if (this.shown.length) this.#show(this.view); // the address names them: no need to wait for the list of runs
     this.#begin();
@@ -64,9 +64,9 @@ export default class Training extends Session {
   async #begin() {
     try {
       await this.runs.choose();
-      this.again.done();
+      this.retry.done();
     } catch (error) {
-      this.board.say(retryText(sentenceOf(error), this.again.failed()));
+      this.grid.say(retryText(sentenceOf(error), this.retry.failed()));
       return;
     }
     this.#show(this.view);
@@ -74,14 +74,14 @@ export default class Training extends Session {
 
   /** Into the place that Dash has laid out for it. @param {HTMLElement} host */
   #move(host) {
-    moveWhenStill(this.board.element, () => host, () => (this.element.hidden = true));
+    moveWhenStill(this.grid.element, () => host, () => (this.element.hidden = true));
   }
 
   /** @param {View} view */
   #show(view) {
     this.view = view;
     if (view.runs.length && !view.runs.includes(this.runs.name ?? "")) this.runs.name = view.runs[0];
-    this.board.setView(view, this.shown, this.runs.read_once ? this.rows : null);
+    this.grid.setView(view, this.shown, this.runs.read_once ? this.rows : null);
     this.#sayEmpty();
     this.keepAddress();
   }
@@ -104,10 +104,10 @@ export default class Training extends Session {
     const folder = runs.message?.log_dir ?? "./logs";
     if (!this.shown.length) {
       const code = snippet(folder);
-      this.board.say(`No runs in ${folder} yet. Any JSONL file there becomes one:`, el("pre", {}, code), copyButton("Copy", () => code));
-    } else if (!this.rows.length) this.board.say(`There is no run “${this.shown[0]}” in this log folder. Choose one above.`);
-    else if (this.rows.every(({ series }) => !series)) this.board.say("The run has no series yet. They appear here with its first numbers.");
-    else this.board.say("");
+      this.grid.say(`No runs in ${folder} yet. Any JSONL file there becomes one:`, el("pre", {}, code), copyButton("Copy", () => code));
+    } else if (!this.rows.length) this.grid.say(`There is no run “${this.shown[0]}” in this log folder. Choose one above.`);
+    else if (this.rows.every(({ series }) => !series)) this.grid.say("The run has no series yet. They appear here with its first numbers.");
+    else this.grid.say("");
   }
 
   /** A key has changed something. @param {Partial<View>} part */
@@ -118,19 +118,19 @@ export default class Training extends Session {
 
   // Messages of the server
 
-  /** @param {import("../../types/api").Delta} message */
-  heard({ series }) {
+  /** @param {import("../../types/api").Delta} delta */
+  onDelta({ series }) {
     const keys = new Set(series.map(({ run, name }) => (run === null ? `\n${name}` : name)));
-    if (keys.size) this.board.reader.touch(({ key }) => keys.has(key));
+    if (keys.size) this.grid.reader.touch(({ key }) => keys.has(key));
   }
 
-  /** @param {import("../../types/api").State} _message @param {import("../session.js").News} news */
-  received(_message, { more }) {
+  /** @param {import("../../types/api").State} _state @param {import("../../data/runs.js").News} news */
+  onState(_state, { more }) {
     if (!this.runs.read_once) return; // the list is on its way
     if (more) this.#newRuns();
-    this.board.measure(this.rows);
+    this.grid.measure(this.rows);
     this.#sayEmpty();
-    if (this.#drawn) this.board.grown(this.rows); // the list that the first picture is of is new
+    if (this.#drawn) this.grid.grown(this.rows); // the list that the first picture is of is new
     this.#follow(0);
   }
 
@@ -138,21 +138,21 @@ export default class Training extends Session {
 
   #drew() {
     this.#drawn = true;
-    this.settle();
+    this.markReady();
   }
 
   async #newRuns() {
     try {
-      await this.runs.read();
+      await this.runs.readList();
       await this.runs.choose();
       this.#show(this.view);
     } catch (error) {
-      this.board.say(sentenceOf(error));
+      this.grid.say(sentenceOf(error));
     }
   }
 
-  reset() {
-    this.board.reader.touch(() => true);
+  onReset() {
+    this.grid.reader.touch(() => true);
   }
 
   draw() {
@@ -160,7 +160,7 @@ export default class Training extends Session {
     const { lost_s, now_s } = this.runs;
     const left = this.view.runs.length - MAX_RUNS;
     const cut = left > 0 ? `Not drawn: ${count(left)} of the ${count(this.view.runs.length)} chosen runs. A page shows at most ${MAX_RUNS}.` : "";
-    const sentence = lost_s === null ? this.board.trouble || cut : `Connection lost ${duration(Math.max(1, Math.round(now_s - lost_s)))} ago, retrying. The charts stop at the last point.`;
+    const sentence = lost_s === null ? this.grid.trouble || cut : `Connection lost ${duration(Math.max(1, Math.round(now_s - lost_s)))} ago, retrying. The charts stop at the last point.`;
     this.notice.hidden = !sentence;
     setText(this.notice, sentence);
   }
@@ -170,7 +170,7 @@ export default class Training extends Session {
     if (cursor) this.#cursor = cursor;
     if (!this.#cursor) return;
     const alive = this.rows.filter(({ state }) => ALIVE.includes(state)).slice(0, MAX_WISHES);
-    const inView = this.board.inView;
+    const inView = this.grid.inView;
     const [own, beside] = [false, true].map((machine) => inView.filter((tag) => tag.machine === machine).map(({ name }) => name));
     /** @type {import("../../data/feed.js").Wish[]} */
     const wishes = [];
@@ -190,7 +190,7 @@ export default class Training extends Session {
   // The address, and the keys
 
   address() {
-    return { ...super.address(), ...addressOf(this.view), ...this.board.address() };
+    return { ...super.address(), ...addressOf(this.view), ...this.grid.address() };
   }
 
   /** A zoomed range is a view, not a window that a user selected. */
@@ -205,7 +205,7 @@ export default class Training extends Session {
 
   keys() {
     const after = (/** @type {any[]} */ all, /** @type {unknown} */ now) => all[(all.indexOf(now) + 1) % all.length];
-    const { board } = this;
+    const { grid } = this;
     const key = (/** @type {string[]} */ keys, /** @type {string} */ shown, /** @type {string} */ says, /** @type {() => void} */ run) => ({ keys, shown, says, run });
     return [
       key(["y"], "y", "log y, or linear", () => this.#change({ ylog: !this.view.ylog })),
@@ -214,12 +214,12 @@ export default class Training extends Session {
       key(["s"], "s", "smoothing: none, EMA, Gaussian", () => this.#change({ smooth: after(SMOOTHINGS, this.view.smooth) })),
       key(["o"], "o", "clip outliers, or not", () => this.#change({ clip: !this.view.clip })),
       key(["/"], "/", "search the series", () => this.controls.focusSearch()),
-      key(["0"], "0", "whole range", () => board.zoom(null)),
-      key(["+", "="], "+", "zoom in", () => board.scale(0.5)),
-      key(["-"], "-", "zoom out", () => board.scale(2)),
-      key(["ArrowLeft"], "←", "move the range back", () => board.pan(-0.25)),
-      key(["ArrowRight"], "→", "move it forward", () => board.pan(0.25)),
-      key(["Escape"], "Esc", "back to all charts, else the whole range", () => (board.full.chart ? board.open(null) : board.zoom(null))),
+      key(["0"], "0", "whole range", () => grid.zoom(null)),
+      key(["+", "="], "+", "zoom in", () => grid.scale(0.5)),
+      key(["-"], "-", "zoom out", () => grid.scale(2)),
+      key(["ArrowLeft"], "←", "move the range back", () => grid.pan(-0.25)),
+      key(["ArrowRight"], "→", "move it forward", () => grid.pan(0.25)),
+      key(["Escape"], "Esc", "back to all charts, else the whole range", () => (grid.full.chart ? grid.open(null) : grid.zoom(null))),
     ];
   }
 }

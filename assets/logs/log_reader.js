@@ -8,7 +8,7 @@ import { LAST, LineCache } from "./line_cache.js";
 import { LineList } from "./list.js";
 
 /** @typedef {import("./line.js").Line} Line */
-/** @typedef {import("./view.js").Question} Question */
+/** @typedef {import("./logs_view.js").Question} Question */
 /** @typedef {{kind: "end"} | {kind: "start"} | {kind: "time", time_s: number} | {kind: "line", run: string, number: number, show: boolean}} Goal where the list is to stand; `show`: the line is brought into view, else it stays where it is in the view */
 
 const LINES = 768; // of a request for a place
@@ -29,14 +29,14 @@ export class LogReader {
       changed: () => this.#changed(),
       moved: (answer) => this.#moved(answer),
       failed: (error) => this.#failed(error),
-      progress: (progress) => this.search.take(progress),
+      progress: (progress) => this.search.onProgress(progress),
     });
     this.list = new LineList(this.cache, { hover: page.hover, chosen: (line) => page.chosen(line), detail: page.detail, followed: page.followed, gone: (end) => this.#gone(end) });
     this.search = new SearchRun({ slice: (times) => this.#slice(times), failed: (error) => this.#failed(error) });
     this.walk = new Walk({ found: (found) => this.#found(found), said: (sentence) => this.#nothing(sentence), failed: (error) => this.#failed(error) });
     this.notice = el("p", { class: "log-notice", role: "status", hidden: true });
     this.element = el("div", { class: "log-reader" }, this.list.element, this.notice);
-    this.again = new Retry(() => this.#goal && this.#go(this.#goal));
+    this.retry = new Retry(() => this.#goal && this.#go(this.#goal));
     /** @type {Question | null} that is answered */
     this.question = null;
   }
@@ -217,7 +217,7 @@ export class LogReader {
   }
 
   #changed() {
-    this.again.done();
+    this.retry.done();
     if (!this.#isAnswered) this.page.answered();
     this.#isAnswered = true;
     const { cache, list } = this;
@@ -258,7 +258,7 @@ export class LogReader {
       this.page.said(`${sentence}.`.replace("..", "."));
       this.search.begin();
       if (this.question?.q) this.#begin({ ...this.question, ...UNSEARCHED }, this.#goal ?? this.here); // what is searched for is wrong: the lines are there
-    } else this.say(retryText(sentence, this.again.failed()));
+    } else this.say(retryText(sentence, this.retry.failed()));
     this.page.drawn();
   }
 }
@@ -327,7 +327,7 @@ class SearchRun {
   }
 
   /** @param {Progress | null} progress of the question that was begun last */
-  take(progress) {
+  onProgress(progress) {
     const isFirst = this.progress === null && progress !== null;
     this.progress = progress;
     this.draw();

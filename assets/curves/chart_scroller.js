@@ -8,7 +8,7 @@ import { FrameQueue } from "./chart.js";
 /** @typedef {import("./chart.js").Chart} Chart */
 
 /**
- * @typedef {Object} Board
+ * @typedef {Object} Owner
  * @property {(tag: Tag, pinned: boolean) => Chart} make
  * @property {(chart: Chart) => void} built a chart has its plot
  * @property {() => void} scrolled other charts are in view
@@ -20,10 +20,10 @@ import { FrameQueue } from "./chart.js";
 const SCROLLING_MS = 60; // after the last movement: until then there are frames without plots
 const AHEAD = 0.3; // screens below and above that are made, too
 
-export class Grid {
-  /** @param {Board} board */
-  constructor(board) {
-    this.board = board;
+export class ChartScroller {
+  /** @param {Owner} owner */
+  constructor(owner) {
+    this.owner = owner;
     this.field = el("div", { class: "curves-field" });
     this.element = el("div", { class: "curves-scroll", tabindex: "-1", onscroll: () => this.#later() }, this.field);
     /** @type {Map<string, {item: Item, element: HTMLElement, chart: Chart | null}>} */
@@ -115,7 +115,7 @@ export class Grid {
       style.height = `${item.height}px`;
       if (cell.chart?.built) cell.chart.fit(item.width, item.height);
     }
-    if (changed) this.board.scrolled();
+    if (changed) this.owner.scrolled();
     this.#fillIn();
   }
 
@@ -123,7 +123,7 @@ export class Grid {
     const cell = this.cells.get(key);
     if (!cell?.chart || cell.chart.built) return; // it was scrolled away
     cell.chart.fit(cell.item.width, cell.item.height);
-    this.board.built(cell.chart);
+    this.owner.built(cell.chart);
   });
 
   /** Plots for the charts that have none yet, once the user has stopped scrolling. */
@@ -134,7 +134,7 @@ export class Grid {
       this.#resting = setTimeout(() => this.#fillIn(), wait_ms);
       return;
     }
-    this.board.rested();
+    this.owner.rested();
     const waiting = [...this.cells.values()].filter(({ chart }) => chart && !chart.built);
     this.#plots.add(waiting.sort((a, b) => a.item.y - b.item.y || a.item.x - b.item.x).map(({ item }) => item.key));
   }
@@ -146,16 +146,16 @@ export class Grid {
   #make(item) {
     const { group, tag } = item;
     if (item.kind === "chart" && tag) {
-      const chart = this.board.make(tag, group.name === "pinned");
+      const chart = this.owner.make(tag, group.name === "pinned");
       movable(chart.element, chart.name, {
         keys: group.tags.map(({ key }) => key),
         key: tag.key,
         columns: () => this.columns,
-        moved: (before) => this.board.moved(group, tag.key, before),
+        moved: (before) => this.owner.moved(group, tag.key, before),
       });
       return { element: chart.element, chart };
     }
-    const element = item.kind === "head" ? el("button", { class: "curves-head", type: "button", onclick: () => this.board.fold(group.name) }, el("i"), el("b"), el("span")) : el("p", { class: "curves-note" });
+    const element = item.kind === "head" ? el("button", { class: "curves-head", type: "button", onclick: () => this.owner.fold(group.name) }, el("i"), el("b"), el("span")) : el("p", { class: "curves-note" });
     this.#fill(element, item);
     return { element, chart: null };
   }

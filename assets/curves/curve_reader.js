@@ -9,7 +9,7 @@ import { extent } from "./moments.js";
 /** @typedef {import("./curve.js").Curve} Curve */
 /** @typedef {import("./curve.js").Row} Row */
 
-/** @typedef {{run: string, series: string, reason: string, absent: boolean}} LeftOut `absent`: the run has no such series */
+/** @typedef {import("../types/api").Row<"NoCurveRow">} LeftOut `absent`: the run has no such series */
 /** @typedef {{curves: (Row & {colour?: string})[], left_out: LeftOut[], cursor: number}} Answer */
 /** @typedef {{key: string, curves: Curve[] | null, left: LeftOut[], trouble: string, dirty: boolean, read_ms: number}} Held */
 /** @typedef {(tags: Tag[], signal: AbortSignal) => Promise<Answer>} Ask of one kind: all are the machine's, or none is */
@@ -98,7 +98,7 @@ export class CurveReader {
     }
     try {
       const answer = await this.page.ask(tags, control.signal);
-      if (!control.signal.aborted) this.#take(tags, key, answer);
+      if (!control.signal.aborted) this.#keep(tags, key, answer);
     } catch (error) {
       if (!control.signal.aborted) this.#failed(tags, key, sentenceOf(error));
     } finally {
@@ -108,7 +108,7 @@ export class CurveReader {
   }
 
   /** @param {Tag[]} tags @param {string} key @param {Answer} answer */
-  #take(tags, key, answer) {
+  #keep(tags, key, answer) {
     for (const tag of tags) {
       const rows = answer.curves.filter(({ series }) => series === tag.name);
       const left = answer.left_out.filter(({ series }) => series === tag.name || !series);
@@ -138,17 +138,17 @@ export class CurveReader {
   }
 }
 
-// The questions of a board of curves: which tags there are, and the curves of some.
+// The questions of a grid of charts: which tags there are, and the curves of some.
 
-/** @typedef {import("./board.js").Board} Board */
+/** @typedef {import("./chart_grid.js").ChartGrid} ChartGrid */
 
 /** @param {string[]} runs @returns {Promise<Tag[]>} */
 export const ownTags = async (runs) => (await get("tags", { run: runs })).tags.map(tagOf);
 
 /** @param {Machine} machine @param {string[]} runs @returns {Promise<Tag[]>} */
-export const machineTags = async (machine, runs) => (await machine.learn(runs)).map(machineTagOf);
+export const machineTags = async (machine, runs) => (await machine.findSeries(runs)).map(machineTagOf);
 
-/** @param {Board} board @param {Tag[]} tags all of one kind @param {AbortSignal} signal @returns {Promise<Answer>} */
+/** @param {ChartGrid} grid @param {Tag[]} tags all of one kind @param {AbortSignal} signal @returns {Promise<Answer>} */
 export async function askAll({ question, machine, view, span, buckets }, tags, signal) {
   if (tags[0].machine) return machine.read(tags, span, view.x === "relative", buckets, signal);
   const query = new URLSearchParams();
@@ -160,7 +160,7 @@ export async function askAll({ question, machine, view, span, buckets }, tags, s
 
 // Series of the host and of the runs' GPUs, on the time axes of curves.
 
-/** @typedef {import("./view.js").Span} Span */
+/** @typedef {import("./training_view.js").Span} Span */
 /** @typedef {import("../types/api").Row<"CurveRow">} Points */
 
 const SHOWN = /^(gpu|host)\//;
@@ -179,7 +179,7 @@ export class Machine {
   }
 
   /** The machine's series that were recorded during the runs. @param {string[]} runs @returns {Promise<{name: string, unit: string, points: number}[]>} */
-  async learn(runs) {
+  async findSeries(runs) {
     const some = runs.slice(0, MAX_RUNS);
     this.runs = new Set(some);
     const [own, machine] = await Promise.all([Promise.all(some.map((run) => extent(run).catch(() => null))), get("series")]);

@@ -9,7 +9,7 @@ import { el } from "../lib/dom.js";
 const NOW_S = 10; // length of the newest profile shown while nothing is selected
 const LINES = 200;
 
-/** @typedef {import("../data/range.js").Window} Window */
+/** @typedef {import("../data/view_range.js").Window} Window */
 /** @typedef {{run: string, asked: Window, now: boolean, baseline: Window | null, quick: boolean, done: boolean, filter: Record<string, any>}} Question `now`: the last seconds, not a selected window; `quick`: its normal is that of the last one; `done`: it is not being drawn any more */
 /** @typedef {import("../flame/tree.js").Flame} Flame */
 /** @typedef {import("./blame.js").Blame} Blame */
@@ -20,14 +20,20 @@ const LINES = 200;
  * @property {(stale: boolean) => void} dim older content stays, dimmed, until the answer is there
  * @property {(flame: Flame | null, question: Question, about: {growing: boolean, trouble: Trouble | null}) => void} showFlame `growing`: more of the profile may come
  * @property {(blame: Blame | null, question: Question) => void} showBlame null until the server has answered
- * @property {(question: Question) => void} judged the server has answered, or cannot: what takes long may be requested now
  * @property {(lines: import("../logs/line.js").LogLine[], total: number, trouble: string) => void} showLines `trouble`: why there are none
  */
 
-export class Profile {
-  /** @param {Sink} sink */
-  constructor(sink) {
-    this.sink = sink;
+/**
+ * @typedef {Object} RequestingPage
+ * @property {Sink} sink
+ * @property {(question: Question) => void} judged the server has answered, or cannot: what takes long may be requested now
+ * @property {(question: Question, trouble: Trouble | null) => Trouble | null} troubleOf why there are no stacks, given what the profiler says
+ */
+
+export class WindowRequests {
+  /** @param {RequestingPage} page */
+  constructor(page) {
+    this.page = page;
     /** @type {Partial<import("../types/api").Row<"ProfileState">>} the server's state of the profiler */
     this.profiler = {};
     this.over = false; // nothing more comes
@@ -38,7 +44,7 @@ export class Profile {
     /** @type {Question | null} what is to be shown */
     this.wanted = null;
     /** @type {{question: Question, answer: Flame | null, refused: string} | null} what is shown */
-    this.had = null;
+    this.shown = null;
     /** @type {{question: Question, answer: Flame} | null} the last answer with a baseline */
     this.compared = null;
     this.readFlame = newest(
@@ -52,7 +58,7 @@ export class Profile {
       (answer, question) => {
         const { wanted } = this;
         if (!wanted || about(question) !== about(wanted)) return;
-        this.sink.showBlame(answer, wanted);
+        this.page.sink.showBlame(answer, wanted);
         this.#judged(wanted);
       },
       (error, question) => {
@@ -62,8 +68,8 @@ export class Profile {
     );
     this.readLines = newest(
       (/** @type {Question} */ { run, asked: { from, to } }) => get("logs", { run, from, to, limit: LINES }),
-      ({ lines, total }) => this.sink.showLines(lines, total, ""),
-      (error) => this.sink.showLines([], 0, this.#failed(error)),
+      ({ lines, total }) => this.page.sink.showLines(lines, total, ""),
+      (error) => this.page.sink.showLines([], 0, this.#failed(error)),
     );
     this.retry = new Retry(() => this.#retry());
   }
@@ -76,11 +82,11 @@ export class Profile {
 
   /** Request the stacks of a window; once it stands, also its blame and its lines, then its normal: on a server of few cores each waits for the others. @param {string} run @param {Window} window @param {boolean} done */
   ask(run, window, done) {
-    const { baseline, filter, had, wanted: before } = this;
+    const { baseline, filter, shown, wanted: before } = this;
     const quick = this.#lends(run) || (!done && baseline === null);
-    const drawn = had?.question.filter === filter && same(had.question.asked, window);
+    const drawn = shown?.question.filter === filter && same(shown.question.asked, window);
     const wanted = { run, asked: window, now: false, baseline, quick, done, filter };
-    this.sink.dim(done && !drawn);
+    this.page.sink.dim(done && !drawn);
     if (before && quick && !drawn && before.filter === filter && alike(before, wanted)) {
       before.done = done; // it is under way already
       if (done) this.#judge();
@@ -89,7 +95,7 @@ export class Profile {
     this.wanted = wanted;
     this.#blame = "";
     this.#waits = false;
-    if (!before || about(before) !== about(wanted)) this.sink.showBlame(null, this.wanted);
+    if (!before || about(before) !== about(wanted)) this.page.sink.showBlame(null, this.wanted);
     if (done && (drawn || !quick)) this.#complete(drawn);
     else {
       this.readFlame(wanted);
@@ -112,7 +118,7 @@ export class Profile {
     this.#blame = "judged";
     if (this.#waits) this.readFlame(wanted);
     this.#waits = false;
-    this.sink.judged(wanted);
+    this.page.judged(wanted);
   }
 
   #waits = false; // the normal, for the blame
@@ -136,16 +142,16 @@ export class Profile {
   /** Request the stacks of the last seconds, if there are newer ones. @param {string} run @param {number} end_s where the run is now */
   askNow(run, end_s) {
     const to = this.profiler.until?.[run] ?? end_s;
-    const { had, filter } = this;
-    const known = had?.question.now && had.question.run === run && had.question.asked.to === to && had.question.filter === filter;
+    const { shown, filter } = this;
+    const known = shown?.question.now && shown.question.run === run && shown.question.asked.to === to && shown.question.filter === filter;
     const before = this.wanted;
     this.wanted = { run, asked: { from: to - NOW_S, to }, now: true, baseline: null, quick: false, done: true, filter };
-    if (!before?.now) this.sink.showBlame(null, this.wanted);
-    if (!known || !had?.answer?.samples) this.readFlame(this.wanted);
+    if (!before?.now) this.page.sink.showBlame(null, this.wanted);
+    if (!known || !shown?.answer?.samples) this.readFlame(this.wanted);
   }
 
   /** The same question again, with another filter or baseline. */
-  again() {
+  repeat() {
     const { wanted } = this;
     if (wanted?.now) this.askNow(wanted.run, wanted.asked.to);
     else if (wanted) this.ask(wanted.run, wanted.asked, true);
@@ -162,16 +168,16 @@ export class Profile {
   }
 
   /** @param {Partial<import("../types/api").Row<"ProfileState">>} profiler its state, from the server @param {boolean} over */
-  hear(profiler, over) {
-    const { wanted, had } = this;
-    const saidOf = (/** @type {typeof profiler} */ { state, runs }) => JSON.stringify([state, had && runs?.[had.question.run]]);
+  onProfilerState(profiler, over) {
+    const { wanted, shown } = this;
+    const saidOf = (/** @type {typeof profiler} */ { state, runs }) => JSON.stringify([state, shown && runs?.[shown.question.run]]);
     const news = saidOf(profiler) !== saidOf(this.profiler);
     this.profiler = profiler;
     this.over = over;
-    if (news && had && !had.answer?.samples) this.#show(had.answer, had.question, had.refused);
+    if (news && shown && !shown.answer?.samples) this.#show(shown.answer, shown.question, shown.refused);
     const until = wanted && profiler.until?.[wanted.run];
-    const reached = had?.answer?.profile_until ?? null;
-    if (!wanted || wanted.now || had?.question !== wanted || !until || reached === null) return;
+    const reached = shown?.answer?.profile_until ?? null;
+    if (!wanted || wanted.now || shown?.question !== wanted || !until || reached === null) return;
     if (reached < wanted.asked.to && until > reached) {
       this.readFlame(wanted);
       this.readBlame(wanted);
@@ -188,14 +194,14 @@ export class Profile {
   #show(answer, question, refused) {
     const { wanted } = this;
     if (question.now !== wanted?.now || question.run !== wanted.run || question.filter !== wanted.filter) return;
-    this.had = { question, answer, refused };
+    this.shown = { question, answer, refused };
     if (answer) this.retry.done();
-    if (question === wanted) this.sink.dim(false);
+    if (question === wanted) this.page.sink.dim(false);
     if (answer?.baseline_seconds) this.compared = { question, answer };
     const lender = question.quick && answer?.samples && this.#lends(question.run) ? this.compared : null;
-    this.sink.showFlame(answer && lender ? withNormalOf(answer, lender.answer) : answer, question, {
+    this.page.sink.showFlame(answer && lender ? withNormalOf(answer, lender.answer) : answer, question, {
       growing: !this.over,
-      trouble: this.#trouble(answer, refused),
+      trouble: this.page.troubleOf(question, this.#trouble(answer, refused)),
     });
     if (question === wanted && question.quick && question.done) this.#complete(true);
   }

@@ -6,20 +6,20 @@ import { el } from "../lib/dom.js";
 import { onTheme } from "../lib/theme.js";
 import { finder, groupsOf, keep, kept, move, turn } from "./catalogue.js";
 import { Chart, FrameQueue } from "./chart.js";
+import { ChartScroller } from "./chart_scroller.js";
 import { extentOf } from "./curve.js";
+import { Machine, CurveReader, askAll, machineTags, ownTags } from "./curve_reader.js";
 import { Files } from "./export.js";
 import { Full } from "./full_chart.js";
-import { Grid } from "./grid.js";
 import { Names, Strip } from "./legend.js";
 import { Card } from "./moments.js";
-import { Machine, CurveReader, askAll, machineTags, ownTags } from "./reader.js";
 import { Tip, foundAt, valueWord } from "./tip.js";
-import { PLAIN, axisKey, lengthOf, onTime, questionOf, roundAmount, smoothWord, spanWord, xWord } from "./view.js";
+import { PLAIN, axisKey, lengthOf, onTime, questionOf, roundAmount, smoothWord, spanWord, xWord } from "./training_view.js";
 
 /** @typedef {import("./catalogue.js").Tag} Tag */
 /** @typedef {import("./curve.js").Curve} Curve */
-/** @typedef {import("./view.js").View} View */
-/** @typedef {import("./view.js").Span} Span */
+/** @typedef {import("./training_view.js").View} View */
+/** @typedef {import("./training_view.js").Span} Span */
 /** @typedef {import("../types/api").Run} Run */
 
 /**
@@ -42,7 +42,7 @@ const ELSEWHERE = "They are recorded by time, not by step: choose time or relati
 /** How many series each has. @param {Run[]} rows */
 const sizesOf = (rows) => JSON.stringify(rows.map(({ run, series }) => [run, series]));
 
-export class Board {
+export class ChartGrid {
   /** @param {Page} page @param {{span: Span | null, chart: string | null, off: string[]}} place of the address */
   constructor(page, { span, chart, off }) {
     this.page = page;
@@ -61,16 +61,16 @@ export class Board {
     /** @type {Tag[] | null} */
     this.tags = null;
     this.machine = new Machine();
-    this.reader = new CurveReader({ ask: (tags, signal) => askAll(this, tags, signal), changed: (tags, cursor) => this.#read(tags, cursor) });
+    this.reader = new CurveReader({ ask: (tags, signal) => askAll(this, tags, signal), changed: (tags, cursor) => this.#drawRead(tags, cursor) });
     this.pointer = new CurvePointer(this);
     this.files = new Files();
     this.strip = new Strip({ whole: () => this.zoom(null), happened: (event) => this.pointer.happened(event), restore: (keys) => this.#restore(keys), turn: (name) => this.names.turn(name), only: (name) => this.names.only(name), light: (name) => this.names.light(name) });
     const make = (/** @type {Tag} */ tag, pinned = false) => new Chart(tag, this.#gestures(), pinned);
     const built = (/** @type {Chart} */ chart) => this.#show(chart);
-    this.grid = new Grid({ make, built, scrolled: () => this.#want(), rested: () => this.#state(), fold: (name) => this.#arranged(() => turn("folded", name)), moved: (...change) => this.#moved(...change) });
+    this.scroller = new ChartScroller({ make, built, scrolled: () => this.#want(), rested: () => this.#state(), fold: (name) => this.#arranged(() => turn("folded", name)), moved: (...change) => this.#moved(...change) });
     this.full = new Full({ make, built, closed: () => this.open(null) });
     this.said = el("div", { class: "curves-said empty", hidden: true, role: "status" });
-    this.element = el("section", { class: "curves", "aria-label": "Curves" }, this.strip.element, this.said, this.grid.element, this.full.element);
+    this.element = el("section", { class: "curves", "aria-label": "Curves" }, this.strip.element, this.said, this.scroller.element, this.full.element);
     onTheme(() => this.charts.forEach((chart) => chart.recolour()));
   }
 
@@ -80,7 +80,7 @@ export class Board {
 
   /** Charts that exist. @returns {Chart[]} */
   get charts() {
-    return this.full.chart ? [this.full.chart] : this.grid.charts;
+    return this.full.chart ? [this.full.chart] : this.scroller.charts;
   }
 
   // What is shown
@@ -103,8 +103,8 @@ export class Board {
     this.names.set(runs, view.group);
     if (JSON.stringify(runs) !== JSON.stringify(before.runs)) {
       this.runs = runs;
-      this.learn();
-    } else if (this.known.length) this.#learnMachine();
+      this.loadTags();
+    } else if (this.known.length) this.#loadMachineTags();
     this.#lay();
     this.#redraw();
   }
@@ -120,44 +120,44 @@ export class Board {
 
   /** The runs may have other series than when the list of tags was requested. @param {Run[]} rows */
   grown(rows) {
-    if (this.runs.length && sizesOf(rows) !== this.#learnt) this.learn();
+    if (this.runs.length && sizesOf(rows) !== this.#listedSizes) this.loadTags();
   }
 
   sizes = sizesOf([]); // as far as that is known
-  #learnt = ""; // the sizes when the list was last requested
+  #listedSizes = ""; // the sizes when the list was last requested
   #turn = 0; // of requests
   #answered = 0;
 
   /** Read the list of tags, and draw them; asked again until it is there. @returns {Promise<void>} */
-  async learn() {
+  async loadTags() {
     const { runs } = this;
     if (!runs.length) return;
-    this.#learnt = this.sizes;
+    this.#listedSizes = this.sizes;
     const turn = (this.#turn += 1);
     try {
       const own = await ownTags(runs);
       if (turn < this.#answered || runs !== this.runs) return; // a later request was answered first
       this.#answered = turn;
-      this.#take([...own, ...(this.tags ?? []).filter(({ machine }) => machine)]);
+      this.#setTags([...own, ...(this.tags ?? []).filter(({ machine }) => machine)]);
       if (!this.reader.wanted.length) this.page.drawn(); // none was found, or all are folded
-      this.again.done();
+      this.retry.done();
       this.trouble = "";
-      this.#learnMachine();
+      this.#loadMachineTags();
     } catch (error) {
-      this.trouble = retryText(sentenceOf(error), this.again.failed());
+      this.trouble = retryText(sentenceOf(error), this.retry.failed());
       this.page.drawn();
     }
   }
 
   /** The machine's series are read once the runs' own are drawn, unless they have a place on the axis. */
-  #learnMachine() {
+  #loadMachineTags() {
     clearTimeout(this.#later);
     this.#later = setTimeout(async () => {
       const key = this.known.join("\n");
       if (!this.known.length || key === this.#beside) return;
       this.#beside = key;
       const found = await machineTags(this.machine, this.known).catch(() => []); // the runs' own charts stand without them
-      if (key === this.known.join("\n")) this.#take([...(this.tags ?? []).filter(({ machine }) => !machine), ...found]);
+      if (key === this.known.join("\n")) this.#setTags([...(this.tags ?? []).filter(({ machine }) => !machine), ...found]);
     }, onTime(this.view) ? 0 : LATER_MS);
   }
 
@@ -165,20 +165,20 @@ export class Board {
   #beside = ""; // the runs whose machine's series were read
 
   /** @param {Tag[]} tags */
-  #take(tags) {
+  #setTags(tags) {
     this.tags = tags;
     this.#lay();
   }
 
   trouble = "";
-  again = new Retry(() => this.learn());
+  retry = new Retry(() => this.loadTags());
 
   /** A sentence in place of the charts, or none. @param {string} sentence @param {...(Node | string)} more */
   say(sentence, ...more) {
     if (sentence === this.#saying) return;
     this.#saying = sentence;
     this.said.hidden = !sentence;
-    this.grid.element.hidden = Boolean(sentence);
+    this.scroller.element.hidden = Boolean(sentence);
     this.said.replaceChildren(sentence, ...more);
     if (sentence) this.page.drawn();
   }
@@ -191,7 +191,7 @@ export class Board {
     this.found = { all: this.tags?.length ?? 0, found, trouble };
     this.hidden = hidden;
     if (this.tags) this.full.show(this.tags.find(({ key }) => key === this.opened) ?? null);
-    this.grid.lay(groups, new Set(arranged.folded), this.size);
+    this.scroller.lay(groups, new Set(arranged.folded), this.size);
     this.element.classList.toggle("one", this.full.chart !== null);
     this.#want();
   }
@@ -211,7 +211,7 @@ export class Board {
     this.pointer.hide();
     const before = this.full.chart?.tag.key;
     this.#lay();
-    if (key === null && before !== undefined) this.grid.reveal(before);
+    if (key === null && before !== undefined) this.scroller.reveal(before);
     this.page.changed();
   }
 
@@ -249,7 +249,7 @@ export class Board {
 
   get buckets() {
     const { chart } = this.full;
-    const width = BUCKET_STEP * Math.ceil((chart ? this.full.width || innerWidth : this.grid.cellWidth) / BUCKET_STEP); // a pixel more is not another question
+    const width = BUCKET_STEP * Math.ceil((chart ? this.full.width || innerWidth : this.scroller.cellWidth) / BUCKET_STEP); // a pixel more is not another question
     const most = (chart ? MAX_FULL : MAX_BUCKETS) / Math.max(1, this.view.group ? 8 : this.runs.length);
     return Math.max(MIN_BUCKETS, Math.floor(Math.min(width, most)));
   }
@@ -275,9 +275,9 @@ export class Board {
   }
 
   /** @param {Tag[]} tags @param {number} cursor */
-  #read(tags, cursor) {
+  #drawRead(tags, cursor) {
     const read = tags.map((tag) => this.reader.of(tag)?.curves ?? []);
-    const grew = read.map((curves) => [this.#grow(curves), this.names.learn(curves)].includes(true)).includes(true);
+    const grew = read.map((curves) => [this.#grow(curves), this.names.addGroups(curves)].includes(true)).includes(true);
     const keys = new Set(tags.map(({ key }) => key));
     this.#draw(this.charts.filter(({ tag }) => grew || keys.has(tag.key)));
     this.#state();
@@ -329,7 +329,7 @@ export class Board {
 
   /** The line above the charts. */
   #state() {
-    const inView = this.full.chart ? this.charts : this.grid.seen;
+    const inView = this.full.chart ? this.charts : this.scroller.seen;
     const held = inView.flatMap(({ tag }) => this.reader.of(tag)?.left ?? []);
     const left = [...new Map(held.map((left) => [`${left.run}\n${left.series}\n${left.reason}`, left])).values()];
     this.strip.draw({ names: this.names.entries, off: this.names.off, found: this.found, hidden: this.hidden, left, zoomed: this.span ? spanWord(this.view.x, this.span) : "", loading: this.tags === null && this.runs.length > 0, search: this.view.q, smoothing: smoothWord(this.view, roundAmount(this.length ?? 0)) });
@@ -362,11 +362,11 @@ export class Board {
     this.#arranged(() => keep({ hidden: kept().hidden.filter((key) => !keys.includes(key)) }));
   }
 
-  /** @param {import("./grid.js").Group} group @param {string} key @param {string | null} before */
+  /** @param {import("./chart_scroller.js").Group} group @param {string} key @param {string | null} before */
   #moved({ name, tags }, key, before) {
     const names = tags.map((tag) => tag.key);
     this.#arranged(() => move(name === "pinned" ? "pinned" : "order", names, key, before));
-    /** @type {HTMLElement | null} */ (this.grid.charts.find(({ tag }) => tag.key === key)?.name ?? null)?.focus();
+    /** @type {HTMLElement | null} */ (this.scroller.charts.find(({ tag }) => tag.key === key)?.name ?? null)?.focus();
   }
 
   /** @returns {Record<string, string | number | string[] | null>} what the address holds beside the view */
@@ -387,9 +387,9 @@ const sentence = (reason) => `${reason.charAt(0).toUpperCase()}${reason.slice(1)
 const SAME_PX = 24; // so near to the last tap is the same place
 
 class CurvePointer {
-  /** @param {Board} board */
-  constructor(board) {
-    this.board = board;
+  /** @param {ChartGrid} grid */
+  constructor(grid) {
+    this.grid = grid;
     this.tip = new Tip();
     this.card = new Card();
     /** @type {{chart: Chart, x: number, event: MouseEvent} | null} */
@@ -407,10 +407,10 @@ class CurvePointer {
 
   draw() {
     this.frame = 0;
-    const { at, board } = this;
+    const { at, grid } = this;
     const x = at?.x ?? null;
-    for (const chart of board.charts) if (chart.built) chart.crosshair(x);
-    board.full.draw(x);
+    for (const chart of grid.charts) if (chart.built) chart.crosshair(x);
+    grid.full.draw(x);
     if (at) this.tip.show(at.chart, at.x, at.event);
     else this.tip.hide();
   }
@@ -433,19 +433,19 @@ class CurvePointer {
 
   /** What happened at a point. @param {Chart} chart @param {number} x @param {MouseEvent} event */
   click(chart, x, event) {
-    const { view } = this.board;
+    const { view } = this.grid;
     const found = foundAt(chart, x).filter(({ curve }) => !curve.colour);
     const span = found.length ? { lo: Math.min(...found.map(({ curve, i }) => curve.from[i])), hi: Math.max(...found.map(({ curve, i }) => curve.to[i])) } : { lo: x, hi: x };
     this.tip.hide();
-    const shown = found.flatMap((hit) => hit.curve.runs.map((run) => ({ run, colour: this.board.names.colourOf(hit.curve), value: valueWord(hit), curves: [hit.curve] })));
+    const shown = found.flatMap((hit) => hit.curve.runs.map((run) => ({ run, colour: this.grid.names.colourOf(hit.curve), value: valueWord(hit), curves: [hit.curve] })));
     this.card.open({ title: `${chart.tag.name} at ${xWord(view.x, x)}`, x: view.x, span, series: chart.tag.name, shown }, event);
   }
 
   /** What happened in the range that is shown. @param {MouseEvent} event */
   happened(event) {
-    const { charts, shownSpan: span, view } = this.board;
+    const { charts, shownSpan: span, view } = this.grid;
     const own = charts.filter(({ tag, picture }) => !tag.machine && picture?.curves?.length);
-    const shown = own.flatMap(({ picture }) => (picture?.curves ?? []).flatMap((curve) => curve.runs.map((run) => ({ run, colour: this.board.names.colourOf(curve), value: "", curves: [curve] }))));
+    const shown = own.flatMap(({ picture }) => (picture?.curves ?? []).flatMap((curve) => curve.runs.map((run) => ({ run, colour: this.grid.names.colourOf(curve), value: "", curves: [curve] }))));
     this.card.open({ title: spanWord(view.x, span), x: view.x, span, series: own[0]?.tag.name ?? "", shown }, event);
   }
 }

@@ -249,14 +249,14 @@ class FindingDetail {
     }
     this.about.replaceChildren(...heading(found, now_s, this.close), numbersOf(found), ...(line ? [lineOf(found, run)] : []), ...furtherOf(found));
     this.source.show(run !== null && line?.line ? { run, file: line.file, line: line.line, share: "", tone: "" } : null);
-    if (WITH_MORE.has(found.rule) && !same) this.#readMore(found.id);
+    if (WITH_MORE.has(found.rule) && !same) this.#loadDetail(found.id);
   }
 
   /** @type {string | null} */
   id = null;
 
   /** @param {string} id */
-  async #readMore(id) {
+  async #loadDetail(id) {
     try {
       const detail = await get("finding", { id });
       if (id === this.id) this.kept.replaceChildren(...keptOf(detail));

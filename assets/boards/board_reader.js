@@ -6,7 +6,7 @@ import { asks, cutAt, joined, questionOf, rowKey } from "./model.js";
 /** @typedef {import("./model.js").PlacedChart} PlacedChart */
 /** @typedef {import("./model.js").CurveRow} CurveRow */
 /** @typedef {import("./model.js").HeldRow} HeldRow */
-/** @typedef {{run: string | null, name: string}} Followed */
+/** @typedef {import("../types/api").Row<"FollowedRow">} Followed */
 /** @typedef {{runs: string[], axis: "time" | "step", from: number | null, to: number | null, live: string | null}} View `live`: how much is shown up to now, where no range is held; `from` is then where it begins */
 /** @typedef {{key: string, rows: HeldRow[], left: {item: number, reason: string}[], trouble: string, read_ms: number, lo: number | null, hi: number | null}} HeldChart */
 
@@ -129,7 +129,7 @@ export class BoardReader {
     try {
       const answer = await send(`charts?${query.join("&")}`);
       if (key !== this.#key) return; // another range was chosen meanwhile
-      charts.forEach((chart, i) => this.#take(chart, key, answer, answer.charts[i], overlap_s !== null));
+      charts.forEach((chart, i) => this.#keep(chart, key, answer, answer.charts[i], overlap_s !== null));
       this.#follow(answer.followed);
       this.board.changed(charts, answer.cursor);
     } catch (error) {
@@ -152,7 +152,7 @@ export class BoardReader {
   }
 
   /** @param {PlacedChart} chart @param {string} key @param {import("../types/api").Answer<"charts">} answer @param {import("../types/api").Row<"DrawnChartRow">} drawn @param {boolean} tail */
-  #take(chart, key, { x }, drawn, tail) {
+  #keep(chart, key, { x }, drawn, tail) {
     const before = this.of(chart);
     const rows = drawn.curves.map((row) => ({ ...row, cut: row.x.length }));
     if (!tail || !before) {

@@ -103,7 +103,7 @@ function drawShares(u, { blocks: { start, end, kinds, seconds }, window: [from, 
 /** @typedef {import("../data/lanes.js").Lane} Lane */
 
 const BELOW = new Set(["loss", "phases", "gpu_phases"]); // the lane stands under these
-const LANE = lane("ledger", "Where time went", 64, "percent", [], { note: "% of each block", view: SharesLane });
+const LANE = lane("ledger", "Where time went", 64, "percent", [], { note: "% of each block", viewClass: SharesLane });
 
 export class LedgerView {
   /** @param {import("./loader.js").LedgerLoader} place */

@@ -4,11 +4,11 @@ import { el } from "../lib/dom.js";
 import { duration } from "../lib/format.js";
 import { windowOf } from "../lib/url.js";
 
-/** @typedef {import("../data/range.js").Window} Window */
+/** @typedef {import("../data/view_range.js").Window} Window */
 
 const WORD_PX = 100; // a narrower box carries no word
 
-export class Compare {
+export class BaselinePicker {
   /**
    * @param {import("./timeline.js").Timeline} timeline that shows it @param {import("./gestures.js").ViewController} controller
    * @param {() => void} changed a window was drawn, is being drawn, or was given up

@@ -9,7 +9,7 @@ const ROOM = 1.05; // around a run that is over
 const SHOWN = 1.25; // of a window that is longer than the view
 const SOME = 1000; // steps, until their number is known
 
-export class Range {
+export class ViewRange {
   /** @param {import("../lib/url.js").Address} address */
   constructor({ from, to, span, at, axis }) {
     this.axis = axis === "step" ? STEP : TIME;
@@ -35,7 +35,7 @@ export class Range {
   }
 
   /** A view around a link's window does not show the future. @param {number} end what "now" is @returns {boolean} whether the view is another one now */
-  settle(end) {
+  cutFuture(end) {
     if (!this.centred || !this.frozen || !this.window) return false;
     this.centred = false;
     const late = this.frozen.hi - Math.max(end, this.window.to);
