@@ -37,6 +37,10 @@ def look_at_others(others: bool = True) -> None:
     _Choice.others = others
 
 
+def looks_at_others() -> bool:
+    return _Choice.others
+
+
 def is_root() -> bool:
     """Whether this process may do what other users may not. Root of a namespace with a single user has that user's rights alone."""
     return os.geteuid() == ROOT_UID and _several_users()

@@ -24,6 +24,7 @@ from .folders import LogTree, is_received
 from .machine.proc import user_of
 from .records import Frame
 from .rights import LeftAlone, check_ours, is_root, open_resolved
+from .untrusted import OverLimit, ReaderProcess
 
 # Where a run looks for requests: an entry of the data folder of its log folder, which its `run.json` names.
 #
@@ -254,6 +255,7 @@ def _seconds(value: Any, most: float = MAX_SECONDS) -> float:
 
 MAX_KEPT = 4  # of all runs: at most 15 MB each
 MAX_ENTRIES = 1_000  # files of an entry that are looked at
+MAX_MEMORY_BYTES, READ_WITHIN_S = 1 << 30, 5.0  # of one
 
 log = logging.getLogger(__name__)
 
@@ -266,9 +268,10 @@ class _TraceFile(NamedTuple):
 
 
 class TraceReader:
-    """May be asked from many threads."""
+    """May be asked from many threads. Traces are read in a process with limits."""
 
     def __init__(self) -> None:
+        self._process = ReaderProcess("traces", memory_bytes=MAX_MEMORY_BYTES, timeout_s=READ_WITHIN_S)
         self._lock = threading.Lock()
         self._kept: OrderedDict[_TraceFile, StepTrace | str] = OrderedDict()
 
@@ -284,6 +287,9 @@ class TraceReader:
         wanted = f"trace-{name}.json"
         return next((self._read(key) for key in _files(entry) if key.path.endswith(f"/{wanted}")), None)
 
+    def close(self) -> None:
+        self._process.close()
+
     def _read(self, key: _TraceFile) -> StepTrace | str:
         with self._lock:
             if key in self._kept:
@@ -291,8 +297,8 @@ class TraceReader:
                 return self._kept[key]
         found: StepTrace | str
         try:
-            found = read_trace(Path(key.path))
-        except MalformedTrace as error:
+            found = self._process.read(read_trace, Path(key.path))
+        except (MalformedTrace, OverLimit) as error:
             found = f"{key.path} {error}"
         except OSError as error:
             found = f"{key.path} cannot be read ({error.strerror})"

@@ -32,6 +32,7 @@ from collectors.records import Points, Sample
 from collectors.store.engines import maintenance, open_store
 from collectors.store.run_copy import copy_run, points_of
 from collectors.store.store import Store, StoreError
+from collectors.untrusted import OverLimit, ReaderProcess
 
 from .samples import RunPlaces, small
 from .user_files.run_notes import NOTHING, about_run, save_about
@@ -161,6 +162,7 @@ MAX_MANIFEST_BYTES, MAX_PARTS, MAX_BYTES, MAX_RATIO = 1 << 20, 2000, 10 << 30, 1
 SMALL_BYTES = 1 << 20  # of such a part the ratio says nothing
 LATEST_S = 1e11  # the year 5138
 LONGEST_RUN = 4096  # characters of its name
+MAX_MEMORY_BYTES, UNPACKED_WITHIN_S = 4 << 30, 3600.0
 MAX_REASON = 100  # characters of what zipfile says, which may quote the damaged bytes
 PIECE = 1 << 20
 UNPACKED = "deepseek-run-"
@@ -233,6 +235,17 @@ def _pack(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
             digest.update(piece)
             packed.write(piece)
     return {"name": name, "bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+
+
+def unpack_apart(source: Path, folder: Path) -> Manifest:
+    """The same as `unpack`, in a process with limits."""
+    process = ReaderProcess("archive", memory_bytes=MAX_MEMORY_BYTES, timeout_s=UNPACKED_WITHIN_S)
+    try:
+        return process.read(unpack, source.resolve(), folder)
+    except OverLimit as error:
+        raise BadArchive(f"{source.name} {error}; export the run once more") from error
+    finally:
+        process.close()
 
 
 def unpack(source: Path, folder: Path) -> Manifest:

@@ -157,8 +157,9 @@ class Queries:
         )
 
     def close(self) -> None:
-        """Stops background prefetching."""
+        """Stops background prefetching and the process that reads traces."""
         self.ahead.close()
+        self.stacks.close()
 
     # -- runs ----------------------------------------------------------------------------------------------------------
 

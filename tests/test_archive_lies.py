@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dashboard.archive import MANIFEST, BadArchive, unpack
+from dashboard import archive as archives
+from dashboard.archive import MANIFEST, BadArchive, unpack, unpack_apart
 from tests.archived import RUN
 from tests.archived import exported as exported  # a fixture
 
@@ -146,6 +147,19 @@ def test_a_store_that_computes_is_not_opened(exported: Path, tmp_path: Path, odd
     with pytest.raises(BadArchive, match="no store does"):
         unpack(tmp_path / "odd.zip", tmp_path / "in")
     assert time.process_time() - begun_s < 5
+
+
+def test_it_is_unpacked_in_a_process_with_limits(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "again").mkdir()
+    with pytest.raises(BadArchive, match="is damaged: its SHA-256"):
+        unpack_apart(rewritten(exported, tmp_path / "odd.zip", "damaged"), tmp_path / "in")
+    assert unpack_apart(exported, tmp_path / "again").run == RUN
+    monkeypatch.setattr(archives, "UNPACKED_WITHIN_S", 0.0)
+    with pytest.raises(BadArchive, match="was not read within 0 s; export the run once more"):
+        unpack_apart(exported, tmp_path / "in")
 
 
 def test_an_honest_rewrite_is_opened(exported: Path, tmp_path: Path) -> None:

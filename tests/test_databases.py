@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import pickle
 import random
 import shutil
 import sqlite3
@@ -11,22 +12,22 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.folders import LogTree
-from collectors.logs import database
+from collectors.logs import database_file, tail
 from collectors.logs.database import BeingWritten, opened
-from collectors.logs.database_file import FollowedDatabases
+from collectors.logs.database_file import news_of
+from collectors.logs.formats.databases import LoggedStatus
 from collectors.logs.open_files import NotRead
-from collectors.logs.runs import RunFolders
-from collectors.records import Event
 from tests.conftest import script
 from tests.following import Follower, check_told, of_run, points_of, series_of, unpacked, until
 from tests.trackio_project import Project
 
+INTERIOR, LEAF = 5, 13  # the first byte of a page of a table
 JOURNALS = ["wal", "delete", "truncate", "persist"]
 # A process of its own, as in reality: within one, SQLite's connections share what they know of a file, its readers' rights too.
 WRITER = """
@@ -234,16 +235,57 @@ def test_another_database_is_left_alone(follower: Follower, schema: list[str], r
     assert reason in follower.offsets["other.sqlite3"].trouble and follower.tail.trouble() == ""
 
 
-def test_a_query_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "MAX_READ_S", 0.1)
-    with closing(sqlite3.connect(tmp_path / "p.db")) as db, db:
-        db.execute("CREATE TABLE a (b)")
-    with opened(tmp_path / "p.db", tmp_path) as db:
-        assert db is not None
-        with pytest.raises(sqlite3.OperationalError, match="interrupted"):
-            db.execute(
-                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-            ).fetchone()
+def endless(path: Path) -> None:
+    """A file of 1 MB with more rows than can be read in a lifetime: pages share their children, which SQLite does not check."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA page_size = 512")
+        db.execute("CREATE TABLE metrics (id, timestamp, run_name, step, metrics)")
+        db.executemany("INSERT INTO metrics VALUES ('', '', '', 0, ?)", [("x" * 400,)] * 2_000)
+        db.commit()
+    data = bytearray(path.read_bytes())
+    pages = [number for number in range(2, len(data) // 512 + 1) if data[(number - 1) * 512] == INTERIOR][:10]
+    leaf = next(number for number in range(2, len(data) // 512 + 1) if data[(number - 1) * 512] == LEAF)
+    for number, child in zip(pages, [*pages[1:], leaf], strict=True):
+        at = (number - 1) * 512
+        data[at + 8 : at + 12] = child.to_bytes(4, "big")
+        for cell in range(int.from_bytes(data[at + 3 : at + 5], "big")):
+            start = at + int.from_bytes(data[at + 12 + 2 * cell : at + 14 + 2 * cell], "big")
+            data[start : start + 4] = child.to_bytes(4, "big")
+    path.write_bytes(data)
+
+
+def test_a_database_without_an_end_costs_only_itself(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for it: neither lines nor other databases."""
+    monkeypatch.setattr(tail, "BACK_OFF_S", (0.0, 0.0))
+    monkeypatch.setattr(database_file, "MAX_READ_S", 1.0)
+    follower.restart()
+    endless(follower.root / "endless.db")
+    until(follower, lambda: "was not read within 1 s" in follower.tail.trouble())
+    project = Project(follower.root / "p.db", "delete")
+    for step in range(20):
+        project.log("one", step, {"loss": step})
+        until(follower, lambda step=step: len(points_of(follower.records)) == step + 1)
+    project.db.close()
+    assert series_of(follower.records) == {"loss": [(step, float(step)) for step in range(20)]}
+    (follower.root / "endless.db").unlink()
+    until(follower, lambda: follower.tail.trouble() == "")
+
+
+def test_a_file_that_takes_the_place_of_a_database_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, secret = tmp_path / "logs" / "p.db", tmp_path / "secret.db"
+    for project in (Project(path, "delete"), Project(secret, "delete")):
+        project.log("one", 1, {"loss": 0.5})
+        project.db.close()
+    connect = sqlite3.connect
+
+    def swapped(*words: Any, **options: Any) -> sqlite3.Connection:
+        path.unlink()
+        path.symlink_to(secret)
+        return connect(*words, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", swapped)
+    with pytest.raises(BeingWritten), opened(path, path.parent):
+        pass
 
 
 @functools.cache
@@ -268,9 +310,8 @@ def test_a_damaged_database_costs_only_itself(
     for _ in range(changes):
         data[dice.randrange(16, len(data))] = dice.randrange(256)
     path.write_bytes(data[: dice.randrange(len(data))] if dice.random() < 0.3 else data)
-    databases = FollowedDatabases(RunFolders(LogTree(folder), "box", {}))
     try:
-        records, _ = databases.look(path, "p.db", folder, {}, 1_000)
-    except NotRead:
+        news = news_of(path, folder, {}, 1_000)
+    except (NotRead, BeingWritten, sqlite3.Error, UnicodeError):
         return
-    assert not [record for record in records if isinstance(record, Event)]
+    assert not [item for item in map(pickle.loads, news.items) if isinstance(item, LoggedStatus)]

@@ -8,18 +8,18 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.dumps import MAX_GROUPS, FlightRank, flight_ranks, flight_sentence
-from analysis.findings.dumps import flight_dumps, open_plain_file, read_dump
+from analysis.findings.dumps import DumpReader, open_plain_file
 from collectors.machine.run_state import RunProcess
 from collectors.message import text_of
-from tests.running import ROOT
 
 PROGRAM = """
 import os, sys, torch, torch.distributed as dist
@@ -54,7 +54,14 @@ def entry(number: int, operation: str = "nccl:all_reduce", state: str = "complet
     }
 
 
-def test_the_rank_that_did_not_come_is_named_by_real_dumps(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def reader() -> Iterator[DumpReader]:
+    reader = DumpReader()
+    yield reader
+    reader.close()
+
+
+def test_the_rank_that_did_not_come_is_named_by_real_dumps(tmp_path: Path, reader: DumpReader) -> None:
     prefix = f"{tmp_path}/trace_"
     common = os.environ | {
         "TORCH_FR_BUFFER_SIZE": "100",
@@ -75,7 +82,7 @@ def test_the_rank_that_did_not_come_is_named_by_real_dumps(tmp_path: Path) -> No
     try:
         for process in running:
             assert process.stdout is not None and process.stdout.readline() == "written\n"
-        ranks = flight_dumps([RunProcess(process.pid, rank, 0) for rank, process in enumerate(running)], 0.0)
+        ranks = reader.flight([RunProcess(process.pid, rank, 0) for rank, process in enumerate(running)], 0.0)
         assert [(row.rank, row.entered) for row in ranks] == [(0, 4), (1, 3)]
         sentence = text_of(flight_sentence(ranks))
         assert sentence.startswith("By the flight recorder rank 1 did not come to collective 4, gloo:all_reduce")
@@ -90,18 +97,6 @@ def test_of_a_rank_only_so_many_groups_are_looked_at() -> None:
     assert len(flight_ranks({0: dump, 1: dump})) == 2 * MAX_GROUPS
 
 
-def long_answer(file: IO[bytes]) -> list[str]:
-    return ["x" * 1_000_000] * 20
-
-
-def test_an_answer_that_is_too_long_does_not_leave_the_process_that_read() -> None:
-    command = [sys.executable, "-P", "-m", "analysis.findings.dumps", "tests.test_flight:long_answer"]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60
-    )
-    assert done.stdout == b"null"
-
-
 def test_a_rank_that_calls_another_collective_is_named() -> None:
     dumps = {
         rank: {"entries": [entry(1), entry(2, "nccl:broadcast" if rank == 2 else "nccl:all_reduce", "started", 90)]}
@@ -114,13 +109,13 @@ def test_a_rank_that_calls_another_collective_is_named() -> None:
     assert flight_sentence(flight_ranks({0: {"entries": [entry(1)]}, 1: {"entries": [entry(1)]}})) is None
 
 
-def test_a_file_that_would_run_something_is_not_read(tmp_path: Path) -> None:
+def test_a_file_that_would_run_something_is_not_read(tmp_path: Path, reader: DumpReader) -> None:
     class Evil:
         def __reduce__(self) -> tuple[Any, ...]:
             return (os.system, (f"touch {tmp_path}/ran",))
 
     (tmp_path / "a").write_bytes(pickle.dumps({"entries": [Evil()]}))
-    assert read(tmp_path / "a") == [] and not (tmp_path / "ran").exists()
+    assert read(reader, tmp_path / "a") == [] and not (tmp_path / "ran").exists()
     (tmp_path / "link").symlink_to(tmp_path / "a")
     os.mkfifo(tmp_path / "pipe")
     assert (
@@ -129,12 +124,20 @@ def test_a_file_that_would_run_something_is_not_read(tmp_path: Path) -> None:
     )
     (tmp_path / "old").write_bytes(pickle.dumps({"entries": [entry(1)]}))
     assert open_plain_file(f"{tmp_path}/old", 2e9, 1 << 20) is None
-    assert [row.entered for row in read(tmp_path / "old")] == [1]
+    assert [row.entered for row in read(reader, tmp_path / "old")] == [1]
 
 
-def read(path: Path) -> list[FlightRank]:
-    with path.open("rb") as file:
-        return read_dump(file, 0)
+def read(reader: DumpReader, path: Path) -> list[FlightRank]:
+    """Of a process whose environment names the file."""
+    proc = path.parent / "proc"
+    (proc / "7").mkdir(parents=True, exist_ok=True)
+    uid, gid = os.getuid(), os.getgid()
+    (proc / "7" / "status").write_text(
+        f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\nGroups:\t\n"
+    )
+    (proc / "7" / "environ").write_bytes(b"TORCH_FR_DUMP_TEMP_FILE=" + os.fsencode(path))
+    path.rename(f"{path}0")
+    return reader.flight([RunProcess(7, 0, 0)], 0.0, proc)
 
 
 def shared(levels: int) -> list[Any]:
@@ -161,11 +164,13 @@ def shared(levels: int) -> list[Any]:
     ],
     ids=str,
 )
-def test_a_small_file_that_costs_much_costs_the_collector_nothing(tmp_path: Path, data: bytes) -> None:
+def test_a_small_file_that_costs_much_costs_the_collector_nothing(
+    tmp_path: Path, reader: DumpReader, data: bytes
+) -> None:
     (tmp_path / "a").write_bytes(data)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     cpu_s = time.process_time()
-    assert len(read(tmp_path / "a")) <= 1
+    assert len(read(reader, tmp_path / "a")) <= 1
     assert time.process_time() - cpu_s < 2.0
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, "KiB"
 
@@ -190,6 +195,6 @@ def test_odd_dumps_are_left_out(dumps: dict[int, Any]) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80\x02", b"not a pickle", pickle.dumps(7)])
-def test_broken_files_are_left_out(tmp_path: Path, data: bytes) -> None:
+def test_broken_files_are_left_out(tmp_path: Path, reader: DumpReader, data: bytes) -> None:
     (tmp_path / "a").write_bytes(data)
-    assert read(tmp_path / "a") == []
+    assert read(reader, tmp_path / "a") == []

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from analysis.dumps import MAX_ROWS, snapshot_of
 from analysis.findings import dumps
-from analysis.findings.dumps import memory_snapshot
+from analysis.findings.dumps import DumpReader
 from collectors.records import Event
 from collectors.store.engines import open_store
 from collectors.store.store import Store
@@ -58,6 +58,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
+@pytest.fixture(scope="module")
+def reader() -> Iterator[DumpReader]:
+    reader = DumpReader()
+    yield reader
+    reader.close()
+
+
 def test_what_is_in_use_is_summed_by_the_users_own_line_the_largest_first() -> None:
     found = snapshot_of(
         "oom.pickle", dump(block(MIB, 7), block(5 * MIB, 9), block(3 * MIB, 7), block(64 * MIB, 9, "inactive"))
@@ -91,35 +98,39 @@ def test_anything_else_is_no_snapshot_or_has_no_rows(content: object) -> None:
     assert found is None or not found["rows"]
 
 
-def test_the_newest_file_of_the_time_is_read_and_one_that_runs_something_is_not(tmp_path: Path) -> None:
+def test_the_newest_file_of_the_time_is_read_and_one_that_runs_something_is_not(
+    tmp_path: Path, reader: DumpReader
+) -> None:
     now_s = time.time()
     write(tmp_path / "weights.pkl", Runs(tmp_path / "made"))
     write(tmp_path / "vocabulary.pickle", {"a": 1})
     write(tmp_path / "oom.pickle", dump(block(MIB, 7)))
     os.utime(tmp_path / "oom.pickle", (now_s - 5, now_s - 5))
     os.utime(write(tmp_path / "earlier.pickle", dump(block(MIB, 8))), (now_s - 500, now_s - 500))
-    found = memory_snapshot([tmp_path, tmp_path / "none", tmp_path], now_s - 60, now_s + 60)
+    found = reader.snapshot([tmp_path, tmp_path / "none", tmp_path], now_s - 60, now_s + 60)
     assert found is not None and found["name"] == "oom.pickle" and found["rows"][0]["line"] == 7
     assert not (tmp_path / "made").exists()
-    assert memory_snapshot([tmp_path], now_s + 100, now_s + 160) is None
+    assert reader.snapshot([tmp_path], now_s + 100, now_s + 160) is None
 
 
-def test_what_is_no_plain_file_or_broken_is_left_out(tmp_path: Path) -> None:
+def test_what_is_no_plain_file_or_broken_is_left_out(tmp_path: Path, reader: DumpReader) -> None:
     now_s = time.time()
     os.mkfifo(tmp_path / "pipe.pickle")
     (tmp_path / "link.pickle").symlink_to(write(tmp_path / "elsewhere", dump(block(MIB, 7))))
     (tmp_path / "half.pickle").write_bytes(pickle.dumps(dump(block(MIB, 7)))[:-20])
-    assert memory_snapshot([tmp_path], now_s - 60, now_s + 60) is None
+    assert reader.snapshot([tmp_path], now_s - 60, now_s + 60) is None
 
 
 def test_a_large_one_and_one_that_takes_long_are_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = time.time()
     write(tmp_path / "oom.pickle", dump(block(MIB, 7)))
-    monkeypatch.setattr(dumps, "READ_WITHIN_S", 0.001)
-    slow = memory_snapshot([tmp_path], now_s - 60, now_s + 60)
-    assert slow is not None and "memory_viz" in slow["trouble"]
+    monkeypatch.setattr(dumps, "READ_WITHIN_S", 0.0)
+    reader = DumpReader()
+    slow = reader.snapshot([tmp_path], now_s - 60, now_s + 60)
+    reader.close()
+    assert slow is not None and slow["trouble"] == "It was not read within 0 s: open it at pytorch.org/memory_viz."
     monkeypatch.setattr(dumps, "MAX_SNAPSHOT_BYTES", 10)
-    large = memory_snapshot([tmp_path], now_s - 60, now_s + 60)
+    large = reader.snapshot([tmp_path], now_s - 60, now_s + 60)
     assert large is not None and "too many to be read here" in large["trouble"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -203,22 +204,36 @@ def test_any_bytes_are_a_trace_or_an_odd_one(data: bytes) -> None:
             parsed(text)
 
 
-def test_files_that_are_no_answers_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_traces, "MAX_BYTES", 10_000)
+@pytest.fixture
+def kept() -> Iterator[TraceReader]:
+    kept = TraceReader()
+    yield kept
+    kept.close()
+
+
+def test_files_that_are_no_answers_are_left_out(tmp_path: Path, kept: TraceReader) -> None:
     (tmp_path / "trace-00000001.json").write_bytes(answer())
-    (tmp_path / "trace-00000002.json").write_bytes(b" " * 10_001)
+    (tmp_path / "trace-00000002.json").write_bytes(b" " * (step_traces.MAX_BYTES + 1))
     (tmp_path / "trace-00000003.json").symlink_to("trace-00000001.json")
     (tmp_path / "trace-00000004.json").mkdir()
     os.mkfifo(tmp_path / "trace-00000005.json")
     (tmp_path / "trace-00000006.json").write_bytes(b"[" * 5000)
+    (tmp_path / "trace-00000007.json").write_bytes(b"[" + b"[],{}," * (step_traces.MAX_BYTES // 6 - 1) + b"1]")
     (tmp_path / "other.json").write_bytes(answer())
-    kept = TraceReader()
     assert [trace.first_step for trace in kept.newest(tmp_path)] == [4]
     assert "larger than" in str(kept.answer(tmp_path, "00000002")) and kept.answer(tmp_path, "00000009") is None
 
 
-def test_what_was_read_is_remembered_until_its_file_changes(tmp_path: Path) -> None:
-    path, kept = tmp_path / "trace-00000001.json", TraceReader()
+def test_one_that_takes_too_long_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_traces, "READ_WITHIN_S", 0.0)
+    kept, path = TraceReader(), tmp_path / "trace-00000001.json"
+    path.write_bytes(answer())
+    assert kept.answer(tmp_path, "00000001") == f"{path} was not read within 0 s"
+    kept.close()
+
+
+def test_what_was_read_is_remembered_until_its_file_changes(tmp_path: Path, kept: TraceReader) -> None:
+    path = tmp_path / "trace-00000001.json"
     path.write_bytes(answer())
     first = kept.answer(tmp_path, "00000001")
     assert kept.answer(tmp_path, "00000001") is first

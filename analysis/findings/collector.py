@@ -30,7 +30,7 @@ from ..history import History
 from ..ledger.ledger import ledger
 from ..ledger.shares import Ledger
 from ..stacks.trust import LineOf
-from .dumps import flight_dumps, memory_snapshot
+from .dumps import DumpReader
 from .ledger import SPENT_ON
 from .life import Activity, doing_of
 from .rule import AnyRule, MachineSubject, RecentPoints, RunSubject
@@ -162,6 +162,7 @@ class FindingsCollector:
         self._back = PastRunScanner(store)
         self._known = KnownSubjects(self._back.came)
         known = [*store.findings(lo=clock() - KNOWN_S, most=MAX_KNOWN), *store.findings(holding=True, most=MAX_KNOWN)]
+        self._dumps = DumpReader()
         self._watch = FindingTracker(found for found in known if found.rule in BY_NAME)
         self._begun_s = clock()
         self._failed: dict[str, str] = {}  # rules that failed, and how
@@ -232,7 +233,7 @@ class FindingsCollector:
         """A finding that the store does not take is left out."""
 
     def close(self) -> None:
-        """Nothing is held open."""
+        self._dumps.close()
 
     def _drained(self) -> list[Record]:
         return [self._waiting.popleft() for _ in range(len(self._waiting))]
@@ -337,8 +338,8 @@ class FindingsCollector:
             known.since_s,
             ledger_of,
             lambda: self._last_lines(run),
-            lambda since_s: flight_dumps(processes, since_s),
-            lambda since_s, until_s: memory_snapshot(_folders_of(activity), since_s, until_s),
+            lambda since_s: self._dumps.flight(processes, since_s),
+            lambda since_s, until_s: self._dumps.snapshot(_folders_of(activity), since_s, until_s),
             self._line_of(run),
             known.memory,
             is_behind=lambda: now_s - known.sign_s < AWAITED_S and self._is_behind(run, known.reached),

@@ -1,85 +1,113 @@
-"""Reads dumps and pickles of unknown origin in a child process with limits of memory and time."""
+"""Finds and reads what PyTorch dumped beside a run: the flight recorder of NCCL, snapshots of a card's memory."""
 
 from __future__ import annotations
 
-import json
+import logging
 import os
-import pickle
-import resource
 import stat
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from importlib import import_module
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from collectors.machine.proc import PROC, environment_of
 from collectors.machine.run_state import RunProcess
 from collectors.rights import NotGiven, rights_of_process, with_rights
+from collectors.untrusted import OverLimit, ReaderProcess, SafeUnpickler
 
 from ..dumps import MAX_TEXT, FlightRank, MemorySnapshot, flight_ranks, snapshot_of
 
-MAX_MEMORY = 3 << 30
-MAX_ANSWER = 16 << 20
-ROOT = Path(__file__).parents[2]
+MAX_MEMORY_BYTES = 3 << 30
+READ_WITHIN_S = 8.0  # all dumps of a run, or one snapshot
+PREFIXES = (
+    "TORCH_FR_DUMP_TEMP_FILE",
+    "TORCH_NCCL_DEBUG_INFO_TEMP_FILE",
+)  # variables; their value, and the rank behind it
+USUAL = "/tmp/nccl_trace_rank_"  # PyTorch's own
+MAX_DUMP_BYTES = 64 << 20
+SUFFIXES = (".pickle", ".pkl")  # of snapshots
+MAX_SNAPSHOT_BYTES = 256 << 20
+MAX_NAMES = 10_000  # of a folder, that are looked at
+MAX_TRIED = 3  # files: a job of many ranks writes one a rank
+
+log = logging.getLogger("collectors")
 
 
-class ReadTimeout(Exception):
-    """It took longer than it may."""
+class DumpReader:
+    """Reads them in a process with limits: a file with the name of a dump may be anything."""
 
+    def __init__(self) -> None:
+        self._process = ReaderProcess("dumps", memory_bytes=MAX_MEMORY_BYTES, timeout_s=READ_WITHIN_S)
 
-def read_apart(function: Callable[..., Any], file: IO[bytes], within_s: float, *arguments: str) -> Any:
-    """What `function(file, *arguments)` returns, a value of JSON; None where it fails, or returns too much. The function is one of a module's own.
+    def flight(self, processes: Sequence[RunProcess], since_s: float, proc: Path = PROC) -> list[FlightRank]:
+        """What the flight recorders of these processes have dumped since then; what cannot be read is left out."""
+        found: list[FlightRank] = []
+        until_s = time.monotonic() + READ_WITHIN_S
+        for process in processes:
+            environment = environment_of(process.pid, proc)
+            prefix = next((environment[name] for name in PREFIXES if environment.get(name)), USUAL)
+            path = f"{prefix}{process.rank}"
+            try:
+                left_s = max(0.0, until_s - time.monotonic())
+                found += self._process.read(read_flight, process, path, since_s, proc, timeout_s=left_s)
+            except (OverLimit, OSError) as error:
+                log.warning("the flight recorder's dump %s %s", path, error)
+        return found
 
-    Raises ReadTimeout; OSError where no process can be started.
-    """
-    command = [sys.executable, "-P", "-m", __spec__.name, f"{function.__module__}:{function.__name__}", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, start_new_session=True
-    ) as process:
-        try:
-            text, _ = process.communicate(timeout=within_s)
-        except subprocess.TimeoutExpired:
-            raise ReadTimeout from None
-        finally:
-            process.kill()
-    try:
-        return json.loads(text or b"null")
-    except ValueError:  # it was ended in the middle of its answer
+    def snapshot(self, folders: Iterable[Path], since_s: float, until_s: float) -> MemorySnapshot | None:
+        """The newest that was written in these folders between the two times; None where there is none. Takes up to READ_WITHIN_S."""
+        written = sorted(
+            (found for folder in dict.fromkeys(folders) for found in _written(folder, since_s, until_s)), reverse=True
+        )
+        for _, size, path in written[:MAX_TRIED]:
+            name = Path(path).name.encode("utf-8", "replace").decode()
+            if size > MAX_SNAPSHOT_BYTES:
+                return _unread(
+                    name, f"It has {size >> 20} MiB, too many to be read here: open it at pytorch.org/memory_viz."
+                )
+            try:
+                found = self._process.read(read_snapshot, path, name, since_s)
+            except OverLimit as error:
+                return _unread(name, f"It {error}: open it at pytorch.org/memory_viz.")
+            except OSError as error:
+                return _unread(name, f"It could not be read: {error.strerror}.")
+            if found is not None:
+                return found
         return None
 
+    def close(self) -> None:
+        self._process.close()
 
-def main() -> None:
-    """The process that reads."""
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.nice(10)
-    module, _, name = sys.argv[1].partition(":")
+
+# For the process that reads.
+
+
+def read_flight(process: RunProcess, path: str, since_s: float, proc: Path) -> list[FlightRank]:
+    """Empty for what is not as PyTorch writes it."""
+    return flight_ranks({process.rank: _content(dump_of(process.pid, path, since_s, proc))})
+
+
+def read_snapshot(path: str, name: str, since_s: float) -> MemorySnapshot | None:
+    """None for what is no snapshot."""
+    return snapshot_of(name, _content(open_plain_file(path, since_s, MAX_SNAPSHOT_BYTES)))
+
+
+def dump_of(pid: int, path: str, since_s: float, proc: Path = PROC) -> IO[bytes] | None:
+    """With the rights of the process, whose environment names the file; in a folder for all, such as /tmp, only what its user wrote.
+
+    None for a file that is not there, too old, too large, a link, or not a plain file.
+    """
     try:
-        found = json.dumps(getattr(import_module(module), name)(sys.stdin.buffer, *sys.argv[2:]))
-    except Exception:  # whatever a broken file raises, MemoryError too
-        found = "null"
-    sys.stdout.write(found if len(found) <= MAX_ANSWER else "null")
-
-
-if __name__ == "__main__":
-    main()
-
-
-# Read pickles of numbers, texts, lists and tables alone: a file that another program wrote may run nothing here.
-
-
-class SafeUnpickler(pickle.Unpickler):
-    """Raises UnpicklingError for a pickle that names anything to be imported or called."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        raise pickle.UnpicklingError(f"it names {module}.{name}")
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("it has a persistent id")
+        rights = rights_of_process(pid, proc)
+        with with_rights(rights):
+            file = open_plain_file(path, since_s, MAX_DUMP_BYTES)
+            folder = os.stat(os.path.dirname(path))  # noqa: PTH116, PTH120
+    except (OSError, ValueError, KeyError, NotGiven):
+        return None
+    if file is not None and folder.st_mode & stat.S_IWOTH and os.fstat(file.fileno()).st_uid != rights.uid:
+        file.close()
+        return None
+    return file
 
 
 def open_plain_file(path: str, since_s: float, most_bytes: int) -> IO[bytes] | None:
@@ -96,83 +124,17 @@ def open_plain_file(path: str, since_s: float, most_bytes: int) -> IO[bytes] | N
     return None
 
 
-# Read the dumps of PyTorch's flight recorder, which a job writes when a collective times out.
-
-PREFIXES = (
-    "TORCH_FR_DUMP_TEMP_FILE",
-    "TORCH_NCCL_DEBUG_INFO_TEMP_FILE",
-)  # variables; their value, and the rank behind it
-USUAL = "/tmp/nccl_trace_rank_"  # PyTorch's own
-MAX_BYTES = 64 << 20
-READ_WITHIN_S = 8.0  # all of them
-
-
-def flight_dumps(processes: Sequence[RunProcess], since_s: float, proc: Path = PROC) -> list[FlightRank]:
-    """Of these processes, written since then; what cannot be read is left out."""
-    found: list[FlightRank] = []
-    until_s = time.monotonic() + READ_WITHIN_S
-    for process in processes:
-        environment = environment_of(process.pid, proc)
-        prefix = next((environment[name] for name in PREFIXES if environment.get(name)), USUAL)
-        file = dump_of(process.pid, f"{prefix}{process.rank}", since_s, proc)
-        if file is not None:
-            with file:
-                found += read_dump(file, process.rank, until_s - time.monotonic())
-    return found
-
-
-def dump_of(pid: int, path: str, since_s: float, proc: Path = PROC) -> IO[bytes] | None:
-    """With the rights of the process, whose environment names the file; in a folder for all, such as /tmp, only what its user wrote.
-
-    None for a file that is not there, too old, too large, a link, or not a plain file.
-    """
-    try:
-        rights = rights_of_process(pid, proc)
-        with with_rights(rights):
-            folder, file = os.stat(os.path.dirname(path)), os.lstat(path)  # noqa: PTH116, PTH120
-            is_planted = bool(folder.st_mode & stat.S_IWOTH) and file.st_uid != rights.uid
-            return None if is_planted else open_plain_file(path, since_s, MAX_BYTES)
-    except (OSError, ValueError, KeyError, NotGiven):
+def _content(file: IO[bytes] | None) -> Any:
+    """None for what is no pickle of plain values."""
+    if file is None:
         return None
-
-
-def read_dump(file: IO[bytes], rank: int, within_s: float = READ_WITHIN_S) -> list[FlightRank]:
-    """Empty for what is not as PyTorch writes it, or costs too much."""
-    try:
-        rows = read_apart(rows_of, file, max(0.0, within_s)) or []
-    except (ReadTimeout, OSError):
-        return []
-    return [FlightRank(rank, *row) for row in rows]
-
-
-def rows_of(file: IO[bytes]) -> list[Any]:
-    """For the process that reads: without the rank."""
-    return [row[1:] for row in flight_ranks({0: SafeUnpickler(file).load()})]
-
-
-# Find the memory snapshot that a script wrote beside its logs. It may be large, and a file of that name may be anything: it is read apart.
-
-SUFFIXES = (".pickle", ".pkl")
-MAX_SNAPSHOT_BYTES = 256 << 20
-MAX_NAMES = 10_000  # of a folder, that are looked at
-MAX_TRIED = 3  # files: a job of many ranks writes one a rank
-
-
-def memory_snapshot(folders: Iterable[Path], since_s: float, until_s: float) -> MemorySnapshot | None:
-    """Of the newest that was written in these folders between the two times; None where there is none. Takes up to READ_WITHIN_S."""
-    written = sorted(
-        (found for folder in dict.fromkeys(folders) for found in _written(folder, since_s, until_s)), reverse=True
-    )
-    for _, size, path in written[:MAX_TRIED]:
-        name = Path(path).name
-        if size > MAX_SNAPSHOT_BYTES:
-            return _unread(
-                name, f"It has {size >> 20} MiB, too many to be read here: open it at pytorch.org/memory_viz."
-            )
-        found = _read(path, since_s)
-        if found is not None:
-            return found
-    return None
+    with file:
+        try:
+            return SafeUnpickler(file).load()
+        except MemoryError:
+            raise
+        except Exception:  # a broken pickle raises whatever the operation does that it names
+            return None
 
 
 def _written(folder: Path, since_s: float, until_s: float) -> Iterable[tuple[float, int, str]]:
@@ -186,28 +148,6 @@ def _written(folder: Path, since_s: float, until_s: float) -> Iterable[tuple[flo
                         yield known.st_mtime, known.st_size, entry.path
     except OSError:  # gone, or not ours to read
         return
-
-
-def _read(path: str, since_s: float) -> MemorySnapshot | None:
-    """None for what is no snapshot."""
-    file = open_plain_file(path, since_s, MAX_SNAPSHOT_BYTES)
-    if file is None:
-        return None
-    name = Path(path).name.encode("utf-8", "replace").decode()
-    with file:
-        try:
-            return cast(MemorySnapshot | None, read_apart(held_memory, file, READ_WITHIN_S, name))
-        except ReadTimeout:
-            return _unread(
-                name, f"It could not be read within {READ_WITHIN_S:.0f} s: open it at pytorch.org/memory_viz."
-            )
-        except OSError as error:
-            return _unread(name, f"It could not be read: {error.strerror}.")
-
-
-def held_memory(file: IO[bytes], name: str) -> MemorySnapshot | None:
-    """For the process that reads."""
-    return snapshot_of(name, SafeUnpickler(file).load())
 
 
 def _unread(name: str, why: str) -> MemorySnapshot:

@@ -2,17 +2,17 @@
 
 With a write-ahead log, readers hold up no writer. Without one a reader's lock would, so none is taken: what was read counts only if
 the file was the same before and after.
+
+A database may make SQLite take any time, so it is opened in the process that reads them (`database_file.py`), which has one thread.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -32,8 +32,6 @@ PASSING = {
     sqlite3.SQLITE_PROTOCOL,
 }
 """What SQLite says where its program just closes a database, which removes the write-ahead log, or opens it."""
-MAX_READ_S = 2.0  # of one look
-STEPS_A_CHECK = 5_000  # of SQLite's virtual machine, between two looks at the clock
 MAX_VALUE_BYTES = 16 << 20
 MAX_COPIED_BYTES = 256 << 20
 
@@ -45,12 +43,14 @@ class BeingWritten(Exception):
 class DatabaseStamp(NamedTuple):
     """What shows that a database was changed."""
 
+    device: int
     inode: int
     size: int
     mtime_ns: int
     ctime_ns: int
     counter: bytes
     log_bytes: int  # of the write-ahead log
+    log_mtime_ns: int
 
 
 @contextmanager
@@ -65,14 +65,14 @@ def opened(path: Path, root: Path) -> Iterator[sqlite3.Connection | None]:
 
 
 def _opened(path: Path, root: Path) -> Iterator[sqlite3.Connection | None]:
-    before = _stamp(path, root)
+    before = stamp_of(path, root)
     if before is None:
         yield None
     elif before.log_bytes and not sibling(path, "-shm").exists():
         yield from _copied(path, root, before)
     elif before.log_bytes:
         try:
-            yield from _connected(path, "mode=ro&readonly_shm=1")
+            yield from _connected(path, "mode=ro&readonly_shm=1", before)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & PRIMARY in PASSING:
                 raise BeingWritten from error
@@ -80,13 +80,13 @@ def _opened(path: Path, root: Path) -> Iterator[sqlite3.Connection | None]:
     else:
         _check_journal(path, root)
         try:
-            yield from _connected(path, "immutable=1")
+            yield from _connected(path, "immutable=1", before)
         except (sqlite3.Error, UnicodeError) as error:
-            if _stamp(path, root) != before:
+            if stamp_of(path, root) != before:
                 raise BeingWritten from error
             raise
         _check_journal(path, root)
-        if _stamp(path, root) != before:
+        if stamp_of(path, root) != before:
             raise BeingWritten
 
 
@@ -102,8 +102,8 @@ def columns_of(db: sqlite3.Connection, table: str) -> set[str]:
     return {str(row[1]) for row in db.execute(f"PRAGMA table_info({table})")}
 
 
-def _stamp(path: Path, root: Path) -> DatabaseStamp | None:
-    """None for an empty file. Raises NotMetrics for a file of something else."""
+def stamp_of(path: Path, root: Path) -> DatabaseStamp | None:
+    """None for an empty file. Raises NotMetrics for a file of something else, and as `open_file` does."""
     descriptor = open_file(path, root)
     try:
         found, header = os.fstat(descriptor), os.pread(descriptor, HEADER_BYTES, 0)
@@ -113,24 +113,20 @@ def _stamp(path: Path, root: Path) -> DatabaseStamp | None:
         return None
     if not header.startswith(MAGIC):
         raise NotMetrics("is no SQLite database")
-    return DatabaseStamp(
-        found.st_ino,
-        found.st_size,
-        found.st_mtime_ns,
-        found.st_ctime_ns,
-        header[COUNTER],
-        _size(sibling(path, "-wal"), root),
-    )
+    times = found.st_mtime_ns, found.st_ctime_ns
+    place = found.st_dev, found.st_ino
+    return DatabaseStamp(*place, found.st_size, *times, header[COUNTER], *_log(sibling(path, "-wal"), root))
 
 
-def _size(path: Path, root: Path) -> int:
-    """0 where there is no such file."""
+def _log(path: Path, root: Path) -> tuple[int, int]:
+    """Size and time of change; zeros where there is no such file."""
     try:
         descriptor = open_file(path, root)
     except FileNotFoundError:
-        return 0
+        return 0, 0
     try:
-        return os.fstat(descriptor).st_size
+        found = os.fstat(descriptor)
+        return found.st_size, found.st_mtime_ns
     finally:
         os.close(descriptor)
 
@@ -148,18 +144,28 @@ def _check_journal(path: Path, root: Path) -> None:
         os.close(descriptor)
 
 
-def _connected(path: Path, how: str) -> Iterator[sqlite3.Connection]:
+def _connected(path: Path, how: str, stamp: DatabaseStamp | None = None) -> Iterator[sqlite3.Connection]:
     db = sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", uri=True, timeout=0.0, isolation_level=None)
-    until_s = time.monotonic() + MAX_READ_S
     try:
+        if stamp is not None:
+            _check_opened(stamp)
         db.text_factory = lambda data: data.decode("utf-8", "replace")
         db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
-        db.set_progress_handler(lambda: time.monotonic() > until_s, STEPS_A_CHECK)
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute("BEGIN")  # one state of it
         yield db
     finally:
         db.close()
+
+
+def _check_opened(stamp: DatabaseStamp) -> None:
+    """Raises BeingWritten where SQLite, which opens by path, has opened another file than the one that was checked."""
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # the list's own
+            found = os.fstat(int(descriptor.name))
+            if (found.st_dev, found.st_ino) == (stamp.device, stamp.inode):
+                return
+    raise BeingWritten
 
 
 def _copied(path: Path, root: Path, stamp: DatabaseStamp) -> Iterator[sqlite3.Connection]:
@@ -170,8 +176,15 @@ def _copied(path: Path, root: Path, stamp: DatabaseStamp) -> Iterator[sqlite3.Co
         )
     with tempfile.TemporaryDirectory(prefix="deepseek-") as folder:
         copy = Path(folder) / "copy.db"
-        shutil.copyfile(path, copy)
-        shutil.copyfile(sibling(path, "-wal"), sibling(copy, "-wal"))
-        if _stamp(path, root) != stamp:
+        _copy(path, root, stamp.size, copy)
+        _copy(sibling(path, "-wal"), root, stamp.log_bytes, sibling(copy, "-wal"))
+        if stamp_of(path, root) != stamp:
             raise BeingWritten
         yield from _connected(copy, "mode=ro")
+
+
+def _copy(path: Path, root: Path, length: int, target: Path) -> None:
+    """So many bytes of it, or all that there are."""
+    with os.fdopen(open_file(path, root), "rb") as source, target.open("xb") as copy:
+        while length and (sent := os.sendfile(copy.fileno(), source.fileno(), None, length)):
+            length -= sent

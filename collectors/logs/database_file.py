@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 import sqlite3
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..records import Labels, Offset, Points, Record, RunInfo, labels_of
-from .database import BeingWritten, opened
+from ..untrusted import OverLimit, ReaderProcess
+from .database import BeingWritten, DatabaseStamp, opened, stamp_of
 from .formats import Tally, mlflow, trackio
 from .formats.databases import DatabaseKind, LoggedConfig, LoggedItem, LoggedRow, LoggedStatus, RunRef
 from .formats.jsonl import flat
@@ -22,16 +25,41 @@ from .runs import RunFolders
 KINDS: tuple[DatabaseKind, ...] = (trackio.KIND, mlflow.KIND)
 MAX_CONFIG_BYTES = 16 << 10  # of JSON, kept of one run
 MAX_ID_CHARS = 100
-MAX_LOOK_S = 0.1
+MAX_LOOK_S, MAX_LOOK_BYTES = 0.1, 4 << 20  # of rows; then the next look goes on
+MAX_MEMORY_BYTES, MAX_READ_S = 512 << 20, 5.0  # of one look, which is ended then
+PATIENCE_S = 0.05  # a look that takes longer is not waited for
+ASK_AGAIN_S = 0.05
 WRITTEN_AGAIN_S = 0.1
 LONGEST_WRITE_S = 10.0  # without a state that can be read
 
 
+class StillReading(Exception):
+    """The look is under way; it is to be asked for again, after ASK_AGAIN_S."""
+
+
+class DatabaseNews(NamedTuple):
+    """What one look has found."""
+
+    stamp: DatabaseStamp | None  # of the database before
+    items: list[bytes]  # each a pickled `LoggedItem`
+    state: dict[str, Any]  # where the next look goes on
+    is_all: bool
+
+
 class FollowedDatabases:
-    """Those of a log folder; each is opened for each look only."""
+    """Those of a log folder; each is opened for each look only, in a process with limits.
+
+    A database whose last look went over the limits is read by a process of such ones, so that no other waits for it.
+    """
 
     def __init__(self, runs: RunFolders) -> None:
         self._runs = runs
+        self._reader, self._costly_reader = (
+            ReaderProcess(name, memory_bytes=MAX_MEMORY_BYTES, timeout_s=MAX_READ_S)
+            for name in ("databases", "costly databases")
+        )
+        self._costly: set[Path] = set()
+        self._looks: dict[Path, _Look] = {}  # that have not been answered
         self._waits_since_s: dict[
             Path, float | None
         ] = {}  # each that was looked at: for a state that can be read, CLOCK_MONOTONIC
@@ -45,12 +73,17 @@ class FollowedDatabases:
     ) -> tuple[list[Record], float | None]:
         """At most about so many new records, the offsets among them; and in how many seconds to look again, None for a change.
 
-        `key` is the path as offsets have it; no link may leave `root`. Raises NotRead, NotMetrics, FileNotFoundError or OSError.
+        `key` is the path as offsets have it; no link may leave `root`. Raises StillReading, NotRead, NotMetrics, FileNotFoundError
+        or OSError.
         """
         since_s = self._waits_since_s.setdefault(path, None)
+        before = offsets.get(key)
+        look, is_late = self._look(path, root, dict(before.state) if before else {}, most)
+        if not look.news.done():
+            raise StillReading
+        del self._looks[path]
         try:
-            with opened(path, root) as db:
-                found = ([], None) if db is None else self._read(db, path, key, offsets, most)
+            news = look.news.result()
         except BeingWritten:
             now_s = time.monotonic()
             self._waits_since_s[path] = since_s = since_s or now_s
@@ -59,43 +92,97 @@ class FollowedDatabases:
                     "is being written, or was left in the middle of it; it is read once its program has written or opened it again"
                 ) from None
             return [], WRITTEN_AGAIN_S
+        except OverLimit as error:
+            self._costly.add(path)
+            raise NotRead(f"{error}; it is tried again") from error
         except (sqlite3.Error, UnicodeError) as error:
             raise NotRead(f"cannot be read ({error}); it is tried again") from error
+        self._costly.discard(path)
         self._waits_since_s[path] = None
-        return found
+        is_more = not news.is_all or (is_late and _has_changed(path, root, news.stamp))
+        return self._records(news, path, key, offsets), 0.0 if is_more else None
 
-    def _read(
-        self, db: sqlite3.Connection, path: Path, key: str, offsets: Mapping[str, Offset], most: int
-    ) -> tuple[list[Record], float | None]:
-        kind = next((kind for kind in KINDS if kind.fits(db)), None)
-        if kind is None:
-            raise NotMetrics(f"is a database of something else than {' or '.join(kind.name for kind in KINDS)}")
+    def close(self) -> None:
+        self._reader.close()
+        self._costly_reader.close()
+
+    def _look(self, path: Path, root: Path, state: dict[str, Any], most: int) -> tuple[_Look, bool]:
+        """The look at what is new since that state, and whether it was begun before."""
+        look = self._looks.get(path)
+        if look is not None and look.state == state:
+            return look, True
+        if look is not None:  # the offsets were taken back meanwhile
+            look.news.cancel()
+        reader = self._costly_reader if path in self._costly else self._reader
+        look = self._looks[path] = _Look(state, reader.submit(news_of, path, root, state, most))
+        wait([look.news], PATIENCE_S)
+        return look, False
+
+    def _records(self, news: DatabaseNews, path: Path, key: str, offsets: Mapping[str, Offset]) -> list[Record]:
         before = offsets.get(key)
-        state = dict(before.state) if before else {}
-        if state and not kind.is_same(db, state):
-            state.clear()
         runs: dict[str, DatabaseRun] = {}
-        until_s = time.monotonic() + MAX_LOOK_S
-        again_s = None
-        for count, logged in enumerate(kind.read(db, state), 1):
+        for item in news.items:
+            logged: LoggedItem = pickle.loads(item)
             run = runs.get(logged.run.id) or runs.setdefault(logged.run.id, self._run(path, key, logged.run, offsets))
             run.take(logged)
-            if count >= most or time.monotonic() > until_s:
-                again_s = 0.0
-                break
-        if not runs and state == (before.state if before else {}):
-            return [], None
+        if not runs and news.state == (before.state if before else {}):
+            return []
         for run in runs.values():
             run.folder.noticed(run.records)
         records = [record for run in runs.values() for record in [*run.records, run.as_record()]]
         newest = next(reversed(runs.values())).folder.name if runs else before.run if before else ""
         if newest:
-            records.append(Offset(key, newest, 0, 0, 0, 0, 0, 0, "", state))
-        return records, again_s
+            records.append(Offset(key, newest, 0, 0, 0, 0, 0, 0, "", news.state))
+        return records
 
     def _run(self, path: Path, key: str, run: RunRef, offsets: Mapping[str, Offset]) -> DatabaseRun:
         key = f"{key}#{escape_control(run.id)[:MAX_ID_CHARS]}"
         return DatabaseRun(key, self._runs.in_database(path, key, run), offsets.get(key))
+
+
+def _has_changed(path: Path, root: Path, stamp: DatabaseStamp | None) -> bool:
+    try:
+        return stamp_of(path, root) != stamp
+    except (OSError, NotRead):  # the next look says so
+        return True
+
+
+class _Look(NamedTuple):
+    state: dict[str, Any]  # since which it looks for news
+    news: Future[DatabaseNews]
+
+
+def news_of(path: Path, root: Path, state: dict[str, Any], most: int) -> DatabaseNews:
+    """For the process that reads: what is new since the state, at most so many items. Raises what `opened` does."""
+    stamp = stamp_of(path, root)
+    with opened(path, root) as db:
+        return DatabaseNews(stamp, [], state, True) if db is None else _news_in(db, stamp, state, most)
+
+
+def _news_in(db: sqlite3.Connection, stamp: DatabaseStamp | None, state: dict[str, Any], most: int) -> DatabaseNews:
+    kind = next((kind for kind in KINDS if kind.fits(db)), None)
+    if kind is None:
+        raise NotMetrics(f"is a database of something else than {' or '.join(kind.name for kind in KINDS)}")
+    if state and not kind.is_same(db, state):
+        state = {}
+    items: list[bytes] = []
+    left_bytes, until_s = MAX_LOOK_BYTES, time.monotonic() + MAX_LOOK_S
+    for logged in kind.read(db, state):
+        items.append(_pickled(logged))
+        left_bytes -= len(items[-1])
+        if len(items) >= most or left_bytes < 0 or time.monotonic() > until_s:
+            return DatabaseNews(stamp, items, state, False)
+    return DatabaseNews(stamp, items, state, True)
+
+
+def _pickled(logged: LoggedItem) -> bytes:
+    """Each on its own, so that one that is too deep costs itself."""
+    try:
+        return pickle.dumps(logged)
+    except RecursionError:
+        return pickle.dumps(
+            logged._replace(values=None) if isinstance(logged, LoggedRow) else LoggedConfig(logged.run, {})
+        )
 
 
 class DatabaseRun:

@@ -22,7 +22,7 @@ from ..records import DATA, Offset, Record
 from ..store.batches import RefusedRecord, sentence
 from ..store.store import StoreError
 from . import user_events
-from .database_file import FollowedDatabases
+from .database_file import ASK_AGAIN_S, FollowedDatabases, StillReading
 from .file import BATCH_BYTES, GAP_S, FollowedFile, with_skip, written_s
 from .formats import WholeFormat
 from .formats.values import escape_control_in_path
@@ -234,6 +234,7 @@ class Tail:
 
     def close(self) -> None:
         self._watch.close()
+        self._databases.close()
         for file in self._files.values():
             file.close()
 
@@ -320,6 +321,8 @@ class Tail:
         except FileNotFoundError:
             self._gone(path)
             self._heal(path)
+        except StillReading:
+            self._again[path] = time.monotonic() + ASK_AGAIN_S
         except NotRead as error:
             self._set_aside(path, str(error), quiet=isinstance(error, NotMetrics), data=isinstance(error, DataFile))
         except Exception as error:  # no input may end the reading of the others

@@ -44,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..archive import BadArchive, room_for, unpack
+    from ..archive import BadArchive, room_for, unpack_apart
 
     if not parsed.file.is_file():
         raise UsageError(f"there is no file {parsed.file}; write one with: deepseek-dashboard export RUN")
@@ -58,7 +58,7 @@ def run(parsed: argparse.Namespace) -> int:
     )  # the terminal is closed: what was unpacked is removed then, too
     try:
         try:
-            manifest = unpack(parsed.file, folder)
+            manifest = unpack_apart(parsed.file, folder)
         except BadArchive as error:
             raise UsageError(f"{parsed.file} is not opened: {error}") from None
         except OSError as error:

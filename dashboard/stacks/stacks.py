@@ -75,6 +75,9 @@ class Stacks:
         self._traces = StepTraces(logs)
         self._long = threading.Lock()
 
+    def close(self) -> None:
+        self._traces.close()
+
     def fold(
         self,
         run: str,

@@ -33,6 +33,10 @@ class StepTraces:
         self._logs = logs
         self._kept = TraceReader()
 
+    def close(self) -> None:
+        """Ends the process that reads traces."""
+        self._kept.close()
+
     def within(self, run: str, info: Mapping[str, Any], rank: int, window: Interval) -> StepTrace | None:
         """The newest one of this rank whose steps lie in the window."""
         if self._logs is None or "trace" not in info:
