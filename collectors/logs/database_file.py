@@ -25,7 +25,7 @@ from .runs import RunFolders
 KINDS: tuple[DatabaseKind, ...] = (trackio.KIND, mlflow.KIND)
 MAX_CONFIG_BYTES = 16 << 10  # of JSON, kept of one run
 MAX_ID_CHARS = 100
-MAX_LOOK_S, MAX_LOOK_BYTES = 0.1, 4 << 20  # of rows; then the next look goes on
+MAX_LOOK_S, MAX_LOOK_BYTES = 1.0, 4 << 20  # of rows; then the next look goes on
 MAX_MEMORY_BYTES, MAX_READ_S = 512 << 20, 5.0  # of one look, which is ended then
 PATIENCE_S = 0.05  # a look that takes longer is not waited for
 ASK_AGAIN_S = 0.05
@@ -99,6 +99,8 @@ class FollowedDatabases:
             raise NotRead(f"cannot be read ({error}); it is tried again") from error
         self._costly.discard(path)
         self._waits_since_s[path] = None
+        if not news.is_all:  # the next rows are read while these are stored
+            self._begin(path, root, news.state, most)
         is_more = not news.is_all or (is_late and _has_changed(path, root, news.stamp))
         return self._records(news, path, key, offsets), 0.0 if is_more else None
 
@@ -113,10 +115,14 @@ class FollowedDatabases:
             return look, True
         if look is not None:  # the offsets were taken back meanwhile
             look.news.cancel()
-        reader = self._costly_reader if path in self._costly else self._reader
-        look = self._looks[path] = _Look(state, reader.submit(news_of, path, root, state, most))
+        look = self._begin(path, root, state, most)
         wait([look.news], PATIENCE_S)
         return look, False
+
+    def _begin(self, path: Path, root: Path, state: dict[str, Any], most: int) -> _Look:
+        reader = self._costly_reader if path in self._costly else self._reader
+        look = self._looks[path] = _Look(state, reader.submit(news_of, path, root, state, most))
+        return look
 
     def _records(self, news: DatabaseNews, path: Path, key: str, offsets: Mapping[str, Offset]) -> list[Record]:
         before = offsets.get(key)
