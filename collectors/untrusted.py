@@ -84,8 +84,9 @@ class ReaderProcess:
                 raise RuntimeError(f"the reader process {self._name!r} is closed")
             self._calls.put(call)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+                thread.start()
+                self._thread = thread
         return call.future
 
     def close(self) -> None:
@@ -105,9 +106,9 @@ class ReaderProcess:
             try:
                 call.future.set_result(self._answer(call))
             except BaseException as error:
-                call.future.set_exception(error)
                 if isinstance(error, OverLimit):
                     self._end_child()
+                call.future.set_exception(error)
         self._end_child()
 
     def _next(self) -> _Call | None:
