@@ -33,7 +33,6 @@ LIVE_S = float(os.environ.get("LONG_LIVE_S", "300"))
 CACHE_S, LINE_S, LOOK_S = 2, 0.5, 2.0
 SEEN_S = 10.0  # in which the end of the last one, whose process is gone, has been read
 SILENT = ("ended", "killed", "failed")  # of one that was killed without a word
-PARTS = ("_scan_on", "_glance", "_look_into_the_fresh", "_list_on")
 
 
 class Job(NamedTuple):
@@ -130,14 +129,8 @@ class Sweep:
             ),
             Row("from its end to its end in Runs, longest", ends[-1], "s", spread=f"p50 {ends[len(ends) // 2]:.1f} s"),
             Row("collector, of a core", 100 * used, "%", 5, spread=f"over {LIVE_S:.0f} s at the real rate"),
-            Row("longest look at the folder", max(later.values()), "ms", 200, spread=parts(later)),
-            Row(
-                "... while all is looked at and read for the first time",
-                max(first.values()),
-                "ms",
-                200,
-                spread=parts(first),
-            ),
+            Row("longest look at the folder", later, "ms", 200),
+            Row("... while all is looked at and read for the first time", first, "ms", 200),
             Row("first reading of the runs that are over", backlog_s, "s"),
         ]
 
@@ -210,14 +203,8 @@ class Sweep:
         }
 
 
-def longest_ms(slices: Path) -> dict[str, float]:
-    """By the part of a look, the longest one."""
-    found = [json.loads(line) for line in slices.read_text().splitlines()]
-    return {part: max((ms for name, ms in found if name == part), default=0.0) for part in PARTS}
-
-
-def parts(longest: dict[str, float]) -> str:
-    return ", ".join(f"{part.strip('_')} {ms:.0f} ms" for part, ms in longest.items())
+def longest_ms(slices: Path) -> float:
+    return max((float(line) for line in slices.read_text().splitlines()), default=0.0)
 
 
 def name_of(number: int) -> str:
@@ -305,22 +292,18 @@ def collect(slices: Path, arguments: list[str]) -> int:
     """The other process of `collecting`."""
     import collector  # its imports are not the benchmark's
 
-    def timed(name: str) -> None:
-        looks = getattr(watch.FolderWatch, name)
+    take = watch.FolderWatch.take
 
-        def look(self: watch.FolderWatch) -> set[str]:
-            began_s = time.monotonic()
-            found: set[str] = looks(self)
-            took_ms = (time.monotonic() - began_s) * 1e3
-            if took_ms > 1:
-                with slices.open("a") as file:
-                    file.write(json.dumps([name, round(took_ms, 1)]) + "\n")
-            return found
+    def timed(self: watch.FolderWatch) -> list[watch.FoundFile]:
+        began_s = time.monotonic()
+        found = take(self)
+        took_ms = (time.monotonic() - began_s) * 1e3
+        if took_ms > 1:
+            with slices.open("a") as file:
+                file.write(f"{took_ms:.1f}\n")
+        return found
 
-        setattr(watch.FolderWatch, name, look)
-
-    for name in PARTS:
-        timed(name)
+    watch.FolderWatch.take = timed  # type: ignore[method-assign]
     return collector.main(arguments)
 
 

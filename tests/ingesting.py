@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -48,10 +47,6 @@ class Ingest:
     def close(self) -> None:
         self.tail.close()
         self.store.close()
-
-    def stop_looking(self) -> None:
-        """Until a restart, only inotify tells which files have changed."""
-        self.tail._watch._next_scan_s = self.tail._watch._next_glance_s = math.inf
 
     def turn(self) -> None:
         began_s = time.monotonic()

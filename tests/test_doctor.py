@@ -248,12 +248,14 @@ def test_a_damaged_store_a_newer_one_and_a_fifo_in_its_place_are_wrong(place: Ch
     assert "it is not a file" in check_store(place).sentence
 
 
-def test_few_instances_of_inotify_are_a_warning(place: CheckedHost, tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit", ["instances", "watches"])
+def test_inotify_used_up_is_a_warning(limit: str, place: CheckedHost, tmp_path: Path) -> None:
     limits = tmp_path / "root" / "proc/sys/fs/inotify"
     limits.mkdir(parents=True)
-    (limits / "max_user_instances").write_text("16\n")
+    for name in ("instances", "watches"):
+        (limits / f"max_user_{name}").write_text("0\n" if name == limit else "1000000\n")
     found = check_inotify(place._replace(root=tmp_path / "root"))
-    assert found.verdict == "warning" and "max_user_instances=1024" in found.remedy
+    assert found.verdict == "warning" and f"max_user_{limit}=" in found.remedy
     assert check_inotify(place).facts["max_watches"]
 
 

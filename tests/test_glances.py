@@ -16,7 +16,7 @@ import pytest
 from collectors.logs import watch as watch_module
 from collectors.logs.watch import FolderWatch
 
-RUNS, GLANCED = 600, 300
+RUNS = 600
 LONGEST_S, SOON_S, LATER_S = 0.2, 5.0, 60.0
 LOOK_S, ENTRY_S, PAUSE_S = (
     0.001,
@@ -50,7 +50,7 @@ class Looker:
 
     def take(self) -> list[Path]:
         began_s = self.clock.passed_s
-        found = self.watch.take()
+        found = [file.path for file in self.watch.take()]
         assert self.clock.passed_s - began_s < LONGEST_S
         return found
 
@@ -69,11 +69,10 @@ def looker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Looker]:
     clock = Clock()
     for number in range(RUNS):
         write(tmp_path / name_of(number), clock.time() - (RUNS - number) * 5)
-    for name in ("mark_of", "mtime_ns_of"):
+    for name in ("mark_of", "stat_of_folder"):
         monkeypatch.setattr(watch_module, name, slowly(getattr(watch_module, name), clock))
     system = SimpleNamespace(**{**vars(os), "scandir": partial(slow_entries, clock)})
     monkeypatch.setattr(watch_module, "os", system)
-    monkeypatch.setattr(watch_module, "MAX_GLANCED", GLANCED)
     monkeypatch.setattr(watch_module, "time", clock)
     folder = FolderWatch(tmp_path, lambda path: path.endswith(".jsonl"), threading.Event(), poll_only=True)
     looker = Looker(tmp_path, folder, clock)
@@ -85,10 +84,10 @@ def looker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Looker]:
     folder.close()
 
 
-def slowly(look: Callable[[str], object], clock: Clock) -> Callable[[str], object]:
-    def slow(path: str) -> object:
+def slowly(look: Callable[..., object], clock: Clock) -> Callable[..., object]:
+    def slow(*path: str, **options: bool) -> object:
         clock.passed_s += LOOK_S
-        return look(path)
+        return look(*path, **options)
 
     return slow
 
@@ -124,7 +123,7 @@ def test_a_new_run_beside_many_is_found_soon_and_so_are_its_lines(looker: Looker
 
 
 def test_a_run_that_goes_on_after_a_long_pause_is_found_as_well(looker: Looker) -> None:
-    assert looker.found_after_s(looker.write(name_of(RUNS - GLANCED // 3))) < LATER_S
+    assert looker.found_after_s(looker.write(name_of(RUNS - 100))) < LATER_S
 
 
 def test_a_folder_of_the_same_name_as_one_that_is_gone_is_found(looker: Looker) -> None:

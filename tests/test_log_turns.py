@@ -16,13 +16,15 @@ batches = st.integers(1, 6)
 def test_what_is_written_now_is_read_through_beside_any_backlog(old: list[int], now: int, kind: str) -> None:
     left = {Path(f"old-{number}"): count for number, count in enumerate(old)} | {Path("now"): now}
     turns = ReadScheduler()
-    turns.old(path for path in left if path.name != "now")
+    for path in left:
+        if path.name != "now":
+            turns.old(path)
     if kind == "live":
         turns.live(Path("now"))
     elif kind == "new":
         turns.new([Path("now")])
     else:
-        turns.old([Path("now")])
+        turns.old(Path("now"))
         while left[Path("now")] == now:
             _read_one(turns, left)
         left[Path("now")] += 1
@@ -57,3 +59,21 @@ def test_a_file_that_is_followed_goes_before_thousands_that_grow_for_the_first_t
     turns.live(healthy)
     assert turns.next_live() == healthy
     assert turns.next_live() == Path("many/0.log")
+
+
+def test_of_what_was_there_what_was_written_last_is_read_first_and_the_rest_is_held_back() -> None:
+    turns = ReadScheduler()
+    for number in (3, 1, 2):
+        turns.old(Path(f"run-{number}/metrics.jsonl"), written_s=100.0 * number)
+    assert [turns.next_other(since_s=200.0) for _ in range(3)] == [
+        Path("run-3/metrics.jsonl"),
+        Path("run-2/metrics.jsonl"),
+        None,
+    ]
+    turns.new([Path("new/metrics.jsonl"), Path("new/run.json")])
+    assert [turns.next_other() for _ in range(3)] == [
+        Path("new/run.json"),
+        Path("new/metrics.jsonl"),
+        Path("run-1/metrics.jsonl"),
+    ]
+    assert not turns

@@ -142,7 +142,6 @@ def assert_healthy(ingest: Ingest, poison: Callable[[], object]) -> None:
     """A run that is followed goes on beside the poison, noticed and read first, and after a restart beside it as well."""
     ingest.health_passes()
     poison()
-    ingest.stop_looking()
     assert max(ingest.health_passes() for _ in range(3)) <= MAX_PASSES
     ingest.until(lambda: ingest.tail.period_s, "the poison is never read to its end")
     ingest.restart()
@@ -319,7 +318,6 @@ def test_another_folder_takes_the_log_folders_name(ingest: Ingest) -> None:
     ingest.root.mkdir()
     ingest.health_passes(5)
     ingest.until(lambda: ingest.tail.period_s, "there is always more to read")
-    ingest.stop_looking()  # it is followed, and not the old one
     assert max(ingest.health_passes(2) for _ in range(3)) <= MAX_PASSES
 
 

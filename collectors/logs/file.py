@@ -118,17 +118,13 @@ class FollowedFile:
         return self._descriptor >= 0
 
     @property
-    def holds_a_bar(self) -> bool:
-        """Whether it is to be read again soon, for a state that may not be stored yet."""
-        return self._bar is not None and self._bar.is_held
-
-    @property
     def again_s(self) -> float | None:
-        """In how many seconds it is to be read again though nothing changes: for a last line without a newline, what is written under
-        another name, or first numbers that wait.
+        """In how many seconds it is to be read again though nothing changes: for a state of a bar that may not be stored yet, a last line
+        without a newline, what is written under another name, or first numbers that wait.
         """
+        bar_s = GAP_S if self._bar is not None and self._bar.is_held else None
         early_s = self._format.again_s if isinstance(self._format, TextLog) else None
-        waits_s = [RENAMED_S if self._is_renamed else self._half.again_s, early_s]
+        waits_s = [RENAMED_S if self._is_renamed else self._half.again_s, early_s, bar_s]
         return min((wait_s for wait_s in waits_s if wait_s is not None), default=None)
 
     @property

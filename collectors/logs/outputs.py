@@ -16,7 +16,7 @@ from ..machine.run_state import RunProcess
 from ..machine.writers import OUTPUT
 from ..records import Offset
 from .recognition import RunPlace, format_of
-from .watch import FileStamp, mark_of
+from .watch import FileMark, mark_of
 
 MAX_OF_A_RUN, MAX_OUTPUTS = 16, 256  # files
 EVERY_S = 0.5  # they are polled
@@ -76,7 +76,7 @@ class ExternalOutputs:
         self._tree, self._tops, self._outputs = tree, tree.tops, outputs
         texts = [(tree.path_of(key), offset.run) for key, offset in offsets.items() if "entry" in offset.state]
         self._runs = dict([(path, run) for path, run in texts if self._is_left_to_us(path)][-MAX_KNOWN:])
-        self._seen: dict[Path, tuple[FileStamp, float] | None] = {}
+        self._seen: dict[Path, tuple[FileMark, float] | None] = {}
         self._kept_in: set[str] = set()  # runs that had a folder
         self._due_s = 0.0
 

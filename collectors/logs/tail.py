@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from heapq import heappop, heappush
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from ..folders import LogTree
 from ..machine.run_state import RunActivity
@@ -23,7 +23,7 @@ from ..store.batches import RefusedRecord, sentence
 from ..store.store import StoreError
 from . import user_events
 from .database_file import ASK_AGAIN_S, FollowedDatabases, StillReading
-from .file import BATCH_BYTES, GAP_S, FollowedFile, with_skip, written_s
+from .file import BATCH_BYTES, FollowedFile, with_skip, written_s
 from .formats import WholeFormat
 from .formats.values import escape_control_in_path
 from .open_files import DataFile, NotMetrics, NotRead, born_s, has_read_part, open_file, read_file
@@ -32,7 +32,7 @@ from .recognition import EVENTS, TEXT, FileFormat, Origin, format_of, main_of, r
 from .run import RunFolder
 from .runs import RunFolders
 from .tombstones import MAX_FILES, NOTHING_KNOWN, LastKnown, Tombstone, Tombstones, identity_of_file
-from .watch import LATELY_S, FolderWatch
+from .watch import FolderWatch
 
 # Follow the files of a log folder and turn their lines into records, resuming from stored offsets.
 #
@@ -42,7 +42,7 @@ from .watch import LATELY_S, FolderWatch
 
 MAX_OPEN = 256  # files that stay open: those read last
 SWEEP_S = 10.0  # how often idle files are closed
-MAX_SORTED = 1_000  # files of the first look that a turn puts in order: ten thousand took half a second
+LATELY_S = 60.0  # what was written since is read before the first look at the folder is over
 RENAMED_S = 0.05  # until a file is looked at again whose run gets another name
 MAX_ERROR_CHARS = 300
 PERIOD_S = 1.0  # at the latest; `wake` is set as soon as a file changes
@@ -86,31 +86,23 @@ class Tail:
         self._runs = RunFolders(self._tree, host, self._offsets, last_times)
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
         self._databases = FollowedDatabases(self._runs)
-        self._again: dict[
-            Path, float
-        ] = {}  # databases and last lines without a newline, by their next look, CLOCK_MONOTONIC
+        self._again: dict[Path, float] = {}  # to be read again though nothing changes, by when, CLOCK_MONOTONIC
         self._schedule, self._skipped = ReadScheduler(), SkippedFiles()
         self._wanted: deque[str] = deque()  # paths of files that look like data, which a user asked for
-        self._held: set[Path] = set()  # files with a state of a bar that is to be stored soon
         self._outputs = ExternalOutputs(self._tree, outputs, self._offsets)
-        self._swept_s, self._began_s = time.monotonic(), time.time()
+        self._swept_s = time.monotonic()
         first = self._runs.written_lately()
         self._watch = FolderWatch(
             self._root, accept or is_followed, wake, poll_only=poll_only, tops=self._tops, first=first
         )
-        self._backlog: set[Path] = set()  # existed before we started: its lines have no arrival time
-        self._unsorted: dict[
-            Path, float
-        ] = {}  # found by the first look, not yet put in order; with when they were written
-        self._there: (
-            dict[Path, bool] | None
-        ) = {}  # what the first look at the folder has found so far; false for what is read later
+        self._backlog: set[Path] = set()  # not read to the end yet; what stands there has no arrival time
         for key, offset in self._offsets.items():
             if offset.trouble:  # tried again, also if it is no longer there
                 self._skipped.put(self._tree.path_of(key), offset.trouble)
-        self._take_what_was_there(self._watch.take())
-        self._backlog.update(self._outputs.known())
-        self._schedule.old(self._outputs.known())
+        self._take_changed()
+        for path in self._outputs.known():
+            self._backlog.add(path)
+            self._schedule.old(path)
 
     def collect(self) -> list[Record]:
         """The records of the files that changed, about a batch; followed files come first.
@@ -118,20 +110,17 @@ class Tail:
         Where this raises, nothing of the turn is lost once `go_back` was called.
         """
         self._found = self._runs.take_learned()
-        held, self._held = self._held, set()
-        again = [path for path, due_s in self._again.items() if due_s <= time.monotonic()]
-        changed = self._watch.take()
-        if self._there is not None:
-            changed = self._take_what_was_there(changed)
-        self._queue([*changed, *self._outputs.take(), *held, *again])
+        self._take_changed()
+        self._queue([*self._outputs.take(), *self._due_again()])
         self._take_wanted()
         self._schedule.begin()
         for path in self._skipped.take_due():
             self._read(path)
         while not self._schedule.are_over(self._found) and (live := self._schedule.next_live()):
             self._read(live)
+        since_s = time.time() - LATELY_S if self.is_looking_for_runs else 0.0  # the rest once all is found
         first = True  # a backlog continues slowly while live files take all the time
-        while (first or not self._schedule.are_over(self._found)) and (other := self._schedule.next_other()):
+        while (first or not self._schedule.are_over(self._found)) and (other := self._schedule.next_other(since_s)):
             self._read(other)
             first = False
         self._let_go()
@@ -171,15 +160,15 @@ class Tail:
 
     @property
     def period_s(self) -> float:
-        if self._schedule or self.is_looking_for_runs:
+        if self._schedule or self._watch.has_more:
             return 0.0
         waits_s = [due_s - time.monotonic() for due_s in self._again.values()]
-        return max(0.0, min([GAP_S if self._held else PERIOD_S, *waits_s]))
+        return max(0.0, min([PERIOD_S, *waits_s]))
 
     @property
     def is_looking_for_runs(self) -> bool:
         """Whether the first look at the folder is under way."""
-        return self._there is not None and self._watch.is_there()
+        return not self._watch.is_complete and self._watch.is_there()
 
     def live_runs(self, names: Collection[str] | None = None) -> list[RunActivity]:
         """What the files say about the life of each run, or of these, for the search for its processes."""
@@ -222,12 +211,12 @@ class Tail:
                 self._offsets[record.path] = with_skip(self._offsets[record.path], reason)
 
     def trouble(self) -> str:
-        """One sentence: that the log folder is gone, or which file is set aside, and why."""
+        """One sentence: that the log folder is gone, which file is set aside and why, or that changes are found late."""
         if not self._watch.is_there():
             return f"the log folder {self._root} is gone; it is read again as soon as it is back"
         first = self._skipped.first()
         if first is None:
-            return ""
+            return self._watch.trouble()
         path, reason = first
         others = f"; {len(self._skipped) - 1} more are set aside" if len(self._skipped) > 1 else ""
         return f"{self._key(path)} {reason}{others}"
@@ -238,34 +227,19 @@ class Tail:
         for file in self._files.values():
             file.close()
 
-    def _take_what_was_there(self, found: Sequence[Path]) -> list[Path]:
-        """A part of the first look at the folder: what was written lately is read at once, the rest when all is found.
+    def _take_changed(self) -> None:
+        """Queue what is new or has changed in the log folder; of the first look, what was written last comes first."""
+        found = self._watch.take()
+        for file in found:
+            if file.is_first_look:
+                path = main_of(file.path)
+                self._backlog.add(path)
+                self._schedule.old(path, file.written_s)
+        self._queue(file.path for file in found if not file.is_first_look)
 
-        Returns those that it had found before, which have changed since.
-        """
-        assert self._there is not None
-        mains = [(path, main_of(path)) for path in found]
-        changed = [path for path, main in mains if main in self._there]
-        new = {main: self._newest_s(main) for _, main in mains if main not in self._there}
-        now = {
-            path for path, newest_s in new.items() if newest_s > self._began_s
-        }  # goes before what was found until then
-        self._unsorted |= new
-        portion = [*dict.fromkeys([*now, *islice(self._unsorted, MAX_SORTED)])]
-        newest = {path: self._unsorted.pop(path) for path in portion}
-        lately_s = time.time() - LATELY_S
-        self._there |= {path: newest_s > lately_s for path, newest_s in newest.items()}
-        self._backlog.update(portion)
-        self._schedule.new(sorted(now, key=self._newest_first))
-        self._schedule.old(
-            sorted((path for path in portion if self._there[path] and path not in now), key=self._newest_first)
-        )
-        if not self._unsorted and (self._watch.is_complete or not self._watch.is_there()):
-            self._schedule.old(
-                sorted((path for path, is_read in self._there.items() if not is_read), key=self._newest_first)
-            )
-            self._there = None
-        return changed
+    def _due_again(self) -> list[Path]:
+        now_s = time.monotonic()
+        return [path for path, due_s in self._again.items() if due_s <= now_s]
 
     def _take_wanted(self) -> None:
         while self._wanted:
@@ -275,36 +249,24 @@ class Tail:
                 self._queue([self._tree.path_of(key)])
 
     def _queue(self, paths: Iterable[Path]) -> None:
-        new: dict[Path, tuple[str, int, str]] = {}
+        new: list[Path] = []
         for path in dict.fromkeys(paths):
             try:
                 self._queue_one(main_of(path), new)
             except Exception as error:  # a name is a stranger's text, too
                 self._set_aside(path, f"cannot be read ({error_text(error)}); it is tried again")
-        self._schedule.new(sorted(new, key=new.__getitem__))
+        self._schedule.new(new)
 
-    def _queue_one(self, path: Path, new: dict[Path, tuple[str, int, str]]) -> None:
+    def _queue_one(self, path: Path, new: list[Path]) -> None:
         if path in self._skipped:
             self._skipped.changed(path)
         elif path in self._databases or self._key(path) in self._offsets:
             self._schedule.live(path)
         else:
-            new[path] = reading_order(path)
+            new.append(path)
             if path in self._outputs:
                 self._backlog.add(path)  # what was there before it was found has no arrival time
         self._again.pop(path, None)
-
-    def _newest_first(self, path: Path) -> tuple[float, tuple[str, int, str]]:
-        return -self._newest_s(path), reading_order(path)
-
-    def _newest_s(self, path: Path) -> float:
-        """When a file of its folder was last written; of one that no scan has seen yet, the file itself."""
-        if seen_s := self._watch.newest_s(path.parent):
-            return seen_s
-        try:
-            return written_s(path)
-        except OSError:  # reading it says so
-            return 0.0
 
     def _key(self, path: Path) -> str:
         return escape_control_in_path(self._tree.name_of(path))
@@ -355,9 +317,7 @@ class Tail:
             self._again[path] = time.monotonic() + RENAMED_S
             return []
         run = self._run_of(path)
-        if known.after_jsonl and any(
-            path in self._unsorted or self._schedule.waits(path) for path in run.rivals.jsonl_files()
-        ):
+        if known.after_jsonl and any(map(self._schedule.waits, run.rivals.jsonl_files())):
             self._schedule.behind(path)
             return []
         if known.reading == "whole":
@@ -379,7 +339,7 @@ class Tail:
     def _prefer(self, path: Path, other: Path) -> None:
         """Of two names of a file, under both or the other one of which it was read."""
         self._duplicates.prefer(path)
-        self._held.add(path)
+        self._again[path] = time.monotonic()
 
     def _read_whole(self, path: Path, run: RunFolder, known: FileFormat) -> list[Record]:
         key = self._key(known.stands_for(path))
@@ -411,8 +371,6 @@ class Tail:
         if there:  # a metrics line must find the start event that it follows: the events are read after its bytes and before its meaning
             self._read_first(run, known.first(rank_of(path.name)))
         records = file.parse()
-        if file.holds_a_bar:
-            self._held.add(path)
         if file.again_s is not None:
             self._again[path] = time.monotonic() + file.again_s
         if file.behind:
@@ -716,27 +674,35 @@ TURN_RECORDS = 5_000  # and no more than about this many records,
 TURN_S = 0.15  # and for no longer than this
 
 
+FOLLOWED, GROWING, NEW, CATCHING_UP, OLD, BEHIND = range(6)
+"""What a file waits as. A live one was read to its end before, or is read on for the first time: of 20,000 files that come at once, these
+are most. Others are new, or are written now and had more than one batch to read. Old ones were there before the folder was followed, or
+have had one batch of it read."""
+
+Place: TypeAlias = tuple[int, float, tuple[str, int, str]]
+"""The class of a file that waits, and its place among those of the class. The lowest is read first."""
+
+FIRST_OF_ALL = "", 0, ""
+
+
 class ReadScheduler:
-    """Each file waits once, in the order in which it came. What is read in one turn of the tail is bounded."""
+    """Each file waits once. What is read in one turn of the tail is bounded."""
 
     def __init__(self) -> None:
-        self._live: dict[Path, None] = {}  # read to its end before: what is new in it is small, and a page may show it
-        self._growing: dict[
-            Path, None
-        ] = {}  # ... and now for the first time: of 20,000 files that come at once, these are most
-        self._new: dict[Path, None] = {}
-        self._old: dict[Path, None] = {}  # were there before the folder was followed
-        self._catching_up: dict[
-            Path, None
-        ] = {}  # of those that are written now, the ones that had more than one batch to read
-        self._behind: dict[Path, None] = {}  # ... of those that were there before
+        self._places: dict[Path, Place] = {}  # of the files that wait
+        self._heaps: tuple[list[tuple[Place, Path]], ...] = (
+            [],
+            [],
+            [],
+        )  # two classes each; only a file's best place counts
+        self._count = 0
         self._followed: set[Path] = set()  # were live before
         self._is_written_now = False  # whether what was handed out last is
         self._is_olds_turn = False
         self._bytes, self._until_s = 0, 0.0
 
     def __bool__(self) -> bool:
-        return any(self._queues())
+        return bool(self._places)
 
     def begin(self) -> None:
         """A turn of the tail."""
@@ -750,55 +716,81 @@ class ReadScheduler:
         return len(records) >= TURN_RECORDS or self._bytes >= TURN_BYTES or time.monotonic() > self._until_s
 
     def live(self, path: Path) -> None:
-        if path in self._behind:
-            del self._behind[path]
-            self._catching_up[path] = None
-        elif path not in self._catching_up:
-            (self._live if path in self._followed else self._growing)[path] = None
+        if self._has_more(path):
+            self._put(path, CATCHING_UP)
+        else:
+            self._put(path, FOLLOWED if path in self._followed else GROWING)
 
     def new(self, paths: Iterable[Path]) -> None:
-        self._new |= dict.fromkeys(path for path in paths if path not in self._behind and path not in self._catching_up)
+        self._count += 1
+        for path in paths:
+            if not self._has_more(path):
+                self._put(path, NEW, self._count, reading_order(path))
 
-    def old(self, paths: Iterable[Path]) -> None:
-        self._old |= dict.fromkeys(paths)
+    def old(self, path: Path, written_s: float = 0.0) -> None:
+        """What was written last comes first."""
+        self._put(path, OLD, -written_s, reading_order(path))
 
     def behind(self, path: Path) -> None:
         """There is more of what was handed out last, or of a file that is read with it."""
-        (self._catching_up if self._is_written_now else self._behind)[path] = None
+        self._put(path, CATCHING_UP if self._is_written_now else BEHIND)
 
     def waits(self, path: Path) -> bool:
         """From any thread."""
-        return any(path in files for files in self._queues())
+        return path in self._places
 
     def next_live(self) -> Path | None:
         self._is_written_now = True
-        path = _first(self._live) or _first(self._growing)
+        path = self._pop(FOLLOWED)
         if path is not None:
             self._followed.add(path)
         return path
 
-    def next_other(self) -> Path | None:
-        """What is new, and then by turns what catches up and what was there before: neither waits for all of the other."""
+    def next_other(self, since_s: float = 0.0) -> Path | None:
+        """What is new, and then by turns what catches up and what was there before: neither waits for all of the other.
+
+        Of what was there before, only what was written since `since_s`, Unix seconds.
+        """
         self._is_written_now = True
-        if path := _first(self._new):
-            return path
+        first, old = self._first(NEW), self._first(OLD)
+        if first is not None and first[0] == NEW:
+            return self._pop(NEW)
+        if old is not None and old[0] == OLD and -old[1] < since_s:
+            old = None
         self._is_olds_turn = not self._is_olds_turn
-        if not self._is_olds_turn and (path := _first(self._catching_up)):
-            return path
-        if path := _first(self._old) or _first(self._behind):
-            self._is_written_now = False
-            return path
-        return _first(self._catching_up)
+        if old is None or (first is not None and not self._is_olds_turn):
+            return self._pop(NEW)
+        self._is_written_now = False
+        return self._pop(OLD)
 
-    def _queues(self) -> tuple[dict[Path, None], ...]:
-        return self._live, self._growing, self._new, self._old, self._catching_up, self._behind
+    def _has_more(self, path: Path) -> bool:
+        """Whether it waits, and was read in part."""
+        return path in self._places and self._places[path][0] in (CATCHING_UP, BEHIND)
 
+    def _put(
+        self, path: Path, kind: int, order: float | None = None, then: tuple[str, int, str] = FIRST_OF_ALL
+    ) -> None:
+        """Without an order, files of a kind come in the one in which they were noticed."""
+        if order is None:
+            self._count += 1
+            order = self._count
+        place = kind, order, then
+        if path not in self._places or place < self._places[path]:
+            self._places[path] = place
+            heappush(self._heaps[kind // 2], (place, path))
 
-def _first(paths: dict[Path, None]) -> Path | None:
-    path = next(iter(paths), None)
-    if path is not None:
-        del paths[path]
-    return path
+    def _first(self, kind: int) -> Place | None:
+        heap = self._heaps[kind // 2]
+        while heap and self._places.get(heap[0][1]) != heap[0][0]:
+            heappop(heap)
+        return heap[0][0] if heap else None
+
+    def _pop(self, kind: int) -> Path | None:
+        if self._first(kind) is None:
+            return None
+        path = heappop(self._heaps[kind // 2])[1]
+        del self._places[path]
+        return path
 
 
 # The tail of the log folder that can forget a run, and take it back.
@@ -866,7 +858,7 @@ class ForgettingTail(Tail):
         if path not in self._preferred:
             self._preferred.add(path)
             self._requests.append((partial(self._give_way, path, other), self._runs.of(other).name))
-        self._held.add(path)
+        self._again[path] = time.monotonic()
 
     def _give_way(self, path: Path, other: Path, run: str) -> None:
         """Read a file under the first name alone; what else the run of the other one has is read anew."""

@@ -1,18 +1,25 @@
-"""Notices which files of a log folder are new or have changed: inotify, and polling where that is not available."""
+"""Finds the files of a log folder that are new or have changed: one table of folders, one heap of due looks."""
 
 from __future__ import annotations
 
+import errno
 import logging
+import math
 import os
+import random
 import stat
 import threading
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, cast
 
 from watchdog.events import (
     DirCreatedEvent,
+    DirDeletedEvent,
     DirMovedEvent,
     FileCreatedEvent,
     FileDeletedEvent,
@@ -22,158 +29,61 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver, ObservedWatch
+from watchdog.observers.api import BaseObserver
 
 from ..folders import FOLDER as RECEIVED
 
-# List a folder piece by piece, with what shows of each file whether it has changed.
+# Every folder always has a time at which it is looked at next. What the kernel reports makes a look come sooner and does nothing else:
+# events that are late, lost or never sent cost time, but no line.
 
-PIECE = 32  # entries of a folder, after which a slice may end
+SLICE_S = 0.02  # of one `take`: live files must not wait for a folder of 10,000 runs
+FIRST_SLICE_S = 0.05  # ... during the first look, before which little is known
+SHORTEST_S, LONGEST_S = 1.0, 60.0  # between two looks at a folder,
+AGE_SHARE = 0.05  # which is this share of the time since something in it changed
+SHARE = 0.02  # of the time that all looks may take: with many folders the periods of those at rest are stretched,
+MAX_STRETCH = 60.0  # by no more than this
+REPORTED_STRETCH = 4.0  # and by no less than this where the kernel reports changes
+MAX_REST_S = 2.0  # after a slice of looks: on a busy machine one may take ten times as long as it should
+SETTLE_S = 2.0  # a folder that has changed is listed once more after this: two changes may leave the same mtime
+RELIST_S = 600.0  # any folder is listed this often: some file systems do not keep its mtime
+MAX_FOUND = 1_000  # files of one `take`
+MAX_FOLDERS = 200_000
+MAX_FOLLOWED = 50_000  # folders that watchdog follows, at about 1 kB each
+
+AT_ONCE, NOT_DUE, NOT_LISTED = 0.0, math.inf, -1
 
 
-class FileStamp(NamedTuple):
-    """What of a file shows that it changed."""
+class FileMark(NamedTuple):
+    """Shows that a file has changed."""
 
     inode: int
     size: int
     ctime_ns: int
 
 
-Files: TypeAlias = dict[str, tuple[FileStamp, float]]
-"""By path, what shows that a file changed, and when it was written, Unix seconds."""
+CHANGED = FileMark(0, -1, 0)  # the mark of no file
 
 
-Folders: TypeAlias = dict[str, int]
-"""By path the inode, as the list of the folder above says it: another one is another folder of that name."""
+class FoundFile(NamedTuple):
+    """A file that is new, has changed or is gone."""
 
-ANY_INODE = -1  # of a folder that was in no list yet
-NONE_KNOWN: Folders = {}
-
-
-def listed(
-    folder: str, accept: Callable[[str], bool], known: Mapping[str, int] = NONE_KNOWN
-) -> Generator[set[str], None, tuple[Files, Folders]]:
-    """Returns the accepted files of one folder, and the folders in it that are not hidden, nor `known`; yields where a slice may end."""
-    files: Files = {}
-    folders: Folders = {}
-    try:
-        with os.scandir(folder) as entries:
-            for number, entry in enumerate(entries, 1):
-                if number % PIECE == 0:
-                    yield set()
-                is_folder = entry.is_dir(follow_symlinks=False)
-                if is_folder and known.get(entry.path) in (
-                    entry.inode(),
-                    ANY_INODE,
-                ):  # one of 10,000 runs beside a new one
-                    continue
-                if is_folder and not is_hidden(entry.name):
-                    folders[entry.path] = entry.inode()
-                # A folder that is called like a file is reported; in a place where any name is a file's, it is only a folder.
-                if (
-                    accept(entry.path)
-                    and (not is_folder or accept(entry.name))
-                    and (mark := mark_of(entry.path)) is not None
-                ):
-                    files[entry.path] = mark
-                    yield set()  # over a network each look at a file may take a while
-    except OSError:  # gone since it was listed, or not ours to read
-        pass
-    return files, folders
+    path: Path
+    is_first_look: bool  # it was there before the log folder was watched
+    written_s: float  # when it, or on the first look any file of its folder, was last written; Unix seconds
 
 
-def mtime_ns_of(path: str) -> int | None:
-    try:
-        return os.stat(path).st_mtime_ns  # noqa: PTH116
-    except OSError:
-        return None
+@dataclass(slots=True)
+class Folder:
+    """What was seen of one folder."""
 
-
-def mark_of(path: str) -> tuple[FileStamp, float] | None:
-    """None for what is gone since it was listed. Of what is no file, and of a link to nowhere, only that it is there."""
-    try:
-        found = os.stat(path)  # noqa: PTH116
-    except OSError:
-        return _mark_of_link(path)
-    if not stat.S_ISREG(found.st_mode):
-        return FileStamp(found.st_ino, 0, 0), 0.0
-    return FileStamp(found.st_ino, found.st_size, found.st_ctime_ns), found.st_mtime
-
-
-def _mark_of_link(path: str) -> tuple[FileStamp, float] | None:
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return None
-    return FileStamp(found.st_ino, 0, 0), 0.0
-
-
-def is_hidden(name: str) -> bool:
-    return name.startswith(".") and name != RECEIVED
-
-
-# Work that is done a slice at a time, and goes on where it was left.
-
-
-class IncrementalScan:
-    """Work that is done a slice at a time, and that yields the files that it finds changed."""
-
-    def __init__(self, work: Callable[[], Iterator[set[str]]]) -> None:
-        self._work = work
-        self._rest: Iterator[set[str]] | None = None
-
-    @property
-    def is_under_way(self) -> bool:
-        return self._rest is not None
-
-    def go_on(self, slice_s: float) -> set[str]:
-        """Until the slice or the work is over."""
-        until_s, found = time.monotonic() + slice_s, set[str]()
-        rest, self._rest = self._rest or self._work(), None  # after an error it begins anew
-        for changed in rest:
-            found |= changed
-            if time.monotonic() > until_s:
-                self._rest = rest
-                break
-        return found
-
-    def drop(self) -> None:
-        """Begin anew when it next goes on."""
-        self._rest = None
-
-
-# Notice which files below a folder change: by inotify where that works, by comparing sizes where it does not.
-
-logging.getLogger("watchdog.observers.inotify").setLevel(
-    logging.CRITICAL
-)  # a folder that is no longer followed is no error
-EVENTS: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileDeletedEvent, FileMovedEvent]
-EVENTS += [DirCreatedEvent, DirMovedEvent]
-MAX_WATCHED = 64  # folders followed by inotify, each a thread of watchdog; the others are polled
-LIVELY_S = 3600.0  # a folder whose files changed this recently is followed
-SCAN_S = 2.0
-SLICE_S = 0.02  # of a scan at a time: live files must not wait for a folder of 10,000 runs
-FIRST_SLICE_S = 0.05  # ... of the first one, before which little is known
-LATELY_S = 60.0  # what was written since is not left until the first scan is over
-GLANCE_S = 0.9  # how often active folders that inotify does not follow are polled
-MAX_GLANCED = 1_000
-SHARE = 0.02  # of the time that a scan, or a glance, may take: a folder of 10,000 runs is polled less often
-LONGEST_S = (
-    2.0  # between two slices: on a busy machine a slice may take ten times as long, and lines are still looked for
-)
-
-
-class _PolledFolder(NamedTuple):
-    """A folder that is looked at once a second, or as often as there is time for."""
-
-    mtime_ns: int  # 0 where it is to be listed
-    files: list[str]
-    at_s: float  # of the last look, CLOCK_MONOTONIC
-
-    @classmethod
-    def not_yet(cls) -> _PolledFolder:
-        """Just found by a scan."""
-        return cls(0, [], time.monotonic())
+    due_s: float = NOT_DUE  # the next look, CLOCK_MONOTONIC
+    inode: int = 0
+    mtime_ns: int = NOT_LISTED  # as of the last list
+    relist_s: float = 0.0  # when it is listed though its mtime is the same, CLOCK_MONOTONIC
+    changed_s: float = 0.0  # when something in it changed, CLOCK_MONOTONIC
+    files: dict[str, FileMark] = field(default_factory=dict)  # by name
+    stats_per_s: float = 0.0  # calls of `stat` that its looks take
+    look: Iterator[None] | None = None  # one that is under way
 
 
 class FolderWatch:
@@ -193,330 +103,408 @@ class FolderWatch:
 
         The files of the folders `first` are looked at before all others.
         """
-        self._tops = [str(top) for top in tops] or [str(root.resolve())]
-        self._root, self._accept, self._wake = str(root.resolve()), accept, wake
-        self._lock = threading.Lock()
-        self._dirty: set[str] = set()  # files
-        self._fresh: dict[str, None] = {}  # folders that are new
-        self._seen: dict[str, FileStamp] = {}
-        self._scanned: dict[str, FileStamp] = {}  # by the scan that is under way
-        self._folders: Folders = {}  # that were listed, or are about to be
-        self._newest: dict[
-            str, float
-        ] = {}  # folder -> when a file in it was last written, Unix seconds; events are of now
-        self.is_complete = False  # whether every folder was looked at once
-        self._hands_out_all = False  # by the next scan, whether it has changed or not
-        self._first = [folder for folder in map(str, first) if self._is_inside(folder) and folder not in self._tops]
-        self._scan, self._fresh_ones = IncrementalScan(self._whole_tree), IncrementalScan(self._list_the_fresh)
-        self._to_list_ones = IncrementalScan(self._list_changed)
-        self._to_list: dict[str, int] = {}  # folders in which something came or went, and their times
-        self._next_scan_s = self._next_glance_s = self._next_list_s = self._listed_s = 0.0
-        self._glanced: dict[str, _PolledFolder] = {}  # by folder
-        self._watches: dict[str, ObservedWatch] = {}
-        self._followed: tuple[int, int] | None = None  # the root that inotify follows
-        self._observer = None if poll_only else _observer()
-        self._follow_anew()
+        self._root, self._accept = str(root.resolve()), accept
+        self._tops = [str(top) for top in tops] or [self._root]
+        self._there: dict[str, FolderIdentity] = {}  # of the tops
+        self._folders: dict[str, Folder] = {}  # by path
+        self._new: list[str] = []  # folders to be looked at at once, the last one first
+        self._due: list[tuple[float, str]] = []  # a heap; an entry counts where its folder is due at that time
+        self._found: dict[str, FoundFile] = {}  # not handed out yet
+        self._until_s = self._rest_until_s = 0.0
+        self._stats_per_s, self._stat_s = 0.0, 1e-5  # of all folders; how long one takes
+        self._random = random.Random(1)  # spreads the looks at folders that were found together
+        self.is_complete = False  # whether every folder that was there has been looked at
+        self._events = None if poll_only else FolderEvents(self._tops, accept, wake)
+        for folder in [*self._tops, *reversed([*map(str, first)])]:
+            if top_of(folder, self._tops) is not None:
+                self._look_soon(folder)
 
-    def take(self) -> list[Path]:
-        """What changed since last asked; a part of a scan of the whole tree is done with it. Until `is_complete`, also what was there."""
-        if not self.is_there():
-            return []
-        self._follow_anew()
-        with self._lock:
-            dirty, self._dirty = self._dirty, set()
-        dirty |= self._look_into_the_fresh()
-        if time.monotonic() >= self._next_scan_s:
-            dirty |= self._scan_on()
-        if time.monotonic() >= self._next_glance_s:
-            dirty |= self._glance()
-        if self._to_list_ones.is_under_way or (self._to_list and time.monotonic() >= self._next_list_s):
-            dirty |= self._list_on()
-        return [Path(path) for path in sorted(dirty)]
+    def take(self) -> list[FoundFile]:
+        """What has changed since the last call, as far as a slice of time reaches. Until `is_complete`, also what was there."""
+        there = {top: identity for top in self._tops if (identity := identity_of(top)) is not None}
+        self.is_complete = self.is_complete or not there  # what comes later was not there before
+        for top in there:
+            if top not in self._folders or there[top] != self._there.get(top):  # new, back, or another one of that name
+                for path in [top, *[path for path in self._folders if top_of(path, [top])]]:
+                    self._look_soon(path)
+        self._there = there
+        began_s, slice_s = time.monotonic(), SLICE_S if self.is_complete else FIRST_SLICE_S
+        for part, look in enumerate((self._look_at_reported, self._look_at_new, self._look_at_due), 1):
+            self._until_s = began_s + slice_s * part / 3
+            if there:
+                look()
+        found = [self._found.pop(path) for path in list(self._found)[:MAX_FOUND]]
+        self.is_complete = self.is_complete or not self.has_more
+        if self._events is not None and self.is_complete:
+            self._events.follow(there if len(self._folders) <= MAX_FOLLOWED else None)
+        return found
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are new folders to look at, or files left to hand out."""
+        return bool(self._new or self._found)
 
     def is_there(self) -> bool:
         """Whether the root itself is: it may be removed, and come back."""
         return os.path.isdir(self._root)  # noqa: PTH112  # ten times a second
 
-    def newest_s(self, folder: Path) -> float:
-        """When a file of it was last written, as the newest scan saw it, or an event since; Unix seconds."""
-        return self._newest.get(str(folder), 0.0)
+    def trouble(self) -> str:
+        """One sentence on why changes are found late, or not at all; "" where they are found at once."""
+        if len(self._folders) >= MAX_FOLDERS:
+            return f"{self._root} has more than {MAX_FOLDERS:,} folders, and the rest is not read; choose a smaller --log-dir"
+        if len(self._folders) > MAX_FOLLOWED and self._events is not None:
+            return f"{self._root} has more than {MAX_FOLLOWED:,} folders, so that changes are only found by polling; choose a smaller --log-dir"
+        return self._events.trouble if self._events is not None else ""
 
-    def seen(self) -> list[str]:
-        """The paths of all files that were found so far."""
-        return list(self._seen)
+    def seen(self) -> Iterator[str]:
+        """The paths of all files that are known."""
+        return (path_in(folder, name) for folder, known in self._folders.items() for name in known.files)
 
     def forget(self, path: Path) -> None:
         """A file that was handed out and could not be found: when it is seen next, it is new."""
-        self._seen.pop(str(path), None)
-        self._scanned.pop(str(path), None)
+        if folder := self._folders.get(str(path.parent)):
+            folder.files.pop(path.name, None)
+            folder.relist_s = 0.0
 
     def look_again(self) -> None:
         """All files count as changed."""
-        self._hands_out_all = True
-        for sliced in (self._scan, self._fresh_ones, self._to_list_ones):
-            sliced.drop()
-        self._next_scan_s = 0.0
+        for path, folder in self._folders.items():
+            folder.files, folder.relist_s, folder.look = dict.fromkeys(folder.files, CHANGED), 0.0, None
+            self._look_soon(path)
 
     def close(self) -> None:
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer.join()
-        for sliced in (self._scan, self._fresh_ones, self._to_list_ones):
-            sliced.drop()
+        if self._events is not None:
+            self._events.close()
 
-    def _look_into_the_fresh(self) -> set[str]:
-        """New folders at once, whatever else there is; those that are many, in several turns."""
-        found = self._fresh_ones.go_on(SLICE_S) if self._fresh or self._fresh_ones.is_under_way else set()
-        if self._fresh or self._fresh_ones.is_under_way:
-            self._wake.set()
-        return found
-
-    def _list_the_fresh(self) -> Iterator[set[str]]:
-        while self._fresh:
-            with self._lock:
-                folder = next(iter(self._fresh))
-                del self._fresh[folder]
-            if folder != self._root:
-                self._unfollow(folder)  # a new one with the name of one that was followed
-            self._attend_to(folder)  # before it is listed: what comes meanwhile is noticed
-            files, folders = yield from listed(folder, self._accept)
-            self._folders.setdefault(folder, ANY_INODE)
-            self._folders |= folders
-            with self._lock:
-                self._fresh |= dict.fromkeys(folders)
-                self._newest.setdefault(folder, time.time())  # its first file may come later
-            yield self._changed(folder, files, self._seen)
-
-    def _scan_on(self) -> set[str]:
-        """In slices; the first scan, and one that hands out all, without pauses between them."""
-        began_s = time.monotonic()
-        is_waited_for = not self.is_complete or self._hands_out_all
-        found = self._scan.go_on(FIRST_SLICE_S if is_waited_for else SLICE_S)
-        took_s = time.monotonic() - began_s
-        if not is_waited_for:
-            self._next_scan_s = time.monotonic() + max(
-                0.0 if self._scan.is_under_way else SCAN_S, min(took_s / SHARE, LONGEST_S)
-            )
-        else:
-            self._wake.set()
-        return found
-
-    def _whole_tree(self) -> Iterator[set[str]]:
-        first, self._first = self._first, []
-        before: dict[str, FileStamp] | None = {} if self._hands_out_all else None
-        for folder in first:
-            files, _ = yield from listed(folder, self._accept)
-            yield self._found_first(folder, files, self._seen)
-        seen = self._scanned = {}
-        folders: dict[str, bool] = {}  # those with files are true
-        inodes: Folders = {}
-        waiting = [*self._tops]
-        while waiting:
-            folder = waiting.pop()
-            files, inner = yield from listed(folder, self._accept)
-            inodes |= inner
-            waiting += sorted(inner)  # the last name first: of numbers and of dates the newest
-            folders[folder] = bool(files)
-            seen |= {path: mark for path, (mark, _) in files.items()}
-            known = self._seen if before is None else before
-            yield self._changed(folder, files, known) if self.is_complete else self._found_first(folder, files, known)
-        self._seen, self._folders = (
-            seen,
-            {folder: self._folders.get(folder, ANY_INODE) for folder in self._glanced} | inodes,
-        )
-        since = {*self._watches, *self._glanced} - folders.keys()  # appeared behind the scan
-        lively_s = time.time() - LIVELY_S
-        with self._lock:
-            self._newest = {
-                folder: newest_s
-                for folder, newest_s in self._newest.items()
-                if folder in since or folders.get(folder) or (folder in folders and newest_s > lively_s)
-            }
-        self._follow_the_lively()
-        self.is_complete = True
-        self._hands_out_all = self._hands_out_all and before is None
-
-    def _found_first(self, folder: str, files: Files, seen: dict[str, FileStamp]) -> set[str]:
-        """What is written now is followed from then on, although the first scan is not over."""
-        found = self._changed(folder, files, seen)
-        if self._newest.get(folder, 0.0) > time.time() - LATELY_S and len(self._glanced) < MAX_GLANCED:
-            self._attend_to(folder)
-        return found
-
-    def _changed(self, folder: str, files: Files, seen: dict[str, FileStamp]) -> set[str]:
-        """Files of one folder that are not as they were seen."""
-        if files:
-            self._newest[folder] = max(mtime_s for _, mtime_s in files.values())
-        changed = {path for path, (mark, _) in files.items() if seen.get(path) != mark}
-        seen |= {path: files[path][0] for path in changed}
-        return changed
-
-    def _glance(self) -> set[str]:
-        """In slices: first at folders that have waited longest, for how long ago they were written to."""
-        began_s, now_s = time.monotonic(), time.time()
-
-        def urgency(folder: str) -> float:
-            calm_s = now_s - (self._written_s(folder) or now_s)
-            return (began_s - self._glanced[folder].at_s) / (GLANCE_S + max(0.0, calm_s))
-
-        found: set[str] = set()
-        for folder in sorted(self._glanced, key=urgency, reverse=True):
-            found |= self._glance_at(folder)
-            if time.monotonic() - began_s > SLICE_S:
-                break
-        self._next_glance_s = time.monotonic() + max(GLANCE_S, min((time.monotonic() - began_s) / SHARE, LONGEST_S))
-        return found
-
-    def _glance_at(self, folder: str) -> set[str]:
-        glanced, mtime_ns = self._glanced[folder], mtime_ns_of(folder)
-        if mtime_ns is None:
-            del self._glanced[folder]
-            self._folders.pop(folder, None)
-            return set()
-        if mtime_ns != glanced.mtime_ns:  # a file or a folder came or went
-            self._to_list[folder] = mtime_ns
-        marks = {path: mark for path in glanced.files if (mark := mark_of(path)) is not None}
-        self._glanced[folder] = glanced._replace(at_s=time.monotonic())
-        return self._changed(folder, marks, self._seen)
-
-    def _list_on(self) -> set[str]:
-        """Folders in which a file or a folder came or went: one of 10,000 runs in several turns, and less often."""
-        began_s = time.thread_time()
-        found = self._to_list_ones.go_on(SLICE_S)
-        self._listed_s += time.thread_time() - began_s
-        if not self._to_list_ones.is_under_way:
-            self._next_list_s, self._listed_s = time.monotonic() + self._listed_s / SHARE, 0.0
-        if self._fresh or self._to_list_ones.is_under_way:
-            self._wake.set()
-        return found
-
-    def _list_changed(self) -> Iterator[set[str]]:
-        for folder, mtime_ns in [*self._to_list.items()]:
-            del self._to_list[folder]
-            files, folders = yield from listed(folder, self._accept, known=self._folders)
-            self._folders |= folders
-            with self._lock:
-                self._fresh |= dict.fromkeys(folders)
-            if folder in self._glanced:
-                self._glanced[folder] = _PolledFolder(mtime_ns, list(files), time.monotonic())
-            yield self._changed(folder, files, self._seen)
-
-    def _attend_to(self, folder: str) -> None:
-        if len(self._watches) < MAX_WATCHED:
-            self._follow(folder)
-        if folder not in self._watches:
-            self._glance_also_at(folder)
-
-    def _glance_also_at(self, folder: str) -> None:
-        if len(self._glanced) >= MAX_GLANCED:
-            del self._glanced[min(self._glanced, key=self._written_s)]
-        self._glanced[folder] = _PolledFolder.not_yet()
-
-    def _written_s(self, folder: str) -> float:
-        """When something in it was written, Unix seconds; 0 where that is not known yet."""
-        changed_s = self._glanced[folder].mtime_ns / 1e9 if folder in self._glanced else 0.0
-        return max(self._newest.get(folder, 0.0), changed_s)
-
-    def _follow_the_lively(self) -> None:
-        """Folders that were written to lately, each with the one above it, where the next run appears."""
-        now_s = time.time()
-        written_s = {
-            folder: min(newest_s, now_s)
-            for folder, newest_s in self._newest.copy().items()
-            if newest_s >= now_s - LIVELY_S
-        }
-        lively = sorted(written_s, key=written_s.__getitem__, reverse=True)
-        parents = {folder: os.path.dirname(folder) for folder in lively}  # noqa: PTH120
-        above = list(dict.fromkeys(parent for parent in parents.values() if parent.startswith(self._root)))
-        with_above = (
-            place for folder, parent in parents.items() for place in (folder, parent) if place.startswith(self._root)
-        )
-        keep = set(list(dict.fromkeys([self._root, *with_above]))[:MAX_WATCHED])
-        if self._observer is not None:
-            for folder in [folder for folder in self._watches if folder not in keep]:
-                self._unfollow(folder)
-            for folder in keep:
-                self._follow(folder)
-        where_new = [folder for folder in [*self._tops, *above] if self._is_inside(folder)]  # runs appear
-        lately = sorted(dict.fromkeys([*self._glanced, *lively]), key=self._written_s, reverse=True)
-        kept = [folder for folder in dict.fromkeys([*where_new, *lately]) if folder not in self._watches][:MAX_GLANCED]
-        self._glanced = {folder: self._glanced.get(folder) or _PolledFolder.not_yet() for folder in kept}
-
-    def _follow_anew(self) -> None:
-        """A folder that was removed takes its watch with it; one that came back is a new one."""
-        if self._observer is None:
-            return
-        alive = {emitter.watch for emitter in self._observer.emitters if emitter.is_alive()}
-        root = _identity(self._root)
-        moved = root != self._followed  # another folder has its name: the followed ones need not be below it
-        for folder in [folder for folder, watch in self._watches.items() if moved or watch not in alive]:
-            self._unfollow(folder)
-        if self._root not in self._watches:
-            self._followed = root
-            self._follow(self._root)
-            self._scan.drop()
-            self._next_scan_s = 0.0
-
-    def _follow(self, folder: str) -> None:
-        if self._observer is None or folder in self._watches:
-            return
-        try:
-            self._watches[folder] = self._observer.schedule(_ChangeHandler(self._noticed), folder, event_filter=EVENTS)
-        except (
-            OSError
-        ):  # the folder is gone, or the user's inotify watches are used up: polls and scans find its changes
-            return
-
-    def _unfollow(self, folder: str) -> None:
-        if self._observer is not None and folder in self._watches:
-            self._observer.unschedule(self._watches.pop(folder))
-
-    def _is_inside(self, path: str) -> bool:
-        return any(_is_below(path, top) for top in self._tops)
-
-    def _noticed(self, event: FileSystemEvent) -> None:
-        """Runs in watchdog's thread."""
-        paths = [
-            path for name in (event.src_path, event.dest_path) if name and self._is_inside(path := os.fsdecode(name))
-        ]
-        with self._lock:
-            if event.is_directory:
-                found = [path for path in paths if not is_hidden(os.path.basename(path))]  # noqa: PTH119
-                self._fresh |= dict.fromkeys(found)
+    def _look_at_reported(self) -> None:
+        """Look at what the kernel has reported: at that file alone, since thousands may lie beside it."""
+        while self._events is not None and (event := self._events.pop()) is not None:
+            path, is_folder = event
+            place, _, name = path.rpartition("/")
+            folder = self._folders.get(place)
+            if is_folder:
+                self._look_soon(path)
+            elif folder is None or folder.mtime_ns == NOT_LISTED:
+                self._look_soon(place)
             else:
-                found = [path for path in paths if self._accept(path)]
-                self._dirty.update(found)
-                self._newest |= {os.path.dirname(path): time.time() for path in found}  # noqa: PTH120
-        if found:
-            self._wake.set()
+                self._look_at_file(place, folder, name)
+            if self._is_slice_over():
+                return
+
+    def _look_at_new(self) -> None:
+        """Look at new folders, and at those that are known to have changed."""
+        while self._new:
+            path = self._new.pop()
+            folder = self._folders.get(path)
+            if folder is not None and folder.due_s == AT_ONCE:
+                self._look_on(path, folder)
+                if folder.look is not None:
+                    self._look_soon(path)
+            if self._is_slice_over():
+                return
+
+    def _look_at_due(self) -> None:
+        """Look at the folders whose time has come."""
+        began_s = time.thread_time()
+        while self._due and max(self._due[0][0], self._rest_until_s) <= time.monotonic():
+            due_s, path = heappop(self._due)
+            folder = self._folders.get(path)
+            if folder is not None and folder.due_s == due_s:
+                self._look_on(path, folder)
+                if folder.look is not None:
+                    self._look_at(time.monotonic(), path, folder)
+            if self._is_slice_over():
+                self._rest_until_s = time.monotonic() + min((time.thread_time() - began_s) / SHARE, MAX_REST_S)
+                return
+
+    def _look_on(self, path: str, folder: Folder) -> None:
+        """Until the slice or the look is over; then its next one has a time."""
+        folder.due_s = NOT_DUE
+        look = folder.look or self._look(path, folder)
+        folder.look = None if next(look, END) is END else look
+
+    def _look(self, path: str, folder: Folder) -> Iterator[None]:
+        """Look at one folder; yields where a slice is over."""
+        began_s, found = time.monotonic(), stat_of_folder(path, is_top=path in self._tops)
+        if found is None:
+            self._drop(path)
+            return
+        is_new = folder.mtime_ns == NOT_LISTED
+        if folder.inode not in (0, found.st_ino):  # another folder of that name
+            folder.files.clear()
+            folder.mtime_ns = 0
+        folder.inode = found.st_ino
+        is_changed = found.st_mtime_ns != folder.mtime_ns
+        if is_changed or began_s >= folder.relist_s:
+            written_s = yield from self._list(path, folder)
+            if is_changed:
+                rests_s = time.time() - (written_s or found.st_mtime) if is_new and not self.is_complete else 0.0
+                folder.changed_s = began_s - max(0.0, rests_s)
+            folder.mtime_ns = found.st_mtime_ns
+            folder.relist_s = began_s + (SETTLE_S if is_changed else RELIST_S)
+        else:
+            for name in list(folder.files):
+                self._look_at_file(path, folder, name)
+                if self._is_slice_over():
+                    yield
+        period_s = self._period_s(folder)
+        self._look_at(time.monotonic() + period_s * (self._random.random() if is_new else 1.0), path, folder)
+
+    def _list(self, path: str, folder: Folder) -> Generator[None, None, float]:
+        """Takes all its files and its new folders; returns when one of its files was last written, Unix seconds."""
+        is_first_look = folder.mtime_ns == NOT_LISTED and not self.is_complete
+        marks: dict[str, tuple[FileMark, float]] = {}
+        folders: list[str] = []
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    if is_folder and not is_hidden(entry.name):
+                        known = self._folders.get(entry.path)
+                        if known is None or known.inode not in (0, entry.inode()):
+                            folders.append(entry.path)
+                    # A folder that is called like a file is reported; in a place where any name is a file's, it is only a folder.
+                    is_file = self._accept(entry.path) and (not is_folder or self._accept(entry.name))
+                    if is_file and (mark := self._mark_of(entry.path)) is not None:
+                        marks[entry.name] = mark
+                    if self._is_slice_over():
+                        yield
+        except OSError:  # gone since it was found, or not ours to read
+            pass
+        else:
+            for name in folder.files.keys() - marks.keys():
+                self._look_at_file(path, folder, name)
+        written_s = max((written_s for _, written_s in marks.values()), default=0.0)
+        for name, (seen, _) in marks.items():
+            if folder.files.get(name) != seen:
+                folder.files[name] = seen
+                self._report(path_in(path, name), is_first_look, written_s)
+        for new in sorted(folders):  # the last name is looked at first: of numbers and of dates the newest
+            self._look_soon(new)
+        return written_s
+
+    def _look_at_file(self, place: str, folder: Folder, name: str) -> None:
+        path = path_in(place, name)
+        found = self._mark_of(path)
+        if found is None:
+            if folder.files.pop(name, None) is not None:
+                self._report(path, False, 0.0)  # what was read of it so far may not be all
+        elif folder.files.get(name) != found[0]:
+            folder.files[name] = found[0]
+            folder.changed_s = time.monotonic()
+            self._report(path, False, found[1])
+
+    def _mark_of(self, path: str) -> tuple[FileMark, float] | None:
+        began_s = time.monotonic()
+        found = mark_of(path)
+        self._stat_s += (time.monotonic() - began_s - self._stat_s) / 256
+        return found
+
+    def _report(self, path: str, is_first_look: bool, written_s: float) -> None:
+        self._found.setdefault(path, FoundFile(Path(path), is_first_look, written_s))
+
+    def _period_s(self, folder: Folder) -> float:
+        """Until the next look: the shorter, the later something in the folder has changed."""
+        by_age_s = min(AGE_SHARE * (time.monotonic() - folder.changed_s), LONGEST_S)
+        stats_per_s = (1 + len(folder.files)) / max(SHORTEST_S, by_age_s)
+        self._stats_per_s += stats_per_s - folder.stats_per_s
+        folder.stats_per_s = stats_per_s
+        stretch = min(self._stats_per_s * self._stat_s / SHARE, MAX_STRETCH)
+        if self._events is not None and self._events.are_sent:
+            stretch = max(REPORTED_STRETCH, stretch)
+        return max(SHORTEST_S, by_age_s * stretch)
+
+    def _look_at(self, due_s: float, path: str, folder: Folder) -> None:
+        folder.due_s = due_s
+        heappush(self._due, (due_s, path))
+
+    def _look_soon(self, path: str) -> None:
+        folder = self._folders.get(path)
+        if folder is None and len(self._folders) < MAX_FOLDERS:
+            folder = self._folders[path] = Folder()
+        if folder is not None and folder.due_s != AT_ONCE:
+            folder.due_s = AT_ONCE
+            self._new.append(path)
+
+    def _drop(self, path: str) -> None:
+        self._stats_per_s -= self._folders.pop(path).stats_per_s
+
+    def _is_slice_over(self) -> bool:
+        return time.monotonic() > self._until_s or len(self._found) >= MAX_FOUND
 
 
-def _is_below(path: str, top: str) -> bool:
-    return path == top or path.startswith(f"{top.rstrip('/')}/")
+END = object()
 
 
-def _identity(path: str) -> tuple[int, int] | None:
-    """Device and inode; None where there is nothing."""
+def top_of(path: str, tops: Iterable[str]) -> str | None:
+    """The one of these folders that a path is, or lies in, without a hidden folder in between."""
+    for top in tops:
+        inside = path[len(top.rstrip("/")) :]
+        if path == top or (path.startswith(top) and inside.startswith("/")):
+            is_hidden_there = "/." in inside and any(map(is_hidden, inside.split("/")))
+            return None if is_hidden_there else top
+    return None
+
+
+def path_in(folder: str, name: str) -> str:
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def is_hidden(name: str) -> bool:
+    return name.startswith(".") and name != RECEIVED
+
+
+def stat_of_folder(path: str, *, is_top: bool) -> os.stat_result | None:
+    """None where there is no folder. A link to one counts only where a user has named it."""
+    try:
+        found = os.stat(path, follow_symlinks=is_top)  # noqa: PTH116
+    except OSError:
+        return None
+    return found if stat.S_ISDIR(found.st_mode) else None
+
+
+def mark_of(path: str) -> tuple[FileMark, float] | None:
+    """The mark of a file, and when it was written, Unix seconds; None for what is gone.
+
+    Of what is no file, and of a link to nowhere, the mark only shows that it is there.
+    """
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return _mark_of_link(path)
+    if not stat.S_ISREG(found.st_mode):
+        return FileMark(found.st_ino, 0, 0), 0.0
+    return FileMark(found.st_ino, found.st_size, found.st_ctime_ns), found.st_mtime
+
+
+def _mark_of_link(path: str) -> tuple[FileMark, float] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return FileMark(found.st_ino, 0, 0), 0.0
+
+
+# What the kernel reports, by watchdog. It sends nothing for what lies behind a link, nothing below a folder for which no watch was left,
+# and nothing more once the folder was moved away; when too much happens, it drops events. Without a filter it also asks for opened and
+# closed files, and its own walk over a large tree then never ends.
+
+EVENTS: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileMovedEvent, FileDeletedEvent]
+EVENTS += [DirCreatedEvent, DirMovedEvent, DirDeletedEvent]
+RETRY_S = 60.0  # after watchdog has failed
+STOP_S = 2.0  # for a walk that is under way
+MAX_EVENTS = 100_000  # that wait; the looks at all folders find what the rest would have told
+REMEDIES = {
+    errno.ENOSPC: "sudo sysctl fs.inotify.max_user_watches=524288",
+    errno.EMFILE: "sudo sysctl fs.inotify.max_user_instances=1024",
+}
+logging.getLogger("watchdog.observers.inotify").setLevel(logging.CRITICAL)  # what it cannot follow is looked at
+
+
+class FolderIdentity(NamedTuple):
+    """Another folder of the same name has another one."""
+
+    device: int
+    inode: int
+
+
+def identity_of(path: str) -> FolderIdentity | None:
+    """None where there is nothing."""
     try:
         found = os.stat(path)  # noqa: PTH116
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return FolderIdentity(found.st_dev, found.st_ino)
 
 
-def _observer() -> BaseObserver | None:
-    """None where the user's inotify instances are used up: then all is glanced at and scanned."""
-    try:
-        observer = Observer()
-    except OSError:
-        return None
-    observer.start()
-    return observer
+class FolderEvents(FileSystemEventHandler):
+    """The paths that the kernel reports below some folders: one recursive watch for each of them that is there."""
 
+    def __init__(self, tops: Sequence[str], accept: Callable[[str], bool], wake: threading.Event) -> None:
+        """Only files that `accept` takes are reported; `wake` is set for each."""
+        self._tops, self._accept, self._wake = tops, accept, wake
+        self._lock = threading.Lock()
+        self._paths: dict[str, bool] = {}  # whether it is a folder
+        self._followed: dict[str, FolderIdentity | None] = {}  # by the path of each watch
+        self._observer: BaseObserver | None = None
+        self._work: threading.Thread | None = None
+        self._retry_s = 0.0
+        self.are_sent = False  # as far as is known
+        self.trouble = ""  # one sentence on why they are not
 
-class _ChangeHandler(FileSystemEventHandler):
-    def __init__(self, noticed: Callable[[FileSystemEvent], None]) -> None:
-        self._noticed = noticed
+    def follow(self, there: Mapping[str, FolderIdentity] | None) -> None:
+        """Follow the folders that are there, and for the others the folder in which they will be made; None follows nothing.
+
+        Costs little unless one has come, gone or been replaced. Then watchdog walks over all of it, in a thread of its own.
+        """
+        places = () if there is None else (top if top in there else _nearest(top) for top in self._tops)
+        wanted = {place: (there or {}).get(place) or identity_of(place) for place in places}
+        if (self._work is not None and self._work.is_alive()) or time.monotonic() < self._retry_s:
+            return
+        if wanted != self._followed or (
+            self._observer and not all(each.is_alive() for each in self._observer.emitters)
+        ):
+            self._followed = wanted
+            self._work = threading.Thread(target=self._watch, args=(list(wanted),), name="watch", daemon=True)
+            self._work.start()
+
+    def pop(self) -> tuple[str, bool] | None:
+        """The path of the next event, and whether it is a folder."""
+        with self._lock:
+            path = next(iter(self._paths), None)
+            return None if path is None else (path, self._paths.pop(path))
+
+    def close(self) -> None:
+        if self._work is not None:
+            self._work.join(STOP_S)
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer.join(STOP_S)
+
+    def _watch(self, places: Sequence[str]) -> None:
+        try:
+            if self._observer is None:
+                # A folder that is moved or filled while watchdog walks over it is met twice.
+                warnings.filterwarnings("ignore", "Callback with id .* already exists", RuntimeWarning)
+                observer = Observer()
+                observer.start()
+                self._observer = observer
+            self._observer.unschedule_all()
+            for place in places:
+                self._observer.schedule(self, place, recursive=place in self._tops, event_filter=EVENTS)
+        except FileNotFoundError:  # gone again
+            self._followed = {}
+        except Exception as error:  # a limit of the kernel, or a fault of the library: all is found without it
+            self._retry_s, self._followed = time.monotonic() + RETRY_S, {}
+            number, reason = (error.errno, error.strerror) if isinstance(error, OSError) else (None, repr(error))
+            remedy = REMEDIES.get(number or 0, "deepseek-dashboard doctor")
+            self.are_sent = False
+            self.trouble = (
+                f"changes are found by polling, up to a minute late ({reason}); to see them at once, run: {remedy}"
+            )
+        else:
+            self.are_sent, self.trouble = True, ""
+            with self._lock:  # what came meanwhile was not reported
+                self._paths |= dict.fromkeys(set(self._tops).intersection(places), True)
+        self._wake.set()
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        self._noticed(event)
+        """Runs in watchdog's thread."""
+        for name in filter(None, (event.src_path, event.dest_path)):
+            path = os.fsdecode(cast(str, name))
+            if top_of(path, self._tops) is None:  # below the folder in which one will be made
+                if not any(top.startswith(path_in(path, "")) for top in self._tops):
+                    continue
+            elif event.is_directory or self._accept(path):
+                with self._lock:
+                    if len(self._paths) < MAX_EVENTS:
+                        self._paths[path] = event.is_directory
+            else:
+                continue
+            self._wake.set()
+
+
+def _nearest(path: str) -> str:
+    """The nearest folder above that is there."""
+    above = os.path.dirname(path)  # noqa: PTH120
+    return above if above == path or os.path.isdir(above) else _nearest(above)  # noqa: PTH112

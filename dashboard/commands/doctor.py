@@ -26,7 +26,6 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from collectors import VERSION, folders
 from collectors.folders import INSIDE, REMOTE, file_system_of
 from collectors.log_folders import LogFolders, add_place, default_log_folders, place_of
-from collectors.logs.watch import MAX_WATCHED
 from collectors.machine.proc import ancestors, program_of, uid_of, user_of
 from collectors.sampler import refusal
 from collectors.sampler.build import find_program
@@ -450,9 +449,12 @@ def check_inotify(place: CheckedHost) -> Symptom:
     if instances is None:
         return Symptom("ok", "the limits of inotify are not known here; where it fails, folders are polled.", "", facts)
     said = f"{used} of {instances} instances and {watches} of {limits['watches'] or '?'} watches are used"
-    if instances - used < MAX_WATCHED:
+    if used >= instances:
         more = max(1024, 2 * instances)
-        return Symptom("warning", f"{said}: of {MAX_WATCHED} active folders some will be polled.", f"Type: sudo sysctl fs.inotify.max_user_instances={more}", facts)  # fmt: skip
+        return Symptom("warning", f"{said}: another dashboard would poll its log folders.", f"Type: sudo sysctl fs.inotify.max_user_instances={more}", facts)  # fmt: skip
+    if limits["watches"] is not None and watches >= limits["watches"]:
+        more = max(524_288, 2 * watches)
+        return Symptom("warning", f"{said}: log folders are polled.", f"Type: sudo sysctl fs.inotify.max_user_watches={more}", facts)  # fmt: skip
     return Symptom("ok", f"{said}.", "", facts)
 
 
