@@ -26,13 +26,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from access.files import Unwritable
 from access.hosts import FOR_PROGRAMS, Access, RawHeaders, host_of, is_forwarded, refused
+from access.http import ABORT
 from access.peers import PEER, Peer
 from access.roles import OWNERS, Role, RouteNeed, need_of, needs
 from access.tokens import RUNS, SECRET, Credential, DamagedTokens, LoginLimiter, TokenError, Tokens
 
 from . import visitors
 from .audit import Audit
-from .http_server import ABORT
 from .network import path_to
 from .visitors import ANYONE, Visitor, grants_of, sentence_of, visitor, without_details
 

@@ -26,7 +26,6 @@ from .api.machine import StateAnswer, state_answer
 from .api.openapi import LiveMessage, StateMessage
 from .api.points import live_row
 from .api.runs import RunRow, event_row, run_row
-from .http_server import ABORT
 from .mutations import watch
 from .queries import Queries
 from .runs.runs import ALIVE, RunView
@@ -37,7 +36,6 @@ DELTA_GAP_S = 0.1  # at most 10 deltas a second; the first after a pause goes ou
 STATE_S = 1.0
 LOOK_SHARE = 0.1  # of the time, at most, for looks at all runs
 WATCH_S = 10.0  # every state reports to the collector that these runs are on view, for so long
-SEND_S = 10.0  # a client that does not take a message for so long is cut off
 MESSAGE_GAP_S = 0.02  # between a client's messages
 MAX_STATE_RUNS = 50
 WORKERS = 4  # threads that write messages, of all clients
@@ -246,14 +244,9 @@ class Client:
         return delta, [*parts, b"}"]
 
     async def _send(self, text: str) -> None:
-        """Raises nothing: a client that is gone is noticed by `listen`, one that does not read is cut off."""
-        try:
-            async with asyncio.timeout(SEND_S):
-                await self._socket.send_text(text)
-        except TimeoutError:
-            self._socket.scope["extensions"][ABORT]()
-        except (WebSocketDisconnect, RuntimeError):
-            pass
+        """Raises nothing: a client that is gone is noticed by `listen`, one that does not read is cut off by the edge."""
+        with suppress(WebSocketDisconnect, RuntimeError):
+            await self._socket.send_text(text)
 
 
 class _Rows:

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
-import uvicorn
 from fastapi import FastAPI
 
 from access.hosts import Access
+from access.http import Limits
 from collectors.records import Points, Record, labels_of
 from collectors.store.engines import open_store
 from dashboard.app import make_app
-from dashboard.http_server import server_of
+from dashboard.http_server import LIMITS, Server, server_of
 from dashboard.queries import Queries
 from tests.conftest import wait_for
 
@@ -45,7 +45,7 @@ class Answer(NamedTuple):
 class Web:
     """Its address, and one connection that is kept."""
 
-    def __init__(self, port: int, server: uvicorn.Server | None = None) -> None:
+    def __init__(self, port: int, server: Server | None = None) -> None:
         self.port, self.server = port, server
         self._idle_since_s = time.monotonic()
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -89,15 +89,17 @@ def spiked(begin_s: float, steps_a_second: float) -> Iterator[Record]:
 
 
 @contextmanager
-def served(queries: Queries) -> Iterator[Web]:
-    with served_app(make_app(queries)) as web:
+def served(queries: Queries, limits: Limits = LIMITS) -> Iterator[Web]:
+    with served_app(make_app(queries), limits=limits) as web:
         yield web
 
 
 @contextmanager
-def served_app(app: FastAPI, host: str = "127.0.0.1", access: Access | None = None) -> Iterator[Web]:
+def served_app(
+    app: FastAPI, host: str = "127.0.0.1", access: Access | None = None, limits: Limits = LIMITS
+) -> Iterator[Web]:
     listener = socket.create_server((host, 0))
-    server = server_of(app, access)
+    server = server_of(app, access, limits)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # not in the main thread
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web", daemon=True)
     thread.start()

@@ -18,7 +18,7 @@ from fastapi import FastAPI, Request, WebSocket
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dashboard.http_server import MAX_REQUEST_BYTES
+from dashboard.http_server import LIMITS, MAX_REQUEST_BYTES
 from tests.conftest import wait_for
 from tests.raw_http import SOCKET, Answers, all_of, answer_of, asked, chunked, opened
 from tests.serving import Web, served_app
@@ -93,10 +93,9 @@ talks = st.tuples(st.lists(st.sampled_from(list(TALK)), max_size=3), st.integers
 @settings(max_examples=4, suppress_health_check=list(HealthCheck))
 @given(st.lists(talks, min_size=60, max_size=60))
 def test_a_connection_that_says_no_more_is_closed(app: FastAPI, several: list[tuple[list[str], int, bool]]) -> None:
-    with pytest.MonkeyPatch.context() as patch, served_app(app) as web:
-        patch.setattr("dashboard.http_server.SILENT_S", SHORT_S)
+    limits = LIMITS._replace(head_s=SHORT_S, body_s=SHORT_S, idle_s=SHORT_S)
+    with served_app(app, limits=limits) as web:
         assert web.server is not None
-        web.server.config.timeout_keep_alive = SHORT_S  # type: ignore[assignment]  # seconds
         held = []
         for words, left_out, is_whole in several:
             connection = opened(web)
@@ -106,20 +105,19 @@ def test_a_connection_that_says_no_more_is_closed(app: FastAPI, several: list[tu
                 time.sleep(0.002)
                 connection.sendall(whole[-left_out:] if is_whole else b"")
             held.append((words, left_out, is_whole, connection))
-        state = web.server.server_state
+        edge = web.server.edge
         with suppress(AssertionError):
-            wait_for(lambda: not state.connections)
+            wait_for(lambda: not edge.connections)
         ours = {connection.getsockname(): case for *case, connection in held}
-        kept = [ours.get(each.client) for each in state.connections]  # type: ignore[union-attr]
+        kept = [ours.get(each.get_extra_info("peername")) for each in edge.connections]
         for *_, connection in held:
             connection.close()
         assert kept == []
 
 
 @pytest.mark.parametrize("more", [0, 1, TOO_MANY])
-def test_refused_connections_give_way(web: Web, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
-    monkeypatch.setattr("dashboard.http_server.MAX_CONNECTIONS", 16)
-    with ExitStack() as held:
+def test_refused_connections_give_way(app: FastAPI, more: int) -> None:
+    with served_app(app, limits=LIMITS._replace(connections=16)) as web, ExitStack() as held:
         for _ in range(20):
             connection = held.enter_context(opened(web))
             connection.sendall(asked("/read", b" " * (TOO_MANY + more))[: -more or None])
@@ -258,11 +256,8 @@ def test_a_request_in_many_chunks_that_is_too_large_is_answered(web: Web, size: 
 
 @pytest.mark.parametrize("path", ["/slow", "/early"])
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_client_that_sends_no_more_reads_its_answers(
-    web: Web, monkeypatch: pytest.MonkeyPatch, path: str, times: int
-) -> None:
-    monkeypatch.setattr("dashboard.http_server.HALF_CLOSED_S", 4.0)
-    with opened(web) as connection:
+def test_a_client_that_sends_no_more_reads_its_answers(app: FastAPI, path: str, times: int) -> None:
+    with served_app(app, limits=LIMITS._replace(half_closed_s=4.0)) as web, opened(web) as connection:
         connection.sendall(asked(path, method="GET") * times)
         connection.shutdown(socket.SHUT_WR)
         answers = Answers(connection)

@@ -8,24 +8,21 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 import websockets
-from fastapi import FastAPI
-from uvicorn.server import ServerState
-from websockets.protocol import State
-from websockets.server import ServerProtocol
 
 from collectors.records import Event, LogLine, Points, Record, RunInfo, labels_of
 from collectors.store.engines import open_store
 from collectors.store.store import Store
-from dashboard import http_server, live
+from dashboard.http_server import LIMITS
 from dashboard.queries import Queries
 from tests.conftest import wait_for
 from tests.cost import times
+from tests.raw_http import answer_of
 from tests.serving import Web, run, served
 
 T0 = 1_764_000_000.0
@@ -75,29 +72,38 @@ def deaf(web: Web) -> socket.socket:
     return client
 
 
-def test_a_client_that_does_not_read_is_cut_off_and_the_others_go_on(
-    web: Web, writer: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(live, "SEND_S", 120.0)  # who had to wait for it would not get anything in time
-    client = deaf(web)
-    for i in range(10):
-        writer.append([LogLine("a", "train.log", T0 + i, 20, "x" * 10_000) for _ in range(100)])
-        time.sleep(0.1)
+@contextmanager
+def served_below(tmp_path: Path, **limits: Any) -> Iterator[Web]:
+    queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
+    with served(queries, LIMITS._replace(**limits)) as web:
+        yield web
+    queries.close()
 
-    async def follow() -> None:
-        async with websockets.connect(url(web)) as other:
-            for _ in range(3):
-                await next_of(other, "state")
-            await other.send(json.dumps({"subscribe": [{"run": "a", "series": ["*"]}], "cursor": writer._seq}))
-            writer.append([Points("a", HOST, ("loss",), (2.0,), T0 + 1, 1)])
-            assert (await next_of(other, "delta"))["series"][0]["v"] == [2.0]
 
-    run(follow())
-    monkeypatch.setattr(live, "SEND_S", 1.0)
-    second = deaf(web)
-    wait_for(lambda: is_closed(second), because="the connection stands")
-    for each in (client, second):
-        each.close()
+def test_while_a_client_does_not_read_the_others_go_on(writer: Store, tmp_path: Path) -> None:
+    with (
+        served_below(tmp_path, send_s=120.0) as web,
+        deaf(web),
+    ):  # who had to wait for it would not get anything in time
+        for i in range(10):
+            writer.append([LogLine("a", "train.log", T0 + i, 20, "x" * 10_000) for _ in range(100)])
+            time.sleep(0.1)
+
+        async def follow() -> None:
+            async with websockets.connect(url(web)) as other:
+                for _ in range(3):
+                    await next_of(other, "state")
+                await other.send(json.dumps({"subscribe": [{"run": "a", "series": ["*"]}], "cursor": writer._seq}))
+                writer.append([Points("a", HOST, ("loss",), (2.0,), T0 + 1, 1)])
+                assert (await next_of(other, "delta"))["series"][0]["v"] == [2.0]
+
+        run(follow())
+
+
+def test_a_client_that_does_not_read_is_cut_off(writer: Store, tmp_path: Path) -> None:
+    writer.append([LogLine("a", "train.log", T0 + i, 20, "x" * 10_000) for i in range(1000)])
+    with served_below(tmp_path, send_s=1.0) as web, deaf(web) as client:
+        wait_for(lambda: is_closed(client), because="the connection stands")
 
 
 def test_a_client_that_does_not_read_keeps_no_server_from_ending(writer: Store, tmp_path: Path) -> None:
@@ -106,7 +112,7 @@ def test_a_client_that_does_not_read_keeps_no_server_from_ending(writer: Store, 
     def is_held_up() -> bool:
         """What the system's buffers do not take waits in the server."""
         writer.append([LogLine("a", "train.log", T0, 20, "x" * 10_000) for _ in range(100)])
-        return any(one.transport.get_write_buffer_size() for one in web.server.server_state.connections)
+        return any(one.get_write_buffer_size() for one in web.server.edge.connections)
 
     with served(queries) as web:
         client = deaf(web)
@@ -184,23 +190,38 @@ def test_long_lines_and_many_events_are_answered_in_parts(web: Web, writer: Stor
     assert "(900,000 characters)" in web.ask("/api/v1/logs", run="a").json["lines"][0]["text"]
 
 
-def test_a_connection_that_stays_silent_is_closed(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "SILENT_S", 0.3)
-    for beginning in (b"", b"GET /healthz HTT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"):
-        with socket.create_connection(("127.0.0.1", web.port)) as client:
-            client.settimeout(60)
-            client.sendall(beginning)
-            with pytest.raises(ConnectionResetError):
-                assert client.recv(1) == b""
-                raise ConnectionResetError
+def test_a_connection_that_stays_silent_is_closed(writer: Store, tmp_path: Path) -> None:
+    with served_below(tmp_path, head_s=0.3) as web:
+        for beginning, said in (
+            (b"", b""),
+            (b"GET /healthz HTT", b"HTTP/1.1 408 "),
+            (b"GET /healthz HTTP/1.1\r\nHost: x\r\n", b"HTTP/1.1 408 "),
+        ):
+            with socket.create_connection(("127.0.0.1", web.port), timeout=60) as client:
+                client.sendall(beginning)
+                assert b"".join(iter(lambda: client.recv(65536), b""))[:13] == said
 
 
-def test_many_silent_connections_leave_room_for_one_that_asks(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "MAX_CONNECTIONS", 20)
-    silent = [socket.create_connection(("127.0.0.1", web.port)) for _ in range(100)]
-    assert web.ask("/healthz").status == 200
-    for client in silent:
-        client.close()
+def test_many_silent_connections_leave_room_for_one_that_asks(writer: Store, tmp_path: Path) -> None:
+    with served_below(tmp_path, connections=20) as web:
+        silent = [socket.create_connection(("127.0.0.1", web.port)) for _ in range(100)]
+        assert web.ask("/healthz").status == 200
+        for client in silent:
+            client.close()
+
+
+def test_a_flood_of_one_address_closes_none_of_another(writer: Store, tmp_path: Path) -> None:
+    with served_below(tmp_path, connections=20, idle_s=60.0) as web, ExitStack() as held:
+        other = held.enter_context(socket.create_connection(("127.0.0.1", web.port), source_address=("127.0.0.2", 0)))
+        for number in range(200):
+            flood = held.enter_context(socket.create_connection(("127.0.0.1", web.port)))
+            flood.sendall(b"GET /healthz HTTP/1.1\r\n" if number % 2 else b"")
+        request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        for _ in range(2):
+            other.sendall(request)
+            assert answer_of(other)[0] == 200
+        assert web.server is not None
+        assert len(web.server.edge.connections) <= 20
 
 
 def test_a_request_without_end_is_cut_off(web: Web) -> None:
@@ -236,27 +257,26 @@ def test_ten_thousand_runs_are_listed_quickly_and_hold_up_no_state(web: Web, wri
     assert min(run(used_of_states())) < 50 * (time.process_time() - began_s)
 
 
-class Recorded(asyncio.Transport):
-    """A connection to no client."""
+def test_a_socket_that_is_closing_keeps_no_other_from_being_closed(writer: Store, tmp_path: Path) -> None:
+    """As it ends uvicorn closes each, and fails at one whose client has begun to close and does not read."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.closed = False
+    async def code_of(web: Web) -> int:
+        async with websockets.connect(url(web)) as other:
+            await next_of(other, "state")
+            assert web.server is not None
+            web.server.should_exit = True
+            await asyncio.wait_for(other.wait_closed(), 60)
+            return other.close_code or 0
 
-    def write(self, data: Any) -> None: ...
+    with served_below(tmp_path) as web, deaf(web) as client:
+        assert web.server is not None
+        edge = web.server.edge
 
-    def close(self) -> None:
-        self.closed = True
+        def is_held_up() -> bool:
+            writer.append([LogLine("a", "train.log", T0, 20, "x" * 10_000) for _ in range(100)])
+            return any(one.get_write_buffer_size() for one in edge.connections)
 
-
-def test_a_socket_that_is_closing_keeps_no_other_from_being_closed() -> None:
-    """As it ends uvicorn closes each; one whose client has begun to close raises InvalidState, and what comes after it stays open."""
-    config, loop = uvicorn.Config(FastAPI()), asyncio.new_event_loop()
-    sockets = [http_server.Socket(config, ServerState(), {}, loop) for _ in range(2)]
-    for each in sockets:
-        each.transport, each.handshake_complete = Recorded(), True
-        each.conn = ServerProtocol()
-        each.conn.state = State.CLOSING
-        each.shutdown()
-    loop.close()
-    assert all(each.transport.closed for each in sockets)
+        wait_for(is_held_up)
+        client.sendall(b"\x88\x80" + bytes(4))  # a close frame
+        wait_for(lambda: any(one.is_closing() for one in list(edge.connections)))
+        assert run(code_of(web)) == 1012

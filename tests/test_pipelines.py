@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from dashboard.http_server import LIMITS
 from tests.conftest import wait_for
 from tests.raw_http import SOCKET, Answers, all_of, asked, chunked, opened
 from tests.serving import Web, served_app, served_records
@@ -133,7 +134,7 @@ def test_all_are_answered_in_order_however_they_come(
             number if kind in ("get", "post") else len(body) + len(body[:1]) if kind == "chunks" else len(body)
         )
     with pytest.MonkeyPatch.context() as patch, opened(web) as connection:
-        patch.setattr("dashboard.http_server.PIECES_A_TURN", pieces)
+        patch.setattr("access.http.LINES_A_TURN", pieces)
         places = [0, *sorted(cuts), len(whole)]
         for begin, end in pairwise(places):
             connection.sendall(whole[begin:end])
@@ -163,25 +164,22 @@ def test_curl_may_ask_for_http_2_and_the_end(web: Web) -> None:
 
 
 def test_an_answer_outlives_the_time_that_the_one_before_was_kept_alive(app: FastAPI) -> None:
-    with served_app(app) as web:
-        assert web.server is not None
-        web.server.config.timeout_keep_alive = STREAM_S / 2  # type: ignore[assignment]  # seconds
-        with opened(web) as connection:
-            connection.sendall(get("/stream") + get("/stream")[:10])
-            answers = Answers(connection)
-            assert answers.next() == (200, STREAMED)
-            time.sleep(STREAM_S / 3)
-            connection.sendall(get("/stream")[10:])
-            assert answers.next() == (200, STREAMED)
+    with served_app(app, limits=LIMITS._replace(idle_s=STREAM_S / 2)) as web, opened(web) as connection:
+        connection.sendall(get("/stream") + get("/stream")[:10])
+        answers = Answers(connection)
+        assert answers.next() == (200, STREAMED)
+        time.sleep(STREAM_S / 3)
+        connection.sendall(get("/stream")[10:])
+        assert answers.next() == (200, STREAMED)
 
 
 @pytest.mark.parametrize("rest", [b"", get("/number/2")[:-5], asked("/read", b"five!")[:-2], b"no request\r\n\r\n"])
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_client_that_says_no_more_has_all_answers(
-    web: Web, monkeypatch: pytest.MonkeyPatch, times: int, rest: bytes
-) -> None:
-    monkeypatch.setattr("dashboard.http_server.HALF_CLOSED_S", STREAM_S * 0.8)
-    with opened(web) as connection:
+def test_a_client_that_says_no_more_has_all_answers(app: FastAPI, times: int, rest: bytes) -> None:
+    with (
+        served_app(app, limits=LIMITS._replace(half_closed_s=STREAM_S * 0.8)) as web,
+        opened(web) as connection,
+    ):
         connection.sendall((get("/stream") + get("/number/1")) * times + rest)
         connection.shutdown(socket.SHUT_WR)
         answers = Answers(connection)

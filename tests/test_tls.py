@@ -26,12 +26,13 @@ from playwright.sync_api import Browser
 
 from access import hosts
 from access.hosts import Access, BadCertificate, Certificate
+from access.http import Limits
 from access.roles import Role
 from access.tokens import Tokens
 from collectors.store.engines import open_store
 from dashboard.app import make_app
 from dashboard.auth import link_of
-from dashboard.http_server import server_of
+from dashboard.http_server import LIMITS, server_of
 from dashboard.network import CannotListen, access_of, add_reach_flags, listen_unix
 from dashboard.queries import Queries
 from tests.conftest import ROOT, wait_for
@@ -51,14 +52,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def served_tls(folder: Path, certificate: Certificate) -> Iterator[tuple[int, Path, Tokens]]:
+def served_tls(folder: Path, certificate: Certificate, limits: Limits = LIMITS) -> Iterator[tuple[int, Path, Tokens]]:
     """The port of https, and the Unix socket beside it."""
     data_dir, unix = folder / "data", folder / "s"
     open_store(data_dir, write=True).close()
     queries = Queries(open_store(data_dir, write=False), folder, data_dir)
     access = Access(certificate=certificate)
     tcp, beside = socket.create_server(("127.0.0.1", 0)), listen_unix(unix)
-    server = server_of(make_app(queries, access), access)
+    server = server_of(make_app(queries, access), access, limits)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # not in the main thread
     thread = threading.Thread(target=server.run, kwargs={"sockets": [tcp, beside]}, daemon=True)
     thread.start()
@@ -132,13 +133,10 @@ def test_programs_that_check_it_are_answered(pair: Certificate, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("before", [0, 3, 3000])
-def test_the_last_of_several_requests_ends_the_connection(
-    pair: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int
-) -> None:
+def test_the_last_of_several_requests_ends_the_connection(pair: Certificate, tmp_path: Path, before: int) -> None:
     """Some old programs send a line end behind the body."""
-    monkeypatch.setattr("dashboard.http_server.SILENT_S", 120.0)
     with (
-        served_tls(tmp_path, pair) as (port, _, _),
+        served_tls(tmp_path, pair, LIMITS._replace(head_s=120.0)) as (port, _, _),
         socket.create_connection(("127.0.0.1", port), timeout=60) as plain,
         trusting(pair.path).wrap_socket(plain, server_hostname="localhost") as secured,
     ):
