@@ -217,6 +217,12 @@ def host_of(headers: RawHeaders) -> tuple[str, str] | None:
     return (found[1].lower(), found[2] or "") if found else None
 
 
+def answers_to(headers: RawHeaders, names: frozenset[str], our_address: str) -> bool:
+    """Whether Host is one of the names, or the address at which the connection arrived."""
+    host = host_of(headers)
+    return host is not None and (host[0] in names or host[0] == bracketed(our_address))
+
+
 def refused(
     path: str, method: str, headers: RawHeaders, names: frozenset[str], our_address: str, origins: tuple[str, ...]
 ) -> str:
@@ -224,7 +230,7 @@ def refused(
     host = host_of(headers)
     if host is None:
         return NO_HOST
-    if host[0] not in names and host[0] != bracketed(our_address):
+    if not answers_to(headers, names, our_address):
         return FOREIGN.format(host[0])
     place = f"{host[0]}:{host[1]}" if host[1] else host[0]
     is_named = False

@@ -69,8 +69,8 @@ class ServingAuth:
 
     def check_host(self, headers: RawHeaders, our_address: str) -> None:
         """Against pages that have made their name one of this machine's (DNS rebinding). Raises ServingRefusal."""
-        found = self._hosts.host_of(headers)
-        if found is None or (found[0] not in self._names and found[0] != self._hosts.bracketed(our_address)):
+        if not self._hosts.answers_to(headers, self._names, our_address):
+            found = self._hosts.host_of(headers)
             name = found[0] if found else "none"
             raise ServingRefusal(
                 RefusalKind.FORBIDDEN,

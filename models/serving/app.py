@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..errors import needed
 from .access import ModelCaller, ServingAuth
 from .http import AsgiReceive, AsgiSend, ClientGone, HttpAnswer, HttpCall, ServingHandler, ServingRequest
 from .model import ServedModels
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 # All HTTP faces as one ASGI application: `make_serving_app(models, door)`.
 
 LOG = logging.getLogger("deepseek.serving")
-PEER = "deepseek.peer"  # as in access.peers
 LAG_LOOK_S, LAG_LOOKS = 0.05, 3
 
 
@@ -39,6 +39,7 @@ class ServingEndpoint:
     ) -> None:
         self._handler, self._models, self._door = handler, models, door
         self._open, self._counts, self._failing = is_open, counts, failing
+        self._peer: str = needed("access.peers").PEER
 
     async def __call__(self, scope: dict[str, object], receive: AsgiReceive, send: AsgiSend) -> None:
         call = HttpCall(scope, receive, send)
@@ -65,7 +66,7 @@ class ServingEndpoint:
             raise ServingRefusal(
                 RefusalKind.FORBIDDEN, "requests of web pages are not answered; call it from a program"
             )
-        raw, peer = call.scope["headers"], call.scope.get("extensions", {}).get(PEER)
+        raw, peer = call.scope["headers"], call.scope.get("extensions", {}).get(self._peer)
         self._door.check_host(raw, peer.our_address if peer is not None else "")
         caller = OPEN
         if not self._open:
@@ -128,13 +129,18 @@ def make_serving_app(models: ServedModels, door: ServingAuth) -> ServingApp:
         why = {404: "there is no such path", 405: "this path takes another method"}.get(
             status, "the request cannot be answered"
         )
-        said = f"{why}: see docs/serving.md for what there is"
-        is_openai = request.url.path.startswith("/v1/") and not request.url.path.startswith("/v1/infer")
-        found = {"message": said, "type": "invalid_request_error", "param": None, "code": None} if is_openai else said
-        return JSONResponse({"error": found}, status, getattr(error, "headers", None))
+        said = error_of(request.url.path, f"{why}: see docs/serving.md for what there is")
+        return JSONResponse(said, status, getattr(error, "headers", None))
 
     app.add_exception_handler(HTTPException, no_route)
     return ServingApp(app, straight)
+
+
+def error_of(path: str, sentence: str) -> dict[str, Any]:
+    """As the clients of the path read it, for what is refused before a face sees it."""
+    is_openai = path.startswith("/v1/") and not path.startswith("/v1/infer")
+    found = {"message": sentence, "type": "invalid_request_error", "param": None, "code": None}
+    return {"error": found if is_openai else sentence}
 
 
 async def watch_lag(models: ServedModels) -> None:

@@ -1,4 +1,4 @@
-"""HTTP of the model server: limits, routes and tensors."""
+"""HTTP of the model server: calls, routes and tensors."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import time
 from asyncio import Future
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from functools import cache, lru_cache
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import orjson
 
-from ..errors import needed
 from .access import ModelCaller
 from .model import ServedModel, ServedModels
 from .queue import RefusalKind, ServingRefusal, bad
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     AnyArray = np.ndarray[Any, Any]
 
 
-# A request over HTTP: its body within limits, its answer within a time, and whether its client is still there.
+# A request over HTTP: its body, its answer, and whether its client is still there. Its limits are those of `access.http` and `access.bodies`.
 
 T = TypeVar("T")
 AsgiMessage: TypeAlias = MutableMapping[str, Any]
@@ -34,8 +32,7 @@ AsgiSend: TypeAlias = Callable[[AsgiMessage], Awaitable[None]]
 
 MAX_BODY_BYTES = 64 << 20
 MAX_JSON_BYTES = 8 << 20  # it is read in one go, about 10 ms a MiB, in which nothing else is answered
-MAX_READING_BYTES = 512 << 20  # of all bodies that are half there
-SEND_S = 30.0  # for a part of an answer: the client must read
+SEND_S = 30.0  # in which a client must read something
 PATIENCE_S = 0.01  # a request that takes longer watches its client
 JSON = b"application/json"
 
@@ -52,9 +49,7 @@ class HttpAnswer(NamedTuple):
 
 
 class HttpCall:
-    """One request; for the event loop. `reading_bytes`: of all bodies that are half there."""
-
-    reading_bytes: ClassVar[int] = 0
+    """One request; for the event loop."""
 
     __slots__ = ("_future", "_receive", "_send", "_watcher", "arrived_s", "begun", "gone", "headers", "scope")
 
@@ -75,13 +70,17 @@ class HttpCall:
         return str(self.scope["path_params"].get(name, ""))
 
     async def body(self) -> bytes:
-        """Raises ServingRefusal for one that is too long or compressed, ClientGone also for one that is too slow."""
+        """Raises ServingRefusal for one that is compressed, ClientGone for one that does not come to its end or is refused."""
         if self.headers.get(b"content-encoding", b"identity") != b"identity":
             raise bad("the body is compressed, which this server does not read; send it without Content-Encoding")
-        length = self.headers.get(b"content-length", b"")
-        if length.isdigit() and int(length) > MAX_BODY_BYTES:
-            raise too_long()
-        return await self._whole()
+        message = await self._message()
+        if not message.get("more_body"):
+            return bytes(message.get("body", b""))
+        parts = bytearray(message["body"])
+        while message.get("more_body"):
+            message = await self._message()
+            parts += message.get("body", b"")
+        return bytes(parts)
 
     async def json(self) -> Any:
         """Raises ServingRefusal."""
@@ -119,29 +118,25 @@ class HttpCall:
             self._watcher.cancel()
 
     async def answer(self, answer: HttpAnswer) -> None:
-        """Raises ClientGone."""
         headers = [
             (b"content-type", answer.content_type),
             (b"content-length", b"%d" % len(answer.content)),
             *answer.headers,
         ]
         self.begun = True
-        try:  # without a limit of time: a connection whose client does not read ends by itself (connection.py)
-            await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
-            await self._send({"type": "http.response.body", "body": answer.content})
-        except RuntimeError as error:
-            raise _gone(error) from None
+        await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": answer.content})
 
     async def stream(self, content_type: bytes, parts: AsyncIterator[bytes]) -> None:
         """Raises ClientGone, and what the parts raise."""
         self.begun = True
         headers = [(b"content-type", content_type), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
-        await self._out({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         async for part in parts:
             if self.gone:
                 raise ClientGone
-            await self._out({"type": "http.response.body", "body": part, "more_body": True})
-        await self._out({"type": "http.response.body", "body": b""})
+            await self._send({"type": "http.response.body", "body": part, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b""})
 
     async def _until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -150,52 +145,11 @@ class HttpCall:
         if self._future:
             self._future.cancel()
 
-    async def _whole(self) -> bytes:
-        counted = 0  # of a body in many parts only
-        try:
-            message = await self._message()
-            parts = bytearray(message.get("body", b""))
-            while message.get("more_body"):
-                message = await self._message()
-                part = message.get("body", b"")
-                parts += part
-                counted += len(part)
-                HttpCall.reading_bytes += len(part)
-                if len(parts) > MAX_BODY_BYTES:
-                    raise too_long()
-                if HttpCall.reading_bytes > MAX_READING_BYTES:
-                    raise ServingRefusal(
-                        RefusalKind.BUSY, "the server reads many long requests already; try again", 1.0
-                    )
-        finally:
-            HttpCall.reading_bytes -= counted
-        return bytes(parts)
-
     async def _message(self) -> AsgiMessage:
         message = await self._receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
         return message
-
-    async def _out(self, message: AsgiMessage) -> None:
-        try:
-            async with asyncio.timeout(SEND_S):
-                await self._send(message)
-        except TimeoutError:
-            raise ClientGone from None
-        except RuntimeError as error:
-            raise _gone(error) from None
-
-
-def _gone(error: RuntimeError) -> Exception:
-    """uvloop's, for a connection that ended before the answers to what was sent behind each other."""
-    return ClientGone() if "closed" in str(error) else error
-
-
-def too_long() -> ServingRefusal:
-    return ServingRefusal(
-        RefusalKind.LARGE, f"the body is longer than {MAX_BODY_BYTES >> 20} MiB; send fewer rows at a time"
-    )
 
 
 def json_of(content: bytes) -> Any:
@@ -233,164 +187,6 @@ def sentence(refusal: ServingRefusal) -> HttpAnswer:
 def readable(text: str) -> str:
     """Without halves of characters, which no encoder takes."""
     return text.encode("utf-8", "replace").decode()
-
-
-HEAD_S = 30.0  # for the first line and the headers of a request
-BODY_S = 30.0  # for all of its body
-MAX_HEAD_BYTES = 64 << 10
-LINGER_S = 2.0
-IDLE_S = 0.3  # that a kept connection stays open as the server stops
-
-
-def guarded(protocol: Any) -> Any:
-    """A class of uvicorn's `protocol`: h11's or httptools'. Requests know whose process is at the other end (the dashboard's `Peer`)."""
-    peers = needed("access.peers")
-
-    class GuardedProtocol(protocol):
-        """A client that neither ends its head or body nor reads its answers is left; what is no HTTP gets one sentence."""
-
-        app: Any
-        _is_refused = _is_ending = False
-        _head_bytes = 0
-        _head_timer: Any = None
-        _body_timer: Any = None
-        _write_timer: Any = None
-        _unwritten = 0
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            peer, app = peers.Peer(transport), self.app
-
-            def with_peer(scope: Any, receive: Any, send: Any) -> Any:
-                scope.setdefault("extensions", {})[peers.PEER] = peer
-                return app(scope, receive, send)
-
-            self.app = with_peer
-            self._head_timer = self.loop.call_later(HEAD_S, self._head_is_late)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._end_head()
-            self._end_body()
-            self.resume_writing()
-            super().connection_lost(exc)
-
-        def data_received(self, data: bytes) -> None:
-            if self._is_refused:
-                return
-            before = self.cycle
-            is_head = (
-                before is None or not before.more_body
-            )  # of the next request; more may come of a body that is not wanted
-            super().data_received(data)
-            if self.cycle is not before:
-                self._end_head()
-                self._end_body()  # of the request before: this one has a time of its own
-                if self._is_ending:
-                    self.cycle.keep_alive = False
-            elif is_head or before.response_complete:
-                self._head_timer = self._head_timer or self.loop.call_later(HEAD_S, self._head_is_late)
-                self._head_bytes += len(data) if is_head else 0
-                if self._head_bytes > MAX_HEAD_BYTES:
-                    self._refuse(
-                        RefusalKind.LONG_HEAD,
-                        f"the headers are longer than {MAX_HEAD_BYTES >> 10} KiB; send shorter ones",
-                    )
-            cycle = self.cycle
-            if cycle is not None and cycle.more_body and not self._is_refused:
-                self._body_timer = self._body_timer or self.loop.call_later(BODY_S, self._body_is_late)
-            else:
-                self._end_body()
-
-        def shutdown(self) -> None:
-            """As the server stops. A request that is on its way to a kept connection still gets its answer, its 503 that is."""
-            self._is_ending = True
-            if self.cycle is None or self.cycle.response_complete:
-                self.loop.call_later(IDLE_S, super().shutdown)
-            else:
-                super().shutdown()
-
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self._watch_reader()
-
-        def resume_writing(self) -> None:
-            if self._write_timer:
-                self._write_timer.cancel()
-                self._write_timer = None
-            if self.flow is not None:
-                super().resume_writing()
-
-        def timeout_keep_alive_handler(self) -> None:
-            super().timeout_keep_alive_handler()
-            self._watch_reader()
-
-        def send_400_response(self, msg: str) -> None:
-            self._refuse(RefusalKind.BAD, "this is no request of HTTP/1.1; see docs/serving.md for what there is")
-
-        def _refuse(self, kind: RefusalKind, text: str) -> None:
-            """Instead of a request, or of one whose body is broken. An answer that is under way is not cut: the connection ends behind it."""
-            self._end_head()
-            if self.transport.is_closing() or self._is_refused:
-                return
-            cycle = self.cycle
-            if cycle and not cycle.response_complete:
-                if cycle.response_started or not cycle.more_body or getattr(self, "pipeline", None):
-                    cycle.keep_alive = False
-                    return
-                cycle.disconnected = True  # this is its answer
-                cycle.message_event.set()
-            self._is_refused = True
-            self.transport.write(_raw(kind, text))
-            self.transport.write_eof()
-            self.loop.call_later(LINGER_S, self._end)
-
-        def _end(self) -> None:
-            """Not at once: what the client still sends would reset the connection, and it could not read why."""
-            self.transport.close()
-            self._watch_reader()
-
-        def _end_head(self) -> None:
-            self._head_bytes = 0
-            if self._head_timer:
-                self._head_timer.cancel()
-                self._head_timer = None
-
-        def _end_body(self) -> None:
-            if self._body_timer:
-                self._body_timer.cancel()
-                self._body_timer = None
-
-        def _body_is_late(self) -> None:
-            self._body_timer = None
-            self._refuse(RefusalKind.SLOW, f"the body did not come within {BODY_S:g} s; send it again")
-
-        def _head_is_late(self) -> None:
-            self._head_timer = None
-            if self.cycle is None and not self._head_bytes:
-                self.transport.close()
-            else:
-                self._refuse(RefusalKind.SLOW, f"the headers did not come within {HEAD_S:g} s; send the request again")
-
-        def _watch_reader(self) -> None:
-            """While something is not written: a client that has read nothing in SEND_S is left, with what it did not read."""
-            self._unwritten = self.transport.get_write_buffer_size()
-            if self._unwritten and not self._write_timer:
-                self._write_timer = self.loop.call_later(SEND_S, self._reader_is_late)
-
-        def _reader_is_late(self) -> None:
-            self._write_timer = None
-            if self.transport.get_write_buffer_size() >= self._unwritten:
-                self.transport.abort()
-            else:
-                self._watch_reader()
-
-    return GuardedProtocol
-
-
-def _raw(kind: RefusalKind, text: str) -> bytes:
-    content = sentence(ServingRefusal(kind, text)).content
-    head = f"HTTP/1.1 {kind.http} {HTTPStatus(kind.http).phrase}\r\ncontent-type: application/json\r\n"
-    return f"{head}content-length: {len(content)}\r\nconnection: close\r\n\r\n".encode() + content
 
 
 # A route of a face: path, handler, what a caller needs, how its protocol words a refusal.

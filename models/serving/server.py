@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from deepseek.log import RunLog
 from ..errors import ModelsError, WrongOption, is_there, needed
 from ..runtimes.pick import quantile
 from .access import ServingAuth, open_tokens
-from .app import make_serving_app, watch_lag
-from .http import guarded
+from .app import error_of, make_serving_app, watch_lag
+from .http import MAX_BODY_BYTES, SEND_S, as_json
 from .model import ServedModels, ServingOptions
 from .queue import PHASES, ServedSecond
 
@@ -126,7 +125,11 @@ def started_text(addresses: Mapping[str, str], began_s: float) -> str:
 # The server: models, HTTP, gRPC and the run of what it does, in one process and one event loop.
 
 BACKLOG = 2048
-KEEP_ALIVE_S = 75
+HEAD_S, BODY_S = 30.0, 30.0  # for the headers of a request, and for all of its body
+KEEP_ALIVE_S = 75.0
+MAX_HEAD_BYTES = 64 << 10
+MAX_READING_BYTES = 512 << 20  # of all bodies that are half there
+MAX_CONNECTIONS = 8192  # of one client, too: it may be a gateway
 STOP_S = 10  # for requests that are under way
 
 
@@ -153,7 +156,7 @@ def serve(
 
     SIGHUP loads all models anew. Raises ModelsError: a damaged model, a port that is taken, a missing package.
     """
-    if not is_loopback(plan.host) and plan.tokens is None:
+    if not needed("access.hosts").is_loopback(plan.host) and plan.tokens is None:
         raise WrongOption(
             f"--host {plan.host} is reachable from other machines: give --tokens FOLDER, and make one with deepseek-models token new NAME"
         )
@@ -188,17 +191,28 @@ class _ServerRun:
             http.close()
 
     async def _serving(self, models: ServedModels, door: ServingAuth, http: socket.socket, began_s: float) -> None:
-        uvicorn = needed("uvicorn")
+        uvicorn, edge_module = needed("uvicorn"), needed("access.http")
+        edge = edge_module.Edge(
+            edge_module.Limits(
+                head_s=HEAD_S,
+                head_bytes=MAX_HEAD_BYTES,
+                idle_s=KEEP_ALIVE_S,
+                send_s=SEND_S,
+                connections=MAX_CONNECTIONS,
+                client_share=1.0,
+            ),
+            sockets=False,
+        )
         config = uvicorn.Config(
-            make_serving_app(models, door),
+            edge.around(_limited(make_serving_app(models, door))),
             lifespan="off",
             ws="none",
             access_log=False,
             log_config=None,
             server_header=False,
-            http=guarded(needed("uvicorn.protocols.http.auto").AutoHTTPProtocol),
+            http=edge.protocol,
             backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_keep_alive=edge_module.NEVER_S,
             timeout_graceful_shutdown=STOP_S,
         )
         server = _without_signals(uvicorn)(config)
@@ -301,12 +315,16 @@ class _ServerRun:
             self._run.note(text)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches it, as far as the word says: other names are not looked up."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _limited(app: Any) -> Any:
+    """With limits for bodies, refused in the words of each path's clients."""
+    bodies = needed("access.bodies")
+    too_large = f"the body is longer than {MAX_BODY_BYTES >> 20} MiB; send fewer rows at a time"
+    limits = bodies.BodyLimits(lambda scope: MAX_BODY_BYTES, too_large, MAX_READING_BYTES, BODY_S)
+
+    def written(scope: Any, refusal: Any) -> bytes:
+        return as_json(error_of(scope["path"], refusal.sentence))
+
+    return bodies.PlainAnswers(bodies.LimitBodies(app, limits, written))
 
 
 def place_of(host: str, port: int) -> str:

@@ -21,7 +21,8 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
-from models.serving import http, oip_grpc
+from models.serving import oip_grpc
+from models.serving import server as serving
 from models.serving.model import ServingOptions
 from tests.models.serving_clients import letters
 from tests.models.serving_http import WITHIN_S, plan_of, served
@@ -106,7 +107,7 @@ def test_an_overload_over_grpc_is_resource_exhausted_with_the_time_to_wait(tmp_p
 def test_a_client_that_does_not_read_is_left_and_others_are_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "SEND_S", 0.3)
+    monkeypatch.setattr(serving, "SEND_S", 0.3)
     monkeypatch.setattr(oip_grpc, "SEND_S", 0.3)
     folders = {"toy": written(tmp_path / "toy").folder, "letters": letters(tmp_path / "letters").folder}
     with served(
