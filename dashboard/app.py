@@ -11,7 +11,6 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from access.hosts import Access
@@ -39,19 +38,17 @@ ZSTD_LEVEL = (
 
 
 class CompressionMiddleware:
-    """ASGI middleware: answers of the API, which come whole, here; files, which come in parts, as Starlette does it."""
+    """ASGI middleware for answers that come whole, long ones in a thread; exports, which come in parts, stay as they are."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._parts = GZipMiddleware(app, minimum_size=FROM_BYTES, compresslevel=LEVEL)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/api/"):
+        if scope["type"] == "http":
             accepted = Headers(scope=scope).get("accept-encoding", "")
             coding = next((coding for coding in ("zstd", "gzip") if coding in accepted), None)
-            await self._app(scope, receive, _BodyCompressor(send, coding).send if coding else send)
-        else:
-            await self._parts(scope, receive, send)
+            send = _BodyCompressor(send, coding).send if coding else send
+        await self._app(scope, receive, send)
 
 
 class _BodyCompressor:
@@ -100,7 +97,6 @@ OWNERS_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{na
 <main><h1>{name}</h1><p>This page is the owner's. These are the pages of your link: {links}.</p></main></html>"""
 VIEWERS = RouteNeed(Role.VIEWER)
 NEEDS_OF_OTHERS = {  # routes that the framework and Dash add: by path, what they need; what is not here is the owner's
-    "/openapi.json": VIEWERS,
     "/_dash-layout": VIEWERS,
     "/_dash-dependencies": VIEWERS,
     "/_dash-update-component": VIEWERS,  # callbacks only read; Dash's own route of this path is behind ours
@@ -111,7 +107,7 @@ def make_app(queries: Queries, access: Access | None = None) -> FastAPI:
     """Nothing runs until it is served. `access`: how it may be reached, on loopback only by default."""
     access = access or Access()
     tokens, audit, limit = Tokens(queries.data_dir), Audit(queries.data_dir), LoginLimiter()
-    app = FastAPI(title="DeepSeek Dashboard", version=VERSION, docs_url=None, redoc_url=None)
+    app = FastAPI(title="DeepSeek Dashboard", version=VERSION, openapi_url=None)
     app.add_middleware(ConcurrencyLimit)
     app.add_middleware(CompressionMiddleware)
     api.register(app, queries, tokens)

@@ -202,7 +202,7 @@ class Client:
             await self._send(encode({"type": "reset", "cursor": delta.seq}).decode())
         elif parts:
             written = [await self._worked(part) if callable(part) else part for part in parts]
-            await self._send(b"".join(written).decode())
+            await self._send(await self._worked(_joined, written))
 
     def _state_text(self, state: StateAnswer, runs: list[RunView]) -> str:
         message: StateMessage = {**state, "type": "state", "runs": self._near(runs), "runs_total": len(runs)}
@@ -258,6 +258,10 @@ class _Rows:
 
     def __call__(self) -> bytes:
         return encode(list(map(self._row_of, self._records)) if self._row_of else self._records)[1:-1]
+
+
+def _joined(parts: list[bytes]) -> str:
+    return b"".join(parts).decode()
 
 
 def _cut(records: list[Any]) -> Iterator[list[Any]]:

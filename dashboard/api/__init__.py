@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.routing import Match
@@ -73,6 +74,10 @@ def register(app: FastAPI, queries: Queries, tokens: Tokens | None = None) -> No
         return Response(render(queries.machine()), media_type=CONTENT_TYPE)
 
     @needs(Role.VIEWER)
+    def description() -> Response:
+        return Response(orjson.dumps(app.openapi()), media_type="application/json")
+
+    @needs(Role.VIEWER)
     def docs() -> Response:
         return HTMLResponse(openapi.page_of(app))
 
@@ -84,6 +89,7 @@ def register(app: FastAPI, queries: Queries, tokens: Tokens | None = None) -> No
         responses=of_media(CONTENT_TYPE),
         summary="The machine, for Prometheus",
     )
+    app.add_api_route("/openapi.json", description, include_in_schema=False)
     app.add_api_route("/api/docs", docs, include_in_schema=False)
     app.add_api_route("/api/{path:path}", _unknown, methods=METHODS, include_in_schema=False)
     app.openapi = lambda: openapi.openapi_of(app, [*router.routes, *app.routes])  # type: ignore[method-assign]

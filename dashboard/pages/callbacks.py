@@ -37,7 +37,7 @@ def route(dash: DashboardApp) -> Callable[[Request], Awaitable[Response]]:
             answered: Response = await run_in_threadpool(
                 context.run, asyncio.run, dispatch(request)
             )  # Dash would work on the event loop
-            return answered if visitor().role is Role.OWNER else _for_viewer(answered)
+            return answered if visitor().role is Role.OWNER else await run_in_threadpool(_for_viewer, answered)
         except Exception as error:  # of a callback: what it was asked with is the browser's
             log.exception("a callback failed")
             raise BadRequest(

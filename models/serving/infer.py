@@ -6,9 +6,9 @@ import time
 from typing import Any
 
 from .generation import TextSampling, generate, prompt_ids
-from .http import FaceRoute, HttpAnswer, ServingRequest, answered_by, array_of, as_json, as_values
+from .http import FaceRoute, HttpAnswer, ServingRequest, answered_by, array_of, as_json, as_values, encoded
 from .model import ServedModel, ServedVersion
-from .queue import NEVER_S, RefusalKind, ServingRefusal, TensorMap, bad
+from .queue import NEVER_S, ModelAnswer, RefusalKind, ServingRefusal, TensorMap, bad
 
 MAX_TIMEOUT_MS = 3_600_000.0
 FIELDS = ("input", "model", "version", "timeout_ms", "max_tokens")
@@ -57,12 +57,16 @@ async def _answer(request: ServingRequest, model: ServedModel, table: dict[str, 
         raise ServingRefusal(
             RefusalKind.FAILED, "the model failed (it gave no row for the item); what does its preparation return?"
         )
-    outputs = {name: as_values(value[0] if is_item else value) for name, value in answer.outputs.items()}
-    output = next(iter(outputs.values())) if len(outputs) == 1 else outputs
-    content = as_json({"model": model.name, "version": answer.version, "output": output})
+    content = await encoded(answer.outputs.values(), _content, model.name, answer, is_item)
     now_s = time.monotonic()
     model.figures.answered(answer, now_s - answered_s, now_s - call.arrived_s)
     return HttpAnswer(content)
+
+
+def _content(name: str, answer: ModelAnswer, is_item: bool) -> bytes:
+    outputs = {name: as_values(value[0] if is_item else value) for name, value in answer.outputs.items()}
+    output = next(iter(outputs.values())) if len(outputs) == 1 else outputs
+    return as_json({"model": name, "version": answer.version, "output": output})
 
 
 def deadline_of(arrived_s: float, timeout_ms: Any) -> float:

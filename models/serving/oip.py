@@ -18,6 +18,7 @@ from .http import (
     as_values,
     datatype_of,
     dtype_of,
+    encoded,
     from_raw,
     shaped,
     table_of,
@@ -148,7 +149,8 @@ async def _answer(request: ServingRequest, model: ServedModel) -> HttpAnswer:
         version.submit(inputs, call.arrived_s, deadline_of(call.arrived_s, parameters.get("timeout")))
     )
     answered_s = time.monotonic()
-    found = _encoded(model, answer, table, names, parameters.get("binary_data_output") is True)
+    is_binary = parameters.get("binary_data_output") is True
+    found = await encoded(answer.outputs.values(), _encoded, model, answer, table, names, is_binary)
     now_s = time.monotonic()
     model.figures.answered(answer, now_s - answered_s, now_s - call.arrived_s)
     return found

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import pytest
 from tritonclient.grpc import service_pb2 as pb
 
 from access.hosts import is_loopback
-from models.serving import model
+from models.serving import http, model
 from models.serving import server as serving
 from models.serving.access import KNOWN_S, new_token, revoke
 from models.serving.model import ServingOptions
@@ -248,6 +249,39 @@ def test_a_connection_whose_client_does_not_read_is_cut(tmp_path: Path, monkeypa
         length = int(head.lower().partition(b"content-length: ")[2].split()[0])
         assert len(content) < length  # the rest is thrown away, not kept until it reads
         assert server.infer(input=ROW)[0] == 200
+
+
+def test_while_a_large_answer_is_written_others_are_answered(tmp_path: Path) -> None:
+    values = np.arange(8_000_000, dtype=np.float32).reshape(-1, 4) % 7
+    row = {"name": "x", "datatype": "FP32", "shape": values.shape, "parameters": {"binary_data_size": values.nbytes}}
+    head = json.dumps({"inputs": [row]}).encode()
+    wanted = np.maximum(values @ WEIGHTS, 0).astype(np.float32)
+    begun_s = time.monotonic()
+    http.as_json(wanted)  # in one go
+    whole_s = time.monotonic() - begun_s
+    found: list[bytes] = []
+
+    def ask() -> None:
+        connection = HTTPConnection(server.places["http"], timeout=WITHIN_S)
+        headers = {"Inference-Header-Content-Length": str(len(head))}
+        connection.request("POST", "/v2/models/toy/infer", head + values.tobytes(), headers)
+        found.append(connection.getresponse().read())
+        connection.close()
+
+    with served(
+        plan_of(written(tmp_path / "toy").folder, options=ServingOptions(most_wait_s=60, most_rows=1 << 16))
+    ) as server:
+        asking = threading.Thread(target=ask)
+        asking.start()
+        longest_s = 0.0
+        while asking.is_alive():
+            begun_s = time.monotonic()
+            assert server.ask("GET", "/v2/health/live")[0] == 200
+            longest_s = max(longest_s, time.monotonic() - begun_s)
+        assert longest_s < whole_s / 4, (longest_s, whole_s)
+        assert np.allclose(np.array(json.loads(found[0])["outputs"][0]["data"]).reshape(-1, 3), wanted, rtol=1e-5)
+        rows = values[:20_000].tolist()
+        assert np.allclose(server.infer(input=rows)[1]["output"], wanted[:20_000], rtol=1e-5)
 
 
 def test_a_prompt_that_is_too_long_is_refused_unread(tmp_path: Path) -> None:
