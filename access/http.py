@@ -33,9 +33,7 @@ CONNECTION = "deepseek.connection"  # in the state of a scope, between uvicorn a
 NEVER_S = 86400  # uvicorn's own time for idle connections
 
 MAX_KEPT_BYTES = 64 << 10  # of requests that follow one that is being answered: beyond it no more is received
-MAX_DISCARDED_BYTES = (
-    256 << 20
-)  # of a request that is refused: a client that sends all of it first reads the answer then
+MAX_DISCARDED_BYTES = 256 << 20  # of a refused request: a client that sends all of it first then reads the answer
 MAX_DISCARDED_HEAD_BYTES = 4 << 20
 MAX_SOCKET_HEADERS, MAX_SOCKET_LINE = 128, 8190  # of the library for WebSockets
 LINES_A_TURN = 1000  # of chunks, before other connections have their turn: about 2 ms
@@ -53,9 +51,7 @@ class Limits(NamedTuple):
     head_bytes: int = 256 << 10
     body_s: float = 15.0  # until a body is complete that is waited for: see `access.bodies`
     idle_s: float = 5.0  # between an answer and the next request
-    half_closed_s: float = (
-        0.25  # a client that sends no more may still read, or be gone: an answer has as long to begin
-    )
+    half_closed_s: float = 0.25  # until an answer begins to a client that sends no more: it may read, or be gone
     send_s: float = 30.0  # in which a client must read something
     connections: int = 512
     client_share: float = 0.75
@@ -252,7 +248,8 @@ class Connection(asyncio.Protocol, asyncio.Transport):
     @property
     def is_idle(self) -> bool:
         """Whether nothing was asked, or nothing is being answered."""
-        return self._is_http and (self._request is None or not self._request.is_complete or self._request.is_answered)
+        request = self._request
+        return self._is_http and (self._lingers or request is None or not request.is_complete or request.is_answered)
 
     def tracking(self, send: Any) -> Any:
         """The same, for the request that is being answered."""
@@ -415,6 +412,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     def _close(self) -> None:
         """Once everything is written that the client reads in time."""
+        self._timer = self._cancelled(self._timer)
         self._transport.close()
         if self._transport.get_write_buffer_size():
             self._await_reader()
