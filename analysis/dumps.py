@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from typing_extensions import TypedDict
 
 from collectors.message import Message, counted, phrase
+from collectors.records import Searched
 
 # What held the memory of a card, by the line that allocated it: from the snapshot of PyTorch's caching allocator.
 #
@@ -30,9 +31,9 @@ LIBRARIES = (
 class AllocationRow(TypedDict):
     """`file` is "" where no history was recorded."""
 
-    file: str
+    file: Searched
     line: int
-    function: str
+    function: Searched
     bytes: int
     blocks: int
 
@@ -40,12 +41,12 @@ class AllocationRow(TypedDict):
 class MemorySnapshot(TypedDict):
     """The largest rows first; `rest_bytes` is what further lines hold. `reserved_bytes` is what the allocator has of the cards."""
 
-    name: str  # of its file
+    name: Searched  # of its file
     reserved_bytes: int
     allocated_bytes: int
     rows: list[AllocationRow]
     rest_bytes: int
-    trouble: str  # why there are no rows, in one sentence; "" where there are
+    trouble: Searched  # why there are no rows, in one sentence; "" where there are
 
 
 def snapshot_of(name: str, dump: Any) -> MemorySnapshot | None:

@@ -24,9 +24,11 @@ from access.peers import PEER, Peer
 from access.roles import Role
 from access.tokens import LoginLimiter, Tokens
 from benchmarks.report import Row, run
+from collectors.records import LogLine
 from collectors.store.engines import open_store
 from dashboard import visitors
 from dashboard.api.answers import encode
+from dashboard.api.points import CurveRow
 from dashboard.app import NEEDS_OF_OTHERS, make_app
 from dashboard.audit import Audit
 from dashboard.auth import AuthMiddleware
@@ -100,29 +102,34 @@ def decided_us(gate: AuthMiddleware, app: Any, peer: Peer, more: dict[bytes, byt
 def answers() -> list[Row]:
     """Encoded for a viewer, beside the owner's."""
     lines = [
-        {"run": "a", "time_s": 1.0, "text": f"INFO step {number} loss=0.5 lr=3e-4 in /job/x/train.py", "rank": 0}
-        for number in range(200)
+        LogLine("a", "out.log", 1.0, 20, f"INFO step {number} loss=0.5 lr=3e-4 in /job/x/train.py", 0)
+        for number in range(10_000)
     ]
-    series = [{"name": f"s{number}", "t": np.arange(2000.0), "mean": np.arange(2000.0)} for number in range(20)]
+    column = np.arange(2000.0)
+    series = [
+        {"name": f"s{number}", "labels": {"host": "box"}, "unit": "s", "t": column, "mean": column}
+        for number in range(20)
+    ]
     rows = []
-    for what, value in {
-        "200 lines of a log": {"lines": lines},
-        "20 series of 2,000 buckets": {"series": series},
-    }.items():
-        owner_us = best_us(partial(encoded, value, OWNER), 20)
-        viewer_us = best_us(partial(encoded, value, Visitor(Role.VIEWER)), 20)
-        first_us = best_us(partial(encoded, value, Visitor(Role.VIEWER), anew=True), 5)
+    for what, value, shape in (
+        ("200 lines of a log", lines[:200], list[LogLine]),
+        ("10,000 lines, as the socket sends them in a second", lines, list[LogLine]),
+        ("20 series of 2,000 buckets", series, list[CurveRow]),
+    ):
+        owner_us = best_us(partial(encoded, value, shape, OWNER), 20)
+        viewer_us = best_us(partial(encoded, value, shape, Visitor(Role.VIEWER)), 20)
+        first_us = best_us(partial(encoded, value, shape, Visitor(Role.VIEWER), anew=True), 5)
         rows.append(Row(f"{what}, for a viewer", viewer_us, "us", baseline=owner_us))
         rows.append(Row("... texts not seen before", first_us, "us", baseline=owner_us))
     return rows
 
 
-def encoded(value: object, visitor: Visitor, *, anew: bool = False) -> None:
+def encoded(value: object, shape: Any, visitor: Visitor, *, anew: bool = False) -> None:
     if anew:
         visitors.SHOWN.clear()
     entered = visitors.enter(visitor)
     try:
-        encode(value)
+        encode(value, shape)
     finally:
         visitors.leave(entered)
 

@@ -21,7 +21,7 @@ from analysis.stacks.spans import Interval
 from analysis.stacks.threads import ThreadSelection
 from collectors.records import Frame, Points, Record, StackRecording, StackSpan, labels_of
 from collectors.store.sqlite.engine import SqliteStore
-from dashboard.api.answers import encode
+from dashboard.api.answers import dumps
 from dashboard.api.blame import verdict_answer
 from dashboard.api.stacks import chart_answer, flame_answer
 from dashboard.queries import Profiler
@@ -55,12 +55,12 @@ def measure() -> list[Row]:
             ("/flame, 60 s, joined", 80, lambda: flame(stacks, minute)),
             ("/flame, 60 s, beside normal", 300, lambda: flame(stacks, minute, own_baseline=True)),
             (f"/flame, {HOURS:g} h, joined", 300, lambda: flame(stacks, whole)),
-            ("/blame, 60 s", 1000, lambda: encode(verdict_answer(stacks.blame("run", minute)))),
-            ("/blame, 3 s", 1000, lambda: encode(verdict_answer(stacks.blame("run", (minute[0], minute[0] + 3))))),
+            ("/blame, 60 s", 1000, lambda: dumps(verdict_answer(stacks.blame("run", minute)))),
+            ("/blame, 3 s", 1000, lambda: dumps(verdict_answer(stacks.blame("run", (minute[0], minute[0] + 3))))),
             (
                 "/flamechart, 60 s",
                 150,
-                lambda: encode(chart_answer(stacks.chart("run", minute, 1200, ThreadSelection("joined")))),
+                lambda: dumps(chart_answer(stacks.chart("run", minute, 1200, ThreadSelection("joined")))),
             ),
         ]
         rows = [at_once, ahead, first, *(timed(*question) for question in questions)]
@@ -69,7 +69,7 @@ def measure() -> list[Row]:
 
 
 def flame(stacks: Stacks, window: Interval, *, own_baseline: bool = False) -> bytes:
-    return encode(
+    return dumps(
         flame_answer(
             stacks.fold("run", window, ThreadSelection("joined"), own_baseline=own_baseline), Profiler("native", None)
         )

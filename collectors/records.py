@@ -15,9 +15,39 @@ Stacks have these names on their way:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias
+from enum import Enum
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+
+from typing_extensions import TypedDict
 
 from .message import Sentence, text_of
+
+
+class Privacy(Enum):
+    """Who sees a text, as the type of its field says it: `command: Private`. The owner sees all.
+
+    A text without a mark is private. Numbers and the words of a `Literal` are seen by everybody.
+    """
+
+    PUBLIC = "public"  # everybody with a role
+    SEARCHED = "searched"  # viewers, without paths and what looks like a secret
+    PRIVATE = "private"  # the owner, and viewers with the grant `details`
+    PROCESS = "process"  # the owner, and viewers with the grant `processes`
+    OPEN = "open"  # of an object that has other fields, too, which a program or a user named: they are searched
+
+
+Public: TypeAlias = Annotated[str, Privacy.PUBLIC]
+"""An identifier by which a page asks again, such as the name of a run or a series, or a word of our own."""
+Searched: TypeAlias = Annotated[str, Privacy.SEARCHED]
+"""Text that people or programs wrote, and sentences that quote it."""
+Private: TypeAlias = Annotated[str, Privacy.PRIVATE]
+OfProcess: TypeAlias = Annotated[str, Privacy.PROCESS]
+"""Of a process of the machine, whoever started it."""
+UserData: TypeAlias = Annotated[Any, Privacy.SEARCHED]
+"""JSON that a program or a user wrote: its keys are searched as well, and values under the name of a secret are left out."""
+UserFields: TypeAlias = Annotated[dict[str, Any], Privacy.SEARCHED]
+"""The same, of a JSON object."""
+PrivateData: TypeAlias = Annotated[Any, Privacy.PRIVATE]
 
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 """Sorted (key, value) pairs, e.g. `(("gpu", "0"), ("host", "box"), ("uuid", "GPU-1"))`."""
@@ -57,11 +87,11 @@ class Points(NamedTuple):
 class LogLine(NamedTuple):
     """One line of a text log, without its line end."""
 
-    run: str
-    file: str  # relative to the run's folder
+    run: Public
+    file: Searched  # relative to the run's folder
     time_s: float
     level: int  # as in `logging`: 10, 20, 30, 40, 50; 0 where the line names none
-    text: str
+    text: Searched
     rank: int | None = None  # of the process that wrote it, where the line or the file's name says so
     number: int = 0  # its place in the store, in the order of arrival; 0 before it is stored
 
@@ -69,10 +99,10 @@ class LogLine(NamedTuple):
 class ProgressBar(NamedTuple):
     """The present state of a progress bar, at the end of a text log; replaces the file's earlier one, and is no line."""
 
-    run: str
-    file: str  # relative to the run's folder
+    run: Public
+    file: Searched  # relative to the run's folder
     time_s: float
-    text: str  # without colours; "" where there is none any more
+    text: Searched  # without colours; "" where there is none any more
 
 
 class Event(NamedTuple):
@@ -143,6 +173,21 @@ class Finding(NamedTuple):
         return text_of(self.message)
 
 
+class RunJson(TypedDict, total=False):
+    """What is private in `run.json` and in other descriptions of a process, wherever it stands there."""
+
+    argv: PrivateData
+    command: PrivateData
+    cmdline: PrivateData
+    command_line: PrivateData
+    executable: PrivateData
+    env: PrivateData
+    environ: PrivateData
+    environment: PrivateData
+    user: PrivateData
+    username: PrivateData
+
+
 class RunInfo(NamedTuple):
     """The contents of a run's `run.json`, with the configuration in its other files; replaces earlier ones."""
 
@@ -153,8 +198,8 @@ class RunInfo(NamedTuple):
 class Frame(NamedTuple):
     """One function on a stack, with the line it stood on."""
 
-    name: str
-    file: str
+    name: Searched
+    file: Searched
     line: int
 
 

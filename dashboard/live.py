@@ -15,21 +15,22 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.concurrency import run_in_threadpool
 
 from access.roles import Role, needs
-from collectors.records import LogLine
+from collectors.records import LogLine, ProgressBar
 from collectors.runtime import committing_s
 from collectors.store.store import Delta, StoreError
 
 from .api import PREFIX
 from .api.answers import encode
-from .api.findings import finding_row
+from .api.findings import FindingRow, finding_row
 from .api.machine import StateAnswer, state_answer
-from .api.openapi import LiveMessage, StateMessage
-from .api.points import live_row
-from .api.runs import RunRow, event_row, run_row
+from .api.openapi import MESSAGES, RefusedMessage, ResetMessage, StateMessage
+from .api.points import LiveRow, live_row
+from .api.runs import EventJson, RunRow, event_row, run_row
 from .mutations import watch
 from .queries import Queries
 from .runs.runs import ALIVE, RunView
 from .series.subscription import NOTHING, InvalidSubscription, Subscription, subscription_of
+from .viewing import view_of
 
 POLL_S = 0.04  # the store is asked for changes so often, and only while a socket is open
 DELTA_GAP_S = 0.1  # at most 10 deltas a second; the first after a pause goes out at once
@@ -45,6 +46,8 @@ T = TypeVar("T")
 
 
 def routes(queries: Queries) -> APIRouter:
+    for message in MESSAGES:
+        view_of(message)  # refused here where its text has no type, not while it is sent
     router = APIRouter(prefix=PREFIX)
     hub = Hub(queries)
 
@@ -166,8 +169,8 @@ class Client:
             try:
                 self.wants = subscription_of(orjson.loads(message.get("text") or message.get("bytes") or b""))
             except (InvalidSubscription, orjson.JSONDecodeError) as error:
-                refused: LiveMessage = {"type": "refused", "error": f"not a subscription: {error}"}
-                await self._send(encode(refused).decode())
+                refused: RefusedMessage = {"type": "refused", "error": f"not a subscription: {error}"}
+                await self._send(encode(refused, RefusedMessage).decode())
                 await self._socket.close(1008)
                 return
             self._cursor = self.wants.cursor
@@ -199,14 +202,14 @@ class Client:
             return
         self._cursor = delta.seq
         if not delta.complete:
-            await self._send(encode({"type": "reset", "cursor": delta.seq}).decode())
+            await self._send(encode({"type": "reset", "cursor": delta.seq}, ResetMessage).decode())
         elif parts:
             written = [await self._worked(part) if callable(part) else part for part in parts]
             await self._send(await self._worked(_joined, written))
 
     def _state_text(self, state: StateAnswer, runs: list[RunView]) -> str:
         message: StateMessage = {**state, "type": "state", "runs": self._near(runs), "runs_total": len(runs)}
-        return encode(message).decode()
+        return encode(message, StateMessage).decode()
 
     def _near(self, runs: list[RunView]) -> list[RunRow]:
         """Of interest: those subscribed to, and those alive."""
@@ -219,25 +222,30 @@ class Client:
         delta, wants = self._since(cursor), self.wants
         if not delta.complete:
             return delta, []
-        rows: dict[str, tuple[Callable[[Any], Any] | None, list[Any]]] = {
-            "series": (live_row, [points for points in delta.points if wants.has(points.run, points.name)]),
-            "lines": (None, [line for line in delta.lines if line.run in wants.runs]),
-            "events": (event_row, [event for event in delta.events if event.run in wants.runs]),
-            "bars": (None, [bar for bar in delta.bars if bar.run in wants.runs]),
+        rows: dict[str, tuple[Any, Callable[[Any], Any] | None, list[Any]]] = {
+            "series": (
+                list[LiveRow],
+                live_row,
+                [points for points in delta.points if wants.has(points.run, points.name)],
+            ),
+            "lines": (list[LogLine], None, [line for line in delta.lines if line.run in wants.runs]),
+            "events": (list[EventJson], event_row, [event for event in delta.events if event.run in wants.runs]),
+            "bars": (list[ProgressBar], None, [bar for bar in delta.bars if bar.run in wants.runs]),
             "findings": (
+                list[FindingRow],
                 finding_row,
                 [found for found in delta.findings if found.run is None or found.run in wants.runs],
             ),
         }
-        if not any(records for _, records in rows.values()):
+        if not any(records for _, _, records in rows.values()):
             return delta, []
         parts: list[bytes | Callable[[], bytes]] = [b'{"type":"delta","cursor":%d' % delta.seq]
         is_first = True
-        for name, (row_of, records) in rows.items():
+        for name, (shape, row_of, records) in rows.items():
             parts.append(b',"%b":[' % name.encode())
             for number, some in enumerate(_cut(records)):
                 parts += [b","] if number else []
-                write = _Rows(row_of, some)
+                write = _Rows(shape, row_of, some)
                 parts.append(write() if is_first else write)  # what fits into one part is written at once
                 is_first = is_first and len(some) == len(records)
             parts.append(b"]")
@@ -252,12 +260,13 @@ class Client:
 class _Rows:
     """Some rows of a message, still to be written; by a thread that knows the client: what a viewer may not see is left out."""
 
-    def __init__(self, row_of: Callable[[Any], Any] | None, records: Sequence[Any]) -> None:
-        """Without `row_of` records are written as they are."""
-        self._row_of, self._records = row_of, records
+    def __init__(self, shape: Any, row_of: Callable[[Any], Any] | None, records: Sequence[Any]) -> None:
+        """`shape` is the type of the list of rows. Without `row_of` records are written as they are."""
+        self._shape, self._row_of, self._records = shape, row_of, records
 
     def __call__(self) -> bytes:
-        return encode(list(map(self._row_of, self._records)) if self._row_of else self._records)[1:-1]
+        rows = list(map(self._row_of, self._records)) if self._row_of else self._records
+        return encode(rows, self._shape)[1:-1]
 
 
 def _joined(parts: list[bytes]) -> str:

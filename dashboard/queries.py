@@ -16,7 +16,7 @@ from collectors.folders import LogTree
 from collectors.machine.proc import descendants
 from collectors.machine.run_state import LIFETIMES, processes_of
 from collectors.provenance import DIFF
-from collectors.records import Event, Offset, ProgressBar, Sample
+from collectors.records import Event, Offset, ProgressBar, Sample, Searched
 from collectors.store.store import (
     Axis,
     Buckets,
@@ -84,8 +84,8 @@ class Curves:
 
 
 class Remedy(NamedTuple):
-    sentence: str
-    remedy: str
+    sentence: Searched
+    remedy: Searched
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from collectors.logs.formats import tensorboard
 from collectors.logs.formats.protobuf import DecodeError
 from collectors.logs.formats.samples import KIND_OF
 from collectors.logs.formats.tensorboard import OF_HISTOGRAM, OF_TENSOR, sign_of
-from collectors.records import HEAD_CRC_BYTES, MAX_INLINE_BYTES, Event, Sample
+from collectors.records import HEAD_CRC_BYTES, MAX_INLINE_BYTES, Event, Sample, Searched
 from collectors.rights import NotGiven, rights_of_user, with_rights
 from collectors.sampler.sources import FilePart, Unreadable, part_as_user
 
@@ -281,12 +281,12 @@ NOT_HERE = "Its file is not in the run's folder."
 
 @dataclass(frozen=True)
 class Checkpoint:
-    name: str  # of the file in the run's folder, else what the event says
+    name: Searched  # of the file in the run's folder, else what the event says
     step: int | None
     time_s: float  # of the event, else of the last write
     bytes: int | None  # None where there is no file
     seconds: float | None  # that saving took
-    note: str  # one sentence on why there is no size; "" where there is one
+    note: Searched  # one sentence on why there is no size; "" where there is one
 
 
 def checkpoints_of(events: Sequence[Event], folder: Path | None, uid: int) -> list[Checkpoint]:

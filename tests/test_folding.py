@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from analysis.stacks.fold import FlameTree
 from analysis.stacks.waits import WAITS, wait_of
 from collectors.records import Frame
-from dashboard.api.answers import encode
+from dashboard.api.answers import dumps
 from dashboard.api.stacks import tree_answer
 from dashboard.stacks.flame import to_folded, to_speedscope
 from tests.cost import times
@@ -146,7 +146,7 @@ def test_an_empty_window_is_a_root_alone() -> None:
 
 def test_an_answer_is_plain_json() -> None:
     spans = columns((0, 7, 1.0, (MODULE, TRAIN)))
-    answer = orjson.loads(encode(tree_answer(fold(spans))))
+    answer = orjson.loads(dumps(tree_answer(fold(spans))))
     assert answer["nodes"] == {
         "frame": [0, 1, 2],
         "parent": [-1, 0, 1],

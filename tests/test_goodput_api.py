@@ -16,7 +16,7 @@ from collectors.message import text_of
 from collectors.records import Event, Frame, Labels, Points, Record, RunInfo, StackRecording, StackSpan
 from collectors.store.engines import open_store
 from collectors.store.store import Store
-from dashboard.api.answers import encode
+from dashboard.api.answers import dumps
 from dashboard.api.ledger import goodput_answer
 from dashboard.commands import main
 from dashboard.queries import Queries
@@ -241,7 +241,7 @@ def test_whatever_is_stored_of_a_run_is_answered(events: list[Event], points: li
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(goodput, "MAX_POINTS", most_points)
         answer = goodput_answer(goodputs.goodput("odd"))
-    assert answer["sentence"].endswith(".") and encode(answer)
+    assert answer["sentence"].endswith(".") and dumps(answer)
     assert not answer["rows"] or sum(row["share"] for row in answer["rows"]) == pytest.approx(100, abs=0.1)
 
 

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pytest
+from fastapi import APIRouter
+from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from access.hosts import Access
-from access.roles import GRANTS, Role
+from access.roles import GRANTS, Role, needs
 from access.tokens import Tokens
-from collectors.records import Points, labels_of
+from collectors.records import OfProcess, Points, Privacy, Private, Public, Searched, UserFields, labels_of
 from collectors.store.engines import open_store
 from dashboard import visitors
-from dashboard.api.answers import encode
+from dashboard.api.answers import Answer, AnswerRoute, ErrorAnswer, encode
 from dashboard.app import make_app
 from dashboard.queries import Queries
+from dashboard.viewing import UntypedText
 from dashboard.visitors import Visitor
 from tests.extra_pages import extra_pages
 from tests.other_clients import PROXIED, Asked, ask
@@ -29,19 +34,58 @@ from tests.test_callbacks import files
 HIDDEN = "<left out>"
 
 
-def seen(value: Any, *grants: str, role: Role = Role.VIEWER) -> Any:
+def seen(value: Any, shape: Any, *grants: str, role: Role = Role.VIEWER) -> Any:
     token = visitors.enter(Visitor(role, grants=frozenset(grants)))
     try:
-        return json.loads(encode(value))
+        return json.loads(encode(value, shape))
     finally:
         visitors.leave(token)
 
 
-INFO = {
-    "run": "group/a",
+class Process(TypedDict):
+    pid: int
+    command: OfProcess
+    user: OfProcess
+
+
+class Machine(TypedDict):
+    gpu: Public
+    processes: Annotated[list[Process], Privacy.PROCESS]
+
+
+class Described(TypedDict):
+    run: Public
+    cwd: Searched
+    unmarked: str
+    secret: Private
+    info: UserFields
+    trouble: Searched | None
+
+
+class Field(NamedTuple):
+    name: Public
+    text: Searched
+    value: float | Literal["NaN"] = 0.5
+
+
+@dataclass(frozen=True)
+class Line:
+    field: Field
+    fields: tuple[Field, ...]
+    by_name: dict[Searched, Field]
+    pair: tuple[int, Searched]
+    times: NDArray[np.float64]
+    _own: str = ""
+
+
+RUN: Described = {
+    "run": "/group/a",
     "cwd": "/home/ada/job",
+    "unmarked": "kept to ourselves",
+    "secret": "",
     "info": {
         "argv": ["/home/ada/job/train.py", "--lr", "3e-4"],
+        "launched": {"env": {"HOME": "/home/ada"}, "times": 3},
         "config": {
             "lr": 3e-4,
             "data": "/data/secret/imagenet",
@@ -54,128 +98,67 @@ INFO = {
 }
 
 
-def test_pages_of_a_viewer_ask_again_for_a_series_whatever_it_is_called() -> None:
-    rows = [
-        {"name": "/train/loss", "unit": "", "label": "x"},
-        {"name": "/train/loss", "labels": {}},
-        {"name": "/home/ada/x.py"},
-    ]
-    assert [row["name"] for row in seen(rows)] == ["/train/loss", "/train/loss", "…/x.py"]
+def test_a_viewer_gets_of_each_field_what_its_type_says() -> None:
+    found = seen(RUN, Described)
+    text = json.dumps(found, ensure_ascii=False)
+    assert not [word for word in ("/home", "ada", "/data", '3e-4"', "abc", "hf_", "ourselves") if word in text]
+    assert (
+        found["run"] == "/group/a" and found["cwd"] == "…/job" and found["unmarked"] == HIDDEN and not found["secret"]
+    )
+    assert found["info"]["argv"] == [HIDDEN] and found["info"]["launched"] == {"env": HIDDEN, "times": 3}
+    assert found["info"]["config"]["lr"] == 3e-4 and found["trouble"] == "cannot read …/a.log (Permission denied)"
+
+
+def test_what_is_granted_is_seen_and_the_owner_sees_all() -> None:
+    assert seen(RUN, Described, "details") == RUN and seen(RUN, Described, role=Role.OWNER) == RUN
+    assert seen(RUN, Described, "source", "exports") == seen(RUN, Described)
+
+
+def test_what_a_type_does_not_declare_is_left_out() -> None:
+    assert seen({**RUN, "more": "text"}, Described) == seen(RUN, Described)
+    assert seen({**RUN, "more": "at /home/ada/x"}, Annotated[Described, Privacy.OPEN])["more"] == "at …/x"
+    assert seen([{**RUN, "argv": ["a"]}], list[Annotated[Described, Privacy.OPEN]])[0]["argv"] == [HIDDEN]
+
+
+def test_records_are_seen_field_by_field_wherever_they_stand() -> None:
+    field = Field("/train/loss", "reads /home/ada/x.py", math.nan)
+    line = Line(field, (field, field), {"/home/ada/y": field}, (3, "/home/ada/z"), np.arange(3.0), "own")
+    shown = {"name": "/train/loss", "text": "reads …/x.py", "value": None}
+    found = {"field": shown, "fields": [shown] * 2, "by_name": {"…/y": shown}, "pair": [3, "…/z"], "times": [0, 1, 2]}
+    assert seen(line, Line) == found and seen([line], list[Line]) == [found]
+
+
+def test_a_viewer_sees_no_process_of_the_machine() -> None:
+    machine: Machine = {"gpu": "0", "processes": [{"pid": 1, "command": "python x.py", "user": "ada"}]}
+    assert seen(machine, Machine) == seen(machine, Machine, "details") == {"gpu": "0", "processes": []}
+    assert seen(machine, Machine, "processes") == machine
+
+
+@pytest.mark.parametrize(
+    "shape", [Any, list[Any], dict[Public, Any], TypedDict("Odd", {"a": Any}), bytes, object, set[str]], ids=str
+)
+def test_a_type_that_does_not_say_what_viewers_get_is_refused_when_the_routes_are_made(shape: Any) -> None:
+    def answer() -> Any:
+        return Answer({})
+
+    answer.__annotations__["return"] = Answer[shape]
+    router = APIRouter(route_class=AnswerRoute)
+    router.get("/owners", response_model=None)(answer)
+    with pytest.raises(UntypedText):
+        router.get("/viewers", response_model=None)(needs(Role.VIEWER)(answer))
 
 
 def test_a_viewers_mistake_says_where_to_look() -> None:
     for sentence in ("GET /api/v1/runs lists them", "no route; /api/docs lists them"):
-        assert seen({"error": sentence})["error"] == sentence
-    assert seen({"error": "cannot read /home/api/v1/x.py"})["error"] == "cannot read …/x.py"
-
-
-def test_a_viewer_sees_neither_argv_nor_paths_nor_secrets() -> None:
-    found = seen(INFO)
-    text = json.dumps(found, ensure_ascii=False)
-    assert not [word for word in ("/home", "ada", "/data", '3e-4"', "abc", "hf_") if word in text]
-    assert found["run"] == "group/a" and found["info"]["config"]["lr"] == 3e-4
-    assert (
-        found["cwd"] == "…/job"
-        and found["info"]["argv"] == [HIDDEN]
-        and found["trouble"] == "cannot read …/a.log (Permission denied)"
-    )
-
-
-class Field(NamedTuple):
-    name: str
-    text: str
-
-
-@dataclass(frozen=True)
-class GpuProcess:
-    pid: int
-    command: str
-    user: str
-
-
-@dataclass(frozen=True)
-class Row:
-    kind: Any
-    argv: tuple[str, ...]
-    processes: list[GpuProcess]
-    fields: list[Field]
-    info: dict[str, Any]
-
-
-def test_a_viewer_sees_of_a_record_what_they_see_of_the_same_object() -> None:
-    fields = [("api_key", "abc"), ("path", "/home/ada/x.py")]
-    pair = {"name": "/home/ada/job", "text": "see /home/ada/job/x.py"}
-    row = Row(
-        Field(**pair), ("a", "--token", "b"), [GpuProcess(1, "train.py", "ada")], [Field(*each) for each in fields], {}
-    )
-    row.info["secret"] = Field("/home/ada", "hf_abcdefghijklmnopqrstuvwx")
-    same = {
-        "kind": pair,
-        "argv": list(row.argv),
-        "processes": [{"pid": 1, "command": "train.py", "user": "ada"}],
-        "fields": [{"name": name, "text": text} for name, text in fields],
-        "info": {"secret": {"name": "/home/ada", "text": "hf_abcdefghijklmnopqrstuvwx"}},
-    }
-    assert seen(row) == seen(same) and seen(row, *GRANTS) == seen(same, *GRANTS) and seen(row, role=Role.OWNER) == same
-    assert not [word for word in ("/home", "ada", "abc", "hf_") if word in json.dumps(seen(row))]
-
-
-def test_rows_below_a_name_are_looked_into() -> None:
-    found = seen({"type": "state", "runs": [INFO], "runs_total": 1})
-    assert found["runs"] == [seen(INFO)] and "/home" not in json.dumps(found)
-
-
-def test_a_comparison_says_that_commands_differ_and_not_how() -> None:
-    rows = [
-        {
-            "section": "command",
-            "key": "command",
-            "values": ["train.py --lr 1", "train.py --lr 2", None],
-            "odd": [True, False, False],
-            "differs": True,
-        },
-        {"section": "config", "key": "api_key", "values": ["abc", "def"], "odd": [True, False], "differs": True},
-        {"section": "config", "key": "lr", "values": [1, "2e-4"], "odd": [True, False], "differs": True},
-    ]
-    values = [row["values"] for row in seen({"differences": rows})["differences"]]
-    assert values == [[HIDDEN, HIDDEN, None], [HIDDEN, HIDDEN], [1, "2e-4"]]
-
-
-def test_what_is_granted_is_seen_and_the_owner_sees_all() -> None:
-    assert seen(INFO, "details") == INFO and seen(INFO, role=Role.OWNER) == INFO
-    assert seen(INFO, "source", "exports") == seen(INFO)
-
-
-def test_a_viewer_sees_no_process_of_the_machine() -> None:
-    gpus = {
-        "gpus": [{"index": 0, "processes": [{"pid": 1, "command": "python x.py", "user": "ada", "name": "python"}]}],
-        "processes": 3,
-    }
-    assert seen({"state": gpus})["state"]["gpus"][0]["processes"] == [] and seen(gpus)["processes"] == 3
-    assert seen(gpus, "processes") == gpus
-
-
-def test_names_by_which_a_page_asks_again_and_numbers_stay() -> None:
-    value = {
-        "runs": ["/abs/path/run", "token=5"],
-        "series": [
-            {"name": "train/loss", "unit": "1/s", "labels": {"host": "box"}, "t": np.arange(5.0), "mean": [1.0, "NaN"]}
-        ],
-        "board": {"charts": [{"expression": "rate(a) /b/c"}]},
-        "frames": [{"name": "main", "file": "/home/ada/job/train.py", "line": 3}],
-        "address": "/own/page?run=a",
-    }
-    found = seen(value)
-    assert found["runs"] == value["runs"] and found["board"] == value["board"] and found["address"] == value["address"]
-    assert found["series"][0]["t"] == [0, 1, 2, 3, 4] and found["series"][0]["name"] == "train/loss"
-    assert found["frames"][0] == {"name": "main", "file": "…/train.py", "line": 3}
+        assert seen({"error": sentence}, ErrorAnswer)["error"] == sentence
+    assert seen({"error": "cannot read /home/api/v1/x.py"}, ErrorAnswer)["error"] == "cannot read …/x.py"
 
 
 @pytest.mark.parametrize(
     "text", ["loss 0.5 at step 7", "see http://host/a/b/c", "3/4 of 5/6", "tokens/s", "a / b / c", "…"]
 )
 def test_plain_text_stays(text: str) -> None:
-    assert seen({"text": text}) == {"text": text}
+    assert seen(text, Searched) == text
 
 
 @pytest.mark.parametrize(
@@ -189,7 +172,7 @@ def test_plain_text_stays(text: str) -> None:
     ],
 )
 def test_folders_with_spaces_and_of_addresses_are_left_out(text: str, shown: str) -> None:
-    assert seen({"text": text}) == {"text": shown}
+    assert seen(text, Searched) == shown
 
 
 class Viewed:

@@ -14,7 +14,7 @@ from collectors.arrays import Floats
 from collectors.machine.inventory import Gpu
 from collectors.machine.run_state import RunActivity, RunProcess, RunState, began_s
 from collectors.message import Message, Sentence, phrase
-from collectors.records import Event, FindingWeight, Labels
+from collectors.records import Event, FindingWeight, Labels, Searched
 
 from ..directions import direction_of
 from ..dumps import FlightRank, MemorySnapshot
@@ -29,8 +29,8 @@ RuleTopic: TypeAlias = Literal["training", "time", "memory", "ranks", "life", "r
 class CodeLocation(NamedTuple):
     """A line of code."""
 
-    function: str
-    file: str
+    function: Searched
+    file: Searched
     line: int | None
 
 

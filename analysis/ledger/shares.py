@@ -10,7 +10,7 @@ import numpy as np
 
 from collectors.arrays import Floats
 from collectors.queue_events import PLACED
-from collectors.records import Event, Frame
+from collectors.records import Event, Frame, Searched
 from collectors.step_traces import KERNEL_KINDS, KernelKind, StepTrace, TracedKernel
 
 from ..stacks.frames import are_own
@@ -151,7 +151,7 @@ class BusyPart(NamedTuple):
 
 
 class KernelTime(NamedTuple):
-    name: str
+    name: Searched
     kind: KernelKind
     seconds: float
     calls: int

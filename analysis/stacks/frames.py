@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import Literal, NamedTuple, TypeAlias
 
 from collectors.folders import BY_OTHERS, LogTree, is_received
-from collectors.records import Frame
+from collectors.records import Frame, Searched
 from collectors.rights import left_alone
 from collectors.sampler.sources import GENERATED, Unreadable, is_own, read_as_user
 from collectors.store.store import Store
@@ -123,12 +123,12 @@ LIVE = "Read from today's file; what the run ran was not kept."
 
 @dataclass(frozen=True)
 class Excerpt:
-    file: str
+    file: Searched
     line: int
     first: int  # number of the first line
-    lines: list[str]
+    lines: list[Searched]
     kept: bool  # the text that the run ran; False: today's file
-    note: str  # one sentence on where the text is from
+    note: Searched  # one sentence on where the text is from
 
 
 class SourceRefused(Exception):

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from collectors.arrays import Bools, Floats, Ints
-from collectors.records import Frame
+from collectors.records import Frame, Public, Searched
 from collectors.store.store import Process
 
 from .frames import are_own, owner_of
@@ -98,9 +98,9 @@ class ThreadTime(NamedTuple):
 
     pid: int
     tid: int
-    name: str
+    name: Searched
     rank: int
-    role: str  # of its process: "main" or "worker"
+    role: Public  # of its process: "main" or "worker"
     seconds: float
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ..records import LogLine
+from ..records import LogLine, Searched
 
 HEAD = re.compile(  # times, levels and ranks in front of a message
     r"^(?>[\[(<|{]?(?:[:.,TZ/+-]*#[#:.,TZ/+-]*+|(?:DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL|NOTSET)|(?:rank|local_rank|default)\s?#)[\])>|}:]*+[\s|\]:-]*+)++",
@@ -78,10 +78,10 @@ STEPS, BUFFERED_S = 3, 1.0  # buffered lines without a time are spread over so l
 class CrashFrame(NamedTuple):
     """A frame as a log shows it."""
 
-    file: str
+    file: Searched
     line: int
-    function: str  # "" of a syntax error
-    text: str = ""  # the source line, "" where the log has none
+    function: Searched  # "" of a syntax error
+    text: Searched = ""  # the source line, "" where the log has none
 
 
 class ExceptionRecord(NamedTuple):

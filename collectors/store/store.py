@@ -25,6 +25,7 @@ from ..records import (
     Record,
     Sample,
     SampleKind,
+    Searched,
     SourceText,
 )
 
@@ -300,7 +301,7 @@ MAX_SAMPLE_NAMES = 5_000  # of an answer
 class SampleName(NamedTuple):
     """What is stored of a run under one name."""
 
-    name: str
+    name: Searched
     kinds: tuple[SampleKind, ...]
     count: int  # type: ignore[assignment]  # also the name of a method of tuples
     first_step: int | None

@@ -60,7 +60,8 @@ CHANGED = (runs, machine, settings, ingest, table, boards, stacks, alerts, findi
 
 def register(app: FastAPI, queries: Queries, tokens: Tokens | None = None) -> None:
     """Plain functions: the framework runs them in threads, each with its own connection to the store."""
-    router = APIRouter(prefix=PREFIX)
+    app.router.route_class = answers.AnswerRoute
+    router = APIRouter(prefix=PREFIX, route_class=answers.AnswerRoute)
     for noun in NOUNS:
         noun.add_routes(router, queries)
     settings.add_routes(router, queries, tokens or Tokens(queries.data_dir))

@@ -5,21 +5,27 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import wraps
+from inspect import iscoroutinefunction
 from operator import attrgetter
-from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from numpy.typing import NDArray
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import core_schema
 from starlette.exceptions import HTTPException
+from typing_extensions import TypedDict
 
 from access.files import Unwritable
+from access.roles import Role, need_of
+from collectors.records import Public, Searched
 from collectors.store.store import QueryAborted, StoreError, TooMuch
 from jobs.state_folder import QueueError
 
@@ -29,7 +35,8 @@ from ..logs.lines import NoSuchTemplate
 from ..logs.search import BadExpression
 from ..queries import BadRequest, NotFound
 from ..received_files import OffsetConflict
-from ..visitors import OBJECT, NotGranted, as_object, for_viewer
+from ..viewing import OBJECT, as_object, view_for, view_of
+from ..visitors import NotGranted, visitor
 
 # JSON of any answer, with arrays of any layout, odd strings and large numbers.
 
@@ -39,13 +46,17 @@ MAX_DEPTH = 200  # orjson refuses more than 254 levels
 TOO_DEEP = "..."
 
 
-def encode(value: object) -> bytes:
+def encode(value: object, shape: Any) -> bytes:
+    """JSON of a value of a type, without what that type does not show to who asks."""
+    view = view_for(shape, visitor())
+    return dumps(view(value) if view else value)
+
+
+def dumps(value: object) -> bytes:
     """UTF-8. NamedTuples and dataclasses are objects. A NaN that is not one of `answer.numbers` stands for a missing number and becomes null.
 
-    Lone surrogates become U+FFFD, integers of more than 64 bits strings, and deeper nesting than 200 levels "...". A viewer's answer
-    lacks what is not for viewers.
+    Lone surrogates become U+FFFD, integers of more than 64 bits strings, and deeper nesting than 200 levels "...".
     """
-    value = for_viewer(value)
     try:
         return orjson.dumps(value, _plain, OPTIONS)
     except TypeError:  # rare, so that only such an answer pays for the walk
@@ -85,16 +96,59 @@ T = TypeVar("T")
 FEW = 16  # values, as in a delta: fewer are looked at faster in a list
 
 
-class Answer(Response, Generic[T]):
-    """`-> Answer[RunList]` names a route's answer. Numpy columns are written unchanged."""
+class Answer(Generic[T]):
+    """What a route answers: `-> Answer[RunList]`. `AnswerRoute` writes it as JSON; numpy columns are written unchanged."""
 
-    media_type = "application/json"
+    def __init__(self, content: T) -> None:
+        self.content = content  # bytes where it is written already
 
-    def __init__(self, content: T, status_code: int = 200, headers: Any = None) -> None:
-        super().__init__(content, status_code, headers)
 
-    def render(self, content: Any) -> bytes:
-        return content if isinstance(content, bytes) else encode(content)
+def answer_type(endpoint: Callable[..., Any]) -> Any:
+    """`Answer[RunList] -> RunList`; None for answers that are not JSON."""
+    hint = get_type_hints(endpoint, include_extras=True).get("return")
+    return next((get_args(part)[0] for part in (hint, *get_args(hint)) if get_origin(part) is Answer), None)
+
+
+class AnswerRoute(APIRoute):
+    """A route whose answer is encoded in the thread of its endpoint, as far as who asks may see it.
+
+    Raises UntypedText where viewers may ask it and the type of its answer does not say what they get.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, _encoding(endpoint), **options)
+
+
+def _encoding(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    shape = answer_type(endpoint)
+    if shape is None:
+        return endpoint
+    if need_of(endpoint).role is not Role.OWNER:
+        view_of(shape)
+
+    def response(answer: Any) -> Any:
+        if not isinstance(answer, Answer):
+            return answer
+        is_written = isinstance(answer.content, bytes)
+        return json_response(answer.content if is_written else encode(answer.content, shape))
+
+    if iscoroutinefunction(endpoint):
+
+        @wraps(endpoint)
+        async def answered(*arguments: Any, **named: Any) -> Any:
+            return response(await endpoint(*arguments, **named))
+
+        return answered
+
+    @wraps(endpoint)
+    def answered_in_thread(*arguments: Any, **named: Any) -> Any:
+        return response(endpoint(*arguments, **named))
+
+    return answered_in_thread
+
+
+def json_response(body: bytes, status_code: int = 200, headers: Any = None) -> Response:
+    return Response(body, status_code, headers, media_type="application/json")
 
 
 R = TypeVar("R")
@@ -137,7 +191,7 @@ _NUMBER, _NULL, _WORD = (
 Column: TypeAlias = Annotated[NDArray[np.float64], _Items(_NUMBER)]
 Gaps: TypeAlias = Annotated[NDArray[np.float64], _Items({"anyOf": [_NUMBER, _NULL]})]  # null for what is missing
 Counts: TypeAlias = Annotated[NDArray[np.int64], _Items({"type": "integer"})]
-Logged: TypeAlias = Annotated[NDArray[np.float64] | list[float | str], _Items({"anyOf": [_NUMBER, _WORD]})]
+Logged: TypeAlias = Annotated[NDArray[np.float64] | list[float | Public], _Items({"anyOf": [_NUMBER, _WORD]})]
 
 
 def numbers(values: NDArray[np.float64]) -> NDArray[np.float64] | list[float | str]:
@@ -157,6 +211,25 @@ def number(value: float) -> float | Literal["NaN", "Infinity", "-Infinity"]:
 # Errors as answers: 400, 404, 405, 409 and 503 with `{"error": one sentence with the remedy}`.
 
 Schema: TypeAlias = dict[str, Any]
+
+
+class ErrorAnswer(TypedDict):
+    """Any answer that is no success: one sentence, with the remedy."""
+
+    error: Searched
+
+
+class OffsetAnswer(ErrorAnswer):
+    """`size` is the file's: a writer goes on from there."""
+
+    size: int
+
+
+class OtherVersionAnswer(ErrorAnswer):
+    """`version` is the board's, which somebody else has changed meanwhile."""
+
+    version: Public
+
 
 LIMITS = {
     "exclusiveMinimum": "greater than",
@@ -199,9 +272,13 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(StoreError, _answering(503, str))
 
 
+def refusal(sentence: str, status_code: int, headers: Any = None) -> Response:
+    return json_response(encode({"error": sentence}, ErrorAnswer), status_code, headers)
+
+
 def _answering(status: int, sentence: Callable[[Any], str]) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def answer(_: Request, error: Exception) -> Response:
-        return Answer({"error": sentence(error)}, status_code=status)
+        return refusal(sentence(error), status)
 
     return answer
 
@@ -211,7 +288,7 @@ async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     unread = _unread(error.__cause__) if error.status_code == 400 and error.__cause__ else ""
     sentence = unread or SENTENCES.get(error.status_code, str(error.detail))
-    return Answer({"error": sentence}, status_code=error.status_code, headers=error.headers)
+    return refusal(sentence, error.status_code, error.headers)
 
 
 def _unread(cause: BaseException) -> str:
@@ -228,12 +305,12 @@ def _unread(cause: BaseException) -> str:
 
 async def _other_length(_: Request, error: Exception) -> Response:
     assert isinstance(error, OffsetConflict)
-    return Answer({"error": str(error), "size": error.size}, status_code=409)
+    return json_response(encode({"error": str(error), "size": error.size}, OffsetAnswer), 409)
 
 
 async def _other_version(_: Request, error: Exception) -> Response:
     assert isinstance(error, VersionConflict)
-    return Answer({"error": str(error), "version": error.version}, status_code=409)
+    return json_response(encode({"error": str(error), "version": error.version}, OtherVersionAnswer), 409)
 
 
 def _unexpected(error: Exception) -> str:
@@ -274,7 +351,7 @@ async def _wrong_parameter(request: Request, error: Exception) -> Response:
 
 
 def _wrong(sentence: str) -> Response:
-    return Answer({"error": sentence}, status_code=400)
+    return refusal(sentence, 400)
 
 
 def _parameter(dependant: Dependant, name: str) -> FieldInfo | None:

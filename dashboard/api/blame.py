@@ -13,7 +13,7 @@ from analysis.blame.verdict import Confidence, Verdict
 from analysis.blame.verdict import VerdictKind as VerdictKind
 from analysis.stacks.spans import Interval
 from collectors.message import text_of
-from collectors.records import Frame
+from collectors.records import Frame, Public, Searched
 
 from ..queries import Queries
 from .answers import Answer
@@ -21,25 +21,25 @@ from .parameters import Baseline, Rank, Window, known_run
 
 
 class EvidenceRow(TypedDict):
-    name: str
-    unit: str
+    name: Searched
+    unit: Public
     window: float | None
     normal: float | None
 
 
 class Cause(TypedDict):
-    function: str
-    file: str
+    function: Searched
+    file: Searched
     line: int | None
     excess_s: float
 
 
 class VerdictAnswer(TypedDict):
     verdict: VerdictKind
-    sentence: str
-    lead: str
-    place: str
-    reason: str
+    sentence: Searched
+    lead: Searched
+    place: Searched
+    reason: Searched
     rank: int | None
     excess_s: float | None
     excess_share: float | None
@@ -48,7 +48,7 @@ class VerdictAnswer(TypedDict):
     window_unit_s: float | None
     normal_unit_s: float | None
     answer_s: tuple[float, float] | None
-    per: str
+    per: Searched
     units: float | None
     normal_units: float | None
     samples: int
@@ -56,18 +56,18 @@ class VerdictAnswer(TypedDict):
     unresolved_share: float
     confidence: Confidence | None
     rank_among_normal: float | None
-    size: str
+    size: Public
     longer: float | None
     basis: Literal["stacks", "steps"]
-    contradiction: str
+    contradiction: Searched
     judged: Interval | None
     normal: list[Interval]
     profile_until: float | None
-    function: str | None
-    file: str | None
+    function: Searched | None
+    file: Searched | None
     line: int | None
-    leaf: str
-    caller: str
+    leaf: Searched
+    caller: Searched
     path: list[Frame]
     second: Cause | None
     common_s: float

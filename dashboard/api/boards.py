@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 from access.roles import Role, needs
 from collectors.arrays import Floats, Ints
+from collectors.records import Public, Searched
 from collectors.store.store import Axis
 
 from ..boards.board import KINDS, MAX_EDITS, MAX_PLACE, Board, BoardEdit, BoardError, EditKind, plain_board
@@ -19,7 +20,7 @@ from ..boards.charts import BoardCurve, ChartsQuery, DrawnCharts
 from ..boards.files import BoardFile, BoardSource, board_of, chart_of
 from ..mutations import Changes
 from ..queries import BadRequest, NotFound, Queries
-from .answers import Answer, Gaps, encode, number
+from .answers import Answer, Gaps, OtherVersionAnswer, encode, number
 from .curves import BucketColumns, CurveAxisRow, bucket_columns
 from .parameters import MAX_BUCKETS, MAX_CHARACTERS, OpenRange, OptionalRun, RunNames
 
@@ -27,70 +28,70 @@ from .parameters import MAX_BUCKETS, MAX_CHARACTERS, OpenRange, OptionalRun, Run
 
 
 class SeriesFields(TypedDict, total=False):
-    name: str
-    glob: str
-    regex: str
-    expr: str
-    runs: list[str]
-    labels: dict[str, str]
-    label: str
+    name: Public
+    glob: Public
+    regex: Public
+    expr: Public
+    runs: list[Public]
+    labels: dict[Public, Public]
+    label: Public
     colour: int
 
 
 class ChartFields(TypedDict, total=False):
     """As in the file (docs/boards.md), without what is as usual; `kind` is always there."""
 
-    kind: str
-    title: str
+    kind: Public
+    title: Public
     width: int
-    series: list[str | SeriesFields]
-    x: str | SeriesFields
-    best: str
+    series: list[Public | SeriesFields]
+    x: Public | SeriesFields
+    best: Public
     axis: Axis
-    unit: str
-    range: list[float | str]
+    unit: Public
+    range: list[float | Public]
     log: bool
-    smooth: str
-    value: str
-    thresholds: dict[str, str]
+    smooth: Public
+    value: Public
+    thresholds: dict[Public, Public]
     bins: int
-    text: str
+    text: Public
 
 
 class RowFields(TypedDict, total=False):
-    title: str
+    title: Public
     height: int
     charts: list[ChartFields]
 
 
 class BoardFields(TypedDict, total=False):
-    title: str
-    about: str
-    window: str
+    title: Public
+    about: Public
+    window: Public
     axis: Axis
-    runs: list[str]
+    runs: list[Public]
     rows: list[RowFields]
 
 
 class BoardRowOfList(TypedDict):
     """`version` is another one for any other text; `trouble` says what is wrong with it, with the line."""
 
-    name: str
-    title: str
-    about: str
+    name: Public
+    title: Searched
+    about: Searched
     source: BoardSource
     charts: int
-    version: str
-    trouble: str
+    version: Public
+    trouble: Searched
 
 
 class ChartKindRow(TypedDict):
     """`fields` are the keys that a chart of the kind has beside kind, title and width; those of `needed` must be there."""
 
-    name: str
-    help: str
-    fields: list[str]
-    needed: list[str]
+    name: Public
+    help: Searched
+    fields: list[Public]
+    needed: list[Public]
 
 
 class BoardList(TypedDict):
@@ -98,18 +99,18 @@ class BoardList(TypedDict):
 
     boards: list[BoardRowOfList]
     kinds: list[ChartKindRow]
-    first: str | None
+    first: Public | None
 
 
 class BoardAnswer(TypedDict):
     """`board` is what the text says; where it is broken, what it said before, or null."""
 
-    name: str
+    name: Public
     source: BoardSource
-    text: str
-    version: str
+    text: Searched
+    version: Public
     board: BoardFields | None
-    trouble: str
+    trouble: Searched
 
 
 class EditedBoard(TypedDict):
@@ -121,20 +122,20 @@ class BoardCurveRow(BucketColumns):
     """Columns of buckets, as in Points. `item` is the place in the chart's series, -1 its x."""
 
     item: int
-    run: str
-    series: str
-    labels: dict[str, str]
-    label: str
+    run: Public
+    series: Public
+    labels: dict[Public, Public]
+    label: Searched
     colour: int | None
-    unit: str
+    unit: Public
     exact: bool
-    reason: str
-    last: Gaps | list[float | str | None]
+    reason: Searched
+    last: Gaps | list[float | Public | None]
 
 
 class NotDrawnRow(TypedDict):
     item: int
-    reason: str
+    reason: Searched
 
 
 class DrawnChartRow(TypedDict):
@@ -143,8 +144,8 @@ class DrawnChartRow(TypedDict):
 
 
 class FollowedRow(TypedDict):
-    run: str | None
-    name: str
+    run: Public | None
+    name: Public
 
 
 class ChartsAnswer(TypedDict):
@@ -208,13 +209,13 @@ def charts_answer(found: DrawnCharts, axis: Axis) -> Answer[ChartsAnswer]:
     charts = b",".join(
         b'{"curves":[%b],"left_out":%b}'
         % (
-            b",".join(encode(_curve_row(curve)) for curve in chart.curves),
-            encode([row._asdict() for row in chart.left_out]),
+            b",".join(encode(_curve_row(curve), BoardCurveRow) for curve in chart.curves),
+            encode([row._asdict() for row in chart.left_out], list[NotDrawnRow]),
         )
         for chart in found.charts
     )
-    x = encode(CurveAxisRow(name=axis, unit="s" if axis == "time" else "", lo=found.lo, hi=found.hi))
-    followed = encode([row._asdict() for row in found.followed])
+    x = encode(CurveAxisRow(name=axis, unit="s" if axis == "time" else "", lo=found.lo, hi=found.hi), CurveAxisRow)
+    followed = encode([row._asdict() for row in found.followed], list[FollowedRow])
     answer = b'{"cursor":%d,"x":%b,"charts":[%b],"followed":%b}' % (found.cursor, x, charts, followed)
     return Answer(answer)  # type: ignore[arg-type]
 
@@ -284,11 +285,6 @@ class DeletedBoard(TypedDict):
     """`board`: the one of the same name that stands behind it and is shown again, of the log folder or a template; else null."""
 
     board: BoardAnswer | None
-
-
-class OtherVersionAnswer(TypedDict):
-    error: str
-    version: str
 
 
 CHANGED_MEANWHILE: dict[int | str, dict[str, Any]] = {

@@ -10,12 +10,14 @@ from typing_extensions import TypedDict
 from access.roles import Role, needs
 from collectors import catalog
 from collectors.machine.run_state import StateName
+from collectors.records import Public, Searched, UserData
 
 from ..queries import BadRequest, Queries
 from ..runs.comparison import MISSING, CommonValue, Difference, Pace, Section, shown
 from ..runs.previous_run import PreviousRunComparison
 from ..runs.run_values import Comparison, SectionKeys
 from ..series.subscription import wanted
+from ..viewing import hidden, hides
 from .answers import Answer, number, subset
 from .parameters import MAX_CHARACTERS, MAX_NAMES, RunParameter
 
@@ -30,8 +32,8 @@ Number = float | Literal["NaN", "Infinity", "-Infinity"] | None
 
 
 class ComparedRun(TypedDict):
-    run: str
-    name: str  # as users call it, "" where they do not
+    run: Public
+    name: Searched  # as users call it, "" where they do not
     state: StateName
 
 
@@ -39,17 +41,17 @@ class DifferenceRow(TypedDict):
     """Each column has an item per run. Long texts, tables and lists are cut text."""
 
     section: Section
-    key: str
-    values: list[Any]
+    key: Searched
+    values: list[UserData]
     missing: list[bool]  # the run does not have the key
     odd: list[bool]  # its value is not that of most runs
     differs: bool
 
 
 class CommonValueRow(TypedDict):
-    series: str
-    label: str
-    unit: str
+    series: Public
+    label: Searched
+    unit: Public
     values: list[Number]
     steps: list[int | None]  # where each was logged
 
@@ -62,16 +64,16 @@ class CompareAnswer(TypedDict):
     differences: list[DifferenceRow]
     differences_left_out: int
     step: int | None
-    step_note: str
+    step_note: Searched
     values: list[CommonValueRow]
     values_left_out: int
 
 
 class ChangedKey(TypedDict):
     section: Section
-    key: str
-    before: Any
-    now: Any
+    key: Searched
+    before: UserData
+    now: UserData
 
 
 class PaceRow(TypedDict):
@@ -85,10 +87,10 @@ pace_row = subset(Pace, PaceRow)
 class SinceLastAnswer(TypedDict):
     """`sentence` is "" where the difference is no more than noise, or nothing can be said; `reason` says which."""
 
-    run: str
-    previous: str | None
-    sentence: str
-    reason: str
+    run: Public
+    previous: Public | None
+    sentence: Searched
+    reason: Searched
     ratio: float | None  # 0.18: a step takes 18 % longer
     lo: float | None  # of the 95 % interval
     hi: float | None
@@ -154,11 +156,17 @@ def difference_row(row: Difference) -> DifferenceRow:
     return {
         "section": row.section,
         "key": row.key,
-        "values": [None if value is MISSING else shown(value) for value in row.values],
+        "values": [_value_of(row, value) for value in row.values],
         "missing": [value is MISSING for value in row.values],
         "odd": list(row.odd),
         "differs": row.differs,
     }
+
+
+def _value_of(row: Difference, value: Any) -> Any:
+    if value is MISSING:
+        return None
+    return hidden(shown(value)) if hides(row.section, row.key) else shown(value)
 
 
 def value_row(row: CommonValue) -> CommonValueRow:
@@ -187,5 +195,5 @@ def since_last_answer(run: str, found: PreviousRunComparison) -> SinceLastAnswer
 
 
 def changed_key(row: Difference) -> ChangedKey:
-    before, now = (None if value is MISSING else shown(value) for value in row.values)
+    before, now = (_value_of(row, value) for value in row.values)
     return {"section": row.section, "key": row.key, "before": before, "now": now}

@@ -15,6 +15,7 @@ from analysis.directions import direction_of
 from analysis.expressions.language import ExpressionError, NoSeries
 from collectors import catalog
 from collectors.arrays import Floats
+from collectors.records import Public, Searched
 from collectors.store.store import Axis, Buckets, QueryAborted
 
 from ..admission import GONE
@@ -36,7 +37,7 @@ from ..series.export import MEDIA_TYPES, NO_PYARROW, RowFormat, can_write, writt
 from ..series.expressions import ExpressionQuery, ExpressionResult, ExpressionSeries, NoSuchRun
 from ..series.smoothing import Smoothing, smoothing_of
 from ..user_files.directions import Direction
-from ..visitors import check_key
+from ..viewing import check_key
 from .answers import Answer, Column, Counts, Gaps, Logged, encode, number, numbers, of_media
 from .parameters import MAX_BUCKETS, MAX_CHARACTERS, OpenRange, RunNames, SeriesNames
 
@@ -73,8 +74,8 @@ def bucket_columns(buckets: Buckets) -> BucketColumns:
 
 
 class CurveAxisRow(TypedDict):
-    name: str
-    unit: str
+    name: Public
+    unit: Public
     lo: float | None
     hi: float | None
 
@@ -82,12 +83,12 @@ class CurveAxisRow(TypedDict):
 class OverlaidRow(BucketColumns):
     """Columns of buckets (docs/http-api.md, Curves)."""
 
-    run: str
-    group: str
-    runs: list[str]
-    series: str
-    labels: dict[str, str]
-    unit: str
+    run: Public
+    group: Searched
+    runs: list[Public]
+    series: Public
+    labels: dict[Public, Public]
+    unit: Public
     step: Gaps
     last: Logged
     smooth: Gaps | None
@@ -96,9 +97,9 @@ class OverlaidRow(BucketColumns):
 
 
 class NoCurveRow(TypedDict):
-    run: str
-    series: str
-    reason: str
+    run: Public
+    series: Public
+    reason: Searched
     absent: bool
 
 
@@ -151,8 +152,9 @@ def _smoothing(text: str) -> Smoothing | None:
 
 def _answer(overlay: Overlay) -> Answer[OverlayAnswer]:
     """Written curve by curve: no other thread runs while a part is encoded, so parts are short."""
-    curves = b",".join(encode(overlaid_row(curve)) for curve in overlay.curves)
-    x, left_out = encode(overlay.x._asdict()), encode([missing._asdict() for missing in overlay.left_out])
+    curves = b",".join(encode(overlaid_row(curve), OverlaidRow) for curve in overlay.curves)
+    x = encode(overlay.x._asdict(), CurveAxisRow)
+    left_out = encode([missing._asdict() for missing in overlay.left_out], list[NoCurveRow])
     answer = b'{"cursor":%d,"x":%b,"curves":[%b],"left_out":%b}' % (overlay.cursor, x, curves, left_out)
     return Answer(answer)  # type: ignore[arg-type]
 
@@ -235,19 +237,19 @@ ExpressionText = Annotated[
 class ExpressionRow(BucketColumns):
     """Columns of buckets (docs/http-api.md, Expressions). `last` is null where there is nothing, and a word where it is infinite."""
 
-    run: str
-    labels: dict[str, str]
-    unit: str
+    run: Public
+    labels: dict[Public, Public]
+    unit: Public
     exact: bool
-    reason: str
+    reason: Searched
     step: Gaps
-    last: Gaps | list[float | str | None]
+    last: Gaps | list[float | Public | None]
 
 
 class ExpressionAnswer(TypedDict):
     cursor: int
     x: CurveAxisRow
-    unit: str
+    unit: Public
     curves: list[ExpressionRow]
 
 
@@ -273,9 +275,9 @@ def _add_expression(router: APIRouter, queries: Queries) -> None:
 
 def _answer_of_expression(found: ExpressionResult, axis: Axis) -> Answer[ExpressionAnswer]:
     """Written series by series: no other thread runs while a part is encoded, so parts are short."""
-    curves = b",".join(encode(expression_row(series, found.unit)) for series in found.series)
-    x = encode(CurveAxisRow(name=axis, unit="s" if axis == "time" else "", lo=found.lo, hi=found.hi))
-    answer = b'{"cursor":%d,"x":%b,"unit":%b,"curves":[%b]}' % (found.cursor, x, encode(found.unit), curves)
+    curves = b",".join(encode(expression_row(series, found.unit), ExpressionRow) for series in found.series)
+    x = encode(CurveAxisRow(name=axis, unit="s" if axis == "time" else "", lo=found.lo, hi=found.hi), CurveAxisRow)
+    answer = b'{"cursor":%d,"x":%b,"unit":%b,"curves":[%b]}' % (found.cursor, x, encode(found.unit, Public), curves)
     return Answer(answer)  # type: ignore[arg-type]
 
 
@@ -308,9 +310,9 @@ class TagRow(TypedDict):
     `progress`: it only counts how far a run is whose text was read, which the axis shows.
     """
 
-    name: str
-    unit: str
-    label: str
+    name: Public
+    unit: Public
+    label: Searched
     points: int
     runs: int
     ranks: int

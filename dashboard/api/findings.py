@@ -13,7 +13,7 @@ from alerts.config import OWN
 from analysis.dumps import MemorySnapshot
 from analysis.findings.rule import CodeLocation, RuleTopic
 from analysis.findings.rules import BY_NAME, RULES
-from collectors.records import MESSAGE, Finding, FindingWeight
+from collectors.records import MESSAGE, Finding, FindingWeight, Public, Searched, UserFields
 
 from ..mutations import Changes
 from ..queries import NotFound, Queries
@@ -26,21 +26,21 @@ MAX_FINDINGS = 5000
 class FindingRow(TypedDict):
     """`run` is null for what was found on the machine; `over` is true of a moment, and of what holds no longer."""
 
-    id: str
-    run: str | None
-    rule: str
-    title: str
+    id: Public
+    run: Public | None
+    rule: Public
+    title: Searched
     topic: RuleTopic
     weight: FindingWeight
     start: float
     end: float
     over: bool
-    sentence: str
+    sentence: Searched
     rank: int | None
     step: int | None
-    numbers: dict[str, float]
+    numbers: dict[Public, float]
     place: CodeLocation | None
-    gpu: str | None
+    gpu: Public | None
 
 
 class FindingList(TypedDict):
@@ -55,18 +55,18 @@ class FindingStack(TypedDict):
 
     rank: int
     pid: int
-    role: str
-    thread: str
-    frames: list[tuple[str, str, int]]
+    role: Public
+    thread: Searched
+    frames: list[tuple[Searched, Searched, int]]
 
 
 class FindingDetail(FindingRow):
     """With what was kept for it: the stacks of all threads of a run that hangs, its last lines, of one that ran out of a card's memory what held it, and fields of the rule's own."""
 
     stacks: list[FindingStack]
-    lines: list[str]
+    lines: list[Searched]
     snapshot: MemorySnapshot | None
-    more: dict[str, Any]
+    more: UserFields
 
 
 class FindingToSend(BaseModel):
@@ -93,14 +93,14 @@ class SentFinding(TypedDict):
 class RuleRow(TypedDict):
     """`needs_s`: after so many seconds it is found at the latest, with the least data that `needs` names."""
 
-    name: str
+    name: Public
     topic: RuleTopic
-    title: str
+    title: Searched
     weight: FindingWeight
     needs_s: float
-    needs: str
-    holds: str
-    source: str
+    needs: Searched
+    holds: Searched
+    source: Searched
 
 
 class RuleList(TypedDict):

@@ -35,6 +35,7 @@ from analysis.ledger.shares import (
 )
 from analysis.ledger.text import label_of, sentence_of
 from collectors.message import text_of
+from collectors.records import Public, Searched
 
 from ..queries import Queries
 from ..runs.goodput import RunGoodput
@@ -47,17 +48,17 @@ MAX_BLOCKS = 240  # of an answer: longer windows have wider ones
 
 
 class LedgerLine(TypedDict):
-    function: str
-    file: str
+    function: Searched
+    file: Searched
     line: int | None
-    leaf: str
+    leaf: Searched
     share: float
     samples: int
 
 
 class LedgerRow(TypedDict):
     kind: TimeKind
-    label: str
+    label: Searched
     share: float
     seconds: float
     least: float
@@ -71,18 +72,18 @@ class LedgerRow(TypedDict):
 class LedgerTracedLine(TypedDict):
     """`share` is percent of all that was traced; `kernel` took longest of what the line launched. `function` is "" without a line."""
 
-    function: str
-    file: str
+    function: Searched
+    file: Searched
     line: int | None
     backward: bool
     share: float
-    kernel: str
+    kernel: Searched
 
 
 class LedgerTrace(TypedDict):
     """Which steps of the window were traced; GET /trace has their kernels."""
 
-    id: str
+    id: Public
     window: tuple[float, float]
     first_step: int
     last_step: int
@@ -101,7 +102,7 @@ class LedgerBlocks(TypedDict):
 
 class LedgerChange(TypedDict):
     kind: TimeKind
-    label: str
+    label: Searched
     share: float
     other_share: float
     seconds: float | None
@@ -113,8 +114,8 @@ class LedgerChange(TypedDict):
 class LedgerContrastAnswer(TypedDict):
     """`seconds` are those of a unit, `unit_s` and `other_unit_s` all of it."""
 
-    sentence: str
-    unit: str
+    sentence: Searched
+    unit: Public
     unit_s: float | None
     other_unit_s: float | None
     changes: list[LedgerChange]
@@ -123,7 +124,7 @@ class LedgerContrastAnswer(TypedDict):
 class LedgerAnswer(TypedDict):
     """`queued_s`: in a queue of jobs, of the window that was asked for; no part of the rows, which are of the device's time."""
 
-    sentence: str
+    sentence: Searched
     device: LedgerDevice
     tier: Tier
     busy_signal: Signal
@@ -145,17 +146,17 @@ MAX_ATTEMPTS = 200  # of an answer, the newest
 
 class GoodputKindRow(TypedDict):
     kind: GoodputKind
-    label: str
+    label: Searched
     seconds: float
     share: float
-    basis: str  # what its seconds were computed from
+    basis: Searched  # what its seconds were computed from
     gpu_hours: float | None  # null where unknown
     energy_j: float | None
     cost: float | None
 
 
 class GoodputAttempt(TypedDict):
-    run: str
+    run: Public
     start_s: float
     end_s: float
     started_by: StartedBy
@@ -168,8 +169,8 @@ class GoodputAttempt(TypedDict):
 class GoodputAnswer(TypedDict):
     """`goodput` and `at_most` are percent of the wall time; `window` is null where fewer than two moments of the run are known. `cost` is in the currency of the settings."""
 
-    runs: list[str]
-    sentence: str
+    runs: list[Public]
+    sentence: Searched
     window: tuple[float, float] | None
     seconds: float
     goodput: float | None
@@ -178,13 +179,13 @@ class GoodputAnswer(TypedDict):
     redone_steps: int
     gpus: int | None
     price_per_gpu_hour: float
-    currency: str
+    currency: Public
     paid: RunCost
     lost: RunCost
     rows: list[GoodputKindRow]
     attempts: list[GoodputAttempt]
     attempts_left_out: int
-    missing: list[str]
+    missing: list[Searched]
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:

@@ -13,7 +13,7 @@ from access.roles import Role, needs
 from analysis.logs.crash import Fault, FaultKind
 from analysis.logs.difference import ChangeKind, LogChange, Surety
 from collectors.lines.tracebacks import CrashFrame
-from collectors.records import LogLine, ProgressBar
+from collectors.records import LogLine, ProgressBar, Public, Searched
 from collectors.store.store import LineTemplate, LogQuery
 
 from ..logs.lines import (
@@ -71,10 +71,10 @@ class DensityAnswer(TypedDict):
 
 
 class TemplateAnswer(TypedDict):
-    run: str
+    run: Public
     id: int
-    text: str
-    example: str
+    text: Searched
+    example: Searched
     wide: bool
     fields: int  # how many numbers GET /logs/field can read; some of a lower place may be left out for viewers
     lines: int  # in the window
@@ -97,7 +97,7 @@ class TemplatesAnswer(TypedDict):
 class FieldAnswer(TypedDict):
     """The values at `lines` of the `total` lines; null where a line has none."""
 
-    text: str
+    text: Searched
     lines: int
     total: int
     t: Gaps
@@ -125,8 +125,8 @@ MAX_FAULT_LINES, MAX_FAULT_FRAMES = 200, 100  # of a fault
 
 class LogChangeRow(TypedDict):
     kind: ChangeKind
-    text: str  # the template, with # in place of numbers; "" for any line at all
-    example: str
+    text: Searched  # the template, with # in place of numbers; "" for any line at all
+    example: Searched
     count: int
     expected: tuple[float, float]  # lines in most other windows
     since_s: float
@@ -145,19 +145,19 @@ log_change = subset(LogChange, LogChangeRow)
 
 
 class LogDifferenceAnswer(TypedDict):
-    sentence: str  # "" where nothing differs
-    reason: str  # why nothing could be compared, ""
+    sentence: Searched  # "" where nothing differs
+    reason: Searched  # why nothing could be compared, ""
     windows: int  # that it was compared with
     changes: list[LogChangeRow]
 
 
 class FaultRow(TypedDict):
     kind: FaultKind
-    sentence: str
+    sentence: Searched
     time_s: float
     rank: int | None
-    exception: str
-    message: str
+    exception: Searched
+    message: Searched
     frames: tuple[CrashFrame, ...]
     lines: tuple[LogLine, ...]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple, NotRequired, cast
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, cast
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field, StrictInt
@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 from access.roles import PROCESSES, Role, RouteNeed, needs
 from collectors import catalog
 from collectors.catalog import Metric
+from collectors.records import OfProcess, Privacy, Public, Searched
 
 from .. import address
 from ..attach import AttachedRun, why_not
@@ -31,9 +32,9 @@ class ProcessRow(TypedDict):
     kind: Literal["compute", "graphics"]
     used_memory_bytes: int | None
     utilization_pct: int | None
-    name: str
-    command: str
-    user: str
+    name: Searched
+    command: OfProcess
+    user: OfProcess
     time_s: float
 
 
@@ -41,37 +42,37 @@ class GpuRow(TypedDict):
     """A card, or one MIG instance of a card."""
 
     index: int
-    uuid: str
-    name: str
+    uuid: Public
+    name: Public
     memory_total_bytes: int | None
     power_limit_w: float | None
     mig: int | None
     state: Literal["ok", "lost"]
-    reason: str
+    reason: Searched
     since_s: float | None
     sample_period_s: float | None
-    processes: list[ProcessRow]
-    processes_note: str
+    processes: Annotated[list[ProcessRow], Privacy.PROCESS]
+    processes_note: Searched
 
 
 class GpuNow(GpuRow):
-    latest: dict[str, float]  # by metric
-    clock_reasons: list[str]
+    latest: dict[Public, float]  # by metric
+    clock_reasons: list[Public]
 
 
 class LooksRow(TypedDict):
     """The cost of one source of the catalog on this machine."""
 
-    source: str
+    source: Public
     looks: int
     mean_ms: float
     slowest_ms: float
-    sentence: str
+    sentence: Searched
 
 
 class GpuList(TypedDict):
     gpus: list[GpuNow]
-    note: str | None
+    note: Searched | None
     looks: list[LooksRow]
 
 
@@ -80,13 +81,13 @@ class GpuUserRow(ProcessRow):
 
     gpu: int
     mig: int | None
-    run: str | None
+    run: Public | None
     rank: int | None
-    not_attachable: str
+    not_attachable: Searched
 
 
 class GpuUserList(TypedDict):
-    processes: list[GpuUserRow]
+    processes: Annotated[list[GpuUserRow], Privacy.PROCESS]
 
 
 class HostProcessRow(TypedDict):
@@ -119,30 +120,30 @@ class HostProcessList(TypedDict):
 
 
 class CollectorRow(TypedDict):
-    name: str
+    name: Public
     state: Literal["ok", "failing", "paused", "stuck"]
     lag_s: float
-    last_error: str
+    last_error: Searched
     waiting: bool  # whether it is at work, or has more to do at once
 
 
 class RunTroubleRow(TypedDict):
     state: Literal["on", "off", "refused", "starting"]
-    sentence: str
-    remedy: str
+    sentence: Searched
+    remedy: Searched
 
 
 class ProfileState(RunTroubleRow):
     """While the collector starts, only the first three are known. `runs`: by run, why no stacks of its own processes come."""
 
-    runs: NotRequired[dict[str, RunTroubleRow]]
-    sampler: NotRequired[str]
+    runs: NotRequired[dict[Public, RunTroubleRow]]
+    sampler: NotRequired[Public]
     hz: NotRequired[float]
-    until: NotRequired[dict[str, float]]
+    until: NotRequired[dict[Public, float]]
     processes: NotRequired[int]
     samples: NotRequired[int]
     errors: NotRequired[int]
-    about: NotRequired[str]
+    about: NotRequired[Searched]
 
 
 class ProfileAnswer(TypedDict):
@@ -153,14 +154,14 @@ class StateAnswer(TypedDict):
     """`firing`: alerts that hold, and crashes and the like of the last hour; without muted ones."""
 
     time_s: float
-    host: str
-    log_dir: str
-    read_only: str | None
+    host: Public
+    log_dir: Searched
+    read_only: Searched | None
     collectors: list[CollectorRow]
     gpus: list[GpuRow]
-    gpu_note: str | None
+    gpu_note: Searched | None
     profile: ProfileState
-    problems: list[str]
+    problems: list[Searched]
     firing: int
     cost: Cost
 
@@ -173,7 +174,7 @@ class HealthWord(TypedDict):
 
 class HealthAnswer(HealthWord):
     collectors: list[CollectorRow]
-    problems: list[str]
+    problems: list[Searched]
     cpu_pct: float
     rss_bytes: int
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import inspect
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -15,24 +15,18 @@ from pydantic_core import core_schema
 from starlette.routing import BaseRoute
 from typing_extensions import TypedDict
 
-from collectors.records import LogLine, ProgressBar
+from collectors.records import LogLine, ProgressBar, Searched
 
 from ..network import path_to
-from .answers import Answer
+from .answers import ErrorAnswer, answer_type
 from .findings import FindingRow
 from .machine import StateAnswer
 from .points import LiveRow
-from .runs import EventRow, RunRow
+from .runs import EventJson, RunRow
 
 NOT_OURS = ("HTTPValidationError", "ValidationError")  # the framework's form of an error, which no answer has
 REFERENCE = "#/components/schemas/{model}"
 SERIALIZED: Literal["serialization"] = "serialization"
-
-
-class ErrorAnswer(TypedDict):
-    """Any answer that is no success: one sentence, with the remedy."""
-
-    error: str
 
 
 # The messages of the live socket `WS /api/v1/live`, which has no route in OpenAPI: they are among its schemas.
@@ -53,7 +47,7 @@ class DeltaMessage(TypedDict):
     cursor: int
     series: list[LiveRow]
     lines: list[LogLine]
-    events: list[EventRow]
+    events: list[EventJson]
     bars: list[ProgressBar]  # those that changed
     findings: list[FindingRow]  # ... also those of the machine
 
@@ -69,7 +63,7 @@ class RefusedMessage(TypedDict):
     """The message was not a subscription; the socket is closed."""
 
     type: Literal["refused"]
-    error: str
+    error: Searched
 
 
 LiveMessage: TypeAlias = StateMessage | DeltaMessage | ResetMessage | RefusedMessage
@@ -81,7 +75,7 @@ def openapi_of(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
     if app.openapi_schema is None:
         described = FastAPI.openapi(app)
         ours = [route for route in routes if isinstance(route, APIRoute) and route.include_in_schema]
-        answers = {route.unique_id: found for route in ours if (found := _answer_of(route)) is not None}
+        answers = {route.unique_id: found for route in ours if (found := answer_type(route.endpoint)) is not None}
         inputs = [(route, SERIALIZED, TypeAdapter(found)) for route, found in answers.items()]
         inputs += [("", SERIALIZED, TypeAdapter(ErrorAnswer))]
         inputs += [(other.__name__, SERIALIZED, TypeAdapter(other)) for other in MESSAGES]
@@ -133,12 +127,6 @@ class AnswerSchemas(GenerateJsonSchema):
 
 def _refusal(schema: Any) -> dict[str, Any]:
     return {"description": "Refused, or failed", "content": {"application/json": {"schema": schema}}}
-
-
-def _answer_of(route: APIRoute) -> Any:
-    """`Answer[RunList] -> RunList`; None for answers that are not JSON."""
-    hint = get_type_hints(route.endpoint, include_extras=True).get("return")
-    return next((get_args(part)[0] for part in (hint, *get_args(hint)) if get_origin(part) is Answer), None)
 
 
 def page_of(app: FastAPI) -> str:

@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from access.roles import Role, needs
 from collectors import catalog
+from collectors.records import Public, Searched
 from collectors.store.store import Axis, Buckets, LivePoints, Series
 
 from ..queries import Curves, Queries
@@ -18,10 +19,10 @@ from .parameters import MAX_BUCKETS, MAX_CHARACTERS, MAX_NAMES, OpenRange, Optio
 
 
 class SeriesRow(TypedDict):
-    name: str
-    unit: str
-    label: str
-    labels: dict[str, str]
+    name: Public
+    unit: Public
+    label: Searched
+    labels: dict[Public, Public]
     points: int
     first_time_s: float | None
     last_time_s: float | None
@@ -36,9 +37,9 @@ class SeriesList(TypedDict):
 class CurveRow(TypedDict):
     """Columns of buckets (docs/http-api.md, Points)."""
 
-    name: str
-    labels: dict[str, str]
-    unit: str
+    name: Public
+    labels: dict[Public, Public]
+    unit: Public
     t: Column
     t_end: Column
     step: Gaps
@@ -60,9 +61,9 @@ class CurveList(TypedDict):
 class LiveRow(TypedDict):
     """New points of one series, by arrival."""
 
-    run: str | None
-    name: str
-    labels: dict[str, str]
+    run: Public | None
+    name: Public
+    labels: dict[Public, Public]
     t: Gaps
     v: Logged
     step: Gaps
@@ -93,7 +94,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
 def _answer(curves: Curves) -> Answer[CurveList]:
     """Written curve by curve: no other thread runs while a part is encoded, so parts are short."""
-    parts = b",".join(encode(curve_row(series, buckets)) for series, buckets in curves.curves.items())
+    parts = b",".join(encode(curve_row(series, buckets), CurveRow) for series, buckets in curves.curves.items())
     return Answer(b'{"cursor":%d,"series":[%b]}' % (curves.cursor, parts))  # type: ignore[arg-type]
 
 

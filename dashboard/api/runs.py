@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, TypeAlias
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
@@ -13,7 +13,7 @@ from access.roles import EXPORTS, SOURCE, Role, needs
 from analysis.findings.life import Standing
 from collectors import retention
 from collectors.machine.run_state import StateName
-from collectors.records import Event, Offset
+from collectors.records import Event, Offset, Privacy, Private, Public, Searched, UserFields
 
 from ..mutations import Changes
 from ..pages import pages
@@ -25,7 +25,7 @@ from ..runs.runs import RankView, RunView
 from ..runs.search import SearchHits
 from ..user_files.forgotten_runs import ForgottenRun
 from ..user_files.run_notes import RunNotes
-from ..visitors import user_fields, visitor
+from ..visitors import visitor
 from .answers import Answer, of_media, subset
 from .parameters import (
     MAX_CHARACTERS,
@@ -43,18 +43,18 @@ from .table import Filtered, FirstRow, find
 
 
 class RunRow(TypedDict):
-    run: str
+    run: Public
     state: StateName
-    state_reason: str
+    state_reason: Searched
     doing: Standing | None  # of a run that lives and makes no steps, where the collector knows it
     doing_since_s: float | None
     pid: int | None
     started_s: float | None
     ended_s: float | None  # None while it lives, and where nothing says so
-    cwd: str
+    cwd: Searched
     ranks_seen: list[int]
     world_size: int | None
-    ranks_note: str
+    ranks_note: Searched
     last_time_s: float | None
     last_step: int | None
     series: int
@@ -64,8 +64,8 @@ class RunRow(TypedDict):
     lines_skipped: int
     fields_skipped: int
     files_aside: int
-    trouble: str
-    info: dict[str, Any]  # as the user wrote it, else as its processes were seen
+    trouble: Searched
+    info: UserFields  # as the user wrote it, else as its processes were seen
     about: RunNotes
 
 
@@ -77,20 +77,23 @@ class RunList(TypedDict):
 
 
 class EventRow(TypedDict):
-    """Plus the event's other fields."""
+    """Plus the event's other fields: `EventJson`."""
 
-    run: str
-    kind: str
+    run: Public
+    kind: Searched
     time_s: float
     rank: int
     step: int | None
     seconds: float | None
-    text: str
+    text: Searched
+
+
+EventJson: TypeAlias = Annotated[EventRow, Privacy.OPEN]
 
 
 class EventList(TypedDict):
     cursor: int
-    events: list[EventRow]
+    events: list[EventJson]
 
 
 class RankRow(TypedDict):
@@ -98,33 +101,33 @@ class RankRow(TypedDict):
     rank: int
     local_rank: int | None
     world_size: int | None
-    job_id: str | None
+    job_id: Public | None
     restarts: int | None
     gpus: list[int]
-    gpus_from: str
+    gpus_from: Searched
 
 
 class AttemptRun(TypedDict):
     """A run that is an attempt of the same training; `rule` says why, "" for the first."""
 
-    run: str
-    rule: str
+    run: Public
+    rule: Searched
 
 
 class RunDetailRow(RunRow):
-    attempts: list[EventRow]
+    attempts: list[EventJson]
     processes: list[RankRow]
     attempt_runs: list[AttemptRun]  # by their start, this one among them; [] where it is the only one
 
 
 class FileRow(TypedDict):
-    path: str
+    path: Searched
     offset: int
     lines_read: int
     lines_skipped: int
     fields_skipped: int
-    first_skip: str
-    trouble: str
+    first_skip: Searched
+    trouble: Searched
     is_data: bool  # not read, because it looks like data
 
 
@@ -146,7 +149,7 @@ class DataToRead(BaseModel):
 class Diff(TypedDict):
     """At most 1 MB; "" where nothing is known, or nothing differs."""
 
-    diff: str
+    diff: Searched
 
 
 class AboutChange(BaseModel):
@@ -193,7 +196,7 @@ class ForgottenRow(TypedDict):
     forgotten_s: float
     files: int
     size_bytes: int
-    remove: str
+    remove: Private
     about: RunNotes
 
 
@@ -334,7 +337,7 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
         "/events", response_model=None, summary="Add an event to a run: a note, a deployment, a change by hand"
     )
     @needs(Role.OWNER)
-    def add_event(given: NewEvent) -> Answer[EventRow]:
+    def add_event(given: NewEvent) -> Answer[EventJson]:
         return Answer(event_row(changes.add_event(given.run, given.model_dump(exclude={"run"}, exclude_none=True))))
 
     @router.post(
@@ -412,7 +415,7 @@ def rank_row(view: RankView) -> RankRow:
 
 def event_row(event: Event) -> EventRow:
     return {
-        **user_fields(event.fields),  # type: ignore[typeddict-item]  # whatever it carried
+        **event.fields,  # type: ignore[typeddict-item]  # whatever it carried
         "run": event.run,
         "kind": event.kind,
         "time_s": event.time_s,

@@ -9,12 +9,13 @@ from fastapi import APIRouter, Query, Response
 from typing_extensions import TypedDict
 
 from access.roles import EXPORTS, Role, needs
-from collectors.records import Sample, SampleKind
+from collectors.records import Sample, SampleKind, Searched
 from collectors.store.store import SampleName, SampleQuery
 
 from ..queries import Queries
 from ..samples import INLINE, PLAIN, UNKNOWN, Checkpoint, SampleContent
-from ..visitors import bytes_for_viewer, check_grant
+from ..viewing import bytes_for_viewer
+from ..visitors import check_grant
 from .answers import Answer, of_media
 from .parameters import MAX_CHARACTERS, RunParameter
 
@@ -26,13 +27,13 @@ Step = Annotated[int | None, Query(ge=-MAX_STEP, le=MAX_STEP, description="inclu
 
 class SampleRow(TypedDict):
     id: int
-    name: str
+    name: Searched
     kind: SampleKind
     step: int | None
     time_s: float | None
     rank: int
     bytes: int | None  # None where they were never counted
-    path: str  # of the file in which they lie, "" for those that are stored here
+    path: Searched  # of the file in which they lie, "" for those that are stored here
 
 
 class SampleList(TypedDict):

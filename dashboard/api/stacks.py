@@ -17,7 +17,7 @@ from analysis.stacks.frames import Excerpt, SourceRefused
 from analysis.stacks.frames import FrameKind as FrameKind
 from analysis.stacks.spans import Interval, LastStack
 from analysis.stacks.threads import ThreadSelection, ThreadTime, View
-from collectors.records import Frame
+from collectors.records import Frame, Public, Searched
 from collectors.step_traces import MAX_STEPS, BusySeconds, KernelKind, StepTrace
 
 from ..mutations import Changes
@@ -26,7 +26,7 @@ from ..stacks.flame import Lane, to_folded, to_speedscope
 from ..stacks.stacks import ChartResult, FoldResult, PhaseTime
 from ..stacks.step_traces import TraceResult, TraceState
 from ..visitors import check_grant
-from .answers import Answer, Column, Counts, encode, of_media
+from .answers import Answer, Column, Counts, dumps, of_media
 from .parameters import (
     MAX_CHARACTERS,
     MAX_CONTEXT,
@@ -75,12 +75,12 @@ class TreeAnswer(TypedDict):
 class FlameAnswer(TreeAnswer):
     units: float | None
     baseline_units: float | None
-    per: str
+    per: Searched
     normal: list[Interval]
     profile_until: float | None
     ranks: list[int]
     phases: list[PhaseTime]
-    sampler: str
+    sampler: Public
     note: Remedy | None
 
 
@@ -100,8 +100,8 @@ ChartAnswer = TypedDict(
 class LastStackRow(TypedDict):
     rank: int
     pid: int
-    role: str
-    thread: str
+    role: Public
+    thread: Searched
     until_s: float
     frames: list[Frame]
 
@@ -131,8 +131,8 @@ class TraceAsked(TypedDict):
 class TracedLineRow(TypedDict):
     """`function` is "" where no line of the script launched it."""
 
-    function: str
-    file: str
+    function: Searched
+    file: Searched
     line: int | None
     backward: bool
     seconds: float
@@ -148,10 +148,10 @@ class KernelKindRow(TypedDict):
 
 
 class TraceRow(TypedDict):
-    id: str
+    id: Public
     rank: int
     device: Literal["GPU", "CPU"]
-    torch: str
+    torch: Public
     window: tuple[float, float]
     first_step: int
     last_step: int
@@ -165,7 +165,7 @@ class TraceRow(TypedDict):
 
 class TraceAnswer(TypedDict):
     state: TraceState
-    sentence: str
+    sentence: Searched
     trace: TraceRow | None
 
 
@@ -226,7 +226,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
                 return PlainTextResponse(to_folded(answer.tree))
             case "speedscope":
                 speedscope = to_speedscope(answer.tree, name=f"{run} {window[0]:.3f} to {window[1]:.3f}")
-                return Response(encode(speedscope), media_type=SPEEDSCOPE)
+                return Response(dumps(speedscope), media_type=SPEEDSCOPE)
             case _:
                 return Answer(flame_answer(answer, queries.profiler(run)))
 

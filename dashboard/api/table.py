@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, StrictStr
@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 from access.roles import EXPORTS, Role, needs
 from analysis.directions import direction_of
 from analysis.findings.life import Standing
+from collectors.records import Public, Searched, UserFields
 from collectors.store.store import Axis
 
 from ..mutations import Changes
@@ -23,7 +24,8 @@ from ..runs.columns import COLUMNS, FIXED, SHOWN, Cell, Row, TableColumn
 from ..runs.filters import FilterError
 from ..runs.table import GroupRow, TableQuery, TableResult
 from ..user_files.directions import Direction
-from ..visitors import check_grant, check_key
+from ..viewing import check_key
+from ..visitors import check_grant
 from .answers import Answer, Gaps, number, of_media, subset
 from .answers import Column as NumberColumn
 from .parameters import MAX_CHARACTERS
@@ -34,13 +36,13 @@ from .parameters import MAX_CHARACTERS
 class ColumnRow(TypedDict):
     """`direction` says which values are better, where that is known."""
 
-    key: str
-    title: str
-    kind: str
-    unit: str
+    key: Public
+    title: Searched
+    kind: Public
+    unit: Public
     width: int
     shown: bool
-    help: str
+    help: Searched
     direction: Direction | None
 
 
@@ -48,7 +50,7 @@ column_row = subset(TableColumn, ColumnRow)
 
 
 class SeriesName(TypedDict):
-    name: str
+    name: Public
     direction: Direction | None
 
 
@@ -56,26 +58,26 @@ class ColumnList(TypedDict):
     """`configured` and `series` are the names of columns by choice: `config.<key>`, and `last.`, `best.`, `least.`, `most.<series>`."""
 
     columns: list[ColumnRow]
-    configured: list[str]
+    configured: list[Searched]
     series: list[SeriesName]
 
 
 class TableRow(TypedDict):
     """A run, or, where `group` is not null, a group of runs. `cells` has a value a column; of a group `{best, mean, least, most, same, of}`."""
 
-    run: str
-    name: str
-    state: str
+    run: Public
+    name: Searched
+    state: Public
     doing: Standing | None
-    reason: str
+    reason: Searched
     archived: bool
     forgotten: bool
-    progress: Any  # 0 to 1, or null
-    best_of: str  # the series of the best value
-    group: str | None
+    progress: float | None  # 0 to 1, or null
+    best_of: Public  # the series of the best value
+    group: Searched | None
     runs: int
     opened: bool
-    cells: dict[str, Any]
+    cells: UserFields
 
 
 class TableAnswer(TypedDict):
@@ -85,14 +87,14 @@ class TableAnswer(TypedDict):
     total: int
     found: int
     known: int
-    counts: dict[str, int]
-    notes: list[str]
+    counts: dict[Public, int]
+    notes: list[Searched]
     columns: list[ColumnRow]
 
 
 class Spark(TypedDict):
-    run: str
-    series: str
+    run: Public
+    series: Public
     axis: Axis
     t: NumberColumn  # steps, or Unix seconds
     mean: Gaps
@@ -129,7 +131,7 @@ def _run_row(row: Row, found: TableResult) -> TableRow:
         "reason": view.state_reason,
         "archived": view.about.archived,
         "forgotten": view.about.forgotten,
-        "progress": row.cell(FIXED["progress"]),
+        "progress": cast(float | None, row.cell(FIXED["progress"])),
         "best_of": str(row.cell(FIXED["judged"]) or ""),
         "group": None,
         "runs": 1,
@@ -266,7 +268,7 @@ MAX_SPARKS = 100
 
 
 class DirectionList(TypedDict):
-    directions: dict[str, Direction]
+    directions: dict[Public, Direction]
 
 
 class DirectionChange(BaseModel):

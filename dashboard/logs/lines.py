@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from collectors.lines import templates
 from collectors.lines.structured_lines import PAIR
 from collectors.lines.templates import family_of, field_count, field_values, wide_text
-from collectors.records import LogLine
+from collectors.records import LogLine, Public, Searched
 from collectors.store.store import LineColumns, LineExtent, LineTemplate, Store, holding
 from deepseek.log.redaction import LEFT_OUT, redacted
 
@@ -304,8 +304,8 @@ MAX_FIELDS = 100
 class LineField(NamedTuple):
     """`text` is what the line says, `"loss=0.25"`: a search for it finds other lines that say so."""
 
-    name: str
-    text: str
+    name: Searched
+    text: Searched
 
 
 class LineDetail(NamedTuple):
@@ -313,7 +313,7 @@ class LineDetail(NamedTuple):
 
     line: LogLine
     template: int | None  # its id; None while it is not known
-    template_text: str
+    template_text: Searched
     numbers: list[TextSpan]
     fields: list[LineField]
 
@@ -349,11 +349,11 @@ class LineQuery(NamedTuple):
 class PlacedLine(NamedTuple):
     """A `LogLine` in an answer."""
 
-    run: str
-    file: str
+    run: Public
+    file: Searched
     time_s: float
     level: int
-    text: str
+    text: Searched
     rank: int | None
     number: int
     template: int  # its id; 0 where it is not known yet
@@ -374,7 +374,7 @@ class LineStretch(NamedTuple):
 class NextLine(NamedTuple):
     """`number` is None where there is no such line, as far as was searched."""
 
-    run: str | None
+    run: Public | None
     number: int | None
     offset: int | None  # among the lines that the filter leaves
     time_s: float | None

@@ -6,23 +6,47 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import orjson
 from dash.backends._fastapi import reset_current_request, set_current_request
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
+from typing_extensions import TypedDict
 
 from access.roles import Role
+from collectors.records import Public
 
-from ..api.answers import encode
+from ..api.answers import dumps, json_response
 from ..queries import BadRequest
-from ..visitors import NotGranted, visitor
+from ..viewing import searched_data
+from ..visitors import NotGranted, sees_all, visitor
 
 if TYPE_CHECKING:
     from .frame import DashboardApp
 
 log = logging.getLogger(__name__)
+
+
+class Structure(TypedDict, total=False):
+    """What in Dash's JSON is no text: the names by which the browser finds components and styles, addresses, and packed numbers."""
+
+    namespace: Public
+    type: Public
+    id: Public
+    component: Public
+    property: Public
+    prop_id: Public
+    className: Public
+    key: Public
+    href: Public
+    dtype: Public
+    bdata: Public
+    run: Public  # of a row of a table: the page asks for it again
+    series: Public
+
+
+STRUCTURE = frozenset(get_type_hints(Structure))
 
 
 def route(dash: DashboardApp) -> Callable[[Request], Awaitable[Response]]:
@@ -37,7 +61,7 @@ def route(dash: DashboardApp) -> Callable[[Request], Awaitable[Response]]:
             answered: Response = await run_in_threadpool(
                 context.run, asyncio.run, dispatch(request)
             )  # Dash would work on the event loop
-            return answered if visitor().role is Role.OWNER else await run_in_threadpool(_for_viewer, answered)
+            return answered if sees_all() else await run_in_threadpool(_for_viewer, answered)
         except Exception as error:  # of a callback: what it was asked with is the browser's
             log.exception("a callback failed")
             raise BadRequest(
@@ -55,7 +79,7 @@ def _for_viewer(answered: Response) -> Response:
         value = orjson.loads(answered.body)
     except orjson.JSONDecodeError:  # no answer: nothing to update
         return answered
-    return Response(encode(value), answered.status_code, media_type="application/json")
+    return json_response(dumps(searched_data(value, STRUCTURE)), answered.status_code)
 
 
 def _check(body: Any, dash: DashboardApp) -> None:

@@ -38,7 +38,7 @@ from ..runs.run_values import (
     with_common_step,
 )
 from ..runs.runs import RunView
-from ..visitors import hides
+from ..viewing import hides
 
 TICKED, COMPARISON = "ticked", "comparison"
 TABLE, ALL, TAB, X, Y, READ, RAW, PLOT, NOTE, THEME = (

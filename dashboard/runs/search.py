@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
-from collectors.records import Event
+from collectors.records import Event, Public, Searched
 from collectors.store.store import Series, check
 
 from .runs import RunView
@@ -102,16 +102,16 @@ RUN_PAGE, SERIES_PAGE = "/", "/training"
 
 class Hit(NamedTuple):
     kind: HitKind
-    text: str
-    detail: str
-    run: str | None
-    address: str  # a path of this dashboard, with its parameters
+    text: Searched
+    detail: Searched
+    run: Public | None
+    address: Public  # a path of this dashboard, with its parameters
 
 
 class SearchHits(NamedTuple):
     results: list[Hit]  # the best first
     left_out: int
-    note: str  # what was not searched, or ""
+    note: Searched  # what was not searched, or ""
 
 
 class NamedPage(Protocol):

@@ -23,7 +23,7 @@ from analysis.stacks.tree import WeightedStacks
 from analysis.stacks.trust import LineOf, no_source, trusted_spans
 from analysis.stacks.wait_joins import join
 from collectors.arrays import Floats, Ints
-from collectors.records import Frame
+from collectors.records import Frame, Public, Searched
 from collectors.store.store import StackColumns, Store, TooMuch, check, holding
 
 # Folded minutes of runs, remembered: a window of hours is then the sum of what is known, and its two edges.
@@ -330,9 +330,9 @@ class Lane(NamedTuple):
 
     pid: int
     tid: int
-    name: str
+    name: Searched
     rank: int
-    role: str
+    role: Public
     seconds: float
     depth: int  # how many rows it takes
     spans: Bars

@@ -24,6 +24,7 @@ from analysis.stacks.threads import ThreadSelection
 from analysis.step_log import StepLog, read, with_lines
 from analysis.units import Units
 from collectors.folders import LogTree
+from collectors.records import Public
 from collectors.store.store import StackColumns, Store, TooMuch, check, holding
 
 from ..visitors import sees_all, without_details
@@ -41,7 +42,7 @@ EDGE_S = 300.0  # a unit that reaches over the edge of a window ends less than t
 class PhaseTime:
     """Seconds a unit of the window, and of the run's normal."""
 
-    name: str
+    name: Public
     seconds: float
     normal_s: float | None
 

@@ -14,6 +14,7 @@ from time import time_ns
 from typing import Any, NamedTuple
 
 from access.files import SETTLED_NS, FileStamp, stamp_of
+from collectors.records import Searched
 from collectors.user_files import ABOUT_FOLDER, file_name
 
 from . import yaml_file
@@ -34,12 +35,12 @@ log = logging.getLogger(__name__)
 class RunNotes:
     """`name` is "" where the run goes by its own; `trouble` says why all else is at its default although there is a file."""
 
-    name: str = ""
-    tags: tuple[str, ...] = ()
-    note: str = ""
+    name: Searched = ""
+    tags: tuple[Searched, ...] = ()
+    note: Searched = ""
     archived: bool = False
     forgotten: bool = False
-    trouble: str = ""
+    trouble: Searched = ""
 
 
 NOTHING = RunNotes()
