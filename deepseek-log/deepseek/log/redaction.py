@@ -2,7 +2,8 @@
 
 `["train.py", "--api-key", "abc"] -> ["train.py", "--api-key", "<left out>"]`
 
-RunLog and all processes of the dashboard use it. The time is proportional to the length of the text: what follows a name is looked at once, and patterns are bounded or anchored.
+RunLog and all processes of the dashboard use it. The time is proportional to the length of the text: what follows a name is looked at
+once, patterns are bounded or anchored, and of a text that is too long or has too many names the rest is left out.
 """
 
 from __future__ import annotations
@@ -44,6 +45,12 @@ SECRET_WORDS = frozenset(
         "storepass",
         "dbpass",
         "smtppass",
+        "userpass",
+        "mnemonic",
+        "sessionid",
+        "jsessionid",
+        "phpsessid",
+        "psk",
     ]
 )
 GLUED = (
@@ -134,27 +141,51 @@ TOKEN_OF_TEXT = frozenset(  # `pad_token`, `max_token`, `token_id`: of a languag
     ]
 )
 FOREIGN = (
-    "密码",
-    "密碼",
-    "口令",
-    "密钥",
-    "密鑰",
-    "令牌",
-    "パスワード",
-    "비밀번호",
-    "пароль",
-    "contraseña",
-    "passwort",
-    "senha",
-)
+    "密码", "密碼", "口令", "密钥", "密鑰", "令牌", "パスワード", "비밀번호", "암호", "пароль", "contraseña", "contrasena", "passwort", "kennwort",
+    "senha", "mot de passe", "motdepasse", "wachtwoord", "hasło", "heslo", "lösenord", "salasana", "şifre", "parola", "पासवर्ड", "סיסמה",
+)  # fmt: skip
+CODES = frozenset(["verification", "recovery", "backup", "access", "security", "pin", "mfa", "login", "auth"])
+PHRASES = frozenset(["seed", "recovery", "backup", "secret"])
+TWO_WORDS = (*(f"{word} code" for word in CODES), *(f"{word} phrase" for word in PHRASES))  # whose name has a space
 OF_SIGNATURE = frozenset(
     ["amz", "goog", "aws", "shared", "hub", "webhook"]
 )  # whose signature is a key to what it signs
 PASSWORDS = frozenset(
     ["password", "passwd", "passphrase", "passcode", "pwd", "secret", "pass"]
 )  # of people, in sentences
-SHORT_HINTS = ("pat", "sas", "sig", "pw", "otp")  # parts of many other words
+SHORT_HINTS = ("pat", "sas", "sig", "pw", "otp", "psk", "sid")  # parts of many other words
 HINTS = (
+    "key", "token", "pass", "pwd", "secret", "credential", "auth", "bearer", "jwt", "cookie", "netrc", "signature", "csrf", "xsrf", "webhook",
+    "mnemonic", "sessionid", "sessid", "_code", "_phrase", *TWO_WORDS, *FOREIGN,
+)  # fmt: skip  # each secret name has one of them
+PREFIXES = tuple(
+    """
+    hf_ api_org_ sk- sk_ pk_live_ rk_live_ rk_test_ whsec_ ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- gldt- glrt- glptt- glcbt- glsoat-
+    xapp- xoxa- xoxb- xoxc- xoxd- xoxe- xoxo- xoxp- xoxr- xoxs- npm_ pypi- AIza GOCSPX- dapi nvapi- nvcf- lsv2_ r8_ dckr_pat_ dckr_oat_
+    dsk_ gsk_ pplx- xai- pcsk_ shpat_ shpss_ shpca_ shppa_ glsa_ glc_ figd_ dop_v1_ doo_v1_ dor_v1_ ATATT ATCTT ATBB AGE-SECRET-KEY- tskey-
+    lin_api_ ntn_ sbp_ sb_secret_ pscale_tkn_ pscale_pw_ pscale_oauth_ NRAK- NRII- sntrys_ sntryu_ HRKU- FlyV1 sq0atp- sq0csp- CFPAT- PMAK-
+    rubygems_ bkua_ CCIPAT_ sgp_ tfp_ LTAI AKID rpa_ esecret_ wandb_v1_ KGAT_ EAACEdEose0cBA phc_ phx_ jina_ tvly- tgp_ fw_ key- secret_
+    """.split()  # noqa: SIM905
+)  # of tokens that services give out
+PROGRAMS = {
+    **dict.fromkeys(
+        ("mysql", "mysqldump", "mysqladmin", "mysqlimport", "mysqlshow", "mysqlcheck", "mariadb", "mariadb-dump"), "p"
+    ),
+    **dict.fromkeys(
+        ("login", "sshpass", "mongo", "mongosh", "mongodump", "mongorestore", "7z", "7za", "htpasswd"), "p"
+    ),
+    **dict.fromkeys(("zip", "unzip", "sqlcmd", "mosquitto_pub", "mosquitto_sub", "ipmitool"), "P"),
+    "redis-cli": "a",
+    "ssh-keygen": "N",
+    "ldapsearch": "w",
+    "curl": "u",
+    "smbclient": "U",
+}  # and the letter of the option whose value is a password
+LONG = {"curl": ("--user", "--proxy-user")}  # ... and such options by their long names
+PLURAL = ("keys", "secrets", "tokens", "passwords", "credentials")
+GLUED_ONLY = ("mysql", "mariadb")  # `-p NAME` is a database
+PROGRAM_HINTS = tuple(sorted({name.rstrip("a") for name in PROGRAMS} - {"unzip", "mysqldump", "mosquitto_sub"}))
+NEEDLES = (
     *(
         "key",
         "token",
@@ -168,79 +199,32 @@ HINTS = (
         "cookie",
         "netrc",
         "signature",
-        "csrf",
-        "xsrf",
+        "srf",
+        "hook",
+        "sess",
     ),
-    *("webhook", *FOREIGN),
-)  # each secret name has one of them
-PREFIXES = (
+    *("mnemonic", "code", "phrase", "wort", "senha", "wacht", "heslo", "salas", "parola", "contras", *SHORT_HINTS),
     *(
-        "hf_",
-        "sk-",
-        "sk_",
-        "pk_live_",
-        "rk_live_",
-        "ghp_",
-        "gho_",
-        "ghu_",
-        "ghs_",
-        "ghr_",
-        "github_pat_",
-        "glpat-",
-        "xapp-",
-        "npm_",
+        "://",
+        "private",
+        "basic",
+        "login",
+        "eyj",
+        "akia",
+        "asia",
+        "sg.",
+        ":aa",
+        "$",
+        "ls0t",
+        "{sha",
+        "{ssha",
+        "@",
+        "identified",
+        "sqlplus",
     ),
-    *(
-        "xoxa-",
-        "xoxb-",
-        "xoxo-",
-        "xoxp-",
-        "xoxr-",
-        "xoxs-",
-        "pypi-",
-        "AIza",
-        "ya29.",
-        "dapi",
-        "nvapi-",
-        "lsv2_",
-        "r8_",
-        "dckr_pat_",
-    ),
-    *(
-        "dsk_",
-        "gsk_",
-        "pplx-",
-        "xai-",
-        "GOCSPX-",
-        "whsec_",
-        "shpat_",
-        "glsa_",
-        "figd_",
-        "dop_v1_",
-        "ATATT",
-        "AGE-SECRET-KEY-",
-    ),
-)  # of tokens that services give out
-PROGRAMS = {
-    **dict.fromkeys(
-        ("mysql", "mysqldump", "mysqladmin", "mysqlimport", "mysqlshow", "mysqlcheck", "mariadb", "mariadb-dump"), "p"
-    ),
-    **dict.fromkeys(
-        ("login", "sshpass", "mongo", "mongosh", "mongodump", "mongorestore", "7z", "7za", "htpasswd"), "p"
-    ),
-    **dict.fromkeys(("zip", "unzip", "sqlcmd"), "P"),
-    "redis-cli": "a",
-    "ldapsearch": "w",
-    "curl": "u",
-    "smbclient": "U",
-}  # and the letter of the option whose value is a password
-LONG = {"curl": ("--user", "--proxy-user")}  # ... and such options by their long names
-PLURAL = ("keys", "secrets", "tokens", "passwords", "credentials")
-GLUED_ONLY = ("mysql", "mariadb")  # `-p NAME` is a database
-OTHER_HINTS = (
-    *("://", "private key", "basic", "login", "eyj", "akia", "asia", "sg.", "hook", ":aa", *map(str.lower, PREFIXES)),
-    *sorted({name.rstrip("a") for name in PROGRAMS} - {"unzip", "mysqldump"}),
+    *("jdbc:", "ya29.", "hvs.", "hvb.", "dp.", "dt0c01.", '"d"', *PROGRAM_HINTS),
 )
+"""A text of ASCII letters with a secret has one of them, in lower case, or a long word. `in` takes half the time of a pattern of them."""
 
 
 def any_of(words: Iterable[str]) -> str:
@@ -257,7 +241,6 @@ def any_of(words: Iterable[str]) -> str:
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 SHORT = rf"(?:{'|'.join(SHORT_HINTS)})(?![a-z])"
 NAMED = re.compile(f"{any_of(HINTS)}|{SHORT}")  # in lower case
-HINTED = re.compile(f"{any_of([*HINTS, *OTHER_HINTS])}|{SHORT}")
 NAME_OF_SECRET = re.compile(r"[A-Za-z_]\w{0,100}[_-]\w{1,100}")
 NAME_GOES_ON = re.compile(r"[\w.-]*")
 OPTION = re.compile(r"(-{0,2}[+~]{0,2}[A-Za-z_][\w./-]*)([=:])(.*)", re.DOTALL)
@@ -265,21 +248,25 @@ QUOTE = r"""(?:\\{0,20}["'`]|&quot;|&\#3[49];|%2[27]|[“”‘’])"""
 TYPE = r"(?:[\w.]{0,40}\.)?(?:str|bytes|SecretStr|Any|Optional\[[\w.]{1,40}\])(?:\s\|\sNone)?"
 ANSI = r"(?:(?:\x1b|\\{1,20}u001[bB])\[[0-9;]{0,20}m)"  # also as JSON writes it
 ASSIGNED = r"""
-    ANSI{0,4} QUOTE? \\{0,20} [])]{0,2} (?: \s{0,8} : \s{0,8} TYPE \s{0,8} (?= =[^=] ) )? \s{0,8} ANSI{0,4}
-    (?: , \s{0,8} QUOTE value QUOTE \s{0,8} : | (?<=["'\s]) value \s{0,8} = | := | => | -> | == | [=:：＝] | \\{1,20}u[Ff]{2}1[AaDd] | %3[ADad] | [是为為]
+    ANSI{0,4} QUOTE? \\{0,20} [])]{0,2} (?: \s{0,8} : \s{0,8} TYPE \s{0,8} (?= =[^=] ) )? \s{0,30} ANSI{0,4}
+    (?: , \s{0,8} QUOTE value QUOTE \s{0,8} : | (?<=["'\s]) value \s{0,8} = | := | => | -> | → | ⇒ | == | [=:：＝] | \\{1,20}u[Ff]{2}1[AaDd] | %3[ADad] | [是为為]
       | [,(] (?= \s{0,8} [rbfu]{0,2} QUOTE ) )
-    \s{0,8} (?: ANSI{1,4} \s{0,8} )?
+    \s{0,8} (?: ANSI{1,4} \s{0,8} )? (?: [|>][+-]? [ ]{0,4} \n\s{0,40} | !\w{1,20}[ ]{1,4} )?
 """  # what stands between a secret's name and its value
 ASSIGNED = ASSIGNED.replace("QUOTE", QUOTE).replace("ANSI", ANSI)
 IN_TEXT = re.compile(ASSIGNED.replace("TYPE", TYPE), re.VERBOSE)
 IN_CODE = re.compile(ASSIGNED.replace("TYPE", r"[\w.|\[\]\ ]{1,40}"), re.VERBOSE)
-MAY_ASSIGN = re.compile(rf"{QUOTE}|\s{{0,8}}(?:[^\w\s]|[是为為]|value)")  # a quick look
+MAY_ASSIGN = re.compile(rf"{QUOTE}|\s{{0,30}}(?:[^\w\s]|[是为為]|value)")  # a quick look
 COLOURED = re.compile(r"\d{1,3}m")  # the end of a colour, in front of a name
 AFTER_OPTION = re.compile(r"""\\{0,20}["'`]?,?\s{1,8}(?!-|<left\ out>)""")  # `--token abc`, `"--token", "abc"`
 IN_TAG = re.compile(r">([^<>\s]{1,400})(?=</)")  # `<password>abc</password>`
 IN_SENTENCE = re.compile(  # `HF_TOKEN to abc`, `logged in with key abc`, `| password | abc |`
-    rf"(?:{QUOTE})?(?:\s{{1,4}}(?P<verb>(?:is|was|to|as|with|value)\s{{1,4}})?|\s{{0,8}}(?P<cell>[|│┃])\s{{0,8}})"
+    rf"(?:{QUOTE})?(?:'s\s{{1,4}}|\s{{1,4}}(?P<verb>(?:is|was|to|as|with|value)(?:\s{{0,2}}:)?\s{{1,4}})?|\s{{0,8}}(?P<cell>[|│┃])\s{{0,8}})"
     rf"(?P<quote>{QUOTE}|[(<\[])?(?P<word>[^\s\"'`,;()<>\[\]{{}}|│┃“”‘’\\]{{1,400}})"
+)
+FOR_WHOM = re.compile(  # `password for ada is hunter2`
+    rf"\s{{1,4}}(?:for|of|on)(?:\s{{1,2}}[^\s:=]{{1,60}}){{1,4}}?(?P<verb>\s{{0,2}}[:=]|\s(?:is|was|to)(?=\s))\s{{1,4}}(?P<cell>(?!))?"
+    rf"(?P<quote>{QUOTE})?(?P<word>[^\s\"'`,;()<>\[\]{{}}|│┃“”‘’\\]{{1,400}})"
 )
 OPENED = re.compile(rf"""(?:[rbfuRBFU]{{0,2}})(\"\"\"|'''|{QUOTE})""")
 BRACKETS = {"[": "]", "{": "}", "(": ")"}
@@ -326,10 +313,32 @@ BARE_HOOK = re.compile(
     r"(\bhooks\.slack\.com/(?:services|workflows|triggers)/|\bdiscord(?:app)?\.com/api/(?:v\d{1,3}/)?webhooks/|\bapi\.telegram\.org/bot)"
     r"(?!<left out>)[^\s\"'<>`\\]+"
 )
-IN_QUERY = re.compile(r"([?&;](?:sig|signature|code|ticket|sid|jwt)=)[^&#\s]+", re.IGNORECASE)
+IN_QUERY = re.compile(
+    r"([?&;#](?:sig|signature|code|ticket|id_token|sid|jwt|hmac|sess|session|assertion|saml(?:response|request|art))=)[^&#\s]+",
+    re.IGNORECASE,
+)
 FORMS = re.compile(
-    rf"\b(?:{any_of(PREFIXES)}[\w.-]{{16,}}|(?:AKIA|ASIA)[0-9A-Z]{{16}}\b|eyJ[\w-]{{8,500}}\.[\w-]{{8,}}\.[\w-]*"
-    r"|SG\.[\w-]{16,64}\.[\w-]{16,64}|\d{8,10}:AA[\w-]{33}\b|(?<=login )[\w-]{32,})"
+    r"\b(?:(?:AKIA|ASIA)[0-9A-Z]{16}\b|eyJ[\w-]{8,500}\.[\w-]{8,}\.[\w-]*|eyJ[\w+/-]{60,}=?=?|SG\.[\w-]{16,64}\.[\w-]{16,64}"
+    r"|(?:ya29|hvs|hvb|hvr|dp\.(?:pt|st|sa|ct|scim|audit)|dt0c01)\.[\w.-]{16,}|\d{8,10}:AA[\w-]{33}\b|LS0tLS1CRUdJTi[\w+/]{16,}=?=?"
+    r"|(?<=login )[\w-]{32,})"
+    r"|\$(?:2[abxy]?|[156y7]|gy|apr1|argon2(?:id|i|d)|scrypt|pbkdf2[\w-]{0,12})\$[\w./+=,$-]{16,}|\{S?SHA\d{0,3}\}[\w+/]{16,}=?=?"
+)
+LONG_WORD = re.compile(r"(?<![\w-])[\w-]{19,}")
+KEY_OF_40 = re.compile(r"(?<![\w/+=.-])[A-Za-z0-9/+]{40}(?![\w/+=.-])|(?<![\w/+=])[A-Za-z0-9/+]{86}==")
+SAID_OTHERWISE = re.compile(  # values as a program or a protocol takes them
+    r"""
+    (?: (?P<sql>     \bidentified\s{1,4} (?:with\s{1,4}["'\w]{1,40}\s{1,4})? (?:by|as)\s{1,4} (?:password\s{1,4})? ["'] (?=[^"'\n]) )
+      | (?P<oracle>  (?:\bsqlplus\s{1,4}(?:-\w{1,2}\s{1,4})?|\bjdbc:oracle:\w{1,10}:) \w{1,40}/ (?=[^\s@"'/]{1,100}@) )
+      | (?P<dsn>     (?<![\w:/@.-]) (?!mailto:) [\w.-]{1,64}: (?=[^\s:@/"'<>]{3,100}@(?:(?:tcp|unix|udp)\(|[\w.-]{1,100}(?::\d{2,5}\b|/))) )
+      | (?P<pgpass>  (?<![\w.:*-]) (?:[\w.-]{1,80}|\*):(?:5432|5433|6432|\*):[\w*.-]{1,60}:[\w*.-]{1,60}: )
+      | (?P<jwk>     "d"\s{0,4}:\s{0,4}" (?=[\w-]{32}) )
+      | (?P<call>    \b(?:login|authenticate)\(\s{0,4}["'][^"'\n]{1,100}["']\s{0,4},\s{0,4}["'] )
+      | (?P<sent>    ^[\s>$\#]{0,4}(?:AUTH|PASS|IDENTIFY)\s{1,2} (?=\S{3,100}\s{0,4}$) )
+      | (?P<literal> --from-literal[=\s][\w.-]{1,100}= )
+      | (?P<piped>   \becho\s{1,4}["']? (?=[^\s"'|]{3,100}["']?\s{0,4}\|\s{0,4}(?:sudo\s|\w{1,20}\slogin\s)) )
+    ) (?!<left\ out>) [^\s"'@\\]{1,1000}
+    """,
+    re.VERBOSE | re.IGNORECASE | re.MULTILINE,
 )
 BEARER = re.compile(r"(\b(?:bearer|basic)\s+)[\w.+/=~-]{8,}", re.IGNORECASE)
 PRIVATE_KEY = re.compile(
@@ -355,15 +364,28 @@ OF_SENTENCES = re.compile(  # `HF_TOKEN is missing`, `set HF_TOKEN to enable`, `
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-MAX_SIGNED = 4000  # characters of a signature
+MAX_SIGNED = 100  # characters of a value by which it is judged whether it is one
+MIN_JUDGED = 16  # of a value that is a secret if it looks like one
+MAX_CHARACTERS = 1 << 16  # of a text that is searched
+MAX_NAMES = 1000  # of names in a text that are looked at
 MIN_SAID = 5  # characters of a secret in a sentence
 MAX_SLASHES = 6  # of such a line; a path has more
 PROGRAM = re.compile(
     rf"(?<![\w.-])(?P<name>{'|'.join(sorted(PROGRAMS, reverse=True))})(?:\.exe)?(?=[\s\"'\\])|(?P<end>[\n|;])"
     r"|(?<=[\s\"'\\])(?P<long>--[a-z]{2,12}(?:-[a-z]{2,12})?)(?P<gap>=|[\s\"'\\,]{1,12})(?!<left out>)(?P<of>[^\s\"'<\\,-][^\s\"'\\]*)"
-    r"|(?<=[\s\"'\\])-(?P<letter>[pPauwU])(?P<space>[\s\"'\\,]{0,12})(?!<left out>)(?P<value>[^\s\"'<\\,-][^\s\"'\\]*)"
+    r"|(?<=[\s\"'\\])-(?P<letter>[pPauwUN])(?P<space>[\s\"'\\,]{0,12})(?!<left out>)(?P<value>[^\s\"'<\\,-][^\s\"'\\]*)"
 )
 WHAT_IS_MEANT = re.compile(r"[A-Za-z0-9_+/=~%@#$^&*!.-]+")
+PARTS = re.compile(r"[_-]")
+HEXADECIMAL = re.compile(r"(?:0x)?[0-9a-fA-F]+")
+JUDGED = (
+    "sig",
+    "signature",
+    "key",
+    "sid",
+    "sessid",
+    "session_id",
+)  # how names end whose value is a secret if it looks like one
 SWITCH = re.compile(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
 
 
@@ -379,14 +401,18 @@ def is_secret(name: str) -> bool:
         return not KEY_OF.isdisjoint(words) or words in (["key"], ["keys"])
     if "signature" in words:
         return not OF_SIGNATURE.isdisjoint(words)
+    if ("code" in words and not CODES.isdisjoint(words)) or ("phrase" in words and not PHRASES.isdisjoint(words)):
+        return True
     if words[-1:] in (["pass"], ["pw"]) or ("token" in words and TOKEN_OF_TEXT.isdisjoint(words)):
         return True
-    return not name.isascii() and any(word in name.lower() for word in FOREIGN)
+    return any(word in name.lower() for word in FOREIGN)
 
 
 def may_hold_a_secret(text: str) -> bool:
     """Whether `redacted` may find something: a quick look, for texts of which nearly all hold nothing."""
-    return HINTED.search(text.lower()) is not None or _is_of_a_key(text)
+    if any(map(text.lower().__contains__, NEEDLES)) or _has_token(text) or _is_of_a_key(text):
+        return True
+    return not text.isascii() and any(map(text.lower().__contains__, FOREIGN))
 
 
 def without_secrets(words: Iterable[str]) -> list[str]:
@@ -429,8 +455,11 @@ def is_option(word: str) -> bool:
 def redacted(text: str, *, code: bool = False) -> str:
     """A text, with what is assigned to a secret name, or has the form of a secret, left out.
 
-    Of what it returns it returns the same. `code` keeps names of variables: `token = tokens[i]`, `password = getpass()`.
+    Of what it returns it returns the same. `code` keeps names of variables: `token = tokens[i]`, `password = getpass()`; otherwise what lies
+    behind MAX_CHARACTERS or MAX_NAMES is left out.
     """
+    if len(text) > MAX_CHARACTERS and not code:
+        text = f"{text[: MAX_CHARACTERS - len(LEFT_OUT)]}{LEFT_OUT}"
     if not may_hold_a_secret(text):
         return text
     if not code and _is_of_a_key(text):
@@ -438,13 +467,20 @@ def redacted(text: str, *, code: bool = False) -> str:
     if "PRIVATE KEY" in text:
         text = PRIVATE_KEY.sub(rf"\1{LEFT_OUT}\2", text)
     text = _without_values(text, code)
-    if "://" in text:
+    lower = text.lower()
+    if "://" in lower:
         text = URL.sub(_url_without_secrets, text)
-    if ".com/" in text or ".org/" in text:
+    if ".com/" in lower or ".org/" in lower:
         text = BARE_HOOK.sub(rf"\1{LEFT_OUT}", text)
-    text = BEARER.sub(rf"\1{LEFT_OUT}", text)
+    if "bearer" in lower or "basic" in lower:
+        text = BEARER.sub(rf"\1{LEFT_OUT}", text)
     text = FORMS.sub(LEFT_OUT, text)
-    return text if code else _without_passwords(text)
+    text = LONG_WORD.sub(lambda found: LEFT_OUT if _is_token(found[0]) else found[0], text)
+    if code:
+        return text
+    text = KEY_OF_40.sub(lambda found: LEFT_OUT if _is_mixed(found[0]) else found[0], text)
+    text = SAID_OTHERWISE.sub(lambda found: f"{found[found.lastgroup or 0]}{LEFT_OUT}", text)
+    return _without_passwords(text) if any(map(lower.__contains__, PROGRAM_HINTS)) else text
 
 
 def _without_values(text: str, code: bool) -> str:
@@ -454,9 +490,11 @@ def _without_values(text: str, code: bool) -> str:
         lower = "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
     kept: list[str] = []
     done = floor = 0  # what is kept already ends here; names begin behind there
-    for hint in NAMED.finditer(lower):
+    for number, hint in enumerate(NAMED.finditer(lower)):
         if hint.start() < floor:
             continue
+        if number >= MAX_NAMES and not code:
+            return "".join([*kept, text[done:floor], LEFT_OUT])
         start, end = hint.start(), hint.end()
         if hint[0].isascii():
             while start > floor and (text[start - 1].isalnum() or text[start - 1] in "_.-"):
@@ -483,44 +521,47 @@ def _is_left_out(text: str, start: int, end: int) -> bool:
 def _value_after(text: str, start: int, end: int, name: str, code: bool) -> tuple[int, int] | None:
     """Where the value of a name stands; None where the name is no secret's, or has none."""
     bare = name.rstrip(".-")
-    is_signed = bare.lower().endswith(("sig", "signature")) and not is_secret(bare)
-    if not is_signed and not is_secret(bare):
+    is_known = is_secret(bare)
+    if not is_known and not bare.lower().endswith(JUDGED):
         return None
-    if start > 0 and text[start - 1] == "<" and (tag := IN_TAG.match(text, end)):
+    if start > 0 and text[start - 1] == "<" and is_known and (tag := IN_TAG.match(text, end)):
         return tag.span(1)
     found = (IN_CODE if code else IN_TEXT).match(text, end) if MAY_ASSIGN.match(text, end) else None
     if found:
-        place = _value_at(
-            text, found.end(), bare, found[0].strip()[-1:] == ":", code, MAX_SIGNED if is_signed else len(text)
-        )
-        if (
-            place is not None
-            and bare.lower() == "key"
-            and NAME_OF_SECRET.fullmatch(text, *place)
-            and is_secret(text[slice(*place)])
-        ):
-            return None  # `{"key": "HF_TOKEN", "value": "abc"}`: the value follows
-        if (
-            is_signed
-            and place is not None
-            and text[start - 1 : start] not in ("?", "&")
-            and not _looks_random(text[slice(*place)])
-        ):
-            return None
-        return place
-    if code or is_signed:
+        by_colon = found[0].strip()[-1:] == ":"
+        if not is_known:
+            return _judged(text, found.end(), bare, by_colon, code, in_address=text[start - 1 : start] in ("?", "&"))
+        place = _value_at(text, found.end(), bare, by_colon, code)
+        names_it = bare.lower() == "key" and place is not None and NAME_OF_SECRET.fullmatch(text, *place)
+        return (
+            None if names_it and place is not None and is_secret(text[slice(*place)]) else place
+        )  # `{"key": "HF_TOKEN", "value": "abc"}`: the value follows
+    if code or not is_known:
         return None
     dashes = len(name) - len(name.lstrip("-"))
     if dashes in (1, 2) and (option := AFTER_OPTION.match(text, end)):
         return _quoted(text, option.end(), len(text)) or _span(re.compile(r"[^\s\"',\\]+").match(text, option.end()))
-    said = IN_SENTENCE.match(text, end)
-    if said and _is_said(bare, said):
-        return said.start("word"), said.start("word") + len(said["word"].rstrip(".:!?"))
+    for said in (IN_SENTENCE.match(text, end), bare.lower() != "pass" and FOR_WHOM.match(text, end)):
+        if said and _is_said(bare, said):
+            return said.start("word"), said.start("word") + len(said["word"].rstrip(".:!?"))
     return None
 
 
-def _value_at(text: str, at: int, name: str, by_colon: bool, code: bool, most: int) -> tuple[int, int] | None:
-    """`most` characters are looked at for the end of what stands in quotes."""
+def _judged(text: str, at: int, name: str, by_colon: bool, code: bool, *, in_address: bool) -> tuple[int, int] | None:
+    """Of a name that may be a secret's, `sig` or `cache_key`: where its value stands, if it looks like a secret."""
+    place = _value_at(text, at, name, by_colon, code, MAX_SIGNED)
+    if place is None or in_address:
+        return place
+    value = text[place[0] : min(place[1], place[0] + MAX_SIGNED)]
+    is_short = len(value) < MIN_JUDGED and name.lower().endswith("key")
+    return _value_at(text, at, name, by_colon, code) if _looks_random(value) and not is_short else None
+
+
+def _value_at(
+    text: str, at: int, name: str, by_colon: bool, code: bool, most: int | None = None
+) -> tuple[int, int] | None:
+    """At most `most` characters are looked at."""
+    most = len(text) if most is None else most
     if (quoted := _quoted(text, at, most)) is not None:
         return quoted
     words = [word.lower() for word in WORD.findall(name)]
@@ -533,11 +574,11 @@ def _value_at(text: str, at: int, name: str, by_colon: bool, code: bool, most: i
         )
         return (at + 1, at + 1 + len(inner)) if is_list else None
     if code:
-        place = _span(VALUE_IN_CODE.match(text, at))
+        place = _span(VALUE_IN_CODE.match(text, at, at + most))
         return None if place is None or CODE.fullmatch(text, *place) else place
-    if by_colon and words[-1:] in (["authorization"], ["cookie"]):
+    if (by_colon and words[-1:] in (["authorization"], ["cookie"])) or words[-1:] in (["mnemonic"], ["phrase"]):
         return _span(REST_OF_LINE.match(text, at))
-    place = _span(VALUE.match(text, at))
+    place = _span(VALUE.match(text, at, at + most))
     if place is not None and words[-1:] and words[-1] in PLURAL:
         while text[place[1] : place[1] + 1] == "," and (further := VALUE.match(text, place[1] + 1)):
             place = place[0], further.end()
@@ -579,7 +620,7 @@ def _is_said(name: str, said: re.Match[str]) -> bool:
     word = said["word"].rstrip(".:!?")
     if len(word) < MIN_SAID:
         return False
-    if _looks_random(word):
+    if _looks_random(word.rpartition(":")[2]):
         return True
     is_strong = (
         "_" in name or "-" in name.strip("-") or not PASSWORDS.isdisjoint(part.lower() for part in WORD.findall(name))
@@ -601,6 +642,30 @@ def _looks_random(word: str) -> bool:
         return False
     switches = len(SWITCH.findall(word[:100]))
     return switches >= 3 or (switches >= 2 and len(word) >= 16) or (switches >= 1 and len(word) >= 24)
+
+
+def _has_token(text: str) -> bool:
+    return any(_is_token(found[0]) for found in LONG_WORD.finditer(text))
+
+
+def _is_token(word: str) -> bool:
+    """`hf_...`, and any word with a part as random as that of a token; not `layer_norm_backward`, nor a hash in hexadecimal digits."""
+    if word.startswith("_Z"):  # a function of C++
+        return False
+    word = word.lstrip("-")
+    parts = PARTS.split(word[:MAX_SIGNED])
+    if word.startswith(PREFIXES) and (len(parts[-1]) >= 16 or _is_mixed(word)):
+        return True
+    longest = max(parts, key=len)
+    switches = len(SWITCH.findall(longest))
+    if len(longest) >= 20 and switches >= 3 and _is_mixed(longest):
+        return True
+    return len(longest) >= 24 and switches >= 5 and HEXADECIMAL.fullmatch(longest) is None
+
+
+def _is_mixed(word: str) -> bool:
+    """Of small letters, large ones and digits."""
+    return any(map(str.islower, word)) and any(map(str.isupper, word)) and any(map(str.isdigit, word))
 
 
 def _is_of_a_key(text: str) -> bool:
