@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from collectors.records import (
     Event,
@@ -13,6 +14,7 @@ from collectors.records import (
     LogLine,
     Offset,
     Points,
+    ProgressBar,
     Record,
     RunInfo,
     Sample,
@@ -21,30 +23,14 @@ from collectors.records import (
     StackSpan,
     labels_of,
 )
+from tests.secret_forms import secret_forms
 
 FOLDER, COMMAND, SECRET = "/zzhome/zzada", "zzcommand", "zzsecret"
-FORBIDDEN = ("zzhome", "zzada", COMMAND, SECRET)
+FORBIDDEN = ("zzhome", "zzada", COMMAND, SECRET, *{each.hidden for each in secret_forms()})
 PATH = f"{FOLDER}/job/data.bin"
 TEXT = f"reads {PATH} with api_key={SECRET} now"
 T0 = 1_764_000_000.0
-FORMS = (
-    "clone https://{}@github.com/a/b.git",
-    r'{{"msg": "{{\"password\": \"{}\"}}"}}',
-    "Authorization: Token {}",
-    "Setting HF_TOKEN to {}",
-    "GET /c?X-Amz-Signature={}",
-    "https://host.blob.core.windows.net/c?sv=1&sig={}",
-    "POST https://hooks.slack.com/services/T00/B00/{}",
-    "mysql -u root -p{} db",
-    "logged in with key {}9x8y7z",
-    "password：{}",
-    "curl -u ada:{} https://host",
-    "\x1b[36mpassword\x1b[0m=\x1b[35m{}\x1b[0m",
-    "| password | {}1 |",
-    "api_keys=['{}', 'x']",
-    'password="{} and more',
-)  # in which texts give secrets away
-KEY_LINE = f"MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwgg{SECRET}ABcdEF0123456789+/ab"
+FORMS = secret_forms()
 RUNS = ("a", "b")
 WORDS = (
     "type",
@@ -81,7 +67,7 @@ def words_of_users() -> dict[str, Any]:
         "credentials": {"user": "ada", "value": SECRET},
         "variables": [{"name": "HF_TOKEN", "value": SECRET}, {"key": "HF_TOKEN", "value": SECRET}],
         "remote": f"https://{SECRET}@github.com/a/b.git",
-        "forms": [form.format(SECRET) for form in FORMS],
+        "forms": [form.example for form in FORMS],
         PATH: 1,
         "table": {PATH: {"x": PATH}},
         **dict.fromkeys(WORDS, PATH),
@@ -128,9 +114,12 @@ def canary_records() -> Iterator[Record]:
                 f'{{"level": "{PATH}", "key": "{PATH}", "x": {step}, "api_key": "{SECRET}", "msg": "{PATH}"}}',
             )
         for form in FORMS:
-            yield LogLine(run, "out.log", T0 + 200, 30, form.format(SECRET))
-        yield LogLine(run, "key.log", T0 + 200, 20, "-----BEGIN PRIVATE KEY-----")
-        yield LogLine(run, "key.log", T0 + 200, 20, KEY_LINE)
+            for line in form.example.split("\n"):
+                yield LogLine(run, "out.log", T0 + 200, 30, line)
+            yield Event(
+                run, "note", T0 + 150, 0, 150, None, form.example, {"words": [form.example], "said": form.example}
+            )
+        yield ProgressBar(run, "bar.log", T0 + 200, f"{TEXT} 45%")
         yield LogLine(run, "out.log", T0 + 201, 40, "Traceback (most recent call last):")
         yield LogLine(run, "out.log", T0 + 201, 40, f'  File "{PATH}", line 3, in main')
         yield LogLine(run, "out.log", T0 + 201, 40, f"FileNotFoundError: [Errno 2] No such file or directory: '{PATH}'")
@@ -157,7 +146,15 @@ def canary_records() -> Iterator[Record]:
             TEXT,
             0,
             5,
-            {"place": {"function": "main", "file": PATH, "line": 3}, "text": TEXT, "type": PATH, "stacks": [PATH]},
+            {
+                "place": {"function": "main", "file": PATH, "line": 3},
+                "text": TEXT,
+                "type": PATH,
+                "lines": [form.example for form in FORMS],
+                "stacks": [
+                    {"rank": 0, "pid": 1, "role": "main", "thread": PATH, "frames": [["main", PATH, 3]]},
+                ],
+            },
         )
         main, leaf = Frame("main", PATH, 3), Frame("read", f"{FOLDER}/job/read.py", 7)
         samples = [StackSpan(at * 10**8, 10**8, 7, (main, leaf) if at % 2 else (main,), False) for at in range(2000)]
@@ -179,75 +176,82 @@ def canary_records() -> Iterator[Record]:
         yield SourceText(run, PATH, "ab" * 32, f"open({PATH!r})\n", T0)
         yield Offset(f"{run}/out.log", run, 1, 2, 300, 12, 1, 0, f"line 3: {PATH}", {}, f"cannot read {PATH}")
         yield Sample(run, "answer", "text", "text/plain", T0, 1, 0, TEXT.encode())
+        forms = "\n".join(form.example for form in FORMS)
+        yield Sample(run, "forms", "text", "text/plain", T0, 2, 0, forms.encode())
         yield Sample(
             run, "rows", "table", "application/json", T0, 1, 0, f'{{"columns": ["a"], "data": [["{PATH}"]]}}'.encode()
         )
         yield Sample(run, "picture", "image", "image/png", T0, 1, 0, b"", PATH, 0, 100)
 
 
+KNOWN: dict[
+    str, list[Any]
+] = {  # by the name of a parameter, what this store has; of others the type says what is asked
+    "run": ["a", PATH],
+    "against": ["b"],
+    "baseline": ["b"],
+    "series": ["train/loss", "*"],
+    "match": ["train", "zzhome"],
+    "file": [PATH, "out.log", "…/data.bin"],
+    "from": [T0],
+    "to": [T0 + 300],
+    "baseline_from": [T0],
+    "baseline_to": [T0 + 50],
+    "at": [T0 + 100],
+    "q": ["zzhome", COMMAND, "data", "api", "a"],
+    "id": [*range(1, 9), "f-a"],
+    "number": [1, 2, 3, 50, *range(400, 430)],
+    "name": ["answer", "rows", "picture", PATH],
+    "expr": ["train/loss * 2", "a + ", PATH],
+    "chart": ["{kind: line, series: [train/loss]}", f"{{kind: line, series: [{PATH}]}}"],
+    "x": ["time", "step", PATH],
+    "axis": ["time", "step"],
+    "columns": ["name,config.data,info.argv,env.HOME", f"config.{PATH}"],
+    "sort": ["run", "config.data", "argv"],
+    "group": ["config.lr", "config.data", "argv", "user"],
+    "template": [1, 2, 3],
+}
+
+
+def questions_of(described: Any) -> Iterator[str]:
+    """Each GET of an OpenAPI description: with all that it needs, and with each of its other parameters beside that."""
+    for path, methods in described["paths"].items():
+        if "get" not in methods:
+            continue
+        given = {each["name"]: each for each in methods["get"].get("parameters", []) if each["in"] == "query"}
+        usual = {name: values_of(each)[:1] for name, each in given.items() if each.get("required")}
+        usual |= {name: KNOWN[name][:1] for name in given.keys() & {"run", "from", "to"}}
+        asked: list[dict[str, list[Any]]] = [
+            {name: usual[name] for name in usual if given[name].get("required")},
+            usual,
+        ]
+        asked += [{**usual, name: [value]} for name, each in given.items() for value in values_of(each)]
+        for name in re.findall(r"{(\w+)", path) or [""]:
+            for place in ["gpus", "a", PATH] if name else [""]:
+                there = re.sub(r"{[^}]*}", quote(place, safe=""), path)
+                yield from dict.fromkeys(f"{there}?{urlencode(query, doseq=True)}" for query in asked)
+
+
+def values_of(parameter: Any) -> list[Any]:
+    known = KNOWN.get(parameter["name"])
+    return [
+        value for kind in parameter["schema"].get("anyOf", [parameter["schema"]]) for value in known or _of_type(kind)
+    ]
+
+
+def _of_type(schema: Any) -> list[Any]:
+    if "enum" in schema or "const" in schema:
+        return [*schema.get("enum", [schema.get("const")])]
+    kinds: dict[str, list[Any]] = {"boolean": [True, False], "integer": [1], "number": [T0], "string": ["a", PATH]}
+    return kinds.get(schema.get("type", ""), _of_type(schema["items"]) if "items" in schema else [])
+
+
 def questions() -> Iterator[str]:
-    """Addresses of the API that may show it, with filters and groups by what is left out."""
-    window = {"from": T0, "to": T0 + 300}
+    """What a description does not say: columns and groups of all names, pages and their layouts."""
 
     def of(route: str, **given: Any) -> str:
         return f"/api/v1/{route}?{urlencode({name.rstrip('_'): value for name, value in given.items()}, doseq=True)}"
 
-    for route in (
-        "runs",
-        "gpus",
-        "processes",
-        "host_processes",
-        "settings",
-        "diagnosis",
-        "columns",
-        "directions",
-        "tokens",
-        "forgotten",
-        "alerts",
-        "boards",
-        "findings",
-        "events",
-        "series",
-        "tags",
-        "logs",
-        "findings/rules",
-    ):
-        yield of(route)
-    for route in (
-        "run",
-        "files",
-        "diff",
-        "events",
-        "tags",
-        "logs",
-        "logs/lines",
-        "logs/density",
-        "logs/templates",
-        "logs/crash",
-        "samples",
-        "checkpoints",
-        "last_stacks",
-        "findings",
-        "goodput",
-        "trace",
-        "since_last",
-        "series",
-        "boards",
-    ):
-        yield of(route, run="a")
-        yield of(route, run=PATH)
-    for route in ("logs/difference", "flame", "flamechart", "blame", "ledger", "report", "source", "export"):
-        yield of(route, run="a", file=PATH, series="train/loss", **window)
-    for format_ in ("folded", "speedscope"):
-        yield of("flame", run="a", format=format_, **window)
-    for view in ("focus", "hide", "phase", "thread"):
-        yield of("flame", run="a", **{view: PATH}, **window)
-    yield of("ledger/compare", run="a", against="b")
-    for text in ("zzhome", "zzcommand", "data", "api", "a"):
-        yield of("search", q=text)
-        yield of("search", q=text, run="a")
-        yield of("logs/lines", run="a", q=text)
-        yield of("runs", q=text)
     yield of("compare", run=RUNS, all=True)
     yield of("compare", run=RUNS, series="train/loss")
     keys = [
@@ -280,16 +284,6 @@ def questions() -> Iterator[str]:
             yield of("table", q=f"{place}:zzhome")
         yield of("curves", run=RUNS, series="train/loss", group=key)
     yield of("table", format="csv")
-    for number in range(1, 8):
-        yield of("sample", run="a", id=number)
-    for name in ("answer", "rows", "picture"):
-        yield of("samples", run="a", name=name)
-    for number in (1, 2, 3, 50, *range(400, 424)):
-        yield of("logs/line", run="a", number=number)
-        yield of("logs/next", number=number)
-    yield of("finding", id="f-a")
-    yield of("expression", expr="a + ", run="a")
-    yield of("expression", expr=PATH, run="a")
     yield from ("/openapi.json", "/metrics", "/healthz", "/api/docs", "/_dash-layout", "/_dash-dependencies")
     for page in (
         "",
@@ -307,3 +301,4 @@ def questions() -> Iterator[str]:
         "nowhere",
     ):
         yield f"/{page}?run=a"
+        yield f"/_dash-layout?{urlencode({'at': f'/{page}', 'search': '?run=a&run=b'})}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 from urllib.parse import unquote_plus
 
 import pytest
@@ -15,11 +15,14 @@ from access.roles import DETAILS, Role
 from access.tokens import Tokens
 from collectors.store.engines import open_store
 from collectors.store.store import Store
+from dashboard.api.openapi import DeltaMessage
 from dashboard.app import make_app
 from dashboard.queries import Queries
-from tests.canaries import FORBIDDEN, PATH, RUNS, canary_records, questions
+from tests.canaries import FORBIDDEN, PATH, RUNS, canary_records, questions, questions_of
 from tests.other_clients import PROXIED, Asked, Got, ask
 from tests.serving import run, served_app
+
+NOT_ANSWERED = {"/api/v1/job", "/api/v1/source", "/api/v1/trace"}  # there is no job, and no file
 
 
 class Canaries(NamedTuple):
@@ -62,14 +65,18 @@ def marks(text: str, asked: str = "") -> list[str]:
 
 
 def test_no_answer_to_a_viewer_holds_a_mark(canaries: Canaries) -> None:
-    marked = 0
-    for address in questions():
+    marked, answered = 0, set()
+    described = canaries.app.openapi()
+    for address in (*questions_of(described), *questions()):
         got, owners = canaries.ask(address), canaries.ask(address, "owner")
+        answered |= {address.partition("?")[0]} if owners.status == 200 else set()
         assert not marks(got.text, unquote_plus(address)), (address, marks(got.text, unquote_plus(address)))
         assert got.status < 500 and owners.status < 500, address
         assert got.status in (owners.status, 403), address
         marked += bool(marks(owners.text))
-    assert marked > 60, "the owner sees what the viewer does not"
+    assert marked > 200, "the owner sees what the viewer does not"
+    reads = {path for path, methods in described["paths"].items() if "get" in methods and "{" not in path}
+    assert reads - answered <= NOT_ANSWERED, "each route has answered something"
 
 
 def test_what_is_granted_shows_the_marks(canaries: Canaries) -> None:
@@ -95,12 +102,18 @@ def test_the_socket_sends_a_viewer_no_mark(canaries: Canaries) -> None:
             )
             canaries.writer.append(list(canary_records()))
             async with asyncio.timeout(20):
-                while '"type":"delta"' not in text and '"type":"refused"' not in text:
+                while '"type":"delta"' not in text:
+                    text += str(await socket.recv())
+            await socket.send(json.dumps({"subscribe": [PATH]}))
+            async with asyncio.timeout(20):
+                while '"type":"refused"' not in text:
                     text += str(await socket.recv())
         return text
 
     text = run(heard())
-    assert '"type":"delta"' in text and "data.bin" in text and not marks(text), text[:500]
+    assert "data.bin" in text and not marks(text, json.dumps(PATH)), text[:500]
+    for rows in get_type_hints(DeltaMessage).keys() - {"type", "cursor"}:
+        assert f'"{rows}":[{{' in text, f"the delta has {rows}"
 
 
 VALUES = (
