@@ -25,7 +25,7 @@ from collectors.records import (
 )
 from tests.secret_forms import secret_forms
 
-FOLDER, COMMAND, SECRET = "/zzhome/zzada", "zzcommand", "zzsecret"
+FOLDER, COMMAND, SECRET = "/zzhome/zzada", "zzcommand", "zzwalnut"
 FORBIDDEN = ("zzhome", "zzada", COMMAND, SECRET, *{each.hidden for each in secret_forms()})
 PATH = f"{FOLDER}/job/data.bin"
 TEXT = f"reads {PATH} with api_key={SECRET} now"

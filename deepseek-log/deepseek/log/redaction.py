@@ -64,6 +64,8 @@ GLUED = (
     "oauthtoken",
     "secretkey",
     "accesskey",
+    *("apitoken", "bearertoken", "refreshtoken", "sessiontoken", "idtoken", "usertoken", "bottoken", "middlewaretoken"),
+    *("authkey", "masterkey", "privatekey", "signingkey", "encryptionkey", "licensekey"),
 )
 """How a word ends that is a secret's, whatever stands before: PGPASSWORD, NGROK_AUTHTOKEN."""
 KEY_OF = frozenset(
@@ -185,6 +187,21 @@ LONG = {"curl": ("--user", "--proxy-user")}  # ... and such options by their lon
 PLURAL = ("keys", "secrets", "tokens", "passwords", "credentials")
 GLUED_ONLY = ("mysql", "mariadb")  # `-p NAME` is a database
 PROGRAM_HINTS = tuple(sorted({name.rstrip("a") for name in PROGRAMS} - {"unzip", "mysqldump", "mosquitto_sub"}))
+FORM_HINTS = (
+    "eyj",
+    "akia",
+    "asia",
+    "sg.",
+    "ya29.",
+    "hv",
+    "dp.",
+    "dt0c01.",
+    ":aa",
+    "$",
+    "ls0t",
+    "sha",
+    "login ",
+)  # of FORMS
 NEEDLES = (
     *(
         "key",
@@ -203,26 +220,35 @@ NEEDLES = (
         "hook",
         "sess",
     ),
-    *("mnemonic", "code", "phrase", "wort", "senha", "wacht", "heslo", "salas", "parola", "contras", *SHORT_HINTS),
     *(
+        "mnemonic",
+        "code",
+        "phrase",
+        "wort",
+        "senha",
+        "wacht",
+        "heslo",
+        "salas",
+        "parola",
+        "contras",
         "://",
         "private",
         "basic",
         "login",
-        "eyj",
-        "akia",
-        "asia",
-        "sg.",
-        ":aa",
-        "$",
-        "ls0t",
-        "{sha",
-        "{ssha",
+    ),
+    *(
         "@",
         "identified",
         "sqlplus",
+        "32:",
+        '"d"',
+        "echo ",
+        "--from-literal",
+        "jdbc:oracle",
+        *SHORT_HINTS,
+        *FORM_HINTS,
+        *PROGRAM_HINTS,
     ),
-    *("jdbc:", "ya29.", "hvs.", "hvb.", "dp.", "dt0c01.", '"d"', *PROGRAM_HINTS),
 )
 """A text of ASCII letters with a secret has one of them, in lower case, or a long word. `in` takes half the time of a pattern of them."""
 
@@ -249,7 +275,7 @@ TYPE = r"(?:[\w.]{0,40}\.)?(?:str|bytes|SecretStr|Any|Optional\[[\w.]{1,40}\])(?
 ANSI = r"(?:(?:\x1b|\\{1,20}u001[bB])\[[0-9;]{0,20}m)"  # also as JSON writes it
 ASSIGNED = r"""
     ANSI{0,4} QUOTE? \\{0,20} [])]{0,2} (?: \s{0,8} : \s{0,8} TYPE \s{0,8} (?= =[^=] ) )? \s{0,30} ANSI{0,4}
-    (?: , \s{0,8} QUOTE value QUOTE \s{0,8} : | (?<=["'\s]) value \s{0,8} = | := | => | -> | → | ⇒ | == | [=:：＝] | \\{1,20}u[Ff]{2}1[AaDd] | %3[ADad] | [是为為]
+    (?: , \s{0,8} QUOTE value QUOTE \s{0,8} : | (?<=["'\s]) value \s{0,8} [=:] | := | => | -> | → | ⇒ | == | [=:：＝] | \\{1,20}u[Ff]{2}1[AaDd] | %3[ADad] | [是为為]
       | [,(] (?= \s{0,8} [rbfu]{0,2} QUOTE ) )
     \s{0,8} (?: ANSI{1,4} \s{0,8} )? (?: [|>][+-]? [ ]{0,4} \n\s{0,40} | !\w{1,20}[ ]{1,4} )?
 """  # what stands between a secret's name and its value
@@ -261,7 +287,7 @@ COLOURED = re.compile(r"\d{1,3}m")  # the end of a colour, in front of a name
 AFTER_OPTION = re.compile(r"""\\{0,20}["'`]?,?\s{1,8}(?!-|<left\ out>)""")  # `--token abc`, `"--token", "abc"`
 IN_TAG = re.compile(r">([^<>\s]{1,400})(?=</)")  # `<password>abc</password>`
 IN_SENTENCE = re.compile(  # `HF_TOKEN to abc`, `logged in with key abc`, `| password | abc |`
-    rf"(?:{QUOTE})?(?:'s\s{{1,4}}|\s{{1,4}}(?P<verb>(?:is|was|to|as|with|value)(?:\s{{0,2}}:)?\s{{1,4}})?|\s{{0,8}}(?P<cell>[|│┃])\s{{0,8}})"
+    rf"(?:{QUOTE})?(?:'s\s{{1,4}}|\s{{1,4}}(?P<verb>(?:is|was|to|as|with|value)(?:\s{{0,2}}:)?\s{{1,4}})?|\s{{0,8}}(?P<cell>[|│┃,])\s{{0,8}})"
     rf"(?P<quote>{QUOTE}|[(<\[])?(?P<word>[^\s\"'`,;()<>\[\]{{}}|│┃“”‘’\\]{{1,400}})"
 )
 FOR_WHOM = re.compile(  # `password for ada is hunter2`
@@ -325,21 +351,28 @@ FORMS = re.compile(
 )
 LONG_WORD = re.compile(r"(?<![\w-])[\w-]{19,}")
 KEY_OF_40 = re.compile(r"(?<![\w/+=.-])[A-Za-z0-9/+]{40}(?![\w/+=.-])|(?<![\w/+=])[A-Za-z0-9/+]{86}==")
-SAID_OTHERWISE = re.compile(  # values as a program or a protocol takes them
-    r"""
-    (?: (?P<sql>     \bidentified\s{1,4} (?:with\s{1,4}["'\w]{1,40}\s{1,4})? (?:by|as)\s{1,4} (?:password\s{1,4})? ["'] (?=[^"'\n]) )
-      | (?P<oracle>  (?:\bsqlplus\s{1,4}(?:-\w{1,2}\s{1,4})?|\bjdbc:oracle:\w{1,10}:) \w{1,40}/ (?=[^\s@"'/]{1,100}@) )
-      | (?P<dsn>     (?<![\w:/@.-]) (?!mailto:) [\w.-]{1,64}: (?=[^\s:@/"'<>]{3,100}@(?:(?:tcp|unix|udp)\(|[\w.-]{1,100}(?::\d{2,5}\b|/))) )
-      | (?P<pgpass>  (?<![\w.:*-]) (?:[\w.-]{1,80}|\*):(?:5432|5433|6432|\*):[\w*.-]{1,60}:[\w*.-]{1,60}: )
-      | (?P<jwk>     "d"\s{0,4}:\s{0,4}" (?=[\w-]{32}) )
-      | (?P<call>    \b(?:login|authenticate)\(\s{0,4}["'][^"'\n]{1,100}["']\s{0,4},\s{0,4}["'] )
-      | (?P<sent>    ^[\s>$\#]{0,4}(?:AUTH|PASS|IDENTIFY)\s{1,2} (?=\S{3,100}\s{0,4}$) )
-      | (?P<literal> --from-literal[=\s][\w.-]{1,100}= )
-      | (?P<piped>   \becho\s{1,4}["']? (?=[^\s"'|]{3,100}["']?\s{0,4}\|\s{0,4}(?:sudo\s|\w{1,20}\slogin\s)) )
-    ) (?!<left\ out>) [^\s"'@\\]{1,1000}
-    """,
-    re.VERBOSE | re.IGNORECASE | re.MULTILINE,
-)
+TAKEN_SO = [  # a word, in lower case, and what stands before the value where a program or a protocol takes it so
+    (word, re.compile(rf"({before})(?!<left out>)[^\s\"'@\\]{{1,1000}}", re.IGNORECASE | re.MULTILINE))
+    for word, before in (
+        (
+            "identified",
+            r"""\bidentified\s{1,4}(?:with\s{1,4}["'\w]{1,40}\s{1,4})?(?:by|as)\s{1,4}(?:password\s{1,4})?["'](?=[^"'\n])""",
+        ),
+        ("sqlplus", r"""\bsqlplus\s{1,4}(?:-\w{1,2}\s{1,4})?\w{1,40}/(?=[^\s@"'/]{1,100}@)"""),
+        ("jdbc:oracle", r"""\bjdbc:oracle:\w{1,10}:\w{1,40}/(?=[^\s@"'/]{1,100}@)"""),
+        (
+            "@",
+            r""":(?<=[\w-]:)(?<!mailto:)(?=[^\s:@/"'<>]{3,100}@(?:(?:tcp|unix|udp)\(|[\w.-]{1,100}(?::\d{2,5}\b|/)))""",
+        ),
+        ("32:", r""":(?:5432|6432):[\w*.-]{1,60}:[\w*.-]{1,60}:(?=[^\s:]{3})"""),
+        ('"d"', r""""d"\s{0,4}:\s{0,4}"(?=[\w-]{32})"""),
+        ("login(", r"""\blogin\(\s{0,4}["'][^"'\n]{1,100}["']\s{0,4},\s{0,4}["']"""),
+        ("auth ", r"""^[\s>$\#]{0,4}AUTH\s{1,2}(?=\S{3,100}\s{0,4}$)"""),
+        ("pass ", r"""^[\s>$\#]{0,4}PASS\s{1,2}(?=\S{3,100}\s{0,4}$)"""),
+        ("--from-literal", r"""--from-literal[=\s][\w.-]{1,100}="""),
+        ("echo ", r"""\becho\s{1,4}["']?(?=[^\s"'|]{3,100}["']?\s{0,4}\|\s{0,4}(?:sudo\s|\w{1,20}\slogin\s))"""),
+    )
+]
 BEARER = re.compile(r"(\b(?:bearer|basic)\s+)[\w.+/=~-]{8,}", re.IGNORECASE)
 PRIVATE_KEY = re.compile(
     r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----).*?(-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
@@ -474,12 +507,14 @@ def redacted(text: str, *, code: bool = False) -> str:
         text = BARE_HOOK.sub(rf"\1{LEFT_OUT}", text)
     if "bearer" in lower or "basic" in lower:
         text = BEARER.sub(rf"\1{LEFT_OUT}", text)
-    text = FORMS.sub(LEFT_OUT, text)
+    if any(map(lower.__contains__, FORM_HINTS)):
+        text = FORMS.sub(LEFT_OUT, text)
     text = LONG_WORD.sub(lambda found: LEFT_OUT if _is_token(found[0]) else found[0], text)
     if code:
         return text
     text = KEY_OF_40.sub(lambda found: LEFT_OUT if _is_mixed(found[0]) else found[0], text)
-    text = SAID_OTHERWISE.sub(lambda found: f"{found[found.lastgroup or 0]}{LEFT_OUT}", text)
+    for word, pattern in TAKEN_SO:
+        text = pattern.sub(rf"\1{LEFT_OUT}", text) if word in lower else text
     return _without_passwords(text) if any(map(lower.__contains__, PROGRAM_HINTS)) else text
 
 
@@ -622,6 +657,8 @@ def _is_said(name: str, said: re.Match[str]) -> bool:
         return False
     if _looks_random(word.rpartition(":")[2]):
         return True
+    if said["cell"] == ",":
+        return False
     is_strong = (
         "_" in name or "-" in name.strip("-") or not PASSWORDS.isdisjoint(part.lower() for part in WORD.findall(name))
     )
