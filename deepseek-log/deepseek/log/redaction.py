@@ -250,7 +250,8 @@ NEEDLES = (
         *PROGRAM_HINTS,
     ),
 )
-"""A text of ASCII letters with a secret has one of them, in lower case, or a long word. `in` takes half the time of a pattern of them."""
+"""A text of ASCII letters with a secret has one of them, in lower case, or a long word."""
+SHORT_TEXT = 128  # characters: a pattern of them all is faster, in a longer one `in` of each
 
 
 def any_of(words: Iterable[str]) -> str:
@@ -266,6 +267,7 @@ def any_of(words: Iterable[str]) -> str:
 
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 SHORT = rf"(?:{'|'.join(SHORT_HINTS)})(?![a-z])"
+HINTED = re.compile(any_of(NEEDLES))
 NAMED = re.compile(f"{any_of(HINTS)}|{SHORT}")  # in lower case
 NAME_OF_SECRET = re.compile(r"[A-Za-z_]\w{0,100}[_-]\w{1,100}")
 NAME_GOES_ON = re.compile(r"[\w.-]*")
@@ -443,9 +445,11 @@ def is_secret(name: str) -> bool:
 
 def may_hold_a_secret(text: str) -> bool:
     """Whether `redacted` may find something: a quick look, for texts of which nearly all hold nothing."""
-    if any(map(text.lower().__contains__, NEEDLES)) or _has_token(text) or _is_of_a_key(text):
+    lower = text.lower()
+    hinted = HINTED.search(lower) if len(text) < SHORT_TEXT else any(map(lower.__contains__, NEEDLES))
+    if hinted or _has_token(text) or _is_of_a_key(text):
         return True
-    return not text.isascii() and any(map(text.lower().__contains__, FOREIGN))
+    return not text.isascii() and any(map(lower.__contains__, FOREIGN))
 
 
 def without_secrets(words: Iterable[str]) -> list[str]:
