@@ -15,7 +15,7 @@ from tests.conftest import Ask
 rows = st.lists(st.tuples(st.floats(0.1, 3), st.floats(-5, 5)), min_size=1, max_size=40)
 COMMON = """
 const columns = (points, sizes) => {
-  const out = { item: 0, run: "a", series: "s", labels: {}, label: "s", colour: null, unit: "", exact: true, reason: "", points_total: points.length, x: [], x_end: [], segment: [], min: [], max: [], mean: [], last: [], count: [], non_finite: [] };
+  const out = { item: 0, run: "a", series: "s", labels: {}, label: "s", colour: null, unit: "", points_total: points.length, x: [], x_end: [], segment: [], min: [], max: [], mean: [], last: [], count: [], non_finite: [] };
   for (let i = 0, k = 0; i < points.length; k++) {
     const some = points.slice(i, i + Math.max(1, sizes[k % sizes.length]));
     i += some.length;

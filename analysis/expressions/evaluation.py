@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from collectors.arrays import Floats
 from collectors.records import Labels
 from collectors.store.store import Axis, Buckets, TooMuch, check
 
@@ -33,30 +34,20 @@ from .language import (
     unit_of,
 )
 from .values import (
-    Interval,
     Raster,
     SeriesColumns,
     Track,
     align,
     apply,
-    attained,
     buckets_of,
     choose,
-    clamp,
-    negative,
     operate,
     pairs_of,
-    single,
     track_of,
 )
 
 MAX_SERIES = 200  # of a selector
-MAX_PLACES = 5_000_000  # of all that is computed, 32 bytes each
-APART = (
-    "the least and greatest values of two series need not fall together: min and max of the points lie between these"
-)
-TURNING = "values within a bucket reach across 0, where this function turns or ends: min and max of the points lie between these"
-EQUAL = "whether values within a bucket are equal is not known: min and max of the points lie between these"
+MAX_PLACES = 5_000_000  # of all that is computed, at most 32 bytes each
 CHANGES = ("delta", "slope", "increase", "rate", "rise")
 
 
@@ -85,7 +76,7 @@ class Evaluator:
                 value = self._value(node.value)
                 if isinstance(value, float):
                     return -value
-                return self._made(track.valued(negative(track.value)) for track in value)
+                return self._made(track._replace(value=-track.value) for track in value)
             case BinaryOperation():
                 return self._operation(node)
             case RangeFunction():
@@ -139,54 +130,38 @@ class Evaluator:
     def _operation(self, node: BinaryOperation) -> list[Track] | float:
         left, right = self._value(node.left), self._value(node.right)
         if isinstance(left, float) and isinstance(right, float):
-            return float(operate(node.operator, _constant(left), _constant(right)).low)
+            return float(operate(node.operator, np.asarray(left), np.asarray(right)))
         if isinstance(left, float):
             assert not isinstance(right, float)
-            return self._made(self._beside(node.operator, _constant(left), track.value, track) for track in right)
+            constant = np.asarray(left)
+            return self._made(track._replace(value=operate(node.operator, constant, track.value)) for track in right)
         if isinstance(right, float):
-            return self._made(self._beside(node.operator, track.value, _constant(right), track) for track in left)
+            constant = np.asarray(right)
+            return self._made(track._replace(value=operate(node.operator, track.value, constant)) for track in left)
         pairs = pairs_of(left, right, node.operator, node.column)
         return self._made(self._pair(node, pair.left, pair.right)._replace(labels=pair.labels) for pair in pairs)
 
-    def _beside(self, operator: str, left: Interval, right: Interval, track: Track) -> Track:
-        """A series and a number."""
-        found = operate(operator, left, right)
-        behind = track.value is left  # dividing by a number, and a number to a power, only rise or fall
-        function = (
-            "+" if (operator == "/" and behind) or (operator == "^" and not behind and left.low >= 0) else operator
-        )
-        exact = attained(function, track.value, found, float(right.low) if operator == "^" and behind else 0.5)
-        return track.valued(found, "" if exact else EQUAL if operator in ("==", "!=") else TURNING)
-
     def _pair(self, node: BinaryOperation, left: Track, right: Track) -> Track:
         common = align([left, right], self._raster)
-        value = operate(node.operator, *common.values)
-        reason = common.reason or ("" if value.single and common.start is common.end else APART)
-        return Track((), common.start, common.end, value, common.count, common.hold, reason)
+        return Track((), common.start, common.end, operate(node.operator, *common.values), common.count, common.hold)
 
     def _applied(self, node: FunctionCall) -> list[Track] | float:
         if node.function == "if":
             return self._chosen(node)
         value = self._value(node.values[0])
         if isinstance(value, float):
-            constant = _constant(value)
-            found = self._each(node, constant)
-            return float(found.low)
+            return float(self._each(node, np.asarray(value)))
         if node.function in CHANGES:
             return self._made(functions.change(track, node.function) for track in value)
         if node.function in ("shift", "ema"):
             width = self._width(node.numbers[0])
             move = functions.shift if node.function == "shift" else functions.ema
             return self._made(move(track, width) for track in value)
-        return self._made(self._applied_to(node, track) for track in value)
+        return self._made(track._replace(value=self._each(node, track.value)) for track in value)
 
-    def _applied_to(self, node: FunctionCall, track: Track) -> Track:
-        found = self._each(node, track.value)
-        return track.valued(found, "" if attained(node.function, track.value, found) else TURNING)
-
-    def _each(self, node: FunctionCall, value: Interval) -> Interval:
+    def _each(self, node: FunctionCall, value: Floats) -> Floats:
         if node.function == "clamp":
-            return clamp(value, node.numbers[0].value, node.numbers[1].value)
+            return np.clip(value, node.numbers[0].value, node.numbers[1].value)
         return apply(node.function, value)
 
     def _chosen(self, node: FunctionCall) -> list[Track] | float:
@@ -207,10 +182,9 @@ class Evaluator:
     ) -> Track:
         common = align([condition, *others], self._raster)
         values = iter(common.values[1:])
-        a, b = (_constant(side) if isinstance(side, float) else next(values) for side in (left, right))
+        a, b = (np.asarray(side) if isinstance(side, float) else next(values) for side in (left, right))
         value = choose(common.values[0], a, b)
-        reason = common.reason or ("" if value.single or not others else APART)
-        return Track(condition.labels, common.start, common.end, value, common.count, common.hold, reason)
+        return Track(condition.labels, common.start, common.end, value, common.count, common.hold)
 
     def _width(self, number: NumberLiteral) -> float:
         """On the axis. Raises ExpressionError where it is one of the other axis."""
@@ -221,10 +195,6 @@ class Evaluator:
                 number.column, f"the axis is {self._raster.axis}: a width is written as {other} there"
             )
         return number.value
-
-
-def _constant(value: float) -> Interval:
-    return single(np.asarray(value, np.float64))
 
 
 # A compiled expression: what it needs, its unit, and its values over columns of series.
@@ -248,15 +218,10 @@ class SeriesRequirement(NamedTuple):
 
 
 class ExpressionColumns(NamedTuple):
-    """A series of the result: `labels` are those that its series share, with `run` among them where they are of a run.
-
-    Where `exact`, min and max of `buckets` are those of the points; `reason` says in one sentence why they are not.
-    """
+    """A series of the result: `labels` are those that its series share, with `run` among them where they are of a run."""
 
     labels: Labels
     unit: str
-    exact: bool
-    reason: str
     buckets: Buckets
 
 
@@ -287,10 +252,7 @@ class Expression:
 
         unit = self.unit(lookup, raster.axis)
         tracks = Evaluator(series, raster).tracks(self._root)
-        return [
-            ExpressionColumns(track.labels, unit, not track.reason, track.reason, buckets_of(track, raster))
-            for track in tracks
-        ]
+        return [ExpressionColumns(track.labels, unit, buckets_of(track, raster)) for track in tracks]
 
 
 @lru_cache(maxsize=KEPT)

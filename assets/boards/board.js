@@ -330,7 +330,7 @@ class ChartFrame {
     this.said.hidden = !trouble || some;
     setText(this.said, trouble);
     this.drawer.element.style.visibility = some ? "" : "hidden";
-    const reasons = [...new Set([...held.left.map(({ reason }) => sentence(reason)), ...held.rows.map(({ reason }) => reason && sentence(reason))])].filter(Boolean);
+    const reasons = [...new Set(held.left.map(({ reason }) => sentence(reason)))];
     this.title.title = [titleOf(fields), ...reasons].join("\n");
     this.drawer.show({ curves, span, axis, unit, by, run, stale });
     if (this.drawer.legend) this.#name(held, tokens, reasons);

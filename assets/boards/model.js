@@ -159,7 +159,7 @@ export function joined(row, tail, lo) {
   while (tail && begin < tail.x.length && tail.x_end[begin] <= end) begin++;
   let first = 0;
   while (first + 1 < kept && row.x_end[first + 1] < lo) first++; // one before it is kept, so that the line comes in from the edge
-  const out = /** @type {HeldRow} */ ({ ...row, ...(tail ? { exact: row.exact && tail.exact, reason: row.reason || tail.reason } : {}) });
+  const out = /** @type {HeldRow} */ ({ ...row });
   for (const name of CURVE_COLUMNS) {
     const old = /** @type {any[]} */ (row[name]);
     /** @type {any} */ (out)[name] = tail ? old.slice(first, kept).concat(/** @type {any[]} */ (tail[name]).slice(begin)) : first ? old.slice(first) : old;

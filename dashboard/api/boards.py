@@ -127,8 +127,6 @@ class BoardCurveRow(BucketColumns):
     label: str
     colour: int | None
     unit: str
-    exact: bool
-    reason: str
     last: Gaps | list[float | str | None]
 
 
@@ -229,8 +227,6 @@ def _curve_row(curve: BoardCurve) -> BoardCurveRow:
         "label": curve.label,
         "colour": curve.colour,
         "unit": curve.unit,
-        "exact": curve.exact,
-        "reason": curve.reason,
         **bucket_columns(buckets),
         "last": _last(buckets.last, buckets.count),
     }

@@ -238,8 +238,6 @@ class ExpressionRow(BucketColumns):
     run: str
     labels: dict[str, str]
     unit: str
-    exact: bool
-    reason: str
     step: Gaps
     last: Gaps | list[float | str | None]
 
@@ -285,8 +283,6 @@ def expression_row(series: ExpressionSeries, unit: str) -> ExpressionRow:
         "run": series.run,
         "labels": dict(series.labels),
         "unit": unit,
-        "exact": series.exact,
-        "reason": series.reason,
         **bucket_columns(buckets),
         "step": buckets.step,
         "last": _last(buckets.last),

@@ -36,10 +36,7 @@ class ChartsQuery(NamedTuple):
 
 
 class BoardCurve(NamedTuple):
-    """`item` is the place in the chart's `series`. `run` is "" of the machine; `series` is a name, or an expression's text.
-
-    Where `exact`, min and max are those of the points; `reason` says why they are not.
-    """
+    """`item` is the place in the chart's `series`. `run` is "" of the machine; `series` is a name, or an expression's text."""
 
     item: int
     run: str
@@ -47,8 +44,6 @@ class BoardCurve(NamedTuple):
     labels: Labels
     unit: str
     buckets: Buckets
-    exact: bool = True
-    reason: str = ""
     label: str = ""
     colour: int | None = None
 
@@ -401,7 +396,7 @@ def _put(chart: DrawnChart, item: int, entry: SeriesChoice, text: str, found: Ex
         return
     name = entry.text if entry.by == "expr" else text.removeprefix("ema(").rpartition(",")[0].strip('"')
     for row in found.series[:MAX_CURVES]:
-        chart.curves.append(BoardCurve(item, row.run, name, row.labels, found.unit, row.buckets, row.exact, row.reason))
+        chart.curves.append(BoardCurve(item, row.run, name, row.labels, found.unit, row.buckets))
 
 
 def _entries(chart: BoardChart) -> Iterator[tuple[int, SeriesChoice]]:

@@ -32,15 +32,10 @@ class ExpressionQuery(NamedTuple):
 
 
 class ExpressionSeries(NamedTuple):
-    """A series of the result; `run` is "" where it is of the machine, or of several runs together.
-
-    Where `exact`, min and max are those of the points; `reason` says in one sentence why they are not.
-    """
+    """A series of the result; `run` is "" where it is of the machine, or of several runs together."""
 
     run: str
     labels: Labels
-    exact: bool
-    reason: str
     buckets: Buckets
 
 
@@ -250,4 +245,4 @@ def _check(need: SeriesRequirement, chosen: Sequence[Series], known: Sequence[Se
 def _series(found: ExpressionColumns) -> ExpressionSeries:
     labels = dict(found.labels)
     run = labels.pop(RUN, "")
-    return ExpressionSeries(run, tuple(labels.items()), found.exact, found.reason, found.buckets)
+    return ExpressionSeries(run, tuple(labels.items()), found.buckets)
