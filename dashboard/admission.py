@@ -114,7 +114,6 @@ KINDS = {
     "/api/v1/series": ROWS,
     "/api/v1/curves": ROWS,
     "/api/v1/tags": ROWS,
-    "/api/v1/expression": ROWS,
     "/api/v1/charts": ROWS,
     "/api/v1/export": EXPORTS,
     "/api/v1/logs": ROWS,

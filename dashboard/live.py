@@ -21,10 +21,10 @@ from collectors.store.store import Delta, StoreError
 
 from .api import PREFIX
 from .api.answers import encode
+from .api.curves import live_row
 from .api.findings import finding_row
 from .api.machine import StateAnswer, state_answer
 from .api.openapi import LiveMessage, StateMessage
-from .api.points import live_row
 from .api.runs import RunRow, event_row, run_row
 from .mutations import watch
 from .queries import Queries

@@ -53,7 +53,7 @@ MISTAKES = {
     "rows:\n  - charts:\n      - kind: text\n        text: x\n        unit: W": "line 5: a chart of the kind text has no unit",
     "rows:\n  - charts:\n      - kind: line\n        series: [a,\n          sum(a]": "line 5: column 6: ",
     "rows:\n  - charts:\n      - kind: line\n        series: a\n        range: [2, 1]": "line 5: the first end of a range is below the second",
-    "rows:\n  - charts:\n      - {kind: line, series: [{regex: '('}]}": "line 3: '(' is no regular expression: missing ): (",
+    "rows:\n  - charts:\n      - {kind: line, series: [{regex: '('}]}": "line 3: '(' is not a regular expression: missing ): (",
     "rows:\n  - charts:\n      - {kind: line, series: [{name: a, glob: b}]}": "line 3: a series has one of name, glob, regex, expr",
     "window: 7 parsecs": "line 1: '7 parsecs' is no duration such as 15 min, and not all",
     "window: 99999999999999999999999999 d": "line 1: a window has at most 10,000 d; all is the shown run from its start",

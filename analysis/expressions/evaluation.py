@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -54,8 +54,8 @@ CHANGES = ("delta", "slope", "increase", "rate", "rise")
 class Evaluator:
     """Of one expression, for these series."""
 
-    def __init__(self, series: Sequence[SeriesColumns], raster: Raster) -> None:
-        self._series, self._raster = series, raster
+    def __init__(self, chosen: Mapping[SeriesSelector, Sequence[SeriesColumns]], raster: Raster) -> None:
+        self._chosen_by, self._raster = chosen, raster
         self._kept: dict[SeriesSelector, list[Track]] = {}
         self._places = 0  # of all tracks that were made
 
@@ -105,14 +105,7 @@ class Evaluator:
     def _selected(self, node: SelectorNode) -> list[Track]:
         selector = node.selector
         if selector not in self._kept:
-            chosen = [series for series in self._series if series.clock] if selector.clock else []
-            chosen += [
-                series
-                for series in self._series
-                if not series.clock and selector.matches(series.run, series.name, series.labels)
-            ]
-            if not chosen:
-                raise NoSeries(node.column, absent(selector, {series.name for series in self._series}))
+            chosen = self._chosen_by[selector]
             if len(chosen) > MAX_SERIES:
                 raise ExpressionError(
                     node.column, f"{len(chosen):,} series match {selector}; at most {MAX_SERIES} may: name labels"
@@ -226,10 +219,11 @@ class ExpressionColumns(NamedTuple):
 
 
 class Expression:
-    """May be used from many threads."""
+    """May be used from many threads. `selector` is that of an expression which computes nothing; else None."""
 
     def __init__(self, text: str, root: ExpressionNode) -> None:
         self.text, self._root = text, root
+        self.selector = root.selector if isinstance(root, SelectorNode) and not root.selector.clock else None
         self.needs: tuple[SeriesRequirement, ...] = tuple(_needs(root, SeriesRequirement(SeriesSelector(""))))
 
     def unit(self, units: UnitLookup, axis: Axis = "time") -> str:
@@ -241,17 +235,25 @@ class Expression:
 
         Raises ExpressionError, and the store's QueryAborted and TooMuch.
         """
+        chosen: dict[SeriesSelector, list[SeriesColumns]] = {}
+        for need in self.needs:
+            asked = need.selector
+            chosen[asked] = [
+                one
+                for one in series
+                if (one.clock if asked.clock else not one.clock and asked.matches(one.run, one.name, one.labels))
+            ]
+            if not chosen[asked]:
+                raise NoSeries(need.column, absent(asked, {one.name for one in series}))
+        return self.over_chosen(chosen, raster)
+
+    def over_chosen(
+        self, chosen: Mapping[SeriesSelector, Sequence[SeriesColumns]], raster: Raster | None = None
+    ) -> list[ExpressionColumns]:
+        """The same from the series that each selector has chosen, of each of them one or more."""
         raster = raster or Raster()
-
-        def lookup(selector: SeriesSelector) -> str:
-            return common_unit(
-                found.unit
-                for found in series
-                if not found.clock and selector.matches(found.run, found.name, found.labels)
-            )
-
-        unit = self.unit(lookup, raster.axis)
-        tracks = Evaluator(series, raster).tracks(self._root)
+        unit = self.unit(lambda selector: common_unit(one.unit for one in chosen[selector]), raster.axis)
+        tracks = Evaluator(chosen, raster).tracks(self._root)
         return [ExpressionColumns(track.labels, unit, buckets_of(track, raster)) for track in tracks]
 
 

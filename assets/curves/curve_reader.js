@@ -152,16 +152,18 @@ export const machineTags = async (machine, runs) => (await machine.findSeries(ru
 export async function askAll({ question, machine, view, span, buckets }, tags, signal) {
   if (tags[0].machine) return machine.read(tags, span, view.x === "relative", buckets, signal);
   const query = new URLSearchParams();
-  const all = { ...question, series: tags.map(({ name }) => name) };
+  const all = { ...question, expr: tags.map(({ name }) => name) };
   for (const [name, value] of Object.entries(all)) if (value !== null) for (const item of Array.isArray(value) ? value : [value]) query.append(name, String(item));
   const answer = await send(`curves?${query}`, { signal });
-  return { ...answer, curves: answer.curves.map((/** @type {Answer["curves"][number]} */ row) => ({ ...row, key: view.group })) };
+  const curves = answer.curves.map((/** @type {any} */ row) => ({ ...row, run: row.run ?? "", series: row.name, key: view.group }));
+  const left_out = answer.left_out.map((/** @type {any} */ left) => ({ ...left, run: left.run ?? "", series: left.expr === null ? "" : tags[left.expr].name }));
+  return { ...answer, curves, left_out };
 }
 
 // Series of the host and of the runs' GPUs, on the time axes of curves.
 
 /** @typedef {import("./training_view.js").Span} Span */
-/** @typedef {import("../types/api").Row<"CurveRow">} Points */
+/** @typedef {import("../types/api").Row<"PointsRow">} Points */
 
 const SHOWN = /^(gpu|host)\//;
 const SCALES = { B: { unit: "GiB", by: 2 ** -30 }, "B/s": { unit: "MB/s", by: 1e-6 } };

@@ -77,10 +77,10 @@ const exact = ({ x, points_total }) => x.length >= points_total;
 
 /** @param {string} run @param {string} series @param {Span | null} span @returns {Promise<Times>} */
 async function read(run, series, span) {
-  const query = new URLSearchParams({ run, series, x: "time", buckets: String(BUCKETS) });
+  const query = new URLSearchParams({ run, expr: series, x: "time", ranks: "mean", buckets: String(BUCKETS) });
   if (span) for (const [name, place] of [["from", span.lo], ["to", span.hi]]) query.append(String(name), String(place));
   const { curves } = await send(`curves?${query}`);
-  return curves.find((/** @type {any} */ curve) => curve.series === series) ?? { x: [], x_end: [], step: [], superseded: [], points_total: 0 };
+  return curves.find((/** @type {any} */ curve) => curve.name === series) ?? { x: [], x_end: [], step: [], superseded: [], points_total: 0 };
 }
 
 /**

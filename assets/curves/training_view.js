@@ -117,9 +117,9 @@ export function questionOf(view, runs, span, amount, buckets) {
     buckets,
     smooth: view.smooth === "none" ? null : `${view.smooth}:${view.amount ?? amount}`,
     group: view.group || null,
-    spread: view.spread === PLAIN.spread ? null : view.spread,
+    band: view.spread === PLAIN.spread ? null : view.spread,
     baseline: view.baseline || null,
-    ranks: view.ranks === PLAIN.ranks ? null : view.ranks,
+    ranks: view.ranks,
   };
 }
 

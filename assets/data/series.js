@@ -42,7 +42,7 @@ export class Series {
     this.segment = /** @type {number[]} */ ([]); // rises where the run restarted
   }
 
-  /** Add the points of a `GET /points` answer. @param {import("../types/api").Row<"CurveRow">} row */
+  /** Add the points of a `GET /points` answer. @param {import("../types/api").Row<"PointsRow">} row */
   fill(row) {
     for (let i = 0; i < row.t.length; i++) {
       if (row.t[i] === null) continue;

@@ -233,7 +233,7 @@ export class SeriesStore {
     return known.find(({ meta }) => meta.name === name) ?? null;
   }
 
-  /** @param {Map<string, Series>} all @param {{run: string | null} & import("../types/api").Row<"CurveRow">} row @param {number} width */
+  /** @param {Map<string, Series>} all @param {{run: string | null} & import("../types/api").Row<"PointsRow">} row @param {number} width */
   #fill(all, row, width) {
     const series = new Series({ run: row.run, name: row.name, labels: row.labels }, width, this.axis);
     series.fill(row);

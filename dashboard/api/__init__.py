@@ -25,8 +25,8 @@ from . import (
     ledger,
     logs,
     machine,
+    old_curves,
     openapi,
-    points,
     runs,
     samples,
     settings,
@@ -40,8 +40,8 @@ PREFIX = "/api/v1"
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 NOUNS = (
     runs,
-    points,
     curves,
+    old_curves,
     logs,
     samples,
     stacks,

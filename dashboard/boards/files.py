@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from access.files import SETTLED_NS, FileStamp, Unwritable, bytes_of, stamp_of, 
 
 from ..user_files.yaml_file import ODD_BREAK, SUFFIX
 from . import board as board_module
-from .board import Board, BoardChart, BoardError, plain_board, tree_of
+from .board import Board, BoardChart, BoardError, exprs_of, plain_board, tree_of
 
 # Read a board, or one chart, from YAML.
 
@@ -207,6 +207,33 @@ def _check_folder(folder: Path) -> None:
     with suppress(FileNotFoundError):
         if not S_ISDIR(folder.lstat().st_mode):
             raise Unwritable(f"{folder} is a link or a file; move it away, so that boards have a folder")
+
+
+# The board that is opened where none is named.
+
+FIRST = "gpus"
+
+
+def first_of(boards: Sequence[BoardFile], chooses_any: Callable[[str], bool]) -> str:
+    """Of those with a chart that has something to show: FIRST, else a user's own, else the one with most such charts."""
+    counts = {
+        file.name: sum(
+            any(
+                chooses_any(expr)
+                for entry in (*chart.series, *([chart.x] if chart.x else []))
+                for expr in exprs_of(entry)
+            )
+            for row in file.board.rows
+            for chart in row.charts
+        )
+        for file in boards
+        if file.board is not None
+    }
+    having = [file for file in boards if counts.get(file.name)]
+    order = sorted(
+        having, key=lambda file: (file.name == FIRST, file.source != "template", counts[file.name]), reverse=True
+    )
+    return order[0].name if order else FIRST
 
 
 # Write a board as YAML: what is read from it again is the same board.
