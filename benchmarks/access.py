@@ -89,7 +89,7 @@ def decided_us(gate: AuthMiddleware, app: Any, peer: Peer, more: dict[bytes, byt
     scope = {
         "type": "http",
         "method": "GET",
-        "path": "/api/v1/points",
+        "path": "/api/v1/curves",
         "headers": headers,
         "extensions": {PEER: peer},
         "app": app,

@@ -394,7 +394,7 @@ def test_the_mouse_moves_the_view_and_another_run_forgets_the_crosshair(running:
 
 def test_one_window_has_one_range_of_steps_on_every_page(running: Dashboard, page: Page) -> None:
     """Steps 41 to 59, whose points are a second apart: the window begins and ends between two of them."""
-    first_s = running.get("/api/v1/points?run=timed&series=train/loss")["series"][0]["t"][0]
+    first_s = running.get("/api/v1/curves?run=timed&expr=train/loss")["curves"][0]["x"][0]
     window = f"from={first_s + 40.5:.3f}&to={first_s + 59.5:.3f}"
     open_run(running, page, "timed", "train/loss", window)
     wait_for(lambda: "steps 41–59" in page.locator(".panel .sub").inner_text(), because="the panel tells other steps")
