@@ -154,9 +154,11 @@ def _smoothing(text: str) -> Smoothing | None:
 def curves_answer(found: CurveAnswer) -> Answer[CurveList]:
     """Written curve by curve: no other thread runs while a part is encoded, so parts are short."""
     x, left_out, followed = encode(found.x), encode(found.left_out), encode(found.followed)
-    curves = b",".join(encode(curve_row(curve)) for curve in found.curves)
-    answer = b'{"cursor":%d,"x":%b,"curves":[%b],"left_out":%b,"followed":%b}'
-    return Answer(answer % (found.cursor, x, curves, left_out, followed))  # type: ignore[arg-type]
+    parts = [b'{"cursor":%d,"x":%b,"curves":[' % (found.cursor, x)]
+    for place, curve in enumerate(found.curves):
+        parts += [b"," if place else b"", encode(curve_row(curve))]
+    parts.append(b'],"left_out":%b,"followed":%b}' % (left_out, followed))
+    return Answer(b"".join(parts))  # type: ignore[arg-type]
 
 
 def curve_row(curve: Curve) -> CurveRow:

@@ -166,6 +166,7 @@ def points_beside(points: RawPoints, base: ReferenceCurve) -> RawPoints:
 
 PART = 500_000  # raw points at a time: about 200 bytes each, with what is made of them
 PLANNED = 8  # buckets a part, to find where parts end
+AHEAD = 160_000  # points and summaries that are read together: 80 bytes each until they are buckets
 _Asked: TypeAlias = tuple[int, float | None, float | None, Axis, int]
 
 
@@ -196,12 +197,14 @@ class CurveReader:
         return list(self._store.series(run))
 
     def read_ahead(self, series: Sequence[Series], lo: float | None, hi: float | None, axis: Axis, most: int) -> None:
-        """Reads together what is asked for next, one by one: a tenth of the time for many short series."""
-        try:
-            found = self.ranges(series, lo, hi, axis, most)
-        except TooMuch:  # of all together; each may still be read by itself
-            return
-        self._ahead |= {(number, lo, hi, axis, most): buckets for number, buckets in found.items()}
+        """Reads together what is asked for next, one by one, in half the time: series that were logged together share their places."""
+        for some in _portions(series, most):
+            check()
+            try:
+                found = self.ranges(some, lo, hi, axis, most)
+            except TooMuch:  # of all together; each may still be read by itself
+                continue
+            self._ahead |= {(number, lo, hi, axis, most): buckets for number, buckets in found.items()}
 
     def ranges(
         self, series: Sequence[Series], lo: float | None, hi: float | None, axis: Axis, most: int
@@ -249,6 +252,18 @@ class CurveReader:
                 begin, done = place, count
         if len(starts):
             yield begin, hi
+
+
+def _portions(series: Sequence[Series], most: int) -> Iterator[Sequence[Series]]:
+    first, units = 0, 0
+    for place, one in enumerate(series):
+        own = min(one.points, FINER * most)
+        if units and units + own > AHEAD:
+            yield series[first:place]
+            first, units = place, 0
+        units += own
+    if series:
+        yield series[first:]
 
 
 # Where the points of a curve come from: a stored series on one of its own axes, on another series, beside a baseline, or as one attempt.

@@ -575,7 +575,6 @@ class _Answering:
             if self._axis == "time" and series.first_step is not None:
                 stepped.append(series)
         for (lo, hi), some in together.items():
-            check()
             self._reader.read_ahead(some, lo, hi, self._axis, most)
         self._reader.read_ahead(stepped, None, None, "step", 1)  # their attempts
 
