@@ -520,15 +520,16 @@ class _Answering:
                     raise
                 self.left_out.append(LeftOut(expr, None, str(error)))
                 continue
-            series += len(choice.members)
-            if series > MAX_SERIES:
+            more = series + len(choice.members)
+            if more > MAX_SERIES:
                 sentence = (
-                    f"{series:,} series match; an answer is made of at most {MAX_SERIES:,}: name fewer runs or series"
+                    f"{more:,} series match; an answer is made of at most {MAX_SERIES:,}: name fewer runs or series"
                 )
                 if strict:
                     raise TooMuch(sentence)
                 self.left_out.append(LeftOut(expr, None, sentence))
                 continue
+            series = more
             self.left_out += choice.left_out
             followed |= dict.fromkeys(FollowedSeries(one.run, one.name) for one in choice.followed)
             yield expr, choice.members
@@ -581,11 +582,10 @@ class _Answering:
     def _view(self, bundle: Bundle, most: int) -> CurveView:
         """Without `lo`, all of the time is that of the named runs: the machine's series go on for weeks."""
         query = self._query
-        lo, hi, firsts = query.lo, query.hi, [known.first_s for known in self._scope.runs if known.first_s is not None]
-        if lo is None and self._axis == "time" and query.x in UNITS and firsts and not bundle.is_stored:
+        lo, hi, first_s, last_s = query.lo, query.hi, self._scope.first_s, self._scope.last_s
+        if lo is None and first_s is not None and self._axis == "time" and not bundle.is_stored:
             begin = self._scope.begin(bundle.run) if query.x == RELATIVE else 0.0
-            last_s = self._scope.last_s
-            lo = min(firsts) - begin
+            lo = first_s - begin
             hi = last_s - begin if hi is None and last_s is not None else hi
         return CurveView(lo, hi, most, query.smooth, query.band)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -45,6 +46,7 @@ from .subscription import is_glob, matches
 # The series that a question may choose from.
 
 MAX_RUNS = 200  # of a question; of globs, the newest
+MAX_KNOWN = 2 * MAX_RUNS  # with those that selectors name
 
 
 class Scope:
@@ -57,13 +59,17 @@ class Scope:
         self._reader = reader
         self._known: dict[str | None, KnownSeries] = {}
         self._all: list[str] | None = None
-        found = {run: self.known(run) for name in dict.fromkeys(names) for run in self._runs(name)}
-        self.runs = [known for known in found.values() if known.series or reader.has_run(known.run or "")][:MAX_RUNS]
-        there = {known.run for known in self.runs}
-        self.unknown = [name for name in dict.fromkeys(names) if name not in there and not is_glob(name)]
+        found = dict.fromkeys(run for name in dict.fromkeys(names) for run in self._runs(name))
+        there = (self.known(run) for run in found)
+        self.runs = list(islice((one for one in there if one.series or reader.has_run(one.run or "")), MAX_RUNS))
+        named = {known.run for known in self.runs}
+        self.unknown = [name for name in dict.fromkeys(names) if name not in named and not is_glob(name)]
 
     def known(self, run: str | None) -> KnownSeries:
+        """Raises TooMuch where selectors have named very many runs."""
         if run not in self._known:
+            if len(self._known) > MAX_KNOWN:
+                raise TooMuch(f"the expressions of a question name at most {MAX_KNOWN} runs; name fewer")
             self._known[run] = KnownSeries.of(run, self._reader.series(run))
         return self._known[run]
 
@@ -78,13 +84,16 @@ class Scope:
 
     def begin(self, run: str | None) -> float:
         """Where the relative times of a run begin; those of the machine's series begin with the first run."""
-        if run is not None:
+        if run is not None or not self.runs:
             return self.known(run).first_s or 0.0
-        return min((known.first_s for known in self.runs if known.first_s is not None), default=None) or (
-            0.0 if self.runs else self.known(None).first_s or 0.0
-        )
+        return self.first_s or 0.0
 
-    @property
+    @cached_property
+    def first_s(self) -> float | None:
+        """Of the named runs."""
+        return min((known.first_s for known in self.runs if known.first_s is not None), default=None)
+
+    @cached_property
     def last_s(self) -> float | None:
         """Of the named runs."""
         return max((known.last_s for known in self.runs if known.last_s is not None), default=None)
