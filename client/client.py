@@ -868,8 +868,8 @@ def _about(curves: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     named = list(zip(names_of(curves), curves))
     return {
         "unit": {name: curve["unit"] for name, curve in named},
-        "points": {name: curve["points_total"] for name, curve in named},
-        "is_raw": {name: curve["points_total"] == len(curve["x"]) for name, curve in named},
+        "points": {name: curve["points_read"] for name, curve in named},
+        "is_raw": {name: curve["points_read"] == len(curve["x"]) for name, curve in named},
     }
 
 

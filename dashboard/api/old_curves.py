@@ -87,7 +87,7 @@ def _points_row(curve: Curve) -> PointsRow:
         "last": last_values(buckets.last, buckets.count),
         "count": buckets.count,
         "non_finite": buckets.non_finite,
-        "points_total": curve.points_total,
+        "points_total": curve.points_read,
     }
 
 
