@@ -8,7 +8,7 @@ import { counted } from "../lib/format.js";
 /** @typedef {import("./training_view.js").View} View */
 /** @typedef {import("./training_view.js").Span} Span */
 
-/** @typedef {import("../types/api").Row<"OverlaidRow">} OverlaidRow */
+/** @typedef {Omit<import("../types/api").Row<"CurveRow">, "run" | "name" | "expr"> & {run: string, series: string}} OverlaidRow */
 /** @typedef {Omit<OverlaidRow, "x" | "x_end" | "points_read"> & Record<"x" | "x_end", (number | null)[]> & {key?: string}} Row a curve of `GET /curves`, or of the machine; `key`: of the configuration, whose value the group is */
 
 /**

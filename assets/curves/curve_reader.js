@@ -9,7 +9,7 @@ import { extent } from "./moments.js";
 /** @typedef {import("./curve.js").Curve} Curve */
 /** @typedef {import("./curve.js").Row} Row */
 
-/** @typedef {import("../types/api").Row<"NoCurveRow">} LeftOut `absent`: the run has no such series */
+/** @typedef {{run: string, series: string, reason: string, absent: boolean}} LeftOut `absent`: the run has no such series */
 /** @typedef {{curves: (Row & {colour?: string})[], left_out: LeftOut[], cursor: number}} Answer */
 /** @typedef {{key: string, curves: Curve[] | null, left: LeftOut[], trouble: string, dirty: boolean, read_ms: number}} Held */
 /** @typedef {(tags: Tag[], signal: AbortSignal) => Promise<Answer>} Ask of one kind: all are the machine's, or none is */
