@@ -174,11 +174,11 @@ def test_selectors_choose_in_the_runs_and_else_in_the_machine(web: Web) -> None:
 
 
 def test_selectors_name_a_bounded_number_of_runs(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashboard.series.expressions.MAX_KNOWN", 1)
+    monkeypatch.setattr("dashboard.series.expressions.MAX_KNOWN", 2)
     asked = [f'train/loss{{run="{run}"}}' for run in ("a", "b", "resumed")]
     answer = web.ask("/api/v1/curves", expr=asked).json
     assert [curve["run"] for curve in answer["curves"]] == ["a", "b"]
-    assert "at most 1 runs" in answer["left_out"][0]["reason"]
+    assert "at most 2 runs" in answer["left_out"][0]["reason"]
 
 
 def test_computed_curves_are_smoothed_grouped_and_compared_like_stored_ones(web: Web) -> None:

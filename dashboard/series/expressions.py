@@ -68,7 +68,7 @@ class Scope:
     def known(self, run: str | None) -> KnownSeries:
         """Raises TooMuch where selectors have named very many runs."""
         if run not in self._known:
-            if len(self._known) > MAX_KNOWN:
+            if run is not None and len(self._known) > MAX_KNOWN:
                 raise TooMuch(f"the expressions of a question name at most {MAX_KNOWN} runs; name fewer")
             self._known[run] = KnownSeries.of(run, self._reader.series(run))
         return self._known[run]
