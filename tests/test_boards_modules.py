@@ -15,12 +15,12 @@ from tests.conftest import Ask
 rows = st.lists(st.tuples(st.floats(0.1, 3), st.floats(-5, 5)), min_size=1, max_size=40)
 COMMON = """
 const columns = (points, sizes) => {
-  const out = { item: 0, run: "a", series: "s", labels: {}, label: "s", colour: null, unit: "", points_total: points.length, x: [], x_end: [], segment: [], min: [], max: [], mean: [], last: [], count: [], non_finite: [] };
+  const out = { expr: 0, run: "a", group: "", runs: [], name: "s", labels: {}, unit: "", smooth: null, points_total: points.length, x: [], x_end: [], step: [], superseded: [], segment: [], min: [], max: [], mean: [], last: [], count: [], non_finite: [] };
   for (let i = 0, k = 0; i < points.length; k++) {
     const some = points.slice(i, i + Math.max(1, sizes[k % sizes.length]));
     i += some.length;
     const v = some.map(([, value]) => value);
-    out.x.push(some[0][0]); out.x_end.push(some.at(-1)[0]); out.segment.push(0); out.min.push(Math.min(...v)); out.max.push(Math.max(...v));
+    out.x.push(some[0][0]); out.x_end.push(some.at(-1)[0]); out.step.push(i); out.superseded.push(false); out.segment.push(0); out.min.push(Math.min(...v)); out.max.push(Math.max(...v));
     out.mean.push(v.reduce((a, b) => a + b) / v.length); out.last.push(v.at(-1)); out.count.push(v.length); out.non_finite.push(0);
   }
   return out;
@@ -48,7 +48,7 @@ def test_a_row_and_its_end_have_every_point_once(ask: Ask, steps: Any, sizes: An
     points = placed(steps)
     known = min(known, len(points))
     since = points[known - 1][0] - back
-    code = f"""{COMMON} const {{ cutAt, joined }} = await load("boards/model.js");
+    code = f"""{COMMON} const {{ cutAt, joined }} = await load("data/curve_reader.js");
     const points = {json.dumps(points)};
     const row = {{ ...columns(points.slice(0, {known}), {json.dumps(sizes)}), cut: 0 }};
     const from = cutAt([row], {since!r});
@@ -63,7 +63,7 @@ def test_a_row_and_its_end_have_every_point_once(ask: Ask, steps: Any, sizes: An
 
 
 def test_what_lies_before_the_range_is_dropped_but_for_one(ask: Ask) -> None:
-    code = f"""{COMMON} const {{ cutAt, joined }} = await load("boards/model.js");
+    code = f"""{COMMON} const {{ cutAt, joined }} = await load("data/curve_reader.js");
     const row = {{ ...columns([...Array(50).keys()].map((i) => [i, i]), [1]), cut: 0 }};
     cutAt([row], 45);
     return joined(row, columns([[45, 1], [46, 2]], [1]), 20.5).x;"""

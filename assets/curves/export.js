@@ -138,7 +138,7 @@ export const csvOf = (columns, rows) => [columns, ...rows].map((row) => row.map(
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {import("./curve.js").Curve} Curve */
 
-const COLUMNS = /** @type {const} */ (["run", "group", "series", "x", "x_end", "step", "segment", "min", "max", "mean", "last", "count", "non_finite", "smooth", "superseded"]);
+const COLUMNS = /** @type {const} */ (["run", "group", "name", "x", "x_end", "step", "segment", "min", "max", "mean", "last", "count", "non_finite", "smooth", "superseded"]);
 
 export class Files {
   constructor() {

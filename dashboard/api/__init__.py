@@ -25,7 +25,6 @@ from . import (
     ledger,
     logs,
     machine,
-    old_curves,
     openapi,
     runs,
     samples,
@@ -41,7 +40,6 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 NOUNS = (
     runs,
     curves,
-    old_curves,
     logs,
     samples,
     stacks,
