@@ -152,7 +152,7 @@ def test_new_points_are_drawn_without_reading_all_again(scene: Scene, page: Page
     before = painted(page, "Loss")
     page.wait_for_load_state("networkidle")  # what the page asks while it opens is over
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if "/charts?" in request.url else None)
+    page.on("request", lambda request: asked.append(request.url) if "/curves?" in request.url else None)
     scene.store.append(points(range(1), loss=9.0))
     wait_for(lambda: painted(page, "Loss")["y"][1] > 9, because="the new point is not drawn")
     after = painted(page, "Loss")
