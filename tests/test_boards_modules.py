@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -127,6 +128,77 @@ def test_tones_scales_and_widths(ask: Ask) -> None:
         "widths": [[8, 4], [4, 4, 4]],
         "seconds": [900, 3600, None, None],
     }
+
+
+ROWS = """
+const { boardRows, reasonsOf, rowsOf, tokensOf } = await load("boards/model.js");
+const named = (rows, fields, exprs = ["e"]) => {
+  const [[{ asked }]] = rowsOf({ rows: [{ charts: [{ kind: "line", ...fields }] }] }, exprs.map((expr, i) => ({ row: 0, chart: 0, item: fields.items?.[i] ?? i, expr }))).map(({ charts }) => charts);
+  return boardRows(rows.map((row) => ({ expr: 0, run: null, labels: {}, smooth: null, superseded: [], ...row })), asked, fields);
+};
+"""
+
+
+def test_curves_are_called_by_what_they_differ_in(ask: Ask) -> None:
+    code = f"""{ROWS}
+    const gpu = (gpu, host = "box") => ({{ name: "gpu/power_w", labels: {{ gpu, host, uuid: `GPU-${{host}}-${{gpu}}` }} }});
+    const labels = (...given) => named(...given).map(({{ label }}) => label);
+    return [
+      labels([gpu("10"), gpu("2"), gpu("0")], {{ series: ["gpu/power_w"] }}),
+      labels([gpu("0", "b"), gpu("0", "a"), gpu("1", "a")], {{ series: ["gpu/power_w"] }}),
+      labels([{{ name: "loss", run: "b" }}, {{ name: "loss", run: "a" }}, {{ name: "lr", run: "a" }}], {{ series: ["l*"] }}),
+      labels([{{ name: "loss", run: "a" }}], {{ series: ["loss"] }}),
+      labels([gpu("1"), {{ name: "loss", run: "a" }}], {{ series: [{{ name: "gpu/power_w", label: "card {{gpu}}, rank {{rank}}" }}] }}),
+      labels([{{ name: "loss", run: "a", expr: 1 }}, {{ name: "lr", run: "a" }}], {{ series: ["lr", "loss"] }}, ["lr", "loss"]),
+    ];"""
+    assert ask(code) == [
+        ["GPU 0", "GPU 2", "GPU 10"],
+        ["GPU 0, a", "GPU 0, b", "GPU 1, a"],
+        ["a, loss", "a, lr", "b, loss"],
+        ["loss"],
+        ["gpu/power_w", "card 1"],
+        ["lr", "loss"],
+    ]
+
+
+def test_what_lies_along_x_has_no_colour_and_comes_first(ask: Ask) -> None:
+    code = f"""{ROWS}
+    const rows = named([{{ name: "loss", run: "a" }}, {{ name: "lr", run: "a", expr: 1 }}], {{ series: [{{ name: "loss", colour: 3 }}], x: "lr", items: [0, -1] }}, ["loss", "lr"]);
+    return [rows.map(({{ item, series, label }}) => [item, series, label]), tokensOf(rows)];"""
+    assert ask(code) == [[[-1, "lr", "lr"], [0, "loss", "loss"]], ["ink-3", "run-2"]]
+
+
+def test_a_newer_attempt_replaces_on_the_step_axis_and_a_smoothed_curve_is_its_smoothed_values(ask: Ask) -> None:
+    code = f"""{COMMON} {ROWS}
+    const row = {{ ...columns([[0, 5], [1, 6], [2, 7]], [1]), superseded: [false, true, false], smooth: [1, 2, 3] }};
+    const by = (axis) => named([row], {{ series: ["s"], axis }}).map(({{ x, mean, max, last }}) => [x, mean, max, last])[0];
+    return [by("step"), by("time")];"""
+    assert ask(code) == [[[0, 2], [1, 3], [1, 3], [1, 3]], [[0, 1, 2], *[[1, 2, 3]] * 3]]
+
+
+def test_of_an_entry_that_is_drawn_only_failures_are_reported(ask: Ask) -> None:
+    code = f"""{ROWS}
+    const [left, rows] = [[{{ expr: 0, reason: "none", absent: true }}, {{ expr: 1, reason: "absent", absent: true }}, {{ expr: 1, reason: "again", absent: true }}, {{ expr: 2, reason: "fails", absent: false }}, {{ expr: null, reason: "no run", absent: true }}], [{{ expr: 0 }}, {{ expr: 2 }}]];
+    return reasonsOf({{ left, rows }}, {{ items: [0, 1, 2] }});"""
+    assert ask(code) == ["absent", "fails"]
+
+
+@pytest.mark.parametrize(
+    ("smooth", "axis", "asked"),
+    [
+        ("10 s", "time", "ema:10"),
+        ("2 min", "time", "ema:120"),
+        ("20 steps", "step", "ema:20"),
+        ("1 step", "step", "ema:1"),
+    ],
+)
+def test_a_half_life_is_asked_in_units_of_the_axis(ask: Ask, smooth: str, axis: str, asked: str) -> None:
+    other = "step" if axis == "time" else "time"
+    code = f"""const {{ rowsOf }} = await load("boards/model.js");
+    const charts = [{json.dumps(axis)}, {json.dumps(other)}].map((axis) => ({{ kind: "line", series: ["s"], axis, smooth: {json.dumps(smooth)} }}));
+    return rowsOf({{ rows: [{{ charts }}] }}, [])[0].charts.map(({{ asked }}) => [asked.smooth, asked.trouble !== ""]);"""
+    (found, wrong), (_, refused) = ask(code)
+    assert (found, wrong, refused) == (asked, False, True)
 
 
 CORNERS = ["top left", "top right", "bottom left", "bottom right"]

@@ -145,7 +145,7 @@ const { compare } = new Intl.Collator("en", { numeric: true }); // GPU 2 before 
 
 /**
  * In the order of the chart's entries, then by run and labels. Each is called what the file says, else that in which they differ:
- * `gpu/power_w` of eight GPUs are `GPU 0` to `GPU 7`; of two hosts `a, GPU 0`.
+ * `gpu/power_w` of eight GPUs are `GPU 0` to `GPU 7`; of two hosts `GPU 0, a`.
  * @param {CurveRow[]} read @param {Asked} asked @param {ChartFields} fields @returns {BoardRow[]}
  */
 export function boardRows(read, { items, axis }, fields) {

@@ -138,7 +138,7 @@ export const csvOf = (columns, rows) => [columns, ...rows].map((row) => row.map(
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {import("./curve.js").Curve} Curve */
 
-const COLUMNS = /** @type {const} */ (["run", "group", "name", "x", "x_end", "step", "segment", "min", "max", "mean", "last", "count", "non_finite", "smooth", "superseded"]);
+const COLUMNS = /** @type {const} */ (["run", "group", "series", "x", "x_end", "step", "segment", "min", "max", "mean", "last", "count", "non_finite", "smooth", "superseded"]);
 
 export class Files {
   constructor() {
@@ -190,7 +190,7 @@ export function rowsOf({ picture, span }) {
     const inside = [...x.keys()].filter((i) => x[i] >= span.lo && x[i] <= span.hi);
     return inside.map((i) =>
       COLUMNS.map((name) => {
-        const column = /** @type {any} */ (row)[name];
+        const column = name === "series" ? row.name : row[name];
         return Array.isArray(column) ? column[i] : (column ?? "");
       }),
     );

@@ -421,7 +421,7 @@ class UntimedNote {
     if (run === this.run) return;
     this.run = run;
     const { curves } = await get("curves", { run, expr: series, buckets: 1 });
-    const timed = curves.reduce((sum, row) => sum + row.points_total, 0);
+    const timed = curves.reduce((sum, row) => sum + row.points_read, 0);
     const without = points - timed;
     if (run !== this.run) return;
     this.element.hidden = without <= LEAST * points;
