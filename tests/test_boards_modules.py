@@ -156,7 +156,7 @@ def test_curves_are_called_by_what_they_differ_in(ask: Ask) -> None:
         ["GPU 0, a", "GPU 0, b", "GPU 1, a"],
         ["a, loss", "a, lr", "b, loss"],
         ["loss"],
-        ["gpu/power_w", "card 1"],
+        ["card 1", "a, loss"],
         ["lr", "loss"],
     ]
 
