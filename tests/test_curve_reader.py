@@ -67,7 +67,7 @@ def test_what_is_known_is_not_asked_again_until_it_grows_and_then_only_its_end(a
     const {{ x, count }} = reader.of({{ key: "a" }}).rows[0];
     const again = asked[1];
     reader.refresh();
-    await until(() => asked.slice(2).flatMap(({ exprs }) => exprs).length === 2);
+    await until(() => asked.slice(2).flatMap((question) => question.exprs).length === 2);
     return [again.exprs, again.from >= 90 && again.buckets < 100, x.length, count.every((n) => n === 1), x.every((at, i) => at === i), asked.slice(2).every((question) => question.from === null)];"""
     assert ask(code) == [["a"], True, 101, True, True, True]
 
