@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
@@ -10,7 +9,6 @@ from hypothesis import given, settings
 
 from dashboard.boards.board import (
     Board,
-    BoardChart,
     BoardEdit,
     BoardError,
     BoardRow,
@@ -21,9 +19,8 @@ from dashboard.boards.board import (
     plain_row,
 )
 from dashboard.boards.editor import edited
-from dashboard.boards.files import board_of, chart_of, written
-from dashboard.user_files.yaml_file import ODD_BREAK
-from tests.board_texts import boards, charts, texts
+from dashboard.boards.files import board_of, written
+from tests.board_texts import boards, texts
 
 TEXT = """\
 # GPUs of this host
@@ -173,19 +170,6 @@ def test_charts_are_moved_inserted_and_removed() -> None:
 def test_an_edit_that_cannot_be_is_one_sentence(edit: BoardEdit) -> None:
     with pytest.raises(ValueError, match=r"^[^\n]+$"):
         edited(TEXT, [edit])
-
-
-@settings(max_examples=50)
-@given(charts())
-def test_a_chart_alone_is_read_as_in_a_board(chart: BoardChart) -> None:
-    text = json.dumps(_worded(plain_chart(chart)), ensure_ascii=False)
-    assert chart_of(ODD_BREAK.sub(lambda found: f"\\u{ord(found[0]):04x}", text)) == chart
-
-
-def _worded(value: object) -> object:
-    if isinstance(value, dict):
-        return {str(key): _worded(item) for key, item in value.items()}
-    return [_worded(item) for item in value] if isinstance(value, list) else value
 
 
 def test_ranges_have_open_ends() -> None:

@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from stat import S_ISDIR
 from threading import Lock
@@ -21,11 +20,7 @@ from access.files import SETTLED_NS, FileStamp, Unwritable, bytes_of, stamp_of, 
 
 from ..user_files.yaml_file import ODD_BREAK, SUFFIX
 from . import board as board_module
-from .board import Board, BoardChart, BoardError, exprs_of, plain_board, tree_of
-
-# Read a board, or one chart, from YAML.
-
-KEPT = 512  # charts that pages ask for again and again
+from .board import Board, BoardError, exprs_of, plain_board, tree_of
 
 
 def board_of(text: str) -> Board:
@@ -33,11 +28,7 @@ def board_of(text: str) -> Board:
     return Board(**board_module.read_table(tree_of(text), board_module.BOARD_FIELDS, "a board"))
 
 
-@lru_cache(maxsize=KEPT)
-def chart_of(text: str) -> BoardChart:
-    """`"{kind: line, series: [gpu/power_w]}"`, as in a board's file. Raises BoardError."""
-    return board_module.chart_of(tree_of(text))
-
+# The files of boards.
 
 FOLDER = "boards"
 MAX_BOARDS = 200  # of a folder
