@@ -28,7 +28,7 @@ from collectors.records import LogLine
 from collectors.store.engines import open_store
 from dashboard import visitors
 from dashboard.api.answers import encode
-from dashboard.api.points import CurveRow
+from dashboard.api.curves import CurveRow
 from dashboard.app import NEEDS_OF_OTHERS, make_app
 from dashboard.audit import Audit
 from dashboard.auth import AuthMiddleware
@@ -91,7 +91,7 @@ def decided_us(gate: AuthMiddleware, app: Any, peer: Peer, more: dict[bytes, byt
     scope = {
         "type": "http",
         "method": "GET",
-        "path": "/api/v1/points",
+        "path": "/api/v1/curves",
         "headers": headers,
         "extensions": {PEER: peer},
         "app": app,

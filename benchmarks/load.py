@@ -46,8 +46,8 @@ with open(sys.argv[1], "a") as file:
 """
 BAD = (
     b"GET /api/v1/nothing HTTP/1.1\r\nHost: {host}\r\n\r\n",
-    b"GET /api/v1/points?run=no-such-run&series=* HTTP/1.1\r\nHost: {host}\r\n\r\n",
-    b"GET /api/v1/points?run=run&series=*&from=never HTTP/1.1\r\nHost: {host}\r\n\r\n",
+    b"GET /api/v1/curves?run=no-such-run&expr=* HTTP/1.1\r\nHost: {host}\r\n\r\n",
+    b"GET /api/v1/curves?run=run&expr=*&from=never HTTP/1.1\r\nHost: {host}\r\n\r\n",
     b"GET /api/v1/runs HTTP/1.1\r\nHost: elsewhere.test\r\n\r\n",
     b"GET /api/v1/flame?run=run&from=5&to=1 HTTP/1.1\r\nHost: {host}\r\n\r\n",
     b"DELETE /api/v1/runs HTTP/1.1\r\nHost: {host}\r\n\r\n",
@@ -164,7 +164,7 @@ async def _late(running: Dashboard, clients: int) -> list[float]:
 
 async def _follow(running: Dashboard, found: list[float], until_s: float) -> None:
     address = f"ws://{urlsplit(running.address).netloc}/api/v1/live"
-    cursor = running.get(f"/api/v1/points?run=run&series={SERIES}&buckets=2")["cursor"]
+    cursor = running.get(f"/api/v1/curves?run=run&expr={SERIES}&buckets=2")["cursor"]
     question = {"subscribe": [{"run": "run", "series": [SERIES]}], "cursor": cursor}
     async with connect(address, max_size=None, open_timeout=30) as socket:
         await socket.send(json.dumps(question))
@@ -183,7 +183,7 @@ def asking(running: Dashboard) -> Late:
     until_s = time.monotonic() + PART_S / 2
     while time.monotonic() < until_s:
         begun_s = time.perf_counter()
-        running.get(f"/api/v1/points?run=run&series={SERIES}&buckets=100")
+        running.get(f"/api/v1/curves?run=run&expr={SERIES}&buckets=100")
         found.append(time.perf_counter() - begun_s)
         time.sleep(0.1)
     return Late(sorted(found))
@@ -238,7 +238,9 @@ async def _ask_on(address: str, kind: str, hz: float, statuses: Counter[int], en
     """One kept connection, opened anew where it is closed."""
     place = urlsplit(address)
     host = f"{place.hostname}:{place.port}"
-    dear = f"GET /api/v1/points?run=run&series=*&buckets=20000 HTTP/1.1\r\nHost: {host}\r\nUser-Agent: loop\r\n\r\n".encode()
+    dear = (
+        f"GET /api/v1/curves?run=run&expr=*&buckets=20000 HTTP/1.1\r\nHost: {host}\r\nUser-Agent: loop\r\n\r\n".encode()
+    )
     bad = [each.replace(b"{host}", host.encode()) for each in BAD]
     reader = writer = None
     due_s = time.monotonic()

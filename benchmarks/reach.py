@@ -33,8 +33,8 @@ class AtProxy:
 
 def measure() -> list[Row]:
     more = {b"x-forwarded-for": b"192.0.2.7", b"x-forwarded-proto": b"https"}
-    plain, behind = asked("/api/v1/points", {}), asked("/api/v1/points", more)
-    below = asked("/user/ada/box/api/v1/points", {})
+    plain, behind = asked("/api/v1/curves", {}), asked("/api/v1/curves", more)
+    below = asked("/user/ada/box/api/v1/curves", {})
     nothing_us = best_us(lambda: through(answered, plain))
     base, proxies = BasePathMiddleware(answered, "/user/ada/box/"), ProxyHeadersMiddleware(answered, ["127.0.0.1"])
     rows = [

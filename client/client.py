@@ -180,7 +180,8 @@ def utc_index(seconds: Iterable[float | None]) -> pd.DatetimeIndex:
 
 # DataFrames from the API's answers: its names and units, non-finite values as floats, NaN or None where something is missing.
 
-NUMBERS = ("t", "t_end", "step", "min", "max", "mean", "last")  # columns of a curve that are floats
+WORDS = ("run", "group", "name")  # of a curve
+NUMBERS = ("x", "x_end", "step", "min", "max", "mean", "last")  # its columns that are floats
 COUNTS = ("segment", "count", "non_finite")
 VALUES = ("last", "mean", "min", "max")
 
@@ -210,33 +211,21 @@ def floats(values: Iterable[float | str | None]) -> np.ndarray[Any, np.dtype[np.
 
 
 def buckets_of(curves: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Every bucket of every series, one below the other, with all columns of the API."""
+    """Every bucket of every curve, one below the other, with all columns of the API; `series` is its name with the labels in which it differs."""
     parts = []
-    for curve, name in zip(curves, names_of(curves)):
+    for curve, series in zip(curves, names_of(curves)):
+        length = len(curve["x"])
+        words = {key: pd.Series([curve[key]] * length, dtype=object) for key in WORDS}
         numbers = {key: floats(curve[key]) for key in NUMBERS}
         counts = {key: np.array(curve[key], dtype=np.int64) for key in COUNTS}
-        parts.append(pd.DataFrame({"series": pd.Series([name] * len(curve["t"]), dtype=object), **numbers, **counts}))
-    empty = pd.DataFrame({"series": pd.Series(dtype=object), **{key: np.empty(0) for key in NUMBERS}})
-    return (
-        pd.concat(parts, ignore_index=True) if parts else empty.assign(**{key: np.empty(0, np.int64) for key in COUNTS})
-    )
-
-
-def overlaid(curves: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Every bucket of the curves of several runs, one below the other."""
-    parts = []
-    for curve in curves:
-        words = {key: pd.Series([curve[key]] * len(curve["x"]), dtype=object) for key in ("run", "group", "series")}
-        numbers = {key: floats(curve[key]) for key in ("x", "x_end", *NUMBERS[2:])}
-        counts = {key: np.array(curve[key], dtype=np.int64) for key in COUNTS}
-        smooth = floats(curve["smooth"] or [None] * len(curve["x"]))
+        smooth = floats(curve["smooth"] or [None] * length)
+        old = np.array(curve["superseded"], bool)
         parts.append(
-            pd.DataFrame(
-                {**words, **numbers, **counts, "smooth": smooth, "superseded": np.array(curve["superseded"], bool)}
-            )
+            pd.DataFrame({"series": series, **words, **numbers, **counts, "smooth": smooth, "superseded": old})
         )
-    names = ["run", "group", "series", "x", "x_end", *NUMBERS[2:], *COUNTS, "smooth", "superseded"]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=pd.Index(names))
+    if parts:
+        return pd.concat(parts, ignore_index=True)
+    return pd.DataFrame(columns=pd.Index(["series", *WORDS, *NUMBERS, *COUNTS, "smooth", "superseded"]))
 
 
 def wide(curves: Sequence[Mapping[str, Any]], axis: str, value: str) -> pd.DataFrame:
@@ -244,9 +233,9 @@ def wide(curves: Sequence[Mapping[str, Any]], axis: str, value: str) -> pd.DataF
 
     A place that comes twice, as after a restart, has a row each: the second of one series stands beside the second of another.
     """
-    lengths = [len(curve["t"]) for curve in curves]
+    lengths = [len(curve["x"]) for curve in curves]
     points = pd.DataFrame({
-        "place": floats(place for curve in curves for place in curve["t"]),
+        "place": floats(place for curve in curves for place in curve["x"]),
         "value": floats(found for curve in curves for found in curve[value]),
         "series": np.repeat(np.arange(len(curves)), lengths),
     })  # fmt: skip
@@ -691,73 +680,58 @@ class Dashboard:
         buckets: int = MAX_BUCKETS,
         gpu: str | int | None = None,
     ) -> pd.DataFrame:
-        """One column per series, on an index `time` (UTC) or `step`; NaN where a series has no point.
+        """One column per curve, on an index `time` (UTC) or `step`; NaN where a curve has no point.
 
         With no more points than `buckets` each row is a point; else a row is a bucket, of which `value` is shown. `attrs` has, by column,
-        the `unit`, the number of `points` in the range, and `is_raw`: whether each row is a point. `series` holds names or globs; a name
-        with a comma must be given exactly. With axis="step", `from_` and `to` are steps.
+        the `unit`, the number of `points` in the range, and `is_raw`: whether each row is a point. `series` holds names, globs or
+        expressions. With axis="step", `from_` and `to` are steps.
         """
-        curves = self._curves(run, series, from_, to, axis, buckets, gpu)
         if value not in VALUES:
             raise DashboardError(f"value is {value!r}; choose one of {', '.join(VALUES)}")
+        answer = self._curves([] if run is None else [run], series, from_, to, x=axis, buckets=buckets)
+        found = {(curve["name"], *sorted(curve["labels"].items())): curve for curve in answer["curves"]}  # each once
+        curves = [curve for curve in found.values() if gpu is None or _is_of_gpu(curve, str(gpu))]
         return _with(wide(curves, axis, value), **_about(curves))
 
-    def buckets(
+    def curves(
         self,
-        run: str | None,
+        runs: str | Sequence[str] | None,
         series: str | Sequence[str],
         from_: AnyTime = None,
         to: AnyTime = None,
         *,
-        axis: AxisName = "time",
-        buckets: int = 2000,
-        gpu: str | int | None = None,
-    ) -> pd.DataFrame:
-        """The same, one row per bucket of each series, with all columns of the API: t, t_end, step, segment, min, max, mean, last, count."""
-        curves = self._curves(run, series, from_, to, axis, buckets, gpu)
-        return _with(buckets_of(curves), **_about(curves))
-
-    def curves(
-        self,
-        runs: str | Sequence[str],
-        series: str | Sequence[str],
-        from_: float | None = None,
-        to: float | None = None,
-        *,
-        x: str = "step",
+        x: str = "time",
         buckets: int = 2000,
         smooth: str = "none",
         group: str | None = None,
-        spread: Literal["minmax", "stderr"] = "minmax",
+        band: Literal["minmax", "stderr"] = "minmax",
         baseline: str | None = None,
-        ranks: Literal["mean", "each"] = "mean",
+        ranks: Literal["each", "mean"] = "each",
     ) -> pd.DataFrame:
-        """Series of several runs on one axis, one row per bucket of each curve; `from_` and `to` lie on that axis.
+        """Series and expressions of several runs, or of the machine, on one axis: one row per bucket of each curve.
 
-        `x` is step, relative, time (Unix seconds) or the name of a series, `smooth` is `ema:<half-life>` or `gauss:<sigma>` in its unit. `attrs` has
-        `x`, and `left_out`: what is not there, and why (docs/http-api.md, Curves).
+        `runs` are names or globs, `series` names, globs or expressions; `from_` and `to` are on the axis. `x` is time (Unix seconds), step,
+        relative or the name of a series, `smooth` is `ema:<half-life>` or `gauss:<sigma>` in its unit. `attrs` has `x`, by curve the `unit`
+        and the number of `points` in the range, and `left_out`: what is not there, and why (docs/http-api.md, Curves).
         """
-        places = {"from": from_, "to": to, "x": x, "buckets": buckets}
-        made = {"smooth": smooth, "group": group, "spread": spread, "baseline": baseline, "ranks": ranks}
-        answer = self._get("/curves", run=runs, series=series, **places, **made)
-        return _with(overlaid(answer["curves"]), x=answer["x"], left_out=answer["left_out"])
+        made = {"smooth": smooth, "group": group, "band": band, "baseline": baseline, "ranks": ranks}
+        named = [runs] if isinstance(runs, str) else list(runs or ())
+        answer = self._curves(named, series, from_, to, x=x, buckets=buckets, **made)
+        curves = answer["curves"]
+        return _with(buckets_of(curves), x=answer["x"], left_out=answer["left_out"], **_about(curves))
 
     def _curves(
-        self,
-        run: str | None,
-        series: str | Sequence[str],
-        from_: AnyTime,
-        to: AnyTime,
-        axis: str,
-        buckets: int,
-        gpu: str | int | None,
-    ) -> list[dict[str, Any]]:
+        self, runs: Sequence[str], series: str | Sequence[str], from_: AnyTime, to: AnyTime, **asked: object
+    ) -> dict[str, Any]:
+        """Raises DashboardError where nothing at all is there."""
         names = list(series) if isinstance(series, (list, tuple, set, pd.Index, pd.Series)) else [series]
         if not names or not all(isinstance(name, str) for name in names):
             raise DashboardError("series is to be a name, a glob, or a list of them; .series(run) lists the names")
-        asked = {"run": run, "series": names, "axis": axis, "buckets": buckets, "gpu": gpu, **_range(from_, to)}
-        found: list[dict[str, Any]] = self._get("/points", **asked)["series"]
-        return found
+        answer: dict[str, Any] = self._get("/curves", run=runs, expr=names, **_range(from_, to), **asked)
+        missing = answer["left_out"]
+        if missing and not answer["curves"] and not any("*" in name or "?" in name for name in names):
+            raise DashboardError(f"{missing[0]['reason']}; .series(run) lists the names", 404)
+        return answer
 
     # -- stacks --------------------------------------------------------------------------------------------------------
 
@@ -894,9 +868,14 @@ def _about(curves: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     named = list(zip(names_of(curves), curves))
     return {
         "unit": {name: curve["unit"] for name, curve in named},
-        "points": {name: curve["points_total"] for name, curve in named},
-        "is_raw": {name: curve["points_total"] == len(curve["t"]) for name, curve in named},
+        "points": {name: curve["points_read"] for name, curve in named},
+        "is_raw": {name: curve["points_read"] == len(curve["x"]) for name, curve in named},
     }
+
+
+def _is_of_gpu(curve: Mapping[str, Any], gpu: str) -> bool:
+    """By index or UUID."""
+    return gpu in (curve["labels"].get("gpu"), curve["labels"].get("uuid"))
 
 
 def _with(table: pd.DataFrame, **attrs: object) -> pd.DataFrame:

@@ -110,12 +110,9 @@ KINDS = {
     "/api/v1/ledger/compare": STACKS,
     "/api/v1/report": REPORTS,
     "/api/v1/goodput": STACKS,  # of a run without steps
-    "/api/v1/points": ROWS,
     "/api/v1/series": ROWS,
     "/api/v1/curves": ROWS,
     "/api/v1/tags": ROWS,
-    "/api/v1/expression": ROWS,
-    "/api/v1/charts": ROWS,
     "/api/v1/export": EXPORTS,
     "/api/v1/logs": ROWS,
     **{f"/api/v1/logs/{what}": ROWS for what in ("lines", "line", "density", "next", "templates", "field")},

@@ -21,10 +21,10 @@ from collectors.store.store import Delta, StoreError
 
 from .api import PREFIX
 from .api.answers import encode
+from .api.curves import LiveRow, live_row
 from .api.findings import FindingRow, finding_row
 from .api.machine import StateAnswer, state_answer
 from .api.openapi import MESSAGES, RefusedMessage, ResetMessage, StateMessage
-from .api.points import LiveRow, live_row
 from .api.runs import EventJson, RunRow, event_row, run_row
 from .mutations import watch
 from .queries import Queries

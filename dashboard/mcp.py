@@ -223,9 +223,8 @@ def series(dashboard: Dashboard, given: dict[str, Any]) -> str:
 def points(dashboard: Dashboard, given: dict[str, Any]) -> str:
     axis, buckets = given.get("axis", "time"), given.get("buckets", BUCKETS)
     names = given["series"] if isinstance(given["series"], list) else [given["series"]]
-    table = dashboard.buckets(given.get("run"), names, *between(given), axis=axis, buckets=buckets).rename(
-        columns={"t": "time_s"}
-    )
+    table = dashboard.curves(given.get("run"), names, *between(given), x=axis, buckets=buckets)
+    table = table.rename(columns={"x": "time_s"})
     shown, units = set(table["series"]), table.attrs["unit"]
     where = ("step",) if axis == "step" else ("time_s", "time", "step")
     columns = ("series", *where, "count", "min", "mean", "max", "last")
@@ -442,7 +441,7 @@ TOOLS = (
     }, (), series),
     ReadTool("points", "Curves in buckets: count, min, mean, max and last of each. No spike is hidden.", {
         "run": RUN,
-        "series": {"anyOf": [NAME, {"type": "array", "items": NAME, "minItems": 1, "maxItems": CURVES}], "description": "names or globs"},
+        "series": {"anyOf": [NAME, {"type": "array", "items": NAME, "minItems": 1, "maxItems": CURVES}], "description": "names, globs, or expressions such as rate(gpu/energy_j)"},
         "from": {**TIME, "description": f"{TIME['description']}; a step where axis is step"}, "to": TIME,
         "axis": {"enum": ["time", "step"], "default": "time"},
         "buckets": {**count(BUCKETS, 40), "description": "rows per series"},

@@ -31,8 +31,7 @@ from collectors.store.store import (
     Store,
 )
 
-from .boards.charts import BoardCharts
-from .boards.files import Boards
+from .boards.files import BoardFile, Boards, first_of
 from .findings import ActivityReader, Alerts, FindingsReader
 from .jobs import JobsReader
 from .logs.changes import LogChanges
@@ -45,9 +44,7 @@ from .runs.runs import Runs, RunView, forgotten_view, rank_view
 from .runs.search import NamedPage, SearchHits, SearchQuery, Sources, search
 from .runs.table import RunsSource, RunsTable
 from .samples import Checkpoint, NotShown, RunPlaces, SampleContent, checkpoints_of, read_sample
-from .series.curves import Overlays
-from .series.expressions import Expressions
-from .series.subscription import is_glob, split_names, wanted
+from .series.curves import Curves
 from .stacks.flame import Prefetcher
 from .stacks.stacks import Stacks
 from .user_files.directions import Direction, directions_of
@@ -63,8 +60,6 @@ NO_RUN = "no run {!r}; GET /api/v1/runs lists them"
 MAX_EVENTS = 20_000
 MAX_NOTES = 2000  # the newest, that are searched
 MAX_CHECKPOINTS = 2_000  # of a run, the newest
-MAX_BUCKETS = 200_000  # of an answer: 150 bytes each
-MAX_SERIES = 200  # a request may name so many
 
 
 class NotFound(Exception):
@@ -73,14 +68,6 @@ class NotFound(Exception):
 
 class BadRequest(Exception):
     """A parameter that cannot be; the text is one sentence with the remedy."""
-
-
-@dataclass(frozen=True)
-class Curves:
-    """A range of some series, in buckets. `cursor` is the newest commit that they surely hold: deltas after it continue them."""
-
-    cursor: int
-    curves: dict[Series, Buckets]
 
 
 class Remedy(NamedTuple):
@@ -136,13 +123,9 @@ class Queries:
         self.log_dir = self.tree.home
         self._meter, self._runs = CostMeter(), Runs(store, self.tree, ActivityReader(data_dir).of)
         self.stacks = Stacks(store, self.tree)
-        self.overlays, self.expressions = Overlays(store), Expressions(store)
+        self.curves = Curves(store)
         self.boards = Boards(data_dir, (self.log_dir, self.tree.root))
-        self.board_charts, self.lines, self.findings = (
-            BoardCharts(store, self.expressions),
-            LogLines(store),
-            FindingsReader(store),
-        )
+        self.lines, self.findings = LogLines(store), FindingsReader(store)
         self.alerts, self.jobs = Alerts(data_dir, self.findings), JobsReader(self.tree)
         self.log_changes = LogChanges(self.logs, self.run, self.stacks.show_sources, self.stacks.stepped_since)
         self.ahead = Prefetcher(self.stacks.minutes, self.stacks.ledgers)
@@ -252,30 +235,9 @@ class Queries:
             self.check_run(run)
         return found
 
-    def curves(
-        self,
-        run: str | None,
-        names: Sequence[str],
-        gpu: str | None = None,
-        lo: float | None = None,
-        hi: float | None = None,
-        axis: Axis = "time",
-        buckets: int = 2000,
-    ) -> Curves:
-        """Ranges of the named series. A name with * or ? stands for all that it matches, one with commas for several names, unless
-        a series is called just that. Raises NotFound, BadRequest."""
-        cursor = self.cursor()
-        known = self._store.series(run)
-        names = split_names(names, {series.name for series in known})
-        chosen = [series for series in known if wanted(series.name, names)]
-        if gpu is not None:
-            chosen = [
-                series for series in chosen if gpu in (dict(series.labels).get("gpu"), dict(series.labels).get("uuid"))
-            ]
-        self._check(run, names, chosen)
-        buckets = max(1, min(buckets, MAX_BUCKETS // max(1, len(chosen))))
-        ranges = self._store.range([series.id for series in chosen], lo, hi, axis, buckets)
-        return Curves(cursor, {series: ranges[series.id] for series in chosen})
+    def first_board(self, boards: Sequence[BoardFile], run: str | None) -> str:
+        """The one that is opened where none is named."""
+        return first_of(boards, self.curves.chooses_any([] if run is None else [run]))
 
     def last(self, series: Sequence[Series]) -> dict[int, LastPoint]:
         return self._store.last([found.id for found in series])
@@ -424,12 +386,3 @@ class Queries:
         except ControlError:
             return {}
         return answer
-
-    def _check(self, run: str | None, names: Sequence[str], chosen: list[Series]) -> None:
-        if len(chosen) > MAX_SERIES:
-            raise BadRequest(f"{len(chosen)} series match; a request may name at most {MAX_SERIES}: narrow the pattern")
-        if not chosen:
-            self.check_run(run)
-        if not chosen and not any(is_glob(name) for name in names):
-            where = f"run {run!r} has" if run else "the machine has"
-            raise NotFound(f"{where} no series {', '.join(map(repr, names))}; GET /api/v1/series lists them")

@@ -180,8 +180,8 @@ class Dashboard:
 
     def values(self, run: str, series: str) -> list[float]:
         """All values of a series, each its own bucket."""
-        answer = self.get(f"/api/v1/points?run={run}&series={series}&buckets=20000")
-        return [value for one in answer.get("series", []) for value in one["last"]]
+        answer = self.get(f"/api/v1/curves?run={run}&expr={series}&buckets=20000")
+        return [value for one in answer.get("curves", []) for value in one["last"]]
 
     def stop(self, number: int = signal.SIGINT) -> None:
         """End it, which takes one to three seconds at rest."""

@@ -116,8 +116,8 @@ def test_each_answer_is_as_typed_and_none_is_5xx(described: Described, role: str
     assert statuses[200] > 100 and not [status for status in statuses if status >= 500], statuses
 
 
-@pytest.mark.parametrize("more", ["", "&buckets=1", "&x=time", "&ranks=mean", "&baseline=b", "&spread=stderr"])
+@pytest.mark.parametrize("more", ["", "&buckets=1", "&x=time", "&ranks=mean", "&baseline=b", "&band=stderr"])
 def test_groups_of_curves_without_a_point_are_empty(described: Described, more: str) -> None:
-    address = f"{described.address}/api/v1/curves?run=a&run=b&series=train/loss&group=lr&from=1e15{more}"
+    address = f"{described.address}/api/v1/curves?run=a&run=b&expr=train/loss&group=lr&from=1e15{more}"
     with urllib.request.urlopen(address) as answer:
         assert all(curve["x"] == [] for curve in json.load(answer)["curves"])

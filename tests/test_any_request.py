@@ -349,10 +349,10 @@ def test_a_wrong_body_answers_which_field_and_what_it_must_be(web: Web, path: st
 @pytest.mark.parametrize("run", RUNS)
 def test_every_series_that_is_listed_can_be_asked_for(web: Web, run: str) -> None:
     for one in web.ask("/api/v1/series", run=run).json["series"]:
-        answer = web.ask("/api/v1/points", run=run, series=one["name"], axis="step")
+        answer = web.ask("/api/v1/curves", run=run, expr=one["name"], x="step")
         found = [
             curve
-            for curve in answer.json["series"]
+            for curve in answer.json["curves"]
             if curve["name"] == one["name"] and curve["labels"] == one["labels"]
         ]
         assert [curve["points_total"] for curve in found] == [one["points"]]
@@ -362,9 +362,9 @@ def test_every_series_that_is_listed_can_be_asked_for(web: Web, run: str) -> Non
 @pytest.mark.parametrize("run", RUNS)
 def test_a_run_answers_its_own_points_in_weeks_without_machine_samples(web: Web, run: str, axis: str) -> None:
     window = {"from": T0, "to": T0 + 300} if axis == "time" else {}
-    assert web.ask("/api/v1/points", run=run, series="*", axis=axis, **window).status == 200
-    machine = web.ask("/api/v1/points", series="host/*", **window)
-    assert [one["points_total"] for one in machine.json["series"]] == [0 if axis == "time" else 300]
+    assert web.ask("/api/v1/curves", run=run, expr="*", x=axis, **window).status == 200
+    machine = web.ask("/api/v1/curves", expr="host/*", **window)
+    assert [one["points_total"] for one in machine.json["curves"]] == [0 if axis == "time" else 300]
 
 
 def test_a_window_without_machine_samples_is_blamed_beside_a_machine_that_has_some(web: Web) -> None:

@@ -105,28 +105,28 @@ def test_series_are_found_by_substring_and_by_glob(running: Dashboard) -> None:
 
 
 def test_with_enough_buckets_each_point_is_its_own(running: Dashboard) -> None:
-    (other,) = running.get("/api/v1/points?run=group/a&series=other&buckets=2000")["series"]
+    (other,) = running.get("/api/v1/curves?run=group/a&expr=other&buckets=2000")["curves"]
     assert other["last"] == list(range(1000))
-    assert other["t"] == other["t_end"] == [T0 + step for step in range(1000)]
+    assert other["x"] == other["x_end"] == [T0 + step for step in range(1000)]
     assert (other["count"], other["points_total"]) == ([1] * 1000, 1000)
 
 
 @pytest.mark.parametrize("buckets", [1, 2, 7, 100, 999])
 @pytest.mark.parametrize("axis", ["time", "step"])
 def test_a_one_step_spike_is_always_in_the_answer(running: Dashboard, buckets: int, axis: str) -> None:
-    (loss,) = running.get(f"/api/v1/points?run=group/a&series=train/loss&axis={axis}&buckets={buckets}")["series"]
+    (loss,) = running.get(f"/api/v1/curves?run=group/a&expr=train/loss&x={axis}&buckets={buckets}")["curves"]
     assert max(value for value in loss["max"] if value is not None) == 234.5
-    assert len(loss["t"]) <= buckets
+    assert len(loss["x"]) <= buckets
     assert sum(loss["count"]) == loss["points_total"] == 1001
 
 
 def test_a_range_is_inclusive_at_both_ends(running: Dashboard) -> None:
-    (other,) = running.get("/api/v1/points?run=group/a&series=other&axis=step&from=10&to=12")["series"]
+    (other,) = running.get("/api/v1/curves?run=group/a&expr=other&x=step&from=10&to=12")["curves"]
     assert other["last"] == [10, 11, 12]
 
 
 def test_nan_travels_as_a_string(running: Dashboard) -> None:
-    (loss,) = running.get(f"/api/v1/points?run=group/a&series=train/loss&from={T0 + 999}")["series"]
+    (loss,) = running.get(f"/api/v1/curves?run=group/a&expr=train/loss&from={T0 + 999}")["curves"]
     assert loss["last"] == [1.0, "NaN"]
     assert (loss["min"], loss["non_finite"]) == ([1.0, None], [0, 1])
 
@@ -203,10 +203,10 @@ def test_source_lines_are_those_of_the_runs_own_folder_that_were_shown(running: 
 @pytest.mark.parametrize(
     ("path", "status", "remedy"),
     [
-        ("/api/v1/points?run=group/a", 400, "/api/docs lists"),
-        ("/api/v1/points?run=group/a&series=x&buckets=0", 400, "/api/docs lists"),
-        ("/api/v1/points?run=group/a&series=nope", 404, "/api/v1/series lists"),
-        ("/api/v1/points?run=nope&series=x", 404, "/api/v1/runs lists"),
+        ("/api/v1/curves?run=group/a", 400, "/api/docs lists"),
+        ("/api/v1/curves?run=group/a&expr=x&buckets=0", 400, "/api/docs lists"),
+        ("/api/v1/curves?run=group/a&expr=a%20b", 400, "column 3"),
+        ("/api/v1/curves?run=nope&expr=x", 404, "/api/v1/runs lists"),
         ("/api/v1/run?run=nope", 404, "/api/v1/runs lists"),
         ("/api/v1/flame?run=group/a&from=0&to=later", 400, "/api/docs lists"),
         ("/api/v1/flame?run=group/a&from=2&to=1", 400, "later than from"),
@@ -219,7 +219,7 @@ def test_source_lines_are_those_of_the_runs_own_folder_that_were_shown(running: 
         ("/api/v1/files?run=nope", 404, "/api/v1/runs lists"),
         ("/api/v1/events?run=nope", 404, "/api/v1/runs lists"),
         ("/api/v1/logs?run=nope", 404, "/api/v1/runs lists"),
-        ("/api/v1/points?run=group/a&series=other&from=2&to=1", 400, "before from"),
+        ("/api/v1/curves?run=group/a&expr=other&from=2&to=1", 400, "before from"),
         ("/api/v1/flame?run=group/a&from=-inf&to=1", 400, "finite"),
         ("/api/v1/blame?run=group/a&from=1&to=nan", 400, "finite"),
         ("/api/v1/ledger?run=nope&from=1&to=2", 404, "/api/v1/runs lists"),
@@ -324,7 +324,7 @@ def test_the_socket_sends_state_at_once_and_only_what_is_new(running: Dashboard)
     path = running.log_dir / "live.jsonl"
     path.write_text('{"time_s": 1764000000.0, "step": 1, "x": 1}\n')
     wait_for(lambda: running.values("live", "x") == [1.0])
-    cursor = running.get("/api/v1/points?run=live&series=x")["cursor"]
+    cursor = running.get("/api/v1/curves?run=live&expr=x")["cursor"]
 
     async def follow() -> Any:
         async with websockets.connect(socket_url(running)) as socket:

@@ -125,7 +125,7 @@ def test_a_run_leaves_one_dashboard_and_opens_in_another(tmp_path: Path) -> None
                 return json.load(answer)
 
         assert [row["run"] for row in get("/api/v1/runs")["runs"]] == [RUN]
-        (curve,) = get(f"/api/v1/points?run={run}&series=loss")["series"]
+        (curve,) = get(f"/api/v1/curves?run={run}&expr=loss")["curves"]
         assert curve["last"] == [1 / (step + 1) for step in range(300)]
         assert get(f"/api/v1/logs?run={run}&level=40")["lines"][0]["text"] == "broken"
         flame = get(f"/api/v1/flame?run={run}&from={T0}&to={T0 + 300}")

@@ -1,8 +1,7 @@
-"""What charts draw: the series that an entry chooses, in the store's buckets, with names that say how they differ; and the boards that come along."""
+"""What the charts of a board ask for: an expression per entry, which is drawn like any other; and the built-in boards."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,11 +10,10 @@ import pytest
 from hypothesis import given, settings
 
 from collectors.records import Points, Record, labels_of
-from dashboard.api.boards import board_fields
-from dashboard.boards.board import Board, BoardRow
+from dashboard.api.boards import exprs_of_board
+from dashboard.boards.board import Board, BoardRow, exprs_of, series_of, tree_of
 from dashboard.boards.files import TEMPLATES, board_of
-from dashboard.user_files.yaml_file import ODD_BREAK
-from tests.board_texts import charts, texts
+from tests.board_texts import charts
 from tests.fake_nvml import BUSY
 from tests.serving import Web, served_records, spiked
 
@@ -104,121 +102,69 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
         yield web
 
 
-def asked(web: Web, *charts: Any, run: list[str] | str = "ddp", **more: Any) -> Any:
-    answer = web.ask("/api/v1/charts", chart=[json.dumps(chart) for chart in charts], run=run, **more)
-    assert answer.status == 200, answer.body
-    return answer.json
+def drawn(web: Web, entry: str, **more: Any) -> list[tuple[str | None, str]]:
+    """The runs and names of an entry's curves, in its own words."""
+    exprs = exprs_of(series_of(tree_of(f"entry: {entry}").value["entry"]))  # type: ignore[index, call-overload]
+    found = web.ask("/api/v1/curves", expr=exprs, **{"run": "ddp", **more}).json
+    return [(curve["run"], curve["name"]) for curve in found["curves"]]
 
 
-def line(*series: Any, **more: Any) -> dict[str, Any]:
-    return {"kind": "line", "series": list(series), **more}
-
-
-def labels(chart: Any) -> list[str]:
-    return [curve["label"] for curve in chart["curves"]]
+@pytest.mark.parametrize(
+    ("entry", "exprs"),
+    [
+        ("gpu/power_w", ["gpu/power_w"]),
+        ("sum(gpu/power_w) by host", ["sum(gpu/power_w) by host"]),
+        ("{glob: phase/*_s}", ['{name=~"phase/*_s"}']),
+        ("{regex: '^(train|val)/loss$'}", ['{name~="^(train|val)/loss$"}']),
+        ("{name: gpu/power_w, labels: {gpu: 1*, host: box}}", ['gpu/power_w{gpu=~"1*", host="box"}']),
+        ("{name: x, labels: {odd key: 1}}", ['x{"odd key"="1"}']),
+        ("{name: train/loss, runs: [a-1, lr-*]}", ['train/loss{run="a-1"}', 'train/loss{run=~"lr-*"}']),
+        ("{name: 'odd \"name\"'}", ['"odd \\"name\\""']),
+    ],
+)
+def test_an_entry_is_an_expression_or_one_a_run(entry: str, exprs: list[str]) -> None:
+    assert exprs_of(series_of(tree_of(f"entry: {entry}").value["entry"])) == exprs  # type: ignore[index, call-overload]
 
 
 def test_series_are_chosen_by_name_glob_regex_and_expression(web: Web) -> None:
-    by_name, by_glob, by_regex, by_expression = asked(
-        web,
-        line("gpu/power_w"),
-        line({"glob": "phase/*_S"}),
-        line({"regex": "^(train|val)/loss$"}),
-        line("sum(gpu/power_w)"),
-    )["charts"]
-    assert labels(by_name) == [f"GPU {gpu}" for gpu in range(10)], (
-        "GPU 9 comes before no GPU 10 by text, but after GPU 2"
-    )
-    assert len(by_glob["curves"]) == 6 and labels(by_glob)[:2] == [
-        "phase/backward_s, rank 0",
-        "phase/backward_s, rank 1",
-    ]
-    assert labels(by_regex) == ["train/loss", "val/loss"]
-    (total,) = by_expression["curves"]
+    assert drawn(web, "gpu/power_w") == [(None, "gpu/power_w")] * 10
+    assert {name for _, name in drawn(web, "{glob: phase/*_S}")} == set(PHASES)
+    assert {name for _, name in drawn(web, "{regex: '^(train|val)/loss$'}")} == {"train/loss", "val/loss"}
+    assert drawn(web, "{name: gpu/power_w, labels: {gpu: 1*}}") == [(None, "gpu/power_w")]
+    assert sorted(drawn(web, "{name: train/loss, runs: [A-*]}")) == [("a-1", "train/loss"), ("a-2", "train/loss")]
+    assert drawn(web, "{name: 'odd name {x}', runs: [a-1]}") == [("a-1", "odd name {x}")]
+    assert drawn(web, "{name: nothing/x}") == []
+    (total,) = web.ask("/api/v1/curves", expr="sum(gpu/power_w)", run="ddp").json["curves"]
     assert set(total["last"]) == {10 * BUSY["power"]} and total["unit"] == "W"
 
 
-def test_labels_and_runs_narrow_the_choice_and_names_say_how_curves_differ(web: Web) -> None:
-    one, runs, several, odd, named = asked(
-        web,
-        line({"name": "gpu/power_w", "labels": {"gpu": "1*"}}),
-        line({"name": "train/loss", "runs": ["A-*"]}),
-        line("train/loss", {"name": "train/loss", "runs": ["a-1"]}),
-        line({"name": "odd name {x}", "runs": ["a-1"]}),
-        line({"name": "phase/data_s", "label": "{run}: rank {rank}, of {nothing}", "colour": 3}),
-    )["charts"]
-    assert [curve["labels"]["gpu"] for curve in one["curves"]] == ["1"]
-    assert labels(runs) == ["a-1", "a-2"]
-    assert labels(several) == ["ddp, rank 0", "a-1"] or labels(several) == ["ddp", "a-1"]
-    assert labels(odd) == ["odd name {x}"]
-    assert labels(named) == ["ddp: rank 0", "ddp: rank 1"] and named["curves"][0]["colour"] == 3
-
-
-def test_a_series_that_is_not_there_is_one_sentence_and_costs_only_itself(web: Web) -> None:
-    (chart, fine) = asked(
-        web, line("gpu/power", "gpu/power_w", "sum(nothing/x)", {"glob": "xyz*"}), line("train/loss")
-    )["charts"]
-    assert len(chart["curves"]) == 10 and len(fine["curves"]) == 1
-    reasons = {row["item"]: row["reason"] for row in chart["left_out"]}
-    assert reasons[0] == "this machine and the run 'ddp' have no series gpu/power; is it gpu/power_w?"
-    assert reasons[2].startswith("the expression finds no series nothing/x") and reasons[3].endswith(
-        "no series that the glob xyz* finds"
-    )
-
-
-def test_a_spike_of_one_step_is_in_every_answer_and_the_range_is_kept(web: Web) -> None:
-    for buckets in (1, 7, 300):
-        (chart,) = asked(web, line("loss"), run="long", buckets=buckets)["charts"]
-        assert max(chart["curves"][0]["max"]) == 234.5 and len(chart["curves"][0]["x"]) <= buckets
-    part = asked(web, line("loss"), run="long", **{"from": T0 + 10, "to": T0 + 11}, buckets=2000)
-    xs = part["charts"][0]["curves"][0]["x"]
-    assert min(xs) >= T0 + 10 and max(xs) <= T0 + 11 and len(xs) == 101
-    assert part["followed"] == [{"run": "long", "name": "loss"}]
-
-
-def test_smoothing_is_that_of_the_expression(web: Web) -> None:
-    (smooth,) = asked(web, line({"name": "train/loss", "runs": ["a-1"]}, smooth="10 s"))["charts"]
-    same = web.ask("/api/v1/expression", expr="ema(train/loss, 10 s)", run="a-1", buckets=300).json["curves"][0]
-    assert smooth["curves"][0]["mean"] == same["mean"] and smooth["curves"][0]["series"] == "train/loss"
-    (wrong,) = asked(web, line("train/loss", smooth="10 steps"))["charts"]
-    assert wrong["curves"] == [] and "the axis is time" in wrong["left_out"][0]["reason"]
-
-
-def test_on_the_step_axis_a_newer_attempt_counts(web: Web) -> None:
-    chart = asked(web, line({"name": "train/loss", "runs": ["a-2"]}), x="step")["charts"][0]
-    found = dict(zip(chart["curves"][0]["x"], chart["curves"][0]["last"], strict=True))
-    assert found[49] == 98 and found[50] == -1 and found[69] == -1
-
-
-def test_a_chart_may_have_an_axis_of_its_own(web: Web) -> None:
-    by_time, by_step = asked(web, line("train/loss"), line("train/loss", axis="step"))["charts"]
-    assert by_time["curves"][0]["x"][0] == T0 and by_step["curves"][0]["x"][0] == 0
-
-
 @pytest.mark.parametrize("path", sorted(TEMPLATES.glob("*.yaml")), ids=lambda path: path.stem)
-def test_each_board_that_comes_along_draws_on_a_described_node(web: Web, path: Any) -> None:
-    """And on a host without GPUs each of its series is one sentence."""
+def test_each_built_in_board_draws_on_a_described_node(web: Web, path: Any) -> None:
     board = board_of(path.read_text())
-    drawn = [chart for row in board_fields(board)["rows"] for chart in row["charts"] if "series" in chart]
-    asking = {"run": RUN_OF.get(path.stem, "ddp"), "x": board.axis}
-    for chart, answer in zip(drawn, asked(web, *drawn, **asking)["charts"], strict=True):
-        assert answer["curves"] and not answer["left_out"], f"{chart.get('title')}: {answer['left_out']}"
-        assert all(any(value is not None for value in curve["mean"]) for curve in answer["curves"]), chart.get("title")
+    asked = exprs_of_board(board)
+    question = {"expr": [row["expr"] for row in asked], "run": RUN_OF.get(path.stem, "ddp"), "x": board.axis}
+    answer = web.ask("/api/v1/curves", **question).json
+    by_expr: dict[int, list[Any]] = {}
+    for curve in answer["curves"]:
+        by_expr.setdefault(curve["expr"], []).append(curve)
+    for place, row in enumerate(asked):
+        missing = [left for left in answer["left_out"] if left["expr"] == place]
+        assert by_expr.get(place) and not missing, f"{row}: {missing}"
+        assert all(any(value is not None for value in curve["mean"]) for curve in by_expr[place]), row
 
 
 @settings(max_examples=40)
 @given(chart=charts())
 def test_any_chart_is_answered(web: Web, chart: Any) -> None:
-    fields = board_fields(Board(rows=(BoardRow((chart,)),)))["rows"][0]["charts"][0]
-    text = ODD_BREAK.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(fields, ensure_ascii=False))
-    answer = web.ask("/api/v1/charts", chart=text, run=["ddp", "a*", "nothing"])
+    exprs = [row["expr"] for row in exprs_of_board(Board(rows=(BoardRow((chart,)),)))]
+    answer = web.ask("/api/v1/curves", expr=[*exprs, "train/loss"], run=["ddp", "a*", "nothing"])
     assert answer.status == 200, answer.body
 
 
-@settings(max_examples=60)
-@given(text=texts)
-def test_no_text_of_a_chart_fails(web: Web, text: str) -> None:
-    if "\ud800" <= max(text, default="") <= "\udfff":
-        return
-    answer = web.ask("/api/v1/charts", chart=text.encode("utf-8", "replace"))
-    assert answer.status in (200, 400), answer.body
+def test_a_board_says_what_its_charts_ask_for(web: Web) -> None:
+    answer = web.ask("/api/v1/boards/ranks").json
+    asked = [(row["row"], row["chart"], row["item"]) for row in answer["exprs"]]
+    rows = answer["board"]["rows"]
+    for row, chart, item in asked:
+        assert item < len(rows[row]["charts"][chart]["series"])
+    assert asked == sorted(asked) and answer["exprs"][0]["expr"]

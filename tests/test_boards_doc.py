@@ -6,8 +6,17 @@ import re
 
 import pytest
 
-from dashboard.boards.board import BOARD_FIELDS, CHART_FIELDS, KINDS, ROW_FIELDS, SERIES_FIELDS, BoardError
-from dashboard.boards.files import board_of, chart_of
+from dashboard.boards.board import (
+    BOARD_FIELDS,
+    CHART_FIELDS,
+    KINDS,
+    ROW_FIELDS,
+    SERIES_FIELDS,
+    BoardError,
+    chart_of,
+    tree_of,
+)
+from dashboard.boards.files import board_of
 from tests.running import ROOT
 
 DOC = (ROOT / "docs" / "boards.md").read_text()
@@ -19,11 +28,11 @@ def test_an_example_is_a_board_or_a_chart(text: str) -> None:
     if text.startswith("title"):
         assert board_of(text).rows
     else:
-        chart_of(text)
+        chart_of(tree_of(text))
 
 
 def test_there_is_an_example_of_each_kind() -> None:
-    shown = {chart_of(text).kind for text in EXAMPLES if text.startswith("kind")}
+    shown = {chart_of(tree_of(text)).kind for text in EXAMPLES if text.startswith("kind")}
     assert shown == {kind.name for kind in KINDS}
 
 

@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,12 +16,12 @@ from tests.conftest import Ask
 rows = st.lists(st.tuples(st.floats(0.1, 3), st.floats(-5, 5)), min_size=1, max_size=40)
 COMMON = """
 const columns = (points, sizes) => {
-  const out = { item: 0, run: "a", series: "s", labels: {}, label: "s", colour: null, unit: "", exact: true, reason: "", points_total: points.length, x: [], x_end: [], segment: [], min: [], max: [], mean: [], last: [], count: [], non_finite: [] };
+  const out = { expr: 0, run: "a", group: "", runs: [], name: "s", labels: {}, unit: "", smooth: null, points_total: points.length, x: [], x_end: [], step: [], superseded: [], segment: [], min: [], max: [], mean: [], last: [], count: [], non_finite: [] };
   for (let i = 0, k = 0; i < points.length; k++) {
     const some = points.slice(i, i + Math.max(1, sizes[k % sizes.length]));
     i += some.length;
     const v = some.map(([, value]) => value);
-    out.x.push(some[0][0]); out.x_end.push(some.at(-1)[0]); out.segment.push(0); out.min.push(Math.min(...v)); out.max.push(Math.max(...v));
+    out.x.push(some[0][0]); out.x_end.push(some.at(-1)[0]); out.step.push(i); out.superseded.push(false); out.segment.push(0); out.min.push(Math.min(...v)); out.max.push(Math.max(...v));
     out.mean.push(v.reduce((a, b) => a + b) / v.length); out.last.push(v.at(-1)); out.count.push(v.length); out.non_finite.push(0);
   }
   return out;
@@ -48,7 +49,7 @@ def test_a_row_and_its_end_have_every_point_once(ask: Ask, steps: Any, sizes: An
     points = placed(steps)
     known = min(known, len(points))
     since = points[known - 1][0] - back
-    code = f"""{COMMON} const {{ cutAt, joined }} = await load("boards/model.js");
+    code = f"""{COMMON} const {{ cutAt, joined }} = await load("data/curve_reader.js");
     const points = {json.dumps(points)};
     const row = {{ ...columns(points.slice(0, {known}), {json.dumps(sizes)}), cut: 0 }};
     const from = cutAt([row], {since!r});
@@ -63,7 +64,7 @@ def test_a_row_and_its_end_have_every_point_once(ask: Ask, steps: Any, sizes: An
 
 
 def test_what_lies_before_the_range_is_dropped_but_for_one(ask: Ask) -> None:
-    code = f"""{COMMON} const {{ cutAt, joined }} = await load("boards/model.js");
+    code = f"""{COMMON} const {{ cutAt, joined }} = await load("data/curve_reader.js");
     const row = {{ ...columns([...Array(50).keys()].map((i) => [i, i]), [1]), cut: 0 }};
     cutAt([row], 45);
     return joined(row, columns([[45, 1], [46, 2]], [1]), 20.5).x;"""
@@ -112,14 +113,13 @@ def test_a_stack_is_a_sum_and_an_absent_value_is_0(ask: Ask) -> None:
 
 def test_tones_scales_and_widths(ask: Ask) -> None:
     code = """
-    const { toneOf, scaleOf, endsOf, rowsOf, secondsOf, questionOf } = await load("boards/model.js");
+    const { toneOf, scaleOf, endsOf, rowsOf, secondsOf } = await load("boards/model.js");
     return {
       tones: [10, 80, 95].map((value) => toneOf(value, { 90: "bad", 80: "warn" })),
       scale: [scaleOf([{ max: [3 * 2 ** 30] }], "B"), scaleOf([{ max: [5] }], "W")],
       ends: endsOf([0, "auto"], 2 ** 30),
-      widths: rowsOf({ rows: [{ charts: [{ width: 8 }, {}] }, { charts: [{}, {}, {}] }] }).map(({ charts }) => charts.map(({ width }) => width)),
+      widths: rowsOf({ rows: [{ charts: [{ width: 8 }, {}] }, { charts: [{}, {}, {}] }] }, []).map(({ charts }) => charts.map(({ width }) => width)),
       seconds: ["15 min", "1h", "all", undefined].map(secondsOf),
-      question: questionOf({ kind: "bar", title: "x", series: ["a\\u2028b"], width: 3 }),
     };"""
     assert ask(code) == {
         "tones": ["", "warn", "bad"],
@@ -127,8 +127,78 @@ def test_tones_scales_and_widths(ask: Ask) -> None:
         "ends": [0, None],
         "widths": [[8, 4], [4, 4, 4]],
         "seconds": [900, 3600, None, None],
-        "question": '{"kind":"line","series":["a\\u2028b"]}',
     }
+
+
+ROWS = """
+const { boardRows, reasonsOf, rowsOf, tokensOf } = await load("boards/model.js");
+const named = (rows, fields, exprs = ["e"]) => {
+  const [[{ asked }]] = rowsOf({ rows: [{ charts: [{ kind: "line", ...fields }] }] }, exprs.map((expr, i) => ({ row: 0, chart: 0, item: fields.items?.[i] ?? i, expr }))).map(({ charts }) => charts);
+  return boardRows(rows.map((row) => ({ expr: 0, run: null, labels: {}, smooth: null, superseded: [], ...row })), asked, fields);
+};
+"""
+
+
+def test_curves_are_called_by_what_they_differ_in(ask: Ask) -> None:
+    code = f"""{ROWS}
+    const gpu = (gpu, host = "box") => ({{ name: "gpu/power_w", labels: {{ gpu, host, uuid: `GPU-${{host}}-${{gpu}}` }} }});
+    const labels = (...given) => named(...given).map(({{ label }}) => label);
+    return [
+      labels([gpu("10"), gpu("2"), gpu("0")], {{ series: ["gpu/power_w"] }}),
+      labels([gpu("0", "b"), gpu("0", "a"), gpu("1", "a")], {{ series: ["gpu/power_w"] }}),
+      labels([{{ name: "loss", run: "b" }}, {{ name: "loss", run: "a" }}, {{ name: "lr", run: "a" }}], {{ series: ["l*"] }}),
+      labels([{{ name: "loss", run: "a" }}], {{ series: ["loss"] }}),
+      labels([gpu("1"), {{ name: "loss", run: "a" }}], {{ series: [{{ name: "gpu/power_w", label: "card {{gpu}}, rank {{rank}}" }}] }}),
+      labels([{{ name: "loss", run: "a", expr: 1 }}, {{ name: "lr", run: "a" }}], {{ series: ["lr", "loss"] }}, ["lr", "loss"]),
+    ];"""
+    assert ask(code) == [
+        ["GPU 0", "GPU 2", "GPU 10"],
+        ["GPU 0, a", "GPU 0, b", "GPU 1, a"],
+        ["a, loss", "a, lr", "b, loss"],
+        ["loss"],
+        ["card 1", "a, loss"],
+        ["lr", "loss"],
+    ]
+
+
+def test_what_lies_along_x_has_no_colour_and_comes_first(ask: Ask) -> None:
+    code = f"""{ROWS}
+    const rows = named([{{ name: "loss", run: "a" }}, {{ name: "lr", run: "a", expr: 1 }}], {{ series: [{{ name: "loss", colour: 3 }}], x: "lr", items: [0, -1] }}, ["loss", "lr"]);
+    return [rows.map(({{ item, series, label }}) => [item, series, label]), tokensOf(rows)];"""
+    assert ask(code) == [[[-1, "lr", "lr"], [0, "loss", "loss"]], ["ink-3", "run-2"]]
+
+
+def test_a_newer_attempt_replaces_on_the_step_axis_and_a_smoothed_curve_is_its_smoothed_values(ask: Ask) -> None:
+    code = f"""{COMMON} {ROWS}
+    const row = {{ ...columns([[0, 5], [1, 6], [2, 7]], [1]), superseded: [false, true, false], smooth: [1, 2, 3] }};
+    const by = (axis) => named([row], {{ series: ["s"], axis }}).map(({{ x, mean, max, last }}) => [x, mean, max, last])[0];
+    return [by("step"), by("time")];"""
+    assert ask(code) == [[[0, 2], [1, 3], [1, 3], [1, 3]], [[0, 1, 2], *[[1, 2, 3]] * 3]]
+
+
+def test_of_an_entry_that_is_drawn_only_failures_are_reported(ask: Ask) -> None:
+    code = f"""{ROWS}
+    const [left, rows] = [[{{ expr: 0, reason: "none", absent: true }}, {{ expr: 1, reason: "absent", absent: true }}, {{ expr: 1, reason: "again", absent: true }}, {{ expr: 2, reason: "fails", absent: false }}, {{ expr: null, reason: "no run", absent: true }}], [{{ expr: 0 }}, {{ expr: 2 }}]];
+    return reasonsOf({{ left, rows }}, {{ items: [0, 1, 2] }});"""
+    assert ask(code) == ["absent", "fails"]
+
+
+@pytest.mark.parametrize(
+    ("smooth", "axis", "asked"),
+    [
+        ("10 s", "time", "ema:10"),
+        ("2 min", "time", "ema:120"),
+        ("20 steps", "step", "ema:20"),
+        ("1 step", "step", "ema:1"),
+    ],
+)
+def test_a_half_life_is_asked_in_units_of_the_axis(ask: Ask, smooth: str, axis: str, asked: str) -> None:
+    other = "step" if axis == "time" else "time"
+    code = f"""const {{ rowsOf }} = await load("boards/model.js");
+    const charts = [{json.dumps(axis)}, {json.dumps(other)}].map((axis) => ({{ kind: "line", series: ["s"], axis, smooth: {json.dumps(smooth)} }}));
+    return rowsOf({{ rows: [{{ charts }}] }}, [])[0].charts.map(({{ asked }}) => [asked.smooth, asked.trouble !== ""]);"""
+    (found, wrong), (_, refused) = ask(code)
+    assert (found, wrong, refused) == (asked, False, True)
 
 
 CORNERS = ["top left", "top right", "bottom left", "bottom right"]

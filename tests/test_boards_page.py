@@ -152,7 +152,7 @@ def test_new_points_are_drawn_without_reading_all_again(scene: Scene, page: Page
     before = painted(page, "Loss")
     page.wait_for_load_state("networkidle")  # what the page asks while it opens is over
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if "/charts?" in request.url else None)
+    page.on("request", lambda request: asked.append(request.url) if "/curves?" in request.url else None)
     scene.store.append(points(range(1), loss=9.0))
     wait_for(lambda: painted(page, "Loss")["y"][1] > 9, because="the new point is not drawn")
     after = painted(page, "Loss")
@@ -177,12 +177,16 @@ def test_every_kind_draws(scene: Scene, page: Page) -> None:
     expect(page.locator('[data-kind="flame graph"] .board-flame .chart-instead')).not_to_be_empty()
 
 
-def test_a_chart_that_asks_too_much_costs_no_other(scene: Scene, page: Page) -> None:
-    names = ", ".join(f"{'a' * 100}/{number}" for number in range(50))
-    scene.write("long", MINE + f"      - {{kind: line, title: Long, series: [{names}]}}\n")
-    scene.open(page, "long")
+def test_what_a_chart_cannot_draw_costs_no_other(scene: Scene, page: Page) -> None:
+    charts = {
+        "Wrong": "{kind: line, title: Wrong, series: [gpu/power_w + gpu/temperature_c]}",
+        "By step": "{kind: line, title: By step, axis: step, series: [train/loss], smooth: 10 s}",
+    }
+    scene.write("odd", MINE + "".join(f"      - {chart}\n" for chart in charts.values()))
+    scene.open(page, "odd")
     assert painted(page, "Loss")["curves"] == 1
-    expect(chart(page, "Long").locator(".board-body > .chart-instead")).to_contain_text("at most 4,096 characters")
+    for title, words in {"Wrong": "cannot add W and", "By step": "20 steps"}.items():
+        expect(chart(page, title).locator(".board-body > .chart-instead")).to_contain_text(words)
 
 
 def test_a_drag_is_a_range_of_all_charts_and_0_is_live_again(scene: Scene, page: Page) -> None:

@@ -89,12 +89,16 @@ def test_an_index_is_the_time_of_its_row(client: Dashboard) -> None:
 @pytest.mark.parametrize("axis", AXES)
 @pytest.mark.parametrize("run", RUNS)
 def test_points_are_those_of_the_api(client: Dashboard, raw: Raw, run: str, axis: Any) -> None:
-    names = [row["name"] for row in raw("series", run=run)["series"]]
+    names = sorted({row["name"] for row in raw("series", run=run)["series"]})
     if not names:
         with pytest.raises(DashboardError):
             client.points(run, "loss")
         return
-    curves = raw("points", run=run, series=names, axis=axis, buckets=20_000)["series"]
+    curves = raw("curves", run=run, expr=names, x=axis, buckets=20_000)["curves"]
+    if not curves:
+        with pytest.raises(DashboardError, match="choose x=step"):
+            client.points(run, names, axis=axis)
+        return
     table = client.points(run, names, axis=axis)
     assert list(table.columns) == names_of(curves) and len(set(table.columns)) == len(curves)
     for curve, name in zip(curves, names_of(curves), strict=True):
@@ -104,7 +108,7 @@ def test_points_are_those_of_the_api(client: Dashboard, raw: Raw, run: str, axis
             for place, value in zip(places, table[name], strict=True)
             if not np.isnan(value)
         )
-        theirs = [(round(t, 5), text(float(value))) for t, value in zip(curve["t"], curve["last"], strict=True)]
+        theirs = [(round(t, 5), text(float(value))) for t, value in zip(curve["x"], curve["last"], strict=True)]
         assert ours == Counter(pair for pair in theirs if pair[1] != "nan")
         assert table.attrs["points"][name] == curve["points_total"] == sum(curve["count"])
         assert table.attrs["unit"][name] == curve["unit"]
@@ -117,19 +121,19 @@ def text(value: float) -> str:
 @pytest.mark.parametrize("axis", AXES)
 @pytest.mark.parametrize("run", ["run", "group/a", ODD, "timeless"])
 def test_buckets_have_every_column_of_the_api(client: Dashboard, raw: Raw, run: str, axis: Any) -> None:
-    curves = raw("points", run=run, series="*", axis=axis, buckets=7)["series"]
-    table = client.buckets(run, "*", axis=axis, buckets=7)
+    curves = raw("curves", run=run, expr="*", x=axis, buckets=7)["curves"]
+    table = client.curves(run, "*", x=axis, buckets=7)
     for curve, name in zip(curves, names_of(curves), strict=True):
         part = table[table["series"] == name]
-        for key in ("t", "t_end", "step", "segment", "min", "max", "mean", "last", "count", "non_finite"):
+        for key in ("x", "x_end", "step", "segment", "min", "max", "mean", "last", "count", "non_finite"):
             assert len(part) == len(curve[key])
             assert all(same(ours, value) for ours, value in zip(part[key].tolist(), curve[key], strict=True)), key
 
 
 def test_curves_of_several_runs_have_every_column_of_the_api(client: Dashboard, raw: Raw) -> None:
     asked = {"x": "step", "smooth": "ema:5", "buckets": 50}
-    answer = raw("curves", run=["run", "group/a", ODD, "nobody"], series="*", **asked)
-    table = client.curves(["run", "group/a", ODD, "nobody"], "*", smooth="ema:5", buckets=50)
+    answer = raw("curves", run=["run", "group/a", ODD, "nobody"], expr="*", **asked)
+    table = client.curves(["run", "group/a", ODD, "nobody"], "*", x="step", smooth="ema:5", buckets=50)
     assert len(table) == sum(len(curve["x"]) for curve in answer["curves"]) > 0
     for key in (
         "x",
@@ -148,7 +152,9 @@ def test_curves_of_several_runs_have_every_column_of_the_api(client: Dashboard, 
         theirs = [value for curve in answer["curves"] for value in curve[key]]
         assert all(same(ours, value) for ours, value in zip(table[key].tolist(), theirs, strict=True)), key
     assert set(table["run"]) <= {"run", "group/a", ODD} and table.attrs["left_out"] == answer["left_out"]
-    assert client.curves("nobody", "loss").empty
+    assert client.curves("group/a", "no*").empty
+    with pytest.raises(DashboardError, match="no run 'nobody'"):
+        client.curves("nobody", "loss")
 
 
 def test_more_points_than_buckets_are_buckets_and_say_so(client: Dashboard) -> None:
@@ -160,7 +166,7 @@ def test_more_points_than_buckets_are_buckets_and_say_so(client: Dashboard) -> N
 
 
 def test_non_finite_values_come_back_as_floats(client: Dashboard) -> None:
-    loss = client.buckets(ODD, "loss", buckets=2000)["last"].tolist()
+    loss = client.curves(ODD, "loss", buckets=2000)["last"].tolist()
     assert sum(map(math.isnan, loss)) == 1 and math.inf in loss and -math.inf in loss
 
 
@@ -228,9 +234,10 @@ def test_every_parameter_of_a_route_is_one_of_its_method(running: RunningDashboa
         ("blame", Dashboard.blame),
         ("ledger", Dashboard.ledger),
         ("logs", Dashboard.logs),
-        ("points", Dashboard.points),
+        ("curves", Dashboard.curves),
     ):
-        ours = {name.rstrip("_") for name in inspect.signature(method).parameters} - {"self", "value"}
+        called = {"runs": "run", "series": "expr"}  # several of each
+        ours = {called.get(name, name.rstrip("_")) for name in inspect.signature(method).parameters} - {"self"}
         theirs = {parameter["name"] for parameter in paths[f"/api/v1/{route}"]["get"]["parameters"]} - {"format"}
         assert ours == theirs, route
 
@@ -294,5 +301,5 @@ def test_every_object_has_a_repr_for_notebooks_that_escapes(client: Dashboard) -
 
 def test_large_answers_come_packed(running: RunningDashboard, client: Dashboard) -> None:
     """As the dashboard packs them; the table is the same."""
-    unpacked = running.get("/api/v1/points?run=group/a&series=*&buckets=20000")["series"]
+    unpacked = running.get("/api/v1/curves?run=group/a&expr=*&buckets=20000")["curves"]
     assert wide(unpacked, "time", "last").equals(client.points("group/a", "*"))

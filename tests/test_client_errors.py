@@ -24,10 +24,10 @@ from tests.odd_client import running as running  # a fixture
 def test_an_error_is_the_apis_own_sentence(client: Dashboard, raw: Raw) -> None:
     for ask, answer in (
         (lambda: client.run("nö"), raw("run", run="nö")),
-        (lambda: client.points("run", "no such"), raw("points", run="run", series="no such")),
+        (lambda: client.points("run", "loss +"), raw("curves", run="run", expr="loss +")),
         (lambda: client.flame("group/a", HI, LO), raw("flame", run="group/a", from_=HI, to=LO)),
         (lambda: client.logs("run", limit=10**9), raw("logs", run="run", limit=10**9)),
-        (lambda: client.points("", "loss"), raw("points", run="", series="loss")),
+        (lambda: client.points("", "loss"), raw("curves", run="", expr="loss")),
     ):
         with pytest.raises(DashboardError) as found:
             ask()

@@ -64,7 +64,7 @@ def test_a_wide_table_holds_each_point_once_whatever_comes_twice(places: list[li
         {
             "name": "x",
             "labels": {"rank": str(rank)},
-            "t": found,
+            "x": found,
             "last": [float(100 * rank + at) for at in range(len(found))],
         }
         for rank, found in enumerate(places)
@@ -74,7 +74,7 @@ def test_a_wide_table_holds_each_point_once_whatever_comes_twice(places: list[li
     for curve, name in zip(curves, names_of(curves), strict=True):
         own = table[name].dropna()
         assert Counter(zip(own.index.tolist(), own.tolist(), strict=True)) == Counter(
-            zip(curve["t"], curve["last"], strict=True)
+            zip(curve["x"], curve["last"], strict=True)
         )
     most = Counter[int]()
     for found in places:

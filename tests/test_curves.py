@@ -39,8 +39,8 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
 
 
 def test_runs_are_overlaid_on_their_steps(web: Web) -> None:
-    answer = web.ask("/api/v1/curves", run=["a", "b"], series="loss").json
-    assert [(curve["run"], curve["series"]) for curve in answer["curves"]] == [("a", "loss"), ("b", "loss")]
+    answer = web.ask("/api/v1/curves", run=["a", "b"], expr="loss", x="step").json
+    assert [(curve["run"], curve["name"]) for curve in answer["curves"]] == [("a", "loss"), ("b", "loss")]
     assert [curve["last"] for curve in answer["curves"]] == [
         [float(i) for i in range(100)],
         [2.0 * i for i in range(100)],
@@ -49,26 +49,30 @@ def test_runs_are_overlaid_on_their_steps(web: Web) -> None:
 
 
 def test_relative_time_begins_with_each_run(web: Web) -> None:
-    answer = web.ask("/api/v1/curves", run=["a", "b"], series="loss", x="relative", from_=10, to=20).json
+    answer = web.ask("/api/v1/curves", run=["a", "b"], expr="loss", x="relative", from_=10, to=20).json
     a, b = answer["curves"]
     assert a["x"] == [float(s) for s in range(10, 21)] and b["x"] == [float(s) for s in range(10, 21, 2)]
     assert (answer["x"]["unit"], answer["x"]["lo"], answer["x"]["hi"]) == ("s", 10.0, 20.0)
 
 
 def test_what_cannot_be_drawn_is_left_out_with_a_sentence(web: Web) -> None:
-    answer = web.ask("/api/v1/curves", run=["a", "no steps", "not there"], series=["loss", "acc", "x*"]).json
+    asked = {"run": ["a", "no steps", "not there"], "expr": ["loss", "acc", "x*", "1 +"], "x": "step"}
+    answer = web.ask("/api/v1/curves", **asked).json
     assert [curve["run"] for curve in answer["curves"]] == ["a"]
-    missing = {(row["run"], row["series"]): row["reason"] for row in answer["left_out"]}
+    missing = {(row["run"], row["expr"]): (row["reason"], row["absent"]) for row in answer["left_out"]}
     assert missing.keys() == {
-        ("a", "acc"), ("a", "x*"), ("no steps", "acc"), ("no steps", "x*"), ("no steps", "loss"), ("not there", ""),
+        ("a", 1), ("a", 2), ("no steps", 1), ("no steps", 2), ("no steps", 0), ("not there", None), (None, 3),
     }  # fmt: skip
-    assert missing["no steps", "loss"] == "its points have no step; choose x=time or x=relative"
-    timed = web.ask("/api/v1/curves", run="no times", series="loss", x="time").json
+    assert missing["no steps", 0] == ("its points have no step; choose x=time or x=relative", False)
+    assert missing["a", 1] == ("this run has no series acc", True) and missing[None, 3][0].startswith("column 4: the")
+    timed = web.ask("/api/v1/curves", run="no times", expr="loss").json
     assert not timed["curves"] and "no time" in timed["left_out"][0]["reason"]
+    nobody = web.ask("/api/v1/curves", run="not there", expr="loss")
+    assert nobody.status == 404 and "there is no run 'not there'" in nobody.json["error"]
 
 
 def test_steps_that_a_newer_attempt_wrote_again_are_flagged(web: Web) -> None:
-    (curve,) = web.ask("/api/v1/curves", run="resumed", series="loss").json["curves"]
+    (curve,) = web.ask("/api/v1/curves", run="resumed", expr="loss", x="step").json["curves"]
     flagged = [
         step for step, segment, old in zip(curve["step"], curve["segment"], curve["superseded"], strict=True) if old
     ]
@@ -78,7 +82,7 @@ def test_steps_that_a_newer_attempt_wrote_again_are_flagged(web: Web) -> None:
 @pytest.mark.parametrize("buckets", [1, 2, 7, 600, 20_000])
 @pytest.mark.parametrize("x", ["step", "relative", "time"])
 def test_a_one_step_spike_is_in_every_answer(web: Web, x: str, buckets: int) -> None:
-    (curve,) = web.ask("/api/v1/curves", run="long", series="loss", x=x, buckets=buckets).json["curves"]
+    (curve,) = web.ask("/api/v1/curves", run="long", expr="loss", x=x, buckets=buckets).json["curves"]
     assert max(curve["max"]) == 234.5 and len(curve["x"]) <= buckets and curve["points_total"] == 100_000
 
 
@@ -102,14 +106,14 @@ def test_a_tag_is_progress_where_all_of_its_series_are_counters_of_text(web: Web
 @pytest.mark.parametrize("smooth", ["ema:100", "gauss:5000"])
 @pytest.mark.parametrize("between", [{}, {"from_": SPIKE_STEP - 3000, "to": SPIKE_STEP + 10}])
 def test_a_spike_stays_in_the_band_of_a_smoothed_curve(web: Web, smooth: str, between: dict[str, int]) -> None:
-    (curve,) = web.ask("/api/v1/curves", run="long", series="loss", smooth=smooth, **between).json["curves"]
+    (curve,) = web.ask("/api/v1/curves", run="long", expr="loss", x="step", smooth=smooth, **between).json["curves"]
     assert max(curve["max"]) == 234.5 and 1.0 <= max(curve["smooth"]) < 10 and None not in curve["smooth"]
 
 
 def test_a_smoothed_curve_of_many_points_is_made_once(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(curves, "LARGE", 10)
     monkeypatch.setattr(curves, "DEAR_S", 0.0)
-    asked = {"run": "long", "series": "loss", "smooth": "ema:77", "buckets": 300}
+    asked = {"run": "long", "expr": "loss", "smooth": "ema:77", "buckets": 300}
     first = web.ask("/api/v1/curves", **asked).json["curves"]
     with monkeypatch.context() as patch:
         patch.setattr(curves, "_drawn", None)  # nothing is made any more
@@ -119,10 +123,10 @@ def test_a_smoothed_curve_of_many_points_is_made_once(web: Web, monkeypatch: pyt
 
 
 def test_names_with_anything_in_them_are_names(web: Web) -> None:
-    answer = web.ask("/api/v1/curves", run=list(ODD), series=list(ODD)).json
-    drawn = {(curve["run"], curve["series"]) for curve in answer["curves"]}
+    answer = web.ask("/api/v1/curves", run=list(ODD), expr=list(ODD)).json
+    drawn = {(curve["run"], curve["name"]) for curve in answer["curves"]}
     assert drawn == {(name, name) for name in ODD}
-    grouped = web.ask("/api/v1/curves", run=list(ODD), series=list(ODD), group="<key>", x=ODD[0], baseline=ODD[1]).json
+    grouped = web.ask("/api/v1/curves", run=list(ODD), expr=list(ODD), group="<key>", x=ODD[0], baseline=ODD[1]).json
     assert {row["run"] for row in grouped["left_out"]} == {*ODD} and not grouped["curves"]
 
 
@@ -130,7 +134,7 @@ def test_names_with_anything_in_them_are_names(web: Web) -> None:
     ("parameters", "words"),
     [
         ({"smooth": "mean:3"}, "smooth is none"),
-        ({"spread": "iqr"}, "spread"),
+        ({"band": "iqr"}, "band"),
         ({"from_": 5, "to": 3}, "to must not be before from"),
         ({"buckets": 0}, "buckets"),
         ({"x": "x" * 5000}, "x"),
@@ -138,11 +142,12 @@ def test_names_with_anything_in_them_are_names(web: Web) -> None:
     ],
 )
 def test_what_cannot_be_asked_gets_a_sentence(web: Web, parameters: dict[str, object], words: str) -> None:
-    answer = web.ask("/api/v1/curves", **{"run": "a", "series": "loss", **parameters})
+    answer = web.ask("/api/v1/curves", **{"run": "a", "expr": "loss", **parameters})
     assert answer.status == 400 and words in answer.json["error"]
 
 
-def test_more_curves_than_an_answer_holds_get_a_sentence(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_curves_than_an_answer_holds_are_counted(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(curves, "MAX_CURVES", 1)
-    answer = web.ask("/api/v1/curves", run=["a", "b"], series="loss")
-    assert answer.status == 400 and "name fewer runs or series" in answer.json["error"]
+    answer = web.ask("/api/v1/curves", run=["a", "b"], expr="loss").json
+    assert len(answer["curves"]) == 1
+    assert answer["left_out"][0]["reason"].startswith("1 further curves are not drawn; an answer holds 1")

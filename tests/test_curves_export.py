@@ -50,7 +50,7 @@ def same(found: float, value: float) -> bool:
 
 
 def test_csv_reads_back_to_the_last_bit(web: Web) -> None:
-    answer = web.ask("/api/v1/export", run=RUNS, series="loss")
+    answer = web.ask("/api/v1/export", run=RUNS, expr="loss")
     assert answer.status == 200 and answer.headers["content-disposition"] == 'attachment; filename="points.csv"'
     header, *lines = csv.reader(io.StringIO(answer.body.decode(), newline=""))
     assert header == ["run", "series", "labels", "segment", "step", "time_s", "value"]
@@ -61,13 +61,13 @@ def test_csv_reads_back_to_the_last_bit(web: Web) -> None:
 
 
 def test_no_cell_is_a_formula(web: Web) -> None:
-    answer = web.ask("/api/v1/export", run=RUNS, series="*")
+    answer = web.ask("/api/v1/export", run=RUNS, expr="*")
     cells = {text for line in csv.reader(io.StringIO(answer.body.decode(), newline="")) for text in line[:3]}
     assert {"'@x", f"'{EVIL}"} <= cells and not [text for text in cells if text.startswith(export.FORMULA)]
 
 
 def test_json_lines_read_back(web: Web) -> None:
-    lines = web.ask("/api/v1/export", run=EVIL, series="loss", format="jsonl", x="relative").body.splitlines()
+    lines = web.ask("/api/v1/export", run=EVIL, expr="loss", format="jsonl", x="relative").body.splitlines()
     found = [json.loads(line) for line in lines]
     assert found[1] == {
         "run": EVIL, "series": "loss", "labels": {"host": "box"}, "segment": 0, "step": 1, "relative_s": 1.0, "value": -2.5,
@@ -77,33 +77,33 @@ def test_json_lines_read_back(web: Web) -> None:
 
 def test_a_range_of_any_axis_is_exported(web: Web) -> None:
     table = pd.read_csv(
-        io.BytesIO(web.ask("/api/v1/export", run="many", series="loss", x="step", from_=100, to=50_000).body)
+        io.BytesIO(web.ask("/api/v1/export", run="many", expr="loss", x="step", from_=100, to=50_000).body)
     )
     assert list(table.columns) == ["run", "series", "labels", "segment", "step", "value"]
     assert table.step.tolist() == list(range(100, 50_001)) and (table.value == table.step / 7).all()
-    beside = pd.read_csv(io.BytesIO(web.ask("/api/v1/export", run="many", series="loss", x="loss", from_=1, to=2).body))
+    beside = pd.read_csv(io.BytesIO(web.ask("/api/v1/export", run="many", expr="loss", x="loss", from_=1, to=2).body))
     assert (beside.x == beside.value).all() and len(beside) == 8
 
 
 def test_what_cannot_be_exported_is_said_before_a_file_begins(web: Web) -> None:
-    untimed = web.ask("/api/v1/export", run=["a", "untimed"], series="loss")
+    untimed = web.ask("/api/v1/export", run=["a", "untimed"], expr="loss")
     assert untimed.status == 400 and "'untimed'" in untimed.json["error"] and "choose x=step" in untimed.json["error"]
-    assert web.ask("/api/v1/export", run="untimed", series="loss", x="step").status == 200
-    assert web.ask("/api/v1/export", run=["a", "nobody"], series="loss").status == 404
-    assert web.ask("/api/v1/export", run="a", series="nothing").status == 404
-    assert web.ask("/api/v1/export", run="a", series="loss", format="xlsx").status == 400
+    assert web.ask("/api/v1/export", run="untimed", expr="loss", x="step").status == 200
+    assert web.ask("/api/v1/export", run=["a", "nobody"], expr="loss").status == 404
+    assert web.ask("/api/v1/export", run="a", expr="nothing").status == 404
+    assert web.ask("/api/v1/export", run="a", expr="loss", format="xlsx").status == 400
 
 
 def test_parquet_needs_its_package(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "find_spec", lambda name: None)
-    answer = web.ask("/api/v1/export", run="a", series="loss", format="parquet")
+    answer = web.ask("/api/v1/export", run="a", expr="loss", format="parquet")
     assert answer.status == 400 and "pip install pyarrow" in answer.json["error"]
 
 
 def test_parquet_reads_back(web: Web) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     table = parquet.read_table(
-        io.BytesIO(web.ask("/api/v1/export", run=[*RUNS, "many"], series="loss", format="parquet").body)
+        io.BytesIO(web.ask("/api/v1/export", run=[*RUNS, "many"], expr="loss", format="parquet").body)
     )
     found = table.to_pydict()
     assert (
@@ -117,7 +117,7 @@ def test_a_file_ends_when_its_client_leaves(web: Web) -> None:
     for _ in range(6):
         with socket.create_connection(("127.0.0.1", web.port)) as client:
             client.sendall(
-                f"GET /api/v1/export?run=many&series=loss HTTP/1.1\r\nHost: localhost:{web.port}\r\n\r\n".encode()
+                f"GET /api/v1/export?run=many&expr=loss HTTP/1.1\r\nHost: localhost:{web.port}\r\n\r\n".encode()
             )
             assert client.recv(100)
-    assert web.ask("/api/v1/export", run="a", series="loss").status == 200
+    assert web.ask("/api/v1/export", run="a", expr="loss").status == 200

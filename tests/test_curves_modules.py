@@ -17,7 +17,7 @@ CURVE = """
 const { badOf, curveOf, nearest, shapesOf, yRangeOf } = await load("curves/curve.js");
 const column = (n, value) => Array.from({ length: n }, (_, i) => typeof value === "function" ? value(i) : value);
 const curve = (n, more = {}) => curveOf({
-  run: "a", group: "", runs: ["a"], series: "loss", labels: {}, unit: "", x: column(n, (i) => i), x_end: column(n, (i) => i), step: column(n, (i) => i),
+  run: "a", group: "", runs: ["a"], name: "loss", labels: {}, unit: "", x: column(n, (i) => i), x_end: column(n, (i) => i), step: column(n, (i) => i),
   segment: column(n, 0), min: column(n, 1), max: column(n, 1), mean: column(n, 1), last: column(n, 1), count: column(n, 1), non_finite: column(n, 0),
   smooth: null, superseded: column(n, false), points_total: n, ...more });
 const place = (lo, hi, more = {}) => ({ x: (v) => (v - lo) / (hi - lo) * 300, y: (v) => 100 - v, span: { lo, hi }, left: 0, right: 300, top: 0, bottom: 100, ylog: false, ...more });

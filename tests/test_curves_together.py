@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,8 @@ import pytest
 from collectors.records import Points, Record, RunInfo, labels_of
 from collectors.store.engines import open_store
 from collectors.store.store import Store
-from dashboard.series.axis import Curve, CurveQuery, Overlay, finer
-from dashboard.series.curves import Overlays, standard_error
+from dashboard.series.axis import finer
+from dashboard.series.curves import Curve, CurveAnswer, CurveQuery, Curves, standard_error
 from dashboard.series.smoothing import Smoothing
 
 T0 = 1_764_000_000.0
@@ -66,15 +67,20 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="module")
-def overlays(store: Store) -> Overlays:
-    return Overlays(store)
+def curves(store: Store) -> Curves:
+    return Curves(store)
 
 
 def runs(*seeds: int) -> list[str]:
     return [f"run {seed}" for seed in seeds]
 
 
-def only(found: Overlay) -> Curve:
+def asked(runs: list[str], names: list[str], **more: Any) -> CurveQuery:
+    """On the steps; the ranks of a run are one curve."""
+    return CurveQuery(names, runs, **{"x": "step", "ranks": "mean", **more})
+
+
+def only(found: CurveAnswer) -> Curve:
     assert len(found.curves) == 1, (found.curves, found.left_out)
     return found.curves[0]
 
@@ -91,12 +97,10 @@ def table(*series: pd.Series) -> pd.DataFrame:  # type: ignore[type-arg]
 
 
 @pytest.mark.parametrize("spread", ["minmax", "stderr"])
-def test_a_group_is_the_mean_of_its_runs_with_their_spread(overlays: Overlays, spread: str) -> None:
-    query = CurveQuery(
-        runs(0, 2, 4), ["loss"], group="optimizer.lr", spread="stderr" if spread == "stderr" else "minmax"
-    )
-    curve = only(overlays.overlay(query._replace(buckets=5000)))
-    assert (curve.group, curve.runs, curve.run) == ("0.1", runs(0, 2, 4), "")
+def test_a_group_is_the_mean_of_its_runs_with_their_spread(curves: Curves, spread: str) -> None:
+    query = asked(runs(0, 2, 4), ["loss"], group="optimizer.lr", band="stderr" if spread == "stderr" else "minmax")
+    curve = only(curves.answer(query._replace(buckets=5000)))
+    assert (curve.group, curve.runs, curve.run) == ("0.1", runs(0, 2, 4), None)
     series = [series_of(seed) for seed in (0, 2, 4)]
     expected = table(*series)
     np.testing.assert_array_equal(curve.buckets.t, expected.index)
@@ -111,16 +115,16 @@ def test_a_group_is_the_mean_of_its_runs_with_their_spread(overlays: Overlays, s
     np.testing.assert_allclose(curve.buckets.max, most, **CLOSE)
 
 
-def test_every_run_is_in_a_group(overlays: Overlays) -> None:
-    found = overlays.overlay(CurveQuery(runs(*SEEDS), ["loss"], group="optimizer.lr"))
+def test_every_run_is_in_a_group(curves: Curves) -> None:
+    found = curves.answer(asked(runs(*SEEDS), ["loss"], group="optimizer.lr"))
     assert {curve.group: curve.runs for curve in found.curves} == {
         "0.1": runs(0, 2, 4), "0.01": runs(1, 3), "not set": runs(5),
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("buckets", [1, 3, 50])
-def test_a_group_in_wide_cells_holds_the_means_of_all_its_points(overlays: Overlays, buckets: int) -> None:
-    curve = only(overlays.overlay(CurveQuery(runs(0, 2), ["loss"], group="optimizer.lr", buckets=buckets)))
+def test_a_group_in_wide_cells_holds_the_means_of_all_its_points(curves: Curves, buckets: int) -> None:
+    curve = only(curves.answer(asked(runs(0, 2), ["loss"], group="optimizer.lr", buckets=buckets)))
     assert len(curve.buckets.t) <= buckets
     for i, (lo, hi) in enumerate(zip(curve.buckets.t, curve.buckets.t_end, strict=True)):
         inside = [finite(part)[(part.index >= lo) & (part.index <= hi)] for part in (series_of(0), series_of(2))]
@@ -130,19 +134,19 @@ def test_a_group_in_wide_cells_holds_the_means_of_all_its_points(overlays: Overl
         assert curve.buckets.count[i] == sum(map(len, inside))
 
 
-def test_ranks_are_one_mean_with_a_band_of_all_or_each_alone(overlays: Overlays) -> None:
-    mean = only(overlays.overlay(CurveQuery(["ddp"], ["loss"], buckets=5000)))
+def test_ranks_are_one_mean_with_a_band_of_all_or_each_alone(curves: Curves) -> None:
+    mean = only(curves.answer(asked(["ddp"], ["loss"], buckets=5000)))
     series = [series_of(100 + rank) for rank in range(3)]
     np.testing.assert_allclose(mean.buckets.mean, table(*series).mean(axis=1), **CLOSE)
     np.testing.assert_allclose(mean.buckets.max, finite(pd.concat(series)).groupby(level=0).max(), **CLOSE)
     assert mean.labels == () and mean.buckets.non_finite.sum() == sum((~np.isfinite(part)).sum() for part in series)
-    each = overlays.overlay(CurveQuery(["ddp"], ["loss"], ranks="each")).curves
+    each = curves.answer(asked(["ddp"], ["loss"], ranks="each")).curves
     assert [dict(curve.labels)["rank"] for curve in each] == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_difference_from_the_baseline_is_that_of_the_raw_points(overlays: Overlays, seed: int) -> None:
-    found = overlays.overlay(CurveQuery(runs(0, seed), ["loss"], baseline="run 0", buckets=5000))
+def test_a_difference_from_the_baseline_is_that_of_the_raw_points(curves: Curves, seed: int) -> None:
+    found = curves.answer(asked(runs(0, seed), ["loss"], baseline="run 0", buckets=5000))
     same, other = found.curves
     assert np.nanmax(np.abs(same.buckets.mean - 0)) < 1000 and same.points_read <= same.points_total
     base, value = finite(series_of(0)).groupby(level=0).mean().dropna(), finite(series_of(seed)).dropna()
@@ -153,71 +157,69 @@ def test_a_difference_from_the_baseline_is_that_of_the_raw_points(overlays: Over
     np.testing.assert_allclose(other.buckets.mean[known], 100 * (value - at) / np.abs(at), **CLOSE)
 
 
-def test_a_difference_has_the_sign_of_what_is_larger(overlays: Overlays) -> None:
-    curve = only(overlays.overlay(CurveQuery(["clocks"], ["loss"], baseline="negative")))
+def test_a_difference_has_the_sign_of_what_is_larger(curves: Curves) -> None:
+    curve = only(curves.answer(asked(["clocks"], ["loss"], baseline="negative")))
     assert curve.buckets.t[0] == 1.0  # at step 0 the baseline is 0
     assert curve.buckets.mean[0] == pytest.approx(150.0)  # 1 is 150 % of 2 above -2
     assert (curve.points_total, curve.points_read) == (300, 99)
 
 
-def test_what_has_no_baseline_is_left_out(overlays: Overlays) -> None:
-    found = overlays.overlay(CurveQuery(["clocks"], ["loss", "tokens"], baseline="run 1"))
-    assert [missing.series for missing in found.left_out] == ["tokens"] and "has no series 'tokens'" in found.left_out[
-        0
-    ].reason
-    missing = overlays.overlay(CurveQuery(["clocks"], ["loss"], baseline="nobody"))
+def test_what_has_no_baseline_is_left_out(curves: Curves) -> None:
+    found = curves.answer(asked(["clocks"], ["loss", "tokens"], baseline="run 1"))
+    assert [missing.expr for missing in found.left_out] == [1] and "has no series 'tokens'" in found.left_out[0].reason
+    missing = curves.answer(asked(["clocks"], ["loss"], baseline="nobody"))
     assert not missing.curves and "no run 'nobody'" in missing.left_out[0].reason
 
 
-def test_any_series_is_an_axis(overlays: Overlays) -> None:
-    curve = only(overlays.overlay(CurveQuery(["clocks"], ["loss"], x="tokens")))
+def test_any_series_is_an_axis(curves: Curves) -> None:
+    curve = only(curves.answer(asked(["clocks"], ["loss"], x="tokens")))
     np.testing.assert_allclose(curve.buckets.t, np.arange(291) * 4096.0)  # behind step 290 no tokens are known
     np.testing.assert_array_equal(curve.buckets.last, np.arange(291))
     assert (curve.points_total, curve.points_read) == (300, 291)
-    zoomed = only(overlays.overlay(CurveQuery(["clocks"], ["loss"], x="tokens", lo=4096 * 25.5, hi=4096 * 33)))
+    zoomed = only(curves.answer(asked(["clocks"], ["loss"], x="tokens", lo=4096 * 25.5, hi=4096 * 33)))
     np.testing.assert_array_equal(zoomed.buckets.last, np.arange(26, 34))
 
 
-def test_where_the_axis_goes_back_a_segment_begins(overlays: Overlays) -> None:
-    curve = only(overlays.overlay(CurveQuery(["clocks"], ["loss"], x="in epoch", buckets=1000)))
+def test_where_the_axis_goes_back_a_segment_begins(curves: Curves) -> None:
+    curve = only(curves.answer(asked(["clocks"], ["loss"], x="in epoch", buckets=1000)))
     assert sorted(set(curve.buckets.segment)) == [0, 1, 2] and curve.points_read == 291
     for segment in range(3):
         places = curve.buckets.t[curve.buckets.segment == segment]
         assert (np.diff(places) >= 0).all() and places[0] == 0.0
-    zoomed = only(overlays.overlay(CurveQuery(["clocks"], ["loss"], x="in epoch", lo=10, hi=20, buckets=1000)))
+    zoomed = only(curves.answer(asked(["clocks"], ["loss"], x="in epoch", lo=10, hi=20, buckets=1000)))
     assert set(zoomed.buckets.last) == {*range(10, 21), *range(110, 121), *range(210, 221)}
 
 
-def test_an_axis_that_is_no_clock_orders_the_points(overlays: Overlays, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_axis_that_is_no_clock_orders_the_points(curves: Curves, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dashboard.series.axis.MAX_TURNS", 3)
-    curve = only(overlays.overlay(CurveQuery(["clocks"], ["loss"], x="noise", buckets=1000)))
+    curve = only(curves.answer(asked(["clocks"], ["loss"], x="noise", buckets=1000)))
     assert set(curve.buckets.segment) == {0} and (np.diff(curve.buckets.t) >= 0).all() and curve.points_read == 291
     expected = np.interp(np.arange(291), np.arange(0, 300, 10), [(step * 7919) % 1000 for step in range(0, 300, 10)])
     np.testing.assert_allclose(curve.buckets.t, np.sort(expected))
 
 
-def test_a_run_without_the_axis_is_left_out(overlays: Overlays) -> None:
-    found = overlays.overlay(CurveQuery(["clocks", "run 0"], ["loss"], x="tokens"))
+def test_a_run_without_the_axis_is_left_out(curves: Curves) -> None:
+    found = curves.answer(asked(["clocks", "run 0"], ["loss"], x="tokens"))
     assert [curve.run for curve in found.curves] == ["clocks"] and "has no series 'tokens'" in found.left_out[0].reason
 
 
 @pytest.mark.parametrize("x", ["step", "relative", "time", "tokens"])
-def test_what_a_newer_attempt_wrote_again_is_flagged_on_every_axis(overlays: Overlays, x: str) -> None:
-    curve = only(overlays.overlay(CurveQuery(["resumed"], ["loss"], x=x)))
+def test_what_a_newer_attempt_wrote_again_is_flagged_on_every_axis(curves: Curves, x: str) -> None:
+    curve = only(curves.answer(asked(["resumed"], ["loss"], x=x)))
     assert curve.buckets.step[curve.superseded].tolist() == list(range(50, 80))
     assert (curve.buckets.last[curve.superseded] == 0).all()
 
 
-def test_only_the_newest_attempt_counts_in_a_group(overlays: Overlays) -> None:
-    curve = only(overlays.overlay(CurveQuery(["resumed"], ["loss"], group="x")))
+def test_only_the_newest_attempt_counts_in_a_group(curves: Curves) -> None:
+    curve = only(curves.answer(asked(["resumed"], ["loss"], group="x")))
     np.testing.assert_array_equal(curve.buckets.mean, [0.0] * 50 + [1.0] * 70)
     assert (curve.points_total, curve.points_read) == (150, 120) and not curve.superseded.any()
 
 
-def test_a_smoothed_group_is_the_mean_of_its_smoothed_runs(overlays: Overlays) -> None:
+def test_a_smoothed_group_is_the_mean_of_its_smoothed_runs(curves: Curves) -> None:
     smooth = Smoothing("ema", 20.0)
-    group = only(overlays.overlay(CurveQuery(runs(0, 2), ["loss"], group="optimizer.lr", smooth=smooth, buckets=5000)))
-    alone = overlays.overlay(CurveQuery(runs(0, 2), ["loss"], smooth=smooth, buckets=5000)).curves
+    group = only(curves.answer(asked(runs(0, 2), ["loss"], group="optimizer.lr", smooth=smooth, buckets=5000)))
+    alone = curves.answer(asked(runs(0, 2), ["loss"], smooth=smooth, buckets=5000)).curves
     index = group.buckets.t
     columns = []
     for curve in alone:
@@ -228,10 +230,10 @@ def test_a_smoothed_group_is_the_mean_of_its_smoothed_runs(overlays: Overlays) -
     np.testing.assert_allclose(group.smooth, pd.concat(columns, axis=1).mean(axis=1), **CLOSE)  # type: ignore[arg-type]
 
 
-def test_a_zoom_does_not_change_what_is_smoothed(overlays: Overlays) -> None:
+def test_a_zoom_does_not_change_what_is_smoothed(curves: Curves) -> None:
     for smooth in (Smoothing("ema", 15.0), Smoothing("gauss", 15.0)):
-        query = CurveQuery(["run 1"], ["loss"], smooth=smooth, buckets=5000)
-        whole, part = only(overlays.overlay(query)), only(overlays.overlay(query._replace(lo=100, hi=200)))
+        query = asked(["run 1"], ["loss"], smooth=smooth, buckets=5000)
+        whole, part = only(curves.answer(query)), only(curves.answer(query._replace(lo=100, hi=200)))
         inside = (whole.buckets.t >= 100) & (whole.buckets.t <= 200)
         assert whole.smooth is not None and part.smooth is not None
         np.testing.assert_allclose(part.smooth, whole.smooth[inside], **CLOSE)
@@ -249,19 +251,19 @@ def few_raw(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        CurveQuery(["ddp"], ["loss"]),
-        CurveQuery(runs(0, 2, 4), ["loss"], group="optimizer.lr"),
-        CurveQuery(["resumed"], ["loss"], x="tokens"),
-        CurveQuery(["clocks"], ["loss"], x="in epoch"),
-        CurveQuery(["clocks"], ["copy"], baseline="clocks"),
+        asked(["ddp"], ["loss"]),
+        asked(runs(0, 2, 4), ["loss"], group="optimizer.lr"),
+        asked(["resumed"], ["loss"], x="tokens"),
+        asked(["clocks"], ["loss"], x="in epoch"),
+        asked(["clocks"], ["copy"], baseline="clocks"),
     ],
     ids=["ranks", "group", "axis", "epochs", "baseline"],
 )
-def test_curves_of_too_many_points_keep_every_extreme(overlays: Overlays, query: CurveQuery, buckets: int) -> None:
+def test_curves_of_too_many_points_keep_every_extreme(curves: Curves, query: CurveQuery, buckets: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dashboard.series.axis.MAX_RAW", 10**6)
-        exact = only(overlays.overlay(query._replace(buckets=buckets)))
-    coarse = only(overlays.overlay(query._replace(buckets=buckets)))
+        exact = only(curves.answer(query._replace(buckets=buckets)))
+    coarse = only(curves.answer(query._replace(buckets=buckets)))
     assert np.nanmax(coarse.buckets.max) == pytest.approx(np.nanmax(exact.buckets.max), abs=1e-6)
     assert np.nanmin(coarse.buckets.min) == pytest.approx(np.nanmin(exact.buckets.min), abs=1e-6)
     assert coarse.buckets.non_finite.sum() == exact.buckets.non_finite.sum()
@@ -270,14 +272,14 @@ def test_curves_of_too_many_points_keep_every_extreme(overlays: Overlays, query:
 @pytest.mark.usefixtures("few_raw")
 @pytest.mark.parametrize("x", ["step", "time", "tokens", "in epoch"])
 @pytest.mark.parametrize("smooth", [Smoothing("ema", 9.0), Smoothing("gauss", 9.0)], ids=["ema", "gauss"])
-def test_smoothing_in_parts_is_that_of_the_whole(overlays: Overlays, x: str, smooth: Smoothing) -> None:
+def test_smoothing_in_parts_is_that_of_the_whole(curves: Curves, x: str, smooth: Smoothing) -> None:
     width = smooth._replace(width=9.0 * (4096 if x == "tokens" else 1))
-    query = CurveQuery(["clocks"], ["loss"], x=x, smooth=width, buckets=7)
-    coarse = only(overlays.overlay(query))
+    query = asked(["clocks"], ["loss"], x=x, smooth=width, buckets=7)
+    coarse = only(curves.answer(query))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dashboard.series.axis.MAX_RAW", 10**6)
         patch.setattr("dashboard.series.axis.PART", 10**6)
-        exact = only(overlays.overlay(query._replace(buckets=5000)))
+        exact = only(curves.answer(query._replace(buckets=5000)))
     assert exact.smooth is not None and coarse.smooth is not None
     expected = dict(zip(zip(exact.buckets.segment, exact.buckets.t_end, strict=True), exact.smooth, strict=True))
     found = [expected[key] for key in zip(coarse.buckets.segment, coarse.buckets.t_end, strict=True)]
@@ -286,10 +288,10 @@ def test_smoothing_in_parts_is_that_of_the_whole(overlays: Overlays, x: str, smo
 
 @pytest.mark.usefixtures("few_raw")
 def test_an_axis_that_is_no_clock_is_refused_for_too_many_points(
-    overlays: Overlays, monkeypatch: pytest.MonkeyPatch
+    curves: Curves, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dashboard.series.axis.MAX_TURNS", 3)
-    found = overlays.overlay(CurveQuery(["clocks"], ["loss"], x="noise"))
+    found = curves.answer(asked(["clocks"], ["loss"], x="noise"))
     assert not found.curves and "goes back and forth" in found.left_out[0].reason
 
 

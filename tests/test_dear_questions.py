@@ -102,14 +102,14 @@ def test_more_stacks_than_may_be_read_at_once_get_a_sentence_or_the_nearest(
 
 def test_more_points_than_may_be_read_one_by_one_get_a_sentence(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(points, "MAX_OPENED", 1000)
-    answer = web.ask("/api/v1/points", run="a", series="loss", buckets=20_000)
-    assert answer.status == 400 and "choose a shorter one" in answer.json["error"]
+    answer = web.ask("/api/v1/curves", run="a", expr="loss", buckets=20_000)
+    assert not answer.json["curves"] and "choose a shorter one" in answer.json["left_out"][0]["reason"]
 
 
 def test_many_series_share_the_buckets_of_an_answer(web: Web) -> None:
-    answer = web.ask("/api/v1/points", run="wide", series="*", buckets=20_000).json
-    assert len(answer["series"]) == 150 and {one["points_total"] for one in answer["series"]} == {3000}
-    assert sum(len(one["t"]) for one in answer["series"]) <= 200_000
+    answer = web.ask("/api/v1/curves", run="wide", expr="*", buckets=20_000).json
+    assert len(answer["curves"]) == 150 and {one["points_total"] for one in answer["curves"]} == {3000}
+    assert sum(len(one["x"]) for one in answer["curves"]) <= 200_000
 
 
 def test_a_question_that_takes_too_long_ends_with_a_sentence(data_dir: Path) -> None:
@@ -202,7 +202,7 @@ def test_dear_questions_take_turns_and_keep_cheap_ones_from_waiting(web: Web, mo
         thread.start()
     others = admission.STACKS.at_once - 1  # one turn stays free for another client
     wait_for(lambda: most[0] == others)
-    for path in ("/healthz", "/api/v1/runs", "/api/v1/points?run=a&series=loss", "/"):
+    for path in ("/healthz", "/api/v1/runs", "/api/v1/curves?run=a&expr=loss", "/"):
         begun_s = time.monotonic()
         assert web.ask(path).status == 200
         assert time.monotonic() - begun_s < DEAR_S / 2, path

@@ -182,7 +182,7 @@ def test_two_runs_and_two_ranks_each_keep_their_own_curves_processes_and_profile
     ):
         wait_for(lambda: running.run("alone").get("points", 0) > 20 and running.run("two").get("points", 0) > 40)
         assert set(running.values("alone", "train/loss")) == {7.0}
-        curves = running.get("/api/v1/points?run=two&series=train/loss")["series"]
+        curves = running.get("/api/v1/curves?run=two&expr=train/loss")["curves"]
         assert {one["labels"].get("rank"): set(one["last"]) for one in curves} == {None: {0.0}, "1": {1.0}}
         assert pids(running, "alone") == {0: alone.pid}
         assert pids(running, "two") == {0: first.pid, 1: second.pid}

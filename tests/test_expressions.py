@@ -237,13 +237,7 @@ def test_what_is_computed_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     exact, *_ = compile("sum(x)").over(columns)
     monkeypatch.setattr(values, "MAX_VALUES", 1000)
     cells, *_ = compile("sum(x)").over(columns, Raster(buckets=50))
-    assert (
-        exact.exact
-        and exact.buckets.last[20] == 10
-        and not cells.exact
-        and cells.buckets.max[20] == 10
-        and len(cells.buckets.t) == 50
-    )
+    assert exact.buckets.last[20] == 10 and cells.buckets.max[20] == 10 and len(cells.buckets.t) == 50
     monkeypatch.setattr(evaluation, "MAX_PLACES", 1500)
     compile("-x").over(columns)
     with pytest.raises(TooMuch, match="more than 1,500 places together"):
@@ -277,7 +271,7 @@ def test_any_text_is_a_result_or_a_sentence(text: str) -> None:
             for axis in ("time", "step"):
                 for found in expression.over(columns, Raster(axis, buckets=20)):  # type: ignore[arg-type]
                     assert len({len(column) for column in found.buckets[:-1]}) == 1 and len(found.buckets.t) <= 20
-                    assert found.exact == (not found.reason) and not np.isinf(found.buckets.min).any()
+                    assert not np.isinf(found.buckets.min).any()
     except ExpressionError as error:
         assert str(error) and "\n" not in str(error).replace(text, "") and error.column >= 1
     except TooMuch as error:

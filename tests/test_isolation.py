@@ -116,8 +116,8 @@ def test_a_store_file_of_a_future_clock_holds_nothing_up(tmp_path: Path) -> None
     future_files(tmp_path / "logs" / ".deepseek")
     with house(tmp_path) as living:
         assert watched(living, 3.0, ALONE_MB) == []
-        host = living.running.get("/api/v1/points?series=host/cpu_pct&buckets=20000")["series"]
-        assert host and len(host[0]["t"]) > 2
+        host = living.running.get("/api/v1/curves?expr=host/cpu_pct&buckets=20000")["curves"]
+        assert host and len(host[0]["x"]) > 2
 
 
 @pytest.mark.long

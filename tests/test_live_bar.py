@@ -231,7 +231,7 @@ def running(tmp_path: Path) -> Iterator[Dashboard]:
         yield running
 
 
-@pytest.mark.parametrize("late", ["points", "logs", "events"])
+@pytest.mark.parametrize("late", ["curves", "logs", "events"])
 def test_whichever_answer_of_the_page_comes_late_nothing_is_lost_and_nothing_comes_twice(
     running: Dashboard, page: Page, late: str
 ) -> None:
@@ -244,7 +244,7 @@ def test_whichever_answer_of_the_page_comes_late_nothing_is_lost_and_nothing_com
         if held is None:
             route.continue_()
         else:
-            held.append((route, None if late == "points" else route.fetch()))
+            held.append((route, None if late == "curves" else route.fetch()))
 
     page.route(f"**/api/v1/{late}?*", hold)
     page.goto(f"{running.address}/?run=a")

@@ -47,9 +47,9 @@ def test_the_dip_reads_in_points_what_the_buffer_kept_of_it(
     store.append(poll_each_second(collector, control, seconds=3))
     app = FastAPI()
     api.register(app, Queries(store, tmp_path, tmp_path / "store"))
-    asked = {"series": "gpu/utilization_pct", "gpu": "0", "from": control.epoch_s, "to": control.epoch_s + 3}
+    asked = {"expr": 'gpu/utilization_pct{gpu="0"}', "from": control.epoch_s, "to": control.epoch_s + 3}
     with ThreadPoolExecutor(1) as elsewhere:  # this thread has a loop already while a browser is open
-        (told,) = elsewhere.submit(asyncio.run, answer(app, "/api/v1/points", asked)).result()["series"]
+        (told,) = elsewhere.submit(asyncio.run, answer(app, "/api/v1/curves", asked)).result()["curves"]
     store.close()
     low, high = lowest_pct
     assert low <= min(told["min"]) <= high

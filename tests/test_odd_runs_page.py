@@ -170,7 +170,7 @@ def test_a_series_that_fails_costs_itself_only_and_is_asked_again(running: Dashb
         else:
             route.continue_()
 
-    answer_again = answering(page, "**/api/v1/points?*", fail)
+    answer_again = answering(page, "**/api/v1/curves?*", fail)
     open_run(running, page, "timed", "train/loss")
     trouble = page.locator('[data-lane="lr"] .lane-trouble')
     wait_for(trouble.is_visible, because="nothing says why there is no learning rate")
@@ -181,7 +181,7 @@ def test_a_series_that_fails_costs_itself_only_and_is_asked_again(running: Dashb
     wait_for(lambda: not trouble.is_visible(), because="the sentence stays")
 
 
-@pytest.mark.parametrize("route", ["runs", "series", "points"])
+@pytest.mark.parametrize("route", ["runs", "series", "curves"])
 def test_a_page_whose_first_questions_fail_says_so_and_heals(running: Dashboard, page: Page, route: str) -> None:
     answer_again = answering(
         page, f"**/api/v1/{route}*", lambda failing: failing.fulfill(status=503, json={"error": "The store is locked."})
@@ -259,11 +259,11 @@ def test_of_a_thousand_curves_those_that_are_shown_are_read_and_others_can_be_fo
     running: Dashboard, page: Page
 ) -> None:
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if "/points?" in request.url else None)
+    page.on("request", lambda request: asked.append(request.url) if "/curves?" in request.url else None)
     open_run(running, page, "many", "loss")
     further = page.locator(".left > .further")
     wait_for(lambda: "4 of 1,000 further curves" in further.inner_text(), because="nothing says how many there are")
-    assert len(parse_qs(urlparse(next(url for url in asked if "run=many" in url)).query)["series"]) == 5
+    assert len(parse_qs(urlparse(next(url for url in asked if "run=many" in url)).query)["expr"]) == 5
     further.locator("input").fill("yer77")
     wait_for(lambda: drawn(page, "layer770/norm"), because="it is not found")
     assert "11 of 11" in further.inner_text()
@@ -394,7 +394,7 @@ def test_the_mouse_moves_the_view_and_another_run_forgets_the_crosshair(running:
 
 def test_one_window_has_one_range_of_steps_on_every_page(running: Dashboard, page: Page) -> None:
     """Steps 41 to 59, whose points are a second apart: the window begins and ends between two of them."""
-    first_s = running.get("/api/v1/points?run=timed&series=train/loss")["series"][0]["t"][0]
+    first_s = running.get("/api/v1/curves?run=timed&expr=train/loss")["curves"][0]["x"][0]
     window = f"from={first_s + 40.5:.3f}&to={first_s + 59.5:.3f}"
     open_run(running, page, "timed", "train/loss", window)
     wait_for(lambda: "steps 41–59" in page.locator(".panel .sub").inner_text(), because="the panel tells other steps")

@@ -34,7 +34,7 @@ def test_of_a_thousand_series_only_those_in_view_are_made_and_read(house: House,
     )
     assert len(titles(page)) < 80
     wait_for(lambda: painted(page, "layer003/part3"))
-    assert sum(url.count("series=") for url in asked) < 80
+    assert sum(url.count("expr=") for url in asked) < 80
     page.locator(".curves-scroll").evaluate("scroll => (scroll.scrollTop = scroll.scrollHeight)")
     wait_for(lambda: painted(page, "layer249/part3"), because="the last chart is not drawn")
     assert len(titles(page)) < 80

@@ -83,7 +83,7 @@ def test_what_is_granted_shows_the_marks(canaries: Canaries) -> None:
     for address in (
         "/api/v1/run?run=a",
         "/api/v1/sample?run=a&id=1",
-        "/api/v1/curves?run=a&series=train/loss&group=argv",
+        "/api/v1/curves?run=a&expr=train/loss&group=argv",
     ):
         assert marks(canaries.ask(address).text) == [] and marks(canaries.ask(address, "detailed").text), address
 

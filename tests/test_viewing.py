@@ -255,7 +255,7 @@ def test_pages_of_the_owner_say_so_and_are_not_listed(viewed: Viewed) -> None:
 def test_what_is_granted_is_allowed(viewed: Viewed) -> None:
     for path in (
         "/api/v1/source?run=a&file=x.py",
-        "/api/v1/export?run=a&series=train/loss",
+        "/api/v1/export?run=a&expr=train/loss",
         "/api/v1/processes",
         "/api/v1/table?format=csv",
         "/api/v1/diff?run=a",

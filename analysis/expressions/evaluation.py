@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
+from collectors.arrays import Floats
 from collectors.records import Labels
 from collectors.store.store import Axis, Buckets, TooMuch, check
 
@@ -33,38 +34,28 @@ from .language import (
     unit_of,
 )
 from .values import (
-    Interval,
     Raster,
     SeriesColumns,
     Track,
     align,
     apply,
-    attained,
     buckets_of,
     choose,
-    clamp,
-    negative,
     operate,
     pairs_of,
-    single,
     track_of,
 )
 
 MAX_SERIES = 200  # of a selector
-MAX_PLACES = 5_000_000  # of all that is computed, 32 bytes each
-APART = (
-    "the least and greatest values of two series need not fall together: min and max of the points lie between these"
-)
-TURNING = "values within a bucket reach across 0, where this function turns or ends: min and max of the points lie between these"
-EQUAL = "whether values within a bucket are equal is not known: min and max of the points lie between these"
+MAX_PLACES = 5_000_000  # of all that is computed, at most 32 bytes each
 CHANGES = ("delta", "slope", "increase", "rate", "rise")
 
 
 class Evaluator:
     """Of one expression, for these series."""
 
-    def __init__(self, series: Sequence[SeriesColumns], raster: Raster) -> None:
-        self._series, self._raster = series, raster
+    def __init__(self, chosen: Mapping[SeriesSelector, Sequence[SeriesColumns]], raster: Raster) -> None:
+        self._chosen_by, self._raster = chosen, raster
         self._kept: dict[SeriesSelector, list[Track]] = {}
         self._places = 0  # of all tracks that were made
 
@@ -85,7 +76,7 @@ class Evaluator:
                 value = self._value(node.value)
                 if isinstance(value, float):
                     return -value
-                return self._made(track.valued(negative(track.value)) for track in value)
+                return self._made(track._replace(value=-track.value) for track in value)
             case BinaryOperation():
                 return self._operation(node)
             case RangeFunction():
@@ -114,14 +105,7 @@ class Evaluator:
     def _selected(self, node: SelectorNode) -> list[Track]:
         selector = node.selector
         if selector not in self._kept:
-            chosen = [series for series in self._series if series.clock] if selector.clock else []
-            chosen += [
-                series
-                for series in self._series
-                if not series.clock and selector.matches(series.run, series.name, series.labels)
-            ]
-            if not chosen:
-                raise NoSeries(node.column, absent(selector, {series.name for series in self._series}))
+            chosen = self._chosen_by[selector]
             if len(chosen) > MAX_SERIES:
                 raise ExpressionError(
                     node.column, f"{len(chosen):,} series match {selector}; at most {MAX_SERIES} may: name labels"
@@ -139,54 +123,38 @@ class Evaluator:
     def _operation(self, node: BinaryOperation) -> list[Track] | float:
         left, right = self._value(node.left), self._value(node.right)
         if isinstance(left, float) and isinstance(right, float):
-            return float(operate(node.operator, _constant(left), _constant(right)).low)
+            return float(operate(node.operator, np.asarray(left), np.asarray(right)))
         if isinstance(left, float):
             assert not isinstance(right, float)
-            return self._made(self._beside(node.operator, _constant(left), track.value, track) for track in right)
+            constant = np.asarray(left)
+            return self._made(track._replace(value=operate(node.operator, constant, track.value)) for track in right)
         if isinstance(right, float):
-            return self._made(self._beside(node.operator, track.value, _constant(right), track) for track in left)
+            constant = np.asarray(right)
+            return self._made(track._replace(value=operate(node.operator, track.value, constant)) for track in left)
         pairs = pairs_of(left, right, node.operator, node.column)
         return self._made(self._pair(node, pair.left, pair.right)._replace(labels=pair.labels) for pair in pairs)
 
-    def _beside(self, operator: str, left: Interval, right: Interval, track: Track) -> Track:
-        """A series and a number."""
-        found = operate(operator, left, right)
-        behind = track.value is left  # dividing by a number, and a number to a power, only rise or fall
-        function = (
-            "+" if (operator == "/" and behind) or (operator == "^" and not behind and left.low >= 0) else operator
-        )
-        exact = attained(function, track.value, found, float(right.low) if operator == "^" and behind else 0.5)
-        return track.valued(found, "" if exact else EQUAL if operator in ("==", "!=") else TURNING)
-
     def _pair(self, node: BinaryOperation, left: Track, right: Track) -> Track:
         common = align([left, right], self._raster)
-        value = operate(node.operator, *common.values)
-        reason = common.reason or ("" if value.single and common.start is common.end else APART)
-        return Track((), common.start, common.end, value, common.count, common.hold, reason)
+        return Track((), common.start, common.end, operate(node.operator, *common.values), common.count, common.hold)
 
     def _applied(self, node: FunctionCall) -> list[Track] | float:
         if node.function == "if":
             return self._chosen(node)
         value = self._value(node.values[0])
         if isinstance(value, float):
-            constant = _constant(value)
-            found = self._each(node, constant)
-            return float(found.low)
+            return float(self._each(node, np.asarray(value)))
         if node.function in CHANGES:
             return self._made(functions.change(track, node.function) for track in value)
         if node.function in ("shift", "ema"):
             width = self._width(node.numbers[0])
             move = functions.shift if node.function == "shift" else functions.ema
             return self._made(move(track, width) for track in value)
-        return self._made(self._applied_to(node, track) for track in value)
+        return self._made(track._replace(value=self._each(node, track.value)) for track in value)
 
-    def _applied_to(self, node: FunctionCall, track: Track) -> Track:
-        found = self._each(node, track.value)
-        return track.valued(found, "" if attained(node.function, track.value, found) else TURNING)
-
-    def _each(self, node: FunctionCall, value: Interval) -> Interval:
+    def _each(self, node: FunctionCall, value: Floats) -> Floats:
         if node.function == "clamp":
-            return clamp(value, node.numbers[0].value, node.numbers[1].value)
+            return np.clip(value, node.numbers[0].value, node.numbers[1].value)
         return apply(node.function, value)
 
     def _chosen(self, node: FunctionCall) -> list[Track] | float:
@@ -207,10 +175,9 @@ class Evaluator:
     ) -> Track:
         common = align([condition, *others], self._raster)
         values = iter(common.values[1:])
-        a, b = (_constant(side) if isinstance(side, float) else next(values) for side in (left, right))
+        a, b = (np.asarray(side) if isinstance(side, float) else next(values) for side in (left, right))
         value = choose(common.values[0], a, b)
-        reason = common.reason or ("" if value.single or not others else APART)
-        return Track(condition.labels, common.start, common.end, value, common.count, common.hold, reason)
+        return Track(condition.labels, common.start, common.end, value, common.count, common.hold)
 
     def _width(self, number: NumberLiteral) -> float:
         """On the axis. Raises ExpressionError where it is one of the other axis."""
@@ -221,10 +188,6 @@ class Evaluator:
                 number.column, f"the axis is {self._raster.axis}: a width is written as {other} there"
             )
         return number.value
-
-
-def _constant(value: float) -> Interval:
-    return single(np.asarray(value, np.float64))
 
 
 # A compiled expression: what it needs, its unit, and its values over columns of series.
@@ -248,23 +211,19 @@ class SeriesRequirement(NamedTuple):
 
 
 class ExpressionColumns(NamedTuple):
-    """A series of the result: `labels` are those that its series share, with `run` among them where they are of a run.
-
-    Where `exact`, min and max of `buckets` are those of the points; `reason` says in one sentence why they are not.
-    """
+    """A series of the result: `labels` are those that its series share, with `run` among them where they are of a run."""
 
     labels: Labels
     unit: str
-    exact: bool
-    reason: str
     buckets: Buckets
 
 
 class Expression:
-    """May be used from many threads."""
+    """May be used from many threads. `selector` is that of an expression which computes nothing; else None."""
 
     def __init__(self, text: str, root: ExpressionNode) -> None:
         self.text, self._root = text, root
+        self.selector = root.selector if isinstance(root, SelectorNode) and not root.selector.clock else None
         self.needs: tuple[SeriesRequirement, ...] = tuple(_needs(root, SeriesRequirement(SeriesSelector(""))))
 
     def unit(self, units: UnitLookup, axis: Axis = "time") -> str:
@@ -276,21 +235,26 @@ class Expression:
 
         Raises ExpressionError, and the store's QueryAborted and TooMuch.
         """
+        chosen: dict[SeriesSelector, list[SeriesColumns]] = {}
+        for need in self.needs:
+            asked = need.selector
+            chosen[asked] = [
+                one
+                for one in series
+                if (one.clock if asked.clock else not one.clock and asked.matches(one.run, one.name, one.labels))
+            ]
+            if not chosen[asked]:
+                raise NoSeries(need.column, absent(asked, {one.name for one in series}))
+        return self.over_chosen(chosen, raster)
+
+    def over_chosen(
+        self, chosen: Mapping[SeriesSelector, Sequence[SeriesColumns]], raster: Raster | None = None
+    ) -> list[ExpressionColumns]:
+        """The same from the series that each selector has chosen, of each of them one or more."""
         raster = raster or Raster()
-
-        def lookup(selector: SeriesSelector) -> str:
-            return common_unit(
-                found.unit
-                for found in series
-                if not found.clock and selector.matches(found.run, found.name, found.labels)
-            )
-
-        unit = self.unit(lookup, raster.axis)
-        tracks = Evaluator(series, raster).tracks(self._root)
-        return [
-            ExpressionColumns(track.labels, unit, not track.reason, track.reason, buckets_of(track, raster))
-            for track in tracks
-        ]
+        unit = self.unit(lambda selector: common_unit(one.unit for one in chosen[selector]), raster.axis)
+        tracks = Evaluator(chosen, raster).tracks(self._root)
+        return [ExpressionColumns(track.labels, unit, buckets_of(track, raster)) for track in tracks]
 
 
 @lru_cache(maxsize=KEPT)

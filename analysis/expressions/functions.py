@@ -12,12 +12,10 @@ from collectors.records import Labels
 from collectors.store.store import TooMuch, check
 
 from .language import RISE
-from .values import Interval, Raster, Track, align, single
+from .values import Raster, Track, align
 
 # Functions of neighbouring points and of places: differences, rates, moves along the axis, exponential averages (pure).
 
-BETWEEN = "differences are taken between the ends of buckets: a shorter change shows as its mean"
-SMOOTHED = "the average is taken over the means of buckets, at their ends"
 REACH = 64.0  # half-lives: older points weigh less than a bit of a float64
 
 
@@ -26,24 +24,21 @@ def change(track: Track, function: str) -> Track:
 
     A counter that falls was reset: its increase is the new value, and in a bucket also what it rose before.
     """
-    last, high = track.value.last, track.value.high
+    last = track.last
     found = np.full(len(last), np.nan)
     with np.errstate(all="ignore"):
         found[1:] = last[1:] - last[:-1]
         if function in ("increase", "rate"):
-            before = (
-                0.0 if track.value.single else np.where(high[1:] > last[1:], np.fmax(high[1:] - last[:-1], 0.0), 0.0)
-            )
-            reset = (last[1:] < last[:-1]) if track.value.single else (track.value.low[1:] < last[:-1])
+            least, most = track.bounds
+            before = 0.0 if track.single else np.where(most[1:] > last[1:], np.fmax(most[1:] - last[:-1], 0.0), 0.0)
+            reset = (last[1:] < last[:-1]) if track.single else (least[1:] < last[:-1])
             found[1:] = np.where(reset, last[1:] + before, found[1:])
         if function in ("slope", "rate", RISE):
             found[1:] /= track.end[1:] - track.end[:-1]
         if function == RISE:
             found[found < 0] = np.nan
-    ended = _ended(track, found, BETWEEN)
-    return ended._replace(
-        count=np.minimum(ended.count, 1)
-    )  # of a bucket it is one difference, however many points it has
+    # of a bucket it is one difference, however many points it has
+    return track._replace(value=found[None], count=np.minimum(track.count, 1))
 
 
 def shift(track: Track, width: float) -> Track:
@@ -54,10 +49,10 @@ def shift(track: Track, width: float) -> Track:
 
 def ema(track: Track, half_life: float) -> Track:
     """The weighted mean of all values so far, with weights `0.5 ** (age / half_life)`: debiased, as pandas' `ewm(halflife=, times=)`."""
-    value = track.value.last if track.instants else track.value.mean
+    value = track.last if track.instants else track.mean
     finite = np.isfinite(value)
     if not finite.any():
-        return _ended(track, np.full(len(value), np.nan), SMOOTHED)
+        return track._replace(value=np.full((1, len(value)), np.nan))
     base = value[np.argmax(finite)]  # a constant stays exactly that constant
     count = np.ones(len(value), np.int64) if track.instants else track.count
     weight = np.where(finite, count, 0).astype(np.float64)
@@ -65,12 +60,7 @@ def ema(track: Track, half_life: float) -> Track:
         decay = np.append(0.0, 0.5 ** (np.diff(track.end) / half_life))
         sums = _decayed(decay, np.where(finite, (value - base) * weight, 0.0))
         found = base + sums / _decayed(decay, weight)
-    return _ended(track, found, SMOOTHED)
-
-
-def _ended(track: Track, value: Floats, reason: str) -> Track:
-    """Values that stand at the end of each bucket."""
-    return track._replace(value=single(value), reason=track.reason or ("" if track.points else reason))
+    return track._replace(value=found[None])
 
 
 def _decayed(decay: Floats, added: Floats) -> Floats:
@@ -89,8 +79,6 @@ def _decayed(decay: Floats, added: Floats) -> Floats:
 # The stretch of a place `t` is `(t - width, t]`, as that of `rolling("10s")` in pandas; values that are not finite do not count. Sums are
 # made of sums of 1, 2, 4, ... neighbours, never by taking one away from another: a very large value leaves no trace behind its stretch.
 
-WHOLE = "over a stretch of time, the edges of buckets count as a whole: min and max of the points lie between these"
-ESTIMATED = "how values spread within a bucket is estimated from its min and max, as that of normal values"
 RANGE_LOG_COUNT = np.log([2, 3, 4, 5, 7, 10, 15, 25, 50, 100, 1e3, 1e4, 1e5])
 RANGES = np.array([1.128, 1.693, 2.059, 2.326, 2.704, 3.078, 3.472, 3.931, 4.498, 5.015, 6.483, 7.701, 8.673])
 """The mean distance of min and max of so many normal values of deviation 1: the d2 of control charts."""
@@ -111,18 +99,15 @@ class Fold(NamedTuple):
 def over(track: Track, function: str, width: float, quantile: float) -> Track:
     """Raises TooMuch for quantiles of very many long stretches."""
     if not len(track.start):
-        return track.valued(single(track.start))
+        return track._replace(value=track.start[None])
     behind = np.arange(1, len(track.start) + 1)
     first = np.minimum(np.searchsorted(track.end, track.start - width, "right"), behind - 1)
-    if track.points:
-        return track.valued(single(_of_points(track.value.low, function, quantile, first, behind)))
-    inner = np.clip(np.searchsorted(track.start, track.end - width, "right"), first, behind - 1)
-    with np.errstate(all="ignore"):
-        found = _of_buckets(track, function, quantile, first, inner, behind)
-    if track.instants:  # several points at a place: the last of them counts
-        value = _of_points(track.value.last, function, quantile, first, behind)
-        found = Interval(np.fmin(found.low, value), np.fmax(found.high, value), value, value)
-    return track.valued(found, ESTIMATED if function in ("stddev", "quantile") else WHOLE)
+    if track.instants:  # of several points at a place the last one counts
+        found = _of_points(track.last, function, quantile, first, behind)
+    else:
+        with np.errstate(all="ignore"):
+            found = _of_buckets(track, function, quantile, first, behind)
+    return track._replace(value=found[None])
 
 
 def _of_points(value: Floats, function: str, quantile: float, first: Ints, behind: Ints) -> Floats:
@@ -146,63 +131,33 @@ def _of_points(value: Floats, function: str, quantile: float, first: Ints, behin
                 return folded((np.where(finite, value, np.nan),), GREATEST, first, behind)[0]
 
 
-def _of_buckets(track: Track, function: str, quantile: float, first: Ints, inner: Ints, behind: Ints) -> Interval:
-    """From `first` on buckets touch the stretches of the points of a bucket; those from `inner` on, but for itself, lie in all of them."""
-    low, high, mean, _ = track.value
+def _of_buckets(track: Track, function: str, quantile: float, first: Ints, behind: Ints) -> Floats:
+    """Buckets at the edges of a stretch count as a whole."""
+    low, high = track.bounds
+    mean = track.mean
     count = np.where(np.isfinite(mean), track.count, 0).astype(np.float64)
-    known = np.where(count > 0, mean, 0.0)
-    own = behind - 1
-    touched_low, touched_high = folded((low,), LEAST, first, behind)[0], folded((high,), GREATEST, first, behind)[0]
-    all_count, all_sum = folded((count, known * count), SUM, first, behind)
-    inner_count, inner_sum = folded((count, known * count), SUM, inner, own)
-    edge_low, edge_high = (
-        np.fmin(folded((low,), LEAST, first, inner)[0], low),
-        np.fmax(folded((high,), GREATEST, first, inner)[0], high),
-    )
-    edges = all_count - inner_count
-    empty = all_count == 0
     match function:
-        case "count":
-            return _between(inner_count, all_count, all_count)
-        case "sum":
-            lower = inner_sum + edges * np.fmin(edge_low, 0.0)
-            upper = inner_sum + edges * np.fmax(edge_high, 0.0)
-            return _between(lower, upper, np.where(empty, np.nan, all_sum))
-        case "mean":
-            inside = np.where(inner_count > 0, inner_sum / inner_count, np.nan)
-            lower = np.fmin((inner_sum + edges * edge_low) / all_count, inside)
-            upper = np.fmax((inner_sum + edges * edge_high) / all_count, inside)
-            lower, upper = np.where(inner_count > 0, lower, edge_low), np.where(inner_count > 0, upper, edge_high)
-            return _between(lower, upper, np.where(empty, np.nan, all_sum / all_count))
-        case "min":  # of a bucket that lies in all of the stretches, if there is one: the own point may be missing
-            inside = folded((low,), LEAST, inner, own)[0]
-            return _between(touched_low, np.where(np.isnan(inside), touched_high, inside), touched_low)
+        case "min":
+            return folded((low,), LEAST, first, behind)[0]
         case "max":
-            inside = folded((high,), GREATEST, inner, own)[0]
-            return _between(np.where(np.isnan(inside), touched_low, inside), touched_high, touched_high)
+            return folded((high,), GREATEST, first, behind)[0]
+        case "quantile":
+            spread = mean[:, None] + _deviation(low, high, count)[:, None] * NORMAL
+            spread = np.clip(spread, low[:, None], high[:, None])
+            return quantiles(spread.ravel(), quantile, first * len(NORMAL), behind * len(NORMAL))
         case "stddev":
-            within = _deviation(low, high, count)
-            number, _, squares = moments(known, count, first, behind, within**2 * np.maximum(count - 1, 0))
-            spread = (touched_high - touched_low) / np.sqrt(2)  # that of two points, the largest there is
-            return _between(
-                np.zeros(len(spread)), spread, np.where(number > 1, np.sqrt(squares / (number - 1)), np.nan)
-            )
-        case _:
-            spread = np.clip(
-                mean[:, None] + _deviation(low, high, count)[:, None] * NORMAL, low[:, None], high[:, None]
-            )
-            middle = quantiles(spread.ravel(), quantile, first * len(NORMAL), behind * len(NORMAL))
-            return _between(touched_low, touched_high, middle)
+            within = _deviation(low, high, count) ** 2 * np.maximum(count - 1, 0)
+            number, _, squares = moments(np.where(count > 0, mean, 0.0), count, first, behind, within)
+            return np.where(number > 1, np.sqrt(squares / (number - 1)), np.nan)
+    number, total = folded((count, np.where(count > 0, mean, 0.0) * count), SUM, first, behind)
+    if function == "count":
+        return number
+    return np.where(number > 0, total / number if function == "mean" else total, np.nan)
 
 
 def _deviation(low: Floats, high: Floats, count: Floats) -> Floats:
     """Of the points within each bucket, from the distance of its least and its greatest value."""
     return np.where(count > 1, (high - low) / np.interp(np.log(np.maximum(count, 2)), RANGE_LOG_COUNT, RANGES), 0.0)
-
-
-def _between(low: Floats, high: Floats, middle: Floats) -> Interval:
-    middle = np.fmin(np.fmax(middle, low), high)
-    return Interval(low, high, middle, middle)
 
 
 def folded(columns: Columns, fold: Fold, first: Ints, behind: Ints) -> Columns:
@@ -294,9 +249,6 @@ def quantile_of(rows: Floats, quantile: float) -> Floats:
     return between
 
 
-MEETING = "the least and greatest values of several series need not fall together: min and max of the points lie between these"
-
-
 def across(
     tracks: Sequence[Track], function: str, keys: Sequence[str], quantile: float, raster: Raster
 ) -> Iterator[Track]:
@@ -310,26 +262,13 @@ def across(
 
 def _grouped(labels: Labels, members: Sequence[Track], function: str, quantile: float, raster: Raster) -> Track:
     common = align(members, raster)
-    reason = common.reason
-    if all(value.single for value in common.values):
-        value = single(_computed(function, np.stack([value.low for value in common.values]), quantile))
-    else:
-        low, high, mean, last = (np.stack(columns) for columns in zip(*common.values, strict=True))
-        middle, ending = (_computed(function, rows, quantile) for rows in (mean, last))
-        least, most = _computed(function, low, quantile), _computed(function, high, quantile)
-        if function == "stddev":
-            least, most = (
-                np.where(np.isnan(least), np.nan, 0.0),
-                (np.fmax.reduce(high) - np.fmin.reduce(low)) / np.sqrt(2),
-            )
-        if len(members) > 1 and function != "count":
-            reason = reason or MEETING
-        value = Interval(least, most, middle, ending)
-    return Track(labels, common.start, common.end, value, common.count, common.hold, reason)
+    rows = max(len(value) for value in common.values)
+    stacked = np.stack([np.broadcast_to(value, (rows, len(common.start))) for value in common.values])
+    return Track(labels, common.start, common.end, _computed(function, stacked, quantile), common.count, common.hold)
 
 
 def _computed(function: str, rows: Floats, quantile: float) -> Floats:
-    """Of `[series, place]` at each place; NaN where no series has a value, and a count of 0."""
+    """Of `[series, row, place]` at each place; NaN where no series has a value, and a count of 0."""
     known = ~np.isnan(rows)
     count = known.sum(axis=0)
     with np.errstate(all="ignore"):
@@ -343,7 +282,7 @@ def _computed(function: str, rows: Floats, quantile: float) -> Floats:
             case "max":
                 return np.asarray(np.fmax.reduce(rows))
             case "quantile":
-                return quantile_of(rows.T, quantile)
+                return quantile_of(np.moveaxis(rows, 0, -1), quantile)
         mean = np.where(known, rows, 0.0).sum(axis=0) / count
         if function == "mean":
             return np.asarray(mean)

@@ -42,12 +42,12 @@ start: comparison
 ?atom: NUMBER -> number | QUANTITY -> quantity | selector | call | "(" comparison ")"
 ?selector: NAME labels? -> named | STRING labels? -> quoted | labels -> unnamed
 labels: "{{" (matcher ("," matcher)* ","?)? "}}"
-matcher: NAME (MATCH | EQUALS) STRING
+matcher: (NAME | STRING) (MATCH | EQUALS) STRING
 call: NAME clause? "(" (comparison ("," comparison)*)? ")" clause?
 ?clause: OVER QUANTITY -> over | BY "(" (NAME ("," NAME)*)? ")" -> by | BY NAME -> by
 
 COMPARE: "<=" | ">=" | "==" | "<" | ">" | "!="
-MATCH: "=~" | "!~" | "!="
+MATCH: "=~" | "!~" | "!=" | "~="
 EQUALS: "="
 OVER: "over"
 BY: "by"
@@ -99,18 +99,24 @@ def meant(word: str, known: Collection[str], synonyms: Mapping[str, str] | None 
 
 # Which series an expression is about: by name and by labels.
 
-MatchOperator: TypeAlias = Literal["=", "!=", "=~", "!~"]
+MatchOperator: TypeAlias = Literal["=", "!=", "=~", "!~", "~="]
+MAX_REGEX_BYTES = 256 << 10  # of memory of a compiled one: what needs more is refused
 NAME, RUN = "name", "run"  # keys of a selector that are no labels
 
 
 class Matcher(NamedTuple):
-    """`Matcher("gpu", "=~", "1*")`: a glob of * and ?, case-insensitive. A missing label is the empty text."""
+    """`Matcher("gpu", "=~", "1*")`: a glob of * and ?, case-insensitive; `~=` has an expression of RE2 that is found in the value.
+
+    A missing label is the empty text.
+    """
 
     key: str
     operator: MatchOperator
     text: str
 
     def matches(self, value: str) -> bool:
+        if self.operator == "~=":
+            return regex_of(self.text).search(value) is not None
         same = (
             value == self.text
             if self.operator in ("=", "!=")
@@ -160,6 +166,21 @@ def _divided(name: str, known: Iterable[str]) -> str:
             return f"; a division has spaces around it: {left} / {right}"
     odd = next((known_name for known_name in sorted(names) if known_name.startswith(f"{name}-")), "")
     return f'; is it "{odd}"? Names with odd characters stand in quotes' if odd else ""
+
+
+@lru_cache(maxsize=256)
+def regex_of(text: str) -> Any:
+    """Of RE2, whose time is linear. Raises ValueError with the reason."""
+    import re2
+
+    options = re2.Options()
+    options.max_mem = MAX_REGEX_BYTES
+    options.log_errors = False
+    try:
+        return re2.compile(text, options)
+    except re2.error as error:
+        reason = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
+        raise ValueError(f"{text[:80]!r} is not a regular expression: {reason}") from None
 
 
 @lru_cache(maxsize=1024)
@@ -547,7 +568,14 @@ def _selector(tree: Tree[Token]) -> SeriesSelector:
 
 
 def _matcher(key: Token, operator: Any, text: Token) -> Matcher:
-    return Matcher(str(key), str(operator), _text(text))  # type: ignore[arg-type]  # the grammar has no others
+    name = _text(key) if key.type == "STRING" else str(key)
+    found = Matcher(name, str(operator), _text(text))  # type: ignore[arg-type]  # the grammar has no others
+    if found.operator == "~=":
+        try:
+            regex_of(found.text)
+        except ValueError as error:
+            raise ExpressionError(_column(text), str(error)) from None
+    return found
 
 
 def _text(token: Token) -> str:
@@ -656,7 +684,7 @@ def _unexpected(error: UnexpectedInput, text: str) -> ExpressionError:
 
 _WORDS = {
     "RPAR": "a closing )", "LPAR": "an opening (", "RBRACE": "a closing }", "COMMA": "a comma", "QUANTITY": "a duration, such as 10 s",
-    "STRING": "a text in quotes", "MATCH": "one of = != =~ !~", "STEP": "step", "NAME": "a name",
+    "STRING": "a text in quotes", "MATCH": "one of = != =~ !~ ~=", "STEP": "step", "NAME": "a name",
 }  # fmt: skip
 
 

@@ -1,9 +1,14 @@
-"""Values of an expression: columns of a series, each value with its mean, its last and its bounds (pure)."""
+"""Values of an expression: columns of a series, and how several of them meet (pure).
+
+A value is `[1, place]` for points, and `[4, place]` for buckets: the least, the greatest, the mean and the last of each. Operations
+broadcast over the rows, so a row need not stay in its order: `-x` turns least and greatest around. What is drawn takes the least and
+the greatest over all rows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,33 +45,18 @@ class Raster(NamedTuple):
     buckets: int = 1000
 
 
-class Interval(NamedTuple):
-    """Columns of equal length. For a single value all four are the same object, which then is computed once."""
-
-    low: Floats
-    high: Floats
-    mean: Floats
-    last: Floats
-
-    @property
-    def single(self) -> bool:
-        return self.low is self.high
-
-
-def single(value: Floats) -> Interval:
-    return Interval(value, value, value, value)
+MEAN, LAST = 2, 3  # rows of a value of buckets
 
 
 class Track(NamedTuple):
-    """`start` and `end` rise. `reason` says why low and high are not attained; "" where they are. `hold` is on the axis."""
+    """`start` and `end` rise. `value` is `[1, place]` or `[4, place]`; `hold` is on the axis."""
 
     labels: Labels
     start: Floats
     end: Floats
-    value: Interval
+    value: Floats
     count: Ints  # type: ignore[assignment]  # finite values of a bucket; also the name of a method of tuples
     hold: float
-    reason: str = ""
 
     @property
     def instants(self) -> bool:
@@ -74,12 +64,29 @@ class Track(NamedTuple):
         return self.start is self.end
 
     @property
+    def single(self) -> bool:
+        return len(self.value) == 1
+
+    @property
     def points(self) -> bool:
         """Whether each place has one value: all is exact then."""
-        return self.instants and self.value.single
+        return self.instants and self.single
 
-    def valued(self, value: Interval, reason: str = "") -> Track:
-        return self._replace(value=value, reason=self.reason or ("" if value.single and self.instants else reason))
+    @property
+    def mean(self) -> Floats:
+        mean: Floats = self.value[0 if self.single else MEAN]
+        return mean
+
+    @property
+    def last(self) -> Floats:
+        last: Floats = self.value[0 if self.single else LAST]
+        return last
+
+    @property
+    def bounds(self) -> tuple[Floats, Floats]:
+        """The least and the greatest value of each place; NaN where none is finite."""
+        finite = self.value if np.isfinite(self.value).all() else np.where(np.isfinite(self.value), self.value, np.nan)
+        return (finite[0], finite[0]) if self.single else (np.fmin.reduce(finite), np.fmax.reduce(finite))
 
 
 def track_of(series: SeriesColumns, axis: Axis) -> Track:
@@ -107,13 +114,13 @@ def buckets_of(track: Track, raster: Raster) -> Buckets:
         inside &= track.start <= raster.hi
     many = int(inside.sum()) > raster.buckets
     if many:
-        inside &= ~np.isnan(track.value.last) | ~np.isnan(track.value.mean)
+        inside &= ~np.isnan(track.last) | ~np.isnan(track.mean)
     units = _summaries(track, inside, raster.axis)
     none, no = np.empty(0), np.empty(0, np.int64)
     if many and len(units.low):
         return bucket(RawPoints(none, none, no, none), [units], raster.buckets)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = units.total / (units.rows - units.non_finite)
+        mean = np.clip(units.total / (units.rows - units.non_finite), units.least, units.most)
     return Buckets(
         units.low, units.high, units.step, units.segment, units.least, units.most, mean, units.last, units.rows, units.non_finite,
         int(units.rows.sum()),
@@ -129,7 +136,7 @@ def _of_points(labels: Labels, place: Floats, value: Floats) -> Track:
         place, value = place[order], value[order]
     first = np.append(True, place[1:] != place[:-1])[: len(place)]
     if first.all():
-        return Track(labels, place, place, single(value), np.ones(len(place), np.int64), hold_of(place))
+        return Track(labels, place, place, value[None], np.ones(len(place), np.int64), hold_of(place))
     starts = np.flatnonzero(first)
     ends = np.append(starts[1:], len(place)) - 1
     finite = np.where(np.isfinite(value), value, np.nan)
@@ -138,7 +145,8 @@ def _of_points(labels: Labels, place: Floats, value: Floats) -> Track:
         mean = np.add.reduceat(np.where(np.isfinite(value), value, 0.0), starts) / counts
     low, high = np.fmin.reduceat(finite, starts), np.fmax.reduceat(finite, starts)
     place = place[starts]
-    return Track(labels, place, place, Interval(low, high, mean, value[ends]), ends - starts + 1, hold_of(place))
+    rows = np.stack([low, high, mean, value[ends]])
+    return Track(labels, place, place, rows, ends - starts + 1, hold_of(place))
 
 
 def _of_buckets(labels: Labels, data: Buckets) -> Track:
@@ -148,9 +156,8 @@ def _of_buckets(labels: Labels, data: Buckets) -> Track:
         order = np.argsort(data.t, kind="stable")
         data = Buckets._make([*(column[order] for column in data[:-1]), data.points_total])
     end = np.maximum.accumulate(data.t_end)
-    return Track(
-        labels, data.t, end, Interval(data.min, data.max, data.mean, data.last), data.count - data.non_finite, hold
-    )
+    rows = np.stack([data.min, data.max, data.mean, data.last])
+    return Track(labels, data.t, end, rows, data.count - data.non_finite, hold)
 
 
 def hold_of(place: Floats) -> float:
@@ -165,7 +172,7 @@ def _median(values: Floats) -> float:
 
 
 def _summaries(track: Track, inside: np.ndarray[tuple[int], np.dtype[np.bool_]], axis: Axis) -> PointSummaries:
-    low, high, mean, last = (column[inside] for column in track.value)
+    low, high, mean, last = (column[inside] for column in (*track.bounds, track.mean, track.last))
     start, end = track.start[inside], track.end[inside]
     finite = np.isfinite(mean)
     some = finite | ~np.isnan(last)
@@ -174,89 +181,26 @@ def _summaries(track: Track, inside: np.ndarray[tuple[int], np.dtype[np.bool_]],
     with np.errstate(invalid="ignore", over="ignore"):
         total = np.where(finite, mean * (rows - non_finite), 0.0)
     step = end if axis == "step" else np.full(len(end), np.nan)
-    low, high = np.where(np.isfinite(low), low, np.nan), np.where(np.isfinite(high), high, np.nan)
     return PointSummaries(start, end, step, np.zeros(len(end), np.int64), rows, non_finite, low, high, total, last)
 
 
-# Operations on intervals: the result holds every value that values of the operands can give (pure).
-#
-# Single values are computed as they are, as numpy and pandas do.
-
-Bounds: TypeAlias = tuple[Floats, Floats]
+# Operations on values, as numpy and pandas compute them (pure).
 
 
-def operate(operator: str, left: Interval, right: Interval) -> Interval:
+def operate(operator: str, left: Floats, right: Floats) -> Floats:
     """+ - * / ^ and comparisons, which give 0 or 1."""
-    function = VALUES[operator]
     with np.errstate(all="ignore"):
-        if left.single and right.single:
-            return single(function(left.low, right.low))
-        low, high = BOUNDS[operator](left, right)
-        mean = np.fmax(np.fmin(function(left.mean, right.mean), high), low)
-        return Interval(low, high, mean, function(left.last, right.last))
+        return OPERATORS[operator](left, right)
 
 
-def negative(value: Interval) -> Interval:
-    if value.single:
-        return single(-value.low)
-    return Interval(-value.high, -value.low, -value.mean, -value.last)
-
-
-def apply(function: str, value: Interval) -> Interval:
+def apply(function: str, value: Floats) -> Floats:
     """A function of one value: abs, sqrt, exp and logarithms."""
-    compute = FUNCTIONS_OF_ONE[function]
     with np.errstate(all="ignore"):
-        if value.single:
-            return single(compute(value.low))
-        low, high = value.low, value.high
-        if function == "abs":
-            low, high = (
-                np.where((low < 0) & (high > 0), 0.0, np.minimum(np.abs(low), np.abs(high))),
-                np.maximum(np.abs(low), np.abs(high)),
-            )
-        else:
-            if function != "exp":  # nothing comes of what is below 0
-                low = np.where((low < 0) & (high >= 0), 0.0, low)
-            low, high = compute(low), compute(high)
-        mean = np.fmax(np.fmin(compute(value.mean), high), low)
-        return Interval(low, high, mean, compute(value.last))
+        return FUNCTIONS_OF_ONE[function](value)
 
 
-def clamp(value: Interval, least: float, most: float) -> Interval:
-    if value.single:
-        return single(np.clip(value.low, least, most))
-    return Interval._make(np.clip(column, least, most) for column in value)
-
-
-def choose(condition: Interval, left: Interval, right: Interval) -> Interval:
+def choose(condition: Floats, left: Floats, right: Floats) -> Floats:
     """`left` where the condition is not 0; nothing where there is no condition."""
-    if condition.single and left.single and right.single:
-        return single(_chosen(condition.low, left.low, right.low))
-    yes, no = (condition.low > 0) | (condition.high < 0), (condition.low == 0) & (condition.high == 0)
-    low = np.where(yes, left.low, np.where(no, right.low, np.fmin(left.low, right.low)))
-    high = np.where(yes, left.high, np.where(no, right.high, np.fmax(left.high, right.high)))
-    unknown = np.isnan(condition.low)
-    mean, last = (_chosen(*columns) for columns in zip(condition[2:], left[2:], right[2:], strict=True))
-    return Interval(np.where(unknown, np.nan, low), np.where(unknown, np.nan, high), mean, last)
-
-
-def attained(function: str, value: Interval, result: Interval, exponent: float = 1.0) -> bool:
-    """Whether the least and the greatest value of each result are those of some point: not where the function turns, or ends, inside."""
-    if value.single:
-        return True
-    open_end = (np.isinf(result.low) | np.isinf(result.high)) & np.isfinite(result.mean)
-    if open_end.any() or function in ("==", "!="):
-        return False
-    across = (value.low < 0) & (value.high > 0)
-    if function == "abs" or (function == "^" and exponent >= 0 and exponent % 2 == 0):
-        return not across.any()
-    rises = function not in ("/", "^", "sqrt", "log", "log2", "log10") or (
-        function == "^" and exponent >= 0 and exponent % 1 == 0
-    )
-    return rises or not (across | ((value.low <= 0) & (value.high >= 0) & (value.low < value.high))).any()
-
-
-def _chosen(condition: Floats, left: Floats, right: Floats) -> Floats:
     return np.where(np.isnan(condition), np.nan, np.where(condition != 0, left, right))
 
 
@@ -267,79 +211,7 @@ def _compared(compare: Callable[[Floats, Floats], Bools]) -> Callable[[Floats, F
     return function
 
 
-def _sum(left: Interval, right: Interval) -> Bounds:
-    return left.low + right.low, left.high + right.high
-
-
-def _difference(left: Interval, right: Interval) -> Bounds:
-    return left.low - right.high, left.high - right.low
-
-
-def _corners(function: Callable[[Floats, Floats], Floats], left: Interval, right: Interval) -> Bounds:
-    corners = [function(a, b) for a in (left.low, left.high) for b in (right.low, right.high)]
-    return np.minimum.reduce(corners), np.maximum.reduce(corners)
-
-
-def _product(left: Interval, right: Interval) -> Bounds:
-    def times(a: Floats, b: Floats) -> Floats:
-        product = a * b
-        return np.where(np.isnan(product) & ~np.isnan(a) & ~np.isnan(b), 0.0, product)  # an open end times 0
-
-    return _corners(times, left, right)
-
-
-def _quotient(left: Interval, right: Interval) -> Bounds:
-    low, high = _corners(lambda a, b: a / b, left, right)
-    zero = (right.low <= 0) & (right.high >= 0)
-    if not zero.any():
-        return low, high
-    inverse = Interval(
-        np.where(right.low < 0, -np.inf, 1 / np.where(right.high > 0, right.high, np.nan)),
-        np.where(right.high > 0, np.inf, 1 / np.where(right.low < 0, right.low, np.nan)),
-        right.mean,
-        right.last,
-    )
-    open_low, open_high = _product(left, inverse)
-    return np.where(zero, open_low, low), np.where(zero, open_high, high)
-
-
-def _power(left: Interval, right: Interval) -> Bounds:
-    exponent = right.low
-    if right.single and np.ndim(exponent) == 0 and float(exponent).is_integer():
-        ends = np.power(left.low, exponent), np.power(left.high, exponent)
-        across = (left.low < 0) & (left.high > 0)
-        if exponent % 2 == 0:
-            least, most = np.minimum(*ends), np.maximum(*ends)
-            return (np.where(across, 0.0, least), most) if exponent >= 0 else (least, np.where(across, np.inf, most))
-        if exponent >= 0:
-            return ends
-        touches = (left.low <= 0) & (left.high >= 0)
-        return np.where(touches, np.where(left.low < 0, -np.inf, ends[1]), ends[1]), np.where(
-            touches, np.where(left.high > 0, np.inf, ends[0]), ends[0]
-        )
-    base = left._replace(low=np.where((left.low < 0) & (left.high >= 0), 0.0, left.low))
-    return _corners(np.power, base, right)
-
-
-def _above(left: Interval, right: Interval) -> Bounds:
-    return VALUES[">"](left.low, right.high), VALUES[">"](left.high, right.low)
-
-
-def _not_below(left: Interval, right: Interval) -> Bounds:
-    return VALUES[">="](left.low, right.high), VALUES[">="](left.high, right.low)
-
-
-def _equal(left: Interval, right: Interval) -> Bounds:
-    surely = VALUES["=="](left.low, right.high) * VALUES["=="](left.high, right.low)
-    return surely, VALUES["<="](left.low, right.high) * VALUES["<="](right.low, left.high)
-
-
-def _unequal(left: Interval, right: Interval) -> Bounds:
-    low, high = _equal(left, right)
-    return 1 - high, 1 - low
-
-
-VALUES: dict[str, Callable[[Floats, Floats], Floats]] = {
+OPERATORS: dict[str, Callable[[Floats, Floats], Floats]] = {
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,
@@ -351,19 +223,6 @@ VALUES: dict[str, Callable[[Floats, Floats], Floats]] = {
     ">=": _compared(lambda a, b: a >= b),
     "==": _compared(lambda a, b: a == b),
     "!=": _compared(lambda a, b: a != b),
-}
-BOUNDS: dict[str, Callable[[Interval, Interval], Bounds]] = {
-    "+": _sum,
-    "-": _difference,
-    "*": _product,
-    "/": _quotient,
-    "^": _power,
-    ">": _above,
-    ">=": _not_below,
-    "<": lambda left, right: _above(right, left),
-    "<=": lambda left, right: _not_below(right, left),
-    "==": _equal,
-    "!=": _unequal,
 }
 FUNCTIONS_OF_ONE: dict[str, Callable[[Floats], Floats]] = {
     "abs": np.abs,
@@ -380,9 +239,6 @@ FUNCTIONS_OF_ONE: dict[str, Callable[[Floats], Floats]] = {
 # Tracks with the same places are left as they are. Points at different places meet at all of them: each holds its last value, but only for
 # twice the usual distance of its own points. Buckets meet in cells of one width: a bucket counts in each cell that it reaches into.
 
-CELLS = "the series stand at different places: their buckets are brought to common cells, so that min and max may lie a cell away"
-
-
 MAX_VALUES = 4_000_000  # of all series at all places; beyond that, points meet in cells as buckets do
 
 
@@ -391,25 +247,23 @@ class AlignedSeries(NamedTuple):
 
     start: Floats
     end: Floats
-    values: list[Interval]
+    values: list[Floats]
     count: Ints  # type: ignore[assignment]  # the largest of all tracks; also the name of a method of tuples
     hold: float
-    reason: str
 
 
 def align(tracks: Sequence[Track], raster: Raster) -> AlignedSeries:
     first = tracks[0]
     hold = min(track.hold for track in tracks)
-    reason = next((track.reason for track in tracks if track.reason), "")
     if all(_same(track, first) for track in tracks[1:]):
         count = first.count if len(tracks) == 1 else np.max([track.count for track in tracks], axis=0)
-        return AlignedSeries(first.start, first.end, [track.value for track in tracks], count, hold, reason)
+        return AlignedSeries(first.start, first.end, [track.value for track in tracks], count, hold)
     if all(track.instants for track in tracks):
         place = np.unique(np.concatenate([track.start for track in tracks]))
         if len(place) * len(tracks) <= MAX_VALUES:
             values = [_held(track, place) for track in tracks]
-            return AlignedSeries(place, place, values, np.ones(len(place), np.int64), hold, reason)
-    return _in_cells(tracks, raster, hold, reason)
+            return AlignedSeries(place, place, values, np.ones(len(place), np.int64), hold)
+    return _in_cells(tracks, raster, hold)
 
 
 def _same(track: Track, other: Track) -> bool:
@@ -418,21 +272,19 @@ def _same(track: Track, other: Track) -> bool:
     return np.array_equal(track.start, other.start) and np.array_equal(track.end, other.end)
 
 
-def _held(track: Track, place: Floats) -> Interval:
+def _held(track: Track, place: Floats) -> Floats:
     """The values of points at other places, each held as long as its series holds."""
     if not len(track.start):
-        return single(np.full(len(place), np.nan))
+        return np.full((1, len(place)), np.nan)
     index = np.searchsorted(track.start, place, "right") - 1
     some = (index >= 0) & (place - track.start[index] <= track.hold)
-    if track.value.single:
-        return single(np.where(some, track.value.low[index], np.nan))
-    held = np.where(place == track.start[index], 0, 1).astype(np.bool_)
-    last = np.where(some, track.value.last[index], np.nan)
-    low, high, mean = (np.where(some, np.where(held, last, column[index]), np.nan) for column in track.value[:3])
-    return Interval(low, high, mean, last)
+    found = track.value[:, index]
+    if not track.single:
+        found = np.where(place == track.start[index], found, track.last[index])
+    return np.where(some, found, np.nan)
 
 
-def _in_cells(tracks: Sequence[Track], raster: Raster, hold: float, reason: str) -> AlignedSeries:
+def _in_cells(tracks: Sequence[Track], raster: Raster, hold: float) -> AlignedSeries:
     some = [track for track in tracks if len(track.start)]
     lo = raster.lo if raster.lo is not None else min(float(track.start[0]) for track in some)
     hi = raster.hi if raster.hi is not None else max(float(track.end[-1]) for track in some)
@@ -442,29 +294,29 @@ def _in_cells(tracks: Sequence[Track], raster: Raster, hold: float, reason: str)
     end[-1] = edges[-1]
     placed = [_cells_of(track, start, end) for track in tracks]
     count = np.max([counted for _, counted in placed], axis=0)
-    return AlignedSeries(start, end, [value for value, _ in placed], count, hold, reason or CELLS)
+    return AlignedSeries(start, end, [value for value, _ in placed], count, hold)
 
 
-def _cells_of(track: Track, start: Floats, end: Floats) -> tuple[Interval, Ints]:
+def _cells_of(track: Track, start: Floats, end: Floats) -> tuple[Floats, Ints]:
     """What of a track lies in each cell, and the value that it still holds at its beginning."""
-    nothing = np.full(len(start), np.nan)
     if not len(track.start):
-        return single(nothing), np.zeros(len(start), np.int64)
+        return np.full((1, len(start)), np.nan), np.zeros(len(start), np.int64)
     first, behind = np.searchsorted(track.end, start), np.searchsorted(track.start, end, "right")
     some = behind > first
     before = first - 1
     carried = (before >= 0) & (start - track.end[before] <= track.hold)
-    held = np.where(carried, track.value.last[before], np.nan)
-    count = np.where(np.isfinite(track.value.mean), track.count, 0)
+    held = np.where(carried, track.last[before], np.nan)
+    count = np.where(np.isfinite(track.mean), track.count, 0)
+    least, most = track.bounds
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        total = _reduced(np.add, np.where(count > 0, track.value.mean * count, 0.0), first, behind)
+        total = _reduced(np.add, np.where(count > 0, track.mean * count, 0.0), first, behind)
         counted = _reduced(np.add, count.astype(np.float64), first, behind)
         mean = np.where(some, total / counted, held)
     finite_held = np.where(np.isfinite(held), held, np.nan)
-    low = np.fmin(np.where(some, _reduced(np.fmin, track.value.low, first, behind), np.nan), finite_held)
-    high = np.fmax(np.where(some, _reduced(np.fmax, track.value.high, first, behind), np.nan), finite_held)
-    last = np.where(some, track.value.last[np.maximum(behind - 1, 0)], held)
-    return Interval(low, high, mean, last), np.where(some, counted, carried).astype(np.int64)
+    low = np.fmin(np.where(some, _reduced(np.fmin, least, first, behind), np.nan), finite_held)
+    high = np.fmax(np.where(some, _reduced(np.fmax, most, first, behind), np.nan), finite_held)
+    last = np.where(some, track.last[np.maximum(behind - 1, 0)], held)
+    return np.stack([low, high, mean, last]), np.where(some, counted, carried).astype(np.int64)
 
 
 def _reduced(function: np.ufunc, column: Floats, first: Ints, behind: Ints) -> Floats:

@@ -3,26 +3,29 @@
 import { FrameQueue } from "../curves/chart.js";
 import { curveOf } from "../curves/curve.js";
 import { Tip, lineKey } from "../curves/tip.js";
+import { CurveReader, readCurves } from "../data/curve_reader.js";
+import { Refused } from "../lib/api.js";
 import { el, nearView, setClass, setText } from "../lib/dom.js";
 import { counted } from "../lib/format.js";
 import { onTheme } from "../lib/theme.js";
-import { BoardReader } from "./board_reader.js";
 import { KINDS } from "./kinds.js";
-import { COLUMNS, asks, questionOf, rowsOf, scaleOf, scaled, secondsOf, titleOf, tokensOf } from "./model.js";
+import { COLUMNS, asks, boardRows, reasonsOf, rowsOf, scaleOf, scaled, secondsOf, titleOf, tokensOf } from "./model.js";
 
 /** @typedef {import("./model.js").BoardFields} BoardFields */
 /** @typedef {import("./model.js").PlacedChart} PlacedChart */
+/** @typedef {import("./model.js").Asked} Asked */
 /** @typedef {import("./kinds.js").Span} Span */
 
 /**
  * @typedef {Object} BoardPage
  * @property {() => {run: string | null, over: boolean, now_s: number, begin_s: number | null, end_s: number | null}} shown the run that is shown, and its time
- * @property {(series: import("./board_reader.js").Followed[], cursor: number) => void} follow
+ * @property {(series: import("../data/curve_reader.js").Followed[], cursor: number) => void} follow
  * @property {() => void} changed what the address holds
  * @property {() => void} drawn for the first time
  * @property {(chart: PlacedChart) => void} edit
  */
 
+const NOT_FOUND = 404;
 const BUCKET_STEP = 25;
 const [MIN_BUCKETS, MAX_BUCKETS] = [50, 600];
 const PX_A_BUCKET = 3;
@@ -52,13 +55,7 @@ export class BoardView {
     this.field = el("div", { class: "board-rows" });
     this.element = el("section", { class: "board", "aria-label": "Charts" }, this.about, this.said, this.field);
     this.tip = new Tip();
-    this.reader = new BoardReader({
-      view: () => this.view,
-      buckets: (chart) => this.buckets(chart),
-      changed: (charts, cursor) => this.#drawRead(charts, cursor),
-      followed: (series) => page.follow(series, this.cursor),
-      now_s: () => page.shown().now_s,
-    });
+    this.reader = new CurveReader({ question: (/** @type {Asked} */ asked) => this.#questionOf(asked), changed: (charts, answer) => this.#drawRead(charts, answer), read: readAnyway });
     this.scene = {
       hover: (/** @type {import("../curves/chart.js").Chart | null} */ chart, /** @type {number | null} */ x, /** @type {MouseEvent | null} */ event) => this.#hover(chart, x, event),
       zoom: (/** @type {Span} */ span) => this.zoom(span),
@@ -74,10 +71,10 @@ export class BoardView {
 
   // What is shown
 
-  /** A chart that is the same as before stays as it is drawn. @param {BoardFields} fields */
-  show(fields) {
+  /** A chart that is the same as before stays as it is drawn. @param {BoardFields} fields @param {import("./model.js").ChartExpression[]} exprs of its charts */
+  show(fields, exprs) {
     this.fields = fields;
-    this.rows = rowsOf(fields);
+    this.rows = rowsOf(fields, exprs);
     setText(this.about, fields.about ?? "");
     this.about.hidden = !fields.about;
     const before = this.frames;
@@ -129,7 +126,15 @@ export class BoardView {
 
   // The range
 
-  /** @returns {import("./board_reader.js").View} */
+  /** Another run is shown. */
+  restart() {
+    this.span = null;
+    this.reader.followed.clear();
+    this.#want();
+    this.redraw();
+  }
+
+  /** `live`: how much is shown up to now, where no range is held; `from` is then where it begins. @returns {{runs: string[], axis: "time" | "step", from: number | null, to: number | null, live: string | null}} */
   get view() {
     const { run } = this.page.shown();
     const runs = this.fields.runs?.length ? this.fields.runs : run === null ? [] : [run];
@@ -157,7 +162,7 @@ export class BoardView {
     return { lo: window_s === null ? begin_s : hi - window_s, hi };
   }
 
-  /** What the charts show of an axis. @param {"time" | "step"} axis @param {import("./board_reader.js").HeldChart | null} held @returns {Span} */
+  /** What the charts show of an axis. @param {"time" | "step"} axis @param {Held | null} held @returns {Span} */
   spanOf(axis, held) {
     if (this.span && axis === (this.fields.axis ?? "time")) return this.span;
     const ends = (held?.rows ?? []).filter(({ x }) => x.length);
@@ -165,7 +170,7 @@ export class BoardView {
     const hi = ends.reduce((most, { x_end }) => Math.max(most, x_end[x_end.length - 1]), -Infinity);
     const own = axis === (this.fields.axis ?? "time"); // else what was asked for says nothing of this axis
     const live = axis === "time" && own ? this.live : null;
-    const found = { lo: live?.lo ?? (own ? held?.lo : null) ?? lo, hi: live ? live.hi : hi };
+    const found = { lo: live?.lo ?? (own ? held?.x.lo : null) ?? lo, hi: live ? live.hi : hi };
     return found.lo < found.hi ? found : { lo: (Number.isFinite(found.lo) ? found.lo : 0) - 0.5, hi: (Number.isFinite(found.lo) ? found.lo : 0) + 0.5 };
   }
 
@@ -173,7 +178,6 @@ export class BoardView {
   zoom(span) {
     this.span = span;
     this.tip.hide();
-    this.reader.forget();
     this.#want();
     this.redraw();
     this.page.changed();
@@ -189,7 +193,7 @@ export class BoardView {
   scale(factor, x) {
     const axis = this.fields.axis ?? "time";
     const first = [...this.frames.values()].find(({ placed }) => asks(placed.fields));
-    const { lo, hi } = this.spanOf(axis, first ? this.reader.of(first.placed) : null);
+    const { lo, hi } = this.spanOf(axis, this.#heldOf(first?.placed));
     const middle = x ?? (lo + hi) / 2;
     const span = { lo: middle - (middle - lo) * factor, hi: middle + (hi - middle) * factor };
     if (span.hi - span.lo > Math.abs(span.hi) * 1e-12) this.zoom(span);
@@ -197,14 +201,23 @@ export class BoardView {
 
   // Reading and drawing
 
-  /** @param {PlacedChart} chart */
-  buckets({ width }) {
+  /** @param {Asked} asked @returns {import("../data/curve_reader.js").Question} */
+  #questionOf({ exprs, axis, smooth, width }) {
+    const { runs, axis: shared, from, to, live } = this.view;
+    const own = axis === shared; // else the range says nothing of this axis
+    const parameters = { run: runs, x: axis, from: own ? from : null, to: own ? to : null, smooth };
+    const id = JSON.stringify([runs, axis, smooth, own && (live ?? [from, to])]);
+    return { id, exprs, parameters, buckets: this.#buckets(width), grows: own && axis === "time" && to === null };
+  }
+
+  /** @param {number} width of 12 columns */
+  #buckets(width) {
     const pixels = (this.#width || innerWidth) * (innerWidth < PHONE_PX ? 1 : width / COLUMNS);
     return Math.max(MIN_BUCKETS, Math.min(MAX_BUCKETS, BUCKET_STEP * Math.ceil((pixels - AXIS_PX) / PX_A_BUCKET / BUCKET_STEP)));
   }
 
   #want() {
-    this.reader.want([...this.frames.values()].filter(({ visible }) => visible).map(({ placed }) => placed));
+    this.reader.want([...this.frames.values()].flatMap(({ visible, placed: { asked } }) => (visible && asked && asked.exprs.length && !asked.trouble ? [asked] : [])));
     if (![...this.frames.values()].some(({ placed }) => asks(placed.fields))) this.page.drawn();
   }
 
@@ -216,12 +229,22 @@ export class BoardView {
     this.redraw();
   }
 
-  /** @param {PlacedChart[]} charts @param {number} cursor */
-  #drawRead(charts, cursor) {
-    if (cursor && !this.cursor) this.cursor = cursor;
-    const asked = new Set(charts.map(({ fields }) => questionOf(fields)));
-    this.#queue.add([...this.frames.values()].filter(({ placed, visible }) => visible && (asked.has(questionOf(placed.fields)) || !asks(placed.fields))));
+  /** @param {Asked[]} charts @param {import("../data/curve_reader.js").Curves | null} answer */
+  #drawRead(charts, answer) {
+    this.cursor ||= answer?.cursor ?? 0;
+    const { followed } = this.reader;
+    if (followed.size !== this.#followed) this.page.follow([...followed.values()], this.cursor);
+    this.#followed = followed.size;
+    const read = new Set(charts.map(({ key }) => key));
+    this.#queue.add([...this.frames.values()].filter(({ placed: { asked }, visible }) => visible && (!asked || read.has(asked.key))));
     this.page.drawn();
+  }
+
+  #followed = 0;
+
+  /** @param {PlacedChart | undefined} chart */
+  #heldOf(chart) {
+    return chart?.asked ? this.reader.of(chart.asked) : null;
   }
 
   /** All that is seen. */
@@ -234,7 +257,7 @@ export class BoardView {
   /** @param {ChartFrame} frame */
   #draw(frame) {
     if (!frame.element.isConnected) return;
-    const held = this.reader.of(frame.placed);
+    const held = this.#heldOf(frame.placed);
     const axis = frame.placed.fields.axis ?? this.fields.axis ?? "time";
     frame.show(held, { span: this.spanOf(axis, held), axis, run: this.page.shown().run, stale: false });
   }
@@ -278,7 +301,7 @@ export class BoardView {
 
 // A chart of a board: its head, what draws it, the names of its curves, and a sentence where there is nothing to draw.
 
-/** @typedef {import("./board_reader.js").HeldChart} HeldChart */
+/** @typedef {import("../data/curve_reader.js").Held} Held */
 
 const [HEAD_PX, LEGEND_PX] = [24, 18];
 const MAX_NAMES = 24; // of a legend
@@ -313,38 +336,44 @@ class ChartFrame {
     this.#hint();
   }
 
-  /** @param {HeldChart | null} held @param {{span: Span, axis: "time" | "step", run: string | null, stale: boolean}} about */
+  /** @param {Held | null} held @param {{span: Span, axis: "time" | "step", run: string | null, stale: boolean}} about */
   show(held, { span, axis, run, stale }) {
-    const { fields } = this.placed;
-    if (!asks(fields)) return this.drawer.show({ curves: [], span, axis, unit: "", by: 1, run, stale });
-    if (!held) return undefined;
-    setClass(this.element, "waiting", false);
+    const { fields, asked } = this.placed;
+    if (!asked) return this.drawer.show({ curves: [], span, axis, unit: "", by: 1, run, stale });
+    if (!held) return asked.trouble ? this.#say(sentence(asked.trouble)) : undefined;
     setClass(this.element, "stale", stale);
-    const tokens = tokensOf(held.rows);
-    const found = unitOf(held.rows.filter(({ item }) => item >= 0).map((row) => row.unit), fields.unit);
-    const { by, unit } = fields.unit ? { by: 1, unit: found.unit } : scaleOf(held.rows, found.unit);
-    const curves = held.rows.map((row, i) => ({ ...curveOf(/** @type {any} */ ({ ...scaled(row, row.item < 0 ? 1 : by), runs: row.run ? [row.run] : [] })), label: row.label, name: row.label, colour: tokens[i] }));
+    const rows = boardRows(held.rows, asked, fields);
+    const tokens = tokensOf(rows);
+    const found = unitOf(rows.filter(({ item }) => item >= 0).map((row) => row.unit), fields.unit);
+    const { by, unit } = fields.unit ? { by: 1, unit: found.unit } : scaleOf(rows, found.unit);
+    const curves = rows.map((row, i) => ({ ...curveOf(scaled(row, row.item < 0 ? 1 : by)), label: row.label, name: row.label, colour: tokens[i] }));
     const some = curves.some(({ x }) => x.length);
     setText(this.unit, found.units.length > 1 ? found.units.join(", ") : unit);
-    const trouble = held.trouble || (some ? "" : sentence(held.left[0]?.reason ?? "no point in this range"));
-    this.said.hidden = !trouble || some;
-    setText(this.said, trouble);
-    this.drawer.element.style.visibility = some ? "" : "hidden";
-    const reasons = [...new Set([...held.left.map(({ reason }) => sentence(reason)), ...held.rows.map(({ reason }) => reason && sentence(reason))])].filter(Boolean);
+    const left = reasonsOf(held, asked);
+    this.#say(some ? "" : held.trouble || sentence(left[0] ?? "no point in this range"));
+    const reasons = [...new Set(left.map(sentence))];
     this.title.title = [titleOf(fields), ...reasons].join("\n");
     this.drawer.show({ curves, span, axis, unit, by, run, stale });
-    if (this.drawer.legend) this.#name(held, tokens, reasons);
+    if (this.drawer.legend) this.#name(rows, tokens, left.length, reasons);
     return undefined;
   }
 
-  /** @param {HeldChart} held @param {string[]} tokens @param {string[]} reasons */
-  #name({ rows, left }, tokens, reasons) {
-    const key = JSON.stringify([rows.map(({ label, item }) => [label, item]), tokens, left.length]);
+  /** In place of what would be drawn. @param {string} sentence or "" */
+  #say(sentence) {
+    setClass(this.element, "waiting", false);
+    this.said.hidden = !sentence;
+    setText(this.said, sentence);
+    this.drawer.element.style.visibility = sentence ? "hidden" : "";
+  }
+
+  /** @param {import("./model.js").BoardRow[]} rows @param {string[]} tokens @param {number} left how many are not there @param {string[]} reasons */
+  #name(rows, tokens, left, reasons) {
+    const key = JSON.stringify([rows.map(({ label, item }) => [label, item]), tokens, left]);
     if (key === this.names) return;
     this.names = key;
     const shown = rows.map((row, i) => ({ row, colour: tokens[i] })).filter(({ row }) => row.item >= 0);
     const more = shown.length - MAX_NAMES;
-    const gone = left.length && rows.length ? el("span", { class: "warn", title: reasons.join("\n") }, counted(left.length, "series", "series"), " not there") : null;
+    const gone = left && rows.length ? el("span", { class: "warn", title: reasons.join("\n") }, counted(left, "series", "series"), " not there") : null;
     this.legend.replaceChildren(...shown.slice(0, MAX_NAMES).map(({ row, colour }) => el("span", { title: row.label }, lineKey(colour, shown.length === 1), row.label)), more > 0 ? el("span", { class: "dim" }, `${more} more`) : "", gone ?? "");
     this.#hint();
   }
@@ -367,6 +396,16 @@ class ChartFrame {
 function unitOf(found, given) {
   const units = [...new Set(found)].filter(Boolean);
   return given ? { unit: given, units: [given] } : { unit: units.length === 1 ? units[0] : "", units };
+}
+
+/** Where a board names runs that are not there, the machine's charts stand all the same. @type {typeof readCurves} */
+async function readAnyway(exprs, parameters, how) {
+  try {
+    return await readCurves(exprs, parameters, how);
+  } catch (error) {
+    if (error instanceof Refused && error.status === NOT_FOUND) return readCurves(exprs, { ...parameters, run: null }, how);
+    throw error;
+  }
 }
 
 /** @param {string} reason of the server */

@@ -101,7 +101,7 @@ export class Editor {
     if (!trouble) {
       const some = (board.rows ?? []).some(({ charts }) => charts?.length);
       this.board.say(some ? "" : "This board has no charts yet. Find a series in the editor to add one.");
-      this.board.show(board);
+      this.board.show(board, content.exprs);
     }
     if (this.text !== document.activeElement) this.text.value = typed;
     this.arranger.mount();
@@ -311,7 +311,7 @@ function freeName(name, names) {
 
 /** @typedef {import("./model.js").BoardFields} BoardFields */
 /** @typedef {{kind: "set" | "remove" | "insert" | "move", place: (string | number)[], value?: unknown, to?: (string | number)[]}} Edit */
-/** @typedef {{text: string, board: BoardFields}} Content */
+/** @typedef {{text: string, board: BoardFields, exprs: import("./model.js").ChartExpression[]}} Content */
 
 const MAX_BACK = 200;
 const EMPTY = "title: New board\n";
@@ -323,7 +323,7 @@ class Draft {
     this.name = file?.name ?? "";
     this.version = file?.version ?? "";
     /** @type {Content} */
-    this.content = { text: file?.text ?? EMPTY, board: file?.board ?? {} };
+    this.content = { text: file?.text ?? EMPTY, board: file?.board ?? {}, exprs: file?.exprs ?? [] };
     this.typed = file?.text ?? EMPTY; // also where it is no board
     this.saved = file?.text ?? "";
     /** @type {Content[]} */
@@ -404,7 +404,7 @@ class Draft {
   /** What another editor, or a user's hand, has made of the file. @param {BoardAnswer} file */
   replace(file) {
     if (this.content.text !== file.text && file.board) this.back = [...this.back, this.content];
-    if (file.board && !file.trouble) this.content = { text: file.text, board: file.board };
+    if (file.board && !file.trouble) this.content = { text: file.text, board: file.board, exprs: file.exprs };
     this.trouble = file.trouble;
     this.failed = null;
     this.#hold(file);

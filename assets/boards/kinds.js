@@ -37,7 +37,6 @@ class CurveChart {
   /** @param {Drawing} drawing */
   show({ curves, span, axis, by, stale }) {
     const { kind, log } = this.fields;
-    curves = curves.map((curve) => (/** @type {any} */ (curve.row)?.exact === false ? { ...curve, min: curve.mean, max: curve.mean } : curve)); // bounds are no values
     const drawn = kind === "stacked" ? stacked(curves) : kind === "area" ? curves.map(filled) : curves;
     const view = { ...PLAIN, x: axis, ylog: Boolean(log) };
     const y = this.#range(yRangeOf(drawn, span, view), kind !== "line", by);

@@ -7,40 +7,50 @@ import { COLOURS, coloursOf } from "../data/run_colours.js";
 
 /** @typedef {import("../types/api").Row<"BoardFields">} BoardFields */
 /** @typedef {import("../types/api").Row<"ChartFields">} ChartFields */
-/** @typedef {{key: string, row: number, chart: number, fields: ChartFields, width: number}} PlacedChart `width`: of 12 columns */
+/** @typedef {import("../types/api").Row<"ChartExpression">} ChartExpression */
+/** @typedef {{key: string, row: number, chart: number, fields: ChartFields, width: number, asked: Asked | null}} PlacedChart `width`: of 12 columns; `asked`: null where it draws no series */
 /** @typedef {{title: string, height: number, charts: PlacedChart[]}} PlacedRow */
+
+/**
+ * @typedef {Object} Asked what a chart asks: what changes its data, and nothing of its looks
+ * @property {string} key charts of one key ask the same
+ * @property {string[]} exprs
+ * @property {number[]} items the entry of the chart that each belongs to; -1: its x
+ * @property {"time" | "step"} axis
+ * @property {string | null} smooth as a parameter
+ * @property {string} trouble why it cannot be asked, or ""
+ * @property {number} width
+ */
 
 export const COLUMNS = 12;
 const HEIGHT = 220;
-const LINE_BREAKS = /[\u0085\u2028\u2029\ufeff]/g; // of YAML: within JSON they would end a line
 
-/** The rows with the widths of their charts: those without one share what the others leave. @param {BoardFields} board @returns {PlacedRow[]} */
-export function rowsOf(board) {
+/** The rows with the widths of their charts: those without one share what the others leave. @param {BoardFields} board @param {ChartExpression[]} exprs of its charts @returns {PlacedRow[]} */
+export function rowsOf(board, exprs) {
   return (board.rows ?? []).map(({ title = "", height = HEIGHT, charts = [] }, row) => {
     const taken = charts.reduce((sum, { width }) => sum + (width ?? 0), 0);
     const open = charts.filter(({ width }) => width === undefined).length;
     const share = Math.max(2, Math.floor((COLUMNS - (taken % COLUMNS)) / Math.max(1, open)));
-    return { title, height, charts: charts.map((fields, chart) => ({ key: `${row}.${chart}`, row, chart, fields, width: fields.width ?? share })) };
+    const placed = charts.map((fields, chart) => {
+      const own = exprs.filter((expr) => expr.row === row && expr.chart === chart);
+      const width = fields.width ?? share;
+      return { key: `${row}.${chart}`, row, chart, fields, width, asked: asks(fields) ? askedOf(fields, own, fields.axis ?? board.axis ?? "time", width) : null };
+    });
+    return { title, height, charts: placed };
   });
 }
 
 /** Whether it draws series. @param {ChartFields} fields */
 export const asks = ({ kind }) => !["text", "flame graph", "log lines"].includes(kind ?? "");
 
-/** What a chart is asked with: what changes its data, and nothing of its looks. @param {ChartFields} fields */
-export function questionOf(fields) {
-  let question = questions.get(fields);
-  if (question === undefined) questions.set(fields, (question = written(fields)));
-  return question;
-}
-
-/** @type {WeakMap<ChartFields, string>} */
-const questions = new WeakMap();
-
-/** @param {ChartFields} fields */
-function written({ kind, series, x, axis, smooth }) {
-  const plain = Object.fromEntries(Object.entries({ kind: kind === "scatter" ? kind : "line", series, x, axis, smooth }).filter(([, value]) => value !== undefined));
-  return JSON.stringify(plain).replace(LINE_BREAKS, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
+/** @param {ChartFields} fields @param {ChartExpression[]} own @param {"time" | "step"} axis @param {number} width @returns {Asked} */
+function askedOf({ smooth }, own, axis, width) {
+  const exprs = own.map(({ expr }) => expr);
+  const [, half_life = "", unit = ""] = /^(\d+(?:\.\d+)?) ?([a-z]+)$/.exec(smooth ?? "") ?? [];
+  const wrong = unit !== "" && unit.startsWith("step") !== (axis === "step");
+  const trouble = wrong ? `the axis is ${axis}: write a half-life such as ${axis === "step" ? "20 steps" : "10 s"}` : "";
+  const ema = unit ? `ema:${Number(half_life) * (UNITS[unit] ?? 1)}` : null;
+  return { key: JSON.stringify([exprs, axis, smooth ?? ""]), exprs, items: own.map(({ item }) => item), axis, smooth: ema, trouble, width };
 }
 
 const UNITS = /** @type {Record<string, number>} */ ({ s: 1, min: 60, h: 3600, d: 86400, w: 604800 });
@@ -123,49 +133,65 @@ export function binned(curves, { lo, hi }, bins) {
   return { lo: least, hi: least + width * bins, counts, points, whole };
 }
 
-// The columns of a board's curves, to which what is new is added at their end (pure).
+// The curves of a chart: what is drawn of what was read, their names, and what is not there (pure).
 
-/** @typedef {import("../types/api").Row<"BoardCurveRow">} CurveRow */
-/** @typedef {CurveRow & {cut: number}} HeldRow `cut`: from this bucket on, it is read again */
+/** @typedef {import("../data/curve_reader.js").CurveRow} CurveRow */
+/** @typedef {CurveRow & {item: number, series: string, label: string, colour: number | null}} BoardRow `item`: the entry that it belongs to, -1: along x */
 
-const CURVE_COLUMNS = /** @type {const} */ (["x", "x_end", "segment", "min", "max", "mean", "last", "count", "non_finite"]);
-
-/** Which curve it is. @param {CurveRow} row */
-export const rowKey = ({ item, run, series, labels }) => JSON.stringify([item, run, series, labels]);
+const COLUMNS_OF_ROW = /** @type {const} */ (["x", "x_end", "step", "segment", "min", "max", "mean", "last", "count", "non_finite"]);
+const WORDS = /** @type {Record<string, string>} */ ({ gpu: "GPU ", rank: "rank " }); // of labels that are no word by themselves
+const PLACE = /\{([^{}]{1,100})\}/g;
+const { compare } = new Intl.Collator("en", { numeric: true }); // GPU 2 before GPU 10
 
 /**
- * Where the next reading begins so that nothing after `since` is missed: the first place of the buckets that reach there.
- * Each row remembers from which bucket on it is read again. @param {HeldRow[]} rows @param {number} since
+ * In the order of the chart's entries, then by run and labels. Each is called what the file says, else that in which they differ:
+ * `gpu/power_w` of eight GPUs are `GPU 0` to `GPU 7`; of two hosts `GPU 0, a`.
+ * @param {CurveRow[]} read @param {Asked} asked @param {ChartFields} fields @returns {BoardRow[]}
  */
-export function cutAt(rows, since) {
-  let from = since;
-  for (const row of rows) {
-    let cut = row.x.length;
-    while (cut > 0 && (row.x_end[cut - 1] ?? 0) >= since) cut--;
-    row.cut = cut;
-    if (cut < row.x.length) from = Math.min(from, row.x[cut]);
-  }
-  return from;
+export function boardRows(read, { items, axis }, fields) {
+  const rows = read.map((row) => {
+    const item = items[row.expr];
+    const entry = (item < 0 ? fields.x : fields.series?.[item]) ?? "";
+    const given = typeof entry === "string" ? {} : entry;
+    const series = given.expr ?? row.name;
+    const values = /** @type {Record<string, string>} */ ({ series, ...(row.run ? { run: row.run } : {}), ...row.labels });
+    const labels = Object.keys(row.labels).filter((key) => key !== "uuid").sort().map((key) => `${key}=${row.labels[key]}`);
+    return { row: { ...drawn(row, axis), item, series, label: "", colour: given.colour ?? null }, values, template: given.label ?? "", order: [row.run ?? "", series, ...labels].join("\n") };
+  });
+  rows.sort((a, b) => a.row.item - b.row.item || compare(a.order, b.order));
+  const shown = rows.filter(({ row }) => row.item >= 0); // what lies along x has no name on the chart
+  const known = new Set(["run", "series", ...shown.flatMap(({ row }) => Object.keys(row.labels))]);
+  const differing = [...known].filter((key) => new Set(shown.map(({ values }) => values[key] ?? "")).size > 1);
+  const keys = differing.some((key) => key === "gpu" || key === "mig") ? differing.filter((key) => key !== "uuid") : differing;
+  return rows.map(({ row, values, template }) => {
+    const words = keys.filter((key) => values[key]).map((key) => (WORDS[key] ?? "") + values[key]);
+    return { ...row, label: filled_in(template, values) || words.join(", ") || row.series };
+  });
 }
 
-/**
- * The row with what was read of its end, without what lies before `lo`. A bucket that was read as a whole is not there twice.
- * @param {HeldRow} row @param {CurveRow | undefined} tail @param {number} lo @returns {HeldRow}
- */
-export function joined(row, tail, lo) {
-  const kept = row.cut;
-  const end = kept ? row.x_end[kept - 1] : -Infinity;
-  let begin = 0;
-  while (tail && begin < tail.x.length && tail.x_end[begin] <= end) begin++;
-  let first = 0;
-  while (first + 1 < kept && row.x_end[first + 1] < lo) first++; // one before it is kept, so that the line comes in from the edge
-  const out = /** @type {HeldRow} */ ({ ...row, ...(tail ? { exact: row.exact && tail.exact, reason: row.reason || tail.reason } : {}) });
-  for (const name of CURVE_COLUMNS) {
-    const old = /** @type {any[]} */ (row[name]);
-    /** @type {any} */ (out)[name] = tail ? old.slice(first, kept).concat(/** @type {any[]} */ (tail[name]).slice(begin)) : first ? old.slice(first) : old;
-  }
-  out.cut = out.x.length;
-  return out;
+/** A part between commas that names a label which the curve lacks is left out: `rank {rank}, forward` of a single process is `forward`. @param {string} template @param {Record<string, string>} values */
+function filled_in(template, values) {
+  const parts = template.split(", ").filter((part) => [...part.matchAll(PLACE)].every(([, key]) => Object.hasOwn(values, key)));
+  return parts.map((part) => part.replace(PLACE, (_, key) => values[key])).join(", ");
+}
+
+/** A smoothed curve is its smoothed values; on the step axis, what a newer attempt wrote again is left out. @param {CurveRow} row @param {"time" | "step"} axis @returns {CurveRow} */
+function drawn(row, axis) {
+  const { smooth, superseded } = row;
+  const out = smooth ? { ...row, min: smooth, max: smooth, mean: smooth, last: smooth } : row;
+  if (axis === "time" || !superseded.includes(true)) return out;
+  const columns = COLUMNS_OF_ROW.map((name) => [name, /** @type {any[]} */ (out[name]).filter((_, i) => !superseded[i])]);
+  return { ...out, ...Object.fromEntries(columns), smooth: null, superseded: [] };
+}
+
+/** What is not drawn of each entry: what fails, and where nothing is drawn, why not. @param {import("../data/curve_reader.js").Held} held @param {Asked} asked @returns {string[]} */
+export function reasonsOf({ left, rows }, { items }) {
+  return [...new Set(items)].flatMap((item) => {
+    const missing = left.filter(({ expr }) => expr !== null && items[expr] === item);
+    const failed = missing.filter(({ absent }) => !absent);
+    const none = !rows.some(({ expr }) => items[expr] === item);
+    return (failed.length ? failed : none ? missing.slice(0, 1) : []).map(({ reason }) => reason);
+  });
 }
 
 // Curves on top of each other, on common places (pure).
@@ -228,7 +254,7 @@ export function scaleOf(rows, unit) {
   return { by, unit: name };
 }
 
-/** @param {CurveRow} row @param {number} by @returns {CurveRow} */
+/** @template {CurveRow} R @param {R} row @param {number} by @returns {R} */
 export function scaled(row, by) {
   if (by === 1) return row;
   const out = /** @type {any} */ ({ ...row });
@@ -249,17 +275,17 @@ export const thresholdsOf = (thresholds, by) => (by === 1 || !thresholds ? thres
 
 const GPUS = 8;
 
-/** A token a curve. @param {CurveRow[]} rows @returns {string[]} */
+/** A token a curve. @param {BoardRow[]} rows @returns {string[]} */
 export function tokensOf(rows) {
   const drawn = rows.filter(({ item }) => item >= 0);
   if (drawn.length !== rows.length) {
     const tokens = tokensOf(drawn);
     return rows.map(({ item }) => (item < 0 ? "ink-3" : (tokens.shift() ?? "accent"))); // what lies along x is not drawn
   }
-  const runs = rows.map(({ run }) => run);
+  const runs = rows.map(({ run }) => run ?? "");
   const byRun = new Set(runs).size === rows.length && rows.length > 1 && runs.every(Boolean);
   const cards = rows.map(({ labels }) => labels.gpu);
   const byGpu = new Set(cards).size === rows.length && cards.every((gpu) => gpu !== undefined && Number(gpu) < GPUS);
   const ofRuns = byRun ? coloursOf(runs) : new Map();
-  return rows.map(({ colour, run }, i) => (colour ? `run-${colour - 1}` : byRun ? (ofRuns.get(run) ?? "accent") : byGpu ? `gpu-${Number(cards[i])}` : rows.length === 1 ? "accent" : `run-${i % COLOURS}`));
+  return rows.map(({ colour }, i) => (colour ? `run-${colour - 1}` : byRun ? (ofRuns.get(runs[i]) ?? "accent") : byGpu ? `gpu-${Number(cards[i])}` : rows.length === 1 ? "accent" : `run-${i % COLOURS}`));
 }

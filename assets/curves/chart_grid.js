@@ -1,23 +1,25 @@
 /** All curves of some runs: which charts there are, what they draw, and the range that they share. */
 
+import { CurveReader } from "../data/curve_reader.js";
 import { Retry, retryText } from "../data/refresh.js";
-import { sentenceOf } from "../lib/api.js";
+import { get, sentenceOf } from "../lib/api.js";
 import { el } from "../lib/dom.js";
 import { onTheme } from "../lib/theme.js";
-import { finder, groupsOf, keep, kept, move, turn } from "./catalogue.js";
+import { finder, groupsOf, keep, kept, move, tagOf, turn } from "./catalogue.js";
 import { Chart, FrameQueue } from "./chart.js";
 import { ChartScroller } from "./chart_scroller.js";
-import { extentOf } from "./curve.js";
-import { Machine, CurveReader, askAll, machineTags, ownTags } from "./curve_reader.js";
+import { curveOf, extentOf } from "./curve.js";
 import { Files } from "./export.js";
 import { Full } from "./full_chart.js";
 import { Names, Strip } from "./legend.js";
+import { Machine, machineExpr } from "./machine.js";
 import { Card } from "./moments.js";
 import { Tip, foundAt, valueWord } from "./tip.js";
 import { PLAIN, axisKey, lengthOf, onTime, questionOf, roundAmount, smoothWord, spanWord, xWord } from "./training_view.js";
 
 /** @typedef {import("./catalogue.js").Tag} Tag */
 /** @typedef {import("./curve.js").Curve} Curve */
+/** @typedef {import("../data/curve_reader.js").Held} Held */
 /** @typedef {import("./training_view.js").View} View */
 /** @typedef {import("./training_view.js").Span} Span */
 /** @typedef {import("../types/api").Run} Run */
@@ -33,8 +35,7 @@ const MAX_BUCKETS = 24_000; // of all curves of a small chart
 const MAX_FULL = 40_000;
 const MIN_BUCKETS = 24;
 const BUCKET_STEP = 100;
-const MAX_TAGS = 24; // of a request
-const MAX_SMOOTHED = 4;
+const [WEIGHT, SMOOTHED_WEIGHT] = [10, 60]; // of a chart at least: where each takes long, few are read together and the first come early
 const LATER_MS = 800;
 const ALL_OFF = "All of its runs are hidden. A click on a name above shows one.";
 const ELSEWHERE = "They are recorded by time, not by step: choose time or relative time as the x axis (a).";
@@ -61,7 +62,7 @@ export class ChartGrid {
     /** @type {Tag[] | null} */
     this.tags = null;
     this.machine = new Machine();
-    this.reader = new CurveReader({ ask: (tags, signal) => askAll(this, tags, signal), changed: (tags, cursor) => this.#drawRead(tags, cursor) });
+    this.reader = new CurveReader({ question: (/** @type {Tag} */ tag) => this.#questionOf(tag), changed: (tags, answer) => this.#drawRead(tags, answer?.cursor ?? 0) });
     this.pointer = new CurvePointer(this);
     this.files = new Files();
     this.strip = new Strip({ whole: () => this.zoom(null), happened: (event) => this.pointer.happened(event), restore: (keys) => this.#restore(keys), turn: (name) => this.names.turn(name), only: (name) => this.names.only(name), light: (name) => this.names.light(name) });
@@ -115,7 +116,6 @@ export class ChartGrid {
     if (!rows) return;
     this.names.entitle(rows);
     this.length = lengthOf(this.view, rows);
-    this.machine.growing = rows.some(({ state }) => state === "running" || state === "stalled");
   }
 
   /** The runs may have other series than when the list of tags was requested. @param {Run[]} rows */
@@ -135,7 +135,7 @@ export class ChartGrid {
     this.#listedSizes = this.sizes;
     const turn = (this.#turn += 1);
     try {
-      const own = await ownTags(runs);
+      const own = (await get("tags", { run: runs })).tags.map(tagOf);
       if (turn < this.#answered || runs !== this.runs) return; // a later request was answered first
       this.#answered = turn;
       this.#setTags([...own, ...(this.tags ?? []).filter(({ machine }) => machine)]);
@@ -156,7 +156,7 @@ export class ChartGrid {
       const key = this.known.join("\n");
       if (!this.known.length || key === this.#beside) return;
       this.#beside = key;
-      const found = await machineTags(this.machine, this.known).catch(() => []); // the runs' own charts stand without them
+      const found = await this.machine.findTags(this.known).catch(() => []); // the runs' own charts stand without them
       if (key === this.known.join("\n")) this.#setTags([...(this.tags ?? []).filter(({ machine }) => !machine), ...found]);
     }, onTime(this.view) ? 0 : LATER_MS);
   }
@@ -254,15 +254,27 @@ export class ChartGrid {
     return Math.max(MIN_BUCKETS, Math.floor(Math.min(width, most)));
   }
 
-  get question() {
-    return questionOf(this.view, this.runs, this.span, roundAmount(this.length ?? 0), this.buckets);
+  #asked = { id: "", parameters: {}, buckets: 0, weight: 0 }; // for each chart of the runs
+  #ofMachine = this.#asked;
+
+  /** @param {Tag} tag @returns {import("../data/curve_reader.js").Question} */
+  #questionOf({ name, machine }) {
+    return machine ? { ...this.#ofMachine, exprs: [machineExpr(name)] } : { ...this.#asked, exprs: [name] };
   }
 
   #want() {
     const charts = this.charts;
     const { smooth, amount } = this.view;
     const unknown = this.length === null && smooth !== "none" && amount === null;
-    if (this.runs.length && !unknown) this.reader.want(charts.map(({ tag }) => tag), JSON.stringify(this.question), this.runs.length, smooth === "none" ? MAX_TAGS : MAX_SMOOTHED);
+    if (this.runs.length && !unknown) {
+      const { buckets } = this;
+      const asked = (/** @type {Record<string, any>} */ parameters, /** @type {number} */ weight) => ({ id: JSON.stringify([parameters, buckets]), parameters, buckets, weight: Math.max(this.runs.length, weight) });
+      const own = questionOf(this.view, this.runs, this.span, roundAmount(this.length ?? 0));
+      const { run, x, from, to } = own;
+      this.#asked = asked(own, smooth === "none" ? WEIGHT : SMOOTHED_WEIGHT);
+      this.#ofMachine = asked({ run, x, from, to }, WEIGHT); // drawn as it is
+      this.reader.want(charts.map(({ tag }) => tag));
+    }
     this.#draw(charts.filter(({ picture }) => !picture));
     this.#state();
     this.page.follow(0);
@@ -276,13 +288,27 @@ export class ChartGrid {
 
   /** @param {Tag[]} tags @param {number} cursor */
   #drawRead(tags, cursor) {
-    const read = tags.map((tag) => this.reader.of(tag)?.curves ?? []);
+    const read = tags.map((tag) => this.#curvesOf(tag, this.reader.of(tag)));
     const grew = read.map((curves) => [this.#grow(curves), this.names.addGroups(curves)].includes(true)).includes(true);
     const keys = new Set(tags.map(({ key }) => key));
     this.#draw(this.charts.filter(({ tag }) => grew || keys.has(tag.key)));
     this.#state();
     if (cursor) this.page.follow(cursor);
     this.page.drawn();
+  }
+
+  /** @type {WeakMap<object, Curve[]>} by the rows that they are of */
+  #curves = new WeakMap();
+
+  /** @param {Tag} tag @param {Held | null} held @returns {Curve[]} */
+  #curvesOf({ machine }, held) {
+    if (!held) return [];
+    let curves = this.#curves.get(held.rows);
+    if (!curves) {
+      const rows = machine ? this.machine.rowsOf(held.rows) : held.rows.map((row) => ({ ...row, key: this.view.group }));
+      this.#curves.set(held.rows, (curves = rows.map((row) => ({ ...curveOf(row), colour: /** @type {{colour?: string}} */ (row).colour }))));
+    }
+    return curves;
   }
 
   /** @param {Curve[]} curves @returns {boolean} whether all of it is more now */
@@ -309,12 +335,14 @@ export class ChartGrid {
   #show(chart) {
     const held = this.reader.of(chart.tag);
     const { view, names } = this;
-    const all = held?.curves?.filter(({ x }) => x.length) ?? [];
-    const curves = held?.curves ? names.shown(held.curves) : null;
+    const read = this.#curvesOf(chart.tag, held);
+    const all = read.filter(({ x }) => x.length);
+    const known = held !== null && held.whole_ms > -Infinity; // else it could not be read
+    const curves = known ? names.shown(read) : null;
     for (const curve of curves ?? []) curve.label = names.labelOf(curve); // a user may have renamed a run
     const reason = (held?.left.find(({ absent }) => !absent) ?? held?.left[0])?.reason;
-    const none = all.length ? (curves?.some(({ x }) => x.length) ? "" : ALL_OFF) : held?.curves ? (reason ? sentence(reason) : this.span ? "No point in this range. Press 0 for all of it." : "No point has a place on this axis.") : "";
-    const stale = Boolean(held && held.key !== this.reader.key);
+    const none = all.length ? (curves?.some(({ x }) => x.length) ? "" : ALL_OFF) : known ? (reason ? sentence(reason) : this.span ? "No point in this range. Press 0 for all of it." : "No point has a place on this axis.") : "";
+    const stale = Boolean(held && held.id !== this.#questionOf(chart.tag).id);
     chart.show({ curves, view, span: this.shownSpan, colourOf: names.colourOf, lit: names.lit, trouble: held?.trouble || none, stale });
     if (chart === this.full.chart) this.full.draw(this.pointer.at?.x ?? null);
   }
@@ -330,7 +358,7 @@ export class ChartGrid {
   /** The line above the charts. */
   #state() {
     const inView = this.full.chart ? this.charts : this.scroller.seen;
-    const held = inView.flatMap(({ tag }) => this.reader.of(tag)?.left ?? []);
+    const held = inView.flatMap(({ tag }) => this.reader.of(tag)?.left.map((left) => ({ ...left, run: left.run ?? "", series: left.expr === null ? "" : tag.name })) ?? []);
     const left = [...new Map(held.map((left) => [`${left.run}\n${left.series}\n${left.reason}`, left])).values()];
     this.strip.draw({ names: this.names.entries, off: this.names.off, found: this.found, hidden: this.hidden, left, zoomed: this.span ? spanWord(this.view.x, this.span) : "", loading: this.tags === null && this.runs.length > 0, search: this.view.q, smoothing: smoothWord(this.view, roundAmount(this.length ?? 0)) });
   }

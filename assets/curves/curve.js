@@ -8,8 +8,7 @@ import { counted } from "../lib/format.js";
 /** @typedef {import("./training_view.js").View} View */
 /** @typedef {import("./training_view.js").Span} Span */
 
-/** @typedef {import("../types/api").Row<"OverlaidRow">} OverlaidRow */
-/** @typedef {Omit<OverlaidRow, "x" | "x_end" | "points_read"> & Record<"x" | "x_end", (number | null)[]> & {key?: string}} Row a curve of `GET /curves`, or of the machine; `key`: of the configuration, whose value the group is */
+/** @typedef {import("../data/curve_reader.js").CurveRow & {key?: string}} Row a curve of `GET /curves`; `key`: of the configuration, whose value the group is */
 
 /**
  * @typedef {Object} Curve
@@ -59,7 +58,7 @@ export function curveOf(row) {
   return {
     name,
     label: labelOf(row),
-    runs: row.runs?.length ? row.runs : [row.run],
+    runs: row.runs,
     unit: row.unit,
     x,
     from,
@@ -80,7 +79,7 @@ export function curveOf(row) {
 
 /** `baseline`, `ddp, rank 1`, `optimizer.lr 0.001 (3 runs)` @param {Row} row @param {string} [title] the name that users gave the run */
 export function labelOf({ run, group, key, runs, labels }, title) {
-  const name = title || visibleName(run) || `${key ? `${key} ` : ""}${group} (${counted(runs.length, "run")})`;
+  const name = title || visibleName(run ?? "") || `${key ? `${key} ` : ""}${group} (${counted(runs.length, "run")})`;
   return labels?.rank === undefined ? name : `${name}, rank ${labels.rank}`;
 }
 

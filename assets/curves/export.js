@@ -190,7 +190,7 @@ export function rowsOf({ picture, span }) {
     const inside = [...x.keys()].filter((i) => x[i] >= span.lo && x[i] <= span.hi);
     return inside.map((i) =>
       COLUMNS.map((name) => {
-        const column = /** @type {any} */ (row)[name];
+        const column = name === "series" ? row.name : row[name];
         return Array.isArray(column) ? column[i] : (column ?? "");
       }),
     );

@@ -200,7 +200,7 @@ export class Names {
 
 // The line above the charts: whose curves they are, the range, and what is not drawn.
 
-/** @typedef {import("./curve_reader.js").LeftOut} LeftOut */
+/** @typedef {{run: string, series: string, reason: string, absent: boolean}} LeftOut `absent`: the run has no such series */
 /** @typedef {{key: string, name: string}} Hidden a chart */
 
 /**

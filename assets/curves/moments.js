@@ -1,6 +1,6 @@
 /** When a place on the axis of curves was: the window of time that Live and Flame show for it, and the card that leads there. */
 
-import { get, send, sentenceOf } from "../lib/api.js";
+import { get, sentenceOf } from "../lib/api.js";
 import { TIME } from "../lib/axis.js";
 import { el } from "../lib/dom.js";
 import { count } from "../lib/format.js";
@@ -70,17 +70,15 @@ async function timesOf(run, series, steps) {
   return lo && hi && wide({ lo: lo.lo, hi: hi.hi });
 }
 
-/** @typedef {{x: (number | null)[], x_end: (number | null)[], step: (number | null)[], superseded: boolean[], points_total: number}} Times a curve on the axis of time */
+/** @typedef {Pick<import("../types/api").Row<"CurveRow">, "x" | "x_end" | "step" | "superseded" | "points_total">} Times a curve on the axis of time */
 
 /** @param {Times} row */
 const exact = ({ x, points_total }) => x.length >= points_total;
 
 /** @param {string} run @param {string} series @param {Span | null} span @returns {Promise<Times>} */
 async function read(run, series, span) {
-  const query = new URLSearchParams({ run, series, x: "time", buckets: String(BUCKETS) });
-  if (span) for (const [name, place] of [["from", span.lo], ["to", span.hi]]) query.append(String(name), String(place));
-  const { curves } = await send(`curves?${query}`);
-  return curves.find((/** @type {any} */ curve) => curve.series === series) ?? { x: [], x_end: [], step: [], superseded: [], points_total: 0 };
+  const { curves } = await get("curves", { run, expr: series, x: "time", ranks: "mean", buckets: BUCKETS, from: span?.lo ?? null, to: span?.hi ?? null });
+  return curves.find((curve) => curve.run === run) ?? { x: [], x_end: [], step: [], superseded: [], points_total: 0 };
 }
 
 /**

@@ -104,22 +104,21 @@ export const axisKey = (view, runs) => JSON.stringify([view.x, runs]);
 export const onTime = ({ x }) => x === "time" || x === "relative";
 
 /**
- * The parameters of `GET /curves`, without the series.
- * @param {View} view @param {string[]} runs @param {Span | null} span @param {number} amount where the view names none @param {number} buckets
+ * The parameters of `GET /curves`, without the series and the number of buckets.
+ * @param {View} view @param {string[]} runs @param {Span | null} span @param {number} amount where the view names none
  * @returns {Record<string, string | number | string[] | null>}
  */
-export function questionOf(view, runs, span, amount, buckets) {
+export function questionOf(view, runs, span, amount) {
   return {
     run: runs,
     x: view.x,
     from: span?.lo ?? null,
     to: span?.hi ?? null,
-    buckets,
     smooth: view.smooth === "none" ? null : `${view.smooth}:${view.amount ?? amount}`,
     group: view.group || null,
-    spread: view.spread === PLAIN.spread ? null : view.spread,
+    band: view.spread === PLAIN.spread ? null : view.spread,
     baseline: view.baseline || null,
-    ranks: view.ranks === PLAIN.ranks ? null : view.ranks,
+    ranks: view.ranks,
   };
 }
 

@@ -42,14 +42,14 @@ export class Series {
     this.segment = /** @type {number[]} */ ([]); // rises where the run restarted
   }
 
-  /** Add the points of a `GET /points` answer. @param {import("../types/api").Row<"CurveRow">} row */
+  /** Add the points of a `GET /curves` answer. @param {import("./curve_reader.js").CurveRow} row */
   fill(row) {
-    for (let i = 0; i < row.t.length; i++) {
-      if (row.t[i] === null) continue;
+    for (let i = 0; i < row.x.length; i++) {
+      if (row.x[i] === null) continue;
       const last = row.last[i];
       const bad = row.non_finite[i] ? (typeof last === "string" ? last : "NaN") : "";
       this.#merge(
-        row.t_end[i],
+        row.x_end[i],
         numeric(row.min[i]),
         numeric(row.max[i]),
         numeric(row.mean[i]),
@@ -58,7 +58,7 @@ export class Series {
         bad,
         row.segment?.[i] ?? 0,
       );
-      this.newest = { t: row.t_end[i], v: numeric(row.last[i]), step: row.step[i] };
+      this.newest = { t: row.x_end[i], v: numeric(row.last[i]), step: row.step[i] };
     }
     this.points = row.points_total;
   }

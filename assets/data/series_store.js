@@ -1,7 +1,8 @@
 /** The page's data of the shown series: read once, then updated by deltas. */
 
-import { Refused, get } from "../lib/api.js";
+import { get } from "../lib/api.js";
 import { TIME } from "../lib/axis.js";
+import { readCurves } from "./curve_reader.js";
 import { firstName, keysOf, lanesOf } from "./lanes.js";
 import { Pace, UNITS, counterOf, leads, unitsIn, unitsPerStep } from "./progress.js";
 import { Continuation } from "./refresh.js";
@@ -19,10 +20,7 @@ import { Series, keyOf } from "./series.js";
  */
 
 const BUCKETS = 800;
-const MAX_SERIES = 200; // that one question may name
 const NOTHING = ["none/*"]; // a pattern may match nothing, and the answer's cursor is needed all the same
-const HALVINGS = 24; // further requests to find the series that cannot be read
-const STORE_FAILS = 503; // for every series
 
 export class SeriesStore {
   /**
@@ -76,43 +74,23 @@ export class SeriesStore {
     this.continuation.begin();
     const { axis, buckets, run } = this;
     const width = (view.hi - view.lo) / buckets;
-    const window = { from: view.lo - 2 * width, to: growing ? null : view.hi + 2 * width, axis: axis.name, buckets };
+    const window = { from: view.lo - 2 * width, to: growing ? null : view.hi + 2 * width, x: axis.name, buckets };
     const runs = axis === TIME && run !== null ? [null, run] : [run];
-    const questions = runs.flatMap((of) => this.#portions(of).map((names) => ({ of, names })));
-    const spare = { halvings: HALVINGS };
-    const answers = (await Promise.all(questions.map(({ of, names }) => this.#ask(of, names, window, spare)))).flat();
+    const answers = await Promise.all(
+      runs.map(async (of) => {
+        const names = this.names(of);
+        const metas = names.map((name) => this.metas.filter((meta) => meta.run === of && meta.name === name));
+        const curves = (/** @type {number} */ place) => metas[place]?.length ?? 1;
+        return { of, metas, answer: await readCurves(names.length ? names : NOTHING, { run: of, ...window }, { curves }) };
+      }),
+    );
     /** @type {Read} */
-    const read = { series: new Map(), cursor: Infinity, failed: new Map(), run, axis };
-    for (const { of, names, answer, error } of answers) {
-      if (!answer) for (const meta of this.#metasOf(of, names)) read.failed.set(keyOf(meta), error);
-      else for (const row of answer.series) this.#fill(read.series, { run: of, ...row }, width);
-      if (answer) read.cursor = Math.min(read.cursor, answer.cursor);
+    const read = { series: new Map(), cursor: Math.min(...answers.map(({ answer }) => answer.cursor)), failed: new Map(), run, axis };
+    for (const { of, metas, answer } of answers) {
+      for (const [place, sentence] of answer.failed) for (const meta of metas[place]) read.failed.set(keyOf(meta), sentence);
+      for (const row of answer.curves) if (row.run === of) this.#fill(read.series, row, width);
     }
-    if (read.cursor === Infinity) throw new Refused(answers[0].error, STORE_FAILS); // not one of them answered
     return read;
-  }
-
-  /**
-   * Names that cannot be read together are requested in halves, until the failing one is found.
-   * @param {string | null} of the run @param {string[]} names @param {Record<string, string | number | null>} window @param {{halvings: number}} spare
-   * @returns {Promise<{of: string | null, names: string[], answer: import("../types/api").Answer<"points"> | null, error: string}[]>}
-   */
-  async #ask(of, names, window, spare) {
-    try {
-      return [{ of, names, answer: await get("points", { run: of, series: names, ...window }), error: "" }];
-    } catch (error) {
-      if (!(error instanceof Refused)) throw error; // there is no connection
-      if (names.length === 1 || error.status === STORE_FAILS || spare.halvings <= 0) return [{ of, names, answer: null, error: error.message }];
-      spare.halvings -= 2;
-      const half = names.length >> 1;
-      const halves = [names.slice(0, half), names.slice(half)].map((some) => this.#ask(of, some, window, spare));
-      return (await Promise.all(halves)).flat();
-    }
-  }
-
-  /** @param {string | null} run @param {string[]} names */
-  #metasOf(run, names) {
-    return this.metas.filter((meta) => meta.run === run && names.includes(meta.name));
   }
 
   /** Use the read series, with the deltas that came meanwhile; keep the old ones of series that could not be read. @param {Read} read @param {boolean} growing */
@@ -197,21 +175,6 @@ export class SeriesStore {
     return [...new Set([...shown, ...counters].map((meta) => meta.name))];
   }
 
-  /** The same in portions for one request. @param {string | null} run @returns {string[][]} */
-  #portions(run) {
-    const portions = [{ names: /** @type {string[]} */ ([]), series: 0 }];
-    for (const name of this.names(run)) {
-      const series = this.metas.filter((meta) => meta.run === run && meta.name === name).length;
-      const last = portions[portions.length - 1];
-      if (last.series && last.series + series > MAX_SERIES) portions.push({ names: [name], series });
-      else {
-        last.names.push(name);
-        last.series += series;
-      }
-    }
-    return portions.map(({ names }) => (names.length ? names : NOTHING));
-  }
-
   /** @returns {import("./feed.js").Wish[]} */
   wishes() {
     const machine = this.names(null);
@@ -233,7 +196,7 @@ export class SeriesStore {
     return known.find(({ meta }) => meta.name === name) ?? null;
   }
 
-  /** @param {Map<string, Series>} all @param {{run: string | null} & import("../types/api").Row<"CurveRow">} row @param {number} width */
+  /** @param {Map<string, Series>} all @param {import("./curve_reader.js").CurveRow} row @param {number} width */
   #fill(all, row, width) {
     const series = new Series({ run: row.run, name: row.name, labels: row.labels }, width, this.axis);
     series.fill(row);

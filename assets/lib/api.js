@@ -27,7 +27,7 @@ export function sentenceOf(error) {
 }
 
 /**
- * `get("points", {run: "a", series: ["loss", "lr"]})`; null parameters are left out, lists repeat.
+ * `get("curves", {run: "a", expr: ["loss", "lr"]})`; null parameters are left out, lists repeat.
  * @template {import("../types/api").Noun} N
  * @param {N} noun @param {Record<string, string | number | string[] | null>} [parameters] @param {RequestInit} [request] e.g. a signal that ends it
  * @returns {Promise<import("../types/api").Answer<N>>}

@@ -388,11 +388,11 @@ async function firstAndLast({ run, series, window }) {
 
 /** @param {string} run @param {string} name @param {Window} window */
 async function bounds(run, name, window) {
-  const { series } = await get("points", { run, series: [name], ...window, buckets: 1 });
-  const filled = series.filter(({ t }) => t.length);
+  const { curves } = await get("curves", { run, expr: name, ...window, buckets: 1 });
+  const filled = curves.filter(({ x }) => x.length);
   if (!filled.length) return null;
   return {
-    begins_s: Math.min(...filled.map(({ t }) => t[0])),
+    begins_s: Math.min(...filled.map(({ x }) => x[0])),
     last: filled[0].step.at(-1) ?? null,
   };
 }
@@ -420,8 +420,8 @@ class UntimedNote {
   async countTimed(run, series, points) {
     if (run === this.run) return;
     this.run = run;
-    const answer = await get("points", { run, series: [series], buckets: 1 });
-    const timed = answer.series.reduce((sum, row) => sum + row.points_total, 0);
+    const { curves } = await get("curves", { run, expr: series, buckets: 1 });
+    const timed = curves.reduce((sum, row) => sum + row.points_read, 0);
     const without = points - timed;
     if (run !== this.run) return;
     this.element.hidden = without <= LEAST * points;

@@ -26,7 +26,6 @@ from . import (
     logs,
     machine,
     openapi,
-    points,
     runs,
     samples,
     settings,
@@ -40,7 +39,6 @@ PREFIX = "/api/v1"
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 NOUNS = (
     runs,
-    points,
     curves,
     logs,
     samples,

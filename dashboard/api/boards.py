@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, NotRequired
 
-import numpy as np
 from fastapi import APIRouter, Body, Path, Query
 from pydantic import Field, WithJsonSchema
 from typing_extensions import TypedDict
 
 from access.roles import Role, needs
-from collectors.arrays import Floats, Ints
 from collectors.records import Public, Searched
 from collectors.store.store import Axis
 
-from ..boards.board import KINDS, MAX_EDITS, MAX_PLACE, Board, BoardEdit, BoardError, EditKind, plain_board
-from ..boards.charts import BoardCurve, ChartsQuery, DrawnCharts
-from ..boards.files import BoardFile, BoardSource, board_of, chart_of
+from ..boards.board import KINDS, MAX_EDITS, MAX_PLACE, Board, BoardEdit, EditKind, exprs_of, plain_board
+from ..boards.files import BoardFile, BoardSource, board_of
 from ..mutations import Changes
 from ..queries import BadRequest, NotFound, Queries
-from .answers import Answer, Gaps, OtherVersionAnswer, encode, number
-from .curves import BucketColumns, CurveAxisRow, bucket_columns
-from .parameters import MAX_BUCKETS, MAX_CHARACTERS, OpenRange, OptionalRun, RunNames
+from .answers import Answer, OtherVersionAnswer
+from .parameters import MAX_CHARACTERS, OptionalRun
 
 # Boards, and what their charts draw, as JSON.
 
@@ -102,59 +98,34 @@ class BoardList(TypedDict):
     first: Public | None
 
 
+class ChartExpression(TypedDict):
+    """What `/curves` is asked for an entry of a chart: `item` is its place in the chart's series, -1 is its x.
+
+    An entry that names several runs has an expression for each.
+    """
+
+    row: int
+    chart: int
+    item: int
+    expr: Public
+
+
 class BoardAnswer(TypedDict):
-    """`board` is what the text says; where it is broken, what it said before, or null."""
+    """`board` is what the text says; where it is broken, what it said before, or null. `exprs` are those of its charts."""
 
     name: Public
     source: BoardSource
     text: Searched
     version: Public
     board: BoardFields | None
+    exprs: list[ChartExpression]
     trouble: Searched
 
 
 class EditedBoard(TypedDict):
     text: str
     board: BoardFields
-
-
-class BoardCurveRow(BucketColumns):
-    """Columns of buckets, as in Points. `item` is the place in the chart's series, -1 its x."""
-
-    item: int
-    run: Public
-    series: Public
-    labels: dict[Public, Public]
-    label: Searched
-    colour: int | None
-    unit: Public
-    exact: bool
-    reason: Searched
-    last: Gaps | list[float | Public | None]
-
-
-class NotDrawnRow(TypedDict):
-    item: int
-    reason: Searched
-
-
-class DrawnChartRow(TypedDict):
-    curves: list[BoardCurveRow]
-    left_out: list[NotDrawnRow]
-
-
-class FollowedRow(TypedDict):
-    run: Public | None
-    name: Public
-
-
-class ChartsAnswer(TypedDict):
-    """`charts` stand in the order in which they were asked for; `followed` are the stored series behind them, for the live socket."""
-
-    cursor: int
-    x: CurveAxisRow
-    charts: list[DrawnChartRow]
-    followed: list[FollowedRow]
+    exprs: list[ChartExpression]
 
 
 def board_list(files: Sequence[BoardFile], first: str | None = None) -> BoardList:
@@ -189,6 +160,7 @@ def board_answer(file: BoardFile) -> BoardAnswer:
         "text": file.text,
         "version": file.version,
         "board": board,
+        "exprs": exprs_of_board(file.board) if file.board is not None else [],
         "trouble": file.trouble,
     }
 
@@ -197,51 +169,25 @@ def board_fields(board: Board) -> BoardFields:
     return _worded(plain_board(board))  # type: ignore[no-any-return]
 
 
+X_ITEM = -1  # the item of a scatter chart's `x`
+
+
+def exprs_of_board(board: Board) -> list[ChartExpression]:
+    """In the order of the rows, charts and entries."""
+    return [
+        {"row": i, "chart": k, "item": item, "expr": expr}
+        for i, row in enumerate(board.rows)
+        for k, chart in enumerate(row.charts)
+        for item, entry in [*enumerate(chart.series), *([(X_ITEM, chart.x)] if chart.x is not None else [])]
+        for expr in exprs_of(entry)
+    ]
+
+
 def _worded(value: Any) -> Any:
     """Keys are text in JSON."""
     if isinstance(value, dict):
         return {str(key): _worded(item) for key, item in value.items()}
     return [_worded(item) for item in value] if isinstance(value, list) else value
-
-
-def charts_answer(found: DrawnCharts, axis: Axis) -> Answer[ChartsAnswer]:
-    """Written curve by curve: no other thread runs while a part is encoded, so parts are short."""
-    charts = b",".join(
-        b'{"curves":[%b],"left_out":%b}'
-        % (
-            b",".join(encode(_curve_row(curve), BoardCurveRow) for curve in chart.curves),
-            encode([row._asdict() for row in chart.left_out], list[NotDrawnRow]),
-        )
-        for chart in found.charts
-    )
-    x = encode(CurveAxisRow(name=axis, unit="s" if axis == "time" else "", lo=found.lo, hi=found.hi), CurveAxisRow)
-    followed = encode([row._asdict() for row in found.followed], list[FollowedRow])
-    answer = b'{"cursor":%d,"x":%b,"charts":[%b],"followed":%b}' % (found.cursor, x, charts, followed)
-    return Answer(answer)  # type: ignore[arg-type]
-
-
-def _curve_row(curve: BoardCurve) -> BoardCurveRow:
-    buckets = curve.buckets
-    return {
-        "item": curve.item,
-        "run": curve.run,
-        "series": curve.series,
-        "labels": dict(curve.labels),
-        "label": curve.label,
-        "colour": curve.colour,
-        "unit": curve.unit,
-        "exact": curve.exact,
-        "reason": curve.reason,
-        **bucket_columns(buckets),
-        "last": _last(buckets.last, buckets.count),
-    }
-
-
-def _last(values: Floats, count: Ints) -> Floats | list[float | str | None]:
-    """Where they are not finite, words; null at a place without a point."""
-    if np.isfinite(values).all():
-        return values
-    return [number(value) if points else None for value, points in zip(values.tolist(), count.tolist(), strict=True)]
 
 
 # Changes of a board's text, as a client sends them.
@@ -266,16 +212,7 @@ def edit_of(body: BoardEditBody) -> BoardEdit:
     return BoardEdit(body["kind"], tuple(body["place"]), body.get("value"), tuple(body.get("to", ())))
 
 
-MAX_CHARTS = 100  # of a request
 BoardName = Annotated[str, Path(max_length=MAX_CHARACTERS, description="a board's name; GET /boards lists them")]
-ChartTexts = Annotated[
-    list[Annotated[str, Field(max_length=MAX_CHARACTERS)]],
-    Query(
-        alias="chart",
-        max_length=MAX_CHARTS,
-        description="a chart as in a board's file, {kind: line, series: [gpu/power_w]}, or as JSON; repeatable",
-    ),
-]
 WithFirst = Annotated[bool, Query(description="also say which board has something to show of the machine or of `run`")]
 Text = Annotated[str, Body(description="the whole file")]
 Version = Annotated[str, Body(max_length=200, description='of the board that the editor began with; "" for a new one')]
@@ -297,7 +234,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @needs(Role.VIEWER)
     def boards(first: WithFirst = False, run: OptionalRun = None) -> Answer[BoardList]:
         found = queries.boards.all()
-        return Answer(board_list(found, queries.board_charts.first(found, run) if first else None))
+        return Answer(board_list(found, queries.first_board(found, run) if first else None))
 
     @router.get("/boards/{name}", response_model=None, summary="A board: its text, and what it says")
     @needs(Role.VIEWER)
@@ -306,23 +243,6 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         if found is None:
             raise NotFound(f"no board {name!r}; GET /api/v1/boards lists them")
         return Answer(board_answer(found))
-
-    @router.get(
-        "/charts", response_model=None, summary="What charts of a board draw, in buckets that never hide a spike"
-    )
-    @needs(Role.VIEWER)
-    def charts(
-        chart: ChartTexts,
-        between: OpenRange,
-        run: RunNames = [],  # noqa: B006  # the framework copies it
-        x: Axis = "time",
-        buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS, description="of each curve")] = 300,
-    ) -> Answer[ChartsAnswer]:
-        try:
-            asked = [chart_of(text) for text in chart]
-        except BoardError as error:
-            raise BadRequest(str(error)) from None
-        return charts_answer(queries.board_charts.draw(ChartsQuery(asked, run, x, *between, buckets)), x)
 
     @router.post("/board_edits", response_model=None, summary="The text of a board with some changes; nothing is saved")
     @needs(Role.OWNER, audited=False)
@@ -335,7 +255,8 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
         try:
             after = edited(text, [edit_of(edit) for edit in edits])
-            return Answer({"text": after, "board": board_fields(board_of(after))})
+            board = board_of(after)
+            return Answer({"text": after, "board": board_fields(board), "exprs": exprs_of_board(board)})
         except ValueError as error:
             raise BadRequest(str(error)) from None
 

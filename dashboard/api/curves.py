@@ -1,4 +1,4 @@
-"""Curves of several runs on one axis, series names, export, and expressions."""
+"""Curves of stored series and of expressions on one axis, the names of series, and export."""
 
 from __future__ import annotations
 
@@ -8,69 +8,43 @@ from typing import Annotated
 import numpy as np
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from access.roles import EXPORTS, Role, needs
 from analysis.directions import direction_of
-from analysis.expressions.language import ExpressionError, NoSeries
+from analysis.expressions.language import ExpressionError
 from collectors import catalog
-from collectors.arrays import Floats
+from collectors.arrays import Floats, Ints
 from collectors.records import Public, Searched
-from collectors.store.store import Axis, Buckets, QueryAborted
+from collectors.store.store import LivePoints, QueryAborted, Series
 
 from ..admission import GONE
 from ..queries import BadRequest, NotFound, Queries
-from ..series.axis import (
-    RELATIVE,
-    STEP,
-    TIME,
-    Curve,
-    CurveQuery,
-    NoPlace,
-    Overlay,
-    RankChoice,
-    SharedTag,
-    Spread,
-    UnknownSeries,
-)
+from ..series.axis import RELATIVE, STEP, TIME, NoPlace
+from ..series.curves import Band, Curve, CurveAnswer, CurveQuery, RankChoice, SharedTag, UnknownSeries
 from ..series.export import MEDIA_TYPES, NO_PYARROW, RowFormat, can_write, written
-from ..series.expressions import ExpressionQuery, ExpressionResult, ExpressionSeries, NoSuchRun
 from ..series.smoothing import Smoothing, smoothing_of
 from ..user_files.directions import Direction
 from ..viewing import check_key
 from .answers import Answer, Column, Counts, Gaps, Logged, encode, number, numbers, of_media
-from .parameters import MAX_BUCKETS, MAX_CHARACTERS, OpenRange, RunNames, SeriesNames
+from .parameters import MAX_BUCKETS, MAX_CHARACTERS, MAX_NAMES, MAX_RUNS, OpenRange, OptionalRun, RunNames, Text
 
-# Buckets of a curve as columns on its axis.
+# Curves on one axis.
 
-
-class BucketColumns(TypedDict):
-    x: Column
-    x_end: Column
-    segment: Counts
-    min: Gaps
-    max: Gaps
-    mean: Gaps
-    count: Counts
-    non_finite: Counts
-    points_total: int
-
-
-def bucket_columns(buckets: Buckets) -> BucketColumns:
-    return {
-        "x": buckets.t,
-        "x_end": buckets.t_end,
-        "segment": buckets.segment,
-        "min": buckets.min,
-        "max": buckets.max,
-        "mean": buckets.mean,
-        "count": buckets.count,
-        "non_finite": buckets.non_finite,
-        "points_total": buckets.points_total,
-    }
-
-
-# Several series of several runs on one axis.
+Expressions = Annotated[
+    list[Annotated[str, Field(max_length=MAX_CHARACTERS)]],
+    Query(
+        alias="expr",
+        max_length=MAX_NAMES,
+        description="a series' name, a glob such as train/*, or an expression (docs/expressions.md); repeatable",
+    ),
+]
+SomeRuns = Annotated[
+    list[Annotated[str, Field(max_length=MAX_CHARACTERS)]],
+    Query(alias="run", max_length=MAX_RUNS, description="names or globs of runs; repeatable"),
+]
+AxisName = Annotated[str, Query(max_length=MAX_CHARACTERS, description="time, step, relative, or the name of a series")]
 
 
 class CurveAxisRow(TypedDict):
@@ -80,48 +54,66 @@ class CurveAxisRow(TypedDict):
     hi: float | None
 
 
-class OverlaidRow(BucketColumns):
-    """Columns of buckets (docs/http-api.md, Curves)."""
+class CurveRow(TypedDict):
+    """Columns of buckets (docs/http-api.md, Curves). `last` is null at a place without a value."""
 
-    run: Public
+    expr: int
+    run: Public | None
     group: Searched
     runs: list[Public]
-    series: Public
+    name: Public
     labels: dict[Public, Public]
     unit: Public
+    x: Column
+    x_end: Column
     step: Gaps
-    last: Logged
+    segment: Counts
+    min: Gaps
+    max: Gaps
+    mean: Gaps
+    last: Gaps | list[float | Public | None]
+    count: Counts
+    non_finite: Counts
     smooth: Gaps | None
     superseded: list[bool]
+    points_total: int
     points_read: int
 
 
-class NoCurveRow(TypedDict):
-    run: Public
-    series: Public
+class LeftOutRow(TypedDict):
+    expr: int | None
+    run: Public | None
     reason: Searched
     absent: bool
 
 
-class OverlayAnswer(TypedDict):
+class FollowedRow(TypedDict):
+    run: Public | None
+    name: Public
+
+
+class CurveList(TypedDict):
+    """`followed` are the stored series behind the answer, for the live socket."""
+
     cursor: int
     x: CurveAxisRow
-    curves: list[OverlaidRow]
-    left_out: list[NoCurveRow]
+    curves: list[CurveRow]
+    left_out: list[LeftOutRow]
+    followed: list[FollowedRow]
 
 
 def _add_curves(router: APIRouter, queries: Queries) -> None:
     @router.get(
-        "/curves", response_model=None, summary="Series of several runs on one axis, in buckets that never hide a spike"
+        "/curves",
+        response_model=None,
+        summary="Series and expressions on one axis, in buckets that never hide a spike",
     )
     @needs(Role.VIEWER)
     def curves(
-        run: RunNames,
-        series: SeriesNames,
+        expr: Expressions,
         between: OpenRange,
-        x: Annotated[
-            str, Query(max_length=MAX_CHARACTERS, description="step, relative, time, or the name of a series")
-        ] = STEP,
+        run: SomeRuns = [],  # noqa: B006  # the framework copies it
+        x: AxisName = TIME,
         buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS, description="of a curve")] = 600,
         smooth: Annotated[
             str, Query(max_length=MAX_CHARACTERS, description="none, ema:<half-life> or gauss:<sigma>")
@@ -129,17 +121,27 @@ def _add_curves(router: APIRouter, queries: Queries) -> None:
         group: Annotated[
             str | None, Query(max_length=MAX_CHARACTERS, description="a key of the runs' configuration")
         ] = None,
-        spread: Spread = "minmax",
+        band: Band = "minmax",
         baseline: Annotated[
             str | None, Query(max_length=MAX_CHARACTERS, description="a run: values as per cent of it")
         ] = None,
-        ranks: RankChoice = "mean",
-    ) -> Answer[OverlayAnswer]:
+        ranks: RankChoice = "each",
+    ) -> Answer[CurveList]:
         check_key(group or "")
         asked = CurveQuery(
-            run, series, x, *between, buckets, _smoothing(smooth), group or None, spread, baseline or None, ranks
+            expr, run, x, *between, buckets, _smoothing(smooth), group or None, band, baseline or None, ranks
         )
-        return _answer(queries.overlays.overlay(asked))
+        return curves_answer(answered(queries, asked))
+
+
+def answered(queries: Queries, query: CurveQuery) -> CurveAnswer:
+    """Raises NotFound and BadRequest."""
+    try:
+        return queries.curves.answer(query)
+    except UnknownSeries as error:
+        raise NotFound(str(error)) from None
+    except ExpressionError as error:
+        raise BadRequest(str(error)) from None
 
 
 def _smoothing(text: str) -> Smoothing | None:
@@ -150,27 +152,40 @@ def _smoothing(text: str) -> Smoothing | None:
         raise BadRequest(str(error)) from None
 
 
-def _answer(overlay: Overlay) -> Answer[OverlayAnswer]:
+def curves_answer(found: CurveAnswer) -> Answer[CurveList]:
     """Written curve by curve: no other thread runs while a part is encoded, so parts are short."""
-    curves = b",".join(encode(overlaid_row(curve), OverlaidRow) for curve in overlay.curves)
-    x = encode(overlay.x._asdict(), CurveAxisRow)
-    left_out = encode([missing._asdict() for missing in overlay.left_out], list[NoCurveRow])
-    answer = b'{"cursor":%d,"x":%b,"curves":[%b],"left_out":%b}' % (overlay.cursor, x, curves, left_out)
-    return Answer(answer)  # type: ignore[arg-type]
+    x, left_out, followed = (
+        encode(found.x._asdict(), CurveAxisRow),
+        encode([row._asdict() for row in found.left_out], list[LeftOutRow]),
+        encode([row._asdict() for row in found.followed], list[FollowedRow]),
+    )
+    parts = [b'{"cursor":%d,"x":%b,"curves":[' % (found.cursor, x)]
+    for place, curve in enumerate(found.curves):
+        parts += [b"," if place else b"", encode(curve_row(curve), CurveRow)]
+    parts.append(b'],"left_out":%b,"followed":%b}' % (left_out, followed))
+    return Answer(b"".join(parts))  # type: ignore[arg-type]
 
 
-def overlaid_row(curve: Curve) -> OverlaidRow:
+def curve_row(curve: Curve) -> CurveRow:
     buckets = curve.buckets
     return {
+        "expr": curve.expr,
         "run": curve.run,
         "group": curve.group,
         "runs": curve.runs,
-        "series": curve.series,
+        "name": curve.name,
         "labels": dict(curve.labels),
-        "unit": catalog.unit_of(curve.series),
-        **bucket_columns(buckets),
+        "unit": curve.unit,
+        "x": buckets.t,
+        "x_end": buckets.t_end,
         "step": buckets.step,
-        "last": numbers(buckets.last),
+        "segment": buckets.segment,
+        "min": buckets.min,
+        "max": buckets.max,
+        "mean": buckets.mean,
+        "last": last_values(buckets.last, buckets.count),
+        "count": buckets.count,
+        "non_finite": buckets.non_finite,
         "smooth": curve.smooth,
         "superseded": curve.superseded,  # type: ignore[typeddict-item]  # numpy writes itself
         "points_total": curve.points_total,
@@ -178,12 +193,16 @@ def overlaid_row(curve: Curve) -> OverlaidRow:
     }
 
 
+def last_values(values: Floats, count: Ints) -> Floats | list[float | str | None]:
+    """Words where they are not finite, null at a place without a point."""
+    if np.isfinite(values).all():
+        return values
+    return [number(value) if points else None for value, points in zip(values.tolist(), count.tolist(), strict=True)]
+
+
 # Raw points of several runs as a file.
 
 PLACES = {STEP: None, TIME: "time_s", RELATIVE: "relative_s"}  # the name of the column of places; of a series it is "x"
-ExportAxis = Annotated[
-    str, Query(max_length=MAX_CHARACTERS, description="time, step, relative, or the name of a series")
-]
 
 
 def _add_export(router: APIRouter, queries: Queries) -> None:
@@ -192,23 +211,23 @@ def _add_export(router: APIRouter, queries: Queries) -> None:
         response_model=None,
         response_class=Response,
         responses=of_media(*MEDIA_TYPES.values()),
-        summary="Raw points of series of several runs, as CSV, JSON lines or Parquet",
+        summary="Raw points of series and of expressions, as CSV, JSON lines or Parquet",
     )
     @needs(Role.VIEWER, EXPORTS)
     def export(
-        run: RunNames,
-        series: SeriesNames,
+        expr: Expressions,
         between: OpenRange,
+        run: SomeRuns = [],  # noqa: B006  # the framework copies it
         format: RowFormat = "csv",
-        x: ExportAxis = TIME,
+        x: AxisName = TIME,
     ) -> StreamingResponse:
         if not can_write(format):
             raise BadRequest(NO_PYARROW)
         try:
-            rows = queries.overlays.rows(CurveQuery(run, series, x, *between))
+            rows = queries.curves.rows(CurveQuery(expr, run, x, *between))
         except UnknownSeries as error:
             raise NotFound(str(error)) from None
-        except NoPlace as error:
+        except (NoPlace, ExpressionError) as error:
             raise BadRequest(str(error)) from None
         headers = {"Content-Disposition": f'attachment; filename="points.{format}"', "Cache-Control": "no-store"}
         pieces = _until_gone(written(format, PLACES.get(x, "x"), rows))
@@ -222,83 +241,6 @@ def _until_gone(pieces: Iterator[bytes]) -> Iterator[bytes]:
     except QueryAborted as error:
         if str(error) != GONE:
             raise
-
-
-# The values of an expression over series.
-
-ExpressionText = Annotated[
-    str,
-    Query(
-        max_length=MAX_CHARACTERS, description="such as rate(gpu/energy_j) / train/tokens_per_s (docs/expressions.md)"
-    ),
-]
-
-
-class ExpressionRow(BucketColumns):
-    """Columns of buckets (docs/http-api.md, Expressions). `last` is null where there is nothing, and a word where it is infinite."""
-
-    run: Public
-    labels: dict[Public, Public]
-    unit: Public
-    exact: bool
-    reason: Searched
-    step: Gaps
-    last: Gaps | list[float | Public | None]
-
-
-class ExpressionAnswer(TypedDict):
-    cursor: int
-    x: CurveAxisRow
-    unit: Public
-    curves: list[ExpressionRow]
-
-
-def _add_expression(router: APIRouter, queries: Queries) -> None:
-    @router.get("/expression", response_model=None, summary="Arithmetic over series, in buckets with a unit")
-    @needs(Role.VIEWER)
-    def expression(
-        expr: ExpressionText,
-        between: OpenRange,
-        run: RunNames = [],  # noqa: B006  # the framework copies it
-        x: Axis = "time",
-        buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS, description="of each series of the result")] = 600,
-    ) -> Answer[ExpressionAnswer]:
-        try:
-            return _answer_of_expression(
-                queries.expressions.evaluate(ExpressionQuery(expr, run, x, *between, buckets)), x
-            )
-        except (NoSeries, NoSuchRun) as error:
-            raise NotFound(str(error)) from None
-        except ExpressionError as error:
-            raise BadRequest(str(error)) from None
-
-
-def _answer_of_expression(found: ExpressionResult, axis: Axis) -> Answer[ExpressionAnswer]:
-    """Written series by series: no other thread runs while a part is encoded, so parts are short."""
-    curves = b",".join(encode(expression_row(series, found.unit), ExpressionRow) for series in found.series)
-    x = encode(CurveAxisRow(name=axis, unit="s" if axis == "time" else "", lo=found.lo, hi=found.hi), CurveAxisRow)
-    answer = b'{"cursor":%d,"x":%b,"unit":%b,"curves":[%b]}' % (found.cursor, x, encode(found.unit, Public), curves)
-    return Answer(answer)  # type: ignore[arg-type]
-
-
-def expression_row(series: ExpressionSeries, unit: str) -> ExpressionRow:
-    buckets = series.buckets
-    return {
-        "run": series.run,
-        "labels": dict(series.labels),
-        "unit": unit,
-        "exact": series.exact,
-        "reason": series.reason,
-        **bucket_columns(buckets),
-        "step": buckets.step,
-        "last": _last(buckets.last),
-    }
-
-
-def _last(values: Floats) -> Floats | list[float | str | None]:
-    if not np.isinf(values).any():
-        return values
-    return [None if value != value else number(value) for value in values.tolist()]
 
 
 # The names of the series of several runs.
@@ -329,7 +271,7 @@ def _add_tags(router: APIRouter, queries: Queries) -> None:
     @needs(Role.VIEWER)
     def tags(run: RunNames) -> Answer[TagList]:
         chosen = queries.directions()
-        return Answer({"tags": [tag_row(tag, direction_of(tag.name, chosen)) for tag in queries.overlays.tags(run)]})
+        return Answer({"tags": [tag_row(tag, direction_of(tag.name, chosen)) for tag in queries.curves.tags(run)]})
 
 
 def tag_row(tag: SharedTag, direction: Direction | None) -> TagRow:
@@ -345,6 +287,73 @@ def tag_row(tag: SharedTag, direction: Direction | None) -> TagRow:
     }
 
 
+# The stored series of a run, or of the machine.
+
+
+class SeriesRow(TypedDict):
+    name: Public
+    unit: Public
+    label: Searched
+    labels: dict[Public, Public]
+    points: int
+    first_time_s: float | None
+    last_time_s: float | None
+    first_step: int | None
+    last_step: int | None
+
+
+class SeriesList(TypedDict):
+    series: list[SeriesRow]
+
+
+def _add_series(router: APIRouter, queries: Queries) -> None:
+    @router.get("/series", response_model=None, summary="Names, labels, units and extents of series")
+    @needs(Role.VIEWER)
+    def series(run: OptionalRun = None, match: Text = "") -> Answer[SeriesList]:
+        return Answer({"series": [series_row(row) for row in queries.series(run, match)]})
+
+
+def series_row(series: Series) -> SeriesRow:
+    return {
+        "name": series.name,
+        "unit": catalog.unit_of(series.name),
+        "label": catalog.label_of(series.name),
+        "labels": dict(series.labels),
+        "points": series.points,
+        "first_time_s": series.first_time_s,
+        "last_time_s": series.last_time_s,
+        "first_step": series.first_step,
+        "last_step": series.last_step,
+    }
+
+
+# New points of the live socket.
+
+
+class LiveRow(TypedDict):
+    """New points of one series, by arrival."""
+
+    run: Public | None
+    name: Public
+    labels: dict[Public, Public]
+    t: Gaps
+    v: Logged
+    step: Gaps
+    segment: Counts
+
+
+def live_row(points: LivePoints) -> LiveRow:
+    return {
+        "run": points.run,
+        "name": points.name,
+        "labels": dict(points.labels),
+        "t": points.time_s,
+        "v": numbers(points.value),
+        "step": points.step,
+        "segment": points.segment,
+    }
+
+
 def add_routes(router: APIRouter, queries: Queries) -> None:
-    for add in (_add_curves, _add_tags, _add_export, _add_expression):
+    for add in (_add_series, _add_curves, _add_tags, _add_export):
         add(router, queries)

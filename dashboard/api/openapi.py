@@ -19,9 +19,9 @@ from collectors.records import LogLine, ProgressBar, Searched
 
 from ..network import path_to
 from .answers import ErrorAnswer, answer_type
+from .curves import LiveRow
 from .findings import FindingRow
 from .machine import StateAnswer
-from .points import LiveRow
 from .runs import EventJson, RunRow
 
 NOT_OURS = ("HTTPValidationError", "ValidationError")  # the framework's form of an error, which no answer has

@@ -18,7 +18,7 @@ MAX_WIDTH = 4000
 MAX_CONTEXT = 200  # lines of source on each side
 
 MAX_CHARACTERS = 4096  # of a parameter
-MAX_NAMES = 400  # parameters `series` of a request
+MAX_NAMES = 400  # parameters `expr` or `series` of a request
 MAX_RUNS = 200  # parameters `run` of a request for several
 MAX_ID = 2**31 - 1  # a rank, a pid
 MAX_CURSOR = 2**62
@@ -41,10 +41,6 @@ OptionalRun = Annotated[
 RunNames = Annotated[
     list[Annotated[str, Field(max_length=MAX_CHARACTERS)]],
     Query(alias="run", max_length=MAX_RUNS, description="names of runs; repeatable"),
-]
-SeriesNames = Annotated[
-    list[Annotated[str, Field(max_length=MAX_CHARACTERS)]],
-    Query(max_length=MAX_NAMES, description="names or globs; repeatable, or separated by commas"),
 ]
 Instant = Annotated[float | None, Query(allow_inf_nan=False, description="Unix seconds")]
 Rank = Annotated[int | None, Query(ge=0, le=MAX_ID)]

@@ -12,12 +12,12 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 import re2
 
 from analysis.expressions.evaluation import compile
-from analysis.expressions.language import ExpressionError
+from analysis.expressions.language import ExpressionError, regex_of
 from collectors import options, yaml_tree
 from collectors.records import Labels
 from collectors.yaml_tree import HALF_CHARACTER, YamlError, YamlNode, YamlValue
 
-from ..logs.search import MAX_REGEX_BYTES
+from ..series.subscription import is_glob
 
 __all__ = ["HALF_CHARACTER", "YamlNode", "YamlValue", "tree_of"]
 
@@ -368,22 +368,36 @@ def _checked(series: SeriesChoice, node: YamlNode) -> SeriesChoice:
             raise BoardError(line, str(error)) from None
     if series.by == "regex":
         try:
-            expression(series.text)
-        except re2.error as error:
-            reason = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
-            raise BoardError(line, f"{series.text[:80]!r} is no regular expression: {reason}") from None
+            regex_of(series.text)
+        except ValueError as error:
+            raise BoardError(line, str(error)) from None
     if series.by == "expr" and (series.labels or series.runs):
         key = "labels" if series.labels else "runs"
         raise BoardError(line, f'an expression names its own {key}: gpu/power_w{{gpu="0"}}, train/loss{{run="a"}}')
     return series
 
 
-def expression(text: str) -> Any:
-    """Of RE2, whose time is linear. Raises re2.error."""
-    options = re2.Options()
-    options.max_mem = MAX_REGEX_BYTES
-    options.log_errors = False
-    return re2.compile(text, options)
+def exprs_of(series: SeriesChoice) -> list[str]:
+    """The expressions that choose the same: one, or one a run where it names some."""
+    if series.by == "expr":
+        return [series.text]
+    plain = series.by == "name" and PLAIN_NAME.fullmatch(series.text)
+    name = (series.text if plain else _quoted(series.text)) if series.by == "name" else ""
+    of_name = {"name": [], "glob": [f"name=~{_quoted(series.text)}"], "regex": [f"name~={_quoted(series.text)}"]}
+    matchers = [
+        *of_name[series.by],
+        *(_matcher(key if key.isidentifier() else _quoted(key), value) for key, value in series.labels),
+    ]
+    found = [[*matchers, _matcher("run", run)] for run in series.runs] or [matchers]
+    return [f"{name}{{{', '.join(some)}}}" if some else name for some in found]
+
+
+def _matcher(key: str, glob: str) -> str:
+    return f"{key}{'=~' if is_glob(glob) else '='}{_quoted(glob)}"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def labels_read(node: YamlNode) -> tuple[tuple[str, str], ...]:

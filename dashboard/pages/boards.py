@@ -15,7 +15,7 @@ def early(opening: PageRequest) -> Iterable[str]:
     yield question("boards")
     if not name:
         yield question("boards", first="true", **({} if run is None else {"run": run}))
-        name = opening.queries.board_charts.first(boards, run)
+        name = opening.queries.first_board(boards, run)
     if any(board.name == name for board in boards):
         yield question("boards/" + quote(str(name), safe="!'()*"))
 

@@ -198,7 +198,7 @@ def run_options(queries: Queries, chosen: Sequence[str], search: object) -> list
 def axis_options(queries: Queries, runs: Sequence[str], chosen: str, search: object) -> list[Option]:
     """The three axes, and series of the runs, of which the search finds those that are too many to list."""
     words = _text(search).lower().split()
-    tags = queries.overlays.tags(runs[:MAX_ASKED]) if runs else []
+    tags = queries.curves.tags(runs[:MAX_ASKED]) if runs else []
     found = [tag.name for tag in tags if tag.name not in AXES and all(word in tag.name.lower() for word in words)][
         :MAX_OPTIONS
     ]

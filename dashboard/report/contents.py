@@ -29,7 +29,8 @@ from ..queries import BadRequest, NotFound, Queries
 from ..runs.columns import roles_of
 from ..runs.comparison import Difference, differences
 from ..runs.runs import RunView
-from ..series.axis import STEP, TIME, CurveQuery, NoPlace
+from ..series.axis import STEP, TIME, NoPlace
+from ..series.curves import Curve, CurveQuery
 from ..stacks.stacks import compare_windows
 
 
@@ -184,10 +185,10 @@ def _of_run(queries: Queries, run: RunView, series: Sequence[Series], window: In
     loss, judged, tokens = roles.loss[:1], roles.judged[:1], roles.tokens[:1]
     names = list(dict.fromkeys((*loss, *judged, *tokens)))
     lo, hi = window or (None, None)
-    query = CurveQuery([run.stored.name], names, TIME if window else STEP, lo, hi, BUCKETS)
-    found = queries.overlays.overlay(query).curves if names else []
+    query = CurveQuery(names, [run.stored.name], TIME if window else STEP, lo, hi, BUCKETS, ranks="mean")
+    found = queries.curves.answer(query).curves if names else []
     for name in names:
-        curves = [curve for curve in found if curve.series == name and len(curve.buckets.t)]
+        curves = [curve for curve in found if curve.name == name and len(curve.buckets.t)]
         lines = [ReportLine(_labelled(curve.labels, curves), curve.buckets) for curve in curves]
         if lines:
             yield ReportPlot(name, catalog.unit_of(name), lines[:MAX_LINES], len(lines) - len(lines[:MAX_LINES]))
@@ -236,20 +237,20 @@ def _of_machine(queries: Queries, window: Interval) -> Iterator[ReportPlot]:
     for name in OF_GPUS if OF_GPUS[0] in names or OF_GPUS[1] in names else OF_HOST:
         if name not in names:
             continue
-        found = queries.curves(None, [name], lo=window[0], hi=window[1], buckets=BUCKETS).curves
-        there = sorted((series for series in found if len(found[series].t)), key=_card)
-        lines = [ReportLine(_card_name(series), found[series]) for series in there[:MAX_LINES]]
+        found = queries.curves.answer(CurveQuery([name], lo=window[0], hi=window[1], buckets=BUCKETS)).curves
+        there = sorted((curve for curve in found if len(curve.buckets.t)), key=_card)
+        lines = [ReportLine(_card_name(curve), curve.buckets) for curve in there[:MAX_LINES]]
         if lines:
             yield ReportPlot(catalog.label_of(name), catalog.unit_of(name), lines, len(there) - len(lines))
 
 
-def _card(series: Series) -> tuple[int, str]:
-    index = dict(series.labels).get("gpu", "")
-    return int(index) if index.isdecimal() else 0, str(series.labels)
+def _card(curve: Curve) -> tuple[int, str]:
+    index = dict(curve.labels).get("gpu", "")
+    return int(index) if index.isdecimal() else 0, str(curve.labels)
 
 
-def _card_name(series: Series) -> str:
-    labels = dict(series.labels)
+def _card_name(curve: Curve) -> str:
+    labels = dict(curve.labels)
     return f"GPU {labels['gpu']}" if "gpu" in labels else ""
 
 

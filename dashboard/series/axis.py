@@ -1,142 +1,41 @@
-"""The query of a chart: runs, series, axis and range, and where the points of each run are on that axis."""
+"""Where the points of a curve come from, and their places on the asked axis."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
 from collectors.arrays import Bools, Floats, Ints
-from collectors.records import Labels, is_progress
+from collectors.records import Labels
 from collectors.store.buckets import PointSummaries, bucket, join_points, units_of
 from collectors.store.store import Axis, Buckets, RawPoints, Series, Store, TooMuch, check
 
-from .smoothing import Smoothing
-from .subscription import is_glob, split_names, wanted
-
-# Which series of a run are the ranks of one (pure).
-
-RankChoice: TypeAlias = Literal["mean", "each"]
-RANK, HOST = "rank", "host"  # labels in which the ranks of a run differ
-
-
-def bundles(series: Sequence[Series], ranks: RankChoice) -> dict[tuple[str, Labels], list[Series]]:
-    """By name and the labels that all of a bundle share, in the order of the ranks."""
-    found: dict[tuple[str, Labels], list[Series]] = {}
-    for one_rank in sorted(series, key=rank_of):
-        found.setdefault((one_rank.name, _shared(one_rank.labels, ranks)), []).append(one_rank)
-    single = {(key[0], some[0].labels) if len(some) == 1 else key: some for key, some in found.items()}
-    return dict(sorted(single.items(), key=lambda item: series.index(item[1][0])))
-
-
-def rank_of(series: Series) -> int:
-    rank = dict(series.labels).get(RANK, "0")
-    return int(rank) if rank.isdecimal() else 0
-
-
-def of_rank(series: Sequence[Series], labels: Labels) -> Series:
-    """The one with the same labels, else that of the lowest rank."""
-    return next((found for found in series if found.labels == labels), min(series, key=rank_of))
-
-
-def _shared(labels: Labels, ranks: RankChoice) -> Labels:
-    return labels if ranks == "each" else tuple(pair for pair in labels if pair[0] not in (RANK, HOST))
-
-
 STEP, RELATIVE, TIME = "step", "relative", "time"  # any other axis is the name of a series
-Spread: TypeAlias = Literal["minmax", "stderr"]
 
 
-class CurveQuery(NamedTuple):
-    """`lo` and `hi` are inclusive and stand on the axis; None is open."""
-
-    runs: Sequence[str]
-    series: Sequence[str]  # names or globs
-    x: str = STEP
-    lo: float | None = None
-    hi: float | None = None
-    buckets: int = 600  # of a curve
-    smooth: Smoothing | None = None
-    group: str | None = None  # a key of the runs' configuration
-    spread: Spread = "minmax"
-    baseline: str | None = None  # a run
-    ranks: RankChoice = "mean"
-
-
-class XAxis(NamedTuple):
-    """`lo` and `hi` are None where no curve has a point."""
-
-    name: str
-    unit: str
-    lo: float | None
-    hi: float | None
-
-
-@dataclass(frozen=True)
-class Curve:
-    """`run` is "" where it stands for a group. The places of `buckets` lie on the asked axis.
-
-    `points_total` is the number of points of its series (in the asked range, where there is one), `points_read` of those that the
-    buckets stand for: the others have no place on the axis, or nothing to be compared with, or are superseded in a group.
-    """
-
-    run: str
-    group: str
-    runs: list[str]
-    series: str
-    labels: Labels
-    buckets: Buckets
-    smooth: Floats | None
-    superseded: Bools
-    points_total: int
-    points_read: int
-
-
-class NoCurve(NamedTuple):
-    """What was asked for and is not in the answer; the reason is one sentence. `absent`: the run has no such series, which is usual."""
-
-    run: str
-    series: str
-    reason: str
-    absent: bool = False
-
-
-@dataclass(frozen=True)
-class Overlay:
-    """`cursor` is the newest commit that the curves surely hold: deltas after it continue them."""
-
-    cursor: int
-    x: XAxis
-    curves: list[Curve]
-    left_out: list[NoCurve]
-
-
-class SharedTag(NamedTuple):
-    """A series' name in some runs."""
-
-    name: str
-    points: int
-    runs: int
-    ranks: int  # of the run that has the most
-    progress: bool = False  # nothing but counters that were read from text
+def stored_axis(x: str) -> Axis:
+    """The axis of the store by which the places of `x` are found."""
+    return "time" if x in (TIME, RELATIVE) else "step"
 
 
 # Attempts of a run: where a newer segment wrote the steps of an older one again, the newer one counts (pure).
 
 Attempts: TypeAlias = Mapping[int, tuple[float, float]]
-"""Of each segment its first and its last step."""
+"""Of each segment its first and its last step; {} where nothing was written again."""
 
 
-def attempts_of(found: Buckets) -> Attempts:
-    """By buckets on the step axis."""
-    steps: dict[int, tuple[float, float]] = {}
-    for segment, first, last in zip(found.segment.tolist(), found.t.tolist(), found.t_end.tolist(), strict=True):
-        before = steps.get(segment, (first, last))
-        steps[segment] = min(first, before[0]), max(last, before[1])
-    return steps
+def attempts_of(found: Buckets | RawPoints) -> Attempts:
+    """By places on the step axis, in the order of the segments."""
+    segment = found.segment
+    if not len(segment):
+        return {}
+    low, high = (found.place, found.place) if isinstance(found, RawPoints) else (found.t, found.t_end)
+    starts = np.append(0, np.flatnonzero(segment[1:] != segment[:-1]) + 1)
+    ends = np.minimum.reduceat(low, starts).tolist(), np.maximum.reduceat(high, starts).tolist()
+    return {number: (first, last) for number, first, last in zip(segment[starts].tolist(), *ends, strict=True)}
 
 
 def superseded(step: Floats, segment: Ints, attempts: Attempts) -> Bools:
@@ -229,10 +128,11 @@ def _of_segment(points: RawPoints, segment: int) -> list[Stretch]:
 
 
 class ReferenceCurve(NamedTuple):
-    """`place` rises; between two places the line is straight."""
+    """`place` rises; between two places the line is straight. `key`: of the baseline's sources."""
 
     place: Floats
     value: Floats
+    key: Hashable = None
 
     def at(self, place: Floats) -> Floats:
         if not len(self.place):
@@ -246,13 +146,13 @@ class ReferenceCurve(NamedTuple):
             return 100 * (value - base) / np.abs(base)
 
 
-def base_line(units: PointSummaries) -> ReferenceCurve:
+def base_line(units: PointSummaries, key: Hashable) -> ReferenceCurve:
     """The mean of each place, over all that stand there."""
     rows = units.rows - units.non_finite
     some = rows > 0
     place, index = np.unique(units.high[some], return_inverse=True)
     count = np.bincount(index, rows[some], len(place))
-    return ReferenceCurve(place, np.bincount(index, units.total[some], len(place)) / count)
+    return ReferenceCurve(place, np.bincount(index, units.total[some], len(place)) / count, key)
 
 
 def points_beside(points: RawPoints, base: ReferenceCurve) -> RawPoints:
@@ -262,26 +162,20 @@ def points_beside(points: RawPoints, base: ReferenceCurve) -> RawPoints:
     return RawPoints._make(column[there] for column in points._replace(value=found))
 
 
-# Read the series of runs, and their points in parts that fit into memory.
+# Reads of the store, a question at a time.
 
 PART = 500_000  # raw points at a time: about 200 bytes each, with what is made of them
 PLANNED = 8  # buckets a part, to find where parts end
-
-
-class RunSelection(NamedTuple):
-    """A run, its series that were asked for, and all; `first_s` is where it begins, Unix seconds; None where nothing has a time."""
-
-    run: str
-    series: list[Series]
-    known: list[Series]
-    first_s: float | None
+AHEAD = 160_000  # points and summaries that are read together: 80 bytes each until they are buckets
+_Asked: TypeAlias = tuple[int, float | None, float | None, Axis, int]
 
 
 class CurveReader:
-    """Every read of the store for curves. Raises what the store raises: StoreError, QueryAborted, TooMuch."""
+    """Every read of the store for one question. Raises what the store raises: StoreError, QueryAborted, TooMuch."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._ahead: dict[_Asked, Buckets] = {}
 
     def cursor(self) -> int:
         return self._store.seq()
@@ -291,57 +185,55 @@ class CurveReader:
         stored = self._store.run(run)
         return stored.info if stored else {}
 
-    def choose(self, runs: Sequence[str], names: Sequence[str], left_out: list[NoCurve]) -> list[RunSelection]:
-        """In the order of the runs; what is not there is left out."""
-        chosen = []
-        for run in dict.fromkeys(runs):
+    def has_run(self, run: str) -> bool:
+        return self._store.run(run) is not None
+
+    def runs(self) -> list[str]:
+        """The newest first."""
+        return [run.name for run in sorted(self._store.runs(), key=lambda run: run.last_time_s or 0.0, reverse=True)]
+
+    def series(self, run: str | None) -> list[Series]:
+        check()
+        return list(self._store.series(run))
+
+    def read_ahead(self, series: Sequence[Series], lo: float | None, hi: float | None, axis: Axis, most: int) -> None:
+        """Reads together what is asked for next, one by one, in half the time: series that were logged together share their places."""
+        for some in _portions(series, most):
             check()
-            known = self._store.series(run)
-            if not known and self._store.run(run) is None:
-                left_out.append(NoCurve(run, "", f"there is no run {run!r}; GET /api/v1/runs lists them"))
+            try:
+                found = self.ranges(some, lo, hi, axis, most)
+            except TooMuch:  # of all together; each may still be read by itself
                 continue
-            parts = split_names(names, {series.name for series in known})
-            absent = [part for part in parts if not any(wanted(series.name, [part]) for series in known)]
-            left_out += [NoCurve(run, part, _absent(part), absent=True) for part in absent]
-            found = [series for series in known if wanted(series.name, parts)]
-            first_s = min((series.first_time_s for series in known if series.first_time_s is not None), default=None)
-            chosen.append(RunSelection(run, found, known, first_s))
-        return chosen
+            self._ahead |= {(number, lo, hi, axis, most): buckets for number, buckets in found.items()}
+
+    def ranges(
+        self, series: Sequence[Series], lo: float | None, hi: float | None, axis: Axis, most: int
+    ) -> dict[int, Buckets]:
+        """By id."""
+        return self._store.range([one.id for one in series], lo, hi, axis, most) if series else {}
 
     def buckets(self, series: Series, lo: float | None, hi: float | None, axis: Axis, most: int) -> Buckets:
-        return self._store.range([series.id], lo, hi, axis, most)[series.id]
+        found = self._ahead.pop((series.id, lo, hi, axis, most), None)
+        return found if found is not None else self.ranges([series], lo, hi, axis, most)[series.id]
 
     def count(self, series: Series, lo: float | None, hi: float | None, axis: Axis) -> int:
         return self.buckets(series, lo, hi, axis, 1).points_total
 
     def attempts(self, series: Series) -> Attempts:
         """Of a series with one segment nothing need be read but a few summaries."""
-        return attempts_of(self.buckets(series, None, None, "step", 1))
+        return {} if series.first_step is None else attempts_of(self.buckets(series, None, None, "step", 1))
+
+    def points(self, series: Sequence[Series], lo: float | None, hi: float | None, axis: Axis) -> dict[int, RawPoints]:
+        """By id."""
+        return self._store.points([one.id for one in series], lo, hi, axis)
 
     def parts(self, series: Series, lo: float | None, hi: float | None, axis: Axis) -> Iterator[RawPoints]:
         """All points of a range, part by part along the axis; what shares its place comes together."""
         for start, end in self._cut(series, lo, hi, axis):
             check()
-            points = self._store.points([series.id], start, end, axis)[series.id]
+            points = self.points([series], start, end, axis)[series.id]
             if len(points.value):
                 yield points
-
-    def tags(self, runs: Sequence[str]) -> list[SharedTag]:
-        """By name."""
-        points: dict[str, int] = {}
-        places: dict[str, dict[str, set[str]]] = {}
-        told: set[str] = set()  # names of series that are no counters of text
-        for run in dict.fromkeys(runs):
-            check()
-            for series in self._store.series(run):
-                points[series.name] = points.get(series.name, 0) + series.points
-                if not is_progress(series.name, series.labels):
-                    told.add(series.name)
-                places.setdefault(series.name, {}).setdefault(run, set()).add(dict(series.labels).get(RANK, ""))
-        return [
-            SharedTag(name, points[name], len(of_runs), max(map(len, of_runs.values())), name not in told)
-            for name, of_runs in sorted(places.items())
-        ]
 
     def _cut(
         self, series: Series, lo: float | None, hi: float | None, axis: Axis
@@ -362,8 +254,16 @@ class CurveReader:
             yield begin, hi
 
 
-def _absent(name: str) -> str:
-    return f"no series of this run matches {name!r}" if is_glob(name) else f"this run has no series {name!r}"
+def _portions(series: Sequence[Series], most: int) -> Iterator[Sequence[Series]]:
+    first, units = 0, 0
+    for place, one in enumerate(series):
+        own = min(one.points, FINER * most)
+        if units and units + own > AHEAD:
+            yield series[first:place]
+            first, units = place, 0
+        units += own
+    if series:
+        yield series[first:]
 
 
 # Where the points of a curve come from: a stored series on one of its own axes, on another series, beside a baseline, or as one attempt.
@@ -374,9 +274,15 @@ SCATTERED = "the series on the x axis goes back and forth, and there are more th
 
 
 class CurveSource(Protocol):
-    """`lo` and `hi` are inclusive and on the asked axis, None is open. Segments of `buckets` and of `parts` are the same."""
+    """`lo` and `hi` are inclusive and on the axis, None is open. Segments of `buckets` and of `parts` are the same."""
 
-    series: Series
+    @property
+    def points(self) -> int:
+        """In all, at most."""
+
+    @property
+    def key(self) -> Hashable:
+        """Another one wherever the points may differ."""
 
     def buckets(self, lo: float | None, hi: float | None, most: int) -> Buckets: ...
 
@@ -386,13 +292,15 @@ class CurveSource(Protocol):
     def parts(self, lo: float | None, hi: float | None) -> Iterator[RawPoints]:
         """All raw points, those of each segment in the order of the axis."""
 
+    def attempts(self) -> Attempts: ...
+
     def superseded(self, found: Buckets | RawPoints | PointSummaries) -> Bools:
         """Which of them a newer attempt wrote again."""
 
 
 def fits(source: CurveSource, lo: float | None, hi: float | None, together: int = 1) -> bool:
     """Whether the raw points of the range, and those of as many other curves, may be in memory at once."""
-    if source.series.points * together <= MAX_RAW:
+    if source.points * together <= MAX_RAW:
         return True
     return not (lo is None and hi is None) and source.count(lo, hi) * together <= MAX_RAW
 
@@ -430,39 +338,67 @@ def bucketed(parts: Sequence[PointSummaries], most: int) -> Buckets:
 
 
 class StoredSeries:
-    """A series by its steps or its times; `begin` is where the axis has its zero."""
+    """A series by its steps or its times."""
 
-    def __init__(self, reader: CurveReader, series: Series, axis: Axis, begin: float = 0.0) -> None:
-        self._reader, self.series, self._axis, self._begin = reader, series, axis, begin
+    def __init__(self, reader: CurveReader, series: Series, axis: Axis) -> None:
+        self._reader, self._series, self._axis = reader, series, axis
+        self.points, self.key = series.points, (series, axis)
         self._attempts: Attempts | None = None
 
     def buckets(self, lo: float | None, hi: float | None, most: int) -> Buckets:
-        found = self._reader.buckets(self.series, *self._stored(lo, hi), self._axis, most)
-        return found._replace(t=found.t - self._begin, t_end=found.t_end - self._begin) if self._begin else found
+        return self._reader.buckets(self._series, lo, hi, self._axis, most)
 
     def count(self, lo: float | None, hi: float | None) -> int:
-        return self._reader.count(self.series, *self._stored(lo, hi), self._axis)
+        return self._reader.count(self._series, lo, hi, self._axis)
 
     def parts(self, lo: float | None, hi: float | None) -> Iterator[RawPoints]:
-        for points in self._reader.parts(self.series, *self._stored(lo, hi), self._axis):
-            yield points._replace(place=points.place - self._begin) if self._begin else points
+        return self._reader.parts(self._series, lo, hi, self._axis)
+
+    def attempts(self) -> Attempts:
+        if self._attempts is None:
+            self._attempts = self._reader.attempts(self._series)
+        return self._attempts
 
     def superseded(self, found: Buckets | RawPoints | PointSummaries) -> Bools:
         if self._axis == "step" and len(found.step) and found.segment[0] == found.segment[-1]:
             return np.zeros(len(found.step), np.bool_)  # nothing else was written at these steps
-        if self._attempts is None:
-            self._attempts = self._reader.attempts(self.series)
-        return superseded(found.step, found.segment, self._attempts)
+        return superseded(found.step, found.segment, self.attempts())
 
-    def _stored(self, lo: float | None, hi: float | None) -> tuple[float | None, float | None]:
+
+class Moved:
+    """The places count from `begin`."""
+
+    def __init__(self, source: CurveSource, begin: float) -> None:
+        self._source, self._begin = source, begin
+        self.points, self.key = source.points, (source.key, begin)
+
+    def buckets(self, lo: float | None, hi: float | None, most: int) -> Buckets:
+        found = self._source.buckets(*self._at(lo, hi), most)
+        return found._replace(t=found.t - self._begin, t_end=found.t_end - self._begin)
+
+    def count(self, lo: float | None, hi: float | None) -> int:
+        return self._source.count(*self._at(lo, hi))
+
+    def parts(self, lo: float | None, hi: float | None) -> Iterator[RawPoints]:
+        for points in self._source.parts(*self._at(lo, hi)):
+            yield points._replace(place=points.place - self._begin)
+
+    def attempts(self) -> Attempts:
+        return self._source.attempts()
+
+    def superseded(self, found: Buckets | RawPoints | PointSummaries) -> Bools:
+        return self._source.superseded(found)
+
+    def _at(self, lo: float | None, hi: float | None) -> tuple[float | None, float | None]:
         return None if lo is None else lo + self._begin, None if hi is None else hi + self._begin
 
 
 class IndexedBySeries:
-    """A series by its steps, at the places that another series has at these steps. Each stretch is a segment."""
+    """Points by their steps, at the places that another series has at these steps. Each stretch is a segment."""
 
-    def __init__(self, reader: CurveReader, series: Series, stretches: Sequence[Stretch], attempts: Attempts) -> None:
-        self._reader, self.series, self._stretches, self._attempts = reader, series, stretches, attempts
+    def __init__(self, source: CurveSource, stretches: Sequence[Stretch], clock: Hashable) -> None:
+        self._source, self._stretches = source, stretches
+        self.points, self.key = source.points, (source.key, clock)
         self._segments = np.array([stretch.segment for stretch in stretches], np.int64)
 
     def buckets(self, lo: float | None, hi: float | None, most: int) -> Buckets:
@@ -473,13 +409,13 @@ class IndexedBySeries:
         return bucketed(found, most)
 
     def count(self, lo: float | None, hi: float | None) -> int:
-        return sum(self._reader.count(self.series, first, last, "step") for _, _, first, last in self._places(lo, hi))
+        return sum(self._source.count(first, last) for _, _, first, last in self._places(lo, hi))
 
     def parts(self, lo: float | None, hi: float | None) -> Iterator[RawPoints]:
         low, high = -np.inf if lo is None else lo, np.inf if hi is None else hi
         for number, stretch, first, last in self._places(lo, hi):
             waiting = []
-            for points in self._reader.parts(self.series, first, last, "step"):
+            for points in self._source.parts(first, last):
                 place = stretch.places(points.step)
                 inside = (points.segment == stretch.segment) & (place >= low) & (place <= high)  # false for NaN
                 numbered = RawPoints(place, points.step, np.full(len(place), number), points.value)
@@ -492,18 +428,21 @@ class IndexedBySeries:
                 yield join_points(waiting)
 
     def superseded(self, found: Buckets | RawPoints | PointSummaries) -> Bools:
-        return superseded(found.step, self._segments[found.segment], self._attempts)
+        return superseded(found.step, self._segments[found.segment], self.attempts())
+
+    def attempts(self) -> Attempts:
+        return self._source.attempts()
 
     def _places(self, lo: float | None, hi: float | None) -> Iterator[tuple[int, Stretch, float, float]]:
         """The stretches that reach into a range, their numbers, and their steps there."""
         for number, stretch in enumerate(self._stretches):
-            if not stretch.rises and self.series.points > MAX_RAW:
+            if not stretch.rises and self.points > MAX_RAW:
                 raise TooMuch(SCATTERED.format(MAX_RAW))
             if (steps := stretch.steps(lo, hi)) is not None:
                 yield number, stretch, *steps
 
     def _summaries(self, number: int, stretch: Stretch, first: float, last: float, most: int) -> PointSummaries:
-        found = self._reader.buckets(self.series, first, last, "step", most)
+        found = self._source.buckets(first, last, most)
         own = units_of_buckets(found)
         low, high = stretch.places(own.low), stretch.places(own.high)
         some = (own.segment == stretch.segment) & ~np.isnan(low) & ~np.isnan(high)
@@ -515,7 +454,8 @@ class RelativeToBaseline:
     """Per cent differences from a baseline."""
 
     def __init__(self, source: CurveSource, base: ReferenceCurve) -> None:
-        self._source, self._base, self.series = source, base, source.series
+        self._source, self._base = source, base
+        self.points, self.key = source.points, (source.key, base.key)
 
     def buckets(self, lo: float | None, hi: float | None, most: int) -> Buckets:
         if fits(self, lo, hi):
@@ -530,6 +470,9 @@ class RelativeToBaseline:
         for points in self._source.parts(lo, hi):
             yield points_beside(points, self._base)
 
+    def attempts(self) -> Attempts:
+        return self._source.attempts()
+
     def superseded(self, found: Buckets | RawPoints | PointSummaries) -> Bools:
         return self._source.superseded(found)
 
@@ -538,7 +481,7 @@ class NewestAttempt:
     """Without what a newer attempt wrote again, as one segment."""
 
     def __init__(self, source: CurveSource) -> None:
-        self._source, self.series = source, source.series
+        self._source, self.points, self.key = source, source.points, source.key
 
     def buckets(self, lo: float | None, hi: float | None, most: int) -> Buckets:
         found = units_of_buckets(self._source.buckets(lo, hi, finer(most)))
@@ -561,6 +504,9 @@ class NewestAttempt:
             before = points.place.max(initial=before)
             yield join_points([self._of(points)])
 
+    def attempts(self) -> Attempts:
+        return {}
+
     def superseded(self, found: Buckets | RawPoints | PointSummaries) -> Bools:
         return np.zeros(len(found.step), np.bool_)
 
@@ -570,111 +516,85 @@ class NewestAttempt:
         return one._replace(segment=np.zeros_like(one.segment))
 
 
-# Put the series of a run on the asked axis, beside the asked baseline.
+# Put what a question is about on the asked axis.
 
 MAX_PLACES = 20_000  # of a baseline, or of a series on the x axis, that has too many points to read them all
+NEWEST = -1  # a segment that no series has: it is placed where the newest points say
 NO_STEP = "its points have no step; choose x=time or x=relative"
 NO_TIME = "its points have no time; choose x=step"
 
 
 class NoPlace(Exception):
-    """A series has no place on the axis, or nothing to stand beside; the text is one sentence."""
+    """A series has no place on the axis, or nothing to be compared with; the text is one sentence."""
 
 
-class UnknownSeries(NoPlace):
-    """There is no such run or series."""
+class KnownSeries(NamedTuple):
+    """The stored series of a run, or of the machine (None); `first_s` and `last_s` are None where nothing has a time."""
+
+    run: str | None
+    series: list[Series]
+    by_name: Mapping[str, list[Series]]
+    first_s: float | None
+    last_s: float | None
+
+    @classmethod
+    def of(cls, run: str | None, series: list[Series]) -> KnownSeries:
+        by_name: dict[str, list[Series]] = {}
+        for one in series:
+            by_name.setdefault(one.name, []).append(one)
+        first_s = min((one.first_time_s for one in series if one.first_time_s is not None), default=None)
+        last_s = max((one.last_time_s for one in series if one.last_time_s is not None), default=None)
+        return cls(run, series, by_name, first_s, last_s)
 
 
 class AxisPlacement:
     """For one question: what several curves need is read once."""
 
-    def __init__(self, reader: CurveReader, x: str, baseline: str | None) -> None:
-        self._reader, self.x, self.baseline = reader, x, baseline
+    def __init__(self, reader: CurveReader, x: str) -> None:
+        self._reader, self._x = reader, x
         self._clocks: dict[int, tuple[RawPoints, Attempts]] = {}
-        self._bases: dict[tuple[str, Labels], ReferenceCurve | str] = {}
-        self._other: list[RunSelection] | None = None  # the baseline's run
 
-    def source(self, run: RunSelection, series: Series, labels: Labels) -> CurveSource:
-        """`labels` are those of the curve. Raises NoPlace."""
-        placed = self._placed(run, series)
-        if self.baseline is None:
-            return placed
-        key = (series.name, _apart(labels))
-        if key not in self._bases:
-            self._bases[key] = self._base(*key)
-        base = self._bases[key]
-        if isinstance(base, str):
-            raise NoPlace(base)
-        return RelativeToBaseline(placed, base)
+    def place(self, source: CurveSource, labels: Labels, known: KnownSeries, begin: float) -> CurveSource:
+        """`source` is on the axis of the store, `known` are the series of its run, `begin` is the zero of relative times. Raises NoPlace."""
+        if self._x in (TIME, STEP):
+            return source
+        return Moved(source, begin) if self._x == RELATIVE else self._on_series(source, labels, known)
 
-    def exported(self, run: RunSelection, series: Series) -> CurveSource:
-        """Raises NoPlace with the names of the series and its run."""
-        try:
-            return self._placed(run, series)
-        except NoPlace as error:
-            raise NoPlace(
-                f"series {series.name!r} of run {run.run!r} cannot be exported on this axis: {error}"
-            ) from None
-
-    def _placed(self, run: RunSelection, series: Series) -> CurveSource:
-        if self.x in (RELATIVE, TIME):
-            if series.first_time_s is None:
-                raise NoPlace(NO_TIME)
-            return StoredSeries(self._reader, series, "time", (run.first_s or 0.0) if self.x == RELATIVE else 0.0)
-        if series.first_step is None:
-            raise NoPlace(
-                NO_STEP if self.x == STEP else f"its points have no step, by which {self.x!r} could place them"
-            )
-        return StoredSeries(self._reader, series, "step") if self.x == STEP else self._on_series(run, series)
-
-    def _on_series(self, run: RunSelection, series: Series) -> CurveSource:
-        clocks = [found for found in run.known if found.name == self.x]
+    def _on_series(self, source: CurveSource, labels: Labels, known: KnownSeries) -> CurveSource:
+        clocks = known.by_name.get(self._x, [])
         if not clocks:
-            raise NoPlace(f"this run has no series {self.x!r} for the x axis")
-        clock = of_rank(clocks, series.labels)
+            raise NoPlace(f"this run has no series {self._x!r} for the x axis")
+        clock = of_rank(clocks, labels)
         if clock.first_step is None:
-            raise NoPlace(f"the points of {self.x!r} have no step, so that they cannot place others")
+            raise NoPlace(f"the points of {self._x!r} have no step, so that they cannot place others")
         if clock.id not in self._clocks:
             self._clocks[clock.id] = self._clock(clock)
-        attempts = self._reader.attempts(series)
-        stretches: list[Stretch] = stretches_of(self._clocks[clock.id][0], attempts, self._clocks[clock.id][1])
+        points, attempts = self._clocks[clock.id]
+        stretches = stretches_of(points, source.attempts() or [NEWEST], attempts)
         if not stretches:
-            raise NoPlace(f"{self.x!r} has no finite value in this run")
-        return IndexedBySeries(self._reader, series, stretches, attempts)
+            raise NoPlace(f"{self._x!r} has no finite value in this run")
+        return IndexedBySeries(
+            source, [stretch._replace(segment=max(stretch.segment, 0)) for stretch in stretches], clock
+        )
 
     def _clock(self, clock: Series) -> tuple[RawPoints, Attempts]:
         """Its points by step; of too many, some that lie evenly."""
-        attempts = self._reader.attempts(clock)
-        if fits(StoredSeries(self._reader, clock, "step"), None, None):
-            parts = list(self._reader.parts(clock, None, None, "step"))
-            return RawPoints._make(np.concatenate(column) for column in zip(*parts, strict=True)), attempts
-        found = self._reader.buckets(clock, None, None, "step", MAX_PLACES)
-        return RawPoints(found.t_end, found.step, found.segment, found.last), attempts
-
-    def _base(self, name: str, labels: Labels) -> ReferenceCurve | str:
-        """The baseline's line, over all its ranks that have these labels; or why there is none."""
-        assert self.baseline is not None
-        if self._other is None:
-            left_out: list[NoCurve] = []
-            self._other = self._reader.choose([self.baseline], ["*"], left_out)
-        if not self._other:
-            return f"there is no run {self.baseline!r} to be the baseline; GET /api/v1/runs lists them"
-        (run,) = self._other
-        named = [series for series in run.known if series.name == name]
-        alike = [series for series in named if set(labels) <= set(series.labels)] or named
-        if not alike:
-            return f"the baseline {self.baseline!r} has no series {name!r}"
-        try:
-            sources = [NewestAttempt(self._placed(run, series)) for series in alike]
-        except NoPlace as error:
-            return f"the baseline {self.baseline!r} has no place on this axis: {error}"
-        try:
-            members = [units(source, None, None, MAX_PLACES, len(sources)) for source in sources]
-        except TooMuch as error:
-            return f"the baseline {self.baseline!r} cannot be read: {error}"
-        return base_line(PointSummaries._make(np.concatenate(column) for column in zip(*members, strict=True)))
+        source = StoredSeries(self._reader, clock, "step")
+        if fits(source, None, None):
+            parts = list(source.parts(None, None))
+            return RawPoints._make(np.concatenate(column) for column in zip(*parts, strict=True)), source.attempts()
+        found = source.buckets(None, None, MAX_PLACES)
+        return RawPoints(found.t_end, found.step, found.segment, found.last), source.attempts()
 
 
-def _apart(labels: Labels) -> Labels:
-    """Without what differs from run to run."""
-    return tuple(pair for pair in labels if pair[0] != HOST)
+RANK, HOST = "rank", "host"  # labels in which the ranks of a run differ
+
+
+def rank_of(labels: Labels) -> int:
+    rank = dict(labels).get(RANK, "0")
+    return int(rank) if rank.isdecimal() else 0
+
+
+def of_rank(series: Sequence[Series], labels: Labels) -> Series:
+    """The one with the same labels, else that of the lowest rank."""
+    return next((found for found in series if found.labels == labels), min(series, key=lambda one: rank_of(one.labels)))

@@ -1,46 +1,132 @@
-"""Curves of several runs on one axis: buckets, grouping, overlays, and what is kept between requests."""
+"""The question of every chart, and its answer: curves of stored series and of expressions on one axis."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import orjson
 
+from analysis.expressions.language import ExpressionError
 from collectors import catalog
 from collectors.arrays import Bools, Floats, Ints
-from collectors.records import Labels
+from collectors.records import Labels, is_progress
 from collectors.store.buckets import PointSummaries, bucket, reduce_at
 from collectors.store.store import Buckets, RawPoints, Series, Store, TooMuch, check, holding
 
 from .axis import (
     HOST,
+    MAX_PLACES,
+    RANK,
     RELATIVE,
     STEP,
     TIME,
     AxisPlacement,
-    Curve,
-    CurveQuery,
     CurveReader,
     CurveSource,
     NewestAttempt,
-    NoCurve,
     NoPlace,
-    Overlay,
-    RunSelection,
-    SharedTag,
-    Spread,
-    UnknownSeries,
-    XAxis,
-    bundles,
+    ReferenceCurve,
+    RelativeToBaseline,
+    base_line,
+    rank_of,
+    stored_axis,
     units,
 )
 from .export import Rows
+from .expressions import LeftOut, Member, Scope, choose, chooses_any
 from .smoothing import Smoothing, smoother_of
+
+# What a client asks, and what it gets.
+
+Band: TypeAlias = Literal["minmax", "stderr"]
+RankChoice: TypeAlias = Literal["each", "mean"]
+
+
+class CurveQuery(NamedTuple):
+    """`lo` and `hi` are inclusive and on the axis; None is open."""
+
+    exprs: Sequence[str]
+    runs: Sequence[str] = ()  # names or globs
+    x: str = TIME  # step, relative, or the name of a series
+    lo: float | None = None
+    hi: float | None = None
+    buckets: int = 600  # of a curve
+    smooth: Smoothing | None = None
+    group: str | None = None  # a key of the runs' configuration
+    band: Band = "minmax"
+    baseline: str | None = None  # a run
+    ranks: RankChoice = "each"
+
+
+class XAxis(NamedTuple):
+    """`lo` and `hi` are None where no curve has a point."""
+
+    name: str
+    unit: str
+    lo: float | None
+    hi: float | None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """`expr` is the place of its expression in the question. `run` is None of the machine, and where it stands for several runs.
+
+    The places of `buckets` are on the asked axis. `points_total` is the number of points of its series (in the asked range, where there
+    is one), `points_read` of those that the buckets stand for: the others have no place on the axis, or nothing to be compared with, or
+    are superseded in a group.
+    """
+
+    expr: int
+    run: str | None
+    group: str
+    runs: list[str]
+    name: str
+    labels: Labels
+    unit: str
+    buckets: Buckets
+    smooth: Floats | None
+    superseded: Bools
+    points_total: int
+    points_read: int
+
+
+class FollowedSeries(NamedTuple):
+    """A stored series behind an answer: new points of it change the answer. `run` is None for the machine's."""
+
+    run: str | None
+    name: str
+
+
+@dataclass(frozen=True)
+class CurveAnswer:
+    """`cursor` is the newest commit that the curves surely hold: deltas after it continue them."""
+
+    cursor: int
+    x: XAxis
+    curves: list[Curve]
+    left_out: list[LeftOut]
+    followed: list[FollowedSeries]
+
+
+class SharedTag(NamedTuple):
+    """A series' name in some runs."""
+
+    name: str
+    points: int
+    runs: int
+    ranks: int  # of the run that has the most
+    progress: bool = False  # nothing but counters that were read from text
+
+
+class UnknownSeries(Exception):
+    """There is no such run or series; the text is one sentence with the remedy."""
+
 
 # Runs with an equal value of their configuration are one group (pure).
 
@@ -81,6 +167,62 @@ def _text(value: object) -> str:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:
         return str(value)
+
+
+# Which series are one curve.
+
+
+class Bundle(NamedTuple):
+    """The members of a curve, by run: one, the ranks of a run, or those of the runs of a group."""
+
+    expr: int
+    run: str | None
+    group: str
+    name: str
+    labels: Labels
+    unit: str
+    of_runs: Mapping[str | None, list[Member]]
+
+    @property
+    def members(self) -> list[Member]:
+        return [member for some in self.of_runs.values() for member in some]
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether all of it is stored by runs."""
+        return all(member.series is not None and member.run is not None for member in self.members)
+
+
+def bundled(
+    expr: int, members: Sequence[Member], ranks: RankChoice, group: Callable[[str], str] | None
+) -> Iterator[Bundle]:
+    """In the order of the members, those of a bundle by rank. What is of no run is a curve by itself."""
+    together: dict[Hashable, list[Member]] = {}
+    for place, member in enumerate(members):
+        key: Hashable = place
+        if member.run is not None and group is not None:
+            key = group(member.run), member.name, _shared(member.labels, ranks, HOST)
+        elif member.run is not None and ranks == "mean":
+            key = member.run, member.name, _shared(member.labels, ranks)
+        together.setdefault(key, []).append(member)
+    for some in together.values():
+        some.sort(key=lambda member: rank_of(member.labels))
+        first = some[0]
+        of_runs: dict[str | None, list[Member]] = {}
+        for member in some:
+            of_runs.setdefault(member.run, []).append(member)
+        if first.run is None or group is None:
+            labels = first.labels if len(some) == 1 else _shared(first.labels, ranks)
+            yield Bundle(expr, first.run, "", first.name, labels, first.unit, of_runs)
+        else:
+            labels = _shared(first.labels, ranks, HOST)
+            yield Bundle(expr, None, group(first.run), first.name, labels, first.unit, of_runs)
+
+
+def _shared(labels: Labels, ranks: RankChoice, *apart: str) -> Labels:
+    """Without what differs among those that are one curve."""
+    apart = (*apart, *((RANK, HOST) if ranks == "mean" else ()))
+    return tuple(pair for pair in labels if pair[0] not in apart)
 
 
 # Several curves on common places, and their mean with its spread (pure).
@@ -155,7 +297,7 @@ class CurveView(NamedTuple):
     hi: float | None
     buckets: int
     smooth: Smoothing | None
-    spread: Spread
+    band: Band
 
 
 class DrawnCurve(NamedTuple):
@@ -179,7 +321,7 @@ def ranks(sources: Sequence[CurveSource], view: CurveView) -> DrawnCurve:
 
 def group(runs: Sequence[Sequence[CurveSource]], view: CurveView) -> DrawnCurve:
     """The mean over runs, each of them the mean over its ranks; without what newer attempts wrote again."""
-    return _joined([[NewestAttempt(source) for source in sources] for sources in runs], view, view.spread)
+    return _joined([[NewestAttempt(source) for source in sources] for sources in runs], view, view.band)
 
 
 def smoothed(source: CurveSource, smoothing: Smoothing, view: CurveView, segment: Ints, at: Floats) -> Floats:
@@ -200,7 +342,7 @@ def smoothed(source: CurveSource, smoothing: Smoothing, view: CurveView, segment
     return found
 
 
-def _joined(runs: Sequence[Sequence[CurveSource]], view: CurveView, spread: Spread) -> DrawnCurve:
+def _joined(runs: Sequence[Sequence[CurveSource]], view: CurveView, band: Band) -> DrawnCurve:
     sources = [source for some in runs for source in some]
     members = [units(source, view.lo, view.hi, view.buckets, len(sources)) for source in sources]
     cells = merge_cells(members, view.buckets)
@@ -208,7 +350,7 @@ def _joined(runs: Sequence[Sequence[CurveSource]], view: CurveView, spread: Spre
     of_run = _by_run(each, runs)
     mean = mean_of(of_run)
     least, most = cells.min, cells.max
-    if spread == "stderr":
+    if band == "stderr":
         error = standard_error(of_run)
         least, most = mean - error, mean + error
     smooth = None
@@ -263,7 +405,7 @@ def _bytes_of(drawn: DrawnCurve) -> int:
     return sum(array.nbytes for array in arrays) + 1000
 
 
-# Answer a question for curves of several runs.
+# Answer a question.
 
 MAX_CURVES = 1000  # of an answer
 MAX_SERIES = 8000  # that these are made of
@@ -271,109 +413,212 @@ MAX_BUCKETS = 200_000  # of all curves of an answer: 200 bytes each
 LARGE = 200_000  # points: curves of more are made one at a time, for all clients
 DEAR_S = 0.05  # a curve that took longer is kept
 UNITS = {STEP: "", RELATIVE: "s", TIME: "s"}
+NO_RUN = "there is no run {!r}; GET /api/v1/runs lists them"
 
 
-class Bundle(NamedTuple):
-    """The series of a curve: those of a run that are its ranks, or those of the runs of a group."""
-
-    run: str  # "" for a group
-    group: str
-    series: str
-    labels: Labels
-    members: list[tuple[RunSelection, list[Series]]]
-
-
-class Overlays:
-    """Of many runs. May be asked from many threads."""
+class Curves:
+    """May be asked from many threads."""
 
     def __init__(self, store: Store) -> None:
-        self._reader = CurveReader(store)
+        self._store = store
         self._large = threading.Lock()
         self._kept = CurveCache()
 
-    def tags(self, runs: Sequence[str]) -> list[SharedTag]:
-        return self._reader.tags(runs)
-
-    def overlay(self, query: CurveQuery) -> Overlay:
-        """Raises TooMuch where more curves are asked for than an answer may hold."""
-        cursor = self._reader.cursor()
-        left_out: list[NoCurve] = []
-        chosen = self._reader.choose(query.runs, query.series, left_out)
-        asked = list(self._bundles(chosen, query))
-        series = sum(len(run.series) for run in chosen)
-        if len(asked) > MAX_CURVES or series > MAX_SERIES:
-            raise TooMuch(
-                f"{series:,} series match, for {len(asked):,} curves; an answer holds at most {MAX_CURVES:,} curves "
-                f"of {MAX_SERIES:,} series: name fewer runs or series"
-            )
-        buckets = max(1, min(query.buckets, MAX_BUCKETS // max(1, len(asked))))
-        view = CurveView(query.lo, query.hi, buckets, query.smooth, query.spread)
-        placing = AxisPlacement(self._reader, query.x, query.baseline)
-        curves = [curve for bundle in asked if (curve := self._curve(bundle, placing, view, left_out)) is not None]
-        return Overlay(cursor, _axis_of(query, curves), curves, left_out)
+    def answer(self, query: CurveQuery) -> CurveAnswer:
+        """What cannot be drawn costs only itself. Raises UnknownSeries where none of the named runs exists, and ExpressionError for a
+        single expression that is malformed."""
+        return _Answering(self._store, query, self._large, self._kept).answer()
 
     def rows(self, query: CurveQuery) -> Iterator[Rows]:
-        """Every raw point, for a file. Raises NoPlace and TooMuch before the first one is read."""
-        left_out: list[NoCurve] = []
-        chosen = self._reader.choose(query.runs, query.series, left_out)
-        gone = next((missing for missing in left_out if not missing.series), None)
-        asked = [(run, series) for run in chosen for series in run.series]
-        if gone or not asked:
-            raise UnknownSeries((gone or left_out[0]).reason)
-        if len(asked) > MAX_SERIES:
-            raise TooMuch(
-                f"{len(asked):,} series match; a file holds at most {MAX_SERIES:,}: name fewer runs or series"
-            )
-        placing = AxisPlacement(self._reader, query.x, None)
-        sources = [(run.run, placing.exported(run, series)) for run, series in asked]
+        """Every raw point, for a file. Raises UnknownSeries, NoPlace, ExpressionError and TooMuch before the first one is read."""
+        return _Answering(self._store, query, self._large, self._kept).rows()
+
+    def tags(self, runs: Sequence[str]) -> list[SharedTag]:
+        """By name."""
+        points: dict[str, int] = {}
+        places: dict[str, dict[str, set[str]]] = {}
+        told: set[str] = set()  # names of series that are no counters of text
+        for run in dict.fromkeys(runs):
+            check()
+            for series in self._store.series(run):
+                points[series.name] = points.get(series.name, 0) + series.points
+                if not is_progress(series.name, series.labels):
+                    told.add(series.name)
+                places.setdefault(series.name, {}).setdefault(run, set()).add(dict(series.labels).get(RANK, ""))
+        return [
+            SharedTag(name, points[name], len(of_runs), max(map(len, of_runs.values())), name not in told)
+            for name, of_runs in sorted(places.items())
+        ]
+
+    def chooses_any(self, runs: Sequence[str]) -> Callable[[str], bool]:
+        """Whether these runs or the machine have a series that an expression is about."""
+        scope = Scope(CurveReader(self._store), runs)
+        return lambda text: chooses_any(text, scope)
+
+
+class _Answering:
+    """One question."""
+
+    def __init__(self, store: Store, query: CurveQuery, large: threading.Lock, kept: CurveCache) -> None:
+        self._query, self._large, self._kept = query, large, kept
+        self._reader = CurveReader(store)
+        self._cursor = self._reader.cursor()
+        self._axis = stored_axis(query.x)
+        self._placement = AxisPlacement(self._reader, query.x)
+        self._scope = Scope(self._reader, query.runs)
+        self._bases = Baselines(self)
+        self.left_out = [LeftOut(None, run, NO_RUN.format(run)) for run in self._scope.unknown]
+        if self._scope.unknown and not self._scope.runs:
+            raise UnknownSeries(NO_RUN.format(self._scope.unknown[0]))
+
+    def answer(self) -> CurveAnswer:
+        query = self._query
+        followed: dict[FollowedSeries, None] = {}
+        bundles: list[Bundle] = []
+        for expr, members in self._chosen(followed):
+            found = list(bundled(expr, members, query.ranks, self._group_of() if query.group is not None else None))
+            if len(bundles) + len(found) > MAX_CURVES:
+                more = len(bundles) + len(found) - MAX_CURVES
+                reason = (
+                    f"{more:,} further curves are not drawn; an answer holds {MAX_CURVES:,}: name fewer runs or series"
+                )
+                self.left_out.append(LeftOut(expr, None, reason))
+            bundles += found[: max(0, MAX_CURVES - len(bundles))]
+        most = max(1, min(query.buckets, MAX_BUCKETS // max(1, len(bundles))))
+        self._read_ahead(bundles, most)
+        curves = [curve for bundle in bundles if (curve := self._curve(bundle, most)) is not None]
+        return CurveAnswer(self._cursor, self._axis_of(curves), curves, self.left_out, list(followed))
+
+    def rows(self) -> Iterator[Rows]:
+        members = [member for _, some in self._chosen({}, strict=True) for member in some]
+        if not members or self._scope.unknown:
+            raise UnknownSeries(self.left_out[0].reason if self.left_out else "nothing is asked for")
+        sources = []
+        for member in members:
+            try:
+                sources.append((member, self.place(member)))
+            except NoPlace as error:
+                of = f"series {member.name!r}" + (f" of run {member.run!r}" if member.run is not None else "")
+                raise NoPlace(f"{of} cannot be exported on this axis: {error}") from None
         return (
-            Rows(run, source.series.name, source.series.labels, points)
-            for run, source in sources
-            for points in source.parts(query.lo, query.hi)
+            Rows(member.run or "", member.name, member.labels, points)
+            for member, source in sources
+            for points in source.parts(self._query.lo, self._query.hi)
         )
 
-    def _bundles(self, chosen: Sequence[RunSelection], query: CurveQuery) -> Iterator[Bundle]:
-        groups: dict[tuple[str, str, Labels], list[tuple[RunSelection, list[Series]]]] = {}
-        for run in chosen:
-            group = "" if query.group is None else group_of(self._reader.info(run.run), query.group)
-            for (name, labels), series in bundles(run.series, query.ranks).items():
-                if query.group is None:
-                    yield Bundle(run.run, "", name, labels, [(run, series)])
-                else:
-                    shared = tuple(
-                        pair for pair in labels if pair[0] != HOST and (pair[0] != "rank" or query.ranks == "each")
-                    )
-                    groups.setdefault((group, name, shared), []).append((run, series))
-        for (group, name, labels), members in groups.items():
-            yield Bundle("", group, name, labels, members)
+    def _chosen(
+        self, followed: dict[FollowedSeries, None], strict: bool = False
+    ) -> Iterator[tuple[int, Sequence[Member]]]:
+        """The members of each expression, as many as an answer may be made of."""
+        series = 0
+        for expr, text in enumerate(self._query.exprs):
+            check()
+            try:
+                choice = choose(expr, text, self._scope, self._reader, self._axis)
+            except (ExpressionError, TooMuch) as error:
+                if strict or (len(self._query.exprs) == 1 and isinstance(error, ExpressionError)):
+                    raise
+                self.left_out.append(LeftOut(expr, None, str(error)))
+                continue
+            more = series + len(choice.members)
+            if more > MAX_SERIES:
+                sentence = (
+                    f"{more:,} series match; an answer is made of at most {MAX_SERIES:,}: name fewer runs or series"
+                )
+                if strict:
+                    raise TooMuch(sentence)
+                self.left_out.append(LeftOut(expr, None, sentence))
+                continue
+            series = more
+            self.left_out += choice.left_out
+            followed |= dict.fromkeys(FollowedSeries(one.run, one.name) for one in choice.followed)
+            yield expr, choice.members
 
-    def _curve(self, bundle: Bundle, placing: AxisPlacement, view: CurveView, left_out: list[NoCurve]) -> Curve | None:
+    def place(self, member: Member) -> CurveSource:
+        """Raises NoPlace."""
+        scope = self._scope
+        if member.run is None and self._query.x not in UNITS:
+            raise NoPlace(f"{self._query.x!r} is a series of a run, and cannot place what is of no run")
+        return self._placement.place(member.source(), member.labels, scope.known(member.run), scope.begin(member.run))
+
+    def of_baseline(self, expr: int, run: str) -> Sequence[Member] | None:
+        """What this expression is in another run; None where there is no such run. Raises ExpressionError and TooMuch."""
+        scope = Scope(self._reader, [run])
+        if not scope.runs:
+            return None
+        members = choose(expr, self._query.exprs[expr], scope, self._reader, self._axis).members
+        return [member for member in members if member.run in (run, None)]
+
+    def _group_of(self) -> Callable[[str], str]:
+        groups: dict[str, str] = {}
+
+        def group(run: str) -> str:
+            if run not in groups:
+                groups[run] = group_of(self._reader.info(run), self._query.group or "")
+            return groups[run]
+
+        return group
+
+    def _read_ahead(self, bundles: Sequence[Bundle], most: int) -> None:
+        """Stored series that are drawn as they are, all together."""
+        if self._query.baseline is not None or self._query.x not in UNITS:
+            return
+        together: dict[tuple[float | None, float | None], list[Series]] = {}
+        stepped = []
+        for bundle in bundles:
+            members = bundle.members
+            if len(members) > 1 or (series := members[0].series) is None:
+                continue
+            view = self._view(bundle, most)
+            begin = self._scope.begin(series.run) if self._query.x == RELATIVE else 0.0
+            place = tuple(None if end is None else end + begin for end in (view.lo, view.hi))
+            together.setdefault(place, []).append(series)  # type: ignore[arg-type]
+            if self._axis == "time" and series.first_step is not None:
+                stepped.append(series)
+        for (lo, hi), some in together.items():
+            self._reader.read_ahead(some, lo, hi, self._axis, most)
+        self._reader.read_ahead(stepped, None, None, "step", 1)  # their attempts
+
+    def _view(self, bundle: Bundle, most: int) -> CurveView:
+        """Without `lo`, all of the time is that of the named runs: the machine's series go on for weeks."""
+        query = self._query
+        lo, hi, first_s, last_s = query.lo, query.hi, self._scope.first_s, self._scope.last_s
+        if lo is None and first_s is not None and self._axis == "time" and not bundle.is_stored:
+            begin = self._scope.begin(bundle.run) if query.x == RELATIVE else 0.0
+            lo = first_s - begin
+            hi = last_s - begin if hi is None and last_s is not None else hi
+        return CurveView(lo, hi, most, query.smooth, query.band)
+
+    def _curve(self, bundle: Bundle, most: int) -> Curve | None:
         """None where it cannot be drawn: that is noted."""
         check()
-        runs, there = [], []
-        for run, series in bundle.members:
+        runs: list[list[CurveSource]] = []
+        there: list[str | None] = []
+        for run, members in bundle.of_runs.items():
             try:
-                runs.append([placing.source(run, found, bundle.labels) for found in series])
-                there.append(run.run)
+                runs.append([self._source(bundle, member) for member in members])
+                there.append(run)
             except NoPlace as error:
-                left_out.append(NoCurve(run.run, bundle.series, str(error)))
+                self.left_out.append(LeftOut(bundle.expr, run, str(error)))
         if not runs:
             return None
+        view = self._view(bundle, most)
         try:
-            drawn = self._in_turn(bundle, runs, view, placing)
-        except TooMuch as error:
-            left_out += [NoCurve(run, bundle.series, str(error)) for run in there]
+            drawn = self._in_turn(bundle, runs, view)
+        except (TooMuch, ExpressionError) as error:
+            self.left_out += [LeftOut(bundle.expr, run, str(error)) for run in there]
             return None
         read = drawn.buckets.points_total
-        total = (
-            sum(source.series.points for sources in runs for source in sources) if view.lo is view.hi is None else read
-        )
+        whole = view.lo is None and view.hi is None and all(member.series is not None for member in bundle.members)
+        total = sum(source.points for sources in runs for source in sources) if whole else read
         return Curve(
+            bundle.expr,
             bundle.run,
             bundle.group,
-            there,
-            bundle.series,
+            [run for run in there if run is not None],
+            bundle.name,
             bundle.labels,
+            bundle.unit,
             drawn.buckets,
             drawn.smooth,
             drawn.superseded,
@@ -381,44 +626,85 @@ class Overlays:
             read,
         )
 
-    def _in_turn(
-        self, bundle: Bundle, runs: list[list[CurveSource]], view: CurveView, placing: AxisPlacement
-    ) -> DrawnCurve:
+    def _source(self, bundle: Bundle, member: Member) -> CurveSource:
+        placed = self.place(member)
+        if self._query.baseline is None:
+            return placed
+        return RelativeToBaseline(placed, self._bases.of(bundle, self._query.baseline))
+
+    def _in_turn(self, bundle: Bundle, runs: list[list[CurveSource]], view: CurveView) -> DrawnCurve:
         """Where many points are read one by one, one curve after the other, and each of them once."""
+        query = self._query
         summaries = (
-            bundle.run and len(runs[0]) == 1 and view.smooth is None and placing.baseline is None and placing.x in UNITS
+            not bundle.group
+            and len(runs[0]) == 1
+            and view.smooth is None
+            and query.baseline is None
+            and query.x in UNITS
         )
-        if summaries or sum(source.series.points for sources in runs for source in sources) <= LARGE:
+        if summaries or sum(source.points for sources in runs for source in sources) <= LARGE:
             return _drawn(bundle, runs, view)
-        clocks = tuple(series for run, _ in bundle.members for series in run.known if series.name == placing.x)
-        key = (
-            placing.x,
-            view,
-            bundle.run,
-            bundle.group,
-            tuple(tuple(source.series for source in sources) for sources in runs),
-            clocks,
-        )
-        lasting = placing.baseline is None  # which may have grown meanwhile
-        if lasting and (kept := self._kept.get(key)) is not None:
+        key = view, bundle.group, tuple(tuple(source.key for source in sources) for sources in runs)
+        if (kept := self._kept.get(key)) is not None:
             return kept
         with holding(self._large):
             begun_s = time.monotonic()
             drawn = _drawn(bundle, runs, view)
-        if lasting and time.monotonic() - begun_s > DEAR_S:
+        if time.monotonic() - begun_s > DEAR_S:
             self._kept.put(key, drawn)
         return drawn
 
+    def _axis_of(self, curves: Sequence[Curve]) -> XAxis:
+        query = self._query
+        drawn = [curve.buckets for curve in curves if len(curve.buckets.t)]
+        lo = min((float(np.min(found.t)) for found in drawn), default=None)
+        hi = max((float(np.max(found.t_end)) for found in drawn), default=None)
+        unit = UNITS[query.x] if query.x in UNITS else catalog.unit_of(query.x)
+        return XAxis(query.x, unit, lo if query.lo is None else query.lo, hi if query.hi is None else query.hi)
+
+
+class Baselines:
+    """The lines that curves are compared with, each read once."""
+
+    def __init__(self, answering: _Answering) -> None:
+        self._answering = answering
+        self._found: dict[Hashable, ReferenceCurve | str] = {}
+
+    def of(self, bundle: Bundle, run: str) -> ReferenceCurve:
+        """Over all ranks of the baseline that have the labels of the bundle. Raises NoPlace."""
+        labels = tuple(pair for pair in bundle.labels if pair[0] != HOST)  # which differs from run to run
+        key = bundle.expr, bundle.name, labels
+        if key not in self._found:
+            self._found[key] = self._read(bundle, labels, run)
+        found = self._found[key]
+        if isinstance(found, str):
+            raise NoPlace(found)
+        return found
+
+    def _read(self, bundle: Bundle, labels: Labels, run: str) -> ReferenceCurve | str:
+        """The line, or why there is none."""
+        try:
+            members = self._answering.of_baseline(bundle.expr, run)
+            if members is None:
+                return f"there is no run {run!r} to be the baseline; GET /api/v1/runs lists them"
+            named = [member for member in members if member.name == bundle.name]
+            alike = [member for member in named if set(labels) <= set(member.labels)] or named
+            if not alike:
+                return f"the baseline {run!r} has no series {bundle.name!r}"
+            sources = [NewestAttempt(self._answering.place(member)) for member in alike]
+        except NoPlace as error:
+            return f"the baseline {run!r} has no place on this axis: {error}"
+        except (ExpressionError, TooMuch) as error:
+            return f"the baseline {run!r} cannot be computed: {error}"
+        try:
+            read = [units(source, None, None, MAX_PLACES, len(sources)) for source in sources]
+        except TooMuch as error:
+            return f"the baseline {run!r} cannot be read: {error}"
+        joined = PointSummaries._make(np.concatenate(column) for column in zip(*read, strict=True))
+        return base_line(joined, tuple(source.key for source in sources))
+
 
 def _drawn(bundle: Bundle, runs: list[list[CurveSource]], view: CurveView) -> DrawnCurve:
-    if not bundle.run:
+    if bundle.group:
         return group(runs, view)
     return ranks(runs[0], view) if len(runs[0]) > 1 else single(runs[0][0], view)
-
-
-def _axis_of(query: CurveQuery, curves: Sequence[Curve]) -> XAxis:
-    drawn = [curve.buckets for curve in curves if len(curve.buckets.t)]
-    lo = min((float(np.min(found.t)) for found in drawn), default=None)
-    hi = max((float(np.max(found.t_end)) for found in drawn), default=None)
-    unit = UNITS[query.x] if query.x in UNITS else catalog.unit_of(query.x)
-    return XAxis(query.x, unit, lo if query.lo is None else query.lo, hi if query.hi is None else query.hi)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 SOURCES = ("gpu", "host")
@@ -57,7 +57,7 @@ def subscription_of(message: Any) -> Subscription:
         raise InvalidSubscription("it needs a list named subscribe")
     cursor = message.get("cursor")
     if not isinstance(cursor, int) or isinstance(cursor, bool) or not 0 <= cursor <= MAX_CURSOR:
-        raise InvalidSubscription("cursor is a whole number, from an answer of /points")
+        raise InvalidSubscription("cursor is a whole number, from an answer of /curves")
     for want in message["subscribe"]:
         run, names = _wish(want)
         wants.setdefault(run, []).extend(names)
@@ -96,12 +96,6 @@ def matches(name: str, pattern: str) -> bool:
 def wanted(name: str, patterns: Sequence[str]) -> bool:
     """Whether a series is asked for: by its exact name, or by a glob of * and ?, case-insensitive."""
     return any(name == pattern or (is_glob(pattern) and matches(name, pattern)) for pattern in patterns)
-
-
-def split_names(names: Sequence[str], known: Collection[str]) -> list[str]:
-    """`["loss,lr", "a,b"]` -> `["loss", "lr", "a,b"]` where a series is called `a,b`."""
-    parts = [[name] if name in known else [part for part in name.split(",") if part] or [name] for name in names]
-    return [name for some in parts for name in some]
 
 
 def is_glob(pattern: str) -> bool:

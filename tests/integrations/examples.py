@@ -64,9 +64,9 @@ def ask(address: str, path: str) -> Any:
 def first_point_s(address: str, series: str) -> float | None:
     """When the first point of the curve was written."""
     for run in ask(address, "/api/v1/runs").get("runs", []):
-        found = ask(address, f"/api/v1/points?run={run['run']}&series={series}&buckets=20000").get("series", [])
-        if found and found[0]["t"]:
-            return float(found[0]["t"][0])
+        found = ask(address, f"/api/v1/curves?run={run['run']}&expr={series}&buckets=20000").get("curves", [])
+        if found and found[0]["x"]:
+            return float(found[0]["x"][0])
     return None
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import dash_ag_grid
 from dash import Dash, Input, Output, dcc, html
 
-from ..queries import BadRequest, NotFound, Queries
+from ..queries import Queries
+from ..series.curves import CurveQuery, UnknownSeries
 from .page import Page
 
 COLUMNS = [{"field": "name"}, {"field": "value"}]
@@ -30,10 +31,10 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         if not isinstance(selection, dict) or not isinstance(selection.get("run"), str):
             return {"data": []}
         try:
-            curves = queries.curves(selection["run"], ["train/loss"], axis=selection["axis"]).curves
-        except (NotFound, BadRequest):
+            found = queries.curves.answer(CurveQuery(["train/loss"], [selection["run"]], selection["axis"]))
+        except UnknownSeries:
             return {"data": []}
-        return {"data": [{"y": buckets.last.tolist()} for buckets in curves.values()]}
+        return {"data": [{"y": curve.buckets.last.tolist()} for curve in found.curves]}
 
 
 PAGE = Page("9", "Figure", "/figure", layout=layout, callbacks=callbacks, packages=("dash_ag_grid",))

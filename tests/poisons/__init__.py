@@ -48,8 +48,8 @@ class Scene(NamedTuple):
         return rows
 
     def steps(self, run: str | None = None, series: str = "x") -> list[int]:
-        answer = self.running.get(f"/api/v1/points?run={quote(run or self.name)}&series={series}&buckets=20000")
-        return [step for one in answer.get("series", []) for step in one["step"]]
+        answer = self.running.get(f"/api/v1/curves?run={quote(run or self.name)}&expr={series}&buckets=20000")
+        return [step for one in answer.get("curves", []) for step in one["step"]]
 
 
 LargeBytes: TypeAlias = bytes | Callable[[], bytes]  # a call where only what is placed may cost its memory

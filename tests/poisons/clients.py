@@ -221,10 +221,10 @@ ODD = [f"/api/v1/{route}&from={lo}&to={hi}" for route in ROUTES for lo, hi in [*
 PATHS = (
     "/_dash-component-suites/..%2f..%2fapp.py", "/_dash-component-suites/dash/..%2f..", "/_dash-component-suites/x/y.js", "/assets/..%2f..%2fapp.py",
     "/assets/%2e%2e/%2e%2e/etc/passwd", "/assets/vendor", "/assets/%00", "/nope", "/api/v1/nope", "/api/v1/run?run=%ff", "/api/v1/run?run=..%2f..",
-    "/api/v1/source?run=healthy&file=/etc/passwd", "/api/v1/source?run=healthy&file=%00&line=1", "/api/v1/series?run=nope", "/api/v1/points?run=nope&series=x",
-    "/api/v1/points?series=", "/api/v1/points?series=" + ",".join(f"s{i}" for i in range(2000)), "/api/v1/logs?run=healthy&before=" + "9" * 30,
+    "/api/v1/source?run=healthy&file=/etc/passwd", "/api/v1/source?run=healthy&file=%00&line=1", "/api/v1/series?run=nope", "/api/v1/curves?run=nope&expr=x",
+    "/api/v1/curves?expr=", "/api/v1/curves?expr=" + ",".join(f"s{i}" for i in range(2000)), "/api/v1/logs?run=healthy&before=" + "9" * 30,
     "/api/v1/logs?run=healthy&before=-1&limit=5000", "/_dash-layout", "/_dash-dependencies", "/_dash-update-component", "/_reload-hash", "/metrics", "/openmetrics",
-    "/api/v1/flame?run=healthy&from=1&to=2&rank=99999999999999999999", "/api/v1/flame?run=healthy&from=1&to=2&thread=%F0%9F%92%A9&focus=[", "/%ff%fe", "/api/v1/points?run=healthy&series=*&buckets=20000&gpu=[",
+    "/api/v1/flame?run=healthy&from=1&to=2&rank=99999999999999999999", "/api/v1/flame?run=healthy&from=1&to=2&thread=%F0%9F%92%A9&focus=[", "/%ff%fe", "/api/v1/curves?run=healthy&expr=*&buckets=20000",
 )  # fmt: skip
 MANY = [f"r{i}" for i in range(100_000)]
 
@@ -260,7 +260,7 @@ QUESTIONS = [
     Poison("flame-many", "40 flame graphs at once", asks(now("/api/v1/flame?run=healthy&from=1e9&to=NOW"), at_once=40), silent, stays_s=3),
     Poison("ranges-odd", "ranges of every type on every route", asks(*map(now, ODD)), silent),
     Poison("paths-odd", "paths that lead nowhere, or out", asks(*PATHS), silent),
-    Poison("points-many", "30 questions for 200 series in 20,000 buckets", asks("/api/v1/points?series=host/*&buckets=20000", "/api/v1/points?run=healthy&series=*&buckets=20000", at_once=15), silent, stays_s=3),
+    Poison("points-many", "30 questions for 200 series in 20,000 buckets", asks("/api/v1/curves?expr=host/*&buckets=20000", "/api/v1/curves?run=healthy&expr=*&buckets=20000", at_once=15), silent, stays_s=3),
     Poison("search-many", "30 searches of the log for what is nowhere", asks("/api/v1/logs?q=nowhere&limit=5000", at_once=30), silent),
 ]  # fmt: skip
 POISONS = [*CLIENTS, *QUESTIONS]

@@ -46,7 +46,7 @@ class Watch:
         self._running = running
         self._ending = threading.Event()
         self._lock = threading.Lock()
-        self._cursor = running.get(f"/api/v1/points?run={HEALTHY}&series={SERIES}&buckets=1")["cursor"]
+        self._cursor = running.get(f"/api/v1/curves?run={HEALTHY}&expr={SERIES}&buckets=1")["cursor"]
         self.newest_s = self.profiled_s = 0.0  # Unix seconds: of the newest point that arrived, of the profile's end
         self._begun_s = time.time()
         self._worst = Worst(0, 0, 0, ())
@@ -166,10 +166,10 @@ class House:
     def lost_steps(self) -> list[int]:
         """Of the healthy run, up to its newest stored one."""
         try:
-            answer = self.running.get(f"/api/v1/points?run={HEALTHY}&series={SERIES}&buckets=20000&axis=step")
+            answer = self.running.get(f"/api/v1/curves?run={HEALTHY}&expr={SERIES}&buckets=20000&x=step")
         except OSError:  # said already
             return []
-        steps = [int(step) for one in answer.get("series", []) for step in one["step"]]
+        steps = [int(step) for one in answer.get("curves", []) for step in one["step"]]
         return sorted(set(range(max(steps, default=0) + 1)) - set(steps))
 
     def told(self) -> str:

@@ -126,11 +126,11 @@ export default class BoardsPage extends Session {
   }
 
   /** @param {BoardAnswer} file */
-  #show({ board, trouble }) {
+  #show({ board, exprs, trouble }) {
     if (!board) return this.board.say(`This board cannot be read: ${trouble}. Correct the file, and it appears here at once.`);
     if (!(board.rows ?? []).some(({ charts }) => charts?.length)) return this.board.say("This board has no charts yet. Press e to add one.");
     this.board.say("");
-    return this.board.show(board);
+    return this.board.show(board, exprs);
   }
 
   async #reloadBoards() {
@@ -168,10 +168,7 @@ export default class BoardsPage extends Session {
   /** @param {string} run */
   pick(run) {
     this.runs.name = run;
-    this.board.span = null;
-    this.board.reader.followed.clear();
-    this.board.reader.forget();
-    this.board.redraw();
+    this.board.restart();
     this.keepAddress();
     this.invalidate();
   }
@@ -251,10 +248,10 @@ export default class BoardsPage extends Session {
   }
 
   onReset() {
-    this.board.reader.forget();
+    this.board.reader.refresh();
   }
 
-  /** @param {import("../../boards/board_reader.js").Followed[]} series @param {number} cursor */
+  /** @param {import("../../data/curve_reader.js").Followed[]} series @param {number} cursor */
   #follow(series, cursor) {
     /** @type {Map<string | null, string[]>} */
     const names = new Map();

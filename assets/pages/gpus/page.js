@@ -163,9 +163,9 @@ export default class GpusPage extends TimePage {
 
   /** XID errors in view, as marks on the axis. @param {import("../../lib/axis.js").View} view */
   async #readXids({ lo, hi }) {
-    const { series } = await get("points", { series: ["gpu/xid*"], from: lo, to: this.range.following ? null : hi });
-    this.events = series.flatMap(({ t, last, labels }) =>
-      t.map((/** @type {number} */ time_s, /** @type {number} */ i) => ({ kind: "xid", time_s, text: `GPU ${labels.gpu}: XID ${last[i]}` })),
+    const { curves } = await get("curves", { expr: "gpu/xid*", from: lo, to: this.range.following ? null : hi });
+    this.events = curves.flatMap(({ x, last, labels }) =>
+      x.map((/** @type {number} */ time_s, /** @type {number} */ i) => ({ kind: "xid", time_s, text: `GPU ${labels.gpu}: XID ${last[i]}` })),
     );
     this.invalidate();
   }

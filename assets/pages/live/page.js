@@ -224,12 +224,11 @@ export default class LivePage extends RunPage {
     const asked = ++this.#click;
     const { axis } = this.range;
     const reach = Math.max(axis.reach, 4 * stepper.width);
-    const question = { run: this.runs.name, series: [stepper.meta.name], axis: axis.name, buckets: 5000 };
-    const answer = await get("points", { ...question, from: time_s - reach, to: time_s + reach }).catch((error) => this.failed(error));
+    const question = { run: this.runs.name, expr: stepper.meta.name, x: axis.name, buckets: 5000 };
+    const answer = await get("curves", { ...question, from: time_s - reach, to: time_s + reach }).catch((error) => this.failed(error));
     if (!answer) return;
-    const { series } = answer;
     /** @type {number[]} */
-    const times = series[0]?.t ?? [];
+    const times = answer.curves[0]?.x ?? [];
     const nearest = times.reduce((best, t, i) => (Math.abs(t - time_s) < Math.abs(times[best] - time_s) ? i : best), 0);
     if (asked === this.#click && nearest > 0) this.controller.select(times[nearest - 1], times[nearest], true);
   }
