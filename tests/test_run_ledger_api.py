@@ -287,12 +287,12 @@ def test_the_side_panel_of_runs_has_it(page: Page, web: Web, theme: str) -> None
     page.wait_for_selector("#runs-grid .ag-row .run-cell")
     page.keyboard.press("j")
     page.keyboard.press("i")
-    page.wait_for_selector("#about-goodput table")
-    text = page.locator("#about-goodput").inner_text()
+    page.wait_for_selector("#about-ledger table")
+    text = page.locator("#about-ledger").inner_text()
     assert "Goodput 64 % of 100 s in 2 attempts" in text and "64 steps count, 10 were done again." in text
     assert "training\t64.0 %" in text and "between attempts\t9.0 %\t9 s" in text and "EUR lost" in text
     assert (
-        page.locator("#about-goodput tr").first.get_attribute("title")
+        page.locator("#about-ledger tr").first.get_attribute("title")
         == "From: lines of the step log, without all other kinds"
     )
-    assert serious(page, "#about-goodput") == []
+    assert serious(page, "#about-ledger") == []
