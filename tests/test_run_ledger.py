@@ -30,7 +30,7 @@ from analysis.ledger.run_ledger import (
     seconds_until,
     whole_spans,
 )
-from analysis.ledger.text import basis_of, missing_of, run_sentence_of
+from analysis.ledger.text import missing_of, run_basis_of, run_sentence_of
 from collectors.message import text_of
 from collectors.records import Event
 
@@ -80,7 +80,9 @@ def test_shares_add_up_to_100_and_no_order_of_what_is_known_changes_them(
         8 * held_s / 3600
     )
     assert sum(float(row.seconds.sum()) for row in found.attempts) == pytest.approx(held_s)
-    assert text_of(run_sentence_of(found)).startswith("Goodput") and all(basis_of(kind, found) for kind in RUN_KINDS)
+    assert text_of(run_sentence_of(found)).startswith("Goodput") and all(
+        run_basis_of(kind, found) for kind in RUN_KINDS
+    )
     assert all(text_of(said).endswith(".") for said in missing_of(found, gpus=True, priced=False))
     shuffled = recorded(
         anew(attempts, seed), anew(lines, seed), {kind: anew_spans(parts, seed) for kind, parts in named.items()}
@@ -190,7 +192,7 @@ def test_an_event_without_a_duration_names_the_gap_before_it() -> None:
     named: dict[SpanKind, KindSpans] = {"validation": KindSpans(marks_s=np.array([70.5]))}
     found = run_ledger(RunLedgerInput([AttemptSpan(0, 111)], rows_of(columns[:, 0], columns[:, 1]), named))
     assert found is not None and seconds_of(found)["validation"] == pytest.approx(20)
-    assert text_of(basis_of("validation", found)) == "the gap before an event or value without a duration"
+    assert text_of(run_basis_of("validation", found)) == "the gap before an event or value without a duration"
 
 
 def test_what_phases_and_events_say_of_the_same_time_counts_once() -> None:

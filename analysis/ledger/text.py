@@ -169,6 +169,12 @@ def _saves_more(row: KindRow) -> bool:
     return row.saves_at_most > row.share + kinds.SMALL.value
 
 
+def basis_of(ledger: Ledger) -> Message:
+    """How the shares are known, and what they are of."""
+    rank = phrase("rank {rank} of {ranks}, ", rank=ledger.rank, ranks=ledger.ranks) if ledger.ranks > 1 else None
+    return phrase("{rank}{covered}. {foot}", rank=rank, covered=covered_of(ledger), foot=foot_of(ledger))
+
+
 def covered_of(ledger: Ledger) -> Message:
     """`from stacks and the log, 97 % of it seen`"""
     tier = TIERS[ledger.tier]
@@ -254,7 +260,7 @@ def _lost(found: RunLedger) -> Message | None:
     return phrase(" Lost: {hours:.1f} of {all_hours:.1f} GPU-hours.", hours=hours, all_hours=all_hours)
 
 
-def basis_of(kind: TimeKind, found: RunLedger) -> Message | None:
+def run_basis_of(kind: TimeKind, found: RunLedger) -> Message | None:
     """What the seconds of a kind were computed from."""
     if kind in ("validation", "checkpoint"):
         named_s = found.named_s.get(kind, (0.0, 0.0, 0.0))

@@ -193,7 +193,7 @@ class LedgerBar {
     const { sentence, rows, window } = ledger;
     setText(this.said, capital(sentence));
     setClass(this.said, "dim", !rows.length);
-    this.said.title = visible(rows.length ? `${capital(sentence)} ${capital(basisOf(ledger))}.` : sentence);
+    this.said.title = visible(rows.length ? `${capital(sentence)} ${capital(ledger.basis)}` : sentence);
     this.name.title = `${TIME.range(...window)}, ${TIME.length(window[1] - window[0])}`;
   }
 
@@ -237,7 +237,7 @@ export class LedgerTable {
     const inside = { run, from: String(window[0]), to: String(window[1]) };
     const queued = queued_s >= MIN_QUEUED_S ? [queuedRow(queued_s)] : [];
     this.rows.replaceChildren(...partsOf(rows).map((part) => tableRow(part, inside, communicationOf(communication))), ...queued);
-    setText(this.basis, `${capital(basisOf(ledger))}.`);
+    setText(this.basis, capital(ledger.basis));
     this.#turn(true, "");
     return undefined;
   }
@@ -301,27 +301,6 @@ function notes(row, inside, communication) {
 function link(where, inside) {
   const query = new URLSearchParams({ ...inside, ...(where.line ? { code: `${where.file}:${where.line}` } : {}) });
   return el("a", { href: pathTo(`/flame?${query}`), title: where.file }, lineOf(where));
-}
-
-// How a ledger is known, in words (pure).
-
-const ALL_COVERED = 0.995;
-
-/** How the shares are known: the rank, the device and its counter, and how much of the window was seen. @param {Ledger} ledger */
-function basisOf({ rank, ranks, device, busy_signal, tier, covered_share, rows }) {
-  const whose = rows.some(({ kind }) => kind === "idle") ? "the service’s threads, taken as one" : "the main thread’s time";
-  const devices = {
-    GPU: `busy by ${busy_signal}`,
-    CPU: `the device is the CPU: shares of ${whose}`,
-    host: `no counter says how busy the GPU was: shares of ${whose}`,
-  };
-  const parts = [
-    ranks > 1 ? `rank ${rank} of ${ranks}` : "",
-    devices[device],
-    tier === "B" ? "with the steps of the log" : "",
-    covered_share < ALL_COVERED ? `${(100 * covered_share).toFixed(0)} % of the window seen` : "",
-  ];
-  return parts.filter(Boolean).join("; ");
 }
 
 /** `probably communication: 10 to 30 %` within the busy time, or "". @param {Ledger["communication"]} communication */

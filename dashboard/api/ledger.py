@@ -24,7 +24,7 @@ from analysis.ledger.shares import (
     TracedLine,
     lane_of,
 )
-from analysis.ledger.text import basis_of, label_of, sentence_of
+from analysis.ledger.text import basis_of, label_of, run_basis_of, sentence_of
 from collectors.message import Message, text_of
 from collectors.records import Public, Searched
 
@@ -116,6 +116,7 @@ class LedgerAnswer(TypedDict):
     """`queued_s`: in a queue of jobs, of the window that was asked for; no part of the rows, which are of the device's time."""
 
     sentence: Searched
+    basis: Searched
     device: LedgerDevice
     tier: Tier
     busy_signal: Signal
@@ -223,6 +224,7 @@ def contrast_answer(found: LedgerContrast) -> LedgerContrastAnswer:
 def ledger_answer(ledger: Ledger) -> LedgerAnswer:
     return {
         "sentence": text_of(sentence_of(ledger)),
+        "basis": text_of(basis_of(ledger)) if ledger.rows else "",
         "device": ledger.device,
         "tier": ledger.tier,
         "busy_signal": ledger.signal,
@@ -339,7 +341,7 @@ def run_ledger_answer(account: RunAccount) -> RunLedgerAnswer:
 def _run_row(row: KindRow, ledger: RunLedger) -> RunLedgerRow:
     return {
         **_row(row, label_of(row.kind, ledger)),
-        "basis": text_of(basis_of(row.kind, ledger)),
+        "basis": text_of(run_basis_of(row.kind, ledger)),
         "gpu_hours": row.paid.gpu_hours,
         "energy_j": row.paid.energy_j,
         "cost": row.paid.cost,
