@@ -25,12 +25,12 @@ from analysis.ledger.run_ledger import (
     SpanKind,
     StepRows,
     pieces_of,
-    rows_of,
     run_ledger,
     seconds_until,
     whole_spans,
 )
 from analysis.ledger.text import missing_of, run_basis_of, run_sentence_of
+from collectors.arrays import Floats
 from collectors.message import text_of
 from collectors.records import Event
 
@@ -44,6 +44,11 @@ NAMED = st.fixed_dictionaries({kind: st.tuples(SPANS, SPANS, st.lists(TIMES, max
 KindParts: TypeAlias = tuple[list[tuple[float, float]], list[tuple[float, float]], list[float]]
 NamedParts: TypeAlias = dict[SpanKind, KindParts]
 T = TypeVar("T")
+
+
+def rows_of(time_s: Floats, step: Floats) -> StepRows:
+    """A row a line."""
+    return StepRows(time_s, time_s, step, np.ones(len(time_s)))
 
 
 def recorded(attempts: list[AttemptSpan], lines: list[tuple[float, float]], named: NamedParts) -> RunLedgerInput:

@@ -25,6 +25,7 @@ class RunLedgerInput(NamedTuple):
     rows: StepRows
     named: Mapping[SpanKind, KindSpans]
     first_step_s: Mapping[float, float] = {}  # by the start of an attempt: how long its first step took, by its phases
+    whole: bool = True  # each line is a row: neighbouring ones were not read together
 
 
 class ResourceUse(NamedTuple):
@@ -188,11 +189,6 @@ class KindSpans(NamedTuple):
     phases: NamedSpans = NO_SPANS  # of the step log
     events: NamedSpans = NO_SPANS
     marks_s: Floats = np.zeros(0)  # when one ended whose duration is not logged
-
-
-def rows_of(time_s: Floats, step: Floats) -> StepRows:
-    """A row a line."""
-    return StepRows(time_s, time_s, step, np.ones(len(time_s)))
 
 
 def whole_spans(ranges: Sequence[tuple[float, float]]) -> NamedSpans:

@@ -42,7 +42,7 @@ from ..stacks.ledgers import Ledgers
 from ..user_files.settings import settings_of
 from .columns import Facts
 from .previous_run import RunAttempts
-from .runs import ALIVE, Runs, RunView
+from .runs import ALIVE, Runs
 
 # What is read of a run: its attempts, its step log, and what phases and events name.
 
@@ -77,21 +77,11 @@ class SeriesTrack(NamedTuple):
 NO_TRACK = SeriesTrack(*[np.zeros(0)] * 6)
 
 
-class RunRecord(NamedTuple):
-    """`whole` is false where neighbouring lines were read together."""
-
-    attempts: list[AttemptSpan]
-    rows: StepRows
-    named: dict[SpanKind, KindSpans]
-    first_step_s: dict[float, float]  # by the start of an attempt
-    whole: bool
-
-
 class RunReader:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def record(self, run: str, *, alive: bool, now_s: float) -> RunRecord:
+    def record(self, run: str, *, alive: bool, now_s: float) -> RunLedgerInput:
         """Of one run folder. Raises what the store raises."""
         lifetimes = self._store.events(run, kinds=LIFETIMES, most=MAX_EVENTS)
         rank = str(min((event.rank for event in lifetimes if event.kind == "start"), default=0))
@@ -122,16 +112,7 @@ class RunReader:
         named = {kind: self._named(run, kind, phases) for kind in KINDS}
         if not any(len(part.start_s) for part in named["validation"][:2]) and not len(named["validation"].marks_s):
             named["validation"] = named["validation"]._replace(marks_s=self._held_out(mine))
-        return RunRecord(attempts, rows, named, self._first_steps(attempts, rows, phases), whole)
-
-    def view(self, run: str, logs: Path | LogTree) -> RunView | None:
-        """None where there is no such run."""
-        stored = self._store.run(run)
-        return Runs(self._store, logs).view(stored, self._store.events(run, kinds=LIFETIMES)) if stored else None
-
-    def config(self, run: str) -> dict[str, object]:
-        """Flat."""
-        return self._store.configs([run]).get(run, {})
+        return RunLedgerInput(attempts, rows, named, self._first_steps(attempts, rows, phases), whole)
 
     def energy(self, run: str, window: Interval, ranks: int) -> tuple[Floats, Floats]:
         """Joules that the run's cards have used since the first value, and when; empty where no counter is stored."""
@@ -315,7 +296,7 @@ class RunLedgers:
         attempts: Callable[[str], RunAttempts | None] = lambda run: None,
     ) -> None:
         """`attempts` finds the other runs that are attempts of the same training; without it a run stands alone."""
-        self._reader, self._ledgers, self._attempts = RunReader(store), ledgers, attempts
+        self._store, self._reader, self._ledgers, self._attempts = store, RunReader(store), ledgers, attempts
         self._logs, self._data_dir = logs, data_dir
 
     def account(self, run: str) -> RunAccount:
@@ -325,13 +306,17 @@ class RunLedgers:
 
     def of_runs(self, names: Sequence[str]) -> RunAccount:
         """Of runs that are attempts of one training, in order of their start."""
-        views = [view for name in names if (view := self._reader.view(name, self._logs)) is not None]
+        runs, known = (
+            Runs(self._store, self._logs),
+            [run for name in names if (run := self._store.run(name)) is not None],
+        )
+        views = [runs.view(stored, self._store.events(stored.name, kinds=LIFETIMES)) for stored in known]
         price = price_of(self._data_dir)
         if not views:
             return RunAccount(tuple(names), None, [], None, price)
         names, newest, now_s = tuple(view.stored.name for view in views), views[-1], time.time()
         records = [self._reader.record(view.stored.name, alive=view.state in ALIVE, now_s=now_s) for view in views]
-        gpus = Facts(newest, self._reader.config(names[-1]), {}, now_s).gpus
+        gpus = Facts(newest, self._store.configs([names[-1]]).get(names[-1], {}), {}, now_s).gpus
         recorded = _together(records)
         spent = ResourceUse(gpus, price.per_gpu_hour)
         window = extent_of(recorded.attempts)
@@ -345,7 +330,7 @@ class RunLedgers:
         if found.goodput is None and (split := self._by_stacks(names[-1], found)):
             found = run_ledger(recorded, spent, split) or found
         missing = missing_of(found, gpus=gpus is not None, priced=price.per_gpu_hour > 0)
-        if not all(record.whole for record in records):
+        if not recorded.whole:
             missing.append(phrase("The run has too many lines to read each: neighbouring ones were read together."))
         return RunAccount(names, found, missing, gpus, price)
 
@@ -373,11 +358,12 @@ def _overlap(one: Interval, other: Interval) -> float:
     return max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
 
 
-def _together(records: Sequence[RunRecord]) -> RunLedgerInput:
+def _together(records: Sequence[RunLedgerInput]) -> RunLedgerInput:
     rows = StepRows(*(np.concatenate(columns) for columns in zip(*(record.rows for record in records), strict=True)))
     named = {kind: _named([record.named[kind] for record in records]) for kind in SPAN_KINDS}
     first = {start_s: seconds for record in records for start_s, seconds in record.first_step_s.items()}
-    return RunLedgerInput([span for record in records for span in record.attempts], rows, named, first)
+    attempts = [span for record in records for span in record.attempts]
+    return RunLedgerInput(attempts, rows, named, first, all(record.whole for record in records))
 
 
 def _named(parts: Sequence[KindSpans]) -> KindSpans:
