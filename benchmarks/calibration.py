@@ -23,6 +23,7 @@ from analysis.blame.verdict import Verdict
 from analysis.stacks.fold import FlameTree
 from analysis.stacks.threads import ThreadSelection
 from dashboard.api.blame import verdict_answer
+from dashboard.stacks.stacks import NORMAL
 from tests import leash
 from tests.plain import PROGRAMS, long_stretches, record, stretches
 from tests.plain_truth import Drawn, PlainRecording, is_right
@@ -94,9 +95,7 @@ def evaluate(folders: Iterable[Path], count: int, only: Sequence[str] | None = N
 def _row(recording: PlainRecording, drawn: Drawn) -> Row:
     stacks, program = recording.queries.stacks, recording.program
     verdict = stacks.blame(recording.run, drawn.window)
-    tree = stacks.fold(
-        recording.run, drawn.window, ThreadSelection("joined", rank=verdict.rank), own_baseline=True
-    ).tree
+    tree = stacks.fold(recording.run, drawn.window, ThreadSelection("joined", rank=verdict.rank), baseline=NORMAL).tree
     main_s = stacks.fold(recording.run, drawn.window, ThreadSelection("main", rank=verdict.rank or 0)).tree.seconds
     said = {name: value for name, value in verdict_answer(verdict).items() if name not in NOT_COLUMNS}
     return {

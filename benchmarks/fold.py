@@ -25,7 +25,7 @@ from dashboard.api.answers import dumps
 from dashboard.api.blame import verdict_answer
 from dashboard.api.stacks import chart_answer, flame_answer
 from dashboard.queries import Profiler
-from dashboard.stacks.stacks import Stacks
+from dashboard.stacks.stacks import NORMAL, Baseline, Stacks
 
 from .report import Row, run
 
@@ -53,7 +53,7 @@ def measure() -> list[Row]:
         at_once, first, ahead = first_times(store, whole)
         questions: list[tuple[str, float, Callable[[], bytes]]] = [
             ("/flame, 60 s, joined", 80, lambda: flame(stacks, minute)),
-            ("/flame, 60 s, beside normal", 300, lambda: flame(stacks, minute, own_baseline=True)),
+            ("/flame, 60 s, beside normal", 300, lambda: flame(stacks, minute, baseline=NORMAL)),
             (f"/flame, {HOURS:g} h, joined", 300, lambda: flame(stacks, whole)),
             ("/blame, 60 s", 1000, lambda: dumps(verdict_answer(stacks.blame("run", minute)))),
             ("/blame, 3 s", 1000, lambda: dumps(verdict_answer(stacks.blame("run", (minute[0], minute[0] + 3))))),
@@ -68,11 +68,9 @@ def measure() -> list[Row]:
     return rows
 
 
-def flame(stacks: Stacks, window: Interval, *, own_baseline: bool = False) -> bytes:
+def flame(stacks: Stacks, window: Interval, *, baseline: Baseline | None = None) -> bytes:
     return dumps(
-        flame_answer(
-            stacks.fold("run", window, ThreadSelection("joined"), own_baseline=own_baseline), Profiler("native", None)
-        )
+        flame_answer(stacks.fold("run", window, ThreadSelection("joined"), baseline=baseline), Profiler("native", None))
     )
 
 

@@ -70,9 +70,9 @@ TITLES = {
 
 def _took(queries: Queries, name: str, *, alone: bool = False) -> float:
     """`alone`: without looking for other runs that are attempts of it, which a table knows already."""
-    goodputs = queries.goodputs
+    ledgers = queries.run_ledgers
     begun_s = time.thread_time()
-    found = (goodputs.of_runs((name,)) if alone else goodputs.goodput(name)).found
+    found = (ledgers.of_runs((name,)) if alone else ledgers.account(name)).ledger
     assert found is not None
     return time.thread_time() - begun_s
 

@@ -741,9 +741,7 @@ class Dashboard:
         from_: AnyTime = None,
         to: AnyTime = None,
         *,
-        baseline: Literal["normal", ""] = "normal",
-        baseline_from: AnyTime = None,
-        baseline_to: AnyTime = None,
+        baseline: str | tuple[AnyTime, AnyTime] = "normal",
         rank: int | None = None,
         pid: int | None = None,
         thread: str | None = None,
@@ -756,19 +754,16 @@ class Dashboard:
         invert: bool = False,
         prune: float = 0.001,
     ) -> FlameGraph:
-        """The Python stacks of a window (default: the whole run), compared with the run's normal, with another window, or (`baseline=""`) with nothing.
+        """The Python stacks of a window (default: the whole run), compared with the run's normal, with another window (a pair of times),
+        with another run (`baseline="@NAME"`), or (`baseline=""`) with nothing.
 
         The others narrow or reshape the tree (docs/http-api.md, Flame): `waits=False` leaves out the time in which a thread only waits,
         `focus="data.py"` keeps stacks with such a frame, `prune` is the share below which nodes are left out.
         """
         shape = {"view": view, "phase": phase, "focus": focus, "hide": hide, "roll": roll, "prune": prune}
         switches = {"waits": str(waits).lower(), "invert": str(invert).lower()}
-        threads = {"rank": rank, "pid": pid, "thread": thread, **_other(baseline_from, baseline_to)}
-        return FlameGraph(
-            self._get(
-                "/flame", run=run, baseline=baseline, **shape, **switches, **threads, **self._window(run, from_, to)
-            )
-        )
+        threads = {"rank": rank, "pid": pid, "thread": thread, "baseline": _baseline(baseline)}
+        return FlameGraph(self._get("/flame", run=run, **shape, **switches, **threads, **self._window(run, from_, to)))
 
     def blame(
         self,
@@ -777,14 +772,11 @@ class Dashboard:
         to: AnyTime = None,
         *,
         rank: int | None = None,
-        baseline_from: AnyTime = None,
-        baseline_to: AnyTime = None,
+        baseline: str | tuple[AnyTime, AnyTime] = "normal",
     ) -> Blame:
         """The line that the time of a window (default: the whole run) was lost to, compared with the run's normal or with another window."""
         return Blame(
-            self._get(
-                "/blame", run=run, rank=rank, **_other(baseline_from, baseline_to), **self._window(run, from_, to)
-            )
+            self._get("/blame", run=run, rank=rank, baseline=_baseline(baseline), **self._window(run, from_, to))
         )
 
     def ledger(self, run: str, from_: AnyTime = None, to: AnyTime = None, *, rank: int | None = None) -> LedgerCard:
@@ -859,8 +851,14 @@ def _range(from_: AnyTime, to: AnyTime) -> dict[str, float | None]:
     return {"from": unix_s(from_, "from_"), "to": unix_s(to, "to")}
 
 
-def _other(from_: AnyTime, to: AnyTime) -> dict[str, float | None]:
-    return {"baseline_from": unix_s(from_, "baseline_from"), "baseline_to": unix_s(to, "baseline_to")}
+def _baseline(given: str | tuple[AnyTime, AnyTime]) -> str:
+    """As the API writes it: `1764000000.0-1764000060.0` for a pair of times."""
+    if isinstance(given, str):
+        return given
+    ends = [unix_s(moment, "baseline") for moment in given]
+    if len(ends) != 2 or None in ends:
+        raise DashboardError("baseline is to be normal, @RUN, or a pair of times (from, to)")
+    return "-".join(map(str, ends))
 
 
 def _about(curves: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:

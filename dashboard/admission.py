@@ -109,7 +109,6 @@ KINDS = {
     "/api/v1/ledger": STACKS,
     "/api/v1/ledger/compare": STACKS,
     "/api/v1/report": REPORTS,
-    "/api/v1/goodput": STACKS,  # of a run without steps
     "/api/v1/series": ROWS,
     "/api/v1/curves": ROWS,
     "/api/v1/tags": ROWS,

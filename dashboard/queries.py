@@ -37,8 +37,8 @@ from .jobs import JobsReader
 from .logs.changes import LogChanges
 from .logs.lines import LogLines
 from .machine import Cost, CostMeter, GpuUser, HostProcesses, HostSnapshot, Machine, RunOfProcess, values_now
-from .runs.goodput import Goodputs
 from .runs.previous_run import RunDetail, requeued
+from .runs.run_ledgers import RunLedgers
 from .runs.run_values import RunComparer
 from .runs.runs import Runs, RunView, forgotten_view, rank_view
 from .runs.search import NamedPage, SearchHits, SearchQuery, Sources, search
@@ -133,7 +133,7 @@ class Queries:
         self._host_processes = HostProcesses(self._owners)
         self._notes, self._forgotten = RunNotesReader(data_dir), ForgottenRuns(data_dir)
         self.comparing = RunComparer(store, self.runs, self.stored_run, self.tree)
-        self.goodputs = Goodputs(store, self.stacks.ledgers, self.tree, data_dir, self.comparing.attempts)
+        self.run_ledgers = RunLedgers(store, self.stacks.ledgers, self.tree, data_dir, self.comparing.attempts)
         of_store = store.outcomes, store.names, store.configs
         self.table = RunsTable(
             RunsSource(self.cursor, self._known_runs, *of_store, self.directions, lambda: self.settings().values)

@@ -34,7 +34,7 @@ KNOWN: dict[
 ] = {  # by the name of a parameter, what this store has: else nearly all answers were "no run of that name"
     "run": [*RUNS],
     "against": ["b", "c"],
-    "baseline": ["b", "c"],
+    "baseline": ["b", "c", "normal", "@b", f"{T0}-{T0 + 50}", f"{T0}-{T0 + 50}@b"],
     "series": ["train/loss", "train/lr", "none"],
     "file": ["out.log", PATH],
     "group": ["lr", "data", "argv", ""],
@@ -42,8 +42,6 @@ KNOWN: dict[
     "expr": ["{train/loss} * 2", "rate({train/loss})", "train/loss", "1 +"],
     "from": [T0, T0 + 10],
     "to": [T0 + 100, T0 + 300],
-    "baseline_from": [T0],
-    "baseline_to": [T0 + 50],
 }
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 

@@ -161,7 +161,7 @@ def test_a_tree_takes_other_shapes(running: Dashboard) -> None:
     assert [inverted["frames"][i]["name"] for i in inverted["nodes"]["frame"]][1:] == ["decode", "step", "step"]
     focused = running.get(f"/api/v1/flame?{WINDOW}&focus=DATA.py&roll=file")
     assert [focused["frames"][i]["name"] for i in focused["nodes"]["frame"]][1:] == ["data.py"]
-    beside = running.get(f"/api/v1/flame?{WINDOW}&baseline_from={T0 + 200}&baseline_to={T0 + 230}")
+    beside = running.get(f"/api/v1/flame?{WINDOW}&baseline={T0 + 200}-{T0 + 230}")
     assert (beside["baseline_seconds"], beside["normal"]) == (30, [[T0 + 200, T0 + 230]])
 
 
@@ -222,6 +222,11 @@ def test_source_lines_are_those_of_the_runs_own_folder_that_were_shown(running: 
         ("/api/v1/curves?run=group/a&expr=other&from=2&to=1", 400, "before from"),
         ("/api/v1/flame?run=group/a&from=-inf&to=1", 400, "finite"),
         ("/api/v1/blame?run=group/a&from=1&to=nan", 400, "finite"),
+        ("/api/v1/flame?run=group/a&from=1&to=2&baseline=9-3", 400, "later than from"),
+        ("/api/v1/flame?run=group/a&from=1&to=2&baseline=yesterday", 400, "FROM-TO in Unix seconds"),
+        ("/api/v1/flame?run=group/a&from=1&to=2&baseline=@nope", 404, "/api/v1/runs lists"),
+        ("/api/v1/blame?run=group/a&from=1&to=2&baseline=@group/a", 400, "see /flame"),
+        ("/api/v1/ledger?run=group/a&rank=0", 400, "give from and to"),
         ("/api/v1/ledger?run=nope&from=1&to=2", 404, "/api/v1/runs lists"),
         ("/api/v1/ledger?run=group/a&from=2&to=1", 400, "later than from"),
         ("/api/v1/ledger?run=group/a&from=1&to=nan", 400, "finite"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.conftest import Ask
@@ -57,7 +59,7 @@ def test_a_window_of_no_time_that_a_clock_can_say_is_none(ask: Ask, axis: str, l
     timeline.axis.innerHTML = "<div class='scale'></div>";
     const address = readAddress();
     const range = new ViewRange(address);
-    const found = [range.window, address.at, new BaselinePicker(timeline, {{ range }}, {{}}).window, new Pins(timeline, {{ range }}, () => {{}}).windows];
+    const found = [range.window, address.at, new BaselinePicker(timeline, {{ range }}, {{}}).value?.window ?? null, new Pins(timeline, {{ range }}, () => {{}}).windows];
     history.replaceState(null, "", before);
     return found;"""
     window, at, compared, pins = ask(code)
@@ -69,6 +71,32 @@ def test_a_window_of_no_time_that_a_clock_can_say_is_none(ask: Ask, axis: str, l
     if not lo.startswith("-"):
         assert (compared, pins[:-1]) == (said, [said] if said else [])
     assert pins[-1] == {"from": 5, "to": 6}
+
+
+@pytest.mark.parametrize(
+    ("text", "baseline"),
+    [
+        ("@a", {"run": "a", "window": None}),
+        ("@", {"run": "", "window": None}),
+        ("@1-2@b", {"run": "1-2@b", "window": None}),
+        ("5.000-6.500@a/b c", {"run": "a/b c", "window": {"from": 5, "to": 6.5}}),
+        ("5.000-6.500", {"run": None, "window": {"from": 5, "to": 6.5}}),
+        ("", None),
+        ("normal", None),
+    ],
+)
+def test_what_a_window_is_compared_with_is_read_from_the_address_and_written_back(
+    ask: Ask, text: str, baseline: object
+) -> None:
+    code = f"""
+    const {{ BaselinePicker }} = await load("timeline/baseline_picker.js");
+    const before = location.href;
+    history.replaceState(null, "", `?${{new URLSearchParams({{ baseline: {json.dumps(text)} }})}}`);
+    const [surface, element] = ["div", "div"].map((name) => document.createElement(name));
+    const picker = new BaselinePicker({{ surface, element }}, {{}}, () => {{}});
+    history.replaceState(null, "", before);
+    return [picker.value, picker.address().baseline];"""
+    assert ask(code) == [baseline, text if baseline else None]
 
 
 def test_ansi_colours_are_shown_and_html_is_text(ask: Ask) -> None:

@@ -217,10 +217,8 @@ def test_a_flame_graph_is_that_of_the_api(client: Dashboard, raw: Raw, baseline:
 def test_other_parameters_of_a_flame_graph_reach_the_api(client: Dashboard, raw: Raw) -> None:
     ours = client.flame("group/a", LO, HI, baseline="", waits=False, focus="DATA.py", roll="file", rank=0)
     assert ours.raw == raw("flame", run="group/a", from_=LO, to=HI, waits="false", focus="DATA.py", roll="file", rank=0)
-    other = client.flame(
-        "group/a", LO, HI, baseline_from=T0 + 200, baseline_to=T0 + 230, view="threads", invert=True, hide="forward"
-    )
-    beside = {"baseline": "normal", "baseline_from": T0 + 200, "baseline_to": T0 + 230}
+    other = client.flame("group/a", LO, HI, baseline=(T0 + 200, T0 + 230), view="threads", invert=True, hide="forward")
+    beside = {"baseline": f"{T0 + 200}-{T0 + 230}"}
     assert other.raw == raw(
         "flame", run="group/a", from_=LO, to=HI, view="threads", invert="true", hide="forward", **beside
     )
@@ -248,8 +246,8 @@ def test_a_verdict_is_that_of_the_api_with_its_sentence_first(client: Dashboard,
     assert blame.place.endswith("data.py:2 decode") and blame.verdict == "line"
     shown = blame._repr_html_()
     assert shown.startswith("<p><b>") and shown.index("decode") < shown.index("<table>")
-    other = client.blame("group/a", LO, HI, baseline_from=T0 + 200, baseline_to=T0 + 230)
-    assert other.raw == raw("blame", run="group/a", from_=LO, to=HI, baseline_from=T0 + 200, baseline_to=T0 + 230)
+    other = client.blame("group/a", LO, HI, baseline=(T0 + 200, T0 + 230))
+    assert other.raw == raw("blame", run="group/a", from_=LO, to=HI, baseline=f"{T0 + 200}-{T0 + 230}")
 
 
 def test_a_ledger_is_that_of_the_api_with_rows_that_add_up(client: Dashboard, raw: Raw) -> None:

@@ -9,12 +9,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import pytest
 from playwright.sync_api import Page, Route
 
+from collectors.store.engines import open_store
+from dashboard.queries import Queries
 from tests.conftest import Dashboard, address, answering, dashboard, drag, wait_for
 from tests.conftest import script as started
+from tests.serving import served
+from tests.test_stacks import T0, recorded
 
 EXPECTED_ERRORS = ("ERR_CONNECTION_REFUSED",)  # the server may end before the page
 TRAINER = '''"""Healthy for a while, then starved by a slow decode, then healthy until it is killed."""
@@ -211,6 +216,27 @@ def test_another_window_can_be_compared_with(run: Run, page: Page) -> None:
     wait_for(lambda: "normal is" in page.inner_text(".flame-head .sub"), because="Esc does not lead back to normal")
     assert "baseline" not in address(page)
     assert "from" in address(page)
+
+
+def test_two_ticked_runs_lead_to_a_flame_graph_of_one_beside_the_other(page: Page, tmp_path: Path) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(unquote(request.url)))
+    (tmp_path / "data.py").write_text("def decode():\n    return 1\n")
+    with contextlib.closing(open_store(tmp_path, write=True)) as store:
+        for name, slow_ms in (("fast", 100), ("slow", 600)):
+            store.append(recorded(name, str(tmp_path), slow_ms))
+    queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
+    with served(queries) as web:
+        page.goto(f"http://127.0.0.1:{web.port}/runs?runs=slow&runs=fast")
+        page.get_by_role("link", name="Flame graph").click()
+        wait_for(lambda: "Compared with fast" in page.inner_text(".flame-head .sub"), because="not compared")
+        assert "decode" in page.inner_text(".flame-head .said") and address(page)["baseline"] == "@fast"
+        page.goto(f"http://127.0.0.1:{web.port}/flame?run=slow&baseline=@fast&from={T0 + 20}&to={T0 + 50}")
+        wait_for(lambda: "Compared with fast" in page.inner_text(".flame-head .sub"), because="not compared")
+        assert not [url for url in asked if "/blame?" in url and "@fast" in url]
+        page.keyboard.press("Escape")
+        wait_for(lambda: "baseline" not in address(page), because="the run's normal is not back")
+    queries.close()
 
 
 def test_what_a_colleague_opens_is_what_was_seen(run: Run, page: Page) -> None:

@@ -123,9 +123,9 @@ def beside_a_tree(house: House, tree: Tree) -> None:
 # -- requests ----------------------------------------------------------------------------------------------------------
 
 ROUTES = ["runs", "run", "files", "series", "points", "logs", "events", "flame", "flamechart", "blame", "source", "gpus", "processes", "host_processes", "nope"]  # fmt: skip
-PARAMETERS = ["run", "series", "from", "to", "axis", "buckets", "gpu", "q", "level", "before", "limit", "rank", "pid", "thread", "view", "phase", "baseline", "baseline_from", "baseline_to", "waits", "focus", "hide", "roll", "invert", "prune", "format", "file", "line", "context", "width", "match"]  # fmt: skip
+PARAMETERS = ["run", "series", "from", "to", "axis", "buckets", "gpu", "q", "level", "before", "limit", "rank", "pid", "thread", "view", "phase", "baseline", "waits", "focus", "hide", "roll", "invert", "prune", "format", "file", "line", "context", "width", "match"]  # fmt: skip
 ARGUMENTS = st.one_of(
-    st.sampled_from(["healthy", "train/loss", "*", "host/*", "normal", "joined", "threads", "folded", "speedscope", "time", "step", "true", "nan", "inf", "-inf", "1e308"]),
+    st.sampled_from(["healthy", "@healthy", "0-9", "9-0@healthy", "train/loss", "*", "host/*", "normal", "joined", "threads", "folded", "speedscope", "time", "step", "true", "nan", "inf", "-inf", "1e308"]),
     st.floats().map(str),
     st.integers().map(str),
     st.text(max_size=12),

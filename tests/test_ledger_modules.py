@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from analysis.ledger.kinds import KINDS
+from analysis.ledger.kinds import KINDS, RUN_KINDS
 from analysis.ledger.shares import KindRow
 from analysis.ledger.text import share_of
 from collectors.message import text_of
@@ -147,7 +147,7 @@ ROWS = some.lists(
 def test_the_parts_add_up_to_the_rows_and_call_about_what_the_sentence_calls_so(
     ask: Ask, rows: list[dict[str, Any]]
 ) -> None:
-    code = 'const { partsOf, shareOf } = await load("ledger/ledger_view.js"); return partsOf(ROWS).map((part) => [part.share, shareOf(part), part.row?.kind ?? null]);'
+    code = 'const { partsOf, shareOf } = await load("ledger/shares.js"); return partsOf(ROWS).map((part) => [part.share, shareOf(part), part.row?.kind ?? null]);'
     parts = ask(code.replace("ROWS", json.dumps([{**row, "lines": [], "exposed_by": None} for row in rows])))
     assert sum(share for share, _, _ in parts) == pytest.approx(sum(row["share"] for row in rows), abs=0.051)
     for _, text, kind in parts:
@@ -156,11 +156,14 @@ def test_the_parts_add_up_to_the_rows_and_call_about_what_the_sentence_calls_so(
             assert text.startswith("about") == text_of(share_of(described)).startswith("about")
 
 
+def test_no_two_kinds_of_a_run_share_a_colour(ask: Ask) -> None:
+    kinds = ask(f"const {{ colourOf }} = await load('ledger/shares.js'); return {json.dumps(RUN_KINDS)}.map(colourOf);")
+    assert len(set(kinds)) == len(RUN_KINDS) and set(kinds) <= {f"time-{kind}" for kind in KINDS}
+
+
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_each_kind_has_a_colour_of_its_own(ask: Ask, theme: str) -> None:
-    kinds = ask(
-        f"const {{ colourOf }} = await load('ledger/ledger_view.js'); return {json.dumps(KINDS)}.map(colourOf);"
-    )
+    kinds = ask(f"const {{ colourOf }} = await load('ledger/shares.js'); return {json.dumps(KINDS)}.map(colourOf);")
     text = (ROOT / "assets" / "tokens.css").read_text()
     found: dict[str, str] = {}
     for name in ("dark", theme):  # the dark one's hold for both, unless the other has its own

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from analysis.baseline import MIN_LOST_S, SLOWEST, slowest_stretch
 from analysis.ledger.contrast import LedgerSide, contrast
-from analysis.ledger.kinds import ChargeTarget, TimeKind
+from analysis.ledger.kinds import KINDS as ALL_KINDS
+from analysis.ledger.kinds import SPENT, ChargeTarget, TimeKind
 from analysis.ledger.shares import Account, CostRange, Ledger, LedgerDevice, ledger_of
 from analysis.stacks.fold import WindowStacks, tree_of
 from analysis.stacks.tree import WeightedStacks
@@ -57,6 +58,12 @@ def test_two_ledgers_in_words() -> None:
     )
     assert [round(change.points, 6) for change in found.changes] == [12, -9, -3]
     assert sum((change.seconds or 0) - (change.other_seconds or 0) for change in found.changes) == pytest.approx(0.05)
+
+
+def test_each_kind_can_be_what_two_runs_differ_in() -> None:
+    for kind in sorted({*ALL_KINDS} - {"busy"}):
+        found = contrast(LedgerSide("a", ledger(70, {ChargeTarget(kind): 30})), LedgerSide("b", ledger(100, {})))
+        assert found.sentence.startswith("a spends 30 points ") and SPENT[kind] in found.sentence
 
 
 def test_two_that_are_alike_say_so() -> None:

@@ -1,1 +1,1 @@
-"""Where the device's time went: shares of a window that add up to 100, each with its line."""
+"""Where the time of a window, or of a whole run, went: shares that add up to 100."""

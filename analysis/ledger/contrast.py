@@ -12,36 +12,12 @@ from typing import NamedTuple
 from collectors.message import Message, phrase, text_of
 
 from . import kinds
-from .kinds import BUSY, KINDS, ChargeTarget, TimeKind
+from .kinds import BUSY, KINDS, SPENT, ChargeTarget, TimeKind
 from .shares import KindRow, Ledger
 from .text import label_of, place_of, why_empty
 
 IN_SENTENCE = 4
 SAME_STEP = 0.02  # a step that differs by less is said to take as long
-SPENT: dict[TimeKind, Message] = {
-    "busy": phrase("with the GPU busy"),
-    "data": phrase("waiting for data"),
-    "launch": phrase("launch-bound"),
-    "sync": phrase("waiting for the GPU"),
-    "collective": phrase("waiting for other ranks"),
-    "python": phrase("in own Python"),
-    "gil": phrase("waiting for the GIL"),
-    "lock": phrase("waiting for a lock"),
-    "wait": phrase("in other waits"),
-    "log": phrase("logging"),
-    "checkpoint": phrase("on checkpoints"),
-    "validation": phrase("on validation"),
-    "gc": phrase("on garbage collection"),
-    "compile": phrase("compiling"),
-    "copy": phrase("on copies"),
-    "transfer": phrase("on transfers"),
-    "cpu_taken": phrase("without a core, which others took"),
-    "cpu_own": phrase("without a core, which its own processes took"),
-    "other": phrase("on other work"),
-    "unexplained": phrase("unexplained"),
-}
-
-
 MEASURED = {
     "GPU": phrase("the GPU's"),
     "CPU": phrase("the CPU's"),
@@ -172,7 +148,7 @@ def _spent(change: KindChange, ledger: Ledger) -> Message:
         return phrase("computing")
     if change.kind == "launch" and ledger.device == "host":
         return phrase("handing work to the GPU")
-    return SPENT[change.kind]
+    return phrase(SPENT[change.kind])
 
 
 def _steps(mine: LedgerSide, other: LedgerSide) -> Message | None:

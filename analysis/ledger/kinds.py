@@ -1,7 +1,8 @@
-"""Kinds of time in the ledger, the line each second is charged to, and the order in which kinds are tried."""
+"""Kinds of time of a run and of its steps, the line each second is charged to, and the thresholds of the ledger."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from collectors.records import Frame
@@ -9,6 +10,8 @@ from collectors.records import Frame
 from ..stacks.waits import Joined
 
 TimeKind: TypeAlias = Literal[
+    "training",
+    "initialisation",
     "busy",
     "data",
     "launch",
@@ -30,41 +33,69 @@ TimeKind: TypeAlias = Literal[
     "idle",
     "other",
     "unexplained",
+    "redone",
+    "stalled",
+    "between",
+    "nothing",
+    "ending",
+    "running",
 ]
+Level: TypeAlias = Literal["run", "step", "both"]
 BUSY: TimeKind = "busy"
 
 
 class KindName(NamedTuple):
+    """What the wall time of a run is divided into, or the time of its steps, which divides `training` further; or both."""
+
     kind: TimeKind
+    level: Level
     label: str  # as a sentence names it
+    spent: str = ""  # after "12 points more", where the label does not fit there
 
 
 NAMES = (
-    KindName("busy", "GPU busy"),
-    KindName("data", "waiting for data"),
-    KindName("launch", "launch-bound"),
-    KindName("sync", "waiting for the GPU"),
-    KindName("collective", "waiting for other ranks"),
-    KindName("python", "own Python"),
-    KindName("gil", "waiting for the GIL"),
-    KindName("lock", "waiting for a lock"),
-    KindName("wait", "other waits"),
-    KindName("log", "logging"),
-    KindName("checkpoint", "checkpoint"),
-    KindName("validation", "validation"),
-    KindName("gc", "garbage collection"),
-    KindName("compile", "compiling"),
-    KindName("copy", "copies"),
-    KindName("transfer", "transfers"),
-    KindName("cpu_taken", "cores taken by others"),
-    KindName("cpu_own", "cores taken by its own processes"),
-    KindName("idle", "waiting for requests"),
-    KindName("other", "other"),
-    KindName("unexplained", "unexplained"),
+    KindName("training", "run", "training"),
+    KindName("initialisation", "run", "initialisation"),
+    KindName("busy", "step", "GPU busy", "with the GPU busy"),
+    KindName("data", "step", "waiting for data"),
+    KindName("launch", "step", "launch-bound"),
+    KindName("sync", "step", "waiting for the GPU"),
+    KindName("collective", "step", "waiting for other ranks"),
+    KindName("python", "step", "own Python", "in own Python"),
+    KindName("gil", "step", "waiting for the GIL"),
+    KindName("lock", "step", "waiting for a lock"),
+    KindName("wait", "step", "other waits", "in other waits"),
+    KindName("log", "step", "logging"),
+    KindName("checkpoint", "both", "checkpoint", "on checkpoints"),
+    KindName("validation", "both", "validation", "on validation"),
+    KindName("gc", "step", "garbage collection", "on garbage collection"),
+    KindName("compile", "step", "compiling"),
+    KindName("copy", "step", "copies", "on copies"),
+    KindName("transfer", "step", "transfers", "on transfers"),
+    KindName("cpu_taken", "step", "cores taken by others", "without a core, which others took"),
+    KindName("cpu_own", "step", "cores taken by its own processes", "without a core, which its own processes took"),
+    KindName("idle", "step", "waiting for requests"),
+    KindName("other", "step", "other", "on other work"),
+    KindName("unexplained", "step", "unexplained"),
+    KindName("redone", "run", "steps done again later"),
+    KindName("stalled", "run", "stalled"),
+    KindName("between", "run", "between attempts"),
+    KindName("nothing", "run", "attempts without a step"),
+    KindName("ending", "run", "after the last step"),
+    KindName("running", "run", "running, not separated"),
 )
 LABELS = {name.kind: name.label for name in NAMES}
-KINDS: tuple[TimeKind, ...] = tuple(name.kind for name in NAMES)
+SPENT = {name.kind: name.spent or name.label for name in NAMES}
+KINDS: tuple[TimeKind, ...] = tuple(name.kind for name in NAMES if name.level != "run")  # of steps
 NUMBER = {kind: number for number, kind in enumerate(KINDS)}
+RUN_KINDS: tuple[TimeKind, ...] = tuple(name.kind for name in NAMES if name.level != "step")
+RUN_NUMBER = {kind: number for number, kind in enumerate(RUN_KINDS)}
+LOST: tuple[TimeKind, ...] = tuple(kind for kind in RUN_KINDS if kind not in ("training", "running"))
+IN_RUN: Mapping[TimeKind, TimeKind] = {  # what a run's ledger calls a kind of steps that is no training
+    "checkpoint": "checkpoint",
+    "validation": "validation",
+    "compile": "initialisation",
+}
 
 
 class ChargeTarget(NamedTuple):

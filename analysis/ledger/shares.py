@@ -231,8 +231,16 @@ class LineShare(NamedTuple):
     samples: int
 
 
+class RunCost(NamedTuple):
+    """None where unknown."""
+
+    gpu_hours: float | None = None
+    energy_j: float | None = None
+    cost: float | None = None
+
+
 class KindRow(NamedTuple):
-    """Shares are percent of the window's covered time, of the device's; of the host's where no counter says how busy the device was."""
+    """Shares are percent of a run's wall time; of a window, of the device's covered time, or of the host's where no counter says how busy the device was."""
 
     kind: TimeKind
     share: float
@@ -243,6 +251,13 @@ class KindRow(NamedTuple):
     lines: list[LineShare]  # the dearest first
     exposed_by: ChargeTarget | None  # the wait for the device that made it cost time
     confidence: Sureness
+    paid: RunCost = RunCost()  # of a whole run
+
+
+def row_of(kind: TimeKind, seconds: float, whole_s: float, paid: RunCost) -> KindRow:
+    """A row whose share is known exactly."""
+    share = 100 * seconds / whole_s
+    return KindRow(kind, share, seconds, share, share, 0.0, [], None, "high", paid)
 
 
 @dataclass(frozen=True)

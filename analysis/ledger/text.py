@@ -1,18 +1,21 @@
-"""The ledger in words: one sentence, and the ten lines of `deepseek-dashboard why`."""
+"""Ledgers in words: of a window one sentence and the ten lines of `deepseek-dashboard why`, of a whole run its goodput."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from collectors.message import Message, Sentence, phrase, text_of
 
 from ..stacks.frames import file_name
 from . import kinds
-from .kinds import BUSY, LABELS, ChargeTarget, TimeKind
+from .kinds import BUSY, LABELS, LOST, ChargeTarget, TimeKind
+from .run_ledger import RunLedger
 from .shares import MIN_S, KindRow, Ledger
 
 IN_SENTENCE = 4  # rows beside the first
 MAX_LINES = 10
 PARTS = {"compute": phrase("compute"), "communication": phrase("communication"), "copy": phrase("copies")}
-MIN_PART = 0.5  # percent of the window; a smaller part of the busy time is not named
+MIN_PART = 0.5  # percent; a smaller part of the whole, or of the busy time, is not named
 TIERS = {
     "A": phrase("from stacks alone"),
     "B": phrase("from stacks and the log"),
@@ -26,8 +29,10 @@ SIGNALS = {
 }
 
 
-def label_of(kind: TimeKind, ledger: Ledger) -> Message:
+def label_of(kind: TimeKind, ledger: Ledger | RunLedger) -> Message:
     """`GPU busy`; where the device is the CPU, `computing`. With several ranks, communication counts as busy."""
+    if isinstance(ledger, RunLedger):
+        return phrase(LABELS[kind])
     if kind == BUSY and ledger.device == "CPU":
         return phrase("computing")
     if kind == BUSY and ledger.ranks > 1 and not ledger.busy_parts:
@@ -55,16 +60,20 @@ def sentence_of(ledger: Ledger) -> Message:
     if not ledger.rows:
         return why_empty(ledger)
     shown, small = large_rows(ledger)
-    parts = [_part(row, ledger) for row in shown[: IN_SENTENCE + 1]]
-    rest = small + sum(row.share for row in shown[IN_SENTENCE + 1 :])
-    if rest >= 0.5:
-        parts.append(phrase("other {share_pct:.0f} %", share_pct=rest))
+    named, others = shown[: IN_SENTENCE + 1], shown[IN_SENTENCE + 1 :]
+    parts = _parts(named, small + sum(row.share for row in others), ledger)
     if ledger.queued_s < MIN_S:
         return phrase("{parts}.", parts=parts)
     return phrase("{parts}. Besides, {queued_s:rounded} in the queue.", parts=parts, queued_s=ledger.queued_s)
 
 
-def _part(row: KindRow, ledger: Ledger) -> Message:
+def _parts(rows: Sequence[KindRow], rest: float, ledger: Ledger | RunLedger) -> list[Message]:
+    """These rows, and the points of all others."""
+    other = [phrase("other {share_pct:.0f} %", share_pct=rest)] if rest >= MIN_PART else []
+    return [*(_part(row, ledger) for row in rows), *other]
+
+
+def _part(row: KindRow, ledger: Ledger | RunLedger) -> Message:
     """`waiting for data 27 % (data.py:88 decode)`"""
     label, share, about = label_of(row.kind, ledger), share_of(row), _about(row, ledger)
     if not about:
@@ -72,8 +81,10 @@ def _part(row: KindRow, ledger: Ledger) -> Message:
     return phrase("{label} {share} ({about})", label=label, share=share, about=about)
 
 
-def _about(row: KindRow, ledger: Ledger) -> Sentence | None:
-    """Its dearest line, or what a GPU did while it was busy."""
+def _about(row: KindRow, ledger: Ledger | RunLedger) -> Sentence | None:
+    """Its dearest line, or what a GPU did while it was busy; of a whole run, how many steps were done again."""
+    if isinstance(ledger, RunLedger):
+        return phrase("{steps:,} steps", steps=ledger.redone_steps) if row.kind == "redone" else None
     where = place_of(row.lines[0].place) if row.lines else ""
     return where or (parts_of_busy(ledger) if row.kind == BUSY else None)
 
@@ -158,6 +169,12 @@ def _saves_more(row: KindRow) -> bool:
     return row.saves_at_most > row.share + kinds.SMALL.value
 
 
+def basis_of(ledger: Ledger) -> Message:
+    """How the shares are known, and what they are of."""
+    rank = phrase("rank {rank} of {ranks}, ", rank=ledger.rank, ranks=ledger.ranks) if ledger.ranks > 1 else None
+    return phrase("{rank}{covered}. {foot}", rank=rank, covered=covered_of(ledger), foot=foot_of(ledger))
+
+
 def covered_of(ledger: Ledger) -> Message:
     """`from stacks and the log, 97 % of it seen`"""
     tier = TIERS[ledger.tier]
@@ -186,3 +203,120 @@ def foot_of(ledger: Ledger) -> Message:
             last_step=trace.last_step,
         )
     return phrase("Busy by {signal}; what a GPU did while busy is not judged.", signal=signal)
+
+
+# A whole run in words: its goodput in one sentence, what each kind was computed from, and what is missing.
+
+MIN_HOURS = 0.1  # of GPUs: of fewer nothing is said
+NO_TIME = phrase(
+    "Fewer than two moments of the run are known, so there is no wall time to share out: log lines with time_s, or use RunLog."
+)
+SOURCES = (
+    phrase("phases of the step log"),
+    phrase("events with a duration"),
+    phrase("the gap before an event or value without a duration"),
+)
+
+
+def run_sentence_of(found: RunLedger) -> Message:
+    """`Goodput 71 % of 3 h 20 min: ...` The largest losses come first."""
+    losses = sorted((row for row in found.rows if row.kind in LOST), key=lambda row: -row.share)
+    named = [row for row in losses[:IN_SENTENCE] if row.share >= MIN_PART]
+    attempts = None
+    if len(found.attempts) > 1:
+        attempts = phrase(" in {attempts} attempts", attempts=len(found.attempts))
+    if found.goodput is None and not named:
+        return phrase(
+            "Goodput of {seconds:spoken}{attempts} is not known: fewer than two lines have a step and a time.{lost}",
+            seconds=found.seconds,
+            attempts=attempts,
+            lost=_lost(found),
+        )
+    parts = _parts(named, sum(row.share for row in losses[len(named) :]), found)
+    if found.goodput is not None:
+        head = phrase("Goodput {share_pct:.0f} %", share_pct=found.goodput)
+    else:
+        head = phrase("Goodput at most {share_pct:.0f} %", share_pct=found.at_most)
+    return phrase(
+        "{head} of {seconds:spoken}{attempts}{losses}.{lost}",
+        head=head,
+        seconds=found.seconds,
+        attempts=attempts,
+        losses=phrase(": {parts}", parts=parts) if named else None,
+        lost=_lost(found),
+    )
+
+
+def run_line_of(found: RunLedger) -> str:
+    """For a shell: `Whole run: goodput 71 % of ...`"""
+    text = text_of(run_sentence_of(found))
+    return f"Whole run: {text[:1].lower()}{text[1:]}"
+
+
+def _lost(found: RunLedger) -> Message | None:
+    hours, all_hours = found.lost.gpu_hours, found.paid.gpu_hours
+    if hours is None or not all_hours or all_hours < MIN_HOURS:
+        return None
+    return phrase(" Lost: {hours:.1f} of {all_hours:.1f} GPU-hours.", hours=hours, all_hours=all_hours)
+
+
+def run_basis_of(kind: TimeKind, found: RunLedger) -> Message | None:
+    """What the seconds of a kind were computed from."""
+    if kind in ("validation", "checkpoint"):
+        named_s = found.named_s.get(kind, (0.0, 0.0, 0.0))
+        return _joined([words for words, seconds in zip(SOURCES, named_s, strict=True) if seconds > 0]) or phrase(
+            "stacks"
+        )
+    starts = [phrase(by) for by in dict.fromkeys(row.span.started_by for row in found.attempts)]
+    ends = [phrase(by) for by in dict.fromkeys(row.span.ended_by for row in found.attempts if not row.span.alive)]
+    edges = _joined([*starts, *ends])
+    match kind:
+        case "training":
+            return phrase("lines of the step log, without all other kinds")
+        case "initialisation":
+            begun = _joined([*starts, phrase("the first line of the step log")])
+            is_compiled = sum(found.named_s.get("initialisation", ())) > 0
+            return phrase("{begun} and compilations that are logged", begun=begun) if is_compiled else begun
+        case "redone":
+            return phrase("steps in the lines of the step log that a later attempt logged again")
+        case "stalled":
+            return phrase("gaps in the lines of the step log of at least 30 s and 20 usual ones")
+        case "nothing":
+            return phrase("{edges}, without a line of the step log between them", edges=edges)
+        case "ending":
+            return _joined([phrase("the last line of the step log"), *ends])
+    return edges
+
+
+def missing_of(found: RunLedger, *, gpus: bool, priced: bool) -> list[Message]:
+    """One sentence for each thing that is not known, with what would make it so."""
+    kinds = {row.kind for row in found.rows}
+    said = []
+    if found.goodput is None:
+        said.append(
+            phrase(
+                "Fewer than two lines of the run have a step and a time, so training, initialisation, stalls and redone steps are not separated: log each step with RunLog or an adapter."
+            )
+        )
+    if found.goodput is not None and not kinds & {"validation", "checkpoint"}:
+        said.append(
+            phrase(
+                "Neither validations nor checkpoints are logged: if there were any, they count as training. Log their phases or events."
+            )
+        )
+    if any(row.span.started_by == "first line" for row in found.attempts):
+        said.append(
+            phrase("Nothing says when a process of the run began: what lies before its first line is not counted.")
+        )
+    if gpus and found.paid.energy_j is None:
+        said.append(phrase("No energy counter of the run's GPUs is stored for its time."))
+    if gpus and not priced:
+        said.append(phrase("The settings have no price for a GPU-hour, so there is no cost."))
+    return said
+
+
+def _joined(words: Sequence[Message]) -> Message | None:
+    """`a, b and c`; None for none."""
+    if len(words) < 2:
+        return words[0] if words else None
+    return phrase("{words} and {last}", words=words[:-1], last=words[-1])

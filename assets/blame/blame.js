@@ -1,7 +1,7 @@
 /** The sentence on a window: the server's verdict with its place highlighted, or what the graph alone says until the server answers. */
 
 import { nameOf } from "../flame/tree.js";
-import { el } from "../lib/dom.js";
+import { el, visible } from "../lib/dom.js";
 import { percent, signed } from "../lib/figures.js";
 import { clock, count, counted, duration, figure, minute, place } from "../lib/format.js";
 
@@ -82,13 +82,14 @@ export function facts({ evidence }) {
 /**
  * The page's own sentence until the server answers: where the window lost its time, else where most of it went; and its basis.
  * @param {Flame | null} flame @param {Tree | null} tree of it
- * @param {{asked: {from: number, to: number}, now: boolean, growing: boolean, comparable?: Tree | null}} about `growing`: more of the profile may come; `comparable`: null where the tree shows no loss
+ * @param {{asked: {from: number, to: number}, now: boolean, growing: boolean, comparable?: Tree | null, baseline?: import("../timeline/baseline_picker.js").Baseline | null}} about `growing`: more of the profile may come; `comparable`: null where the tree shows no loss
  * @returns {{said: (Node | string)[], aside: string}}
  */
-export function ownWords(flame, tree, { asked, now, growing, comparable = tree }) {
+export function ownWords(flame, tree, { asked, now, growing, comparable = tree, baseline = null }) {
   const lost = comparable && comparable.samples >= FEW_SAMPLES ? mostLost(comparable) : null;
   const said = lost && comparable ? ofLoss(lost, comparable) : ofShare(tree, now ? lastOf(flame, asked) : "this window");
-  return { said, aside: worth(flame, asked, growing, lost ? "Beside normal" : "Share of the main thread’s time") };
+  const other = baseline && baseline.run !== null && tree?.compared ? `Compared with ${visible(baseline.run)}` : "";
+  return { said, aside: worth(flame, asked, growing, other || (lost ? "Beside normal" : "Share of the main thread’s time")) };
 }
 
 /** What the share of the last seconds is a share of: less than all where the run began or ended in them. @param {Flame | null} flame @param {{from: number, to: number}} asked */

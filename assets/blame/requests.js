@@ -5,12 +5,14 @@ import { nameOf } from "../flame/tree.js";
 import { change, get, lasting, newest, sentenceOf } from "../lib/api.js";
 import { copyButton } from "../lib/clipboard.js";
 import { el } from "../lib/dom.js";
+import { baselineText } from "../timeline/baseline_picker.js";
 
 const NOW_S = 10; // length of the newest profile shown while nothing is selected
 const LINES = 200;
 
 /** @typedef {import("../data/view_range.js").Window} Window */
-/** @typedef {{run: string, asked: Window, now: boolean, baseline: Window | null, quick: boolean, done: boolean, filter: Record<string, any>}} Question `now`: the last seconds, not a selected window; `quick`: its normal is that of the last one; `done`: it is not being drawn any more */
+/** @typedef {import("../timeline/baseline_picker.js").Baseline} Baseline */
+/** @typedef {{run: string, asked: Window, now: boolean, baseline: Baseline | null, quick: boolean, done: boolean, filter: Record<string, any>}} Question `now`: the last seconds, not a selected window; `quick`: its normal is that of the last one; `done`: it is not being drawn any more */
 /** @typedef {import("../flame/tree.js").Flame} Flame */
 /** @typedef {import("./blame.js").Blame} Blame */
 /** @typedef {{sentence: string, remedy: string, action: "on" | "retry" | null}} Trouble */
@@ -39,7 +41,7 @@ export class WindowRequests {
     this.over = false; // nothing more comes
     /** @type {Record<string, any>} view, thread, phase, ...: parameters of `GET /flame` */
     this.filter = { view: "joined" };
-    /** @type {Window | null} compared with; null is the run's normal */
+    /** @type {Baseline | null} compared with; null is the run's normal */
     this.baseline = null;
     /** @type {Question | null} what is to be shown */
     this.wanted = null;
@@ -54,7 +56,7 @@ export class WindowRequests {
     );
     this.readBlame = newest(
       (/** @type {Question} */ { run, asked, baseline, filter: { rank = null } }) =>
-        get("blame", { run, ...asked, rank, ...against(baseline) }),
+        get("blame", { run, ...asked, rank, baseline: textOf(baseline) }),
       (answer, question) => {
         const { wanted } = this;
         if (!wanted || about(question) !== about(wanted)) return;
@@ -107,7 +109,13 @@ export class WindowRequests {
   #judge() {
     if (!this.wanted || this.#blame) return;
     this.#blame = "asked";
-    this.readBlame(this.wanted);
+    this.#askBlame(this.wanted);
+  }
+
+  /** A run is blamed beside itself only. @param {Question} question */
+  #askBlame(question) {
+    if (question.baseline && question.baseline.run !== null) this.#judged(question);
+    else this.readBlame(question);
   }
 
   /** @type {"" | "asked" | "judged"} */
@@ -143,9 +151,11 @@ export class WindowRequests {
   askNow(run, end_s) {
     const to = this.profiler.until?.[run] ?? end_s;
     const { shown, filter } = this;
-    const known = shown?.question.now && shown.question.run === run && shown.question.asked.to === to && shown.question.filter === filter;
+    const baseline = this.baseline && this.baseline.run !== null ? this.baseline : null; // the last seconds have no normal
+    const question = shown?.question;
+    const known = question?.now && question.run === run && question.asked.to === to && question.filter === filter && question.baseline === baseline;
     const before = this.wanted;
-    this.wanted = { run, asked: { from: to - NOW_S, to }, now: true, baseline: null, quick: false, done: true, filter };
+    this.wanted = { run, asked: { from: to - NOW_S, to }, now: true, baseline, quick: false, done: true, filter };
     if (!before?.now) this.page.sink.showBlame(null, this.wanted);
     if (!known || !shown?.answer?.samples) this.readFlame(this.wanted);
   }
@@ -163,7 +173,7 @@ export class WindowRequests {
     if (!wanted) return;
     this.readFlame(wanted);
     if (wanted.now) return;
-    this.readBlame(wanted);
+    this.#askBlame(wanted);
     this.readLines(wanted);
   }
 
@@ -180,7 +190,7 @@ export class WindowRequests {
     if (!wanted || wanted.now || shown?.question !== wanted || !until || reached === null) return;
     if (reached < wanted.asked.to && until > reached) {
       this.readFlame(wanted);
-      this.readBlame(wanted);
+      this.#askBlame(wanted);
     }
   }
 
@@ -219,11 +229,11 @@ export class WindowRequests {
 
 /** The parameters of `GET /flame`. @param {Question} question @returns {Record<string, any>} */
 export function parameters({ run, asked, now, baseline, quick, filter }) {
-  return { run, ...asked, ...filter, ...(now || quick ? {} : baseline ? against(baseline) : { baseline: "normal" }) };
+  return { run, ...asked, ...filter, ...((now && !baseline) || quick ? {} : { baseline: textOf(baseline) }) };
 }
 
-/** @param {Window | null} baseline @returns {Record<string, number>} */
-const against = (baseline) => (baseline ? { baseline_from: baseline.from, baseline_to: baseline.to } : {});
+/** @param {Baseline | null} baseline */
+const textOf = (baseline) => (baseline ? baselineText(baseline) : "normal");
 
 /** @param {Window} a @param {Window} b */
 const same = (a, b) => a.from === b.from && a.to === b.to;

@@ -380,7 +380,7 @@ function describe(tree, { node, narrow }) {
     row(tree, "in total", total_s[node], tree.normal(node)),
     row(tree, "itself", self_s[node], (base_self_s?.[node] ?? 0) / tree.baseUnits),
   ];
-  const heads = ["", "", "share", `a ${tree.per}`, ...(tree.compared ? ["normal", ""] : [])];
+  const heads = ["", "", "share", `a ${tree.per}`, ...(tree.compared ? ["baseline", ""] : [])];
   const trust = tree.untrusted(node) ? "; not sure: two moments may be mixed" : "";
   return [
     el("b", {}, name),

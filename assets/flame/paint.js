@@ -240,4 +240,4 @@ export const legendOfKinds = () => [
   "waits",
 ];
 
-export const legendOfDifference = () => ["less", el("i", { class: "ramp-diff" }), "more than normal"];
+export const legendOfDifference = () => ["less", el("i", { class: "ramp-diff" }), "more than the baseline"];

@@ -4,11 +4,16 @@ import { lane } from "../data/lanes.js";
 import { isOwner } from "../lib/api.js";
 import { TIME } from "../lib/axis.js";
 import { el, setClass, setText, visible } from "../lib/dom.js";
-import { capital, duration, place } from "../lib/format.js";
+import { capital, duration } from "../lib/format.js";
 import { token } from "../lib/theme.js";
 import { pathTo } from "../lib/url.js";
 import { LaneView, fillRows } from "../timeline/lane.js";
 import { LedgerSchedule } from "./schedule.js";
+import { SMALL, colourOf, lineOf, partsOf, rangeOf, segmentsOf, shareOf, shortOf } from "./shares.js";
+
+/** @typedef {import("./shares.js").KindRow} KindRow */
+/** @typedef {import("./shares.js").Part} Part */
+/** @typedef {import("../types/api").Row<"LedgerAnswer">} Ledger of a window */
 
 // A lane of shares: blocks of time, each a column of kinds that fill it, as the ledger gave them out.
 
@@ -171,7 +176,7 @@ class LedgerBar {
   constructor(place) {
     this.element = place.bar;
     this.name = this.element.firstElementChild;
-    this.parts = el("ul", { "aria-label": "Shares of the time on view" });
+    this.parts = el("ul", { class: "shares", "aria-label": "Shares of the time on view" });
     this.said = el("p");
     this.button = el("button", { class: "btn", type: "button", title: "A lane that shows it over time" }, "Over time");
     this.button.addEventListener("click", () => {
@@ -184,11 +189,11 @@ class LedgerBar {
 
   /** @param {Ledger} ledger */
   show(ledger) {
-    this.parts.replaceChildren(...partsOf(ledger.rows).map(segment));
+    this.parts.replaceChildren(...segmentsOf(ledger.rows));
     const { sentence, rows, window } = ledger;
     setText(this.said, capital(sentence));
     setClass(this.said, "dim", !rows.length);
-    this.said.title = visible(rows.length ? `${capital(sentence)} ${capital(basisOf(ledger))}.` : sentence);
+    this.said.title = visible(rows.length ? `${capital(sentence)} ${capital(ledger.basis)}` : sentence);
     this.name.title = `${TIME.range(...window)}, ${TIME.length(window[1] - window[0])}`;
   }
 
@@ -203,12 +208,6 @@ class LedgerBar {
   #press(over) {
     this.button.setAttribute("aria-pressed", String(over));
   }
-}
-
-/** @param {Part} part */
-function segment(part) {
-  const style = `flex-grow:${Math.max(0, part.share).toFixed(2)};background:var(--${part.colour})`;
-  return el("li", { style, title: tipOf(part) }, el("span", { class: "unseen" }, `${part.label} ${shareOf(part)}`));
 }
 
 // Where the time of the selected window went: a row per kind with its share, its bound of what a fix saves, its line and what exposes it.
@@ -238,7 +237,7 @@ export class LedgerTable {
     const inside = { run, from: String(window[0]), to: String(window[1]) };
     const queued = queued_s >= MIN_QUEUED_S ? [queuedRow(queued_s)] : [];
     this.rows.replaceChildren(...partsOf(rows).map((part) => tableRow(part, inside, communicationOf(communication))), ...queued);
-    setText(this.basis, `${capital(basisOf(ledger))}.`);
+    setText(this.basis, capital(ledger.basis));
     this.#turn(true, "");
     return undefined;
   }
@@ -302,74 +301,6 @@ function notes(row, inside, communication) {
 function link(where, inside) {
   const query = new URLSearchParams({ ...inside, ...(where.line ? { code: `${where.file}:${where.line}` } : {}) });
   return el("a", { href: pathTo(`/flame?${query}`), title: where.file }, lineOf(where));
-}
-
-// The kinds of a ledger in words and colours: which of them are shown, and the sentence of each (pure).
-
-/** @typedef {import("../types/api").Answer<"ledger">} Ledger */
-/** @typedef {import("../types/api").Row<"LedgerRow">} KindRow */
-/** @typedef {{label: string, share: number, colour: string, row: KindRow | null}} Part of the whole; `row` is null for all small ones together */
-
-const SMALL = 2; // points: less is shown as other, as in the sentence
-const WIDE = 5; // points between least and most: a share is "about" so much
-const MIN_OTHER = 0.05; // points
-const ALL_COVERED = 0.995;
-
-/** Kinds that share a colour: they seldom appear together, or say nearly the same. @type {Record<string, string>} */
-const SHARED = { transfer: "copy", idle: "unexplained", cpu_own: "cpu_taken" };
-
-/** A token of `tokens.css`. @param {string} kind */
-export const colourOf = (kind) => `time-${SHARED[kind] ?? kind}`;
-
-/** @type {Record<string, string>} */
-const SHORT = { collective: "ranks", gil: "GIL", wait: "waits", gc: "GC", compile: "compiling", copy: "copies", transfer: "transfers", cpu_taken: "no core", cpu_own: "no core", idle: "no request" };
-
-/** One word, for the narrow column beside a lane. @param {string} kind */
-const shortOf = (kind) => SHORT[kind] ?? kind;
-
-/** The rows of at least two points, and all others as one. @param {KindRow[]} rows @returns {Part[]} */
-export function partsOf(rows) {
-  const large = rows.filter(({ kind, share }) => kind === "busy" || share >= SMALL);
-  const rest = rows.filter((row) => !large.includes(row)).reduce((sum, { share }) => sum + share, 0);
-  const parts = large.map((row) => ({ label: row.label, share: row.share, colour: colourOf(row.kind), row: /** @type {KindRow | null} */ (row) }));
-  return rest >= MIN_OTHER ? [...parts, { label: "other", share: rest, colour: colourOf("other"), row: null }] : parts;
-}
-
-/** `27 %`, or `about 27 %` where the range is wide. @param {Part} part */
-export const shareOf = ({ share, row }) => `${row && isWide(row) ? "about " : ""}${share.toFixed(share < 9.5 && !Number.isInteger(share) ? 1 : 0)} %`;
-
-/** @param {KindRow} row */
-const isWide = ({ least, most }) => most - least > WIDE;
-
-/** `22 to 33 %`, where that is worth saying. @param {KindRow} row */
-const rangeOf = (row) => (isWide(row) ? `${row.least.toFixed(0)} to ${row.most.toFixed(0)} %` : "");
-
-/** `data.py:88 decode` @param {{file: string, line: number | null, function: string}} where */
-const lineOf = (where) => `${place(where.file, where.line ?? 0)} ${where.function.split(".").pop()}`;
-
-/** What a pointer reads at a part: `waiting for data, about 27 % (22 to 33 %): data.py:88 decode`. @param {Part} part */
-function tipOf(part) {
-  const { label, row } = part;
-  const range = row ? rangeOf(row) : "";
-  const [line] = row?.lines ?? [];
-  return `${label}, ${shareOf(part)}${range ? ` (${range})` : ""}${line ? `: ${lineOf(line)}` : ""}`;
-}
-
-/** How the shares are known: the rank, the device and its counter, and how much of the window was seen. @param {Ledger} ledger */
-function basisOf({ rank, ranks, device, busy_signal, tier, covered_share, rows }) {
-  const whose = rows.some(({ kind }) => kind === "idle") ? "the service’s threads, taken as one" : "the main thread’s time";
-  const devices = {
-    GPU: `busy by ${busy_signal}`,
-    CPU: `the device is the CPU: shares of ${whose}`,
-    host: `no counter says how busy the GPU was: shares of ${whose}`,
-  };
-  const parts = [
-    ranks > 1 ? `rank ${rank} of ${ranks}` : "",
-    devices[device],
-    tier === "B" ? "with the steps of the log" : "",
-    covered_share < ALL_COVERED ? `${(100 * covered_share).toFixed(0)} % of the window seen` : "",
-  ];
-  return parts.filter(Boolean).join("; ");
 }
 
 /** `probably communication: 10 to 30 %` within the busy time, or "". @param {Ledger["communication"]} communication */

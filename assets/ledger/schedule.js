@@ -37,7 +37,7 @@ export class LedgerSchedule {
    * @param {(question: Question, request: RequestInit) => Promise<Ledger>} [ask]
    * @param {() => number} [now_ms] a clock that only rises
    */
-  constructor(shown, ask = (question, request) => get("ledger", question, request), now_ms = () => performance.now()) {
+  constructor(shown, ask = (question, request) => /** @type {Promise<Ledger>} */ (get("ledger", question, request)), now_ms = () => performance.now()) {
     this.shown = shown;
     this.ask = ask;
     this.now_ms = now_ms;

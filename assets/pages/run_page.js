@@ -30,7 +30,7 @@ export class RunPage extends TimePage {
     this.baseline = new BaselinePicker(this.timeline, this.controller, () => this.compared());
     this.pins = new Pins(this.timeline, this.controller, () => this.pinned());
     this.requests = new WindowRequests(this);
-    this.requests.baseline = this.baseline.window;
+    this.requests.baseline = this.baseline.value;
     this.untimed = new UntimedNote(() => this.turnAxis());
     this.timeline.element.prepend(this.untimed.element);
     this.continuation = new Continuation();
@@ -237,7 +237,7 @@ export class RunPage extends TimePage {
 
   /** The user chose what to compare with. */
   compared() {
-    this.requests.baseline = this.baseline.window;
+    this.requests.baseline = this.baseline.value;
     this.inquire(!this.baseline.pending);
     this.keepAddress();
     this.invalidate();

@@ -1,10 +1,11 @@
-/** Another window to compare with, instead of the run's normal: `d`, then a drag over it. */
+/** What a window is compared with instead of the run's normal: another window (`d`, then a drag over it), or another run. */
 
 import { el } from "../lib/dom.js";
 import { duration } from "../lib/format.js";
 import { windowOf } from "../lib/url.js";
 
 /** @typedef {import("../data/view_range.js").Window} Window */
+/** @typedef {{run: string | null, window: Window | null}} Baseline a window of the same run, another run, or a window of that */
 
 const WORD_PX = 100; // a narrower box carries no word
 
@@ -17,8 +18,8 @@ export class BaselinePicker {
     this.timeline = timeline;
     this.controller = controller;
     this.changed = changed;
-    /** @type {Window | null} null is the run's normal */
-    this.window = baselineOfAddress();
+    /** @type {Baseline | null} null is the run's normal */
+    this.value = baselineOfAddress();
     this.pending = false; // the next window that is drawn is the one to compare with
     this.word = el("span");
     this.box = el("div", { class: "compared", hidden: true }, this.word);
@@ -31,7 +32,7 @@ export class BaselinePicker {
   /** Replaces the controller's gestures, for `brush`. @param {number} from @param {number} to @param {boolean} done */
   select(from, to, done) {
     if (!this.pending) return this.controller.select(from, to, done);
-    this.window = { from, to };
+    this.value = { run: null, window: { from, to } };
     if (done) this.#wait(false);
     return this.changed();
   }
@@ -43,10 +44,10 @@ export class BaselinePicker {
 
   /** Back to the run's normal. @returns {boolean} whether there was a comparison to end */
   clear() {
-    const had = this.pending || this.window !== null;
+    const had = this.pending || this.value !== null;
     this.#wait(false);
-    if (this.window) {
-      this.window = null;
+    if (this.value) {
+      this.value = null;
       this.changed();
     }
     return had;
@@ -60,7 +61,8 @@ export class BaselinePicker {
 
   /** Draw it over the lanes; call after them. */
   draw() {
-    const { window, timeline } = this;
+    const { value, timeline } = this;
+    const window = value && value.run === null ? value.window : null;
     this.box.hidden = !window || !timeline.picture;
     if (!window || this.box.hidden) return;
     const [x0, x1] = [timeline.x(window.from), timeline.x(window.to)];
@@ -71,8 +73,7 @@ export class BaselinePicker {
 
   /** Its part of the address. */
   address() {
-    const { window } = this;
-    return { baseline: window && `${window.from.toFixed(3)}-${window.to.toFixed(3)}` };
+    return { baseline: this.value && baselineText(this.value) };
   }
 
   /** The controller's keys, with `Esc` ending the comparison first, and `d`. @returns {import("../lib/keys.js").Key[]} */
@@ -85,9 +86,14 @@ export class BaselinePicker {
   }
 }
 
-/** `baseline=1764000000.000-1764000048.000` @returns {Window | null} */
+/** As the address and the API write it: `1764000000.000-1764000048.000`, `@other-run`, or both. @param {Baseline} baseline */
+export const baselineText = ({ run, window }) => `${window ? `${window.from.toFixed(3)}-${window.to.toFixed(3)}` : ""}${run === null ? "" : `@${run}`}`;
+
+/** @returns {Baseline | null} */
 function baselineOfAddress() {
   const query = new URLSearchParams(location.search);
-  const [from, to] = (query.get("baseline") ?? "").split("-");
-  return windowOf(query, from, to);
+  const [, ends, at, name] = /^([^@]*)(@?)(.*)$/s.exec(query.get("baseline") ?? "") ?? [];
+  const [from, to] = ends.split("-");
+  const [run, window] = [at ? name : null, windowOf(query, from, to)];
+  return run !== null || window ? { run, window } : null;
 }

@@ -15,9 +15,10 @@ from analysis.stacks.spans import Interval
 from collectors.message import text_of
 from collectors.records import Frame, Public, Searched
 
-from ..queries import Queries
+from ..queries import BadRequest, Queries
+from ..stacks.stacks import Baseline
 from .answers import Answer
-from .parameters import Baseline, Rank, Window, known_run
+from .parameters import Rank, Window, known_baseline, known_run
 
 
 class EvidenceRow(TypedDict):
@@ -77,12 +78,16 @@ class VerdictAnswer(TypedDict):
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
-    known = known_run(queries)
+    known, compared = known_run(queries), known_baseline(queries)
 
     @router.get("/blame", response_model=None, summary="Which line a window was lost to, beside the run's normal")
     @needs(Role.VIEWER)
-    def blame(window: Window, baseline: Baseline, run: str = known, rank: Rank = None) -> Answer[VerdictAnswer]:
-        return Answer(verdict_answer(queries.stacks.blame(run, window, rank, baseline)))
+    def blame(
+        window: Window, run: str = known, rank: Rank = None, baseline: Baseline | None = compared
+    ) -> Answer[VerdictAnswer]:
+        if baseline is not None and baseline.run is not None:
+            raise BadRequest("a run is blamed beside itself: leave the run out of baseline, or see /flame")
+        return Answer(verdict_answer(queries.stacks.blame(run, window, rank, baseline.window if baseline else None)))
 
 
 def verdict_answer(verdict: Verdict) -> VerdictAnswer:

@@ -1,4 +1,4 @@
-"""Where the device's time of a window went, and which of a run's seconds were training that counted."""
+"""Where the time of a window or of a whole run went."""
 
 from __future__ import annotations
 
@@ -7,41 +7,32 @@ from typing_extensions import TypedDict
 
 from access.roles import Role, needs
 from analysis.findings.rule import CodeLocation
-from analysis.goodput import (
-    LABEL,
-    ORDER,
-    AttemptRow,
-    EndedBy,
-    Goodput,
-    GoodputKind,
-    GoodputRow,
-    RunCost,
-    StartedBy,
-    basis_of,
-)
+from analysis.ledger.attempts import EndedBy, StartedBy
 from analysis.ledger.contrast import LedgerContrast
 from analysis.ledger.device import Signal as Signal
-from analysis.ledger.kinds import KINDS, ChargeTarget, TimeKind
+from analysis.ledger.kinds import KINDS, RUN_KINDS, ChargeTarget, TimeKind
+from analysis.ledger.run_ledger import AttemptRow, RunLedger
 from analysis.ledger.shares import (
     BusyPart,
     KindRow,
     Ledger,
     LedgerDevice,
     LineShare,
+    RunCost,
     Sureness,
     Tier,
     TracedLine,
     lane_of,
 )
-from analysis.ledger.text import label_of, sentence_of
-from collectors.message import text_of
+from analysis.ledger.text import basis_of, label_of, run_basis_of, sentence_of
+from collectors.message import Message, text_of
 from collectors.records import Public, Searched
 
-from ..queries import Queries
-from ..runs.goodput import RunGoodput
+from ..queries import BadRequest, Queries
+from ..runs.run_ledgers import RunAccount
 from ..stacks.stacks import compare_windows
 from .answers import Answer
-from .parameters import OptionalWindow, Rank, RunParameter, Window, known_run
+from .parameters import OptionalWindow, Rank, RunParameter, known_run
 
 MAX_TRACED_LINES = 5
 MAX_BLOCKS = 240  # of an answer: longer windows have wider ones
@@ -125,6 +116,7 @@ class LedgerAnswer(TypedDict):
     """`queued_s`: in a queue of jobs, of the window that was asked for; no part of the rows, which are of the device's time."""
 
     sentence: Searched
+    basis: Searched
     device: LedgerDevice
     tier: Tier
     busy_signal: Signal
@@ -139,23 +131,21 @@ class LedgerAnswer(TypedDict):
     blocks: LedgerBlocks
 
 
-# Which of a run's seconds were training that counted, and what the others went to.
+# The wall time of a whole run.
 
 MAX_ATTEMPTS = 200  # of an answer, the newest
 
 
-class GoodputKindRow(TypedDict):
-    kind: GoodputKind
-    label: Searched
-    seconds: float
-    share: float
-    basis: Searched  # what its seconds were computed from
-    gpu_hours: float | None  # null where unknown
+class RunLedgerRow(LedgerRow):
+    """`basis`: what its seconds were computed from. What it cost is null where unknown."""
+
+    basis: Searched
+    gpu_hours: float | None
     energy_j: float | None
     cost: float | None
 
 
-class GoodputAttempt(TypedDict):
+class LedgerAttempt(TypedDict):
     run: Public
     start_s: float
     end_s: float
@@ -163,10 +153,10 @@ class GoodputAttempt(TypedDict):
     ended_by: EndedBy
     steps: int
     redone_steps: int
-    seconds: dict[GoodputKind, float]
+    seconds: dict[TimeKind, float]
 
 
-class GoodputAnswer(TypedDict):
+class RunLedgerAnswer(TypedDict):
     """`goodput` and `at_most` are percent of the wall time; `window` is null where fewer than two moments of the run are known. `cost` is in the currency of the settings."""
 
     runs: list[Public]
@@ -182,8 +172,8 @@ class GoodputAnswer(TypedDict):
     currency: Public
     paid: RunCost
     lost: RunCost
-    rows: list[GoodputKindRow]
-    attempts: list[GoodputAttempt]
+    rows: list[RunLedgerRow]
+    attempts: list[LedgerAttempt]
     attempts_left_out: int
     missing: list[Searched]
 
@@ -191,10 +181,14 @@ class GoodputAnswer(TypedDict):
 def add_routes(router: APIRouter, queries: Queries) -> None:
     known = known_run(queries)
 
-    @router.get("/ledger", response_model=None, summary="Where the device's time of a window went")
+    @router.get("/ledger", response_model=None, summary="Where the time of a window, or of a whole run, went")
     @needs(Role.VIEWER)
-    def ledger(window: Window, run: str = known, rank: Rank = None) -> Answer[LedgerAnswer]:
-        return Answer(ledger_answer(queries.stacks.ledger(run, window, rank)))
+    def ledger(window: OptionalWindow, run: str = known, rank: Rank = None) -> Answer[LedgerAnswer | RunLedgerAnswer]:
+        if window is not None:
+            return Answer(ledger_answer(queries.stacks.ledger(run, window, rank)))
+        if rank is not None:
+            raise BadRequest("rank belongs to a window: give from and to, or leave it out for the whole run")
+        return Answer(run_ledger_answer(queries.run_ledgers.account(run)))
 
     @router.get("/ledger/compare", response_model=None, summary="What a run spends its time on otherwise than another")
     @needs(Role.VIEWER)
@@ -203,13 +197,6 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     ) -> Answer[LedgerContrastAnswer]:
         queries.check_run(against)
         return Answer(contrast_answer(compare_windows(queries.stacks, run, ends, rank, against)))
-
-    @router.get(
-        "/goodput", response_model=None, summary="Goodput of a whole run: training, and what the other seconds went to"
-    )
-    @needs(Role.VIEWER)
-    def goodput(run: str = known) -> Answer[GoodputAnswer]:
-        return Answer(goodput_answer(queries.goodputs.goodput(run)))
 
 
 def contrast_answer(found: LedgerContrast) -> LedgerContrastAnswer:
@@ -237,6 +224,7 @@ def contrast_answer(found: LedgerContrast) -> LedgerContrastAnswer:
 def ledger_answer(ledger: Ledger) -> LedgerAnswer:
     return {
         "sentence": text_of(sentence_of(ledger)),
+        "basis": text_of(basis_of(ledger)) if ledger.rows else "",
         "device": ledger.device,
         "tier": ledger.tier,
         "busy_signal": ledger.signal,
@@ -247,7 +235,7 @@ def ledger_answer(ledger: Ledger) -> LedgerAnswer:
         "queued_s": ledger.queued_s,
         "communication": ledger.communication,
         "traced": _traced(ledger),
-        "rows": [_row(row, ledger) for row in ledger.rows],
+        "rows": [_row(row, label_of(row.kind, ledger)) for row in ledger.rows],
         "blocks": _blocks(ledger),
     }
 
@@ -279,10 +267,10 @@ def _traced_line(line: TracedLine, total_s: float) -> LedgerTracedLine:
     }
 
 
-def _row(row: KindRow, ledger: Ledger) -> LedgerRow:
+def _row(row: KindRow, label: Message) -> LedgerRow:
     return {
         "kind": row.kind,
-        "label": text_of(label_of(row.kind, ledger)),
+        "label": text_of(label),
         "share": row.share,
         "seconds": row.seconds,
         "least": row.least,
@@ -326,45 +314,41 @@ def _blocks(ledger: Ledger) -> LedgerBlocks:
     }
 
 
-def goodput_answer(answer: RunGoodput) -> GoodputAnswer:
-    found = answer.found
-    attempts = found.attempts if found else []
-    nothing = RunCost(None, None, None)
+def run_ledger_answer(account: RunAccount) -> RunLedgerAnswer:
+    ledger = account.ledger
+    attempts = ledger.attempts if ledger else []
     return {
-        "runs": list(answer.runs),
-        "sentence": text_of(answer.message),
-        "window": found.window if found else None,
-        "seconds": found.seconds if found else 0.0,
-        "goodput": found.goodput if found else None,
-        "at_most": found.at_most if found else None,
-        "steps": found.steps if found else 0,
-        "redone_steps": found.redone_steps if found else 0,
-        "gpus": answer.gpus,
-        "price_per_gpu_hour": answer.price.per_gpu_hour,
-        "currency": answer.price.currency,
-        "paid": found.paid if found else nothing,
-        "lost": found.lost if found else nothing,
-        "rows": [_goodput_row(row, found) for row in found.rows] if found else [],
+        "runs": list(account.runs),
+        "sentence": text_of(account.message),
+        "window": ledger.window if ledger else None,
+        "seconds": ledger.seconds if ledger else 0.0,
+        "goodput": ledger.goodput if ledger else None,
+        "at_most": ledger.at_most if ledger else None,
+        "steps": ledger.steps if ledger else 0,
+        "redone_steps": ledger.redone_steps if ledger else 0,
+        "gpus": account.gpus,
+        "price_per_gpu_hour": account.price.per_gpu_hour,
+        "currency": account.price.currency,
+        "paid": ledger.paid if ledger else RunCost(),
+        "lost": ledger.lost if ledger else RunCost(),
+        "rows": [_run_row(row, ledger) for row in ledger.rows] if ledger else [],
         "attempts": [_attempt(row) for row in attempts[-MAX_ATTEMPTS:]],
         "attempts_left_out": max(0, len(attempts) - MAX_ATTEMPTS),
-        "missing": [text_of(said) for said in answer.missing],
+        "missing": [text_of(said) for said in account.missing],
     }
 
 
-def _goodput_row(row: GoodputRow, found: Goodput) -> GoodputKindRow:
+def _run_row(row: KindRow, ledger: RunLedger) -> RunLedgerRow:
     return {
-        "kind": row.kind,
-        "label": LABEL[row.kind],
-        "seconds": row.seconds,
-        "share": row.share,
-        "basis": text_of(basis_of(row.kind, found)),
+        **_row(row, label_of(row.kind, ledger)),
+        "basis": text_of(run_basis_of(row.kind, ledger)),
         "gpu_hours": row.paid.gpu_hours,
         "energy_j": row.paid.energy_j,
         "cost": row.paid.cost,
     }
 
 
-def _attempt(row: AttemptRow) -> GoodputAttempt:
+def _attempt(row: AttemptRow) -> LedgerAttempt:
     return {
         "run": row.span.run,
         "start_s": row.span.start_s,
@@ -373,5 +357,7 @@ def _attempt(row: AttemptRow) -> GoodputAttempt:
         "ended_by": row.span.ended_by,
         "steps": row.steps,
         "redone_steps": row.redone_steps,
-        "seconds": {kind: seconds for kind, seconds in zip(ORDER, row.seconds.tolist(), strict=True) if seconds > 0},
+        "seconds": {
+            kind: seconds for kind, seconds in zip(RUN_KINDS, row.seconds.tolist(), strict=True) if seconds > 0
+        },
     }

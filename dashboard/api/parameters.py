@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query
@@ -11,6 +12,7 @@ from starlette.convertors import PathConvertor, register_url_convertor
 from analysis.stacks.spans import Interval
 
 from ..queries import BadRequest, Queries
+from ..stacks.stacks import NORMAL, Baseline
 
 MAX_BUCKETS = 20_000
 MAX_LINES = 5_000
@@ -22,6 +24,9 @@ MAX_NAMES = 400  # parameters `expr` or `series` of a request
 MAX_RUNS = 200  # parameters `run` of a request for several
 MAX_ID = 2**31 - 1  # a rank, a pid
 MAX_CURSOR = 2**62
+
+_SECONDS = r"([0-9]{1,15}(?:\.[0-9]{1,15})?)"
+WINDOW = re.compile(f"{_SECONDS}-{_SECONDS}")
 
 
 class AnyName(PathConvertor):
@@ -83,9 +88,30 @@ def optional_window_of(
     return window_of(lo, hi)
 
 
-def baseline_of(baseline_from: Instant = None, baseline_to: Instant = None) -> Interval | None:
-    """Another window to compare with; None where it is not given. Raises BadRequest."""
-    return None if baseline_from is None or baseline_to is None else window_of(baseline_from, baseline_to)
+def known_baseline(queries: Queries) -> Any:
+    """A dependency: the parameter `baseline`, None where it is empty. Raises BadRequest, NotFound."""
+
+    def baseline_of(
+        given: Annotated[
+            str,
+            Query(
+                alias="baseline",
+                max_length=MAX_CHARACTERS,
+                description="what the window is compared with: normal, FROM-TO (Unix seconds), @RUN, or FROM-TO@RUN",
+            ),
+        ] = "",
+    ) -> Baseline | None:
+        if given in ("", "normal"):
+            return NORMAL if given else None
+        window, at, run = given.partition("@")
+        found = WINDOW.fullmatch(window)
+        if not (found or (at and not window)):
+            raise BadRequest(f"baseline is {given!r}; give normal, FROM-TO in Unix seconds, @RUN, or FROM-TO@RUN")
+        if at:
+            queries.check_run(run)
+        return Baseline(run if at else None, window_of(float(found[1]), float(found[2])) if found else None)
+
+    return Depends(baseline_of)
 
 
 def open_range_of(
@@ -100,5 +126,4 @@ def open_range_of(
 
 Window = Annotated[Interval, Depends(window_of)]
 OptionalWindow = Annotated[Interval | None, Depends(optional_window_of)]
-Baseline = Annotated[Interval | None, Depends(baseline_of)]
 OpenRange = Annotated[tuple[float | None, float | None], Depends(open_range_of)]

@@ -23,7 +23,7 @@ from collectors.step_traces import MAX_STEPS, BusySeconds, KernelKind, StepTrace
 from ..mutations import Changes
 from ..queries import NotFound, Profiler, Queries, Remedy
 from ..stacks.flame import Lane, to_folded, to_speedscope
-from ..stacks.stacks import ChartResult, FoldResult, PhaseTime
+from ..stacks.stacks import Baseline, ChartResult, FoldResult, NoStacks, PhaseTime
 from ..stacks.step_traces import TraceResult, TraceState
 from ..visitors import check_grant
 from .answers import Answer, Column, Counts, dumps, of_media
@@ -32,12 +32,12 @@ from .parameters import (
     MAX_CONTEXT,
     MAX_ID,
     MAX_WIDTH,
-    Baseline,
     Pid,
     Rank,
     RunInPath,
     Thread,
     Window,
+    known_baseline,
     known_run,
 )
 
@@ -170,7 +170,7 @@ class TraceAnswer(TypedDict):
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
-    known = known_run(queries)
+    known, compared = known_run(queries), known_baseline(queries)
 
     @router.get(
         "/flame",
@@ -181,7 +181,6 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @needs(Role.VIEWER)
     def flame(
         window: Window,
-        other: Baseline,
         run: str = known,
         rank: Rank = None,
         pid: Pid = None,
@@ -190,7 +189,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         phase: Annotated[
             str, Query(max_length=MAX_CHARACTERS, description="only what steps spent in this phase, as they log it")
         ] = "",
-        baseline: Annotated[Literal["", "normal"], Query(description="normal: beside the run's normal")] = "",
+        baseline: Baseline | None = compared,
         waits: Annotated[bool, Query(description="false: without the time in which a thread only waits")] = True,
         focus: Annotated[
             str, Query(max_length=MAX_CHARACTERS, description="only stacks with such a frame, from it on")
@@ -210,16 +209,18 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
                 raise NotFound(f"no steps of {run!r} were traced; deepseek-dashboard trace traces some")
             answer = traced
         else:
-            answer = queries.stacks.fold(
-                run,
-                window,
-                ThreadSelection(view, thread, rank, pid),
-                shape=reshaped,
-                phase=phase,
-                baseline=other,
-                own_baseline=baseline == "normal",
-                prune=prune,
-            )
+            try:
+                answer = queries.stacks.fold(
+                    run,
+                    window,
+                    ThreadSelection(view, thread, rank, pid),
+                    shape=reshaped,
+                    phase=phase,
+                    baseline=baseline,
+                    prune=prune,
+                )
+            except NoStacks as error:
+                raise NotFound(str(error)) from error
             queries.ahead.want(run)
         match shape:
             case "folded":

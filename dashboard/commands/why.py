@@ -72,24 +72,22 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _lines(parsed: argparse.Namespace, store: Store, place: LogFolders) -> list[str]:
-    from analysis.ledger.text import lines_of
+    from analysis.ledger.text import lines_of, run_line_of
 
-    from ..runs.goodput import Goodputs
+    from ..runs.run_ledgers import RunLedgers
     from ..stacks.stacks import Stacks, compare_windows
 
     stacks = Stacks(store, place.tree)
-    goodput = Goodputs(store, stacks.ledgers, place.tree, place.data_dir).line(parsed.run)
-    if parsed.against is None and goodput is not None and stacks.ledgers.profiled(parsed.run) is None:
-        return [f"{parsed.run}: no stacks of it are stored, so which lines took the time is not known.", goodput]
+    whole = RunLedgers(store, stacks.ledgers, place.tree, place.data_dir).account(parsed.run).ledger
+    in_all = [run_line_of(whole)] if whole else []
+    if parsed.against is None and whole and stacks.ledgers.profiled(parsed.run) is None:
+        return [f"{parsed.run}: no stacks of it are stored, so which lines took the time is not known.", *in_all]
     window = window_of(parsed, _profiled(stacks, parsed.run))
     if parsed.against is None:
-        return [
-            *lines_of(stacks.ledger(parsed.run, window, parsed.rank, READING_S), parsed.run),
-            *filter(None, [goodput]),
-        ]
+        return [*lines_of(stacks.ledger(parsed.run, window, parsed.rank, READING_S), parsed.run), *in_all]
     _profiled(stacks, parsed.against)
     found = compare_windows(stacks, parsed.run, window, parsed.rank, parsed.against, READING_S)
-    return [*lines_of(found.mine.ledger, parsed.run), *filter(None, [goodput]), found.sentence]
+    return [*lines_of(found.mine.ledger, parsed.run), *in_all, found.sentence]
 
 
 def _profiled(stacks: Stacks, run: str) -> Interval:

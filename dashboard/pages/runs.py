@@ -148,7 +148,7 @@ def panel_of(view: RunView, command: str, filling: str) -> list[Any]:
         html.Section(dcc.Markdown(about.note, className="note-shown", link_target="_blank")) if about.note else None,
         html.Section([html.Table(html.Tbody([html.Tr([html.Th(name), html.Td(visible(value))]) for name, value in facts if value]))]),
         None if about.forgotten else html.Section([html.H3("What ran"), html.Div(id="about-ran", **{"data-run": run})], className="ran-part"),
-        None if about.forgotten else html.Section([html.H3("Where its time went"), html.Div(id="about-goodput", **{"data-run": run})], className="goodput-part"),
+        None if about.forgotten else html.Section([html.H3("Where its time went"), html.Div(id="about-ledger", **{"data-run": run})], className="ledger-part"),
         field("Name", "name", about.name, MAX_NAME, dcc.Input(id="about-name", value=about.name, placeholder=visible_name(run), className="input")),
         field("Tags, separated by commas", "tags", tags, MAX_TAGS * (MAX_TAG + 2), dcc.Input(id="about-tags", value=tags, className="input")),
         field("Note, in Markdown", "note", about.note, MAX_NOTE, dcc.Textarea(id="about-note", value=about.note, rows=6, className="input")),

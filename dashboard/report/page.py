@@ -19,7 +19,7 @@ from analysis.blame.verdict import Verdict
 from analysis.ledger.contrast import LedgerContrast
 from analysis.ledger.kinds import BUSY, KINDS, TimeKind
 from analysis.ledger.shares import KindRow, Ledger, lane_of
-from analysis.ledger.text import covered_of, foot_of, label_of, large_rows, place_of, sentence_of, share_of
+from analysis.ledger.text import basis_of, label_of, large_rows, place_of, sentence_of, share_of
 from analysis.logs.crash import Crash, Fault
 from analysis.logs.difference import LogChange, LogDifference
 from analysis.stacks.fold import FlameTree
@@ -880,7 +880,7 @@ def _ledger(found: ReportContents, detail: Detail) -> LedgerText | None:
     sentence = _capital(shortened(text_of(sentence_of(ledger)), 3 * detail.characters))
     if not ledger.rows:
         return LedgerText(sentence, "", LedgerPicture([], [], []), "", "")
-    aside = f"{_capital(text_of(covered_of(ledger)))}. {text_of(foot_of(ledger))}"
+    aside = _capital(text_of(basis_of(ledger)))
     ends = _ends(ledger.window, found.time_zone)
     return LedgerText(sentence, aside, ledger_picture(ledger, detail.characters, detail.blocks), *ends)
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,9 +39,23 @@ LAST_S = 5.0  # before the end of the profile
 EDGE_S = 300.0  # a unit that reaches over the edge of a window ends less than this beyond it
 
 
+class Baseline(NamedTuple):
+    """What a window is compared with: another window of its run, another run, or a window of that; the run's own normal where both are None."""
+
+    run: str | None = None
+    window: Interval | None = None
+
+
+NORMAL = Baseline()
+
+
+class NoStacks(ValueError):
+    """There is nothing to compare with."""
+
+
 @dataclass(frozen=True)
 class PhaseTime:
-    """Seconds a unit of the window, and of the run's normal."""
+    """Seconds a unit of the window, and of the baseline."""
 
     name: Public
     seconds: float
@@ -87,34 +102,40 @@ class Stacks:
         *,
         shape: FoldOptions = PLAIN,
         phase: str = "",
-        baseline: Interval | None = None,
-        own_baseline: bool = False,
+        baseline: Baseline | None = None,
         prune: float = PRUNE,
     ) -> FoldResult:
-        """With `baseline` beside another window, with `own_baseline` beside the run's own."""
-        history = History(self._store, run)
-        window, baseline = history.inside(window), history.inside(baseline) if baseline else None
-        around_s = BEFORE_S if own_baseline else EDGE_S
-        asked, rank = _hull(window, baseline), lanes.rank or 0
-        log = with_lines(read(history, asked, rank, around_s), history, asked, rank, around_s)
-        if own_baseline and baseline is None:
+        """Beside a baseline, if one is named. Raises NoStacks where the other run has none."""
+        history, rank = History(self._store, run), lanes.rank or 0
+        window, other = history.inside(window), history
+        if baseline == NORMAL:
+            log = base_log = _step_log(history, window, rank, BEFORE_S)
             about = comparison.read(history, window, log, windows=NEAREST)
             columns, ranges = about.columns, about.baseline
-            parts = [_in_phase(part, log, phase, columns, lanes.rank or 0) for part in ([window], ranges) if part]
+            parts = [_in_phase(part, log, phase, columns, rank) for part in ([window], ranges) if part]
             sides = gather_parts(columns, lanes, parts, self._texts.line_of(run))
         else:
-            ranges = [baseline] if baseline else []
-            sides = [self._gather(history, part, lanes, log, phase) for part in (window, *ranges)]
+            other, ranges = self._beside(history, baseline)
+            if other is history:
+                log = base_log = _step_log(history, _hull(window, *ranges), rank, EDGE_S)
+            else:
+                log, base_log = (
+                    _step_log(of, part, rank, EDGE_S) for of, part in ((history, window), (other, ranges[0]))
+                )
+            sides = [self._gather(history, window, lanes, log, phase)]
+            sides += [_as_in(history, other, self._gather(other, part, lanes, base_log, phase)) for part in ranges]
         line_of = self._texts.line_of(run)
         tree = tree_of(*sides, shape=shape, prune=prune, own_folder=history.folder(), line_of=line_of)
-        self._seen.add(run, {frame.file for frame in tree.frames})
+        own = tree.frame if other is history else tree.frame[tree.total_s > 0]  # no file that another run alone names
+        self._seen.add(run, {tree.frames[i].file for i in set(own.tolist())})
+        units = log.units if log.unit_name == base_log.unit_name and base_log.units else None
         return FoldResult(
             tree,
-            units=log.units.within([window]) if log.units else None,
-            baseline_units=log.units.within(ranges) if log.units and ranges else None,
-            unit_name=log.unit_name if log.units else "second",
+            units=units.within([window]) if units else None,
+            baseline_units=base_log.units.within(ranges) if units and base_log.units and ranges else None,
+            unit_name=log.unit_name if units else "second",
             baseline=ranges,
-            phases=_phases(log, window, ranges)
+            phases=_phases(log, window, base_log, ranges)
             if not history.is_service
             else [],  # of requests that go on side by side
             profile_until=history.profiled_until(),
@@ -230,6 +251,16 @@ class Stacks:
             part = _in_phase([window], log, phase, columns, lanes.rank or 0)
             return gather_parts(columns, lanes, [part], self._texts.line_of(history.run))[0]
 
+    def _beside(self, history: History, baseline: Baseline | None) -> tuple[History, list[Interval]]:
+        """Where a named baseline is stored."""
+        if baseline is None:
+            return history, []
+        other = history if baseline.run in (None, history.run) else History(self._store, baseline.run)
+        window = baseline.window or self.ledgers.profiled(other.run)
+        if window is None:
+            raise NoStacks(f"no stacks of {other.run!r} are stored; compare with a run that was profiled")
+        return other, [other.inside(window)]
+
     def _turn(self, window: Interval) -> AbstractContextManager[object]:
         return holding(self._long) if window[1] - window[0] > LONG_S else nullcontext()
 
@@ -247,8 +278,24 @@ def strips(window: Interval, width: int, counts: Sequence[tuple[float, float, in
         first = end
 
 
-def _hull(window: Interval, other: Interval | None) -> Interval:
-    lo, hi = zip(window, other or window, strict=True)
+def _step_log(history: History, window: Interval, rank: int, around_s: float) -> StepLog:
+    return with_lines(read(history, window, rank, around_s), history, window, rank, around_s)
+
+
+def _as_in(history: History, other: History, stacks: WindowStacks) -> WindowStacks:
+    """A file in the other run's working folder stands for the one at its place in this run's."""
+    mine, theirs = history.folder().rstrip("/"), other.folder().rstrip("/")
+    if mine == theirs or not mine or not theirs:
+        return stacks
+    frames = [
+        frame._replace(file=mine + frame.file.removeprefix(theirs)) if frame.file.startswith(f"{theirs}/") else frame
+        for frame in stacks.weighed.frames
+    ]
+    return stacks._replace(weighed=stacks.weighed._replace(frames=frames))
+
+
+def _hull(*windows: Interval) -> Interval:
+    lo, hi = zip(*windows, strict=True)
     return min(lo), max(hi)
 
 
@@ -265,15 +312,16 @@ def _in_phase(ranges: Sequence[Interval], log: StepLog, phase: str, columns: Sta
     return to_samples(inside, starts, starts + columns.duration_s[main], 1 / columns.hz) if columns.hz else inside
 
 
-def _phases(log: StepLog, window: Interval, ranges: Sequence[Interval]) -> list[PhaseTime]:
+def _phases(log: StepLog, window: Interval, base_log: StepLog, ranges: Sequence[Interval]) -> list[PhaseTime]:
     """Per step; the baseline's beside it where there is one."""
+    seconds, normal_s = _phase_seconds(log, [window]), _phase_seconds(base_log, ranges)
+    return [PhaseTime(name, each, normal_s.get(name)) for name, each in seconds.items()]
+
+
+def _phase_seconds(log: StepLog, ranges: Sequence[Interval]) -> dict[str, float]:
     phases = log.phases
-    steps, base = phases.steps_within([window]), phases.steps_within(ranges) if ranges else 0
-    if not steps:
-        return []
-    seconds = phases.seconds_within([window]) / steps
-    normal_s = phases.seconds_within(ranges) / base if base else [None] * len(phases.names)
-    return [PhaseTime(*row) for row in zip(phases.names, seconds.tolist(), list(normal_s), strict=True)]
+    steps = phases.steps_within(ranges) if ranges else 0
+    return dict(zip(phases.names, (phases.seconds_within(ranges) / steps).tolist(), strict=True)) if steps else {}
 
 
 def compare_windows(

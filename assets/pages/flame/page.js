@@ -306,7 +306,7 @@ const ENDINGS = { speedscope: "speedscope.json", folded: "folded.txt" };
 
 /** @param {import("../../blame/requests.js").Question} question @param {keyof typeof ENDINGS} format */
 export function download(question, format) {
-  const { baseline, baseline_from, baseline_to, ...wanted } = parameters(question);
+  const { baseline, ...wanted } = parameters(question);
   const query = new URLSearchParams({ format });
   for (const [name, value] of Object.entries(wanted)) if (value !== null) query.set(name, String(value));
   const name = `${question.run} ${clock(question.asked.from)} ${clock(question.asked.to)}`.replace(/[^\w.-]+/g, "-");

@@ -139,7 +139,7 @@ export class FlameSide {
 
   /** @param {HTMLElement} table @param {Tree} tree @param {Row[]} rows */
   #fill(table, tree, rows) {
-    const heads = tree.compared ? [`per ${tree.per}`, "normal", "change"] : [`per ${tree.per}`, "share"];
+    const heads = tree.compared ? [`per ${tree.per}`, "baseline", "change"] : [`per ${tree.per}`, "share"];
     table.replaceChildren(
       el("thead", {}, el("tr", {}, el("th", {}, "Function"), ...heads.map((head) => el("th", { class: "num" }, head)))),
       el("tbody", {}, ...rows.map((row) => this.#row(tree, row))),

@@ -42,11 +42,11 @@ export class FlameStage {
   }
 
   /** @param {Flame | null} flame @param {Question} question @param {{growing: boolean, trouble: import("../../blame/requests.js").Trouble | null}} about */
-  show(flame, { run, asked, now }, { growing, trouble }) {
+  show(flame, { run, asked, now, baseline }, { growing, trouble }) {
     this.flame = flame;
     this.run = run;
     this.#build();
-    const own = ownWords(flame, this.tree, { asked, now, growing, comparable: this.comparable });
+    const own = ownWords(flame, this.tree, { asked, now, growing, comparable: this.comparable, baseline });
     this.own = this.kernels ? KERNELS : flame && !flame.samples && trouble ? { ...own, aside: "" } : own;
     this.trouble.show(flame?.samples ? null : trouble);
     this.draw();

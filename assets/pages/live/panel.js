@@ -160,10 +160,10 @@ export class Panel {
   #facts = "";
 
   /** @param {Flame | null} flame @param {Question} question @param {{growing: boolean, trouble: Trouble | null}} about */
-  showFlame(flame, { asked, now }, { growing, trouble }) {
+  showFlame(flame, { asked, now, baseline }, { growing, trouble }) {
     this.flame.show(flame?.samples ? new Tree(flame) : null);
     paintedFlame(this.flame.names, asked);
-    this.own = ownWords(flame, this.flame.tree, { asked, now, growing });
+    this.own = ownWords(flame, this.flame.tree, { asked, now, growing, baseline });
     this.sampled = flame?.samples ?? 0;
     this.#say();
     if (now)

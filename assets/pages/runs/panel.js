@@ -4,6 +4,7 @@ import { aboutOf, change, get, sentenceOf } from "../../lib/api.js";
 import { copyText } from "../../lib/clipboard.js";
 import { el, setClass, setText, visible } from "../../lib/dom.js";
 import { count, duration, figure } from "../../lib/format.js";
+import { colourOf, segmentsOf } from "../../ledger/shares.js";
 import { partsOf } from "../provenance.js";
 
 const ID = "about";
@@ -93,7 +94,7 @@ export class Panel {
 
   /** What ran stands in the panel as in the dialog of Live, once Python has made a place for it. */
   async #fill() {
-    fillGoodput();
+    fillLedger();
     const place = document.getElementById("about-ran");
     const { run } = place?.dataset ?? {};
     if (!place || run === undefined || place.dataset.filled === run) return;
@@ -234,43 +235,46 @@ const draftField = (control) => control.closest("[data-field]");
 /** @param {string} name @returns {HTMLElement | null} */
 const fieldOf = (name) => document.querySelector(`#about [data-field="${name}"]`);
 
-// Goodput of the run in the side panel: which of its seconds were training that counted, and what the others went to.
+// The ledger of the whole run in the side panel: which of its seconds were training that counted, and what the others went to.
 
-const COUNTS = new Set(["training", "running"]);
+/** @typedef {import("../../types/api").Row<"RunLedgerAnswer">} RunLedger */
 
 /** Fills its place in the panel, once Python has made one. */
-async function fillGoodput() {
-  const place = document.getElementById("about-goodput");
+async function fillLedger() {
+  const place = document.getElementById("about-ledger");
   const { run } = place?.dataset ?? {};
   if (!place || run === undefined || place.dataset.filled === run) return;
   place.dataset.filled = run;
   place.replaceChildren(el("p", { class: "dim" }, "Reading …"));
-  const parts = await get("goodput", { run }).then(goodputParts, (error) => [el("p", { class: "dim" }, sentenceOf(error))]);
+  const parts = await get("ledger", { run }).then(
+    (answer) => ledgerParts(/** @type {RunLedger} */ (answer)),
+    (error) => [el("p", { class: "dim" }, sentenceOf(error))],
+  );
   if (place.dataset.run === run) place.replaceChildren(...parts);
 }
 
-/** @param {import("../../types/api").Answer<"goodput">} answer @returns {Node[]} */
-function goodputParts(answer) {
-  if (!answer.rows.length) return [el("p", { class: "dim" }, answer.sentence)];
-  const rows = answer.rows.map((row) =>
+/** @param {RunLedger} ledger @returns {Node[]} */
+function ledgerParts(ledger) {
+  if (!ledger.rows.length) return [el("p", { class: "dim" }, ledger.sentence)];
+  const rows = ledger.rows.map(({ kind, label, share, seconds, basis }) =>
     el(
       "tr",
-      { title: `From: ${row.basis}` },
-      el("th", {}, row.label),
-      el("td", { class: "num" }, `${row.share.toFixed(1)} %`),
-      el("td", { class: "num" }, duration(row.seconds)),
-      el("td", { class: "goodput-bar" }, el("span", { class: COUNTS.has(row.kind) ? "good" : "lost", style: `width: ${row.share}%` })),
+      { title: `From: ${basis}` },
+      el("th", {}, el("i", { class: "key", style: `background:var(--${colourOf(kind)})` }), label),
+      el("td", { class: "num" }, `${share.toFixed(1)} %`),
+      el("td", { class: "num" }, duration(seconds)),
     ),
   );
   return [
-    el("p", {}, answer.sentence),
+    el("p", {}, ledger.sentence),
+    el("ul", { class: "shares", "aria-label": "Shares of the run’s time" }, ...segmentsOf(ledger.rows)),
     el("table", {}, el("tbody", {}, ...rows)),
-    ...paidOf(answer).map((line) => el("p", {}, line)),
-    ...answer.missing.map((sentence) => el("p", { class: "dim" }, sentence)),
+    ...paidOf(ledger).map((line) => el("p", {}, line)),
+    ...ledger.missing.map((sentence) => el("p", { class: "dim" }, sentence)),
   ];
 }
 
-/** What of the energy and of the cost was lost. @param {import("../../types/api").Answer<"goodput">} answer */
+/** What of the energy and of the cost was lost. @param {RunLedger} ledger */
 function paidOf({ paid, lost, currency, steps, redone_steps }) {
   const known = (/** @type {number | null} */ value) => value !== null && value > 0;
   return [

@@ -61,6 +61,7 @@ export class Tools {
     const hiddenButton = el("button", { class: "btn", type: "button", onclick: () => hang(this.hidden, hiddenButton) }, "Hidden");
     this.number = el("b");
     this.compare = el("a", { class: "btn pri", hidden: true }, "Compare");
+    this.flame = el("a", { class: "btn", hidden: true, title: "Flame graph of the first, compared with the second" }, "Flame graph");
     this.untick = el("button", { class: "btn", type: "button", hidden: true, title: "Untick all", onclick: untick }, this.number, "ticked ×");
     this.csv = el("a", { class: "btn", download: "runs.csv", "data-exports": "" }, "CSV");
     this.said = el("p", { class: "runs-said", role: "status", hidden: true });
@@ -84,6 +85,7 @@ export class Tools {
         { class: "right" },
         this.untick,
         this.compare,
+        this.flame,
         this.group,
         hiddenButton,
         el("button", { class: "btn", type: "button", onclick: columns }, "Columns"),
@@ -113,6 +115,8 @@ export class Tools {
     setText(this.number, count(ticked.length));
     this.compare.search = "";
     this.compare.href = pathTo(`/training?${new URLSearchParams(ticked.map((run) => ["runs", run]))}`);
+    this.flame.hidden = ticked.length !== 2;
+    this.flame.href = pathTo(`/flame?${new URLSearchParams({ run: ticked[0] ?? "", baseline: `@${ticked[1] ?? ""}` })}`);
     this.compare.title = ticked.length > MAX_DRAWN ? `The first ${MAX_DRAWN} have colours of their own` : "";
     this.asked = question;
     this.#drawCsv();

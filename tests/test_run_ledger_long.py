@@ -36,17 +36,17 @@ def test_each_share_is_what_the_step_log_says(tmp_path: Path, capsys: pytest.Cap
     logs = tmp_path / "logs"
     with_store(logs)
     queries = Queries(open_store(logs / ".deepseek", write=False), logs, logs / ".deepseek")
-    answer = queries.goodputs.goodput(RUN)
+    answer = queries.run_ledgers.account(RUN)
     queries.close()
-    assert answer.found is not None
-    shares = {row.kind: row.share for row in answer.found.rows}
+    assert answer.ledger is not None
+    shares = {row.kind: row.share for row in answer.ledger.rows}
     assert sum(shares.values()) == pytest.approx(100, abs=0.1)
     for kind, share in true.items():
         assert shares.get(kind, 0.0) == pytest.approx(share, abs=NEAR), kind  # type: ignore[call-overload]
-    first, killed, last = answer.found.attempts
+    first, killed, last = answer.ledger.attempts
     assert (first.redone_steps, killed.redone_steps, last.redone_steps) == (0, true_redone(tmp_path), 0)
-    assert answer.found.steps == 3 * STEPS and answer.found.redone_steps == killed.redone_steps > 0
-    assert [row.span.ended_by for row in answer.found.attempts] == ["end event", "last line", "end event"]
+    assert answer.ledger.steps == 3 * STEPS and answer.ledger.redone_steps == killed.redone_steps > 0
+    assert [row.span.ended_by for row in answer.ledger.attempts] == ["end event", "last line", "end event"]
     with capsys.disabled():
         print(text_of(answer.message), rounded(shares), rounded(true))
     assert main(["why", RUN, "--log-dir", str(logs)]) == 0

@@ -1,4 +1,4 @@
-"""Goodput of stored runs: what is read, and what it costs."""
+"""Ledgers of whole stored runs: what is read of them, and what their time costs."""
 
 from __future__ import annotations
 
@@ -11,34 +11,30 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.directions import is_held_out
-from analysis.goodput import (
+from analysis.history import History
+from analysis.ledger.attempts import AttemptSpan, RunTimes, attempts_of, extent_of
+from analysis.ledger.device import cards_of
+from analysis.ledger.evidence import PHASES
+from analysis.ledger.kinds import IN_RUN, TimeKind
+from analysis.ledger.run_ledger import (
     SPAN_KINDS,
-    AttemptSpan,
-    Goodput,
-    GoodputInput,
-    GoodputKind,
     KindSpans,
     NamedSpans,
     ResourceUse,
-    RunTimes,
+    RunLedger,
+    RunLedgerInput,
     SpanKind,
     StepRows,
-    attempts_of,
-    extent_of,
-    goodput,
-    missing_of,
-    sentence_of,
+    run_ledger,
     whole_spans,
 )
-from analysis.history import History
-from analysis.ledger.device import cards_of
-from analysis.ledger.evidence import PHASES
+from analysis.ledger.text import NO_TIME, missing_of, run_sentence_of
 from analysis.stacks.spans import Interval
 from analysis.step_log import COMPILATIONS, PHASE, UNITS
 from collectors.arrays import Floats
 from collectors.folders import LogTree
 from collectors.machine.run_state import AHEAD_S, LIFETIMES
-from collectors.message import Message, phrase, text_of
+from collectors.message import Message, phrase
 from collectors.step_axis import stepper
 from collectors.store.store import Run, Series, Store, TooMuch, check
 
@@ -46,9 +42,9 @@ from ..stacks.ledgers import Ledgers
 from ..user_files.settings import settings_of
 from .columns import Facts
 from .previous_run import RunAttempts
-from .runs import ALIVE, Runs, RunView
+from .runs import ALIVE, Runs
 
-# What goodput needs of a run: every read of the store that it makes.
+# What is read of a run: its attempts, its step log, and what phases and events name.
 
 MAX_POINTS = 300_000  # of one series; of a longer one neighbouring points are read together
 BUCKETS = 5_000  # so many are answered from summaries
@@ -81,21 +77,11 @@ class SeriesTrack(NamedTuple):
 NO_TRACK = SeriesTrack(*[np.zeros(0)] * 6)
 
 
-class RunRecord(NamedTuple):
-    """`whole` is false where neighbouring lines were read together."""
-
-    attempts: list[AttemptSpan]
-    rows: StepRows
-    named: dict[SpanKind, KindSpans]
-    first_step_s: dict[float, float]  # by the start of an attempt
-    whole: bool
-
-
-class GoodputReader:
+class RunReader:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def record(self, run: str, *, alive: bool, now_s: float) -> RunRecord:
+    def record(self, run: str, *, alive: bool, now_s: float) -> RunLedgerInput:
         """Of one run folder. Raises what the store raises."""
         lifetimes = self._store.events(run, kinds=LIFETIMES, most=MAX_EVENTS)
         rank = str(min((event.rank for event in lifetimes if event.kind == "start"), default=0))
@@ -126,16 +112,7 @@ class GoodputReader:
         named = {kind: self._named(run, kind, phases) for kind in KINDS}
         if not any(len(part.start_s) for part in named["validation"][:2]) and not len(named["validation"].marks_s):
             named["validation"] = named["validation"]._replace(marks_s=self._held_out(mine))
-        return RunRecord(attempts, rows, named, self._first_steps(attempts, rows, phases), whole)
-
-    def view(self, run: str, logs: Path | LogTree) -> RunView | None:
-        """None where there is no such run."""
-        stored = self._store.run(run)
-        return Runs(self._store, logs).view(stored, self._store.events(run, kinds=LIFETIMES)) if stored else None
-
-    def config(self, run: str) -> dict[str, object]:
-        """Flat."""
-        return self._store.configs([run]).get(run, {})
+        return RunLedgerInput(attempts, rows, named, self._first_steps(attempts, rows, phases), whole)
 
     def energy(self, run: str, window: Interval, ranks: int) -> tuple[Floats, Floats]:
         """Joules that the run's cards have used since the first value, and when; empty where no counter is stored."""
@@ -274,13 +251,10 @@ def _added(counters: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
     return moments, total
 
 
-# The goodput of a training: all of its attempts, in one run or in several, with what they cost.
+# The ledger of a training: all of its attempts, in one run or in several, with what they cost.
 
 MAX_RUNS = 50  # of one training, the newest
 READING_S = 0.5  # on stacks that nothing has added up yet
-NO_TIME = phrase(
-    "Fewer than two moments of the run are known, so there is no wall time to share out: log lines with time_s, or use RunLog."
-)
 
 
 @dataclass(frozen=True)
@@ -296,18 +270,21 @@ def price_of(data_dir: Path) -> Price:
 
 
 @dataclass(frozen=True)
-class RunGoodput:
-    """`found` is None where nothing has a time; the message then says so."""
+class RunAccount:
+    """The ledger of the runs that are attempts of one training; None where nothing of them has a time."""
 
     runs: tuple[str, ...]
-    found: Goodput | None
-    message: Message
+    ledger: RunLedger | None
     missing: list[Message]
     gpus: int | None
     price: Price
 
+    @property
+    def message(self) -> Message:
+        return run_sentence_of(self.ledger) if self.ledger else NO_TIME
 
-class Goodputs:
+
+class RunLedgers:
     """May be asked from many threads."""
 
     def __init__(
@@ -319,23 +296,27 @@ class Goodputs:
         attempts: Callable[[str], RunAttempts | None] = lambda run: None,
     ) -> None:
         """`attempts` finds the other runs that are attempts of the same training; without it a run stands alone."""
-        self._reader, self._ledgers, self._attempts = GoodputReader(store), ledgers, attempts
+        self._store, self._reader, self._ledgers, self._attempts = store, RunReader(store), ledgers, attempts
         self._logs, self._data_dir = logs, data_dir
 
-    def goodput(self, run: str) -> RunGoodput:
+    def account(self, run: str) -> RunAccount:
         """Of the training that the run is an attempt of. A run that is not stored has none."""
         same = self._attempts(run)
         return self.of_runs(same.runs[-MAX_RUNS:] if same else (run,))
 
-    def of_runs(self, names: Sequence[str]) -> RunGoodput:
+    def of_runs(self, names: Sequence[str]) -> RunAccount:
         """Of runs that are attempts of one training, in order of their start."""
-        views = [view for name in names if (view := self._reader.view(name, self._logs)) is not None]
+        runs, known = (
+            Runs(self._store, self._logs),
+            [run for name in names if (run := self._store.run(name)) is not None],
+        )
+        views = [runs.view(stored, self._store.events(stored.name, kinds=LIFETIMES)) for stored in known]
         price = price_of(self._data_dir)
         if not views:
-            return RunGoodput(tuple(names), None, NO_TIME, [], None, price)
+            return RunAccount(tuple(names), None, [], None, price)
         names, newest, now_s = tuple(view.stored.name for view in views), views[-1], time.time()
         records = [self._reader.record(view.stored.name, alive=view.state in ALIVE, now_s=now_s) for view in views]
-        gpus = Facts(newest, self._reader.config(names[-1]), {}, now_s).gpus
+        gpus = Facts(newest, self._store.configs([names[-1]]).get(names[-1], {}), {}, now_s).gpus
         recorded = _together(records)
         spent = ResourceUse(gpus, price.per_gpu_hour)
         window = extent_of(recorded.attempts)
@@ -343,23 +324,17 @@ class Goodputs:
             ranks = newest.ranks.world_size or max(1, len(newest.ranks.seen))
             at_s, used_j = self._reader.energy(names[-1], window, ranks)
             spent = spent._replace(energy_at_s=at_s, energy_j=used_j)
-        found = goodput(recorded, spent)
+        found = run_ledger(recorded, spent)
         if found is None:
-            return RunGoodput(names, None, NO_TIME, [], gpus, price)
+            return RunAccount(names, None, [], gpus, price)
         if found.goodput is None and (split := self._by_stacks(names[-1], found)):
-            found = goodput(recorded, spent, split) or found
+            found = run_ledger(recorded, spent, split) or found
         missing = missing_of(found, gpus=gpus is not None, priced=price.per_gpu_hour > 0)
-        if not all(record.whole for record in records):
+        if not recorded.whole:
             missing.append(phrase("The run has too many lines to read each: neighbouring ones were read together."))
-        return RunGoodput(names, found, sentence_of(found), missing, gpus, price)
+        return RunAccount(names, found, missing, gpus, price)
 
-    def line(self, run: str) -> str | None:
-        """For a shell. None where nothing of the run has a time."""
-        found = self.goodput(run)
-        text = text_of(found.message)
-        return f"Whole run: {text[:1].lower()}{text[1:]}" if found.found else None
-
-    def _by_stacks(self, run: str, found: Goodput) -> dict[GoodputKind, float]:
+    def _by_stacks(self, run: str, found: RunLedger) -> dict[TimeKind, float]:
         """Of a run that logs no steps: which shares of its time stacks show to be validation or checkpoints."""
         profiled = self._ledgers.profiled(run)
         running_s = sum(row.seconds for row in found.rows if row.kind == "running")
@@ -371,16 +346,11 @@ class Goodputs:
         except TooMuch:
             return {}
         part = min(1.0, inside_s / running_s)
-        kinds: dict[str, GoodputKind] = {
-            "checkpoint": "checkpoint",
-            "validation": "validation",
-            "compile": "initialisation",
-        }
         logged = {row.kind for row in found.rows}
         return {
-            kinds[row.kind]: row.share / 100 * part
+            kind: row.share / 100 * part
             for row in ledger.rows
-            if row.kind in kinds and kinds[row.kind] not in logged
+            if (kind := IN_RUN.get(row.kind)) is not None and kind not in logged
         }
 
 
@@ -388,11 +358,12 @@ def _overlap(one: Interval, other: Interval) -> float:
     return max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
 
 
-def _together(records: Sequence[RunRecord]) -> GoodputInput:
+def _together(records: Sequence[RunLedgerInput]) -> RunLedgerInput:
     rows = StepRows(*(np.concatenate(columns) for columns in zip(*(record.rows for record in records), strict=True)))
     named = {kind: _named([record.named[kind] for record in records]) for kind in SPAN_KINDS}
     first = {start_s: seconds for record in records for start_s, seconds in record.first_step_s.items()}
-    return GoodputInput([span for record in records for span in record.attempts], rows, named, first)
+    attempts = [span for record in records for span in record.attempts]
+    return RunLedgerInput(attempts, rows, named, first, all(record.whole for record in records))
 
 
 def _named(parts: Sequence[KindSpans]) -> KindSpans:

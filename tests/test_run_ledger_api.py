@@ -1,4 +1,4 @@
-"""Goodput of stored runs: over the API and in a shell, with what it costs, from steps, from stacks alone, and from nothing."""
+"""Ledgers of whole stored runs: over the API and in a shell, with what it costs, from steps, from stacks alone, and from nothing."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from collectors.records import Event, Frame, Labels, Points, Record, RunInfo, St
 from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.api.answers import dumps
-from dashboard.api.ledger import goodput_answer
+from dashboard.api.ledger import run_ledger_answer
 from dashboard.commands import main
 from dashboard.queries import Queries
-from dashboard.runs import goodput
-from dashboard.runs.goodput import Goodputs
+from dashboard.runs import run_ledgers
+from dashboard.runs.run_ledgers import RunLedgers
 from dashboard.stacks.stacks import Stacks
 from tests.axe import serious
 from tests.memory_engine import MemoryStore, Shared
@@ -126,7 +126,7 @@ def web(data_dir: Path) -> Iterator[Web]:
 
 @pytest.fixture
 def ask(web: Web) -> Callable[..., Any]:
-    return lambda run: web.ask("/api/v1/goodput", run=run).json
+    return lambda run: web.ask("/api/v1/ledger", run=run).json
 
 
 def seconds(answer: Any) -> dict[str, float]:
@@ -185,8 +185,8 @@ def test_without_two_moments_a_sentence_says_so(ask: Callable[..., Any], run: st
 def test_odd_names_and_lines_alone_are_answered_and_unknown_runs_are_refused(web: Web, ask: Callable[..., Any]) -> None:
     answer = ask("steps,only 50%/<b>")
     assert answer["goodput"] == pytest.approx(100) and "what lies before its first line" in " ".join(answer["missing"])
-    assert web.ask("/api/v1/goodput", run="nope").status == 404
-    assert web.ask("/api/v1/goodput").status == 400
+    assert web.ask("/api/v1/ledger", run="nope").status == 404
+    assert web.ask("/api/v1/ledger").status == 400
 
 
 @pytest.mark.parametrize("wrong_s", [5.0, 9e10], ids=["1970", "years ahead"])
@@ -200,7 +200,7 @@ def test_an_event_of_a_wrong_clock_costs_only_itself(tmp_path: Path, wrong_s: fl
         ]
     )
     queries = Queries(store, tmp_path, tmp_path / ".deepseek")
-    found = queries.goodputs.goodput("run").found
+    found = queries.run_ledgers.account("run").ledger
     queries.close()
     store.close()
     assert found is not None and found.seconds == pytest.approx(100) and found.goodput == pytest.approx(64)
@@ -237,28 +237,28 @@ LINES = st.builds(
 def test_whatever_is_stored_of_a_run_is_answered(events: list[Event], points: list[Points], most_points: int) -> None:
     store = MemoryStore(Shared(), True)
     store.append([RunInfo("odd", {"gpu": "a", "world_size": 2}), *events, *points])
-    goodputs = Goodputs(store, Stacks(store).ledgers, Path("/nowhere"), Path("/nowhere"))
+    ledgers = RunLedgers(store, Stacks(store).ledgers, Path("/nowhere"), Path("/nowhere"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(goodput, "MAX_POINTS", most_points)
-        answer = goodput_answer(goodputs.goodput("odd"))
+        patch.setattr(run_ledgers, "MAX_POINTS", most_points)
+        answer = run_ledger_answer(ledgers.account("odd"))
     assert answer["sentence"].endswith(".") and dumps(answer)
     assert not answer["rows"] or sum(row["share"] for row in answer["rows"]) == pytest.approx(100, abs=0.1)
 
 
 def test_a_long_run_is_read_in_rows_of_several_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(goodput, "MAX_POINTS", 2000)
-    monkeypatch.setattr(goodput, "BUCKETS", 300)
+    monkeypatch.setattr(run_ledgers, "MAX_POINTS", 2000)
+    monkeypatch.setattr(run_ledgers, "BUCKETS", 300)
     with_store = open_store(tmp_path / ".deepseek", write=True)
     with_store.append(
         [event("long", "start", 0.0), *lines("long", 10, range(2500)), *lines("long", 3000, range(2500, 5000))]
     )
     with_store.append([event("long", "checkpoint", 2000.0, seconds=100.0), event("long", "end", 5600.0)])
     queries = Queries(with_store, tmp_path, tmp_path / ".deepseek")
-    found = queries.goodputs.goodput("long")
+    found = queries.run_ledgers.account("long")
     queries.close()
     with_store.close()
-    assert found.found is not None and "read together" in text_of(found.missing[-1])
-    shares = {row.kind: row.share for row in found.found.rows}
+    assert found.ledger is not None and "read together" in text_of(found.missing[-1])
+    shares = {row.kind: row.share for row in found.ledger.rows}
     assert shares == pytest.approx(
         {
             "training": 4899 / 56,
@@ -287,12 +287,12 @@ def test_the_side_panel_of_runs_has_it(page: Page, web: Web, theme: str) -> None
     page.wait_for_selector("#runs-grid .ag-row .run-cell")
     page.keyboard.press("j")
     page.keyboard.press("i")
-    page.wait_for_selector("#about-goodput table")
-    text = page.locator("#about-goodput").inner_text()
+    page.wait_for_selector("#about-ledger table")
+    text = page.locator("#about-ledger").inner_text()
     assert "Goodput 64 % of 100 s in 2 attempts" in text and "64 steps count, 10 were done again." in text
     assert "training\t64.0 %" in text and "between attempts\t9.0 %\t9 s" in text and "EUR lost" in text
     assert (
-        page.locator("#about-goodput tr").first.get_attribute("title")
+        page.locator("#about-ledger tr").first.get_attribute("title")
         == "From: lines of the step log, without all other kinds"
     )
-    assert serious(page, "#about-goodput") == []
+    assert serious(page, "#about-ledger") == []

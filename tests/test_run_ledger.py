@@ -1,4 +1,4 @@
-"""Goodput of a whole run: seconds are counted once, shares add up to 100, whatever a run's events and clocks say."""
+"""The ledger of a whole run: seconds are counted once, shares add up to 100, whatever a run's events and clocks say."""
 
 from __future__ import annotations
 
@@ -12,34 +12,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.goodput import (
-    ORDER,
-    PLACE,
+from analysis.ledger.attempts import AttemptSpan, EndedBy, RunTimes, attempts_of, stretches_of, usable
+from analysis.ledger.kinds import RUN_KINDS, RUN_NUMBER, TimeKind
+from analysis.ledger.run_ledger import (
     SPAN_KINDS,
-    AttemptSpan,
     AttemptWork,
-    EndedBy,
-    Goodput,
-    GoodputInput,
-    GoodputKind,
     KindSpans,
     NamedSpans,
     ResourceUse,
-    RunTimes,
+    RunLedger,
+    RunLedgerInput,
     SpanKind,
     StepRows,
-    attempts_of,
-    basis_of,
-    goodput,
-    missing_of,
     pieces_of,
-    rows_of,
+    run_ledger,
     seconds_until,
-    sentence_of,
-    stretches_of,
-    usable,
     whole_spans,
 )
+from analysis.ledger.text import missing_of, run_basis_of, run_sentence_of
+from collectors.arrays import Floats
 from collectors.message import text_of
 from collectors.records import Event
 
@@ -55,18 +46,23 @@ NamedParts: TypeAlias = dict[SpanKind, KindParts]
 T = TypeVar("T")
 
 
-def recorded(attempts: list[AttemptSpan], lines: list[tuple[float, float]], named: NamedParts) -> GoodputInput:
+def rows_of(time_s: Floats, step: Floats) -> StepRows:
+    """A row a line."""
+    return StepRows(time_s, time_s, step, np.ones(len(time_s)))
+
+
+def recorded(attempts: list[AttemptSpan], lines: list[tuple[float, float]], named: NamedParts) -> RunLedgerInput:
     columns = np.array(lines, np.float64).reshape(-1, 2)
     spans = {
         kind: KindSpans(whole_spans(phases), whole_spans(events), np.array(marks, np.float64))
         for kind, (phases, events, marks) in named.items()
     }
-    return GoodputInput(
+    return RunLedgerInput(
         attempts, rows_of(columns[:, 0], columns[:, 1]), spans, {span.start_s: 1.5 for span in attempts[:2]}
     )
 
 
-def seconds_of(found: Goodput) -> dict[GoodputKind, float]:
+def seconds_of(found: RunLedger) -> dict[TimeKind, float]:
     return {row.kind: row.seconds for row in found.rows}
 
 
@@ -75,7 +71,7 @@ def seconds_of(found: Goodput) -> dict[GoodputKind, float]:
 def test_shares_add_up_to_100_and_no_order_of_what_is_known_changes_them(
     attempts: list[AttemptSpan], lines: list[tuple[float, float]], named: NamedParts, seed: int
 ) -> None:
-    found = goodput(recorded(attempts, lines, named), ResourceUse(4, 2.0))
+    found = run_ledger(recorded(attempts, lines, named), ResourceUse(4, 2.0))
     known = usable(attempts)
     if not known or max(span.end_s for span in known) == known[0].start_s:
         assert found is None
@@ -89,12 +85,16 @@ def test_shares_add_up_to_100_and_no_order_of_what_is_known_changes_them(
         8 * held_s / 3600
     )
     assert sum(float(row.seconds.sum()) for row in found.attempts) == pytest.approx(held_s)
-    assert text_of(sentence_of(found)).startswith("Goodput") and all(basis_of(kind, found) for kind in ORDER)
+    assert text_of(run_sentence_of(found)).startswith("Goodput") and all(
+        run_basis_of(kind, found) for kind in RUN_KINDS
+    )
     assert all(text_of(said).endswith(".") for said in missing_of(found, gpus=True, priced=False))
     shuffled = recorded(
         anew(attempts, seed), anew(lines, seed), {kind: anew_spans(parts, seed) for kind, parts in named.items()}
     )
-    again = goodput(shuffled._replace(first_step_s=recorded(attempts, lines, named).first_step_s), ResourceUse(4, 2.0))
+    again = run_ledger(
+        shuffled._replace(first_step_s=recorded(attempts, lines, named).first_step_s), ResourceUse(4, 2.0)
+    )
     assert again is not None and seconds_of(again) == pytest.approx(seconds_of(found), abs=1e-6)
 
 
@@ -125,7 +125,7 @@ def test_no_second_is_counted_twice(
     assert len(pieces.start_s) <= 2 * len(known) + len(lines), "work and memory grow with what is given"
     assert (pieces.redone_steps <= pieces.steps + 1e-9).all()
     for kind in ("validation", "checkpoint"):
-        assert pieces.seconds[:, PLACE[kind]].sum() <= sum(pieces.named_s[kind]) + 1e-6
+        assert pieces.seconds[:, RUN_NUMBER[kind]].sum() <= sum(pieces.named_s[kind]) + 1e-6
     moments = np.r_[pieces.start_s, pieces.end_s[-1:]]
     for about in given_.named.values():
         for spans, joined in ((about.phases, False), (about.events, True)):
@@ -138,18 +138,18 @@ def steady(until: int, from_s: float = 10.0, first: int = 0) -> list[tuple[float
     return [(from_s + 1 + step - first, float(step)) for step in range(first, until)]
 
 
-def goodput_of(
+def ledger_of(
     attempts: list[AttemptSpan], lines: list[tuple[float, float]], **spans: list[tuple[float, float]]
-) -> Goodput:
+) -> RunLedger:
     named: NamedParts = {kind: ([], spans.get(kind, []), []) for kind in SPAN_KINDS}
     columns = np.array(lines, np.float64).reshape(-1, 2)
-    found = goodput(recorded([], [], named)._replace(attempts=attempts, rows=rows_of(columns[:, 0], columns[:, 1])))
+    found = run_ledger(recorded([], [], named)._replace(attempts=attempts, rows=rows_of(columns[:, 0], columns[:, 1])))
     assert found is not None
     return found
 
 
 def test_a_run_is_initialisation_steps_validation_checkpoints_and_its_end() -> None:
-    found = goodput_of([AttemptSpan(0, 72)], steady(60), validation=[(30.2, 32.7)], checkpoint=[(69.5, 70)])
+    found = ledger_of([AttemptSpan(0, 72)], steady(60), validation=[(30.2, 32.7)], checkpoint=[(69.5, 70)])
     assert seconds_of(found) == pytest.approx(
         {"training": 57, "initialisation": 10, "validation": 2.5, "checkpoint": 0.5, "ending": 2}
     )
@@ -158,46 +158,46 @@ def test_a_run_is_initialisation_steps_validation_checkpoints_and_its_end() -> N
 
 def test_steps_that_a_later_attempt_does_again_are_lost_where_they_were_done_first() -> None:
     attempts = [AttemptSpan(0, 50, ended_by="process exit"), AttemptSpan(60, 121)]
-    found = goodput_of(attempts, [*steady(40), *steady(80, 70, 30)])
+    found = ledger_of(attempts, [*steady(40), *steady(80, 70, 30)])
     assert seconds_of(found)["redone"] == pytest.approx(10)
     assert seconds_of(found)["between"] == pytest.approx(10)
     assert seconds_of(found)["training"] == pytest.approx(30 + 50)
     assert (found.steps, found.redone_steps, found.attempts[0].redone_steps) == (80, 10, 10)
-    assert "steps done again later 8 % (10 steps)" in text_of(sentence_of(found))
+    assert "steps done again later 8 % (10 steps)" in text_of(run_sentence_of(found))
 
 
 @pytest.mark.parametrize("every", [1, 10])
 def test_a_row_of_several_steps_is_done_again_in_part(every: int) -> None:
     lines = [line for line in steady(100) if (line[1] + 1) % every == 0]
     again = [line for line in steady(200, 130, 75) if (line[1] + 1) % every == 0]
-    found = goodput_of([AttemptSpan(0, 115), AttemptSpan(120, 260)], [*lines, *again])
+    found = ledger_of([AttemptSpan(0, 115), AttemptSpan(120, 260)], [*lines, *again])
     assert found.redone_steps == pytest.approx(25, abs=every)
     assert found.steps + found.redone_steps == pytest.approx(100 + 125, abs=every)
 
 
 def test_an_attempt_that_begins_anew_leaves_nothing_of_the_one_before() -> None:
-    found = goodput_of([AttemptSpan(0, 50), AttemptSpan(50, 120)], [*steady(40), *steady(60, 60)])
+    found = ledger_of([AttemptSpan(0, 50), AttemptSpan(50, 120)], [*steady(40), *steady(60, 60)])
     assert (found.steps, found.redone_steps) == (60, 40)
 
 
 def test_a_silent_stretch_is_stalled_by_the_rule_of_the_states() -> None:
     lines = [*steady(40), *((time_s + 100, step + 40) for time_s, step in steady(40, 50))]
-    found = goodput_of([AttemptSpan(0, 190)], lines)
+    found = ledger_of([AttemptSpan(0, 190)], lines)
     assert seconds_of(found)["stalled"] == pytest.approx(100)
-    short = goodput_of(
+    short = ledger_of(
         [AttemptSpan(0, 110)], [*steady(40), *((time_s + 20, step + 40) for time_s, step in steady(40, 50))]
     )
     assert "stalled" not in seconds_of(short)
-    validated = goodput_of([AttemptSpan(0, 190)], lines, validation=[(50, 149)])
+    validated = ledger_of([AttemptSpan(0, 190)], lines, validation=[(50, 149)])
     assert "stalled" not in seconds_of(validated) and seconds_of(validated)["validation"] == pytest.approx(99)
 
 
 def test_an_event_without_a_duration_names_the_gap_before_it() -> None:
     columns = np.array([*steady(40), *((time_s + 20, step + 40) for time_s, step in steady(40, 50))])
     named: dict[SpanKind, KindSpans] = {"validation": KindSpans(marks_s=np.array([70.5]))}
-    found = goodput(GoodputInput([AttemptSpan(0, 111)], rows_of(columns[:, 0], columns[:, 1]), named))
+    found = run_ledger(RunLedgerInput([AttemptSpan(0, 111)], rows_of(columns[:, 0], columns[:, 1]), named))
     assert found is not None and seconds_of(found)["validation"] == pytest.approx(20)
-    assert text_of(basis_of("validation", found)) == "the gap before an event or value without a duration"
+    assert text_of(run_basis_of("validation", found)) == "the gap before an event or value without a duration"
 
 
 def test_what_phases_and_events_say_of_the_same_time_counts_once() -> None:
@@ -206,42 +206,42 @@ def test_what_phases_and_events_say_of_the_same_time_counts_once() -> None:
     named: dict[SpanKind, KindSpans] = {
         "checkpoint": KindSpans(NamedSpans(spans.start_s + 0.4, spans.end_s + 0.4, spans.seconds), spans)
     }
-    found = goodput(GoodputInput([AttemptSpan(0, 71)], rows_of(columns[:, 0], columns[:, 1]), named))
+    found = run_ledger(RunLedgerInput([AttemptSpan(0, 71)], rows_of(columns[:, 0], columns[:, 1]), named))
     assert found is not None and 2 <= seconds_of(found)["checkpoint"] <= 2.5
 
 
 def test_a_run_that_goes_on_trains_until_it_is_silent_for_too_long() -> None:
     alive = [AttemptSpan(0, 75, ended_by="alive")]
-    assert seconds_of(goodput_of(alive, steady(60)))["training"] == pytest.approx(65)
-    silent = goodput_of([AttemptSpan(0, 170, ended_by="alive")], steady(60))
+    assert seconds_of(ledger_of(alive, steady(60)))["training"] == pytest.approx(65)
+    silent = ledger_of([AttemptSpan(0, 170, ended_by="alive")], steady(60))
     assert seconds_of(silent)["stalled"] == pytest.approx(99)
-    young = goodput_of([AttemptSpan(0, 50), AttemptSpan(60, 70, ended_by="alive")], steady(40))
+    young = ledger_of([AttemptSpan(0, 50), AttemptSpan(60, 70, ended_by="alive")], steady(40))
     assert seconds_of(young)["initialisation"] == pytest.approx(20)
 
 
 def test_an_attempt_without_a_step_gave_nothing_and_a_run_without_any_is_not_separated() -> None:
-    found = goodput_of(
+    found = ledger_of(
         [AttemptSpan(0, 50), AttemptSpan(60, 75), AttemptSpan(80, 131)], [*steady(40), *steady(80, 90, 40)]
     )
     assert seconds_of(found)["nothing"] == pytest.approx(15)
-    none = goodput_of([AttemptSpan(0, 50), AttemptSpan(60, 75)], [])
+    none = ledger_of([AttemptSpan(0, 50), AttemptSpan(60, 75)], [])
     assert (none.goodput, none.at_most) == (None, pytest.approx(100 * 65 / 75))
     assert "not separated" in text_of(missing_of(none, gpus=False, priced=False)[0])
-    single = goodput_of([AttemptSpan(0, 50)], steady(1))
+    single = ledger_of([AttemptSpan(0, 50)], steady(1))
     assert (single.goodput, single.at_most) == (None, 100), "how long a step takes is not known"
     assert (
-        text_of(sentence_of(single)) == "Goodput of 50 s is not known: fewer than two lines have a step and a time."
+        text_of(run_sentence_of(single)) == "Goodput of 50 s is not known: fewer than two lines have a step and a time."
     ), "at most 100 % says nothing"
-    saved = goodput_of([AttemptSpan(0, 50)], [], checkpoint=[(20, 25)])
+    saved = ledger_of([AttemptSpan(0, 50)], [], checkpoint=[(20, 25)])
     assert seconds_of(saved) == pytest.approx({"running": 45, "checkpoint": 5}), "events say it without steps, too"
-    split = goodput(
-        GoodputInput([AttemptSpan(0, 100)], rows_of(np.zeros(0), np.zeros(0)), {}), split={"checkpoint": 0.2}
+    split = run_ledger(
+        RunLedgerInput([AttemptSpan(0, 100)], rows_of(np.zeros(0), np.zeros(0)), {}), split={"checkpoint": 0.2}
     )
     assert split is not None and (split.goodput, split.at_most) == (None, pytest.approx(80))
 
 
 def test_attempts_that_overlap_share_no_second() -> None:
-    found = goodput_of([AttemptSpan(0, 100), AttemptSpan(40, 60)], [*steady(90), *steady(100, 45, 90)])
+    found = ledger_of([AttemptSpan(0, 100), AttemptSpan(40, 60)], [*steady(90), *steady(100, 45, 90)])
     assert found.seconds == 100 and sum(row.seconds for row in found.rows) == pytest.approx(100)
     assert found.attempts[1].seconds.sum() == pytest.approx(20)
 
@@ -251,8 +251,8 @@ def test_energy_is_shared_as_the_seconds_of_each_stretch_are() -> None:
     spent = ResourceUse(
         2, 0.0, np.array([0.0, 10.0, 50.0, 60.0, 111.0]), np.array([0.0, 100.0, 4100.0, 4110.0, 9210.0])
     )
-    found = goodput(
-        GoodputInput([AttemptSpan(0, 50), AttemptSpan(60, 111)], rows_of(rows[:, 0], rows[:, 1]), {}), spent
+    found = run_ledger(
+        RunLedgerInput([AttemptSpan(0, 50), AttemptSpan(60, 111)], rows_of(rows[:, 0], rows[:, 1]), {}), spent
     )
     assert found is not None
     energy = {row.kind: row.paid.energy_j for row in found.rows}
@@ -267,11 +267,11 @@ def test_rows_of_many_lines_say_nearly_the_same_as_each_line() -> None:
         *steady(12000, 8960, 7500),
     ]
     attempts = [AttemptSpan(0, 8920), AttemptSpan(8950, 13470)]
-    found = goodput_of(attempts, lines, validation=[(1000, 1200)])
+    found = ledger_of(attempts, lines, validation=[(1000, 1200)])
     columns = np.array(lines)
     first, last = np.arange(0, len(lines), 50), np.r_[np.arange(50, len(lines), 50), len(lines)] - 1
     many = StepRows(columns[first, 0], columns[last, 0], columns[last, 1], (last - first + 1).astype(float))
-    together = goodput(GoodputInput(attempts, many, {"validation": KindSpans(events=whole_spans([(1000, 1200)]))}))
+    together = run_ledger(RunLedgerInput(attempts, many, {"validation": KindSpans(events=whole_spans([(1000, 1200)]))}))
     assert together is not None
     shares, others = ({row.kind: row.share for row in answer.rows} for answer in (found, together))
     assert others == pytest.approx(shares, abs=0.7)
@@ -394,5 +394,5 @@ def test_any_events_give_attempts_that_can_be_counted(
     spans = attempts_of(lifetimes, times(known, alive=alive, now_s=300.0))
     assert all(span.end_s >= span.start_s for span in spans)
     columns = np.array(known, np.float64).reshape(-1, 2)
-    found = goodput(GoodputInput(spans, rows_of(columns[:, 0], columns[:, 1]), {}))
+    found = run_ledger(RunLedgerInput(spans, rows_of(columns[:, 0], columns[:, 1]), {}))
     assert found is None or sum(row.share for row in found.rows) == pytest.approx(100, abs=0.1)
