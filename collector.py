@@ -26,7 +26,7 @@ from collectors.control import ControlServer, Verb
 from collectors.folders import is_remote
 from collectors.logs import user_events
 from collectors.logs.outputs import OutputFiles
-from collectors.logs.tail import ForgettingTail
+from collectors.logs.tail import LogFolderTail
 from collectors.logs.tombstones import Tombstones, last_known
 from collectors.machine.exit_reason import words_at_the_end
 from collectors.machine.finder import Finder
@@ -110,7 +110,7 @@ class Collectors:
         offsets = self._store.offsets()
         tombstones = Tombstones(data_dir)
         is_polled = any(map(is_remote, self._tree.tops))
-        tail = self._tail = ForgettingTail(
+        tail = self._tail = LogFolderTail(
             log_dir,
             self._host,
             offsets,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.logs import run as rivals
+from collectors.logs.run import WRITES_S
 from tests.following import Follower, points_of, until
 
 Found = list[tuple[str, int | None, str]]
@@ -53,7 +53,7 @@ def test_what_waited_in_vain_is_not_told_after_a_restart(
     add(run / "train.log", "step 0 loss 2.0\n")
     wait(follower, 0.3)
     add(run / name, "step,loss\n0,2.0\n" if name.endswith(".csv") else json.dumps({"step": 0, "loss": 2.0}) + "\n")
-    wait(follower, rivals.WRITES_S + 0.5)
+    wait(follower, WRITES_S + 0.5)
     assert found(follower) == [("loss", 0, "file")]
     if goes_on:
         write(run, name, 1)
@@ -64,7 +64,7 @@ def test_what_waited_in_vain_is_not_told_after_a_restart(
         add(run / "train.log", "step 2 loss 0.6667\n")
         wait(follower, 0.3)
         add(run / name, "2,0.6667\n" if name.endswith(".csv") else json.dumps({"step": 2, "loss": 2 / 3}) + "\n")
-    wait(follower, rivals.WRITES_S + 0.5)
+    wait(follower, WRITES_S + 0.5)
     assert found(follower) == [("loss", step, "file") for step in range(3 if goes_on else 1)]
 
 
@@ -80,7 +80,7 @@ def test_the_first_number_waits_though_the_collector_was_restarted_before_it(
     add(run / "train.log", "step 0 loss 2.0\n")
     wait(follower, 0.3)
     add(run / "metrics.jsonl", json.dumps({"step": 0, "train/loss": 2.0}) + "\n")
-    wait(follower, rivals.WRITES_S + 0.5)
+    wait(follower, WRITES_S + 0.5)
     assert found(follower) == [("train/loss", 0, "file")]
 
 
@@ -90,7 +90,7 @@ def test_a_dropped_text_keeps_no_name_that_it_never_told(follower: Follower, tmp
     add(run / "train.log", "step 0 loss 2.0 acc 0.5\n")
     wait(follower, 0.3)
     add(run / "a.csv", "step,loss\n0,2.0\n")
-    wait(follower, rivals.WRITES_S + 0.5)
+    wait(follower, WRITES_S + 0.5)
     add(run / "train.log", "step 1 loss 1.0 acc 0.6\n")
     add(run / "b.csv", "step,acc\n0,0.5\n1,0.6\n")
     wait(follower, 0.5)
@@ -101,11 +101,11 @@ def test_each_rank_has_the_numbers_of_its_own_text(follower: Follower, tmp_path:
     follower.collect()
     for rank in range(3):
         add(tmp_path / "run" / f"train.rank{rank}.log", f"step 0 loss {rank + 1}\nstep 1 loss {rank + 2}\n")
-    wait(follower, rivals.WRITES_S + 0.5)
+    wait(follower, WRITES_S + 0.5)
     follower.restart()
     for rank in range(3):
         add(tmp_path / "run" / f"train.rank{rank}.log", f"step 2 loss {rank + 3}\n")
-    wait(follower, rivals.WRITES_S + 0.5)
+    wait(follower, WRITES_S + 0.5)
     points = [
         (dict(one.labels).get("rank", "0"), one.step) for one in points_of(follower.records) if "loss" in one.names
     ]

@@ -12,7 +12,7 @@ from typing import TextIO
 
 import pytest
 
-from collectors.logs.tail import ForgettingTail
+from collectors.logs.tail import LogFolderTail
 from collectors.logs.tombstones import Tombstones
 from collectors.records import labels_of
 from collectors.store.engines import open_store
@@ -37,7 +37,7 @@ class Renaming(Ingest):
     def start(self) -> None:
         self.wake = threading.Event()
         self.store = open_store(self.data_dir, write=True)
-        self.tail = ForgettingTail(
+        self.tail = LogFolderTail(
             self.root,
             "box",
             self.store.offsets(),

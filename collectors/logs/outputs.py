@@ -15,7 +15,8 @@ from ..machine.proc import PROC, alive, is_for_writing, uid_of
 from ..machine.run_state import RunProcess
 from ..machine.writers import OUTPUT
 from ..records import Offset
-from .recognition import RunPlace, format_of
+from .recognition import format_of
+from .runs import RunPlace
 from .watch import FileMark, mark_of
 
 MAX_OF_A_RUN, MAX_OUTPUTS = 16, 256  # files

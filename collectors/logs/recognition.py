@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ..folders import LogTree
 from ..machine.run_state import is_text
 from ..records import PROGRESS_NAMES, Labels, labels_of
 from .formats import (
@@ -28,7 +27,7 @@ from .formats import (
 from .formats.text import PendingPoints
 from .formats.text.lines import LineReader
 from .formats.text.numbers import TextNumbers
-from .formats.values import escape_control, escape_control_in_path
+from .formats.values import escape_control
 from .run import WRITES_S, kept_names
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 DATABASE = re.compile(r"(.+\.(?:db|sqlite3?))(?:-wal|-journal)?")
 RANK = re.compile(r"\.rank(\d{1,9})\.(?:jsonl|log|out|err|txt)$")
 EVENTS = re.compile(r"events(\.rank\d{1,9}|\.queue)?\.jsonl")  # those of a queue of jobs have a file of their own
-MAX_TITLE_CHARS = 200
 SMALL_BYTES = 8 << 20
 TABLE_HEAD_BYTES = 64 << 10  # holds the header, in which a column may be new anywhere
 
@@ -129,7 +127,7 @@ def _metrics(origin: Origin, state: State) -> jsonl.JsonLines:
         return "is left out: the JSONL has the steps" if name in PROGRESS_NAMES else run.names().fault(name)
 
     metrics = jsonl.MetricsParser(
-        run.name, labels, lambda: run.starts_of(rank), state, run.names(), run.rivals.take_jsonl
+        run.name, labels, lambda: run.starts_of(rank), state, run.names(), run.source_priority.take_jsonl
     )
     return jsonl.JsonLines(metrics, _lines(origin, jsonl.text_state(state), beside, lambda: True))
 
@@ -149,9 +147,9 @@ def _labels(origin: Origin) -> Labels:
 
 def _fault(origin: Origin, file: str, state: State) -> Callable[[str], str]:
     """Why a series of that name is left out of the file, which keeps those that its state names."""
-    names, rivals = origin.run.names(), origin.run.rivals
-    rivals.keep(kept_names(state), file)
-    return lambda name: names.fault(name) or rivals.fault(name, file)
+    names, priority = origin.run.names(), origin.run.source_priority
+    priority.keep(kept_names(state), file)
+    return lambda name: names.fault(name) or priority.why_left_out(name, file)
 
 
 def _delimited(origin: Origin, state: State) -> Format:
@@ -165,10 +163,10 @@ def _hparams(origin: Origin, state: State) -> Format:
 
 
 def _trainer_state(origin: Origin, state: State) -> Format:
-    named, rivals = _fault(origin, hugging_face.STATE_FILE, state), origin.run.rivals
+    named, priority = _fault(origin, hugging_face.STATE_FILE, state), origin.run.source_priority
 
     def fault(name: str) -> str:
-        return "is left out: the run's text has it, with its time" if rivals.has_told_text() else named(name)
+        return "is left out: the run's text has it, with its time" if priority.has_told_text() else named(name)
 
     return hugging_face.TrainerState(origin.run.name, _labels(origin), fault, state)
 
@@ -231,10 +229,12 @@ def _beside_checkpoints(path: Path) -> Path:
 
 def _text(origin: Origin, state: State) -> Format:
     run, file = origin.run, escape_control(origin.name)
-    early = PendingPoints(run.name, lambda: WRITES_S if run.has_ended else run.rivals.wait_s(), state, origin.written_s)
-    run.rivals.is_a_text(file, early)
-    wants = functools.partial(run.rivals.wants, file, is_new=not early.is_over)
-    return _lines(origin, state, _fault(origin, file, state), wants, early, run.rivals.in_jsonl)
+    early = PendingPoints(
+        run.name, lambda: WRITES_S if run.has_ended else run.source_priority.wait_s(), state, origin.written_s
+    )
+    run.source_priority.is_a_text(file, early)
+    wants = functools.partial(run.source_priority.wants, file, is_new=not early.is_over)
+    return _lines(origin, state, _fault(origin, file, state), wants, early, run.source_priority.in_jsonl)
 
 
 def _lines(
@@ -366,51 +366,6 @@ def main_of(path: Path) -> Path:
     """The file that is read when this one changed: of what lies beside a database, the database."""
     known = format_of(path)
     return known.main_of(path) if known else path
-
-
-def titled(title: str) -> str:
-    """A title that a program gave, as a part of a run's name: `"../a b" -> "a b"`."""
-    kept = "/".join(part for part in escape_control(title.strip()).split("/") if part.strip() not in ("", ".", ".."))
-    return kept[:MAX_TITLE_CHARS] or "unnamed"
-
-
-class RunPlace(NamedTuple):
-    """Which run a file belongs to."""
-
-    run: str
-    folder: Path
-    single_file: bool = False  # the run is this file
-    is_id: bool = False  # `run` is but an id: the run is called by its title
-
-
-def place_of(path: Path, tree: LogTree) -> RunPlace:
-    """A run is a folder, its name the path below a followed folder; a file that lies in that itself is a run of its own, named like it.
-
-    Where the format knows parts, `logs/a/train/FILE` is in run `a`, and `logs/FILE` in a run that is called `logs`. `LogTree` says which
-    names have that of the followed folder in front.
-    """
-    root, tops = tree.root, tree.tops
-    known = format_of(path)
-    if known and known.run_folder and (found := known.run_folder(path)) is not None and root in found.parents:
-        return RunPlace(escape_control_in_path(tree.name_of(found)), found, is_id=known.title is not None)
-    path = known.stands_for(path) if known else path
-    folder = path.parent
-    if folder == tree.home and known is not None and known.part is not None:
-        return RunPlace(escape_control_in_path(tree.front or folder.name) or "logs", folder, False)
-    if folder in tops and (known is None or known.part is None):
-        name = escape_control_in_path(tree.name_of(path))
-        return RunPlace(
-            name.rpartition(".")[0] if known is not None and known.without_suffix else name, tree.above(folder), True
-        )
-    if (
-        known is not None
-        and known.part is not None
-        and folder not in tops
-        and folder.parent not in tops
-        and known.part(folder.name) is not None
-    ):
-        folder = folder.parent
-    return RunPlace(escape_control_in_path(tree.name_of(folder)), folder, False)
 
 
 def reading_order(path: Path) -> tuple[str, int, str]:

@@ -60,7 +60,7 @@ class RunLifetime:
 # JSONL comes first. Of the others the first file that brings a name keeps it, and the name is left out of the rest.
 
 ENDS_BYTES = HEAD_BYTES  # of a JSONL file that are looked at for names, at its start and at its end
-MAX_RIVAL_FILES = 8  # of a folder, one a rank
+MAX_JSONL_FILES = 8  # of a folder, one a rank
 LOOK_EVERY_S = 2.0
 WRITES_S = 2.0  # from what a script prints to the same in a file that it writes line by line
 FLUSHES_S = 130.0  # and in one of a library: TensorBoard's SummaryWriter flushes every 120 s
@@ -84,7 +84,7 @@ class SourcePriority:
         self._looked_s = self._listed_s = -LOOK_EVERY_S
         self._is_announced = False
 
-    def fault(self, name: str, file: str) -> str:
+    def why_left_out(self, name: str, file: str) -> str:
         """Why this file's series of that name is left out; "" where it is kept, and then it belongs to this file."""
         if name in self.in_jsonl():
             return "is left out: the run's JSONL has it"
@@ -164,7 +164,7 @@ class SourcePriority:
                 ]
         except OSError:
             return []
-        return [self._folder / name for name in sorted(names) if not name.startswith((".", "events"))][:MAX_RIVAL_FILES]
+        return [self._folder / name for name in sorted(names) if not name.startswith((".", "events"))][:MAX_JSONL_FILES]
 
 
 def kept_names(state: Mapping[str, Any]) -> Sequence[str]:
@@ -242,7 +242,7 @@ class RunFolder:
         self.files = tuple(files)
         self.info: dict[str, Any] = {}
         self.events: dict[str, LifetimeSource] = {}  # by file name
-        self.rivals = SourcePriority(folder, name if single_file else "")
+        self.source_priority = SourcePriority(folder, name if single_file else "")
         self.last_line_s: float | None = None
         self.parts: set[str] = set()  # names of the folders in it whose files are the run's, too
         self.kind: dict[str, Any] = {}  # and its unit, where a file is of one kind only

@@ -8,21 +8,61 @@ import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..folders import LogTree
 from ..records import Offset, Record, RunInfo
 from .database import sibling
 from .formats.databases import RunRef
 from .formats.mlflow import MAX_META_BYTES
-from .formats.values import escape_control_in_path
+from .formats.values import escape_control, escape_control_in_path
 from .open_files import NotRead, read_file
-from .recognition import RunPlace, format_of, place_of, titled
+from .recognition import format_of
 from .run import RunFolder, kept_names
 
 SHORT_ID = 8  # characters
+MAX_TITLE_CHARS = 200
 log = logging.getLogger("collectors")
 LATELY_S, MAX_LATELY = 3600.0, 64  # runs that may go on are looked at first
+
+
+class RunPlace(NamedTuple):
+    """Which run a file belongs to."""
+
+    run: str
+    folder: Path
+    single_file: bool = False  # the run is this file
+    is_id: bool = False  # `run` is but an id: the run is called by its title
+
+
+def place_of(path: Path, tree: LogTree) -> RunPlace:
+    """A run is a folder, its name the path below a followed folder; a file that lies in that itself is a run of its own, named like it.
+
+    Where the format knows parts, `logs/a/train/FILE` is in run `a`, and `logs/FILE` in a run that is called `logs`. `LogTree` says which
+    names have that of the followed folder in front.
+    """
+    root, tops = tree.root, tree.tops
+    known = format_of(path)
+    if known and known.run_folder and (found := known.run_folder(path)) is not None and root in found.parents:
+        return RunPlace(escape_control_in_path(tree.name_of(found)), found, is_id=known.title is not None)
+    path = known.stands_for(path) if known else path
+    folder = path.parent
+    if folder == tree.home and known is not None and known.part is not None:
+        return RunPlace(escape_control_in_path(tree.front or folder.name) or "logs", folder, False)
+    if folder in tops and (known is None or known.part is None):
+        name = escape_control_in_path(tree.name_of(path))
+        return RunPlace(
+            name.rpartition(".")[0] if known is not None and known.without_suffix else name, tree.above(folder), True
+        )
+    if (
+        known is not None
+        and known.part is not None
+        and folder not in tops
+        and folder.parent not in tops
+        and known.part(folder.name) is not None
+    ):
+        folder = folder.parent
+    return RunPlace(escape_control_in_path(tree.name_of(folder)), folder, False)
 
 
 class RunFolders:
@@ -143,7 +183,7 @@ class RunFolders:
             run.kind["unit"] = unit
         for path, names in self._series.pop(name, {}).items():
             if os.path.exists(path):  # noqa: PTH110  # false for a name that no file can have
-                run.rivals.keep(names, path.name)
+                run.source_priority.keep(names, path.name)
         self._runs[name] = run
         return run
 
@@ -203,3 +243,9 @@ class RunFolders:
         taken = {but, *self._titled.values()} | self._stored | self._runs.keys()
         names = plain, f"{plain}-{titled(id_)[:SHORT_ID]}", f"{plain}-{titled(id_)}"
         return next((name for name in names if name not in taken), f"{names[-1]}-{len(taken)}")
+
+
+def titled(title: str) -> str:
+    """A title that a program gave, as a part of a run's name: `"../a b" -> "a b"`."""
+    kept = "/".join(part for part in escape_control(title.strip()).split("/") if part.strip() not in ("", ".", ".."))
+    return kept[:MAX_TITLE_CHARS] or "unnamed"

@@ -317,7 +317,7 @@ class Tail:
             self._again[path] = time.monotonic() + RENAMED_S
             return []
         run = self._run_of(path)
-        if known.after_jsonl and any(map(self._schedule.waits, run.rivals.jsonl_files())):
+        if known.after_jsonl and any(map(self._schedule.waits, run.source_priority.jsonl_files())):
             self._schedule.behind(path)
             return []
         if known.reading == "whole":
@@ -799,7 +799,7 @@ OF_A_DATABASE = "#"  # in the key of a run that shares its file with others
 log = logging.getLogger("collectors")
 
 
-class ForgettingTail(Tail):
+class LogFolderTail(Tail):
     """`forget` and `take_back` may be called from any thread; the work is done in the tail's turn, when all that it has read is stored."""
 
     def __init__(
