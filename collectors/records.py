@@ -242,7 +242,9 @@ ONE_AFTER_THE_OTHER_S = (
 )
 WITHOUT_A_GAP_S = 0.05  # between windows of one process, by the wall clock: some hosts set it right by many small steps
 
-DATA = "data"  # in the state of a file that is not read because it looks like data
+# In the state of an offset, beside what is the parser's own:
+DATA = "data"  # the file is not read because it looks like data
+GENERATION = "generation"  # rises when the file is read from its start again; 0 where it is absent
 
 
 class Offset(NamedTuple):
@@ -252,7 +254,7 @@ class Offset(NamedTuple):
     run: str
     device: int
     inode: int
-    offset: int  # bytes; the next line starts here
+    offset: int  # bytes; the next line starts here. Of a database the number of items that were read
     lines_read: int
     lines_skipped: int
     fields_skipped: int
@@ -266,6 +268,12 @@ class Offset(NamedTuple):
     @property
     def reached(self) -> tuple[int, int]:
         return self.offset, self.lines_read
+
+    def is_within(self, stored: Offset) -> bool:
+        """Whether all up to it was read up to `stored`, too: bytes of the same file, which has only grown since."""
+        files = [(each.device, each.inode, each.state.get(GENERATION, 0)) for each in (self, stored)]
+        grew = self.offset <= stored.offset and self.lines_read <= stored.lines_read
+        return bool(self.inode) and files[0] == files[1] and grew
 
     @property
     def is_data(self) -> bool:

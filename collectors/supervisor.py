@@ -193,6 +193,7 @@ def _read(path: Path) -> list[tuple[str, QuarantineEntry]]:
 COALESCE_S = 0.02  # a woken collector waits this long for more
 TURN_S = 0.05  # how long a collector waits for its turn beside the others: one that hangs must not delay them
 BACK_OFF_S = (1.0, 30.0)  # after a failure: the first wait, and the longest
+LOG_AGAIN_S = 60.0  # a failure that comes and goes is logged this often
 COMPACT_S = 0.05  # how long packing may hold the store at a time
 COMPACT_PAUSE_S = (
     0.5,
@@ -330,6 +331,7 @@ class _Worker(threading.Thread):
         self._on_stored = on_stored
         self._ending = threading.Event()
         self._state, self._error = "ok", ""
+        self._logged, self._logged_s = "", 0.0  # the last failure in the log, CLOCK_MONOTONIC
         self._delivered = time.monotonic()
         self._at_work_since_s: float | None = (
             None  # CLOCK_MONOTONIC; None between two turns, and while the store is full
@@ -482,7 +484,9 @@ class _Worker(threading.Thread):
                 self._at_work_since_s = time.monotonic()
 
     def _failed(self, state: str, error: str, *, trace: bool) -> None:
-        if error != self._error:
+        now_s = time.monotonic()
+        if error != self._error and (error != self._logged or now_s - self._logged_s > LOG_AGAIN_S):
+            self._logged, self._logged_s = error, now_s
             log.warning("%s: %s", self.name, error, exc_info=trace)
         self._state, self._error = state, error
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from collectors.records import Event, LogLine, Offset, Points, Record, RunInfo
+from collectors.records import GENERATION, Event, LogLine, Offset, Points, Record, RunInfo
 from collectors.store.sqlite import schema
 from collectors.store.store import LogQuery, OffsetGap, SampleQuery, Store, StoreError, series_id
 from tests.stored import GPU, HOST, LOSS, START_S, Open, line, profile, read_offset, wait_for
@@ -89,7 +89,9 @@ def test_an_offset_must_follow_the_stored_one(store: Store) -> None:
         ]
     )
     for after in ((30, 4), (90, 12), (60, 7), (0, 0)):
-        with pytest.raises(OffsetGap, match=r"a/metrics\.jsonl begins at byte .* store ends at byte 60 \(line 8\)"):
+        with pytest.raises(
+            OffsetGap, match=r"a/metrics\.jsonl begins at position .* store ends at position 60 \(line 8\)"
+        ):
             store.append([line(3, 0.5), offset._replace(offset=90, after=after)])
     assert store.runs()[0].points == 2 and store.offsets()["a/metrics.jsonl"].offset == 60
     store.rehearse([line(3, 0.5), offset._replace(after=(90, 12))])
@@ -99,6 +101,39 @@ def test_an_offset_must_follow_the_stored_one(store: Store) -> None:
     store.append([offset._replace(offset=7)])
     store.forget("a")
     store.append([line(1, 0.5), offset._replace(after=(0, 0))])
+
+
+@pytest.mark.parametrize(
+    "change, is_same",
+    [
+        ({}, True),
+        ({"offset": 40, "lines_read": 6}, True),
+        ({"inode": 3}, False),
+        ({"inode": 0}, False),
+        ({"state": {GENERATION: 2}}, False),
+        ({"lines_read": 9}, False),
+        ({"offset": 61}, False),
+    ],
+)
+def test_records_that_are_stored_already_are_dropped(change: dict[str, Any], is_same: bool, store: Store) -> None:
+    """Those of their file alone; where it is not the same one, or not all of them are stored, nothing of the batch is kept."""
+    state = {GENERATION: 1}
+    first = Offset("a/metrics.jsonl", "a", 1, 2, 30, 4, 0, 0, "", state, after=(0, 0))
+    second = first._replace(offset=60, lines_read=8, after=(30, 4))
+    other = first._replace(path="b/metrics.jsonl", run="b", inode=4)
+    store.append([line(1, 0.5), first, line(2, 0.5), second])
+    again = [line(2, 0.5), second._replace(**change)]
+    batch = [line(1, 0.5, run="b"), other, *again, line(1, 0.5, run="c")]
+    if not is_same:
+        with pytest.raises(OffsetGap):
+            store.append(batch)
+        assert [run.name for run in store.runs()] == ["a"]
+        return
+    store.append(batch)
+    assert {run.name: run.points for run in store.runs()} == {"a": 2, "b": 1, "c": 1}
+    store.append([line(1, 0.5), first, *again, line(3, 0.5), second._replace(offset=90, lines_read=12, after=(60, 8))])
+    assert {run.name: run.points for run in store.runs()} == {"a": 3, "b": 1, "c": 1}
+    assert store.offsets()["a/metrics.jsonl"].reached == (90, 12) and store.offsets()["b/metrics.jsonl"].offset == 30
 
 
 @pytest.mark.parametrize("is_packed", [False, True])

@@ -15,15 +15,15 @@ from collectors import supervisor as supervising
 from collectors.logs import tail as aside
 from collectors.logs.file import FollowedFile
 from collectors.logs.tail import Tail
-from collectors.records import LogLine, Offset, Record
+from collectors.records import LogLine, Offset, Points, Record, labels_of
 from collectors.store.engines import open_store
 from collectors.store.sqlite.engine import SqliteStore
-from collectors.store.store import LogQuery
+from collectors.store.store import LogQuery, series_id
 from collectors.supervisor import Supervisor
 from tests.conftest import wait_for
 from tests.ingesting import Ingest
 from tests.ingesting import ingest as ingest  # a fixture
-from tests.turn_faults import ERRORS, Place, Scene, errors_at, noting, raising
+from tests.turn_faults import ERRORS, Place, Scene, errors_at, insert_row, noting, raising
 
 EVERY = 16  # call of a turn is looked at in the short suite
 closed_generators_raise = pytest.mark.filterwarnings(  # where the call at fault is the closing of a generator
@@ -88,7 +88,7 @@ def inject(begin: Callable[[Scene], None], faults: Scene, places: list[Place]) -
         begin(faults)
         hits: list[Exception] = []
         ingest.around = partial(raising, place, error, hits)
-        for _ in range(3):
+        for _ in range(4):  # an error is raised by the turn after the one in which it was, and then the tail goes back
             ingest.turn()
         raised += bool(hits)
         ingest.around = contextlib.nullcontext
@@ -99,7 +99,7 @@ def inject(begin: Callable[[Scene], None], faults: Scene, places: list[Place]) -
 
 
 class FailingTail(Tail):
-    """Raises what it is told to, at the end of a turn: what was read in it is lost unless it goes back."""
+    """Raises what it is told to, at the end of a turn."""
 
     fault: Exception | None = None
 
@@ -112,12 +112,13 @@ class FailingTail(Tail):
 class ForgetfulTail(Tail):
     """Loses the records of a turn, and does not say so."""
 
-    loses = False
+    loses: type[Record] | None = None
+    """The next one in which there is a record of this kind."""
 
     def collect(self) -> list[Record]:
         found = super().collect()
-        if self.loses and any(isinstance(record, LogLine) for record in found):
-            self.loses = False
+        if self.loses is not None and any(isinstance(record, self.loses) for record in found):
+            self.loses = None
             return []
         return found
 
@@ -154,7 +155,9 @@ def write(root: Path, *texts: str) -> None:
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.usefixtures("quick")
-def test_health_is_not_ok_while_a_turn_fails_and_nothing_of_it_is_lost(error: Exception, tmp_path: Path) -> None:
+def test_what_was_read_before_a_turn_failed_is_stored_and_health_names_the_error(
+    error: Exception, tmp_path: Path
+) -> None:
     store = open_store(tmp_path / "data", write=True)
     write(tmp_path / "logs", "one")
     with supervised(FailingTail, tmp_path / "logs", store) as (tail, supervisor):
@@ -163,9 +166,10 @@ def test_health_is_not_ok_while_a_turn_fails_and_nothing_of_it_is_lost(error: Ex
         write(tmp_path / "logs", "two")
         wait_for(lambda: supervisor.health()[0].state == "failing", 30)
         write(tmp_path / "logs", "three")
-        assert type(error).__name__ in supervisor.health()[0].last_error and lines_of(store) == ["a one", "b one"]
-        tail.fault = None
         wait_for(lambda: len(lines_of(store)) >= 6, 30)
+        wait_for(lambda: supervisor.health()[0].state == "failing", 30)
+        assert type(error).__name__ in supervisor.health()[0].last_error
+        tail.fault = None
         wait_for(lambda: supervisor.health()[0].state == "ok", 30)
     assert lines_of(store) == sorted(f"{run} {text}" for run in "ab" for text in ("one", "two", "three"))
     store.close()
@@ -179,14 +183,38 @@ def test_what_is_lost_between_the_tail_and_the_store_is_noticed_and_read_again(
     write(tmp_path / "logs", "one")
     with supervised(ForgetfulTail, tmp_path / "logs", store) as (tail, _):
         wait_for(lambda: len(lines_of(store)) == 2, 30)
-        tail.loses = True
+        tail.loses = LogLine
         write(tmp_path / "logs", "two")
-        wait_for(lambda: not tail.loses, 30)
+        wait_for(lambda: tail.loses is None, 30)
         write(tmp_path / "logs", "three")
         wait_for(lambda: len(lines_of(store)) >= 6, 30)
         wait_for(lambda: not tail.trouble(), 30)
     assert lines_of(store) == sorted(f"{run} {text}" for run in "ab" for text in ("one", "two", "three"))
-    assert "begins at byte" in caplog.text
+    assert "begins at position" in caplog.text
+    store.close()
+
+
+@pytest.mark.usefixtures("quick")
+def test_rows_of_a_database_that_are_lost_on_their_way_are_read_again(tmp_path: Path) -> None:
+    """Though rows of another run come next, and their run writes no more."""
+
+    def steps_of(run: str) -> list[float]:
+        ids = [series_id(f"rows/{run}", "loss", labels_of(host="box"))]
+        return [step for points in store.points(ids, None, None, "step").values() for step in points.step.tolist()]
+
+    store = open_store(tmp_path / "data", write=True)
+    database = tmp_path / "logs" / "rows.db"
+    database.parent.mkdir()
+    insert_row(database, "one", 1)
+    with supervised(ForgetfulTail, tmp_path / "logs", store) as (tail, _):
+        wait_for(lambda: steps_of("one") == [1], 30)
+        tail.loses = Points
+        insert_row(database, "one", 2)
+        wait_for(lambda: tail.loses is None, 30)
+        insert_row(database, "two", 3)
+        wait_for(lambda: steps_of("two") == [3] and steps_of("one") == [1, 2], 30)
+        wait_for(lambda: not tail.trouble(), 30)
+    assert steps_of("one") == [1, 2] and steps_of("two") == [3]
     store.close()
 
 

@@ -93,6 +93,17 @@ def errors_at(place: Place, kind: int) -> Exception:
     return type(error)(*error.args)
 
 
+def insert_row(path: Path, run: str, step: int) -> None:
+    """Write what Trackio writes for one step of a run."""
+    with sqlite3.connect(path) as db:
+        columns = "id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp, run_name, step, metrics"
+        db.execute(f"CREATE TABLE IF NOT EXISTS metrics ({columns})")
+        moment = f"2026-11-25T21:{step // 60 % 60:02}:{step % 60:02}+00:00"
+        row = (moment, run, step, json.dumps({"loss": 0.5}))
+        db.execute("INSERT INTO metrics (timestamp, run_name, step, metrics) VALUES (?, ?, ?, ?)", row)
+    db.close()
+
+
 class Scene:
     """Runs in many formats, of which each line is known."""
 
@@ -113,11 +124,6 @@ class Scene:
         (mlflow / "metrics").mkdir(parents=True)
         (mlflow / "meta.yaml").write_text(f"run_name: mlflow-{self.runs}\nstatus: 1\nstart_time: 1764000000000\n")
         self.written[f"mlruns/0/mlflow-{self.runs}"] = []
-        with sqlite3.connect(self.ingest.root / "rows.db") as db:
-            db.execute(
-                "CREATE TABLE IF NOT EXISTS metrics (id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp, run_name, step, metrics)"
-            )
-        db.close()
         self.written["rows/db"] = self.written.get("rows/db", [])
         self.append()
 
@@ -138,11 +144,7 @@ class Scene:
         for path, text in texts.items():
             with path.open("a") as file:
                 file.write(text)
-        with sqlite3.connect(self.ingest.root / "rows.db") as db:
-            moment = f"2026-11-25T21:{step // 60 % 60:02}:{step % 60:02}+00:00"
-            row = (moment, "db", step, json.dumps({"loss": 0.5}))
-            db.execute("INSERT INTO metrics (timestamp, run_name, step, metrics) VALUES (?, ?, ?, ?)", row)
-        db.close()
+        insert_row(self.ingest.root / "rows.db", "db", step)
         for name in (f"group/run-{self.runs}", f"mlruns/0/mlflow-{self.runs}", "rows/db"):
             self.written[name].append(step)
 

@@ -138,7 +138,10 @@ class FollowedDatabases:
         records = [record for run in runs.values() for record in [*run.records, run.as_record()]]
         newest = next(reversed(runs.values())).folder.name if runs else before.run if before else ""
         if newest:
-            records.append(Offset(key, newest, 0, 0, 0, 0, 0, 0, "", news.state))
+            count = len(news.items) + (
+                before.offset if before else 0
+            )  # it shows where a look is lost on its way to the store
+            records.append(Offset(key, newest, 0, 0, count, 0, 0, 0, "", news.state))
         return records
 
     def _run(self, path: Path, key: str, run: RunRef, offsets: Mapping[str, Offset]) -> DatabaseRun:

@@ -26,7 +26,7 @@ from ..keeper.output import GAP_S as PRINTED_GAP_S
 from ..machine.proc import PROC, is_for_writing
 from ..machine.run_state import seconds
 from ..machine.writers import open_files
-from ..records import DATA, Offset, ProgressBar, Record
+from ..records import DATA, GENERATION, Offset, ProgressBar, Record
 from .formats import MAX_LINE_BYTES, Arrival, ByteFormat, Format, LineFormat, Tally
 from .formats.jsonl import HEAD_BYTES
 from .formats.text import ANSI, TextLog
@@ -74,6 +74,7 @@ class FollowedFile:
         self._looked_s = min(max(now_s - SPREAD_S, state.pop("looked", 0.0)), now_s)  # what was read before came before
         self._cutting: bool = state.pop("cutting", False)  # inside a line that is too long
         self._host: str = state.pop("host", run.host)  # a run's series keep their host
+        self._generation: int = state.pop(GENERATION, 0)
         self._is_wanted: bool = state.pop("wanted", False)  # a user asked for it, whatever it looks like
         unsure = state.pop("unsure", False) or not self._offset
         self._is_judged = known.check_head is None or self._is_wanted or not unsure
@@ -216,6 +217,8 @@ class FollowedFile:
             state["looked"] = round(self._looked_s, 6)
         if self._cutting:
             state["cutting"] = True
+        if self._generation:
+            state[GENERATION] = self._generation
         flags = {"bar": self._bar and self._bar.is_stored, "wanted": self._is_wanted, "unsure": not self._is_judged}
         state |= {name: True for name, flag in flags.items() if flag}
         tally = self._format.tally
@@ -361,6 +364,7 @@ class FollowedFile:
         is_known = bool(self._marks[1]) or (stat.st_dev, stat.st_ino) == self._identity
         if self._offset and not (is_known and has_read_part(self._descriptor, self._offset, *self._marks)):
             self._offset, self._marks, self._cutting = 0, ("", ""), False
+            self._generation += 1
             self._is_judged = self._known.check_head is None or self._is_wanted
             self._live = True
             tally = self._format.tally

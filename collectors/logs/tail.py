@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, cast
 
 from ..folders import LogTree
 from ..machine.run_state import RunActivity
-from ..records import DATA, Offset, Record
+from ..records import DATA, GENERATION, Offset, Record
 from ..store.batches import RefusedRecord, sentence
 from ..store.store import StoreError
 from . import user_events
@@ -81,6 +81,7 @@ class Tail:
         self._tops = self._tree.tops
         self._offsets = own_offsets(offsets)  # of all files, up to the records that were taken in this turn
         self._found: list[Record] = []  # those
+        self._error: Exception | None = None  # that ended the last turn
         self._inodes = ReadInodes(self._offsets)
         self._duplicates = DuplicateFiles(self._tree, self._offsets)
         self._runs = RunFolders(self._tree, host, self._offsets, last_times)
@@ -107,9 +108,22 @@ class Tail:
     def collect(self) -> list[Record]:
         """The records of the files that changed, about a batch; followed files come first.
 
-        Where this raises, nothing of the turn is lost once `go_back` was called.
+        An error of the turn is raised by the next call where records were read before it: they are complete, and are to be stored.
+        Where this raises, nothing is lost once `go_back` was called.
         """
-        self._found = self._runs.take_learned()
+        if self._error is not None:
+            raise self._error
+        self._found = []
+        try:
+            self._turn()
+        except Exception as error:
+            if not self._found:
+                raise
+            self._error = error
+        found, self._found = self._found, []
+        return found
+
+    def _turn(self) -> None:
         self._take_changed()
         self._queue([*self._outputs.take(), *self._due_again()])
         self._take_wanted()
@@ -124,8 +138,7 @@ class Tail:
             self._read(other)
             first = False
         self._let_go()
-        found, self._found = self._found, []
-        return found
+        self._found += self._runs.take_learned()
 
     def go_back(self, stored: Mapping[str, Offset], faults: Mapping[str, str]) -> None:
         """Read on from the stored offsets, and look at all files again.
@@ -135,7 +148,7 @@ class Tail:
         wanted = [key for key, offset in self._offsets.items() if "wanted" in offset.state]
         while self._files:
             self._files.popitem()[1].close()
-        self._found = []
+        self._error = None
         self._offsets = own_offsets(stored)
         self._inodes = ReadInodes(self._offsets)
         self._wanted.extend(wanted)
@@ -160,7 +173,7 @@ class Tail:
 
     @property
     def period_s(self) -> float:
-        if self._schedule or self._watch.has_more:
+        if self._error is not None or self._schedule or self._watch.has_more:
             return 0.0
         waits_s = [due_s - time.monotonic() for due_s in self._again.values()]
         return max(0.0, min([PERIOD_S, *waits_s]))
@@ -351,7 +364,8 @@ class Tail:
         records, tally = format.parse_whole(data), format.tally
         counts = tally.lines_read, tally.lines_skipped, tally.fields_skipped, tally.first_skip
         run.noticed(records)
-        state = {**format.state(), "born": born_s(path)}
+        generation = before.state.get(GENERATION, 0) + 1 if before else 0
+        state = {**format.state(), "born": born_s(path), GENERATION: generation}
         return [*records, Offset(key, run.name, found.st_dev, found.st_ino, len(data), *counts, state)]
 
     def _read_database(self, path: Path) -> list[Record]:
@@ -488,7 +502,9 @@ class ReadInodes:
     def note(self, records: Iterable[Record]) -> None:
         """These are about to be stored."""
         self._offsets |= {
-            (record.device, record.inode): record for record in records if isinstance(record, Offset) and record.offset
+            (record.device, record.inode): record
+            for record in records
+            if isinstance(record, Offset) and record.offset and record.inode
         }
 
     def before(self, path: Path, tree: LogTree, known: FileFormat) -> Offset | None:
@@ -776,8 +792,8 @@ class ReadScheduler:
             order = self._count
         place = kind, order, then
         if path not in self._places or place < self._places[path]:
+            heappush(self._heaps[kind // 2], (place, path))  # first: an error must not leave a place that is in no heap
             self._places[path] = place
-            heappush(self._heaps[kind // 2], (place, path))
 
     def _first(self, kind: int) -> Place | None:
         heap = self._heaps[kind // 2]
@@ -788,19 +804,23 @@ class ReadScheduler:
     def _pop(self, kind: int) -> Path | None:
         if self._first(kind) is None:
             return None
-        path = heappop(self._heaps[kind // 2])[1]
-        del self._places[path]
+        path = self._heaps[kind // 2][0][1]
+        del self._places[path]  # first, as in `_put`
+        heappop(self._heaps[kind // 2])
         return path
 
 
-# The tail of the log folder that can forget a run, and take it back.
+# The tail that the collector runs. What users do with runs is done in its turns: forgetting them, taking them back, renaming their folders.
 
 OF_A_DATABASE = "#"  # in the key of a run that shares its file with others
 log = logging.getLogger("collectors")
 
 
 class LogFolderTail(Tail):
-    """`forget` and `take_back` may be called from any thread; the work is done in the tail's turn, when all that it has read is stored."""
+    """A tail that also forgets runs, takes them back and gives them other names.
+
+    `forget` and `take_back` may be called from any thread; the work is done in the tail's turn, when all that it has read is stored.
+    """
 
     def __init__(
         self,
@@ -838,7 +858,10 @@ class LogFolderTail(Tail):
         return found
 
     def collect(self) -> list[Record]:
-        while self._requests and not self.is_looking_for_runs:  # which files are a run's is known once all are found
+        is_ready = (
+            self._error is None and not self.is_looking_for_runs
+        )  # which files are a run's is known once all are found
+        while self._requests and is_ready:
             work, run = self._requests.popleft()
             try:
                 work(run)

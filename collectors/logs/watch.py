@@ -167,9 +167,11 @@ class FolderWatch:
             folder.relist_s = 0.0
 
     def look_again(self) -> None:
-        """All files count as changed."""
+        """All files count as changed, and all folders are looked at at once, whatever look an error has ended."""
+        self._new, self._due = [], []
         for path, folder in self._folders.items():
             folder.files, folder.relist_s, folder.look = dict.fromkeys(folder.files, CHANGED), 0.0, None
+            folder.due_s = NOT_DUE
             self._look_soon(path)
 
     def close(self) -> None:

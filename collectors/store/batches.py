@@ -1,9 +1,9 @@
-"""Stores batches of records so that one that cannot be stored affects only itself."""
+"""Stores batches of records so that one that cannot be stored affects only itself, and none is stored twice."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..records import Offset, Record
@@ -36,6 +36,30 @@ def store_all(store: Store, records: Sequence[Record]) -> list[RefusedRecord]:
     except Exception as error:  # a record that the store cannot take: it is found by halving, and counted
         log.warning("a record cannot be stored: %s: %s", type(error).__name__, error)
         return _without_the_bad(store, records, error)
+
+
+def unstored(records: Sequence[Record], stored: Callable[[str], Offset | None]) -> Sequence[Record]:
+    """The records without those of a file that are stored already, with their offsets; `stored` returns the offset of a file.
+
+    Raises OffsetGap where the records of a file begin behind what is stored of it, or where only a part of them is stored.
+    """
+    reached: dict[str, Offset | None] = {}
+    overlaps: set[int] = set()  # places of offsets
+    for place, record in enumerate(records):
+        if isinstance(record, Offset):
+            if record.path not in reached:
+                reached[record.path] = stored(record.path)
+            before = reached[record.path]
+            start = before.reached if before else (0, 0)
+            if record.after is None or record.after == start:
+                reached[record.path] = record
+            elif before is not None and record.is_within(before):
+                overlaps.add(place)
+            else:
+                raise OffsetGap(record.path, record.after, start)
+    if not overlaps:
+        return records
+    return [record for record, place in zip(records, _offsets(records), strict=True) if place not in overlaps]
 
 
 def _without_the_bad(store: Store, records: Sequence[Record], error: Exception) -> list[RefusedRecord]:
@@ -74,13 +98,19 @@ def _bad(store: Store, records: Sequence[Record], first: int, error: Exception) 
             yield from _bad(store, part, start, reason)
 
 
+def _offsets(records: Sequence[Record]) -> list[int]:
+    """For each record the place of the next offset, which is that of the file it came from; -1 where it came from none."""
+    places, place = [], -1
+    for i in range(len(records) - 1, -1, -1):
+        place = i if isinstance(records[i], Offset) else place
+        places.append(place)
+    return places[::-1]
+
+
 def _paths(records: Sequence[Record]) -> list[str]:
-    """For each record the file that it came from: that of the next offset."""
-    paths, path = [], ""
-    for record in reversed(records):
-        path = record.path if isinstance(record, Offset) else path
-        paths.append(path)
-    return paths[::-1]
+    """For each record the file that it came from, else ""."""
+    offsets = (records[place] if place >= 0 else None for place in _offsets(records))
+    return [offset.path if isinstance(offset, Offset) else "" for offset in offsets]
 
 
 def _counted(records: list[Record], refused: Sequence[RefusedRecord]) -> list[Record]:

@@ -394,12 +394,15 @@ class StoreError(Exception):
 
 
 class OffsetGap(Exception):
-    """Records of a file that do not continue what is stored of it: some would be lost or stored twice. Nothing was stored."""
+    """Records of a file that do not continue what is stored of it, and are not all stored either: some would be lost or come twice.
+
+    Nothing was stored.
+    """
 
     def __init__(self, path: str, after: tuple[int, int], stored: tuple[int, int]) -> None:
         """`after` and `stored` are an `Offset.reached`: where the records begin, and where those in the store end."""
         super().__init__(
-            f"what was read of {path} begins at byte {after[0]:,} (line {after[1]:,}), but the store ends at byte {stored[0]:,}"
+            f"what was read of {path} begins at position {after[0]:,} (line {after[1]:,}), but the store ends at position {stored[0]:,}"
             f" (line {stored[1]:,})"
         )
         self.path = path
@@ -412,9 +415,9 @@ class Store(Protocol):
         """Commit records and offsets; return the cursor after them.
 
         What comes from the log folder (points and lines of runs, events, offsets) is one transaction; what the machine itself reports
-        (points without a run, profiles) is another. Raises StoreError or OSError when nothing could be kept, e.g. on a full disk,
-        OffsetGap when a file's offsets do not follow each other;
-        any other exception means that one of the records cannot be stored.
+        (points without a run, profiles) is another. Records of a file that are stored already (`Offset.after`) are dropped. Raises
+        StoreError or OSError when nothing could be kept, e.g. on a full disk, OffsetGap when a file's offsets do not follow each
+        other; any other exception means that one of the records cannot be stored.
         """
 
     def rehearse(self, records: Iterable[Record]) -> None:

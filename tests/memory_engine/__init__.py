@@ -28,6 +28,7 @@ from collectors.records import (
 )
 from collectors.step_axis import StepAxis
 from collectors.store import buckets as bucketing
+from collectors.store.batches import unstored
 from collectors.store.store import (
     Axis,
     Buckets,
@@ -42,7 +43,6 @@ from collectors.store.store import (
     LogPage,
     LogQuery,
     Maintenance,
-    OffsetGap,
     Outcomes,
     RawPoints,
     Run,
@@ -88,15 +88,8 @@ class MemoryStore:
     # Writing
 
     def append(self, records: Iterable[Record]) -> int:
-        batch = list(records)
+        batch = list(unstored(list(records), self.offsets().get))
         self.rehearse(batch)
-        stored = self.offsets()
-        for offset in batch:
-            if isinstance(offset, Offset):
-                before = stored[offset.path].reached if offset.path in stored else (0, 0)
-                if offset.after is not None and offset.after != before:
-                    raise OffsetGap(offset.path, offset.after, before)
-                stored[offset.path] = offset
         with self._shared.lock:
             self._shared.commits.append(batch)
             return len(self._shared.commits)

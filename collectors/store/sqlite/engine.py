@@ -9,10 +9,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from ...records import Event, Finding, LogLine, Offset, ProgressBar, Record, Sample, SourceText
 from .. import buckets as bucketing
+from ..batches import unstored
 from ..store import (
     NO_LIMITS,
     Axis,
@@ -50,6 +52,7 @@ from .runs import (
     read_findings,
     read_findings_after,
     read_kinds_after,
+    read_offset,
     read_offsets,
     read_run,
     read_sample_names,
@@ -91,7 +94,7 @@ class SqliteStore:
     # Writing
 
     def append(self, records: Iterable[Record]) -> int:
-        return self._commit(records, rehearse=False)
+        return self._commit(self._unstored(list(records)), rehearse=False)
 
     def rehearse(self, records: Iterable[Record]) -> None:
         self._commit(records, rehearse=True)
@@ -111,6 +114,14 @@ class SqliteStore:
                 writer.commit(batch, self._seq + 1, now_s, rehearse=rehearse)
                 self._seq += not rehearse
             return self._seq
+
+    def _unstored(self, records: list[Record]) -> Sequence[Record]:
+        if self._over or not any(isinstance(record, Offset) for record in records):
+            return records
+        with store_errors():
+            writer = self._writer(files.RUNS_FILE)
+            with self._lock:
+                return unstored(records, partial(read_offset, writer.db))
 
     def compact(self, deadline_s: float) -> bool:
         until_s = time.monotonic() + deadline_s

@@ -161,8 +161,6 @@ class FileWriter:
                 if bulk:
                     schema.set_meta(db, "live_from", seq)
                 if self.holds_runs:
-                    if not rehearse:  # a part of a batch lacks the offsets before it
-                        runs.check_no_gap(db, batch.offsets)
                     self._write_runs(batch, made, axes, new, seq)
                 else:
                     self._stacks.write(db, batch.profiles)

@@ -17,7 +17,6 @@ from ..store import (
     MAX_SAMPLE_BYTES,
     MAX_SAMPLE_NAMES,
     MAX_SAMPLES,
-    OffsetGap,
     Run,
     SampleName,
     SampleNames,
@@ -322,21 +321,6 @@ def _as_json(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else str(value)
 
 
-def check_no_gap(db: sqlite3.Connection, offsets: Sequence[Offset]) -> None:
-    """Check that each offset continues the one before it in the batch, or else the stored one. Raises OffsetGap."""
-    reached: dict[str, tuple[int, int]] = {}
-    for offset in offsets:
-        if offset.after is not None:
-            before = reached.get(offset.path)
-            if before is None:
-                before = db.execute(
-                    "SELECT offset, lines_read FROM offset WHERE path = ?", (offset.path,)
-                ).fetchone() or (0, 0)
-            if before != offset.after:
-                raise OffsetGap(offset.path, offset.after, before)
-        reached[offset.path] = offset.reached
-
-
 def rename(db: sqlite3.Connection, run: str, new: str, paths: Mapping[str, str]) -> dict[int, int]:
     """Rename a run whose points are all in chunks; return the new identities of its series, by the old ones."""
     for path, other in paths.items():
@@ -478,13 +462,18 @@ def _bounded(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
 
 
 def read_offsets(db: sqlite3.Connection) -> dict[str, Offset]:
-    rows = db.execute("SELECT * FROM offset").fetchall()
-    return {
-        path: Offset(
-            path, run, int(device), int(inode), offset, lines, skipped, fields, first_skip, orjson.loads(state), trouble
-        )
-        for path, run, device, inode, offset, lines, skipped, fields, first_skip, state, trouble in rows
-    }
+    return {row[0]: _offset(row) for row in db.execute("SELECT * FROM offset").fetchall()}
+
+
+def read_offset(db: sqlite3.Connection, path: str) -> Offset | None:
+    row = db.execute("SELECT * FROM offset WHERE path = ?", (path,)).fetchone()
+    return None if row is None else _offset(row)
+
+
+def _offset(row: Sequence[Any]) -> Offset:
+    path, run, device, inode, offset, lines, skipped, fields, first_skip, state, trouble = row
+    counts = offset, lines, skipped, fields, first_skip
+    return Offset(path, run, int(device), int(inode), *counts, orjson.loads(state), trouble)
 
 
 def _events(rows: Iterable[tuple[Any, ...]]) -> list[Event]:
