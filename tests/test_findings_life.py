@@ -232,6 +232,7 @@ def test_what_a_run_holds_beyond_what_is_stored(followed: FollowedRun) -> None:
     followed.write("metrics.jsonl", {"step": 0, "loss": 1.0})
     (followed.folder / "run.json").write_text("{}")
     followed.read("metrics.jsonl")
+    followed.read("run.json")
     reached = {name: offset.offset for name, offset in followed.store.offsets().items()}
     assert reached.keys() >= {"run/metrics.jsonl", "run/run.json"} and not followed.tail.is_behind("run", reached)
     (followed.folder / "run.json").write_text('{"config": {}}')

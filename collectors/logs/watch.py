@@ -213,8 +213,10 @@ class FolderWatch:
             folder = self._folders.get(path)
             if folder is not None and folder.due_s == due_s:
                 self._look_on(path, folder)
-                if folder.look is not None:
-                    self._look_at(time.monotonic(), path, folder)
+                if (
+                    folder.look is not None
+                ):  # goes on first: a large folder would wait for all the others again and again
+                    self._look_at(due_s, path, folder)
             if self._is_slice_over():
                 self._rest_until_s = time.monotonic() + min((time.thread_time() - began_s) / SHARE, MAX_REST_S)
                 return
