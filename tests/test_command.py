@@ -219,7 +219,7 @@ def test_beside_a_store_that_cannot_be_read_every_answer_says_so_until_it_is_mov
     runs = log_dir / ".deepseek" / "runs.sqlite"
     runs.write_bytes(b"not a store" * 1000)
     with contextlib.closing(Dashboard(log_dir)) as running:
-        for question in ("runs", "series?run=a", "points?run=a&series=loss", "logs?run=a", "flame?run=a&from=1&to=2"):
+        for question in ("runs", "series?run=a", "curves?run=a&expr=loss", "logs?run=a", "flame?run=a&from=1&to=2"):
             assert "run deepseek-dashboard store check to find the file" in running.get(f"/api/v1/{question}")["error"]
         said = "the collector does not say what is wrong"
         wait_for(lambda: "the store is damaged" in running.errors.read_text(), because=said)
