@@ -16,9 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
-
-from typing_extensions import TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 from .message import Sentence, text_of
 

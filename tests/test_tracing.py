@@ -227,7 +227,7 @@ def test_beside_the_scripts_own_profiler_there_is_none(log: RunLog) -> None:
 
 
 def test_beside_cprofile_there_is_none(log: RunLog) -> None:
-    path, own = request(log), cProfile.StackRecording()
+    path, own = request(log), cProfile.Profile()
     own.enable()
     steps_until(log, path.exists)
     own.disable()
