@@ -1,4 +1,4 @@
-"""TrustedSpans of jobs for replays: Philly's and Muri's from files, and some that are drawn.
+"""Traces of jobs for replays: Philly's and Muri's from files, and some that are drawn.
 
 What the traces lack is drawn, by seed: families, classes, consent, memory, activity.
 """

@@ -1,4 +1,4 @@
-"""TrustedSpans on demand: requests for a few traced steps of a run, their answers, and which are kept."""
+"""Traces on demand: requests for a few traced steps of a run, their answers, and which are kept."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ from collectors.machine.proc import (
     is_for_writing,
     is_kernel_thread,
     printable,
+    program_of,
     runs_python,
     start_ticks,
     uid_of,
@@ -67,7 +68,7 @@ def why_not(pid: int) -> str:
 
 def _no_python(pid: int) -> str:
     """A shell or a container's first process is not what trains: those that it has started are not taken instead, but named."""
-    named = Path((command_of(pid) or ["?"])[0]).name
+    named = Path((command_of(pid) or [program_of(pid)])[0]).name or "?"  # one that has just begun has no command yet
     below = [child for child in descendants(pid) if uid_of(child) == uid_of(pid) and runs_python(child)]
     words = [f"{child} ({' '.join(without_secrets(command_of(child)[:3]))})" for child in below[:MAX_NAMED]]
     instead = f"; name a Python process that it has started: {', '.join(words)}" if words else ""

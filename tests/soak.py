@@ -1,4 +1,4 @@
-"""StackRecording a real training for a while, as the collector does, and count what is missing: for the long test and the benchmark."""
+"""Profile a real training for a while, as the collector does, and count what is missing: for the long test and the benchmark."""
 
 from __future__ import annotations
 

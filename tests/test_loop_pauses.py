@@ -74,7 +74,7 @@ def beating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beating]:
     writer.append(
         [LogLine("a", "train.log", T0 + i, 20, f"{i} /home/ada/{i} token=abc{i} {said}") for i in range(LINES)]
     )
-    writer.append([Event("a", "note", T0 + i, fields={"text": f"/home/ada/{i} " * 50}) for i in range(10_000)])
+    writer.append([Event("a", "note", T0 + i, fields={"text": f"/home/ada/{i} " * 250}) for i in range(10_000)])
     viewer = Tokens(folder).new("viewer", Role.VIEWER, None, {})
     queries = Queries(open_store(folder, write=False), folder, folder)
     app = make_app(queries)

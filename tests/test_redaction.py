@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from deepseek.log.redaction import LEFT_OUT, is_secret, redacted, without_secret
 from tests.cost import times
 from tests.secret_forms import SecretForm, secret_forms
 
+INNOCENT = Path(__file__).with_name("data") / "innocent.txt"
 SECRET = "hunter2hunter2"
 ANY_WORD = re.compile(r"\w+|\W")
 PROSE = "step 100: loss=0.123 lr=1e-3 reading batch 3 of 400 in 0.3 s\n" * 4000  # a quarter of a megabyte
@@ -264,6 +266,12 @@ def test_a_text_loses_the_secret_of_each_form_of_the_table(form: SecretForm) -> 
     once = redacted(form.example)
     assert form.hidden not in once and LEFT_OUT in once and redacted(once) == once
     assert form.hidden not in " ".join(without_secrets(["train.py", form.example]))
+
+
+@pytest.mark.parametrize("text", INNOCENT.read_text(encoding="utf-8").splitlines())
+def test_a_text_that_only_looks_as_if_it_held_a_secret_stays(text: str) -> None:
+    """`data/innocent.txt`, written by somebody who had not seen the patterns."""
+    assert redacted(text) == text
 
 
 @pytest.mark.parametrize("token", TOKENS)

@@ -1,4 +1,4 @@
-"""ProcessSpans of stacks as the bytes of one profile's row, and back."""
+"""Spans of stacks as the bytes of one profile's row, and back."""
 
 from __future__ import annotations
 

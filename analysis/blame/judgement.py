@@ -106,7 +106,7 @@ HALVES_BLOCKS = 8  # of whole units, where there are so many
 
 
 class _Strength(NamedTuple):
-    """ComparedNumber for a suspect, or the minimum that a confidence level requires."""
+    """Evidence for a suspect, or the minimum that a confidence level requires."""
 
     margin: float  # its excess, as a multiple of what chance and counting could make
     share: float  # of the slowdown that it explains

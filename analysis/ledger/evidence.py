@@ -1,4 +1,4 @@
-"""ComparedNumber of what a thread is doing: frames, phases of the step log, dumps and joined stacks, one row a sign."""
+"""Evidence of what a thread is doing: frames, phases of the step log, dumps and joined stacks, one row a sign."""
 
 from __future__ import annotations
 

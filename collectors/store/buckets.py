@@ -19,7 +19,7 @@ _Ints = NDArray[np.int64]
 
 
 class PointSummaries(NamedTuple):
-    """PointSummaries of points, one entry each; a single point is one of one row. `low` and `high` lie on the asked axis."""
+    """Summaries of points, one entry each; a single point is one of one row. `low` and `high` lie on the asked axis."""
 
     low: _Floats
     high: _Floats

@@ -151,7 +151,7 @@ def _points(axis: int, axis_data: bytes, chunk: int, data: bytes, rows: int, *sp
 
 
 def _roll_up(parts: list[tuple[int, *_RollupPoints]], grain: int) -> _Columns:
-    """PointSummaries never reach across a chunk."""
+    """Summaries never reach across a chunk."""
     sizes = [len(values) for _, _, _, values in parts]
     begins = np.cumsum([0, *sizes[:-1]])
     starts = np.concatenate([np.arange(begin, begin + size, grain) for begin, size in zip(begins, sizes, strict=True)])

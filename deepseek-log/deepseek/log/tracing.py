@@ -1,4 +1,4 @@
-"""TrustedSpans on demand: the writer thread finds the request, the training thread begins and ends at steps.
+"""Traces on demand: the writer thread finds the request, the training thread begins and ends at steps.
 
 While nothing is asked for, the training thread meets none of this. From a request to the end of its trace the log's queue is a
 `StepWatch`, which passes lines on and notices where a step ends: at the first line of a later step.
