@@ -29,6 +29,8 @@ ANSWERED = """[...document.querySelectorAll('.waiting')].every((chart) => {
   const { top, bottom } = chart.getBoundingClientRect();
   return bottom <= 0 || top >= innerHeight;
 })"""
+FILLED = """[...document.querySelectorAll('.ag-root')].every((table) => table.querySelector('.ag-cell'))
+  && [...document.querySelectorAll('.ag-row, .ag-header-row')].every((row) => row.children.length)"""
 
 NAMELESS = """() => {
   window.nameless = new Set();
@@ -70,11 +72,7 @@ def test_axe_finds_nothing_serious(
         if theme != themes[0]:
             page.keyboard.press("t")
         assert page.evaluate("document.documentElement.dataset.theme") == theme
-        wait_for(
-            lambda: page.evaluate(
-                "[...document.querySelectorAll('.ag-row, .ag-header-row')].every((row) => row.children.length)"
-            )
-        )
+        wait_for(lambda: page.evaluate(FILLED), because="a table has no cells")
         said = serious(page)
         assert not said, "\n".join(said)
 

@@ -231,11 +231,11 @@ def test_a_changed_file_is_shown_and_a_broken_one_keeps_its_last_good_state(scen
 
 
 def test_boards_that_cannot_be_shown_are_sentences(scene: Scene, page: Page) -> None:
-    scene.write("odd", "rows: 7\n")
+    scene.write("seven", "rows: 7\n")
     scene.write("empty", "title: Empty\n")
     for name, sentence in {
         "nothing": "There is no board “nothing”",
-        "odd": "line 1: rows is a list",
+        "seven": "line 1: rows is a list",
         "empty": "has no charts yet",
     }.items():
         scene.open(page, name)
