@@ -64,7 +64,7 @@ def test_a_line_breaks_where_a_run_was_started_again(ask: Ask) -> None:
 PHASES = (
     SERIES
     + """
-const { layersOf, holders, stepSeconds } = await load("data/phases.js");
+const { layersOf, peaksOf, holders, stepSeconds } = await load("data/phases.js");
 const phase = (name, seconds, every = 1) => {
   const told = { t: [], v: [], step: [] };
   for (let i = 0; i < 100; i += every) { told.t.push(i); told.v.push(seconds); told.step.push(i); }
@@ -84,6 +84,21 @@ def test_a_phase_on_some_lines_only_takes_its_share_of_the_steps(ask: Ask) -> No
     assert steady == pytest.approx([0.25] * 10)
     assert val == pytest.approx([0.5] * 10)
     assert rare == pytest.approx([0.5, 0, 0, 0, 0] * 2)
+
+
+def test_one_long_step_among_many_stands_above_the_mean_of_its_bin(ask: Ask) -> None:
+    """Ten steps a bin, of which one waits 3 s for its data: the bin reaches to the length of that step, in the colour of the phase."""
+    code = (
+        PHASES
+        + """
+    const told = { t: [], v: [], step: [] };
+    for (let i = 0; i < 100; i++) { told.t.push(i); told.v.push(i === 42 ? 3 : 0.1); told.step.push(i); }
+    const { layers, longest } = layersOf([phase('forward', 0.5), series('data', 10, told)], { first: 0, length: 10 });
+    return [peaksOf(layers, longest), peaksOf([layers[0], []], longest)];"""
+    )
+    both, without = ask(code)
+    assert both[4] == {"seconds": pytest.approx(3.5), "phase": 1} and both[:4] + both[5:] == [None] * 9
+    assert without == [None] * 10, "a phase that is not drawn makes no peak"
 
 
 def test_a_phase_with_a_line_of_its_own_leaves_the_others_standing(ask: Ask) -> None:

@@ -15,7 +15,7 @@ const WHOLE = /^(train(ing)?[ _-]?)?(step|iter(ation)?|total|batch)$/i; // names
  * Seconds per step, a layer for each series. A phase that some steps lack took no time in them; where a bin holds no step of a
  * phase that the others have (a phase with a line of its own falls between their lines) its layer continues unchanged.
  * @param {(Series | undefined)[]} members one for each phase, all of one width @param {Grid} grid @param {Series | null} [counter] of their units
- * @returns {{layers: Layer[], regular: boolean[]}} `regular`: the phase stands on most lines
+ * @returns {{layers: Layer[], longest: Float64Array[], regular: boolean[]}} `longest`: of the steps of a bin, 0 where there are none; `regular`: the phase stands on most lines
  */
 export function layersOf(members, grid, counter = null) {
   const binned = members.map((phase) => bins(phase, grid));
@@ -25,26 +25,50 @@ export function layersOf(members, grid, counter = null) {
   const totals = binned.map(({ total }) => total);
   const most = Math.max(0, ...totals);
   const regular = totals.map((total) => total > 0 && 2 * total > most);
-  return { layers: binned.map((phase, k) => layer(phase, steps, regular[k])), regular };
+  if (counter) for (const { max, points } of binned) max.forEach((v, i) => (max[i] = steps[i] ? (v * points[i]) / steps[i] : 0)); // of a unit
+  return { layers: binned.map((phase, k) => layer(phase, steps, regular[k])), longest: binned.map(({ max }) => max), regular };
 }
 
-/** @typedef {{sum: Float64Array, points: Float64Array, total: number, gap: Uint8Array}} Binned `total`: all points; `gap`: 1 where nothing is known */
+const STANDS_OUT = 1.05; // a step that is so much longer than its bin's others
+
+/**
+ * The longest step of each bin, where it stands out: a bin's mean hides a spike. It is the bin's mean with one phase as long as it ever was
+ * there, the one that adds most.
+ * @param {Layer[]} layers those that are drawn; an empty one is left out @param {Float64Array[]} longest
+ * @returns {({seconds: number, phase: number} | null)[]}
+ */
+export function peaksOf(layers, longest) {
+  const length = Math.max(0, ...layers.map((layer) => layer.length));
+  return Array.from({ length }, (_, i) => {
+    let [mean, most, phase] = [0, 0, -1];
+    layers.forEach((layer, k) => {
+      const own = layer[i];
+      if (typeof own !== "number") return;
+      mean += own;
+      if (longest[k][i] - own > most) [most, phase] = [longest[k][i] - own, k];
+    });
+    return phase >= 0 && mean + most > STANDS_OUT * mean ? { seconds: mean + most, phase } : null;
+  });
+}
+
+/** @typedef {{sum: Float64Array, max: Float64Array, points: Float64Array, total: number, gap: Uint8Array}} Binned `total`: all points; `gap`: 1 where nothing is known */
 
 /** @param {Series | undefined} phase @param {Grid} grid @returns {Binned} */
 function bins(phase, { first, length }) {
-  const [sum, points, gap] = [new Float64Array(length), new Float64Array(length), new Uint8Array(length)];
+  const [sum, max, points, gap] = [new Float64Array(length), new Float64Array(length), new Float64Array(length), new Uint8Array(length)];
   let total = 0;
-  if (!phase) return { sum, points, total, gap };
+  if (!phase) return { sum, max, points, total, gap };
   const { t, bin, finite, gap: longest } = phase;
   for (let at = Math.max(0, phase.at(first * phase.width)); at < bin.length && bin[at] - first < length; at++) {
     const i = bin[at] - first;
     if (at && t[at] - t[at - 1] > longest) gap.fill(1, Math.max(0, bin[at - 1] - first + 1), Math.max(0, i));
     if (i < 0) continue;
     sum[i] = phase.sum[at];
+    if (phase.finite[at]) max[i] = phase.max[at];
     points[i] = finite[at];
     total += finite[at];
   }
-  return { sum, points, total, gap };
+  return { sum, max, points, total, gap };
 }
 
 /** @param {Binned} binned @param {Float64Array} steps @param {boolean} regular @returns {Layer} */

@@ -1,6 +1,6 @@
 /** One lane: its name, its plot on uPlot, and its values. */
 
-import { holders, layersOf, median, stepSeconds } from "../data/phases.js";
+import { holders, layersOf, median, peaksOf, stepSeconds } from "../data/phases.js";
 import { counterOf, rateColumns, rateNow } from "../data/progress.js";
 import { columns } from "../data/series.js";
 import { TIME, anyStep, fromZero, logTicks, robust, robustLog, ticks } from "../lib/axis.js";
@@ -8,7 +8,7 @@ import { el, setClass, setText, visibleName } from "../lib/dom.js";
 import { AXIS_PX, counted, figure, tick, tickWords } from "../lib/format.js";
 import { faded, token } from "../lib/theme.js";
 import UPlot from "../vendor/uPlot.min.js";
-import { drawBad, drawCuts, drawHeat, drawLimit, drawLoss } from "./marks.js";
+import { drawBad, drawCuts, drawHeat, drawLimit, drawLoss, drawPeaks } from "./marks.js";
 
 /** @typedef {import("../data/lanes.js").Lane} Lane */
 /** @typedef {import("../data/series.js").Columns} Columns */
@@ -44,6 +44,8 @@ export class LaneView {
     this.columns = [];
     /** @type {(number | null | undefined)[][]} of a stack: the sums from the bottom up, the whole first */
     this.layers = [];
+    /** @type {ReturnType<typeof peaksOf>} of a stack: the longest step of each bin */
+    this.peaks = [];
     /** @type {number[]} */
     this.times = [];
     /** @type {number | null} */
@@ -159,7 +161,7 @@ export class LaneView {
   #stack(members, grid) {
     const { lines, scale } = this.spec;
     const counter = counterOf(this.series, members.flat()[0]);
-    const { layers, regular } = layersOf(members.map(([phase]) => phase), grid, counter);
+    const { layers, longest, regular } = layersOf(members.map(([phase]) => phase), grid, counter);
     const bins = members.reduce((all, [phase]) => all + (phase?.bin.length ?? 0), 0);
     if (bins > GROWN * this.#judged.bins || performance.now() - this.#judged.at_ms > JUDGE_MS) {
       this.#judged = { at_ms: performance.now(), bins };
@@ -172,6 +174,7 @@ export class LaneView {
     }
     const drawn = layers.map((layer, i) => (this.holding.has(i) ? layer.map(() => undefined) : layer.map((v) => (v ? v * scale : v))));
     this.columns = layers.map((layer, i) => ({ ...this.columns[i], mean: layer.map((v) => (v ? v * scale : v)) }));
+    this.peaks = peaksOf(drawn.map((layer, i) => (this.holding.has(i) ? [] : layer)), longest.map((layer) => layer.map((v) => v * scale)));
     return stacked(drawn);
   }
 
@@ -179,11 +182,16 @@ export class LaneView {
     const { y, kind } = this.spec;
     const numbers = (/** @type {(number | null | undefined)[]} */ values) =>
       /** @type {number[]} */ (values.filter((v) => v !== null && v !== undefined));
-    const highs = kind === "stack" ? numbers(this.layers[0] ?? []) : this.columns.flatMap((column) => numbers(column.max));
+    const highs = kind === "stack" ? numbers(this.#tops()) : this.columns.flatMap((column) => numbers(column.max));
     const lows = kind === "stack" ? [] : this.columns.flatMap((column) => numbers(column.min));
     if (y === "percent") return PERCENT;
     if (y === "zero") return fromZero(highs, this.limit, this.spec.least ?? 0);
     return y === "log" ? robustLog(lows, highs) : robust(lows, highs);
+  }
+
+  /** How high a stack reaches in each bin, its longest step included. */
+  #tops() {
+    return (this.layers[0] ?? []).map((top, i) => this.peaks[i]?.seconds ?? top);
   }
 
   data() {
@@ -305,7 +313,10 @@ export class LaneView {
       drawCuts(u, column.min, this.times, false, digits, below);
     }
     if (kind === "lines") drawBad(u, this.columns.flatMap(({ bad }) => bad));
-    if (kind === "stack" && this.layers.length) drawCuts(u, this.layers[0], this.times, true, digits, above);
+    if (kind === "stack" && this.layers.length) {
+      drawPeaks(u, this.layers[0], this.peaks, this.times, lines.map(({ colour }) => token(colour)));
+      drawCuts(u, this.#tops(), this.times, true, digits, above);
+    }
     this.ondrawn?.(this);
   }
 

@@ -98,6 +98,28 @@ export function drawLimit(u, value) {
   ctx.restore();
 }
 
+const PEAK_ALPHA = 0.55; // one step among those of its bin
+
+/**
+ * The longest step of each bin above the mean of all: a column in the colour of the phase that made it long, a pixel wide at least.
+ * @param {any} u @param {(number | null | undefined)[]} tops of the stack @param {({seconds: number, phase: number} | null)[]} peaks
+ * @param {number[]} times @param {string[]} colours of the phases
+ */
+export function drawPeaks(u, tops, peaks, times, colours) {
+  const { ctx, bbox } = u;
+  const width = times.length > 1 ? Math.max(px(u, 1), Math.abs(u.valToPos(times[1], "x", true) - u.valToPos(times[0], "x", true))) : px(u, 1);
+  ctx.save();
+  ctx.globalAlpha = PEAK_ALPHA;
+  peaks.forEach((peak, i) => {
+    const x = u.valToPos(times[i], "x", true) - width / 2;
+    if (!peak || x + width < bbox.left || x > bbox.left + bbox.width) return;
+    const [high, low] = [Math.max(bbox.top, u.valToPos(peak.seconds, "y", true)), u.valToPos(tops[i] ?? 0, "y", true)];
+    ctx.fillStyle = colours[peak.phase];
+    ctx.fillRect(x, high, width, Math.max(0, low - high));
+  });
+  ctx.restore();
+}
+
 /** Red marks for values that were not numbers, of all lines of a lane: a line each, an area where they are close, and tags that do not overlap. @param {any} u @param {Columns["bad"]} all */
 export function drawBad(u, all) {
   const { ctx, bbox } = u;
