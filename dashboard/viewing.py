@@ -285,7 +285,7 @@ def hidden(value: Any) -> Any:
 
 MIN_NUMBER = 1000  # of a secret name: smaller numbers are settings
 NOT_FINITE = frozenset(["NaN", "Infinity", "-Infinity"])
-VALUES = frozenset(["text", "value"])  # beside a name
+VALUES = frozenset(["text", "value", "val"])  # beside a name
 NAMED_BY = ("name", "key", "variable", "header")  # what such a name stands under
 PRIVATE_FIELDS = frozenset(get_type_hints(RunJson))
 PRIVATE_SECTIONS = frozenset(["command", "environment"])  # of a comparison of runs
@@ -315,6 +315,8 @@ def searched_data(value: Any, public: Collection[str] = (), depth: int = MAX_DEP
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
+        if _are_pairs(value):
+            return [list(pair) for name, item in value for pair in searched_data({name: item}, public, depth - 1).items()]
         return value if _is_column(value) else [searched_data(item, public, depth - 1) for item in _words(value)]
     if _is_number(value):
         return value
@@ -343,6 +345,13 @@ def check_key(key: str) -> None:
     """Of what runs are grouped by: its values become names. Raises NotGranted."""
     if hides("", key):
         check_grant(DETAILS)
+
+
+def _are_pairs(values: Sequence[Any]) -> bool:
+    """`[["password", "abc"], ["lr", 0.1]]`: a table as a list."""
+    return bool(values) and all(
+        isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str) for pair in values
+    )
 
 
 def _is_private(key: str) -> bool:

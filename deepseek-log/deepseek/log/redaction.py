@@ -155,6 +155,7 @@ OF_SIGNATURE = frozenset(
 PASSWORDS = frozenset(
     ["password", "passwd", "passphrase", "passcode", "pwd", "secret", "pass"]
 )  # of people, in sentences
+NUMERIC = frozenset(["passcode", "otp", "totp"])  # of digits alone, often
 SHORT_HINTS = ("pat", "sas", "sig", "pw", "otp", "psk", "sid")  # parts of many other words
 HINTS = (
     "key", "token", "pass", "pwd", "secret", "credential", "auth", "bearer", "jwt", "cookie", "netrc", "signature", "csrf", "xsrf", "webhook",
@@ -243,6 +244,7 @@ NEEDLES = (
         "32:",
         '"d"',
         "echo ",
+        *("pin ", "pin=", "pin:", 'pin"', "pin'"),
         "--from-literal",
         "jdbc:oracle",
         *SHORT_HINTS,
@@ -276,7 +278,7 @@ QUOTE = r"""(?:\\{0,20}["'`]|&quot;|&\#3[49];|%2[27]|[“”‘’])"""
 TYPE = r"(?:[\w.]{0,40}\.)?(?:str|bytes|SecretStr|Any|Optional\[[\w.]{1,40}\])(?:\s\|\sNone)?"
 ANSI = r"(?:(?:\x1b|\\{1,20}u001[bB])\[[0-9;]{0,20}m)"  # also as JSON writes it
 ASSIGNED = r"""
-    ANSI{0,4} QUOTE? \\{0,20} [])]{0,2} (?: \s{0,8} : \s{0,8} TYPE \s{0,8} (?= =[^=] ) )? \s{0,30} ANSI{0,4}
+    ANSI{0,4} QUOTE? \\{0,20} [])]{0,2} (?: [ ]? \( [^()\n]{1,40} \) (?= \s{0,4} [=:] ) )? (?: \s{0,8} : \s{0,8} TYPE \s{0,8} (?= =[^=] ) )? \s{0,30} ANSI{0,4}
     (?: , \s{0,8} QUOTE value QUOTE \s{0,8} : | (?<=["'\s]) value \s{0,8} [=:] | := | => | -> | → | ⇒ | == | [=:：＝] | \\{1,20}u[Ff]{2}1[AaDd] | %3[ADad] | [是为為]
       | [,(] (?= \s{0,8} [rbfu]{0,2} QUOTE ) )
     \s{0,8} (?: ANSI{1,4} \s{0,8} )? (?: [|>][+-]? [ ]{0,4} \n\s{0,40} | !\w{1,20}[ ]{1,4} )?
@@ -374,6 +376,7 @@ TAKEN_SO = [  # a word, in lower case, and what stands before the value where a 
         ("login(", r"""\blogin\(\s{0,4}["'][^"'\n]{1,100}["']\s{0,4},\s{0,4}["']"""),
         ("auth ", r"""^[\s>$\#]{0,4}AUTH\s{1,2}(?=\S{3,100}\s{0,4}$)"""),
         ("pass ", r"""^[\s>$\#]{0,4}PASS\s{1,2}(?=\S{3,100}\s{0,4}$)"""),
+        ("pin", r"""\bpin(?:\s{1,3}code)?["']?\s{0,4}(?:\bis\b|\bwas\b|[:=])?\s{0,4}["']?(?=\d{4,8}\b)"""),
         ("--from-literal", r"""--from-literal[=\s][\w.-]{1,100}="""),
         ("echo ", r"""\becho\s{1,4}["']?(?=[^\s"'|]{3,100}["']?\s{0,4}\|\s{0,4}(?:sudo\s|\w{1,20}\slogin\s))"""),
     )
@@ -435,7 +438,7 @@ def is_secret(name: str) -> bool:
         return True
     if "tokens" in words and not KEY_OF.isdisjoint(words):
         return True
-    if "key" in words or "keys" in words:
+    if ("key" in words or "keys" in words) and words[-1] not in ("bits", "size", "length", "type"):
         return not KEY_OF.isdisjoint(words) or words in (["key"], ["keys"])
     if "signature" in words:
         return not OF_SIGNATURE.isdisjoint(words)
@@ -468,7 +471,7 @@ def without_secrets(words: Iterable[str]) -> list[str]:
             hidden = False
         elif before == "login" and _looks_random(word):
             kept.append(LEFT_OUT)
-        elif option and is_secret(option[1]):
+        elif option and (is_secret(option[1]) or option[1].lower() == "--pin"):
             kept.append(f"{option[1]}{option[2]}{LEFT_OUT}")
             hidden = False
         elif word.partition("=")[0] in long:
@@ -480,7 +483,7 @@ def without_secrets(words: Iterable[str]) -> list[str]:
             hidden = word == f"-{letter}" and not is_glued
         else:
             kept.append(redacted(word))
-            hidden = is_option(word) and is_secret(word)
+            hidden = is_option(word) and (is_secret(word) or word.strip("-").lower() == "pin")
             if (program := word.rpartition("/")[2]) in PROGRAMS:
                 letter, is_glued, long = PROGRAMS[program], program.startswith(GLUED_ONLY), LONG.get(program, ())
         before = word
@@ -668,8 +671,14 @@ def _is_said(name: str, said: re.Match[str]) -> bool:
         return True
     if said["cell"] == ",":
         return False
+    parts = {part.lower() for part in WORD.findall(name)}
+    if word.isdigit() and not NUMERIC.isdisjoint(parts):
+        return True
     is_strong = (
-        "_" in name or "-" in name.strip("-") or not PASSWORDS.isdisjoint(part.lower() for part in WORD.findall(name))
+        "_" in name
+        or "-" in name.strip("-")
+        or not PASSWORDS.isdisjoint(parts)
+        or any(foreign in name.lower() for foreign in FOREIGN)
     )
     if not is_strong or WHAT_IS_MEANT.fullmatch(word) is None or not any(map(str.isalnum, word)):
         return not name.isascii() and any(map(str.isdigit, word))
