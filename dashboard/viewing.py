@@ -316,7 +316,9 @@ def searched_data(value: Any, public: Collection[str] = (), depth: int = MAX_DEP
         }
     if isinstance(value, (list, tuple)):
         if _are_pairs(value):
-            return [list(pair) for name, item in value for pair in searched_data({name: item}, public, depth - 1).items()]
+            return [
+                list(pair) for name, item in value for pair in searched_data({name: item}, public, depth - 1).items()
+            ]
         return value if _is_column(value) else [searched_data(item, public, depth - 1) for item in _words(value)]
     if _is_number(value):
         return value

@@ -14,7 +14,7 @@ import websockets
 
 from access.roles import Role
 from access.tokens import Tokens
-from collectors.records import Event, LogLine, RunInfo
+from collectors.records import LogLine, RunInfo
 from collectors.store.engines import open_store
 from dashboard.app import make_app
 from dashboard.queries import Queries
@@ -74,7 +74,6 @@ def beating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beating]:
     writer.append(
         [LogLine("a", "train.log", T0 + i, 20, f"{i} /home/ada/{i} token=abc{i} {said}") for i in range(LINES)]
     )
-    writer.append([Event("a", "note", T0 + i, fields={"text": f"/home/ada/{i} " * 250}) for i in range(10_000)])
     viewer = Tokens(folder).new("viewer", Role.VIEWER, None, {})
     queries = Queries(open_store(folder, write=False), folder, folder)
     app = make_app(queries)
@@ -91,9 +90,8 @@ def test_the_description_of_all_routes_is_made_beside_the_event_loop(beating: Be
     beating.check(took_s)
 
 
-@pytest.mark.parametrize("path", [f"/api/v1/logs?run=a&limit={LINES}", "/api/v1/events?run=a"])
-def test_a_long_answer_is_searched_for_secrets_beside_the_event_loop(beating: Beating, path: str) -> None:
-    body, took_s = beating.ask(path, beating.viewer)
+def test_a_long_answer_is_searched_for_secrets_beside_the_event_loop(beating: Beating) -> None:
+    body, took_s = beating.ask(f"/api/v1/logs?run=a&limit={LINES}", beating.viewer)
     assert body and took_s > NOISE_S
     beating.check(took_s)
 
