@@ -136,7 +136,7 @@ def watch(parsed: argparse.Namespace, folder: Path, pid: int, say: Callable[[str
         say(f"{url} shows {there.name_of(folder)}")
         return False
     data_dir = folders.data_dir_of(place.tree.home)
-    port = parsed.port or free_port()
+    port = free_port() if parsed.port is None else parsed.port
     flags = [*(["--open"] if parsed.open else []), *([] if parsed.keep else ["--beside"])]
     try:
         folders.make_private(data_dir)
