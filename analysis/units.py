@@ -125,14 +125,23 @@ class StepPhases(NamedTuple):
         seconds: Floats = self.seconds[:, self._inside(ranges)].sum(axis=1)
         return seconds
 
-    def shares_within(self, window: Interval) -> Floats | None:
-        """Of each phase, its part of the time of the steps that were logged in this window; None where these say little about it."""
-        lines = self._inside([window]) & np.isfinite(self.begin_s)
-        whole_s = float((self.end_s - self.begin_s)[lines].sum())
-        if lines.sum() < SAYING_LINES or whole_s < (window[1] - window[0]) / 2:
+    def shares_within(self, window: Interval) -> tuple[Floats, Interval] | None:
+        """Of each phase, its part of the time of the steps in this window, and from when to when these are known; None where they say little about it.
+
+        A step that reaches beyond the window counts as far as it lies inside, its phases taken to end with it.
+        """
+        lo, hi = window
+        lines = np.isfinite(self.begin_s) & (self.end_s > lo) & (self.begin_s < hi)
+        begin_s, end_s = np.maximum(self.begin_s[lines], lo), np.minimum(self.end_s[lines], hi)
+        whole_s = float((end_s - begin_s).sum())
+        if lines.sum() < SAYING_LINES or whole_s < (hi - lo) / 2:
             return None
-        shares: Floats = self.seconds[:, lines].sum(axis=1) / whole_s
-        return shares if shares.sum() <= 1 + 1e-3 else None
+        seconds = self.seconds[:, lines]
+        ends = self.end_s[lines] - (np.cumsum(seconds[::-1], axis=0)[::-1] - seconds)
+        inside_s = np.clip(np.minimum(ends, end_s) - np.maximum(ends - seconds, begin_s), 0.0, None)
+        shares: Floats = inside_s.sum(axis=1) / whole_s
+        nested = seconds.sum() > (1 + 1e-3) * float((self.end_s - self.begin_s)[lines].sum())
+        return None if nested else (shares, (float(begin_s.min()), float(end_s.max())))
 
     def steps_within(self, ranges: Sequence[Interval]) -> float:
         return float(self.units[self._inside(ranges)].sum())

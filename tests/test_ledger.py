@@ -177,6 +177,56 @@ def test_a_lone_data_phase_says_nothing_of_the_lines_outside_it(store: Store, ev
     assert every > 1 or shares(ledger_of(store))["data"] == pytest.approx(80, abs=0.5)
 
 
+LOADER = f"{SITE}/torch/utils/data/dataloader.py"
+STALLED = (MODULE, LOOP, Frame("_MultiProcessingDataLoaderIter._get_data", LOADER, 1464))
+FETCHED = (MODULE, LOOP, Frame("_MultiProcessingDataLoaderIter._process_data", LOADER, 1565))
+
+
+def missing_looks(spent: list[tuple[float, tuple[Frame, ...]]], minutes: int) -> list[StackRecording]:
+    """What a sampler at 100 Hz records of a thread that was at `spent`, if half of its looks at FETCHED fail."""
+    random, until_s = np.random.default_rng(1), 60.0 * minutes
+    times = np.cumsum(random.uniform(0.009, 0.011, int(until_s * 101)))
+    at = np.searchsorted(np.cumsum([seconds for seconds, _ in spent]), times, "right")
+    fails = random.random(len(times)) < 0.5
+    seen = [
+        (t, spent[i][1])
+        for t, i, failed in zip(times.tolist(), at.tolist(), fails.tolist(), strict=True)
+        if t < until_s and i < len(spent) and not (failed and spent[i][1] == FETCHED)
+    ]
+    found = []
+    for minute in range(minutes):
+        looks = [(t - 60 * minute, stack) for t, stack in seen if 60 * minute <= t < 60 * (minute + 1)]
+        ends = [t for t, _ in looks[1:]] + [60.0]
+        samples = [
+            StackSpan(
+                int(t * 1e9), int((end - t) * 1e9), 7, stack, False, int((end - t) * 1e9) if stack[-1] == LINEAR else 0
+            )
+            for (t, stack), end in zip(looks, ends, strict=True)
+        ]
+        found.append(profile(T0 + 60 * minute, FED)._replace(samples=samples, count=len(samples)))
+    return found
+
+
+@pytest.mark.parametrize("window", [(0.0, 180.0), (31.0, 43.0)])
+def test_waits_shorter_than_a_sample_are_no_more_than_their_phase(store: Store, window: tuple[float, float]) -> None:
+    """A step waits 3 ms for its data and computes for 37 ms; each 50th waits 600 ms."""
+    waits_s = [0.6 if step % 50 == 49 else 0.003 for step in range(4500)]
+    spent = [part for s in waits_s for part in ((s, STALLED if s > 0.1 else FETCHED), (0.037, (MODULE, LOOP, LINEAR)))]
+    ends_s = np.cumsum(waits_s) + 0.037 * np.arange(1, 4501)
+    store.append([RunInfo("run", {"cwd": "/job"}), *missing_looks(spent, 3)])
+    names = ("loss", "phase/data_s", "phase/step_s")
+    rows = enumerate(zip(waits_s, ends_s.tolist(), strict=True))
+    store.append([Points("run", (), names, (0.5, s, 0.037), T0 + end_s, step) for step, (s, end_s) in rows])
+    lo, hi = window
+    waiting = np.minimum(ends_s - 0.037, hi) - np.maximum(ends_s - 0.037 - waits_s, lo)
+    truth = 100 * float(np.clip(waiting, 0, None).sum()) / (hi - lo)
+    ledger = ledger_of(store, T0 + lo, T0 + hi)
+    row = next(row for row in ledger.rows if row.kind == "data")
+    assert row.share == pytest.approx(truth, abs=0.3)
+    assert row.least < truth < row.most and row.most - row.least < 5
+    assert sum(shares(ledger).values()) == pytest.approx(100, abs=0.01)
+
+
 def test_an_event_of_a_checkpoint_counts_its_time(store: Store) -> None:
     filled(store, [(100, (MODULE, LOOP, LINEAR), False, 1.0)])
     store.append([Event("run", "checkpoint", T0 + 60, seconds=12.0)])

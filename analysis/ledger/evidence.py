@@ -441,50 +441,81 @@ CORRECTED = (
     2.0,
 )  # by which a step log corrects what samples say of a phase; beyond it the two speak of different things
 SEEN_S = 1.0  # of a phase in samples, from which on they are compared
+OTHER_PHASE: Final = len(NUMBER)
 LEAD, DATA = "host_lead_s", f"{PHASE}data_s"
+
+
+class PhaseShares(NamedTuple):
+    """Of the time of the window's steps: what was logged as phases."""
+
+    of_kinds: dict[TimeKind, float]
+    outside: float  # all phases
+    known: Interval  # from when to when there are steps
 
 
 class LoggedKinds(NamedTuple):
     """`collections` and `steps` are None where the run logs none."""
 
     phases: list[tuple[TimeKind, list[Interval]]]
-    shares: dict[
-        TimeKind, float
-    ]  # of the time of the window's steps, that was logged as such a phase; {} where unknown
+    others: list[Interval]  # in which a phase of no kind went on for sure
+    shares: PhaseShares | None  # None where unknown
     events: list[tuple[TimeKind, list[Interval]]]
     collections: list[Interval] | None
     steps: StepLeads | None
     unit_name: str
+    period_s: float  # between two samples of the stacks
 
     @property
     def any(self) -> bool:
         return bool(self.phases or self.collections is not None or self.steps is not None)
 
     def by_phases(self, main: TrustedSpans) -> Ints:
-        """Of each span, number of the kind of the phase that has more than half of its stack's time; -1 where none has."""
-        seconds = np.zeros((len(main.stacks), len(NUMBER)))
-        for kind, ranges in self.phases:
-            inside = main.within(ranges)
-            seconds[:, NUMBER[kind]] += np.bincount(inside.stack, inside.seconds, len(main.stacks))
-        clear = seconds.max(axis=1) > np.bincount(main.stack, main.seconds, len(main.stacks)) / 2
-        found: Ints = np.where(clear, np.argmax(seconds, axis=1), -1)[main.stack]
+        """Of each span, number of the kind of the phase in which more than half of its stack's samples are; -1 where none has so many."""
+        phase = self._phase_of(main)
+        return np.where(phase == OTHER_PHASE, -1, phase)
+
+    def _phase_of(self, main: TrustedSpans) -> Ints:
+        """The same, with OTHER_PHASE where that phase is of no kind.
+
+        The moments of the samples count, and not the time up to the next one, which may be longer than a phase.
+        """
+        span, middle_s, seconds = looks(SampledSpans(main.start_s, main.end_s, main.stack), self.period_s)
+        time_s, stack = middle_s - seconds / 2, main.stack[span]
+        in_phase_s = np.zeros((len(main.stacks), OTHER_PHASE + 1))
+        for number, ranges in [*((NUMBER[kind], ranges) for kind, ranges in self.phases), (OTHER_PHASE, self.others)]:
+            inside = during(time_s, ranges)
+            in_phase_s[:, number] += np.bincount(stack[inside], seconds[inside], len(main.stacks))
+        clear = in_phase_s.max(axis=1) > np.bincount(main.stack, main.seconds, len(main.stacks)) / 2
+        found: Ints = np.where(clear, np.argmax(in_phase_s, axis=1), -1)[main.stack]
         return found
 
-    def weights(self, main: TrustedSpans) -> Floats:
+    def weights(self, main: TrustedSpans, stands: list[StackState]) -> Floats:
         """Of each span, by what its time is multiplied so that each phase has the time that the step log gives it, and all have the same together.
 
         Looks at a thread amid many short calls fail more often than others where memory is slow to read, so that its phase has too few
         samples. The step log timed it: the samples are weighted by it, phase by phase (post-stratification).
+
+        A stack that is in no phase for sure, but shows a phase's kind, as short waits for data do, counts with it. It may also have been
+        outside all phases: then the kind has as much more than its phase, and no more than all the time that no phase covers.
         """
-        phase, weights = self.by_phases(main), np.ones(len(main.seconds))
-        rest, rest_s = np.ones(len(main.seconds), bool), float(main.seconds.sum())
-        for kind, share in self.shares.items():
-            mine = phase == NUMBER[kind]
-            seen_s, logged_s = float(main.seconds[mine].sum()), share * float(main.seconds.sum())
-            if seen_s >= SEEN_S and CORRECTED[0] <= logged_s / seen_s <= CORRECTED[1]:
-                weights[mine] = logged_s / seen_s
-                rest &= ~mine
-                rest_s -= logged_s
+        weights = np.ones(len(main.seconds))
+        if self.shares is None:
+            return weights
+        phase = self._phase_of(main)
+        shown = np.array([NUMBER[stand.kind] for stand in stands], np.int64)[main.stack]
+        lo, hi = self.shares.known
+        rest = known = (main.end_s > lo) & (main.start_s < hi)
+        all_s = rest_s = float(main.seconds[known].sum())
+        for kind, share in self.shares.of_kinds.items():
+            perhaps = known & (phase == -1) & (shown == NUMBER[kind])
+            mine = perhaps | (known & (phase == NUMBER[kind]))
+            seen_s, logged_s = float(main.seconds[mine].sum()), share * all_s
+            beside_s = min(float(main.seconds[perhaps].sum()), self.shares.outside * all_s)
+            its_s = min(max(seen_s, logged_s), logged_s + beside_s)
+            if seen_s >= SEEN_S and CORRECTED[0] <= its_s / seen_s <= CORRECTED[1]:
+                weights[mine] = its_s / seen_s
+                rest = rest & ~mine
+                rest_s -= its_s
         others_s = float(main.seconds[rest].sum())
         if others_s <= 0 or not CORRECTED[0] <= rest_s / others_s <= CORRECTED[1]:
             return np.ones(len(main.seconds))
@@ -499,7 +530,7 @@ class LoggedKinds(NamedTuple):
         return kind
 
 
-def read(history: History, window: Interval, rank: int) -> LoggedKinds:
+def read(history: History, window: Interval, rank: int, period_s: float) -> LoggedKinds:
     log = step_log.read(history, window, rank, AROUND_S)
     around = window[0] - AROUND_S, window[1] + AROUND_S
     events: list[tuple[TimeKind, list[Interval]]] = []
@@ -507,8 +538,16 @@ def read(history: History, window: Interval, rank: int) -> LoggedKinds:
         if ranges := union(history.during((name,), around)):
             events.append((kind, ranges))
     collections = union(log.collections) if log.collections is not None else None
+    others = union([span for name in log.phases.names if name not in PHASES for span in log.phases.ranges(name)])
     return LoggedKinds(
-        _phases(log), _shares(log, window), events, collections, _steps(history, log, around, rank), log.unit_name
+        phases=_phases(log),
+        others=others,
+        shares=_shares(log, window),
+        events=events,
+        collections=collections,
+        steps=_steps(history, log, around, rank),
+        unit_name=log.unit_name,
+        period_s=period_s,
     )
 
 
@@ -517,13 +556,16 @@ def _phases(log: StepLog) -> list[tuple[TimeKind, list[Interval]]]:
     return [(kind, union(ranges)) for kind, ranges in known if ranges]
 
 
-def _shares(log: StepLog, window: Interval) -> dict[TimeKind, float]:
-    shares, found = log.phases.shares_within(window), dict[TimeKind, float]()
-    if shares is not None:
-        for name, share in zip(log.phases.names, shares.tolist(), strict=True):
-            if name in PHASES:
-                found[PHASES[name]] = found.get(PHASES[name], 0.0) + share
-    return found
+def _shares(log: StepLog, window: Interval) -> PhaseShares | None:
+    found = log.phases.shares_within(window)
+    if found is None:
+        return None
+    shares, known = found
+    of_kinds: dict[TimeKind, float] = {}
+    for name, share in zip(log.phases.names, shares.tolist(), strict=True):
+        if name in PHASES:
+            of_kinds[PHASES[name]] = of_kinds.get(PHASES[name], 0.0) + share
+    return PhaseShares(of_kinds, max(0.0, 1 - float(shares.sum())), known)
 
 
 def _steps(history: History, log: StepLog, around: Interval, rank: int) -> StepLeads | None:

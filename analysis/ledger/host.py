@@ -38,6 +38,7 @@ class PlaceSeconds(NamedTuple):
     places: list[ChargeTarget]
     place: Ints
     seconds: Floats
+    seen_s: Floats  # the same as the samples alone have it, without the step log's weights
     span: Ints
 
 
@@ -50,11 +51,13 @@ class _Unit(NamedTuple):
 
 
 def bounds_of(
-    entries: PlaceSeconds, main: TrustedSpans, stands: list[StackState], cores: CoreUse
+    entries: PlaceSeconds, main: TrustedSpans, stands: list[StackState], cores: CoreUse, period_s: float
 ) -> dict[TimeKind, CostRange]:
-    """By kind: nothing is hidden, so that the least and the most are what was counted."""
+    """By kind: nothing is hidden, so that the least and the most are what was counted, by the samples and by the step log, give or take
+    what samples miss at the ends of each stretch.
+    """
     kind = np.array([NUMBER[place.kind] for place in entries.places], np.int64)[entries.place]
-    sums = np.bincount(kind, entries.seconds, len(KINDS))
+    sums, seen = np.bincount(kind, entries.seconds, len(KINDS)), np.bincount(kind, entries.seen_s, len(KINDS))
     covered_s = float(main.seconds.sum())
     units = _units(main, stands)
     found: dict[TimeKind, CostRange] = {}
@@ -71,10 +74,25 @@ def bounds_of(
         elif own == "cpu_taken":
             gone_s += min(gone_s, cores.others_share * computed_s)
         share = min(1.0, gone_s / covered_s)
+        missed_s = _missed_s(entries.span[(kind == number) & (entries.seen_s > 0)], len(main.start_s), period_s)
         found[own] = CostRange(
-            float(sums[number]), float(sums[number]), covered_s * (share + REST.value * share * (1 - share))
+            max(0.0, float(min(sums[number], seen[number])) - missed_s),
+            min(covered_s, float(max(sums[number], seen[number])) + missed_s),
+            covered_s * (share + REST.value * share * (1 - share)),
         )
     return found
+
+
+def _missed_s(spans: Ints, count: int, period_s: float) -> float:
+    """Two standard errors, at most, of what samples say that these spans took together.
+
+    Samples that come at any moment give the length of a stretch to within a period: a standard error of half of one at most. Those of
+    stretches that do not depend on each other add up in squares.
+    """
+    inside = np.zeros(count, bool)
+    inside[spans] = True
+    stretches = np.count_nonzero(inside & ~np.r_[False, inside[:-1]])
+    return period_s * float(np.sqrt(stretches))
 
 
 def _of_same_units(
@@ -168,7 +186,8 @@ def account_of(host: HostSpans) -> Account:
     ]
     places, place = _places(host, np.concatenate([kinds for kinds, _ in parts]))
     span = np.tile(np.arange(len(seconds)), len(parts))
-    entries = PlaceSeconds(places, place, host.weight[span] * np.concatenate([s for _, s in parts]), span)
+    seen_s = np.concatenate([s for _, s in parts])
+    entries = PlaceSeconds(places, place, host.weight[span] * seen_s, seen_s, span)
     sums = np.bincount(place, entries.seconds, len(places))
     by_place = {own: s for own, s in zip(places, sums.tolist(), strict=True) if s > 0}
     samples = np.bincount(place[: len(seconds)], minlength=len(places))
@@ -177,7 +196,7 @@ def account_of(host: HostSpans) -> Account:
         busy_s=sum(s for own, s in by_place.items() if own.kind == BUSY),
         given={own: s for own, s in by_place.items() if own.kind != BUSY},
         computed={own: s for own, s in by_place.items() if own.kind == BUSY},
-        bounds=bounds_of(entries, host.main, host.stands, host.cores),
+        bounds=bounds_of(entries, host.main, host.stands, host.cores, host.period_s),
         samples={own: float(n) for own, n in zip(places, samples.tolist(), strict=True) if n},
         lanes=(_lane(host, entries),),
     )

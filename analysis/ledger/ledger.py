@@ -74,7 +74,7 @@ def account_in(
     """One stretch; accounts of neighbouring ones add up. With its tier, and the rate at which stacks were taken."""
     around = window[0] - AROUND_S, window[1] + AROUND_S
     columns = history.stacks(around)
-    log = evidence.read(history, window, subject.rank)
+    log = evidence.read(history, window, subject.rank, 1 / max(columns.hz, 1.0))
     tier: Tier = "B" if log.any else "A"
     everything = trusted_spans(columns, line_of)
     main = _main(everything, subject.rank, columns.covered, line_of)
@@ -98,9 +98,9 @@ def account_in(
                 collecting,
                 gil_s,
                 subject.device == "CPU",
-                log.weights(main) if not everything.serves else np.ones(len(main.start_s)),
+                log.weights(main, stands) if not everything.serves else np.ones(len(main.start_s)),
                 core_waits(history, window, subject.rank) if not everything.serves else NONE_WAITED,
-                1 / max(columns.hz, 1.0),
+                log.period_s,
                 subject.ranks,
                 core_use(history, window, everything.within([window]), main),
             )

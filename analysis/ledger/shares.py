@@ -321,8 +321,10 @@ def ledger_of(
 
 def _busy(account: Account, total_s: float, trusted: bool) -> list[KindRow]:
     share = 100 * account.busy_s / total_s
+    bounds = account.bounds.get(BUSY, CostRange(account.busy_s, account.busy_s))
+    least, most = 100 * bounds.least_s / total_s, 100 * bounds.most_s / total_s
     lines = _lines(list(account.computed.items()), account, total_s)
-    return [KindRow(BUSY, share, account.busy_s, share, share, 0.0, lines, None, "high" if trusted else "low")]
+    return [KindRow(BUSY, share, account.busy_s, least, most, 0.0, lines, None, "high" if trusted else "low")]
 
 
 def _row(

@@ -271,7 +271,7 @@ export class LedgerTable {
 function tableRow(part, inside, communication) {
   const { row, label, colour } = part;
   const range = row ? rangeOf(row) : "";
-  const saves = row && row.saves_at_most > 0 ? `${row.saves_at_most.toFixed(0)} %` : "";
+  const saves = row && row.saves_at_most > 0 ? `up to ${row.saves_at_most.toFixed(0)} %` : "";
   return el(
     "tr",
     {},

@@ -568,7 +568,7 @@ def _row(row: KindRow, ledger: Ledger, characters: int) -> LedgerTableRow:
         f"{row.share:.1f} %",
         length_of(row.seconds),
         f"{row.least:.1f} to {row.most:.1f} %" if wide and row.most > row.least else "",
-        f"{row.saves_at_most:.0f} %" if row.saves_at_most >= 0.5 else "",
+        f"up to {row.saves_at_most:.0f} %" if row.saves_at_most >= 0.5 else "",
         shortened(
             ", ".join([*dict.fromkeys(filter(None, (place_of(line.place) for line in row.lines)))][:2]), characters
         ),
