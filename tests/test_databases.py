@@ -9,7 +9,8 @@ import random
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collectors.folders import LogTree
 from collectors.logs import database_file, tail
 from collectors.logs.database import BeingWritten, opened
 from collectors.logs.database_file import news_of
-from collectors.logs.formats.databases import LoggedStatus
+from collectors.logs.formats.databases import LoggedStatus, RunRef
 from collectors.logs.open_files import NotRead
+from collectors.logs.runs import RunFolders
+from collectors.records import Offset
 from tests.conftest import script
 from tests.following import Follower, check_told, of_run, points_of, series_of, unpacked, until
 from tests.trackio_project import Project
@@ -300,6 +304,76 @@ def whole() -> bytes:
         return project.path.read_bytes()
 
 
+def of_trackio(path: Path, runs: int) -> None:
+    project = Project(path)
+    project.db.execute("BEGIN")
+    for run in range(runs):
+        project.log(f"run {run}", 1, {"loss": run}, run_id=f"id {run}")
+    project.db.execute("COMMIT")
+    project.db.close()
+
+
+def of_mlflow(path: Path, runs: int) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.executescript(
+            """CREATE TABLE experiments (experiment_id INTEGER, name TEXT, creation_time INTEGER);
+            CREATE TABLE runs (run_uuid TEXT PRIMARY KEY, name TEXT, status TEXT, start_time INTEGER, end_time INTEGER, lifecycle_stage TEXT, experiment_id INTEGER);
+            CREATE TABLE metrics (key TEXT, value REAL, timestamp INTEGER, run_uuid TEXT, step INTEGER, is_nan INTEGER);
+            INSERT INTO experiments VALUES (1, 'digits', 5)"""
+        )
+        ids = [f"{run:032x}" for run in range(runs)]
+        db.executemany("INSERT INTO runs VALUES (?, 'one name', 'FINISHED', 1, 2, 'active', 1)", zip(ids, strict=True))
+        db.executemany(
+            "INSERT INTO metrics VALUES ('loss', ?, 1764000000000, ?, 1, 0)",
+            [(run, id_) for run, id_ in enumerate(ids)],
+        )
+
+
+@pytest.mark.parametrize("write", [of_trackio, of_mlflow])
+def test_a_database_of_many_runs_is_taken_in_parts_and_once(
+    write: Callable[[Path, int], None], follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Live files get their turn between any two parts, and a restart goes on with the next one."""
+    monkeypatch.setattr(tail, "TURN_S", 0.0)
+    runs = 5 * database_file.MAX_PART_RUNS + 7
+    write(follower.root / "a" / "mlflow.db", runs)
+    at_a_time: list[int] = []
+
+    def are_all_there() -> bool:
+        before = len(points_of(follower.records))
+        follower.collect()
+        if new := len(points_of(follower.records)) - before:
+            at_a_time.append(new)
+            if len(at_a_time) == 2:
+                follower.restart()
+        else:
+            follower.wake.wait(0.02)
+        return sum(at_a_time) >= runs
+
+    until(follower, are_all_there)
+    assert max(at_a_time) <= database_file.MAX_PART_RUNS
+    found = points_of(follower.records)
+    assert sorted(point.values[0] for point in found) == list(range(runs)), "each once"
+    assert len({point.run for point in found}) == runs
+
+
+def test_a_run_costs_the_same_beside_many_others() -> None:
+    def cost_s(others: int) -> float:
+        offsets = {
+            (key := f"a/p.db#{number}"): Offset(key, f"a/p/run {number}", 0, 0, 0, 0, 0, 0, "", {})
+            for number in range(others)
+        }
+        runs = RunFolders(LogTree(Path("/logs")), "box", offsets)
+        began_s = time.process_time()
+        for number in range(200):
+            runs.in_database(Path("/logs/a/p.db"), f"a/p.db#new {number}", RunRef(f"new {number}", "one title"))
+        return time.process_time() - began_s
+
+    few, many = (min(cost_s(others) for _ in range(3)) for others in (10, 20_000))
+    assert many < 5 * few
+
+
 @given(st.integers(0, 2**32), st.integers(1, 200))
 @settings(max_examples=60, deadline=None)
 def test_a_damaged_database_costs_only_itself(
@@ -314,4 +388,5 @@ def test_a_damaged_database_costs_only_itself(
         news = news_of(path, folder, {}, 1_000)
     except (NotRead, BeingWritten, sqlite3.Error, UnicodeError):
         return
-    assert not [item for item in map(pickle.loads, news.items) if isinstance(item, LoggedStatus)]
+    items = [pickle.loads(item) for part in news.parts for item in part.items]
+    assert not [item for item in items if isinstance(item, LoggedStatus)]
