@@ -22,13 +22,13 @@ from hypothesis import strategies as st
 from collectors.folders import LogTree
 from collectors.logs import database_file, tail
 from collectors.logs.database import BeingWritten, opened
-from collectors.logs.database_file import news_of
+from collectors.logs.database_file import FollowedDatabases, StillReading, news_of
 from collectors.logs.formats.databases import LoggedStatus, RunRef
 from collectors.logs.open_files import NotRead
 from collectors.logs.runs import RunFolders
-from collectors.records import Offset
+from collectors.records import Offset, Points, Record
 from tests.conftest import script
-from tests.following import Follower, check_told, of_run, points_of, series_of, unpacked, until
+from tests.following import DEADLINE_S, Follower, check_told, of_run, points_of, series_of, unpacked, until
 from tests.trackio_project import Project
 
 INTERIOR, LEAF = 5, 13  # the first byte of a page of a table
@@ -331,31 +331,40 @@ def of_mlflow(path: Path, runs: int) -> None:
 
 
 @pytest.mark.parametrize("write", [of_trackio, of_mlflow])
-def test_a_database_of_many_runs_is_taken_in_parts_and_once(
-    write: Callable[[Path, int], None], follower: Follower, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Live files get their turn between any two parts, and a restart goes on with the next one."""
-    monkeypatch.setattr(tail, "TURN_S", 0.0)
-    runs = 5 * database_file.MAX_PART_RUNS + 7
-    write(follower.root / "a" / "mlflow.db", runs)
-    at_a_time: list[int] = []
+def test_a_database_of_many_runs_is_taken_in_parts_and_once(write: Callable[[Path, int], None], tmp_path: Path) -> None:
+    """Live files get their turn between any two parts, and another collector goes on with the next one."""
+    path, count = tmp_path / "a" / "mlflow.db", 5 * database_file.MAX_PART_RUNS + 7
+    write(path, count)
+    offsets: dict[str, Offset] = {}
+    parts: list[list[Points]] = []
+    again_s: float | None = 0.0
+    while again_s is not None:
+        databases = FollowedDatabases(RunFolders(LogTree(tmp_path), "box", offsets))
+        try:
+            for _ in range(3 if len(parts) < 3 else count):
+                records, again_s = looked(databases, path, tmp_path, offsets)
+                offsets |= {record.path: record for record in records if isinstance(record, Offset)}
+                parts.append(points_of(records))
+                if again_s is None:
+                    break
+        finally:
+            databases.close()
+    assert max(len({point.run for point in part}) for part in parts) <= database_file.MAX_PART_RUNS
+    found = [point for part in parts for point in part]
+    assert sorted(point.values[0] for point in found) == list(range(count)), "each once"
+    assert len({point.run for point in found}) == count
 
-    def are_all_there() -> bool:
-        before = len(points_of(follower.records))
-        follower.collect()
-        if new := len(points_of(follower.records)) - before:
-            at_a_time.append(new)
-            if len(at_a_time) == 2:
-                follower.restart()
-        else:
-            follower.wake.wait(0.02)
-        return sum(at_a_time) >= runs
 
-    until(follower, are_all_there)
-    assert max(at_a_time) <= database_file.MAX_PART_RUNS
-    found = points_of(follower.records)
-    assert sorted(point.values[0] for point in found) == list(range(runs)), "each once"
-    assert len({point.run for point in found}) == runs
+def looked(
+    databases: FollowedDatabases, path: Path, root: Path, offsets: dict[str, Offset]
+) -> tuple[list[Record], float | None]:
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            return databases.look(path, "a/mlflow.db", root, offsets, tail.TURN_RECORDS)
+        except StillReading:
+            assert time.monotonic() < deadline
+            time.sleep(database_file.ASK_AGAIN_S)
 
 
 def test_a_run_costs_the_same_beside_many_others() -> None:
