@@ -14,7 +14,7 @@ from collectors.records import Points, Record, RunInfo, labels_of
 from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.series.axis import finer
-from dashboard.series.curves import Curve, CurveAnswer, CurveQuery, Curves, standard_error
+from dashboard.series.curves import Curve, CurveAnswer, CurveQuery, Curves, mean_of, standard_error
 from dashboard.series.smoothing import Smoothing
 
 T0 = 1_764_000_000.0
@@ -304,3 +304,8 @@ def test_values_at_the_ends_of_floats_warn_of_nothing() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isnan(standard_error(values)).tolist() == [False, True]
+
+
+def test_a_mean_that_a_float_holds_is_found_though_the_sum_is_too_large() -> None:
+    values = np.array([[1e308, 1.0, -1e308], [1.5e308, np.nan, -1.5e308], [1.6e308, 3.0, 1e308]])
+    assert np.allclose(mean_of(values), [1e308 / 3 + 0.5e308 + 1.6e308 / 3, 2.0, -0.5e308])

@@ -9,7 +9,8 @@ import random
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collectors.folders import LogTree
 from collectors.logs import database_file, tail
 from collectors.logs.database import BeingWritten, opened
-from collectors.logs.database_file import news_of
-from collectors.logs.formats.databases import LoggedStatus
+from collectors.logs.database_file import FollowedDatabases, StillReading, news_of
+from collectors.logs.formats.databases import LoggedStatus, RunRef
 from collectors.logs.open_files import NotRead
+from collectors.logs.runs import RunFolders
+from collectors.records import Offset, Points, Record
 from tests.conftest import script
-from tests.following import Follower, check_told, of_run, points_of, series_of, unpacked, until
+from tests.following import DEADLINE_S, Follower, check_told, of_run, points_of, series_of, unpacked, until
 from tests.trackio_project import Project
 
 INTERIOR, LEAF = 5, 13  # the first byte of a page of a table
@@ -300,6 +304,85 @@ def whole() -> bytes:
         return project.path.read_bytes()
 
 
+def of_trackio(path: Path, runs: int) -> None:
+    project = Project(path)
+    project.db.execute("BEGIN")
+    for run in range(runs):
+        project.log(f"run {run}", 1, {"loss": run}, run_id=f"id {run}")
+    project.db.execute("COMMIT")
+    project.db.close()
+
+
+def of_mlflow(path: Path, runs: int) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.executescript(
+            """CREATE TABLE experiments (experiment_id INTEGER, name TEXT, creation_time INTEGER);
+            CREATE TABLE runs (run_uuid TEXT PRIMARY KEY, name TEXT, status TEXT, start_time INTEGER, end_time INTEGER, lifecycle_stage TEXT, experiment_id INTEGER);
+            CREATE TABLE metrics (key TEXT, value REAL, timestamp INTEGER, run_uuid TEXT, step INTEGER, is_nan INTEGER);
+            INSERT INTO experiments VALUES (1, 'digits', 5)"""
+        )
+        ids = [f"{run:032x}" for run in range(runs)]
+        db.executemany("INSERT INTO runs VALUES (?, 'one name', 'FINISHED', 1, 2, 'active', 1)", zip(ids, strict=True))
+        db.executemany(
+            "INSERT INTO metrics VALUES ('loss', ?, 1764000000000, ?, 1, 0)",
+            [(run, id_) for run, id_ in enumerate(ids)],
+        )
+
+
+@pytest.mark.parametrize("write", [of_trackio, of_mlflow])
+def test_a_database_of_many_runs_is_taken_in_parts_and_once(write: Callable[[Path, int], None], tmp_path: Path) -> None:
+    """Live files get their turn between any two parts, and another collector goes on with the next one."""
+    path, count = tmp_path / "a" / "mlflow.db", 5 * database_file.MAX_PART_RUNS + 7
+    write(path, count)
+    offsets: dict[str, Offset] = {}
+    parts: list[list[Points]] = []
+    again_s: float | None = 0.0
+    while again_s is not None:
+        databases = FollowedDatabases(RunFolders(LogTree(tmp_path), "box", offsets))
+        try:
+            for _ in range(3 if len(parts) < 3 else count):
+                records, again_s = looked(databases, path, tmp_path, offsets)
+                offsets |= {record.path: record for record in records if isinstance(record, Offset)}
+                parts.append(points_of(records))
+                if again_s is None:
+                    break
+        finally:
+            databases.close()
+    assert max(len({point.run for point in part}) for part in parts) <= database_file.MAX_PART_RUNS
+    found = [point for part in parts for point in part]
+    assert sorted(point.values[0] for point in found) == list(range(count)), "each once"
+    assert len({point.run for point in found}) == count
+
+
+def looked(
+    databases: FollowedDatabases, path: Path, root: Path, offsets: dict[str, Offset]
+) -> tuple[list[Record], float | None]:
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            return databases.look(path, "a/mlflow.db", root, offsets, tail.TURN_RECORDS)
+        except StillReading:
+            assert time.monotonic() < deadline
+            time.sleep(database_file.ASK_AGAIN_S)
+
+
+def test_a_run_costs_the_same_beside_many_others() -> None:
+    def cost_s(others: int) -> float:
+        offsets = {
+            (key := f"a/p.db#{number}"): Offset(key, f"a/p/run {number}", 0, 0, 0, 0, 0, 0, "", {})
+            for number in range(others)
+        }
+        runs = RunFolders(LogTree(Path("/logs")), "box", offsets)
+        began_s = time.process_time()
+        for number in range(200):
+            runs.in_database(Path("/logs/a/p.db"), f"a/p.db#new {number}", RunRef(f"new {number}", "one title"))
+        return time.process_time() - began_s
+
+    few, many = (min(cost_s(others) for _ in range(3)) for others in (10, 20_000))
+    assert many < 5 * few
+
+
 @given(st.integers(0, 2**32), st.integers(1, 200))
 @settings(max_examples=60, deadline=None)
 def test_a_damaged_database_costs_only_itself(
@@ -314,4 +397,5 @@ def test_a_damaged_database_costs_only_itself(
         news = news_of(path, folder, {}, 1_000)
     except (NotRead, BeingWritten, sqlite3.Error, UnicodeError):
         return
-    assert not [item for item in map(pickle.loads, news.items) if isinstance(item, LoggedStatus)]
+    items = [pickle.loads(item) for part in news.parts for item in part.items]
+    assert not [item for item in items if isinstance(item, LoggedStatus)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -148,3 +149,25 @@ def test_a_batch_ends_where_too_many_series_are_new(monkeypatch: pytest.MonkeyPa
         at += used
         sizes.append(len(found))
     assert sizes == [10, 10, 5] and [value for _, value, _, _ in scalars(records)] == list(range(25))
+
+
+@pytest.mark.parametrize("filling", [b"\0", b"x" + bytes(12), b"\n"], ids=["zeros", "almost zeros", "newlines"])
+def test_nothing_that_fills_a_file_takes_long(filling: bytes) -> None:
+    """Compared with random bytes, which hold no place where a record could begin."""
+
+    def cost_s(data: bytes) -> float:
+        began_s = time.process_time()
+        assert event_file().parse_bytes(data, None)[0] == []
+        return time.process_time() - began_s
+
+    size = 4 << 20
+    noise = random.Random(0).randbytes(size)
+    filled = filling * (size // len(filling))
+    least_s = min(cost_s(noise) for _ in range(3))
+    assert min(cost_s(filled) for _ in range(3)) < (20 if filling == b"\0" else 100) * max(least_s, 0.002)
+
+
+def test_a_record_behind_zeros_is_found() -> None:
+    data = FILES[0].read_bytes()
+    for zeros in (70_000, (2 << 20) - 5):
+        assert len(without_infos(parsed(bytes(zeros) + data))) >= len(without_infos(parsed(data)))

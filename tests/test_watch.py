@@ -10,10 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
+from watchdog.observers.inotify_c import InotifyFD
 
 from collectors.logs import watch as watch_module
 from collectors.logs.tail import Tail
@@ -273,6 +275,34 @@ def test_without_inotify_all_is_found_and_why_it_is_late_is_said(
         watched.until_all_are_found()
     watched.until_reported()
     assert watched.watch.trouble() == "", "it is tried again"
+    watched.watch.close()
+
+
+def test_folders_for_which_no_watch_is_left_are_polled_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """watchdog passes over them: the kernel's own list shows which they are."""
+    monkeypatch.setattr(watch_module, "CHECK_S", 0.2)
+    make_runs(tmp_path, 6, over_s=time.time() - 7200)
+    real_add = InotifyFD.add_callback
+
+    def add(self: InotifyFD, path: bytes, *others: Any) -> Any:
+        if b"run-0000" in path and path[-1:] > b"2":
+            raise OSError(errno.ENOSPC, "inotify watch limit reached")
+        return real_add(self, path, *others)
+
+    watched = Watched(tmp_path)
+    with monkeypatch.context() as short:
+        short.setattr(InotifyFD, "add_callback", add)
+        short.setattr(watch_module, "watch_error", lambda folder: errno.ENOSPC)
+        watched.until_complete()
+        wait_for(lambda: watched.take() is not None and watched.watch.trouble(), because="nothing is said")
+        assert "sysctl fs.inotify.max_user_watches" in watched.watch.trouble()
+        assert watched.found_after_s(append(tmp_path / "run-00001" / "train.log")) < 1.0, "as the kernel reports it"
+        append(tmp_path / "run-00005" / "train.log")
+        watched.until_all_are_found()
+    wait_for(lambda: watched.take() is not None and not watched.watch.trouble(), because="it is not tried again")
+    assert watched.found_after_s(append(tmp_path / "run-00005" / "train.log")) < 1.0
     watched.watch.close()
 
 

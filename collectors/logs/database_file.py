@@ -25,6 +25,7 @@ from .runs import RunFolders
 KINDS: tuple[DatabaseKind, ...] = (trackio.KIND, mlflow.KIND)
 MAX_CONFIG_BYTES = 16 << 10  # of JSON, kept of one run
 MAX_ID_CHARS = 100
+MAX_PART_RUNS = 200  # whose news are taken at a time: each costs far more than its rows do
 MAX_LOOK_S, MAX_LOOK_BYTES = 1.0, 4 << 20  # of rows; then the next look goes on
 MAX_MEMORY_BYTES, MAX_READ_S = 512 << 20, 5.0  # of one look, which is ended then
 PATIENCE_S = 0.05  # a look that takes longer is not waited for
@@ -37,12 +38,18 @@ class StillReading(Exception):
     """The look is under way; it is to be asked for again, after ASK_AGAIN_S."""
 
 
+class NewsPart(NamedTuple):
+    """As much of what one look has found as is taken at a time."""
+
+    items: list[bytes]  # each a pickled `LoggedItem`
+    state: dict[str, Any]  # where the next part, or the next look, goes on
+
+
 class DatabaseNews(NamedTuple):
     """What one look has found."""
 
     stamp: DatabaseStamp | None  # of the database before
-    items: list[bytes]  # each a pickled `LoggedItem`
-    state: dict[str, Any]  # where the next look goes on
+    parts: list[NewsPart]  # at least one
     is_all: bool
 
 
@@ -99,10 +106,13 @@ class FollowedDatabases:
             raise NotRead(f"cannot be read ({error}); it is tried again") from error
         self._costly.discard(path)
         self._waits_since_s[path] = None
-        if not news.is_all:  # the next rows are read while these are stored
-            self._begin(path, root, news.state, most)
-        is_more = not news.is_all or (is_late and _has_changed(path, root, news.stamp))
-        return self._records(news, path, key, offsets), 0.0 if is_more else None
+        part, *others = news.parts
+        if others:
+            self._looks[path] = _Look(part.state, _done(news._replace(parts=others)))
+        elif not news.is_all:  # the next rows are read while these are stored
+            self._begin(path, root, part.state, most)
+        is_more = bool(others) or not news.is_all or (is_late and _has_changed(path, root, news.stamp))
+        return self._records(part, path, key, offsets), 0.0 if is_more else None
 
     def close(self) -> None:
         self._reader.close()
@@ -124,7 +134,7 @@ class FollowedDatabases:
         look = self._looks[path] = _Look(state, reader.submit(news_of, path, root, state, most))
         return look
 
-    def _records(self, news: DatabaseNews, path: Path, key: str, offsets: Mapping[str, Offset]) -> list[Record]:
+    def _records(self, news: NewsPart, path: Path, key: str, offsets: Mapping[str, Offset]) -> list[Record]:
         before = offsets.get(key)
         runs: dict[str, DatabaseRun] = {}
         for item in news.items:
@@ -161,11 +171,17 @@ class _Look(NamedTuple):
     news: Future[DatabaseNews]
 
 
+def _done(news: DatabaseNews) -> Future[DatabaseNews]:
+    done: Future[DatabaseNews] = Future()
+    done.set_result(news)
+    return done
+
+
 def news_of(path: Path, root: Path, state: dict[str, Any], most: int) -> DatabaseNews:
     """For the process that reads: what is new since the state, at most so many items. Raises what `opened` does."""
     stamp = stamp_of(path, root)
     with opened(path, root) as db:
-        return DatabaseNews(stamp, [], state, True) if db is None else _news_in(db, stamp, state, most)
+        return DatabaseNews(stamp, [NewsPart([], state)], True) if db is None else _news_in(db, stamp, state, most)
 
 
 def _news_in(db: sqlite3.Connection, stamp: DatabaseStamp | None, state: dict[str, Any], most: int) -> DatabaseNews:
@@ -174,14 +190,20 @@ def _news_in(db: sqlite3.Connection, stamp: DatabaseStamp | None, state: dict[st
         raise NotMetrics(f"is a database of something else than {' or '.join(kind.name for kind in KINDS)}")
     if state and not kind.is_same(db, state):
         state = {}
+    parts: list[NewsPart] = []
     items: list[bytes] = []
+    runs: set[str] = set()
     left_bytes, until_s = MAX_LOOK_BYTES, time.monotonic() + MAX_LOOK_S
     for logged in kind.read(db, state):
         items.append(_pickled(logged))
-        left_bytes -= len(items[-1])
-        if len(items) >= most or left_bytes < 0 or time.monotonic() > until_s:
-            return DatabaseNews(stamp, items, state, False)
-    return DatabaseNews(stamp, items, state, True)
+        runs.add(logged.run.id)
+        left_bytes, most = left_bytes - len(items[-1]), most - 1
+        if most <= 0 or left_bytes < 0 or time.monotonic() > until_s:
+            return DatabaseNews(stamp, [*parts, NewsPart(items, state)], False)
+        if len(runs) >= MAX_PART_RUNS:
+            parts.append(NewsPart(items, dict(state)))
+            items, runs = [], set()
+    return DatabaseNews(stamp, [*parts, NewsPart(items, state)], True)
 
 
 def _pickled(logged: LoggedItem) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import time
@@ -101,6 +102,7 @@ class RunFolders:
             self._id_of(key): offset.run for key, offset in offsets.items()
         }  # names of runs by what is but an id
         self._titled.pop("", None)
+        self._ids = {name: key for key, name in self._titled.items()}  # and back
         self._stored = frozenset(self._folders)
 
     def written_lately(self) -> list[Path]:
@@ -229,20 +231,25 @@ class RunFolders:
         """A run with the title of another one, or with the place of one, has its id in its name, too. `own` is its folder."""
         plain = f"{above}/{titled(title)}".removeprefix("./")
         is_a_place = self._tree.path_of(plain) != own and os.path.lexists(self._tree.path_of(plain))
-        self._titled[key] = self._free(plain, id_, but=plain if is_a_place else "")
+        self._title(key, self._free(plain, id_, but=plain if is_a_place else ""))
 
     def _leave_the_name(self, name: str) -> None:
         """A run that is called by its place: one with that title gets its id as a part of its name."""
-        if name in self._titled.values():
-            key = next(key for key, called in self._titled.items() if called == name)
+        if (key := self._ids.pop(name, None)) is not None:
             self._runs.pop(name, None)
-            self._titled[key] = self._free(name, key.rpartition("#" if "#" in key else "/")[2], but=name)
+            self._title(key, self._free(name, key.rpartition("#" if "#" in key else "/")[2], but=name))
+
+    def _title(self, key: str, name: str) -> None:
+        self._titled[key], self._ids[name] = name, key
 
     def _free(self, plain: str, id_: str, but: str = "") -> str:
         """The first name that is no other run's, and is not `but`."""
-        taken = {but, *self._titled.values()} | self._stored | self._runs.keys()
         names = plain, f"{plain}-{titled(id_)[:SHORT_ID]}", f"{plain}-{titled(id_)}"
-        return next((name for name in names if name not in taken), f"{names[-1]}-{len(taken)}")
+        numbered = (f"{names[-1]}-{number}" for number in itertools.count(len(self._titled)))
+        return next(name for name in itertools.chain(names, numbered) if name != but and not self._is_taken(name))
+
+    def _is_taken(self, name: str) -> bool:
+        return name in self._ids or name in self._stored or name in self._runs
 
 
 def titled(title: str) -> str:

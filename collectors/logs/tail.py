@@ -372,7 +372,9 @@ class Tail:
         records, again_s = self._databases.look(
             path, self._key(path), self._runs.top_of(path), self._offsets, TURN_RECORDS
         )
-        if again_s is not None:
+        if again_s == 0.0:
+            self._schedule.behind(path)
+        elif again_s is not None:
             self._again[path] = time.monotonic() + again_s
         return records
 

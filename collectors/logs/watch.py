@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import logging
 import math
 import os
 import random
+import re
 import stat
 import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from pathlib import Path
@@ -114,6 +117,7 @@ class FolderWatch:
         self._stats_per_s, self._stat_s = 0.0, 1e-5  # of all folders; how long one takes
         self._random = random.Random(1)  # spreads the looks at folders that were found together
         self.is_complete = False  # whether every folder that was there has been looked at
+        self._were_sent = False  # whether the kernel reported changes
         self._events = None if poll_only else FolderEvents(self._tops, accept, wake)
         for folder in [*self._tops, *reversed([*map(str, first)])]:
             if top_of(folder, self._tops) is not None:
@@ -137,6 +141,11 @@ class FolderWatch:
         self.is_complete = self.is_complete or not self.has_more
         if self._events is not None and self.is_complete:
             self._events.follow(there if len(self._folders) <= MAX_FOLLOWED else None)
+            if self._were_sent and not self._events.are_sent:
+                self._look_at_all()  # the next look at some may be minutes away
+            self._were_sent = self._events.are_sent
+            if self._events.is_check_due:
+                self._events.check({path: folder.inode for path, folder in self._folders.items()})
         return found
 
     @property
@@ -177,6 +186,10 @@ class FolderWatch:
     def close(self) -> None:
         if self._events is not None:
             self._events.close()
+
+    def _look_at_all(self) -> None:
+        for path in self._folders:
+            self._look_soon(path)
 
     def _look_at_reported(self) -> None:
         """Look at what the kernel has reported: at that file alone, since thousands may lie beside it."""
@@ -396,6 +409,10 @@ def _mark_of_link(path: str) -> tuple[FileMark, float] | None:
 EVENTS: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileMovedEvent, FileDeletedEvent]
 EVENTS += [DirCreatedEvent, DirMovedEvent, DirDeletedEvent]
 RETRY_S = 60.0  # after watchdog has failed
+CHECK_S = 5.0  # between two checks of which folders have a watch, the second of which believes the first
+INOTIFY = "anon_inode:inotify"  # the target of such a descriptor
+WATCHED_INODE = re.compile(r"^inotify wd:\w+ ino:(\w+)", re.MULTILINE)
+IN_MODIFY = 2
 STOP_S = 2.0  # for a walk that is under way
 MAX_EVENTS = 100_000  # that wait; the looks at all folders find what the rest would have told
 REMEDIES = {
@@ -433,6 +450,10 @@ class FolderEvents(FileSystemEventHandler):
         self._observer: BaseObserver | None = None
         self._work: threading.Thread | None = None
         self._retry_s = 0.0
+        self._check_s, self._unwatched = (
+            0.0,
+            frozenset[str](),
+        )  # the next check; folders without a watch in the last one
         self.are_sent = False  # as far as is known
         self.trouble = ""  # one sentence on why they are not
 
@@ -458,6 +479,16 @@ class FolderEvents(FileSystemEventHandler):
             path = next(iter(self._paths), None)
             return None if path is None else (path, self._paths.pop(path))
 
+    @property
+    def is_check_due(self) -> bool:
+        is_idle = self._work is None or not self._work.is_alive()
+        return (self.are_sent or bool(self._unwatched)) and is_idle and time.monotonic() >= self._check_s
+
+    def check(self, inodes: Mapping[str, int]) -> None:
+        """Find out whether the kernel has a watch for each of these folders: watchdog passes over those for which none was left."""
+        self._work = threading.Thread(target=self._check, args=(inodes,), name="watch", daemon=True)
+        self._work.start()
+
     def close(self) -> None:
         if self._work is not None:
             self._work.join(STOP_S)
@@ -481,16 +512,28 @@ class FolderEvents(FileSystemEventHandler):
         except Exception as error:  # a limit of the kernel, or a fault of the library: all is found without it
             self._retry_s, self._followed = time.monotonic() + RETRY_S, {}
             number, reason = (error.errno, error.strerror) if isinstance(error, OSError) else (None, repr(error))
-            remedy = REMEDIES.get(number or 0, "deepseek-dashboard doctor")
-            self.are_sent = False
-            self.trouble = (
-                f"changes are found by polling, up to a minute late ({reason}); to see them at once, run: {remedy}"
-            )
+            self.are_sent, self.trouble = False, _polled(reason, number)
         else:
             self.are_sent, self.trouble = True, ""
             with self._lock:  # what came meanwhile was not reported
                 self._paths |= dict.fromkeys(set(self._tops).intersection(places), True)
         self._wake.set()
+
+    def _check(self, inodes: Mapping[str, int]) -> None:
+        began_s, watched = time.monotonic(), watched_inodes()
+        before, self._unwatched = (
+            self._unwatched,
+            frozenset(
+                path for path, inode in inodes.items() if inode and inode not in watched and os.access(path, os.R_OK)
+            ),
+        )
+        self._check_s = time.monotonic() + max(CHECK_S, (time.monotonic() - began_s) / SHARE)
+        lasting = before & self._unwatched  # a new folder gets its watch a little later
+        if self.are_sent and lasting and watch_error(next(iter(lasting))) == errno.ENOSPC:
+            self.are_sent = False
+            self.trouble = _polled("the limit of inotify watches is reached", errno.ENOSPC)
+        elif not self.are_sent and (not lasting or watch_error(next(iter(lasting))) == 0):
+            self._followed = {}  # watchdog walks over all of it again
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Runs in watchdog's thread."""
@@ -512,3 +555,32 @@ def _nearest(path: str) -> str:
     """The nearest folder above that is there."""
     above = os.path.dirname(path)  # noqa: PTH120
     return above if above == path or os.path.isdir(above) else _nearest(above)  # noqa: PTH112
+
+
+def _polled(reason: str | None, number: int | None) -> str:
+    remedy = REMEDIES.get(number or 0, "deepseek-dashboard doctor")
+    return f"changes are found by polling, up to a minute late ({reason}); to see them at once, run: {remedy}"
+
+
+def watched_inodes() -> set[int]:
+    """Those for which this process has a watch, by the kernel's own list: about 1 us each."""
+    found: set[int] = set()
+    with suppress(OSError), os.scandir("/proc/self/fd") as descriptors:
+        for descriptor in descriptors:
+            with suppress(OSError):  # closed meanwhile
+                if os.readlink(descriptor.path) == INOTIFY:  # noqa: PTH115  # it is no path
+                    text = Path(f"/proc/self/fdinfo/{descriptor.name}").read_text()
+                    found.update(int(inode, 16) for inode in WATCHED_INODE.findall(text))
+    return found
+
+
+def watch_error(folder: str) -> int:
+    """The error number of setting a watch, which is removed at once; 0 where that is possible."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor: int = libc.inotify_init1(os.O_CLOEXEC)
+    if descriptor < 0:
+        return ctypes.get_errno()
+    try:
+        return 0 if libc.inotify_add_watch(descriptor, os.fsencode(folder), IN_MODIFY) >= 0 else ctypes.get_errno()
+    finally:
+        os.close(descriptor)

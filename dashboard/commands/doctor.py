@@ -26,6 +26,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from collectors import VERSION, folders
 from collectors.folders import INSIDE, REMOTE, file_system_of
 from collectors.log_folders import LogFolders, add_place, default_log_folders, place_of
+from collectors.logs.watch import watch_error
 from collectors.machine.proc import ancestors, program_of, uid_of, user_of
 from collectors.sampler import refusal
 from collectors.sampler.build import find_program
@@ -269,8 +270,6 @@ def _write_s(place: CheckedHost) -> float | None:
 
 # The file systems of the log folder and of the data folder, and whether the kernel reports changes there.
 
-IN_MODIFY = 0x2
-
 
 def check_logs(place: CheckedHost) -> Symptom:
     """Of several folders each is said; the worst is the verdict, and its facts are those that are kept."""
@@ -297,7 +296,7 @@ def _check_folder(place: CheckedHost, folder: Path) -> Symptom:
             f"{folder} cannot be read ({error.strerror}).",
             f"Type: ls -ld {folder}, and make it readable for this user",
         )
-    kind, watched = _kind_of(place, folder), _is_watched(folder)
+    kind, watched = _kind_of(place, folder), not watch_error(str(folder))
     facts: dict[str, Fact] = {"kind": kind, "inotify": watched, "entries": count}
     if kind in REMOTE:
         return Symptom("ok", f"{folder} is on {kind}: it is polled, lines appear within two seconds.", "", facts)
@@ -339,18 +338,6 @@ def _kind_of(place: CheckedHost, folder: Path) -> str:
         return file_system_of(folder, place.proc / "self/mounts")
     except (OSError, ValueError):
         return ""
-
-
-def _is_watched(folder: Path) -> bool:
-    """Whether a watch can be set, which is removed at once."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    descriptor: int = libc.inotify_init1(os.O_CLOEXEC)
-    if descriptor < 0:
-        return False
-    try:
-        return int(libc.inotify_add_watch(descriptor, os.fsencode(folder), IN_MODIFY)) >= 0
-    finally:
-        os.close(descriptor)
 
 
 # The GPUs that NVML finds, and what it means that there are none.

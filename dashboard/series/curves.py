@@ -274,7 +274,10 @@ def mean_of(values: Floats) -> Floats:
     """`[curve, cell]`, over those that have a value."""
     count = (~np.isnan(values)).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        found: Floats = np.where(np.isnan(values), 0.0, values).sum(axis=0) / count
+        known = np.where(np.isnan(values), 0.0, values)
+        found: Floats = known.sum(axis=0) / count
+        too_large = ~np.isfinite(found) & (count > 0)  # the sum, though the mean may not be
+        found[too_large] = (known[:, too_large] / count[too_large]).sum(axis=0)
     return found
 
 
