@@ -9,7 +9,9 @@ is doing, and closes those that are slow, silent, too many, or that do not read.
 size, its host, its token) is for ASGI middleware: see `access.bodies`.
 
 A WebSocket stays within its `Connection`: uvicorn hands the transport, which is the `Connection`, to its other protocol. It counts as a
-connection that is never idle, and is closed if it does not read; the size of messages and the pings are settings of uvicorn.
+connection that is never idle, and is closed if it does not read. Its frames are handed over one a turn, and no faster than `FRAMES_A_S`
+and `FRAME_BYTES_A_S`: what else a client sends waits in its system, and a client that goes on and on is closed with code 1008. The size
+of messages and the pings are settings of uvicorn.
 """
 
 from __future__ import annotations
@@ -36,11 +38,16 @@ MAX_KEPT_BYTES = 64 << 10  # of requests that follow one that is being answered:
 MAX_DISCARDED_BYTES = 256 << 20  # of a refused request: a client that sends all of it first then reads the answer
 MAX_DISCARDED_HEAD_BYTES = 4 << 20
 MAX_SOCKET_HEADERS, MAX_SOCKET_LINE = 128, 8190  # of the library for WebSockets
+FRAMES_A_S, FRAME_BYTES_A_S = 20, 256 << 10  # of a WebSocket: a page sends a few a second
+FRAME_BURST_S = 3.0  # so much of that at once, after a pause
+FLOOD_S = 3.0  # with more than that, and no pause: the client is cut off
+MAX_UNREAD_FRAMES = 64  # handed over while the client does not read: each may be answered
 LINES_A_TURN = 1000  # of chunks, before other connections have their turn: about 2 ms
 STOPPING_S = 0.3  # for a request that is on its way to an idle connection as the server stops
 OWN_DESCRIPTORS = 100  # which are not connections: files, libraries
 
 NO_REQUEST = "this cannot be read as a request of HTTP/1.1: check its first line, headers and chunks"
+FLOOD = f"more than {FRAMES_A_S} frames or {FRAME_BYTES_A_S >> 10} KiB a second; send less, then connect again"
 NO_SOCKET = "a request for a WebSocket is a GET without a body, with at most 128 headers of 8 kB"
 
 
@@ -140,10 +147,13 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         self._searched = 0  # bytes of it that hold no end of a head
         self._request: _Request | None = None
         self._lingers = self._is_half_closed = self._stops = self._is_lost = False
+        self._pace = _Pace()
         self._discarded, self._most_discarded = 0, MAX_DISCARDED_BYTES
         self._timer: asyncio.TimerHandle | None = None  # of what the client has to do next
         self._turn: asyncio.Handle | None = None
+        self._frame_left = self._unread_frames = 0  # bytes of the frame that is being handed over
         self._inner_reads = self._reads = True
+        self._is_unread = False  # the transport has enough to write
         self._written = self._taken = 0  # bytes handed to the transport, and by it to the client
         self._reader_timer: asyncio.TimerHandle | None = None
 
@@ -157,9 +167,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         self._edge.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if not self._is_http:
-            self._inner.data_received(data)
-        elif self._lingers:
+        if self._lingers:
             self._discard(len(data))
         else:
             self._kept += data
@@ -182,6 +190,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         self._leave_inner()
 
     def pause_writing(self) -> None:
+        self._is_unread = True
         self._inner.pause_writing()
         self._await_reader()
 
@@ -190,6 +199,8 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             self._reader_timer.cancel()
             self._reader_timer = None
         self._inner.resume_writing()
+        self._is_unread, self._unread_frames = False, 0
+        self._go_on_with_frames()
 
     # The transport of uvicorn's protocol.
 
@@ -219,7 +230,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     def resume_reading(self) -> None:
         self._inner_reads = True
-        self._read_or_not()
+        self._go_on_with_frames()
 
     def close(self) -> None:
         """By uvicorn: after the last answer, where one breaks off, or as the server stops."""
@@ -249,7 +260,8 @@ class Connection(asyncio.Protocol, asyncio.Transport):
     def is_idle(self) -> bool:
         """Whether nothing was asked, or nothing is being answered."""
         request = self._request
-        return self._is_http and (self._lingers or request is None or not request.is_complete or request.is_answered)
+        is_asked = request is not None and request.is_complete and not request.is_answered
+        return self._lingers or (self._is_http and not is_asked)
 
     def tracking(self, send: Any) -> Any:
         """The same, for the request that is being answered."""
@@ -278,6 +290,8 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             return
         try:
             self._hand_over()
+            if not self._is_http:
+                self._hand_over_frame()
         except httptools.HttpParserError:
             self._refuse(HTTPStatus.BAD_REQUEST, NO_REQUEST)
         self._read_or_not()
@@ -292,6 +306,38 @@ class Connection(asyncio.Protocol, asyncio.Transport):
                     return
             elif request.is_complete or not self._continue(request):
                 return  # its answer, or the rest of it, comes first
+
+    def _hand_over_frame(self) -> None:
+        """One, or what has come of it. The next has its turn after other connections, and once the client may send again."""
+        if not self._kept or not self._takes_frames or self.is_closing():
+            return
+        now_s = self._loop.time()
+        if (wait_s := self._pace.wait_s(now_s)) > 0:
+            if self._pace.is_flood(now_s):
+                self._end_flood()
+            else:
+                self._turn = self._loop.call_later(wait_s, self._take_turn)
+            return
+        self._frame_left = self._frame_left or _frame_bytes(self._kept)
+        part = bytes(self._kept[: self._frame_left])
+        del self._kept[: len(part)]
+        self._frame_left -= len(part)
+        self._pace.count(len(part), now_s)
+        self._unread_frames += self._is_unread
+        if part:
+            if self._kept:
+                self._turn = self._loop.call_soon(self._take_turn)
+            self._inner.data_received(part)
+
+    @property
+    def _takes_frames(self) -> bool:
+        return self._inner_reads and self._unread_frames < MAX_UNREAD_FRAMES
+
+    def _go_on_with_frames(self) -> None:
+        """With those that are here already; then more are received."""
+        if not self._is_http and self._kept and self._turn is None and not self._is_lost:
+            self._turn = self._loop.call_soon(self._take_turn)
+        self._read_or_not()
 
     def _take_turn(self) -> None:
         self._turn = None
@@ -351,9 +397,6 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         else:
             self._inner.data_received(head)  # which sets another protocol
             self._inner_reads = True
-            early, self._kept = bytes(self._kept), bytearray()
-            if early:
-                self._inner.data_received(early)
 
     def _received(self, request: _Request) -> None:
         """The request is complete."""
@@ -388,6 +431,16 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         """What cannot become a request, or is the broken rest of one. An answer that has begun is cut off."""
         if self._request is None or not self._request.is_begun:
             self.write(_answer(status, sentence))
+        self._linger()
+        self._leave_inner()
+
+    def _end_flood(self) -> None:
+        self._most_discarded = MAX_DISCARDED_HEAD_BYTES
+        if self._transport.get_write_buffer_size():
+            self.abort()
+            return
+        reason = (1008).to_bytes(2, "big") + FLOOD.encode()
+        self.write(b"\x88%c%b" % (len(reason), reason))
         self._linger()
         self._leave_inner()
 
@@ -465,8 +518,13 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
     def _read_or_not(self) -> None:
         """No more is received while uvicorn or `_kept` has enough; a head that is not complete has its own limit."""
-        is_full = self._request is not None and len(self._kept) > MAX_KEPT_BYTES
-        reads = self._inner_reads and not is_full
+        if self._lingers:
+            reads = True
+        elif self._is_http:
+            is_full = self._request is not None and len(self._kept) > MAX_KEPT_BYTES
+            reads = self._inner_reads and not is_full
+        else:
+            reads = self._takes_frames and self._turn is None
         if reads != self._reads and not self._is_lost and not self._transport.is_closing():
             self._reads = reads
             (self._transport.resume_reading if reads else self._transport.pause_reading)()
@@ -478,6 +536,39 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
 
 _NO_PROTOCOL = asyncio.Protocol()  # after the end
+
+
+class _Pace:
+    """When the next frame of a WebSocket may be handed over: each takes its time, and a pause gives some of it back."""
+
+    def __init__(self) -> None:
+        self._due_s = 0.0
+        self._over_since_s: float | None = None  # the client sends more, and made no pause
+
+    def count(self, size: int, now_s: float) -> None:
+        if self._due_s < now_s - FRAME_BURST_S / 2:
+            self._over_since_s = None
+        self._due_s = max(self._due_s, now_s - FRAME_BURST_S) + 1 / FRAMES_A_S + size / FRAME_BYTES_A_S
+
+    def wait_s(self, now_s: float) -> float:
+        return self._due_s - now_s
+
+    def is_flood(self, now_s: float) -> bool:
+        """Asked whenever the client has to wait."""
+        if self._over_since_s is None:
+            self._over_since_s = now_s
+        return now_s - self._over_since_s > FLOOD_S
+
+
+def _frame_bytes(begin: bytearray) -> int:
+    """How long the frame is of a WebSocket that begins so; 0 if that has not come yet."""
+    if len(begin) < 2:
+        return 0
+    length, mask_bytes = begin[1] & 0x7F, (begin[1] >> 7) * 4
+    end = 2 + {126: 2, 127: 8}.get(length, 0)
+    if len(begin) < end:
+        return 0
+    return end + mask_bytes + (int.from_bytes(begin[2:end], "big") if end > 2 else length)
 
 
 class _Request:

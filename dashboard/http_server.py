@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 from urllib.parse import unquote
@@ -84,5 +85,11 @@ def server_of(app: FastAPI, access: Access | None = None, limits: Limits = LIMIT
         ws_per_message_deflate=False,  # the machine is the same, or the tunnel compresses
         timeout_graceful_shutdown=GRACE_S,
     )
+    logging.getLogger("uvicorn.error").addFilter(_without_bad_text)
     certificate = CertificateReloader(access.certificate) if access.certificate is not None else None
     return Server(config, edge, certificate)
+
+
+def _without_bad_text(record: logging.LogRecord) -> bool:
+    """uvicorn writes a traceback for each WebSocket whose client sends text that is not UTF-8, and closes it with code 1007: that is enough."""
+    return not str(record.msg).startswith("Invalid UTF-8 sequence")

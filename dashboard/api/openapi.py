@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import inspect
+import threading
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -70,30 +71,36 @@ LiveMessage: TypeAlias = StateMessage | DeltaMessage | ResetMessage | RefusedMes
 MESSAGES = (StateMessage, DeltaMessage, ResetMessage, RefusedMessage)
 
 
+_BUILDING = threading.Lock()
+
+
 def openapi_of(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
-    """FastAPI's description, with the answers of these routes and the messages of the live socket among its schemas. Built at the first request, so that the start costs nothing."""
-    if app.openapi_schema is None:
-        described = FastAPI.openapi(app)
-        ours = [route for route in routes if isinstance(route, APIRoute) and route.include_in_schema]
-        answers = {route.unique_id: found for route in ours if (found := answer_type(route.endpoint)) is not None}
-        inputs = [(route, SERIALIZED, TypeAdapter(found)) for route, found in answers.items()]
-        inputs += [("", SERIALIZED, TypeAdapter(ErrorAnswer))]
-        inputs += [(other.__name__, SERIALIZED, TypeAdapter(other)) for other in MESSAGES]
-        schemas, definitions = TypeAdapter.json_schemas(inputs, ref_template=REFERENCE, schema_generator=AnswerSchemas)
-        described.setdefault("components", {}).setdefault("schemas", {}).update(definitions.get("$defs", {}))
-        for operation in (each for methods in described["paths"].values() for each in methods.values()):
-            operation["responses"].pop("422", None)
-            operation["responses"] |= dict.fromkeys(("4XX", "5XX"), _refusal(schemas["", SERIALIZED]))
-        for name in NOT_OURS:
-            described["components"]["schemas"].pop(name, None)
-        for route in ours:
-            schema = schemas.get((route.unique_id, SERIALIZED))
-            for method in route.methods or () if schema else ():
-                content = described["paths"][route.path_format][method.lower()]["responses"]["200"].setdefault(
-                    "content", {}
-                )
-                content["application/json"] = {"schema": schema}
-    return app.openapi_schema or described
+    """FastAPI's description, with the answers of these routes and the messages of the live socket among its schemas. Built at the first request, so that the start costs nothing, and once, whoever else asks meanwhile."""
+    with _BUILDING:
+        if app.openapi_schema is None:
+            described = FastAPI.openapi(app)
+            ours = [route for route in routes if isinstance(route, APIRoute) and route.include_in_schema]
+            answers = {route.unique_id: found for route in ours if (found := answer_type(route.endpoint)) is not None}
+            inputs = [(route, SERIALIZED, TypeAdapter(found)) for route, found in answers.items()]
+            inputs += [("", SERIALIZED, TypeAdapter(ErrorAnswer))]
+            inputs += [(other.__name__, SERIALIZED, TypeAdapter(other)) for other in MESSAGES]
+            schemas, definitions = TypeAdapter.json_schemas(
+                inputs, ref_template=REFERENCE, schema_generator=AnswerSchemas
+            )
+            described.setdefault("components", {}).setdefault("schemas", {}).update(definitions.get("$defs", {}))
+            for operation in (each for methods in described["paths"].values() for each in methods.values()):
+                operation["responses"].pop("422", None)
+                operation["responses"] |= dict.fromkeys(("4XX", "5XX"), _refusal(schemas["", SERIALIZED]))
+            for name in NOT_OURS:
+                described["components"]["schemas"].pop(name, None)
+            for route in ours:
+                schema = schemas.get((route.unique_id, SERIALIZED))
+                for method in route.methods or () if schema else ():
+                    content = described["paths"][route.path_format][method.lower()]["responses"]["200"].setdefault(
+                        "content", {}
+                    )
+                    content["application/json"] = {"schema": schema}
+        return app.openapi_schema or described
 
 
 class AnswerSchemas(GenerateJsonSchema):
