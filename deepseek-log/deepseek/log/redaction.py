@@ -303,9 +303,10 @@ BRACKETS = {"[": "]", "{": "}", "(": ")"}
 MAX_IN_BRACKETS = 2000  # characters
 VALUE_IN_CODE = re.compile(r"""(?:<left out>|[^\s"'(){}\[\],;&])+""")
 VALUE = re.compile(r"""(?:<left out>|[^\s"'`)}\],;&([{\\\x1b])(?:<left out>|[^\s"'`)}\],;&\\\x1b])*""")
-PLAIN_VALUE = re.compile(  # `token_loss=2.31`, `hub_token=None`
-    r"none|null|true|false|nan|[+-]?\d{0,9}\.\d{1,20}(?:e[+-]?\d{1,3})?|[+-]?\d{1,2}e-\d{1,3}", re.IGNORECASE
-)
+PLAIN_VALUE = re.compile(r"none|null|true|false|nan", re.IGNORECASE)  # `hub_token=None`
+MEASURED = re.compile(
+    r"[+-]?\d{0,3}\.\d{1,20}(?:e[+-]?\d{1,3})?|[+-]?\d{1,2}e-\d{1,3}", re.IGNORECASE
+)  # `token_loss=2.31`
 REST_OF_LINE = re.compile(r"""[^"'`\n\\\x1b]{1,2000}""")
 SCHEMES = frozenset(
     [
@@ -624,7 +625,8 @@ def _value_at(
     if (by_colon and words[-1:] in (["authorization"], ["cookie"])) or words[-1:] in (["mnemonic"], ["phrase"]):
         return _span(REST_OF_LINE.match(text, at))
     place = _span(VALUE.match(text, at, at + most))
-    if place is not None and PLAIN_VALUE.fullmatch(text, *place):
+    is_measure = words[-1:] and words[-1] not in PASSWORDS
+    if place is not None and (PLAIN_VALUE.fullmatch(text, *place) or (is_measure and MEASURED.fullmatch(text, *place))):
         return None
     if place is not None and words[-1:] and words[-1] in PLURAL:
         while text[place[1] : place[1] + 1] == "," and (further := VALUE.match(text, place[1] + 1)):
