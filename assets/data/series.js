@@ -42,7 +42,7 @@ export class Series {
     this.segment = /** @type {number[]} */ ([]); // rises where the run restarted
   }
 
-  /** Add the points of a `GET /curves` answer. @param {import("./curve_reader.js").CurveRow} row */
+  /** Add the points of a `GET /curves` answer. @param {Pick<import("./curve_reader.js").CurveRow, "x" | "x_end" | "min" | "max" | "mean" | "last" | "count" | "non_finite" | "step" | "segment" | "points_total">} row */
   fill(row) {
     for (let i = 0; i < row.x.length; i++) {
       if (row.x[i] === null) continue;

@@ -221,8 +221,9 @@ async function read(field, lo, hi, width) {
   const of = (/** @type {(i: number) => any} */ what) => kept.map(what);
   const value = of((i) => values[i]);
   const series = new Series(metaOf(field), width);
-  const row = { ...metaOf(field), t: of((i) => places[i]), t_end: of((i) => places[i]), step: of(() => null), segment: of(() => 0), min: value, max: value, mean: value, last: value, count: of(() => 1) };
-  series.fill(/** @type {any} */ ({ ...row, non_finite: value.map((number) => Number(!Number.isFinite(Number(number)))), points_total: kept.length }));
+  const place = of((i) => places[i]);
+  const row = { x: place, x_end: place, step: of(() => null), segment: of(() => 0), min: value, max: value, mean: value, last: value, count: of(() => 1) };
+  series.fill({ ...row, non_finite: value.map((number) => Number(!Number.isFinite(Number(number)))), points_total: kept.length });
   return { series, text };
 }
 
