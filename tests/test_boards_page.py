@@ -344,14 +344,15 @@ def test_the_focus_stays_in_its_field_where_the_form_is_made_anew(scene: Scene, 
     scene.open(page, "mine")
     painted(page, "Loss")
     page.wait_for_load_state("networkidle")  # the page itself has asked for the boards
-    page.route("**/api/v1/boards", lambda route: held.append(route))
+    holds = True
+    page.route("**/api/v1/boards", lambda route: held.append(route) if holds else route.continue_())
     page.keyboard.press("e")
     title = page.locator(".board-form").get_by_label("Title")
     title.focus()
     title.select_text()
     assert page.locator(".board-hit").count() == 0
     wait_for(lambda: held, because="the kinds of charts are not asked for")
-    page.unroute("**/api/v1/boards")
+    holds = False
     for route in held:  # the page looks for changes of the files, too
         route.continue_()
     expect(page.locator(".board-hit").first).to_be_visible()
