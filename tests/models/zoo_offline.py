@@ -24,6 +24,7 @@ from models.zoo.table import ZooRow
 GOLDEN = Path(__file__).parent / "golden"
 KEPT = 512  # values of an output
 SAME = 2e-3  # fp32 on another processor, as a share of the largest value
+ROUNDING = 1e-6  # of fp32 beside 1, as in a sigmoid: all kept values may be near 0
 OPT_IN = "deepseek/gemma-3-270m"  # under terms of its own, and 253 MB: `make test-long`
 ROWS = [row for row in table.whole_rows() if row.source == "package"]
 PARAMS = [pytest.param(row, id=row.name, marks=[pytest.mark.long] * (row.name == OPT_IN)) for row in ROWS]
@@ -37,9 +38,10 @@ def folder(zoo_folder: Path) -> Path:
 @pytest.mark.parametrize("row", PARAMS)
 def test_a_row_computes_what_it_did(row: ZooRow) -> None:
     require_here(row)
-    expected = artifact.load(place(row)).outputs
-    name, share = artifact.difference(expected, outputs(row))
-    assert share <= SAME, f"{name} differs by {share:.2g} of its largest value"
+    expected, found = artifact.load(place(row)).outputs, outputs(row)
+    name, share = artifact.difference(expected, found)
+    is_rounding = 0 < share < float("inf") and np.abs(expected[name] - found[name]).max() <= ROUNDING
+    assert share <= SAME or is_rounding, f"{name} differs by {share:.2g} of its largest value"
 
 
 @pytest.mark.parametrize("row", PARAMS)
