@@ -472,7 +472,7 @@ def without_secrets(words: Iterable[str]) -> list[str]:
             hidden = False
         elif before == "login" and _looks_random(word):
             kept.append(LEFT_OUT)
-        elif option and (is_secret(option[1]) or option[1].lower() == "--pin"):
+        elif option and _hides_its_value(option[1]):
             kept.append(f"{option[1]}{option[2]}{LEFT_OUT}")
             hidden = False
         elif word.partition("=")[0] in long:
@@ -484,11 +484,16 @@ def without_secrets(words: Iterable[str]) -> list[str]:
             hidden = word == f"-{letter}" and not is_glued
         else:
             kept.append(redacted(word))
-            hidden = is_option(word) and (is_secret(word) or word.strip("-").lower() == "pin")
+            hidden = is_option(word) and _hides_its_value(word)
             if (program := word.rpartition("/")[2]) in PROGRAMS:
                 letter, is_glued, long = PROGRAMS[program], program.startswith(GLUED_ONLY), LONG.get(program, ())
         before = word
     return kept
+
+
+def _hides_its_value(option: str) -> bool:
+    """Of a command line. `pin` alone is no name of a secret: elsewhere it is, where four to eight digits follow."""
+    return is_secret(option) or option.lower() == "--pin"
 
 
 def is_option(word: str) -> bool:
