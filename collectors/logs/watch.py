@@ -450,10 +450,8 @@ class FolderEvents(FileSystemEventHandler):
         self._observer: BaseObserver | None = None
         self._work: threading.Thread | None = None
         self._retry_s = 0.0
-        self._check_s, self._unwatched = (
-            0.0,
-            frozenset[str](),
-        )  # the next check; folders without a watch in the last one
+        self._check_s = 0.0  # when the next check is due
+        self._unwatched: frozenset[str] = frozenset()  # folders without a watch in the last one
         self.are_sent = False  # as far as is known
         self.trouble = ""  # one sentence on why they are not
 
@@ -521,12 +519,9 @@ class FolderEvents(FileSystemEventHandler):
 
     def _check(self, inodes: Mapping[str, int]) -> None:
         began_s, watched = time.monotonic(), watched_inodes()
-        before, self._unwatched = (
-            self._unwatched,
-            frozenset(
-                path for path, inode in inodes.items() if inode and inode not in watched and os.access(path, os.R_OK)
-            ),
-        )
+        before = self._unwatched
+        lacking = (path for path, inode in inodes.items() if inode and inode not in watched)
+        self._unwatched = frozenset(path for path in lacking if os.access(path, os.R_OK))
         self._check_s = time.monotonic() + max(CHECK_S, (time.monotonic() - began_s) / SHARE)
         lasting = before & self._unwatched  # a new folder gets its watch a little later
         if self.are_sent and lasting and watch_error(next(iter(lasting))) == errno.ENOSPC:
