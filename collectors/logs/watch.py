@@ -48,6 +48,7 @@ MAX_STRETCH = 60.0  # by no more than this
 REPORTED_STRETCH = 4.0  # and by no less than this where the kernel reports changes
 MAX_REST_S = 2.0  # after a slice of looks: on a busy machine one may take ten times as long as it should
 SETTLE_S = 2.0  # a folder that has changed is listed once more after this: two changes may leave the same mtime
+FRESH_S = 60.0  # a change that is older is over: also where another host's clock stamps it
 RELIST_S = 600.0  # any folder is listed this often: some file systems do not keep its mtime
 MAX_FOUND = 1_000  # files of one `take`
 MAX_FOLDERS = 200_000
@@ -118,7 +119,7 @@ class FolderWatch:
         self._random = random.Random(1)  # spreads the looks at folders that were found together
         self.is_complete = False  # whether every folder that was there has been looked at
         self._were_sent = False  # whether the kernel reported changes
-        self._events = None if poll_only else FolderEvents(self._tops, accept, wake)
+        self._events = None if poll_only else FolderEvents(self._tops, accept, self._is_known, wake)
         for folder in [*self._tops, *reversed([*map(str, first)])]:
             if top_of(folder, self._tops) is not None:
                 self._look_soon(folder)
@@ -186,6 +187,12 @@ class FolderWatch:
     def close(self) -> None:
         if self._events is not None:
             self._events.close()
+
+    def _is_known(self, path: str) -> bool:
+        """Whether that is a file which was seen before; from any thread."""
+        place, _, name = path.rpartition("/")
+        folder = self._folders.get(place)
+        return folder is not None and name in folder.files
 
     def _look_at_all(self) -> None:
         for path in self._folders:
@@ -258,7 +265,8 @@ class FolderWatch:
                 rests_s = time.time() - (written_s or found.st_mtime) if is_new and not self.is_complete else 0.0
                 folder.changed_s = began_s - max(0.0, rests_s)
             folder.mtime_ns = found.st_mtime_ns
-            folder.relist_s = began_s + (SETTLE_S if is_changed else RELIST_S)
+            is_fresh = is_changed and time.time() - found.st_mtime < FRESH_S
+            folder.relist_s = began_s + (SETTLE_S if is_fresh else RELIST_S)
         else:
             for name in list(folder.files):
                 self._look_at_file(path, folder, name)
@@ -409,7 +417,8 @@ def _mark_of_link(path: str) -> tuple[FileMark, float] | None:
 EVENTS: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileMovedEvent, FileDeletedEvent]
 EVENTS += [DirCreatedEvent, DirMovedEvent, DirDeletedEvent]
 RETRY_S = 60.0  # after watchdog has failed
-CHECK_S = 5.0  # between two checks of which folders have a watch, the second of which believes the first
+CHECK_S = 5.0  # at least, between two checks of which folders have a watch, the second of which believes the first
+CHECK_SHARE = 0.002  # of the time that the checks may take
 INOTIFY = "anon_inode:inotify"  # the target of such a descriptor
 WATCHED_INODE = re.compile(r"^inotify wd:\w+ ino:(\w+)", re.MULTILINE)
 IN_MODIFY = 2
@@ -441,11 +450,17 @@ def identity_of(path: str) -> FolderIdentity | None:
 class FolderEvents(FileSystemEventHandler):
     """The paths that the kernel reports below some folders: one recursive watch for each of them that is there."""
 
-    def __init__(self, tops: Sequence[str], accept: Callable[[str], bool], wake: threading.Event) -> None:
-        """Only files that `accept` takes are reported; `wake` is set for each."""
-        self._tops, self._accept, self._wake = tops, accept, wake
+    def __init__(
+        self, tops: Sequence[str], accept: Callable[[str], bool], is_known: Callable[[str], bool], wake: threading.Event
+    ) -> None:
+        """Only files that `accept` takes are reported; `wake` is set for each. What grows and `is_known` does not wait for thousands that come or go."""
+        self._tops, self._accept, self._is_known, self._wake = tops, accept, is_known, wake
         self._lock = threading.Lock()
-        self._paths: dict[str, bool] = {}  # whether it is a folder
+        self._reported: tuple[dict[str, bool], dict[str, bool]] = (
+            {},
+            {},
+        )  # whether it is a folder: of known files that grow, and of the rest
+        self._turn = 0  # of these two, whose event comes next
         self._followed: dict[str, FolderIdentity | None] = {}  # by the path of each watch
         self._observer: BaseObserver | None = None
         self._work: threading.Thread | None = None
@@ -472,10 +487,12 @@ class FolderEvents(FileSystemEventHandler):
             self._work.start()
 
     def pop(self) -> tuple[str, bool] | None:
-        """The path of the next event, and whether it is a folder."""
+        """The path of the next event, and whether it is a folder: in turn of known files that grow and of the rest."""
         with self._lock:
-            path = next(iter(self._paths), None)
-            return None if path is None else (path, self._paths.pop(path))
+            self._turn = 1 - self._turn
+            paths = self._reported[self._turn] or self._reported[1 - self._turn]
+            path = next(iter(paths), None)
+            return None if path is None else (path, paths.pop(path))
 
     @property
     def is_check_due(self) -> bool:
@@ -514,15 +531,15 @@ class FolderEvents(FileSystemEventHandler):
         else:
             self.are_sent, self.trouble = True, ""
             with self._lock:  # what came meanwhile was not reported
-                self._paths |= dict.fromkeys(set(self._tops).intersection(places), True)
+                self._reported[0].update(dict.fromkeys(set(self._tops).intersection(places), True))
         self._wake.set()
 
     def _check(self, inodes: Mapping[str, int]) -> None:
-        began_s, watched = time.monotonic(), watched_inodes()
+        began_s, watched = time.thread_time(), watched_inodes()
         before = self._unwatched
         lacking = (path for path, inode in inodes.items() if inode and inode not in watched)
         self._unwatched = frozenset(path for path in lacking if os.access(path, os.R_OK))
-        self._check_s = time.monotonic() + max(CHECK_S, (time.monotonic() - began_s) / SHARE)
+        self._check_s = time.monotonic() + max(CHECK_S, (time.thread_time() - began_s) / CHECK_SHARE)
         lasting = before & self._unwatched  # a new folder gets its watch a little later
         if self.are_sent and lasting and watch_error(next(iter(lasting))) == errno.ENOSPC:
             self.are_sent = False
@@ -539,8 +556,10 @@ class FolderEvents(FileSystemEventHandler):
                     continue
             elif event.is_directory or self._accept(path):
                 with self._lock:
-                    if len(self._paths) < MAX_EVENTS:
-                        self._paths[path] = event.is_directory
+                    is_growing = isinstance(event, FileModifiedEvent) and self._is_known(path)
+                    paths = self._reported[0 if is_growing else 1]
+                    if len(paths) < MAX_EVENTS:
+                        paths[path] = event.is_directory
             else:
                 continue
             self._wake.set()
