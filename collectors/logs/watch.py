@@ -48,7 +48,6 @@ MAX_STRETCH = 60.0  # by no more than this
 REPORTED_STRETCH = 4.0  # and by no less than this where the kernel reports changes
 MAX_REST_S = 2.0  # after a slice of looks: on a busy machine one may take ten times as long as it should
 SETTLE_S = 2.0  # a folder that has changed is listed once more after this: two changes may leave the same mtime
-FRESH_S = 60.0  # a change that is older is over: also where another host's clock stamps it
 RELIST_S = 600.0  # any folder is listed this often: some file systems do not keep its mtime
 MAX_FOUND = 1_000  # files of one `take`
 MAX_FOLDERS = 200_000
@@ -265,8 +264,7 @@ class FolderWatch:
                 rests_s = time.time() - (written_s or found.st_mtime) if is_new and not self.is_complete else 0.0
                 folder.changed_s = began_s - max(0.0, rests_s)
             folder.mtime_ns = found.st_mtime_ns
-            is_fresh = is_changed and time.time() - found.st_mtime < FRESH_S
-            folder.relist_s = began_s + (SETTLE_S if is_fresh else RELIST_S)
+            folder.relist_s = began_s + (SETTLE_S if is_changed else RELIST_S)
         else:
             for name in list(folder.files):
                 self._look_at_file(path, folder, name)
@@ -453,14 +451,12 @@ class FolderEvents(FileSystemEventHandler):
     def __init__(
         self, tops: Sequence[str], accept: Callable[[str], bool], is_known: Callable[[str], bool], wake: threading.Event
     ) -> None:
-        """Only files that `accept` takes are reported; `wake` is set for each. What grows and `is_known` does not wait for thousands that come or go."""
+        """Only files that `accept` takes are reported; `wake` is set for each. Files that `is_known` knows and that grow do not wait for thousands that come or go."""
         self._tops, self._accept, self._is_known, self._wake = tops, accept, is_known, wake
         self._lock = threading.Lock()
-        self._reported: tuple[dict[str, bool], dict[str, bool]] = (
-            {},
-            {},
-        )  # whether it is a folder: of known files that grow, and of the rest
-        self._turn = 0  # of these two, whose event comes next
+        # By path, whether it is a folder: of known files that grow, and of the rest.
+        self._reported: tuple[dict[str, bool], dict[str, bool]] = ({}, {})
+        self._turn = 0  # which of the two had the last event
         self._followed: dict[str, FolderIdentity | None] = {}  # by the path of each watch
         self._observer: BaseObserver | None = None
         self._work: threading.Thread | None = None
@@ -487,7 +483,7 @@ class FolderEvents(FileSystemEventHandler):
             self._work.start()
 
     def pop(self) -> tuple[str, bool] | None:
-        """The path of the next event, and whether it is a folder: in turn of known files that grow and of the rest."""
+        """The path of the next event, and whether it is a folder; known files that grow and the rest take turns."""
         with self._lock:
             self._turn = 1 - self._turn
             paths = self._reported[self._turn] or self._reported[1 - self._turn]
