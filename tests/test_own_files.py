@@ -426,6 +426,24 @@ def test_who_lived_between_two_looks_may_have_written_what_the_program_has_not_w
     assert (tmp_path / "run/own.log").read_text() == "closed\n" * 110
 
 
+def test_who_has_ended_since_the_last_look_may_have_written(
+    tmp_path: Path, writer: subprocess.Popen[str], files: ProgramFiles
+) -> None:
+    """The program has written as much to where it prints."""
+    work, go, gone = tmp_path / "work", tmp_path / "go", tmp_path / "gone"
+    os.mkfifo(go)
+    other = f"(read line; yes | head -n 1000 > other.log) < {go}; touch {gone}"
+    subprocess.run(["sh", "-c", f"({other}) > /dev/null 2>&1 &"], cwd=work, check=True)  # nobody's child below us
+    tell(writer, work / "own.log", "held")
+    files.look()
+    tell(writer, Path(os.devnull), "printed", 1000)
+    go.write_text("go\n")
+    wait_for(gone.exists)
+    files.look()
+    files.look(has_ended=True)
+    assert [path.name for path in (tmp_path / "run").glob("*.log")] == ["own.log"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
 def test_a_folder_that_may_not_be_entered_hides_no_other_file(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0)

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -98,9 +98,8 @@ class ProgramFiles:
         self._run, self._working, self._left_out = run, working, [*left_out, run]
         self._since_ns = start_of(run)
         self._seen: dict[Path, _FileStamp] | None = None  # files of the working folder
-        self._before: dict[
-            int, int
-        ] = {}  # by pid, what the program's and others' processes had written before the last look, bytes
+        self._before: dict[int, int] = {}  # by pid, what others' processes had written before the last look, bytes
+        self._wrote = 0  # the program, ended processes of it too, before the last look, bytes
         self._doubts: dict[Path, _Doubt] = {}
         self._refused: set[Path] = set()  # others write these
         self._copies: dict[Path, _Copy] = {}
@@ -111,12 +110,12 @@ class ProgramFiles:
         self._near_due_s = 0.0  # when they are looked for again, CLOCK_MONOTONIC
 
     def look(self, *, has_ended: bool = False) -> None:
-        """Find new files, and copy what is new. The kernel counts what a process wrote that has ended as written by its parent, which is us."""
-        own, living = [os.getpid()] if has_ended else list(descendants(os.getpid())), _living_children()
+        """Find new files, and copy what is new."""
+        own, living = list(descendants(os.getpid())), _living_children()
         if time.monotonic() >= self._near_due_s:
             self._near, self._near_due_s = list(_OtherProcesses(own).near(self._working)), time.monotonic() + NEAR_S
         doubted = {pid for doubt in self._doubts.values() for pid in doubt.others}
-        before = _written({*own, *self._near, *doubted})
+        wrote, before = _written_by_program(own), _written({*self._near, *doubted})
         held, seen = dict(self._held_by(own)), dict(self._beside())
         known = self._seen or {}
         new = [path for path in held if path not in self._copies and path not in self._refused]
@@ -128,13 +127,14 @@ class ProgramFiles:
         if new or changed:
             rest = _OtherProcesses(own)
             self._near = list(rest.near(self._working))
-            after = _written([*own, *self._near])
+            able = {*self._before, *self._near}  # who has ended since the last look is in the first alone
+            after = _written(self._near)
             left = _living_children()
             if not has_ended and not (left and self._children <= left):
                 self._children = left
                 self.copy()
                 return  # what an ended one wrote is known at the last look
-            grown = sum(written - self._before.get(pid, 0) for pid, written in after.items() if pid in own)
+            grown = _written_by_program(own) - self._wrote
             if self._seen is None:
                 self._seen = {path: self._at_first(now, grown) for path, now in seen.items()}
             spare = grown - sum(
@@ -150,9 +150,10 @@ class ProgramFiles:
                 sum(open_ones.values()) <= spare
             )  # else one of them is another program's, which may have ended since
             for path, growth in open_ones.items():
-                self._judge(path, seen[path], growth, spare, after, rest, is_clear)
+                self._judge(path, seen[path], growth, spare, after, able, rest, is_clear)
         self.copy()
-        self._seen, self._before, self._children = seen, before, living
+        self._seen, self._wrote, self._children = seen, wrote, living
+        self._before = {**dict.fromkeys(self._near, 0), **before}
 
     def copy(self) -> None:
         """What is new in the files that are known."""
@@ -242,6 +243,7 @@ class ProgramFiles:
         size: int,
         spare: int,
         written: Mapping[int, int],
+        able: Collection[int],
         rest: _OtherProcesses,
         is_clear: bool,
     ) -> None:
@@ -251,8 +253,7 @@ class ProgramFiles:
             return
         doubt = self._doubts.get(path)
         if doubt is None:
-            able = [*self._near, *(pid for pid in rest.naming(path, self._working) if pid not in self._near)]
-            doubt = _Doubt(self._begin(path, now), frozenset(able))
+            doubt = _Doubt(self._begin(path, now), frozenset({*able, *rest.naming(path, self._working)}))
         left = frozenset(
             pid for pid in doubt.others if self._may_have_written(pid, size, written.get(pid) or written_bytes(pid))
         )
@@ -497,6 +498,13 @@ def _living_children() -> set[int]:
 
 def _written(pids: Iterable[int]) -> dict[int, int]:
     return {pid: written for pid in pids if (written := written_bytes(pid)) is not None}
+
+
+def _written_by_program(own: Iterable[int]) -> int:
+    """By the living processes `own` and by those that have ended, which the kernel counts as written by their parent: us."""
+    threads = os.listdir(f"{PROC}/self/task")  # noqa: PTH208
+    ours = sum(written_bytes(f"self/task/{thread}") or 0 for thread in threads)
+    return (written_bytes("self") or 0) - ours + sum(_written(own).values())
 
 
 def _is_the_users(pid: int) -> bool:

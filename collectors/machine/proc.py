@@ -131,8 +131,8 @@ def cpu_ticks(pid: int, proc: Path = PROC) -> tuple[int, int]:
     return (int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])) if len(fields) > 14 else (0, 0)
 
 
-def written_bytes(pid: int, proc: Path = PROC) -> int | None:
-    """Bytes that a process has passed to write(), to files, pipes and terminals; None where it is gone or another user's. 10 us."""
+def written_bytes(pid: int | str, proc: Path = PROC) -> int | None:
+    """Bytes that a process, or a thread "self/task/7", has passed to write(), to files, pipes and terminals; None where it is gone or another user's. 10 us."""
     word = _read(f"{proc}/{pid}/io").partition(b"wchar: ")[2].split(maxsplit=1)
     return int(word[0]) if word else None
 
