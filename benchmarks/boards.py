@@ -36,8 +36,8 @@ with RunLog(sys.argv[1], run="live", config={{}}) as log:
         step += 1
         time.sleep(max(0, began + step / 10 - time.monotonic()))
 """
-THERE = f"() => Object.values(deepseek.curves).filter(({{curves, points}}) => curves === {SERIES} && points > {SERIES}).length === {CHARTS}"
-UPDATES = "() => Object.values(deepseek.curves).map(({at}) => at)"
+THERE = f"() => Object.values(deepseekPainted.curves).filter(({{curves, points}}) => curves === {SERIES} && points > {SERIES}).length === {CHARTS}"
+UPDATES = "() => Object.values(deepseekPainted.curves).map(({at}) => at)"
 
 
 def measure() -> list[Row]:
@@ -105,9 +105,9 @@ def opened(browser: Browser, address: str, board: str = "many") -> float:
         note_ms: float = page.evaluate("() => performance.now()")
         page.context.close()
         return note_ms
-    page.wait_for_function(f"() => globalThis.deepseek && ({THERE})()", timeout=60_000)
+    page.wait_for_function(f"() => globalThis.deepseekPainted && ({THERE})()", timeout=60_000)
     drawn_ms: float = page.evaluate(
-        "() => Math.max(...Object.values(deepseek.curves).map(({at}) => at)) - performance.timeOrigin"
+        "() => Math.max(...Object.values(deepseekPainted.curves).map(({at}) => at)) - performance.timeOrigin"
     )
     page.context.close()
     return drawn_ms
@@ -117,12 +117,12 @@ def live(browser: Browser, address: str, board: str) -> tuple[float, float]:
     """The main thread's share of a core, and how often a chart is drawn a second."""
     page = page_of(browser, address, board)
     if board == "many":
-        page.wait_for_function(f"() => globalThis.deepseek && ({THERE})()", timeout=60_000)
+        page.wait_for_function(f"() => globalThis.deepseekPainted && ({THERE})()", timeout=60_000)
     time.sleep(5)  # Dash's bundles are parsed
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})  # of the processor: others may have it meanwhile
     page.evaluate(
-        "() => { globalThis.drawn = 0; let last = 0; setInterval(() => { const at = deepseek.curves['part 0']?.at ?? 0; if (at !== last) drawn++; last = at; }, 50); }"
+        "() => { globalThis.drawn = 0; let last = 0; setInterval(() => { const at = deepseekPainted.curves['part 0']?.at ?? 0; if (at !== last) drawn++; last = at; }, 50); }"
     )
     began_s, busy_s, drawn = time.monotonic(), task_s(session), page.evaluate("() => drawn")
     time.sleep(SECONDS)

@@ -1,6 +1,7 @@
-"""From the address to the first picture of each page, in a browser that has nothing in its cache, and what the page weighs.
+"""From the address to the first chart of each page, in a browser that has nothing in its cache, and what the page weighs.
 
-python -m benchmarks.first_load                                  of this checkout
+python -m benchmarks.first_load                                  of this checkout, locally and through a line of 80 ms and 20 Mbit/s
+FIRST_LOAD_BEFORE=FOLDER python -m benchmarks.first_load         beside another one, load by load
 FIRST_LOAD_CHECKOUT=FOLDER python -m benchmarks.first_load       of another one
 """
 
@@ -12,21 +13,28 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.report import Row, run
-from tests.conftest import CHROMIUM, QUIET, ROOT, Dashboard, dashboard, wait_for
+from tests.conftest import CHROMIUM, QUIET, ROOT, dashboard, wait_for
+from tests.slow_line import slow_line
 
 CHECKOUT = Path(os.environ.get("FIRST_LOAD_CHECKOUT", ROOT))
-LOADS = 15
+BEFORE = os.environ.get("FIRST_LOAD_BEFORE")
+LOADS = int(os.environ.get("FIRST_LOAD_LOADS", "9"))
+BUDGET_MS = 1000.0
 STEPS = 5_000
-PAGES = {"/": "Live", "/flame": "Flame", "/gpus": "GPUs"}
+PAGES = {"/": "Live", "/flame": "Flame", "/gpus": "GPUs", "/training": "Training", "/boards": "Boards"}
 WATCH = """() => {
   const look = () => {
-    const { drawn } = globalThis.deepseek ?? {};
-    if (Object.values(drawn ?? {}).some(({ count }) => count > 0)) globalThis.firstPicture_ms ??= performance.now();
+    const { drawn, curves, flame } = globalThis.deepseekPainted ?? globalThis.deepseek ?? {};
+    const isThere = (location.pathname === "/flame" && flame?.at > 0) || Object.values(drawn ?? {}).some(({ count }) => count > 0) || Object.values(curves ?? {}).some(({ stale }) => !stale);
+    if (isThere) globalThis.firstPicture_ms ??= performance.now();
     else requestAnimationFrame(look);
   };
   look();
@@ -35,25 +43,44 @@ BYTES = "() => performance.getEntriesByType('resource').reduce((sum, { encodedBo
 
 
 def measure() -> list[Row]:
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        log_dir = Path(folder) / "logs"
-        write_run(log_dir)
-        with dashboard(log_dir, "--no-profile", checkout=CHECKOUT) as running:
-            wait_for(lambda: running.run("run").get("points") == 2 * STEPS, 30, "the run is not read")
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *QUIET.split()])
-            rows = [row for path, name in PAGES.items() for row in rows_of(name, running, path, browser)]
-            browser.close()
-    return rows
+    checkouts = {"now": CHECKOUT} | ({"before": Path(BEFORE)} if BEFORE else {})
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright, ExitStack() as stack:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *QUIET.split()])
+        stack.callback(browser.close)
+        ways = {
+            name: stack.enter_context(opened(Path(folder) / name, checkout)) for name, checkout in checkouts.items()
+        }
+        return [row for path in PAGES for row in rows_of(path, ways, browser)]
 
 
-def rows_of(name: str, running: Dashboard, path: str, browser: Browser) -> list[Row]:
-    loads = [load(browser, running.address + path) for _ in range(LOADS + 1)][1:]
-    took_ms = sorted(ms for ms, _ in loads)
-    spread = f"{took_ms[0]:.0f} to {took_ms[-1]:.0f} ms over {LOADS} loads"
-    return [
-        Row(f"{name}: first picture", statistics.median(took_ms), "ms", budget=1000, spread=spread),
-        Row(f"{name}: transferred", loads[-1][1] / 1000, "kB"),
-    ]
+@contextmanager
+def opened(folder: Path, checkout: Path) -> Iterator[dict[str, str]]:
+    """A dashboard's addresses: "locally", and "through the line"."""
+    write_run(folder / "logs")
+    with dashboard(folder / "logs", "--no-profile", checkout=checkout) as running:
+        wait_for(lambda: running.run("run").get("points") == 2 * STEPS, 30, "the run is not read")
+        with slow_line(int(running.address.rstrip("/").rpartition(":")[2])) as line:
+            yield {"locally": running.address, "through the line": f"http://127.0.0.1:{line.port}"}
+
+
+def rows_of(path: str, ways: dict[str, dict[str, str]], browser: Browser) -> Iterator[Row]:
+    found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    for _ in range(LOADS + 1):
+        for checkout, addresses in ways.items():
+            for where, address in addresses.items():
+                found[checkout, where].append(load(browser, f"{address}{path}?run=run"))
+    took_ms = {key: sorted(ms for ms, _ in loads[1:]) for key, loads in found.items()}
+    for where in ways["now"]:
+        here, before = took_ms["now", where], took_ms.get(("before", where))
+        yield Row(
+            f"{PAGES[path]}: first chart {where}",
+            statistics.median(here),
+            "ms",
+            budget=BUDGET_MS if where == "locally" else None,
+            baseline=statistics.median(before) if before else None,
+            spread=f"{here[0]:.0f} to {here[-1]:.0f} ms over {LOADS} loads",
+        )
+    yield Row(f"{PAGES[path]}: transferred", found["now", "through the line"][-1][1] / 1000, "kB")
 
 
 def load(browser: Browser, address: str) -> tuple[float, float]:

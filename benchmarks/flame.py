@@ -208,7 +208,9 @@ def dragging(browser: Browser) -> list[Row]:
 
 def drags(page: Page, count: int, longest: float) -> list[float]:
     """How long from the last movement of the pointer until the graph of exactly that window was drawn; `longest` is a share of the lanes."""
-    wait_for(lambda: page.evaluate("() => Object.keys(globalThis.deepseek?.drawn ?? {}).length > 1"), 60, "no lanes")
+    wait_for(
+        lambda: page.evaluate("() => Object.keys(globalThis.deepseekPainted?.drawn ?? {}).length > 1"), 60, "no lanes"
+    )
     page.evaluate(RECORD)
     noise = random.Random(7)
     return [drag(page, noise, longest) for _ in range(count)]

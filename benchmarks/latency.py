@@ -21,7 +21,7 @@ STEADY_S = (0.08, 0.12)  # about 10 lines a second
 RECORD = """() => {
   globalThis.seen = {};
   const look = () => {
-    const now = globalThis.deepseek?.drawn?.["train/loss"];
+    const now = globalThis.deepseekPainted?.drawn?.["train/loss"];
     if (now && !(now.v in seen)) seen[now.v] = now.at;
     requestAnimationFrame(look);
   };
@@ -60,7 +60,9 @@ def open_page(running: Dashboard, page: Page) -> Path:
     path.parent.mkdir()
     append(path, 0)
     page.goto(running.address)
-    wait_for(lambda: page.evaluate("() => globalThis.deepseek?.drawn?.['train/loss']?.count"), 30, "no first point")
+    wait_for(
+        lambda: page.evaluate("() => globalThis.deepseekPainted?.drawn?.['train/loss']?.count"), 30, "no first point"
+    )
     page.evaluate(RECORD)
     return path
 

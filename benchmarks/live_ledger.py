@@ -87,7 +87,9 @@ def _dragged(browser: Browser, address: str, end_s: float) -> list[Row]:
 
 def _open(page: Page, address: str) -> None:
     page.goto(address)
-    wait_for(lambda: page.evaluate("() => Object.keys(globalThis.deepseek?.drawn ?? {}).length > 1"), 60, "no lanes")
+    wait_for(
+        lambda: page.evaluate("() => Object.keys(globalThis.deepseekPainted?.drawn ?? {}).length > 1"), 60, "no lanes"
+    )
     wait_for(lambda: page.locator(".ledger-bar li").count() or page.locator(".ledger-bar p").count(), 60, "no ledger")
     page.evaluate(RELEASED)
 

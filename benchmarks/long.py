@@ -181,7 +181,11 @@ def flame_s(browser: Browser, running: Dashboard, lo: float, hi: float) -> float
     page.goto(
         f"{running.address}/flame?run={long_store.RUN}&from={lo:.0f}&to={hi:.0f}&span={2 * (hi - lo):.0f}&at={hi:.0f}"
     )
-    wait_for(lambda: page.evaluate("() => (globalThis.deepseek?.flame?.names ?? []).length > 0"), 120, "no flame graph")
+    wait_for(
+        lambda: page.evaluate("() => (globalThis.deepseekPainted?.flame?.names ?? []).length > 0"),
+        120,
+        "no flame graph",
+    )
     took_s = time.monotonic() - began_s
     page.close()
     return took_s

@@ -42,7 +42,7 @@ WATCH = """() => {
   const seen = (chart) => { const { top, bottom } = chart.getBoundingClientRect(); return bottom > 0 && top < innerHeight && chart.checkVisibility({ visibilityProperty: true }); };
   globalThis.allDrawn = () => {
     const charts = [...document.querySelectorAll(".chart")].filter(seen);
-    const { curves } = globalThis.deepseek ?? {};
+    const { curves } = globalThis.deepseekPainted ?? globalThis.deepseek ?? {};
     return charts.length > 0 && charts.every((chart) => curves?.[chart.dataset.tag] && !curves[chart.dataset.tag].stale && !chart.matches(".waiting"));
   };
   const look = () => { if (allDrawn()) globalThis.drawn_ms ??= performance.now(); else requestAnimationFrame(look); };
@@ -54,9 +54,9 @@ ZOOM = """async ([from, to]) => {
   const send = (type, x) => place.dispatchEvent(new PointerEvent(type, { clientX: left + 44 + x * (width - 60), clientY: top + 50, pointerId: 1, bubbles: true, detail: 0 }));
   place.setPointerCapture = () => {};
   send("pointerdown", from); send("pointermove", to);
-  const began = performance.timeOrigin + performance.now(), before = JSON.stringify(deepseek.curves[tag].x);
+  const began = performance.timeOrigin + performance.now(), before = JSON.stringify(deepseekPainted.curves[tag].x);
   send("pointerup", to);
-  const now = () => deepseek.curves[tag];
+  const now = () => deepseekPainted.curves[tag];
   while (now().stale || JSON.stringify(now().x) === before || now().at < began) await nextFrame(began);
   return now().at - began;
 }"""
@@ -84,7 +84,7 @@ def long_rows(browser: Browser, address: str) -> Iterator[Row]:
         for i in range(ZOOMS):
             took_ms.append(page.evaluate(ZOOM, [0.3 + 0.01 * i, 0.5]))
             page.keyboard.press("0")
-            wait_for(lambda: page.evaluate("() => allDrawn() && deepseek.curves['train/loss'].x[0] === 0"))
+            wait_for(lambda: page.evaluate("() => allDrawn() && deepseekPainted.curves['train/loss'].x[0] === 0"))
     yield Row(f"zoom on {LONG:,} points: redrawn", statistics.median(took_ms), "ms", budget=100, spread=extent(took_ms))
 
 
@@ -110,8 +110,8 @@ ANEW = """async () => {
   const began = performance.timeOrigin + performance.now();
   document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "a", bubbles: true }));
   await nextFrame(began);
-  while (!allDrawn() || !(deepseek.curves.loss.at > began) || deepseek.curves.loss.curves < 200) await nextFrame(began);
-  return deepseek.curves.loss.at - began;
+  while (!allDrawn() || !(deepseekPainted.curves.loss.at > began) || deepseekPainted.curves.loss.curves < 200) await nextFrame(began);
+  return deepseekPainted.curves.loss.at - began;
 }"""
 
 

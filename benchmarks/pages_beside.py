@@ -43,7 +43,7 @@ LOAD_S, LONGEST_LOAD_S = 600.0, 120.0  # for all data; for those of the longest 
 ON_SCREEN = """() => {
   const inView = (chart) => { const { top, bottom } = chart.getBoundingClientRect(); return bottom > 0 && top < innerHeight && chart.checkVisibility({ visibilityProperty: true }); };
   const charts = [...document.querySelectorAll(".chart")].filter(inView);
-  return [charts.length, Math.max(...charts.map((chart) => deepseek.curves[chart.dataset.tag].curves))];
+  return [charts.length, Math.max(...charts.map((chart) => deepseekPainted.curves[chart.dataset.tag].curves))];
 }"""
 
 

@@ -51,11 +51,13 @@ class Shown(NamedTuple):
 
 PAGES = (
     Shown("Live", "/", LANES),
-    Shown("Flame", "/flame", "deepseek?.flame.names.length > 3"),
+    Shown("Flame", "/flame", "deepseekPainted?.flame.names.length > 3"),
     Shown("GPUs", "/gpus", LANES),
     Shown("Logs", "/logs", "document.querySelector('.log-rows .entry .m')"),
-    Shown("Boards", "/boards", "Object.values(deepseek?.curves ?? {}).some(({ stale }) => !stale)"),
-    Shown("Training", "/training", "deepseek?.curves['train/loss'] && !deepseek.curves['train/loss'].stale"),
+    Shown("Boards", "/boards", "Object.values(deepseekPainted?.curves ?? {}).some(({ stale }) => !stale)"),
+    Shown(
+        "Training", "/training", "deepseekPainted?.curves['train/loss'] && !deepseekPainted.curves['train/loss'].stale"
+    ),
     Shown("Runs", "/runs", "document.querySelector('#runs-grid .run-cell')"),
     Shown("Alerts", "/alerts", "document.querySelector('#alerts-rules .ag-row')"),
 )

@@ -22,8 +22,10 @@ from . import api, auth, live, static_files
 from .admission import ConcurrencyLimit
 from .audit import Audit
 from .auth import AuthMiddleware
+from .callbacks import CallbackMiddleware
 from .network import NONE, BasePathMiddleware, ProxyHeadersMiddleware, path_to
-from .pages import callbacks, frame, pages
+from .pages import frame, pages
+from .pages.page import DCC
 from .queries import NotFound, Queries
 from .static_files import ASSETS
 from .visitors import visitor
@@ -99,7 +101,7 @@ VIEWERS = RouteNeed(Role.VIEWER)
 NEEDS_OF_OTHERS = {  # routes that the framework and Dash add: by path, what they need; what is not here is the owner's
     "/_dash-layout": VIEWERS,
     "/_dash-dependencies": VIEWERS,
-    "/_dash-update-component": VIEWERS,  # callbacks only read; Dash's own route of this path is behind ours
+    "/_dash-update-component": VIEWERS,  # callbacks only read
 }
 
 
@@ -108,12 +110,10 @@ def make_app(queries: Queries, access: Access | None = None) -> FastAPI:
     access = access or Access()
     tokens, audit, limit = Tokens(queries.data_dir), Audit(queries.data_dir), LoginLimiter()
     app = FastAPI(title="DeepSeek Dashboard", version=VERSION, openapi_url=None)
-    app.add_middleware(ConcurrencyLimit)
-    app.add_middleware(CompressionMiddleware)
     api.register(app, queries, tokens)
     auth.add_routes(app, access, tokens, audit, limit)
     app.include_router(live.routes(queries))
-    for package in sorted({name for page in pages() for name in page.packages}):
+    for package in sorted({name for page in pages() for name in page.packages} - {DCC}):
         import_module(package)  # Dash serves the browser code of what is imported before it starts
     _before_dash(app)
     dash = frame.DashboardApp(
@@ -130,9 +130,12 @@ def make_app(queries: Queries, access: Access | None = None) -> FastAPI:
         suppress_callback_exceptions=True,  # the components of a page come with its layout
     )
     dash.backend.websocket_capability = False  # else its renderer opens a socket of its own on every page
-    frame.register(dash, queries)
-    app.state.dash, app.state.callback = dash, callbacks.route(dash)
+    owners = frame.register(dash, queries)
+    app.state.dash, app.state.owners_callbacks = dash, owners
     _behind_dash(app)
+    app.add_middleware(CallbackMiddleware, dash=dash, owners=owners)
+    app.add_middleware(ConcurrencyLimit)
+    app.add_middleware(CompressionMiddleware)
     app.add_middleware(
         AuthMiddleware, access=access, tokens=tokens, audit=audit, limit=limit, others=NEEDS_OF_OTHERS
     )  # stands before everything that answers
@@ -148,8 +151,8 @@ def _before_dash(app: FastAPI) -> None:
     """Instead of Dash's own routes, which answer 500 to a path that they do not know: the first one that matches is taken."""
     static_files.add_routes(app)
     app.add_api_route("/", _page, include_in_schema=False)
-    app.add_api_route("/_dash-update-component", _callback, methods=["POST"], include_in_schema=False)
-    app.add_api_route("/_dash-update-component", _no_such_route, methods=api.METHODS, include_in_schema=False)
+    others = [method for method in api.METHODS if method != "POST"]
+    app.add_api_route("/_dash-update-component", _no_such_route, methods=others, include_in_schema=False)
     app.add_api_route(
         "/_reload-hash", _no_such_route, methods=api.METHODS, include_in_schema=False
     )  # our pages do not reload themselves
@@ -178,11 +181,6 @@ def _page(request: Request, path: str = "") -> Response:
 def _links() -> str:
     shown = [page for page in pages() if not page.owners or visitor().role is Role.OWNER]
     return ", ".join(f'<a href="{html.escape(path_to(page.path))}">{html.escape(page.name)}</a>' for page in shown)
-
-
-@needs(Role.VIEWER)
-async def _callback(request: Request) -> Response:
-    return await request.app.state.callback(request)  # type: ignore[no-any-return]
 
 
 @needs(Role.VIEWER)

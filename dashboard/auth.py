@@ -322,8 +322,9 @@ class SecurityHeaders:
         own = next((value for name, value in given if name == CSP), b"")
         kept = [(name, value) for name, value in given if name != CSP] if own else given
         is_data = path.startswith(FOR_PROGRAMS)
+        of_data = (NOT_EMBEDDED,) if any(name == NOT_KEPT[0] for name, _ in given) else (NOT_KEPT, NOT_EMBEDDED)
         policy = own + b"; " + self._rest if own else self._usual
-        return [*kept, *FIXED, (CSP, policy), *((NOT_KEPT, NOT_EMBEDDED) if is_data else ())]
+        return [*kept, *FIXED, (CSP, policy), *(of_data if is_data else ())]
 
     def sending(self, path: str, send: Send) -> Send:
         async def send_more(message: Message) -> None:

@@ -10,10 +10,10 @@ from playwright.sync_api import Page
 
 DATA = ("Fetch", "XHR", "WebSocket", "EventSource")  # asked by scripts, which may use what came before
 
-LANES = "Object.values(deepseek?.drawn ?? {}).filter(({ count }) => count > 0).map(({ at }) => at - performance.timeOrigin)[0]"  # are drawn
+LANES = "Object.values(deepseekPainted?.drawn ?? {}).filter(({ count }) => count > 0).map(({ at }) => at - performance.timeOrigin)[0]"  # are drawn
 WATCH = """() => {
   const look = () => {
-    const { deepseek } = globalThis;
+    const { deepseekPainted } = globalThis;
     const drawn = %s;
     if (drawn) globalThis.drawn_ms ??= typeof drawn === "number" ? drawn : performance.now();
     else requestAnimationFrame(look);

@@ -33,7 +33,7 @@ EVERY = "title: Every kind\nrows:\n" + "".join(
     f"  - height: 120\n    charts: [{{kind: {kind.name}, title: {kind.name}, {SERIES.get(kind.name, 'series: [gpu/power_w]' if kind.asks else '')}}}]\n"
     for kind in KINDS
 )
-PAINTED = "(name) => { const found = globalThis.deepseek?.curves[name]; return found?.points ? found : null; }"  # an empty frame comes first
+PAINTED = "(name) => { const found = globalThis.deepseekPainted?.curves[name]; return found?.points ? found : null; }"  # an empty frame comes first
 UNCOVERED = "element => { const box = element.getBoundingClientRect(); return element.contains(document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2)); }"
 INKED = """(kind) => { const canvas = document.querySelector(`[data-kind="${kind}"] canvas`); if (!canvas?.width) return false;
   return canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value > 0); }"""
@@ -102,48 +102,6 @@ def test_a_board_draws_and_what_the_host_lacks_is_one_sentence(scene: Scene, pag
     expect(chart(page, "NVLink").locator(".board-body > .chart-instead")).to_contain_text(
         "no series gpu/nvlink_rx_bytes_per_s"
     )
-
-
-@pytest.mark.parametrize("moves", ["as it is", "in a browser without moveBefore"])
-def test_a_page_is_used_before_dash_comes_and_goes_on_as_it_is(moves: str, scene: Scene, page: Page) -> None:
-    held: list[Route] = []
-    page.route("**/_dash-layout*", lambda route: held.append(route))
-    if moves != "as it is":
-        page.add_init_script("delete Element.prototype.moveBefore")
-    with page.expect_request("**/_dash-layout*"):
-        scene.open(page, "gpus")
-    painted(page, "GPU power")
-    scrolled, tool = page.locator(".board-scroll"), page.locator(".boards-tools button", has_text="Edit")
-    assert tool.evaluate(UNCOVERED), "what Dash has not filled yet takes no clicks"
-    scrolled.evaluate("element => element.scrollTo(0, 300)")
-    page.evaluate("() => getSelection().selectAllChildren(document.querySelector('.board-chart h3 b'))")
-    tool.focus()
-    held[0].continue_()
-    expect(page.locator("#content .board-scroll")).to_be_visible()
-    assert scrolled.evaluate("element => element.scrollTop") == 300
-    assert page.evaluate("String(getSelection())") == "GPU temperature"
-    expect(tool).to_be_focused()
-    expect(chart(page, "NVLink").locator(".board-body > .chart-instead")).to_contain_text("no series")
-
-
-@pytest.mark.parametrize("turn", range(3))  # of three times about two crashed Chromium
-def test_a_form_that_suggests_names_is_open_when_dash_comes(turn: int, scene: Scene, page: Page) -> None:
-    held: list[Route] = []
-    page.route("**/_dash-layout*", lambda route: held.append(route))
-    scene.write("edited", MINE)
-    with page.expect_request("**/_dash-layout*"):
-        scene.open(page, "edited")
-    painted(page, "Loss")
-    page.keyboard.press("e")
-    expect(page.get_by_label("Find a series to add")).to_be_visible()
-    page.locator(".board-chart").first.click()
-    field = page.get_by_role("combobox", name="Series", exact=True)
-    field.fill("gpu/po")
-    held[0].continue_()
-    expect(page.locator("#content .board-editor")).to_be_visible()
-    expect(field).to_have_value("gpu/po")
-    expect(field).to_be_focused()
-    assert field.get_attribute("list") == "board-series"
 
 
 def test_new_points_are_drawn_without_reading_all_again(scene: Scene, page: Page) -> None:

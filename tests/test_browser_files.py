@@ -65,7 +65,7 @@ def test_an_answer_is_compressed_as_the_client_takes_it(web: Web, accepted: str,
 def test_only_an_address_that_names_the_version_is_kept_for_good(web: Web) -> None:
     kept = {
         path: get(web, path)[1]["cache-control"]
-        for path in (f"{static_files.versioned()}/main.js", "/assets/main.js", "/assets/v000000000000/main.js")
+        for path in (f"{static_files.versioned()}/shell.js", "/assets/shell.js", "/assets/v000000000000/shell.js")
     }
     assert ["immutable" in control for control in kept.values()] == [True, False, False]
 

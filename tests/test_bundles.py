@@ -31,7 +31,7 @@ DRAWN = {
     "/flame": "() => globalThis.dash_clientside !== undefined",
     "/samples": "() => globalThis.dash_clientside !== undefined",
     "/boards": "() => globalThis.dash_clientside !== undefined && document.querySelector('.board-chart') !== null",
-    "/training": "() => document.querySelector('#training-runs .dash-dropdown-trigger') !== null && deepseek.curves['train/loss'] !== undefined",
+    "/training": "() => document.querySelector('#training-runs .dash-dropdown-trigger') !== null && deepseekPainted.curves['train/loss'] !== undefined",
     "/logs": "() => document.querySelector('#logs-files .dash-dropdown-trigger') !== null && document.querySelector('.log-notice:not([hidden])') !== null",
     "/settings": "() => document.querySelector('#setting-currency') !== null",
     "/runs": "() => document.querySelector('#runs-grid .run-cell') !== null",
@@ -84,7 +84,7 @@ def test_a_page_loads_what_it_names_inside_its_budget(web: Web, page: Page, path
     print(
         f"\n{path}: {total_kb:.0f} kB in {len(files)} files, most of it {[(Path(name).name, size // 1000) for name, size in dear]}"
     )
-    assert min(files.values()) >= 0 and len(files) > 10
+    assert min(files.values()) >= 0 and len(files) > 8
     assert (any(GRID in name for name in files), any(PLOTLY in name for name in files)) == (
         path in WITH_GRID,
         path == "/figure",
@@ -94,7 +94,7 @@ def test_a_page_loads_what_it_names_inside_its_budget(web: Web, page: Page, path
 
 @pytest.mark.parametrize("path", BUDGET_KB)
 def test_the_html_lists_no_components_that_the_page_does_not_name(web: Web, path: str) -> None:
-    listed = re.findall(r"_dash-component-suites/(\w+)/", web.ask(path).body.decode())
+    listed = re.findall(r'(?:src|href)="/_dash-component-suites/(\w+)/', web.ask(path).body.decode())
     assert set(listed) == {"dash", GRID} - ({GRID} if path in OURS else set())
 
 

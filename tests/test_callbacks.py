@@ -105,11 +105,10 @@ def test_no_callback_changes_a_file_of_the_data_folder(
     web: Web, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(
-        logging.CRITICAL, "dashboard.pages.callbacks"
+        logging.CRITICAL, "dashboard.callbacks"
     )  # half a surrogate pair, which no report of a test can hold
     callbacks = web.ask("/_dash-dependencies").json
     assert {one["output"] for one in callbacks} >= {
-        "content.children",
         "grid.rowData",
         "counted.children",
         "figure.figure",

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from dashboard.pages.page import query_of
 from dashboard.pages.training import described, values_of, view_of
 from tests.conftest import Ask
 
@@ -39,7 +40,7 @@ def test_python_and_the_browser_read_an_address_alike_and_the_controls_describe_
     ask: Ask, search: str
 ) -> None:
     read = ask(f"const {{ viewOf }} = await load('curves/training_view.js'); return viewOf({search!r});")
-    assert read == view_of(search) == described(values_of(view_of(search)))
+    assert read == view_of(query_of(search)) == described(values_of(view_of(query_of(search))))
 
 
 @pytest.mark.parametrize("search", ADDRESSES)

@@ -54,12 +54,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
 
 def drawn(page: Page, series: str) -> dict[str, Any]:
     """What the page last painted of a series: its newest time, value and number of points."""
-    told: dict[str, Any] | None = page.evaluate("name => globalThis.deepseek?.drawn?.[name] ?? null", series)
+    told: dict[str, Any] | None = page.evaluate("name => globalThis.deepseekPainted?.drawn?.[name] ?? null", series)
     return told or {}
 
 
 def flame_names(page: Page) -> list[str]:
-    names: list[str] = page.evaluate("() => globalThis.deepseek?.flame?.names ?? []")
+    names: list[str] = page.evaluate("() => globalThis.deepseekPainted?.flame?.names ?? []")
     return names
 
 
@@ -86,7 +86,9 @@ def test_a_dragged_window_shows_the_flame_graph_and_the_log_lines_of_exactly_tha
     page.mouse.down()
     page.mouse.move(right, plot["y"] + 12, steps=8)
     page.mouse.up()
-    window = wait_for(lambda: page.evaluate("() => globalThis.deepseek.window"), because="no window was selected")
+    window = wait_for(
+        lambda: page.evaluate("() => globalThis.deepseekPainted.window"), because="no window was selected"
+    )
     wait_for(lambda: {"train", "GPT.forward"} & set(flame_names(page)), because="no frame of the trainer in the window")
     told = demo.get(f"/api/v1/flame?run={run_of(demo)}&from={window['from']}&to={window['to']}")
     assert any(frame["name"].endswith("forward") for frame in told["frames"])

@@ -83,13 +83,17 @@ def test_a_page_of_dash_components_is_one_file(running: Dashboard, browser: Brow
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto(f"{running.address}/losses?run=a")
-    wait_for(lambda: page.evaluate("() => 'train/loss' in (globalThis.deepseek?.drawn ?? {})"), because="no time chart")
+    wait_for(
+        lambda: page.evaluate("() => 'train/loss' in (globalThis.deepseekPainted?.drawn ?? {})"),
+        because="no time chart",
+    )
     numbers = page.locator("#numbers")
     wait_for(lambda: "points" in numbers.inner_text(), because="the callback did not answer")
     wait_for(lambda: page.locator("#histogram .js-plotly-plot").count() == 1, because="no figure")
     assert ["w", "Losses"] in [link.inner_text().split() for link in page.locator(".nav a").all()]
     wait_for(
-        lambda: page.evaluate("() => globalThis.deepseek.drawn['train/loss'].count > 60"), because="it does not follow"
+        lambda: page.evaluate("() => globalThis.deepseekPainted.drawn['train/loss'].count > 60"),
+        because="it does not follow",
     )
     before = numbers.inner_text()
     drag(page, 0.93, 0.99)  # without the beginning

@@ -96,7 +96,7 @@ def profile_until(running: Dashboard) -> float | None:
 
 
 def flame_names(page: Page) -> list[str]:
-    told: list[str] = page.evaluate("() => globalThis.deepseek?.flame?.names ?? []")
+    told: list[str] = page.evaluate("() => globalThis.deepseekPainted?.flame?.names ?? []")
     return told
 
 
@@ -105,9 +105,6 @@ def open_starved(run: Run, page: Page, more: str = "") -> None:
     wait_for(lambda: "decode_image" in flame_names(page), because="no flame graph of the window")
     wait_for(
         lambda: "decode_image" in page.inner_text(".flame-head .said"), because="the head does not name the function"
-    )
-    wait_for(
-        lambda: page.locator("#content .flame-page").count() == 1, because="the page does not move into Dash's layout"
     )
 
 
@@ -161,7 +158,7 @@ def test_the_graph_can_be_walked_and_zoomed_by_keys_and_read_as_a_table(run: Run
 
 def test_a_window_is_redrawn_while_it_is_being_dragged(run: Run, page: Page) -> None:
     open_starved(run, page)
-    before = page.evaluate("() => deepseek.flame.window")
+    before = page.evaluate("() => deepseekPainted.flame.window")
     surface = page.locator(".surface").bounding_box()
     assert surface is not None
     page.mouse.move(surface["x"] + 20, surface["y"] + 20)
@@ -169,9 +166,9 @@ def test_a_window_is_redrawn_while_it_is_being_dragged(run: Run, page: Page) -> 
     page.mouse.move(surface["x"] + 0.3 * surface["width"], surface["y"] + 20, steps=4)
     during = wait_for(lambda: changed(page, before), because="nothing is drawn before the mouse is released")
     page.mouse.up()
-    window = wait_for(lambda: page.evaluate("() => deepseek.window"))
+    window = wait_for(lambda: page.evaluate("() => deepseekPainted.window"))
     wait_for(
-        lambda: page.evaluate("() => deepseek.flame.window") == window,
+        lambda: page.evaluate("() => deepseekPainted.flame.window") == window,
         because="the last window is not the one that is drawn",
     )
     assert during["from"] == pytest.approx(window["from"], abs=0.1)
@@ -198,7 +195,7 @@ def test_the_sentence_during_a_drag_and_the_one_that_replaces_it_name_the_same_f
 
 
 def changed(page: Page, before: dict[str, float]) -> Any:
-    now = page.evaluate("() => deepseek.flame.window")
+    now = page.evaluate("() => deepseekPainted.flame.window")
     return now if now != before else None
 
 
@@ -315,21 +312,21 @@ def test_the_panel_on_live_says_the_same_and_leads_to_the_page_with_the_window(r
     wait_for(lambda: "decode_image" in page.inner_text(".panel .said"), because="the panel does not name the function")
     wait_for(lambda: "normal" in page.inner_text(".facts"), because="the panel's evidence is not against normal")
     wait_for(lambda: "slow at step" in page.inner_text(".window-log"), because="no log lines")
-    window = page.evaluate("() => deepseek.window")
+    window = page.evaluate("() => deepseekPainted.window")
     page.keyboard.press("f")
     wait_for(
         lambda: page.locator("#bar a[aria-current]").inner_text().endswith("Flame"), because="not on the Flame page"
     )
     wait_for(lambda: "decode_image" in flame_names(page), because="no flame graph of the window")
-    assert page.evaluate("() => deepseek.flame.window") == pytest.approx(window, abs=0.002)
+    assert page.evaluate("() => deepseekPainted.flame.window") == pytest.approx(window, abs=0.002)
 
 
 def test_without_a_window_the_page_shows_what_python_is_doing_now(run: Run, page: Page) -> None:
     page.goto(f"{run.running.address}/flame?run=starves")
     wait_for(lambda: "train_step" in flame_names(page), because="no flame graph of now")
     assert "the last 10 s" in page.inner_text(".flame-head .state")
-    first = page.evaluate("() => deepseek.flame.window.to")
-    wait_for(lambda: page.evaluate("() => deepseek.flame.window.to") > first, because="it stands still")
+    first = page.evaluate("() => deepseekPainted.flame.window.to")
+    wait_for(lambda: page.evaluate("() => deepseekPainted.flame.window.to") > first, because="it stands still")
 
 
 def test_without_profiling_the_page_says_why_and_what_to_do(tmp_path: Path, page: Page) -> None:

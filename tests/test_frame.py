@@ -3,66 +3,53 @@
 from __future__ import annotations
 
 import graphlib
+import posixpath
 import re
+from collections.abc import Iterable
 
 import pytest
 
-from dashboard import static_files
+import assets
 from dashboard.pages import Page, frame, pages
 
-ASSETS = frame.ASSETS
-OWN_MODULES = sorted(str(path.relative_to(ASSETS)) for path in ASSETS.rglob("*.js") if "vendor" not in path.parts)
-OWN_STYLES = sorted(str(path.relative_to(ASSETS)) for path in ASSETS.rglob("*.css") if "vendor" not in path.parts)
-ALONE = {"docs.css", "login.css"}  # of the API's page, of the log-in page
-LATER = [
-    "login.js",
-    "pages/share.js",
-    "pages/palette.js",
-    "boards/editor.js",
-    "ledger/ledger_view.js",
-    "findings/findings_view.js",
-    "findings/desktop.js",
-    "timeline/notes.js",
-    "pages/live/cause.js",
-]  # modules that are loaded when they are asked for,
-NAMED = {
-    "pages/palette.css",
-    "findings/findings.css",
-    "pages/runs/comparison.css",
-}  # and styles that a module or another style names
+ASSETS = assets.FOLDER
+MADE = {"vendor", "built"}
+OWN_MODULES = sorted(str(path.relative_to(ASSETS)) for path in ASSETS.rglob("*.js") if not MADE & set(path.parts))
+OWN_STYLES = sorted(str(path.relative_to(ASSETS)) for path in ASSETS.rglob("*.css") if not MADE & set(path.parts))
+ALONE = {"modules.css", "docs.css", "login.css"}  # of the pages, of the API's page, of the log-in page
+STARTS = ["modules.js", "components.js", "login.js"]
+IMPORT = re.compile(r'^(?:import|export) [^"]* from "(\.[^"]+)";$', re.MULTILINE)
+LATER = re.compile(r'\bimport\("(\.[^"]+)"\)(?!\.(?!then|catch))')
+NAMED = re.compile(r'@import url\("([^"]+)"\)')
+
+
+def imports(name: str, forms: Iterable[re.Pattern[str]] = (IMPORT,)) -> set[str]:
+    """Paths below `assets/` of what a module imports."""
+    text = (ASSETS / name).read_text()
+    targets = (target for form in forms for target in form.findall(text))
+    return {posixpath.normpath(posixpath.join(posixpath.dirname(name), target)) for target in targets}
 
 
 def test_every_module_and_style_is_needed_by_a_page() -> None:
-    needed = static_files.needed([static_files.MAIN, *LATER, frame.WITHOUT_MODULE, *map(frame.module_of, pages())])
+    needed, waiting = set[str](), list(STARTS)
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            waiting += [] if name.startswith("vendor/") else imports(name, (IMPORT, LATER))
     assert {name for name in needed if not name.startswith("vendor/")} == set(OWN_MODULES)
-    assert {
-        *ALONE,
-        *NAMED,
-        *(name for page in pages() for name in frame.styles_of(page) if "vendor" not in name),
-    } == set(OWN_STYLES)
-    assert all((ASSETS / name).exists() for name in (*needed, *frame.STYLES, "icon.svg"))
-
-
-@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
-def test_a_page_preloads_what_it_needs_and_nothing_of_another_one(page: Page) -> None:
-    pack = static_files.pack_of(frame.pack_name(page))
-    others = {frame.module_of(other) for other in pages()} - {frame.module_of(page)}
-    preloaded = re.findall(r'modulepreload" href="/assets/v[0-9a-f]{12}-(\w+)/([^"]+)"', frame.index(page))
-    assert pack is not None and pack.entry == frame.module_of(page) and not others & set(pack.numbers)
-    assert preloaded == [(pack.page, name) for name in (static_files.PACK, static_files.MAIN, *pack.vendored)]
-    assert {static_files.MAIN, *pack.numbers, *pack.vendored} == set(
-        static_files.needed([static_files.MAIN, pack.entry])
-    )
+    styles = set(NAMED.findall((ASSETS / "modules.css").read_text()))
+    assert {name for name in styles if not name.startswith("vendor/")} | ALONE == set(OWN_STYLES)
+    assert all((ASSETS / name).exists() for name in (*needed, *styles, "icon.svg"))
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 def test_dash_finds_its_places_in_the_index(page: Page) -> None:
     assert not re.search(r"\{%(?!metas|title|css|early|app_entry|config|scripts|renderer)", frame.index(page))
-    assert frame.CONTAINER in (ASSETS / "main.js").read_text()
 
 
 def test_modules_import_what_exists_and_never_in_a_circle() -> None:
-    graph = {name: static_files.imports(name) for name in OWN_MODULES}
+    graph = {name: imports(name) for name in OWN_MODULES}
     assert all((ASSETS / target).exists() for targets in graph.values() for target in targets)
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 

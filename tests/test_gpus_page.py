@@ -60,7 +60,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 def drawn(page: Page) -> set[str]:
     """Names of the series that have been painted."""
-    names: list[str] = page.evaluate("() => Object.keys(globalThis.deepseek?.drawn ?? {})")
+    names: list[str] = page.evaluate("() => Object.keys(globalThis.deepseekPainted?.drawn ?? {})")
     return set(names)
 
 
@@ -146,14 +146,16 @@ def test_a_dragged_window_is_the_same_on_the_flame_page(node: Node, page: Page) 
     page.mouse.down()
     page.mouse.move(right, surface["y"] + 40, steps=5)
     page.mouse.up()
-    window = wait_for(lambda: page.evaluate("() => globalThis.deepseek.window"), because="no window was selected")
+    window = wait_for(
+        lambda: page.evaluate("() => globalThis.deepseekPainted.window"), because="no window was selected"
+    )
     wait_for(lambda: "from=" in page.url, because="the address says otherwise")
     page.get_by_role("link", name="Flame graph of this window").click()
     wait_for(
         lambda: page.locator("#bar a[aria-current]").inner_text().endswith("Flame"), because="not on the Flame page"
     )
     there = wait_for(
-        lambda: page.evaluate("() => globalThis.deepseek?.window"), because="the window is lost on the way"
+        lambda: page.evaluate("() => globalThis.deepseekPainted?.window"), because="the window is lost on the way"
     )
     assert there == pytest.approx(window, abs=0.002)
     assert page.evaluate("() => document.documentElement.dataset.theme") == "light"
@@ -161,7 +163,9 @@ def test_a_dragged_window_is_the_same_on_the_flame_page(node: Node, page: Page) 
     wait_for(
         lambda: page.locator("#bar a[aria-current]").inner_text().endswith("GPUs"), because="key 2 does not lead back"
     )
-    assert wait_for(lambda: page.evaluate("() => globalThis.deepseek?.window"), 20) == pytest.approx(window, abs=0.002)
+    assert wait_for(lambda: page.evaluate("() => globalThis.deepseekPainted?.window"), 20) == pytest.approx(
+        window, abs=0.002
+    )
 
 
 def test_the_api_tells_the_latest_values_and_the_run_of_a_process(node: Node) -> None:

@@ -103,7 +103,7 @@ def test_what_people_train_with_needs_the_standard_library_only() -> None:
 def test_no_folder_of_ours_hides_a_package_of_others() -> None:
     """In the dashboard `import wandb` is wandb: an adapter of that name is never importable by itself."""
     tops = {path.name for path in ROOT.iterdir() if any(path.glob("*.py"))} | {path.stem for path in ROOT.glob("*.py")}
-    assert tops == {"app", "collector", "hatch_build", "benchmarks", "client", "tests", *PACKAGES}
+    assert tops == {"app", "collector", "hatch_build", "assets", "benchmarks", "client", "tests", *PACKAGES}
 
 
 def test_there_are_no_import_circles() -> None:

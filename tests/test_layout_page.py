@@ -106,9 +106,11 @@ def arrived(page: Page, path: str) -> bool:
     if path == "/flame?run=busy":
         return page.locator(".flame-side .title").inner_text() != ""
     if path.startswith("/training"):
-        charts: bool = page.evaluate("() => Object.keys(globalThis.deepseek?.curves ?? {}).length > 2")
+        charts: bool = page.evaluate("() => Object.keys(globalThis.deepseekPainted?.curves ?? {}).length > 2")
         return charts and page.locator("#training-size").count() > 0
-    drawn: bool = page.evaluate("() => Object.values(globalThis.deepseek?.drawn ?? {}).some((one) => one?.count > 0)")
+    drawn: bool = page.evaluate(
+        "() => Object.values(globalThis.deepseekPainted?.drawn ?? {}).some((one) => one?.count > 0)"
+    )
     return drawn and page.locator(".arriving").count() == 0
 
 
@@ -134,7 +136,8 @@ def test_along_time_training_draws_the_machine_and_the_cards_of_the_run_alone(ru
     page.goto(f"{running.address}/training?run=busy&x=time&q=gpu%2Fut*&match=glob&size=s")
     tag = "gpu/utilization_pct"
     drawn = wait_for(
-        lambda: page.evaluate("(tag) => globalThis.deepseek?.curves[tag]", tag), because="the cards are not drawn"
+        lambda: page.evaluate("(tag) => globalThis.deepseekPainted?.curves[tag]", tag),
+        because="the cards are not drawn",
     )
     (process,) = running.get("/api/v1/run?run=busy")["processes"]
     assert drawn["curves"] == (len(process["gpus"]) or 8)

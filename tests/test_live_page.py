@@ -39,7 +39,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
 def open_live(running: Dashboard, page: Page, query: str = "") -> None:
     page.goto(f"{running.address}/?{query}")
     wait_for(
-        lambda: page.evaluate("() => 'train/loss' in (globalThis.deepseek?.drawn ?? {})"),
+        lambda: page.evaluate("() => 'train/loss' in (globalThis.deepseekPainted?.drawn ?? {})"),
         because="no loss on the chart",
     )
 
@@ -165,7 +165,6 @@ def test_one_crosshair_shows_on_the_lanes_and_in_the_log(running: Dashboard, pag
 
 
 def test_the_sheet_of_a_phone_is_pulled_by_its_grip_or_tapped(running: Dashboard, page: Page) -> None:
-    """Also while the page moves into Dash's layout, which would end the gesture."""
     page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
     open_live(running, page)
     panel = page.locator(".panel")
@@ -176,7 +175,6 @@ def test_the_sheet_of_a_phone_is_pulled_by_its_grip_or_tapped(running: Dashboard
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x, y - 50, steps=2)
-    wait_for(lambda: page.locator("#content").count() == 1, because="Dash lays nothing out")
     page.mouse.move(x, y - 250, steps=4)
     wait_for(
         lambda: 330 < panel.evaluate("panel => panel.offsetHeight") < 350,
@@ -185,7 +183,6 @@ def test_the_sheet_of_a_phone_is_pulled_by_its_grip_or_tapped(running: Dashboard
     page.mouse.move(x, 120, steps=6)
     page.mouse.up()
     wait_for(lambda: panel.get_attribute("data-sheet") == "full", because="the sheet does not stay where it was let go")
-    wait_for(lambda: page.locator("#content .panel").count() == 1, because="the page does not move into Dash's layout")
     page.locator(".grip").focus()
     page.keyboard.press("Enter")
     assert panel.get_attribute("data-sheet") == "peek"
@@ -217,6 +214,28 @@ def test_a_state_that_comes_before_the_series_asks_for_nothing_twice(running: Da
     open_live(running, page, "run=steady")
     page.wait_for_load_state("networkidle")
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(("path", "field"), [("/", ".tail input"), ("/logs", None)])
+def test_charts_are_there_before_dash_and_stay_as_they_are_when_it_comes(
+    running: Dashboard, page: Page, path: str, field: str | None
+) -> None:
+    """Where the user is in them, too."""
+    waiting: list[Route] = []
+    page.route("**/dash-renderer/**", lambda route: waiting.append(route))
+    page.goto(f"{running.address}{path}?run=steady")
+    wait_for(lambda: page.locator("#ahead .lane canvas").count() > 0 and waiting, because="Dash is not asked for")
+    timeline = page.locator("#ahead .timeline").element_handle()
+    if field:
+        page.locator(field).press_sequentially("loss")
+    for route in waiting:
+        route.continue_()
+    wait_for(lambda: page.locator("#content .lane canvas").count() > 0, because="the charts get no place")
+    assert timeline and timeline.is_visible()
+    assert page.locator("#ahead > *").count() == 0
+    if field:
+        page.keyboard.type(" 1")
+        assert page.locator(field).input_value() == "loss 1"
 
 
 @pytest.mark.parametrize("path", ["/", "/gpus", "/flame"])

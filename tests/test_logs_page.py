@@ -15,6 +15,7 @@ from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.logs import search as searching
 from dashboard.pages.logs import view_of
+from dashboard.pages.page import query_of
 from dashboard.queries import Queries
 from tests.conftest import Ask, answering, drag, wait_for
 from tests.serving import Web, served
@@ -121,23 +122,6 @@ def test_the_end_is_shown_first_and_scrolling_is_steady(scene: Scene, page: Page
         moved = {top - before[text] for text, top in page.evaluate(TOPS) if text in before}
         assert moved <= {-by}
     expect(page.get_by_role("button", name="Follow")).to_have_attribute("aria-pressed", "false")
-
-
-def test_each_notch_counts_while_the_list_moves_into_dashs_layout(scene: Scene, page: Page) -> None:
-    held: list[Route] = []
-    page.route("**/_dash-layout*", lambda route: held.append(route))
-    with page.expect_request("**/_dash-layout*"):
-        scene.open(page, "many")
-    wait_for(lambda: shown(page)[-1:] == [MANY - 1], because="the end is not shown")
-    point_at_list(page)
-    notches, begun_s = 0, time.monotonic()
-    while (ran_s := time.monotonic() - begun_s) < 2:
-        page.mouse.wheel(0, -ROW_PX)
-        notches += 1
-        if held and ran_s > 0.2:
-            held.pop().continue_()
-    wait_for(lambda: shown(page)[-1:] == [MANY - 1 - notches], because=f"not all of {notches} notches count")
-    expect(page.locator("#logs-lines .log-scroll")).to_be_visible()
 
 
 def test_wrapped_lines_move_by_what_was_scrolled(scene: Scene, page: Page) -> None:
@@ -286,7 +270,7 @@ def test_a_template_filters_and_a_number_becomes_a_curve(scene: Scene, page: Pag
     page.locator(".number").nth(1).click()
     expect(page.locator('[data-lane^="field"] .name')).to_contain_text("loss")
     drawn = wait_for(
-        lambda: page.evaluate("() => Object.entries(deepseek.drawn).find(([name]) => name.startsWith('field:'))")
+        lambda: page.evaluate("() => Object.entries(deepseekPainted.drawn).find(([name]) => name.startsWith('field:'))")
     )
     assert drawn[1]["v"] == 1.5 and drawn[1]["count"] == 600
     page.reload()
@@ -424,4 +408,4 @@ def test_a_phone_shows_the_lines(scene: Scene, page: Page) -> None:
 )
 def test_python_and_javascript_read_addresses_alike(ask: Ask, search: str) -> None:
     read: dict[str, Any] = ask(f"const {{ viewOf }} = await load('logs/logs_view.js'); return viewOf({search!r});")
-    assert read == view_of(search)
+    assert read == view_of(query_of(search))

@@ -73,7 +73,7 @@ def open_run(running: Dashboard, page: Page, run: str, series: str, query: str =
 
 def drawn(page: Page, series: str) -> int:
     """How many points its line stands for."""
-    count: int = page.evaluate("(name) => globalThis.deepseek?.drawn[name]?.count ?? 0", series)
+    count: int = page.evaluate("(name) => globalThis.deepseekPainted?.drawn[name]?.count ?? 0", series)
     return count
 
 

@@ -211,7 +211,7 @@ def test_every_callback_as_viewer_reads_and_changes_nothing(viewed: Viewed) -> N
     viewed.ask("/api/v1/runs")  # readers of the store leave files beside it
     before = files(viewed.folder)
     callbacks = {output: known for output, known in viewed.app.state.dash.callback_map.items() if "callback" in known}
-    owners = viewed.app.state.dash.owners_callbacks
+    owners = viewed.app.state.owners_callbacks
     assert (
         len(callbacks) > 5
         and any("alerts" in output for output in owners)

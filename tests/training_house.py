@@ -87,7 +87,7 @@ AXIS_PX = 54  # as in assets/lib/format.js
 
 def painted(page: Page, tag: str) -> dict[str, Any]:
     """What the chart of a series has on its canvas; {} until it holds what was asked for."""
-    found: dict[str, Any] = page.evaluate("(tag) => globalThis.deepseek?.curves[tag] ?? {}", tag)
+    found: dict[str, Any] = page.evaluate("(tag) => globalThis.deepseekPainted?.curves[tag] ?? {}", tag)
     return {} if found.get("stale", True) else found
 
 

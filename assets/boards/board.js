@@ -7,6 +7,7 @@ import { CurveReader, readCurves } from "../data/curve_reader.js";
 import { Refused } from "../lib/api.js";
 import { el, nearView, setClass, setText } from "../lib/dom.js";
 import { counted } from "../lib/format.js";
+import { listen } from "../lib/life.js";
 import { onTheme } from "../lib/theme.js";
 import { KINDS } from "./kinds.js";
 import { COLUMNS, asks, boardRows, reasonsOf, rowsOf, scaleOf, scaled, secondsOf, titleOf, tokensOf } from "./model.js";
@@ -65,7 +66,7 @@ export class BoardView {
     };
     this.seen = nearView((entries) => this.#seen(entries), AHEAD_PX);
     new ResizeObserver(() => this.#fit()).observe(this.field);
-    addEventListener("scroll", () => this.tip.hide(), true);
+    listen(window, "scroll", () => this.tip.hide(), true);
     onTheme(() => this.frames.forEach((frame) => frame.drawer.redraw()));
   }
 

@@ -2,6 +2,7 @@
 
 import { change, get, sentenceOf } from "../lib/api.js";
 import { el } from "../lib/dom.js";
+import { guard } from "../lib/life.js";
 import { areaField, button, chartForm, choiceField, focusOf, labelled, textField } from "./forms.js";
 import { COLUMNS } from "./model.js";
 
@@ -52,8 +53,8 @@ export class Editor {
       this.save();
     });
     this.body.addEventListener("focusout", () => setTimeout(() => this.#waits && this.#fill()));
-    this.leaving = (/** @type {BeforeUnloadEvent} */ event) => this.draft.dirty && event.preventDefault();
-    addEventListener("beforeunload", this.leaving);
+    this.isClosed = false;
+    guard(() => (this.draft.dirty && !this.isClosed ? "changes of the board" : ""));
   }
 
   async begin() {
@@ -290,7 +291,7 @@ export class Editor {
   }
 
   close() {
-    removeEventListener("beforeunload", this.leaving);
+    this.isClosed = true;
     this.arranger.close();
     this.about.closed();
   }

@@ -4,6 +4,7 @@ import { CurveReader } from "../data/curve_reader.js";
 import { Retry, retryText } from "../data/refresh.js";
 import { get, sentenceOf } from "../lib/api.js";
 import { el } from "../lib/dom.js";
+import { listen } from "../lib/life.js";
 import { onTheme } from "../lib/theme.js";
 import { finder, groupsOf, keep, kept, move, tagOf, turn } from "./catalogue.js";
 import { Chart, FrameQueue } from "./chart.js";
@@ -423,8 +424,8 @@ class CurvePointer {
     /** @type {{chart: Chart, x: number, event: MouseEvent} | null} */
     this.at = null;
     this.frame = 0;
-    addEventListener("scroll", () => this.tip.hide(), true);
-    addEventListener("pointerdown", (event) => event.target instanceof Element && !event.target.closest(".chart-plot") && this.move(this.at?.chart ?? null, null, null));
+    listen(window, "scroll", () => this.tip.hide(), true);
+    listen(window, "pointerdown", (event) => event.target instanceof Element && !event.target.closest(".chart-plot") && this.move(this.at?.chart ?? null, null, null));
   }
 
   /** @param {Chart | null} chart @param {number | null} x @param {MouseEvent | null} event */

@@ -1,6 +1,7 @@
 /** Reads `GET /api/v1/curves`, for every chart: one answer, or those of many charts, kept and continued while they are shown. */
 
 import { Refused, get, sentenceOf } from "../lib/api.js";
+import { listen } from "../lib/life.js";
 
 /** @typedef {import("../types/api").Answer<"curves">} CurveAnswer */
 /** @typedef {import("../types/api").Row<"CurveRow">} CurveRow */
@@ -140,7 +141,7 @@ export class CurveReader {
     /** @type {(Reading<T> & {control: AbortController}) | null} */
     this.under_way = null;
     this.timer = 0;
-    document.addEventListener("visibilitychange", () => document.hidden || this.#next());
+    listen(document, "visibilitychange", () => document.hidden || this.#next());
   }
 
   /** The charts in view; what is under way for another question is not awaited. @param {T[]} charts */

@@ -45,6 +45,12 @@ export class Feed {
     else if (cursor < this.from) this.#begin(cursor, this.wishes);
   }
 
+  /** Nothing is wished for any more; another page is shown. */
+  forget() {
+    this.wishes = [];
+    this.least = Infinity;
+  }
+
   /** @param {number} cursor @param {Wish[]} wishes */
   #begin(cursor, wishes) {
     this.wishes = wishes;

@@ -1,7 +1,7 @@
 /** Messages to receivers of kind `desktop`, as notifications of this browser: each id once, whichever page is open. */
 
 import { get } from "../lib/api.js";
-import { pathTo } from "../lib/url.js";
+import { go } from "../lib/url.js";
 
 const SEEN = "alerts.shown"; // key of localStorage: ids, the newest last
 const MAX_SEEN = 500;
@@ -37,6 +37,6 @@ function notification({ id, title, phase, sentence, run }) {
   const shown = new Notification(phase === "end" ? `${title}: over` : title, { body: run ? `${run}: ${sentence}` : sentence, tag: id });
   shown.onclick = () => {
     window.focus();
-    location.assign(pathTo("/alerts"));
+    go("/alerts");
   };
 }

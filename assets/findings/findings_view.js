@@ -13,12 +13,6 @@ import { FindingMarks, byTime, byWeight, looksOf, placeOf, windowOf } from "./ma
 const ENDED = new Set(["crash", "hung", "not_back"]); // what says why a run is not there any more
 const LAST = { share: 0.05, least_s: 5 }; // of a run: what held until then held until its end, behind which a program may save or test
 
-/** Settles when the style is there. */
-export const styled = new Promise((done) => {
-  const href = new URL("./findings.css", import.meta.url).href;
-  document.head.append(el("link", { rel: "stylesheet", href, onload: done, onerror: done }));
-});
-
 export class FindingsView {
   /** @param {import("./loader.js").FindingsLoader} place */
   constructor(place) {

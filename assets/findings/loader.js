@@ -86,8 +86,7 @@ export class FindingsLoader {
 
   /** Without a connection nothing is shown, until it is wanted again. */
   async loadView() {
-    this.#loading ??= import("./findings_view.js").then(async ({ FindingsView, styled }) => {
-      await styled;
+    this.#loading ??= import("./findings_view.js").then(({ FindingsView }) => {
       this.view = new FindingsView(this);
       this.page.drawn();
     });

@@ -3,6 +3,7 @@
 import { STEP } from "../lib/axis.js";
 import { el, icon, setClass, setText } from "../lib/dom.js";
 import { count } from "../lib/format.js";
+import { listen } from "../lib/life.js";
 
 // The marks of findings on the axis: a glyph where one begins, a bar for as long as it lasts, a number where several begin together.
 
@@ -27,7 +28,7 @@ export class FindingMarks {
     for (const [shown, kinds] of /** @type {[boolean, string[]][]} */ ([[true, ["pointerover", "focusin"]], [false, ["pointerleave", "focusout"]]]))
       for (const kind of kinds) scale.addEventListener(kind, (/** @type {Event} */ event) => this.#point(shown ? event.target : null));
     scale.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#key(event));
-    document.addEventListener("keydown", ({ key }) => key === "Escape" && this.#point(null), true);
+    listen(document, "keydown", ({ key }) => key === "Escape" && this.#point(null), true);
   }
 
   /**

@@ -164,3 +164,6 @@ function refusal(path, method = "GET") {
   const [grant, what] = GRANTS[/** @type {string} */ (path.split("?")[0])] ?? [];
   return grant && !granted.includes(grant) ? `${what} not part of this link.` : "";
 }
+
+/** What Dash will ask for soon, so that the browser has it by then. @param {string} address */
+export const askAhead = (address) => void fetch(address).catch(() => {});

@@ -4,9 +4,9 @@ import { dialogOf, el } from "./dom.js";
 
 /** @typedef {{keys: string[], shown: string, says: string, run: () => void}} Key */
 
-/** Keys run their action unless the user types or picks. @param {Key[]} table */
+/** Keys run their action unless the user types or picks. @param {() => Key[]} table as it is at that moment */
 export function listen(table) {
-  const ours = (/** @type {string} */ name) => table.find(({ keys }) => keys.includes(name));
+  const ours = (/** @type {string} */ name) => table().find(({ keys }) => keys.includes(name));
   document.addEventListener("keyup", (event) => {
     // A dropdown of Dash's that was used last has the focus, and would open with the letter in its search.
     if (event.key.length === 1 && ours(event.key) && /** @type {HTMLElement} */ (event.target).matches(".dash-dropdown")) event.stopImmediatePropagation();

@@ -1,16 +1,16 @@
-/** The painted contents, for tests and benchmarks: the page's only global, `deepseek`. */
+/** The painted contents, for tests and benchmarks: a global of the page. */
 
 /**
- * `deepseek.drawn["train/loss"] -> {t, v, at, count}`: the newest point on the canvas, the wall time of its painting in ms, and
- * the number of points of the line. `deepseek.flame`: the functions and the window of the flame graph, and when it was first drawn.
- * `deepseek.curves["train/loss"]`: what the chart of that tag has on its canvas.
+ * `deepseekPainted.drawn["train/loss"] -> {t, v, at, count}`: the newest point on the canvas, the wall time of its painting in ms, and
+ * the number of points of the line. `deepseekPainted.flame`: the functions and the window of the flame graph, and when it was first drawn.
+ * `deepseekPainted.curves["train/loss"]`: what the chart of that tag has on its canvas.
  * @type {{drawn: Record<string, {t: number, v: number, at: number, count: number}>, curves: Record<string, PaintedCurves>, window: {from: number, to: number} | null, flame: {names: string[], window: {from: number, to: number} | null, at: number}}}
  */
 export const painted = { drawn: Object.create(null), curves: Object.create(null), window: null, flame: { names: [], window: null, at: 0 } };
 
 /** @typedef {{at: number, curves: number, points: number, lines: number, bad: string[], top: number, x: [number, number], y: [number, number], stale: boolean}} PaintedCurves `top`: the highest pixel that is painted, as a share of the plot's height from its foot */
 
-Object.defineProperty(globalThis, "deepseek", { value: painted });
+Object.defineProperty(globalThis, "deepseekPainted", { value: painted });
 
 const now_ms = () => performance.timeOrigin + performance.now();
 

@@ -1,5 +1,7 @@
 /** Dark or light, and the colours of `tokens.css` for canvases. */
 
+import { life } from "./life.js";
+
 /** @type {Map<string, string>} */
 const cache = new Map();
 /** @type {Set<() => void>} */
@@ -31,8 +33,11 @@ export function followPaper() {
   });
 }
 
-/** @param {() => void} listener called after the colours have changed */
-export const onTheme = (listener) => listeners.add(listener);
+/** @param {() => void} listener called after the colours have changed, as long as the page is shown */
+export function onTheme(listener) {
+  listeners.add(listener);
+  life().addEventListener("abort", () => listeners.delete(listener));
+}
 
 /** The value of a token: `token("accent") -> "#45c7b3"`. @param {string} name */
 export function token(name) {

@@ -1,5 +1,7 @@
 /** The address is the state: what a colleague opens is what you saw. Addresses of ours are written without the base path, and go out by `pathTo`. */
 
+import { mayLeave } from "./life.js";
+
 /**
  * @typedef {Object} Address
  * @property {string | null} run
@@ -20,6 +22,24 @@ export const pathTo = (path) => `${base()}${path.slice(1)}`;
 
 /** The path of the shown page without the base path: `/flame`. */
 export const here = () => (location.pathname.startsWith(base()) ? location.pathname.slice(base().length - 1) : location.pathname);
+
+/** Show another page of ours: `go("/flame?run=a")`. @param {string} path */
+export const go = (path) => visit(new URL(pathTo(path), location.href));
+
+/** As Dash's own links do it, so that its router hears of it. @param {URL} url of a page of ours */
+export function visit(url) {
+  if (!mayLeave()) return;
+  history.pushState(null, "", url);
+  dispatchEvent(new CustomEvent(VISIT));
+}
+
+const VISIT = "_dashprivate_pushstate";
+
+/** @param {() => void} action called when the address has become another page's, also by the browser's own buttons @returns {() => void} ends that */
+export function onVisit(action) {
+  for (const type of [VISIT, "popstate"]) addEventListener(type, action);
+  return () => [VISIT, "popstate"].forEach((type) => removeEventListener(type, action));
+}
 
 /** @returns {Address} for a page that has no steps: without a window or view of steps */
 export function timeAddress() {

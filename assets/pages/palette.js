@@ -4,7 +4,7 @@ import { Retry, retryText } from "../data/refresh.js";
 import { get, lasting, newest, sentenceOf } from "../lib/api.js";
 import { el, setText, visibleName } from "../lib/dom.js";
 import { count } from "../lib/format.js";
-import { pathTo } from "../lib/url.js";
+import { pathTo, visit } from "../lib/url.js";
 
 /** @typedef {import("../types/api").Row<"Hit">} Hit */
 
@@ -12,7 +12,6 @@ const KINDS = { page: "Page", run: "Run", series: "Series", note: "Note" };
 const KEPT = ["theme"]; // parameters of the address that stay
 const CURVES = "/training"; // the page that draws several runs
 const MAX_RUNS = 20; // whose series are searched
-const STYLE = new URL("./palette.css", import.meta.url).href;
 
 export class Palette {
   /** @param {() => string | null} run the shown one, whose series are searched first */
@@ -41,7 +40,6 @@ export class Palette {
     this.said = el("div", { class: "foot dim", role: "status" });
     this.dialog = el("dialog", { class: "palette", "aria-label": "Search" }, this.input, this.list, this.said);
     this.dialog.addEventListener("click", (/** @type {MouseEvent} */ event) => event.target === this.dialog && this.dialog.close());
-    document.head.append(el("link", { rel: "stylesheet", href: STYLE }));
     document.body.append(this.dialog);
     this.find = newest(
       (/** @type {string} */ q) => get("search", { q, run: [...new Set([this.run() ?? [], chosenRuns().slice(0, MAX_RUNS - 1)].flat())] }),
@@ -129,7 +127,7 @@ export class Palette {
     for (const name of KEPT) if (now.has(name)) url.searchParams.set(name, now.get(name) ?? "");
     if (hit.kind === "series" && hit.address.startsWith(`${CURVES}?`)) keepRuns(url.searchParams, hit.run, now.get("run"));
     this.dialog.close();
-    if (url.origin === location.origin) location.assign(url.href);
+    if (url.origin === location.origin) visit(url);
   }
 }
 

@@ -3,6 +3,7 @@
 import { change, filesOf, get, newest, raw, sentenceOf } from "../lib/api.js";
 import { dialogOf, el, hang, setText } from "../lib/dom.js";
 import { clock, counted, place, size } from "../lib/format.js";
+import { every } from "../lib/life.js";
 
 // The skipped parts of a run's files, and why: a count beside the run's state, with a list.
 
@@ -24,7 +25,7 @@ export class Files {
       ({ files }, run) => run === this.run && this.show(files),
       () => {}, // it is requested again
     );
-    setInterval(() => this.run !== null && !document.hidden && this.read(this.run), EVERY_MS);
+    every(EVERY_MS, () => this.run !== null && !document.hidden && this.read(this.run));
   }
 
   /** @param {import("../types/api").Run | null} run the shown one, as `GET /runs` returns it */

@@ -7,6 +7,7 @@ import { get, isOwner, newest, sentenceOf } from "../lib/api.js";
 import { STEP, TIME } from "../lib/axis.js";
 import { el, setText } from "../lib/dom.js";
 import { count } from "../lib/format.js";
+import { every } from "../lib/life.js";
 import { readAddress } from "../lib/url.js";
 import { BaselinePicker } from "../timeline/baseline_picker.js";
 import { addNew } from "../timeline/marks.js";
@@ -23,10 +24,10 @@ const NOW_EVERY_MS = 2000; // while nothing is selected, the flame graph is requ
 
 /** Adds one run and its window to `TimePage`: the Live and the Flame page. */
 export class RunPage extends TimePage {
-  /** @param {HTMLElement} bar @param {HTMLElement} foot the status line @param {number} [buckets] that a view is read in */
-  constructor(bar, foot, buckets) {
+  /** @param {import("./session.js").Session} session @param {number} [buckets] that a view is read in */
+  constructor(session, buckets) {
     const address = readAddress();
-    super(bar, foot, { address, run: address.run, buckets });
+    super(session, { address, run: address.run, buckets });
     this.baseline = new BaselinePicker(this.timeline, this.controller, () => this.compared());
     this.pins = new Pins(this.timeline, this.controller, () => this.pinned());
     this.requests = new WindowRequests(this);
@@ -35,7 +36,7 @@ export class RunPage extends TimePage {
     this.timeline.element.prepend(this.untimed.element);
     this.continuation = new Continuation();
     this.windowSteps = new WindowSteps(() => this.invalidate());
-    setInterval(() => this.range.window || document.hidden || this.inquire(), NOW_EVERY_MS);
+    every(NOW_EVERY_MS, () => this.range.window || document.hidden || this.inquire());
   }
 
   async loadCatalogue() {
@@ -96,8 +97,7 @@ export class RunPage extends TimePage {
 
   async loadExtras() {
     const run = this.runs.current?.run ?? null;
-    const counted = this.ready.then(() => this.#countUntimed(this.runs.current?.run ?? null)); // the charts go first
-    await Promise.all([run === null ? null : this.#loadEvents(run), counted]);
+    await Promise.all([run === null ? null : this.#loadEvents(run), this.#countUntimed(run)]);
     this.invalidate();
   }
 

@@ -1,49 +1,124 @@
-/** What every page has: the runs, the socket, the status line, the address and the keys. It has no time axis. */
+/** What the pages share while a reader moves between them: the runs, the socket and the status line; and what each page has of its own. */
 
 import { Feed } from "../data/feed.js";
 import { Runs } from "../data/runs.js";
 import { isOwner } from "../lib/api.js";
-import { publish } from "../lib/dash.js";
 import { el, setText } from "../lib/dom.js";
 import { duration, figure, megabytes } from "../lib/format.js";
+import { life, renewLife } from "../lib/life.js";
 import { pathTo, writeAddress } from "../lib/url.js";
 import { troubleOf } from "./run_strip.js";
 
-/** The base of all pages: those without an axis of time extend it directly, the others by `TimePage`. */
+const LATEST_MS = 3000; // that Dash waits for a first picture
+
+/** One for the document. The page that is shown hears what the server sends. */
 export class Session {
-  /** @param {HTMLElement} foot the status line @param {string | null} run that the address asks for @param {[string, string][]} [hints] keys that the status line names */
-  constructor(foot, run, hints) {
-    this.runs = new Runs(run);
-    this.status = new Status(foot, hints);
+  /** @param {HTMLElement} bar where a page puts its controls @param {HTMLElement} ahead where it is until it is laid out @param {HTMLElement} foot the status line */
+  constructor(bar, ahead, foot) {
+    this.bar = bar;
+    this.ahead = ahead;
+    this.runs = new Runs(null);
+    this.status = new Status(foot);
     /** @type {number | null} age of the newest point when it arrived */
     this.behind_s = null;
+    /** @type {PageView | null} */
+    this.view = null;
+    this.feed = new Feed(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${pathTo("/api/v1/live")}`, {
+      onDelta: (delta) => this.#onDelta(delta),
+      onState: (state) => {
+        showFiring(state.firing);
+        const news = this.runs.update(state);
+        this.view?.onState(state, news);
+        this.view?.invalidate();
+      },
+      onReset: () => this.view?.onReset(),
+      onConnection: (lost_ms) => {
+        this.runs.lost_s = lost_ms === null ? null : lost_ms / 1000 + this.runs.clock_off_s;
+        this.view?.invalidate();
+      },
+    });
+  }
+
+  /** @param {import("../types/api").Delta} delta */
+  #onDelta(delta) {
+    const newest_s = Math.max(...delta.series.map(({ t }) => t.at(-1) ?? -Infinity));
+    if (newest_s > 0) this.behind_s = this.runs.now_s - newest_s;
+    this.view?.onDelta(delta);
+    if (this.view?.drawsDeltas) this.view.invalidate();
+  }
+
+  /** Show another page: the one before hears nothing more. @param {(session: Session) => PageView} make */
+  show(make) {
+    this.view?.close();
+    renewLife();
+    this.bar.replaceChildren();
+    this.feed.forget();
+    this.behind_s = null;
+    this.view = null;
+    this.view = make(this);
+    this.ahead.replaceChildren(...(this.view.ahead ? [this.view.ahead] : []));
+    this.view.start();
+    for (const listener of this.#shown) listener();
+  }
+
+  /** @type {Set<() => void>} */
+  #shown = new Set();
+
+  /** Resolves when Dash no longer keeps the shown page's first picture waiting: at once, where the page has none without Dash. */
+  async pictured() {
+    if (this.view?.ahead) await Promise.race([this.view.ready, new Promise((late) => setTimeout(late, LATEST_MS))]);
+  }
+
+  /** @param {() => void} listener called after another page is shown @returns {() => void} ends that */
+  onShow(listener) {
+    this.#shown.add(listener);
+    return () => this.#shown.delete(listener);
+  }
+}
+
+/** The base of all pages: those without an axis of time extend it directly, the others by `TimePage`. */
+export class PageView {
+  /** @param {Session} session @param {string | null} run that the address asks for @param {[string, string][]} [hints] keys that the status line names */
+  constructor(session, run, hints) {
+    this.session = session;
+    this.feed = session.feed;
+    this.runs = session.runs;
+    this.runs.name = run;
+    this.status = session.status;
+    this.status.setKeys(hints);
+    this.life = life();
     /** Resolves when there is a first picture, or nothing to draw. */
     this.ready = new Promise((resolve) => (this.markReady = resolve));
   }
 
+  /** What stands in the layout of the page, by the name of the component (`dashboard/components.py`). @type {Record<string, HTMLElement>} */
+  parts = {};
+
+  /** What stands for the page until Dash has laid it out: its part, where that will be. @type {HTMLElement | null} */
+  ahead = null;
+
+  /** A part of it has got its place: sizes are known from now on. */
+  placed() {
+    this.invalidate();
+  }
+
+  /** A part is laid out, or a callback has changed its properties. @param {string} _part @param {Record<string, any>} _props */
+  onProps(_part, _props) {}
+
   /** @type {(value?: unknown) => void} */
   markReady = () => {};
 
-  /** Call once the page's own parts exist. */
-  start() {
-    this.feed = new Feed(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${pathTo("/api/v1/live")}`, {
-      onDelta: (delta) => {
-        const newest_s = Math.max(...delta.series.map(({ t }) => t.at(-1) ?? -Infinity));
-        if (newest_s > 0) this.behind_s = this.runs.now_s - newest_s;
-        this.onDelta(delta);
-        if (this.drawsDeltas) this.invalidate();
-      },
-      onState: (state) => {
-        showFiring(state.firing);
-        this.onState(state, this.runs.update(state));
-        this.invalidate();
-      },
-      onReset: () => this.onReset(),
-      onConnection: (lost_ms) => {
-        this.runs.lost_s = lost_ms === null ? null : lost_ms / 1000 + this.runs.clock_off_s;
-        this.invalidate();
-      },
-    });
+  /** Called once the view is the one that is shown. */
+  start() {}
+
+  /** Another page is shown. */
+  close() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = -1; // nothing is drawn from now on
+  }
+
+  get isClosed() {
+    return this.life.aborted;
   }
 
   // Messages of the server, for each page
@@ -67,7 +142,7 @@ export class Session {
     return { run: this.runs.name };
   }
 
-  /** The selection, for Dash's callbacks. @returns {import("../lib/dash.js").Selection} */
+  /** The selection, for Dash's callbacks. @returns {Selected} */
   selection() {
     const { name } = this.runs;
     return { run: name, runs: name === null ? [] : [name], axis: "time", from: null, to: null, live: true };
@@ -96,13 +171,96 @@ export class Session {
   #frame = 0;
 
   draw() {
-    this.status.draw(this.runs.message, this.behind_s);
+    this.status.draw(this.runs.message, this.session.behind_s);
   }
 
   keepAddress() {
+    if (this.isClosed) return;
     writeAddress(this.address());
     publish(this.selection());
   }
+}
+
+// The session of the document, and the parts of its page in Dash's layout.
+
+/** @type {Session | null} there is none in an app of somebody else's */
+let begun = null;
+
+/** It begins with whoever asks first: a part that Dash has laid out, or the shell. */
+export function session() {
+  const [bar, ahead, foot] = ["controls", "ahead", "status"].map((id) => /** @type {HTMLElement} */ (document.getElementById(id)));
+  return (begun ??= new Session(bar, ahead, foot));
+}
+
+/** A part of a page that its view draws, in the place that Dash has laid out for it. @param {string} name */
+export const part = (name) => (/** @type {HTMLElement} */ place, /** @type {Record<string, any>} */ props) => {
+  let given = props;
+  const show = () => {
+    const { ahead, view } = session();
+    const element = view?.parts[name];
+    if (element && element.parentElement !== place) {
+      move(element, place);
+      ahead.replaceChildren();
+      view?.placed();
+    }
+    view?.onProps(name, given);
+  };
+  show();
+  return {
+    update: (/** @type {Record<string, any>} */ props) => {
+      given = props;
+      show();
+    },
+    close: session().onShow(show),
+  };
+};
+
+/** It stays scrolled and focused, where the browser can move an element. @param {HTMLElement} element @param {HTMLElement} place */
+function move(element, place) {
+  place.replaceChildren();
+  if (element.isConnected && "moveBefore" in place) /** @type {any} */ (place).moveBefore(element, null);
+  else place.append(element);
+}
+
+// What Dash's callbacks hear of the document: which page the address is of, and the selection.
+
+/**
+ * Which page it is of.
+ * @param {HTMLElement} _place @param {{pathname?: string}} laidOut which page that was done for
+ * @param {(changed: {pathname: string, search: string}) => void} setProps
+ */
+export function Address(_place, laidOut, setProps) {
+  const tell = () => setProps({ pathname: location.pathname, search: location.search });
+  if (laidOut.pathname !== location.pathname) tell();
+  return { close: session().onShow(() => session().pictured().then(tell)) };
+}
+
+/**
+ * @typedef {Object} Selected
+ * @property {string | null} run
+ * @property {string[]} runs
+ * @property {"time" | "step"} axis
+ * @property {number | null} from start of the selected window, Unix seconds or a step; null where none is selected
+ * @property {number | null} to
+ * @property {boolean} live the view follows the newest point
+ */
+
+/** @type {Selected | null} */
+let newest = null;
+/** @type {(changed: {data: Selected | null}) => void} */
+let told = () => {};
+
+/** Its `data` is what is selected. @param {HTMLElement} _place @param {Object} _props @param {(changed: {data: Selected | null}) => void} setProps */
+export function Selection(_place, _props, setProps) {
+  told = setProps;
+  if (newest) told({ data: newest });
+}
+
+/** @param {Selected} selection */
+function publish(selection) {
+  if (JSON.stringify(selection) === JSON.stringify(newest)) return;
+  newest = selection;
+  told({ data: newest });
 }
 
 // The line at the foot: the keys, the dashboard's cost, and its delay.
@@ -121,22 +279,21 @@ const KEYS = [
 const viewing = () => isOwner ? null : el("span", { class: "dim", title: "Changes, settings, alerts, and what was not granted, are the owner's." }, "viewing only");
 
 class Status {
-  /** @param {HTMLElement} host @param {[string, string][]} [keys] that it names */
-  constructor(host, keys = KEYS) {
+  /** @param {HTMLElement} host */
+  constructor(host) {
     this.cost = el("span");
     this.profiler = el("span");
     this.lag = el("span");
     this.parts = el("span", { class: "warn", role: "status" });
     this.hints = el("span", { class: "hints" });
-    this.setKeys(keys);
     host.append(
       this.hints,
       el("span", { class: "right" }, viewing(), this.parts, this.cost, this.profiler, this.lag),
     );
   }
 
-  /** The few keys that the line names. @param {string[][]} keys */
-  setKeys(keys) {
+  /** The few keys that the line names. @param {string[][]} [keys] */
+  setKeys(keys = KEYS) {
     this.hints.replaceChildren(...keys.map(([key, does]) => el("span", { class: "hint-key" }, el("kbd", {}, key), does)));
   }
 

@@ -15,7 +15,7 @@ import { ON_LANES } from "../lib/keys.js";
 import { painted, paintedLane } from "../lib/probe.js";
 import { ViewController } from "../timeline/gestures.js";
 import { Timeline } from "../timeline/timeline.js";
-import { Session } from "./session.js";
+import { PageView } from "./session.js";
 
 /** @typedef {import("../lib/axis.js").View} View */
 /** @typedef {import("../data/series.js").Series} Series */
@@ -24,11 +24,11 @@ import { Session } from "./session.js";
 const CLOCK_SLACK_S = 1; // a smaller error of the first view is acceptable
 const END_ROOM = 0.01; // of the view, behind the end of a run that is over, and before its beginning
 
-/** Adds an axis to `Session`: the GPUs and the Logs page, and below `RunPage` those of one run. */
-export class TimePage extends Session {
-  /** @param {HTMLElement} bar @param {HTMLElement} foot the status line @param {{address: import("../lib/url.js").Address, run: string | null, buckets?: number}} shown `buckets`: that a view is read in */
-  constructor(bar, foot, { address, run, buckets }) {
-    super(foot, run);
+/** Adds an axis to `PageView`: the GPUs and the Logs page, and below `RunPage` those of one run. */
+export class TimePage extends PageView {
+  /** @param {import("./session.js").Session} session @param {{address: import("../lib/url.js").Address, run: string | null, buckets?: number, hints?: [string, string][]}} shown `buckets`: that a view is read in */
+  constructor(session, { address, run, buckets, hints }) {
+    super(session, run, hints);
     this.range = new ViewRange(address);
     this.store = new SeriesStore((metas) => this.lanesOf(metas), buckets);
     /** @type {number | null} */
@@ -59,7 +59,7 @@ export class TimePage extends Session {
       keep: () => this.keepAddress(),
       follow: (cursor) => this.feed?.follow(cursor),
     });
-    this.controls = new Controls(bar, {
+    this.viewControls = new Controls(session.bar, {
       resume: () => this.controller.resume(),
       span: (span_s) => this.controller.setSpan(span_s),
     });
@@ -173,6 +173,7 @@ export class TimePage extends Session {
       const isCut = this.range.cutFuture(this.end_s);
       if (this.#fit() || isCut || anew || JSON.stringify(this.store.lanes) !== before) this.loadPoints();
       if (!this.store.lanes.length) this.markReady();
+      await this.ready; // the charts go first
       await this.loadRest();
     } catch (error) {
       this.failed(error, this.retries.series);
@@ -248,14 +249,14 @@ export class TimePage extends Session {
     });
     this.findings.draw();
     this.drawMore(view, stepper);
-    this.controls.draw({
+    this.viewControls.draw({
       mode: runs.lost_s !== null ? "lost" : range.following ? "live" : "held",
       over: runs.over,
       host: runs.message?.host ?? "",
       span_s: range.following ? range.span_s : view.hi - view.lo,
       axis,
     });
-    this.status.draw(runs.message, growing && axis === TIME ? this.behind_s : null);
+    this.status.draw(runs.message, growing && axis === TIME ? this.session.behind_s : null);
   }
 
   /** Of the lane that has no series. @returns {import("../ledger/ledger_view.js").Shares | null} null: there is none, or nothing is known yet */

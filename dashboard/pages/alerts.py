@@ -19,11 +19,12 @@ from analysis.findings.rules import RULES as ALL_RULES
 from collectors.message import spoken
 from collectors.records import Finding
 
+from ..components import AlertsEditor, DesktopChoice
 from ..findings import AlertsSnapshot
 from ..network import path_to
 from ..queries import Queries
 from ..user_files.yaml_file import visible, visible_name
-from .page import Page, question
+from .page import DCC, Page, question
 from .runs import THEME
 
 # Tables of the Alerts page that are sorted and searched: messages, and the rules of findings.
@@ -328,7 +329,7 @@ PARTS = ("firing", "recent", "muted", "receivers", "own")
 MAX_MESSAGES = 500
 
 
-def layout() -> html.Div:
+def layout(**_: Any) -> html.Div:
     def part(name: str, title: str, *more: Any) -> html.Section:
         return html.Section([html.H2(title), html.Div(id=f"alerts-{name}"), *more], className=f"alerts-{name}")
 
@@ -340,11 +341,11 @@ def layout() -> html.Div:
             part("firing", "Firing"),
             part("muted", "Muted"),
             part("recent", "The last 24 hours"),
-            part("receivers", "Receivers", html.Div(id="alerts-desktop")),
+            part("receivers", "Receivers", DesktopChoice()),
             html.Section(
                 [
                     html.H2("Rules and receivers, as text"),
-                    html.Div(id="alerts-editor"),
+                    AlertsEditor(),
                 ],
                 className="alerts-text",
             ),
@@ -390,10 +391,9 @@ PAGE = Page(
     "8",
     "Alerts",
     "/alerts",
-    module="alerts",
-    layout=layout,
-    callbacks=callbacks,
-    packages=("dash_ag_grid",),
+    layout,
+    callbacks,
+    packages=(DCC, "dash_ag_grid"),
     owners=True,
     chunks=("dash_ag_grid/async-community.js",),
     early=lambda _: (question("alerts"),),

@@ -1,10 +1,12 @@
-"""The Boards page: `assets/pages/boards/page.js` draws it."""
+"""The Boards page: one board, live, and its editor."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import quote
 
+from ..components import BoardsView
 from .page import Page, PageRequest, question
 
 
@@ -20,4 +22,8 @@ def early(opening: PageRequest) -> Iterable[str]:
         yield question("boards/" + quote(str(name), safe="!'()*"))
 
 
-PAGE = Page("6", "Boards", "/boards", module="boards", early=early)
+def layout(**_: Any) -> BoardsView:
+    return BoardsView()
+
+
+PAGE = Page("6", "Boards", "/boards", layout, early=early)

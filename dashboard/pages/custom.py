@@ -58,9 +58,9 @@ class CustomPage:
             "",
             shown[:40],
             f"{PREFIX}{self._path.stem}",
-            layout=self._layout,
-            callbacks=self._callbacks,
-            packages=packages,
+            self._layout,
+            self._callbacks,
+            packages,
         )
 
     def _load(self) -> None:
@@ -72,7 +72,7 @@ class CustomPage:
             import_module(package)
         self._scope = scope
 
-    def _layout(self) -> Any:
+    def _layout(self, **_: Any) -> Any:
         """Made at each visit: one that failed, as on a log folder without runs, is tried again at the next."""
         from dash import html
 

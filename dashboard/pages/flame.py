@@ -1,7 +1,15 @@
-"""The Flame page: `assets/pages/flame/page.js` fills it with a window's stacks in time order and as a tree."""
+"""The Flame page: a window's stacks in time order and as a tree."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from ..components import FlameView
 from .page import Page, about_run
 
-PAGE = Page("4", "Flame", "/flame", module="flame", early=about_run)
+
+def layout(**_: Any) -> FlameView:
+    return FlameView()
+
+
+PAGE = Page("4", "Flame", "/flame", layout, early=about_run)

@@ -1,42 +1,45 @@
-"""The frame around all pages: the HTML that the browser gets first, and Dash's outermost layout.
+"""The frame around all pages: the HTML that the browser gets first, and how Dash comes to know the pages.
 
-The bar, the status line and a place for the first picture are in the HTML itself, so that the page draws before Dash is
-loaded: `assets/main.js` takes Dash's bundles out of their template when the first picture is drawn, and moves the drawn page
-into its container when Dash has laid that out.
+The bar and the status line are in the HTML itself. `assets/shell.js` starts the view of the page, whose charts stand in `#ahead` at first.
+Dash waits in a template until they are drawn; its components then take the view's parts into the layout.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import cached_property
 from html import escape
-from urllib.parse import urlencode
+from typing import Any
+from urllib.parse import urlsplit
 
-from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash import Dash, Input, Output, html, no_update
 from dash.backends._fastapi import get_current_request, reset_current_request, set_current_request
 from starlette.requests import Request
 
 from access.roles import Role
 from collectors.store.store import StoreError
 
-from .. import static_files
 from ..auth import policy_of, script_hash
+from ..components import Address, Selection
 from ..network import path_to, strip_base_path
 from ..queries import NotFound, Queries
-from ..static_files import ASSETS, versioned
+from ..static_files import versioned
 from ..visitors import visitor
 from . import pages
-from .page import Page, PageRequest, empty
+from .page import DCC, Page, PageRequest, query_of
 
-STYLES = ("tokens.css", "vendor/uPlot.min.css", "app.css", "flame/flame.css")  # of every page; its own page.css follows
-WITHOUT_MODULE = "pages/dash_page.js"  # draws what a page of Dash components holds of ours
+STYLES, MODULES, COMPONENTS = "built/modules.css", "built/modules.js", "components.js"
 SOURCE = re.compile(r'<script[^>]* src="([^"]+)"')
 SUITE = re.compile(r"_dash-component-suites/(\w+)/")
-CONTAINER, SELECTION, ADDRESS = "content", "selection", "address"  # ids in the outermost layout
+PARTS = {"/polyfill": DCC, "/dcc/": DCC, "/dash_table/": "dash_table"}  # of the package `dash`
+LATER = (DCC, "dash_ag_grid")
+ADDRESS, CONTENT, SELECTION = "address", "content", "selection"  # ids in the outermost layout
+OWNERS_ONLY = "This page is the owner's."
 
-THEME = """
+EARLY = """
 const asked = new URLSearchParams(location.search).get("theme") || localStorage.getItem("theme");
 const system = matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark";
 document.documentElement.dataset.theme = ["dark", "light"].includes(asked) ? asked : system;
@@ -53,11 +56,8 @@ def index(page: Page, time_zone: str = "") -> str:
     """Dash's index string for one page; the places in {%...%} are Dash's to fill. `time_zone` is that of shown times, "" for the browser's."""
     assets, asking = path_to(versioned()), visitor()
     is_owner = asking.role is Role.OWNER
-    styles = "\n".join(f'<link rel="stylesheet" href="{assets}/{name}">' for name in styles_of(page))
-    modules = f"{assets}-{pack_name(page)}"
-    preloads = "\n".join(f'<link rel="modulepreload" href="{modules}/{name}">' for name in modules_of(page))
     links = "".join(
-        f'<a href="{path_to(other.path)}"><i>{other.key}</i>{escape(other.name)}</a>'
+        f'<a href="{path_to(other.path)}" title="{escape(other.name)} ({other.key})"><i>{other.key}</i>{escape(other.name)}</a>'
         for other in pages()
         if not other.owners or is_owner
     )
@@ -67,24 +67,24 @@ def index(page: Page, time_zone: str = "") -> str:
 {{%metas%}}
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(page.name)} - DeepSeek Dashboard</title>
-<script>{THEME}</script>
-{styles}
-{preloads}
+<script>{EARLY}</script>
+<link rel="stylesheet" href="{assets}/{STYLES}">
+<link rel="modulepreload" href="{assets}/{MODULES}">
 {{%early%}}
 <link rel="icon" href="{assets}/icon.svg">
 {{%css%}}
 </head>
-<body data-module="./{static_files.PACK}">
+<body>
 <header id="bar" class="bar">
 <div class="brand">{LOGO}<span>DeepSeek Dashboard</span></div>
 <nav class="nav" aria-label="Pages">{links}</nav>
 <a class="firing" href="{path_to("/alerts")}" hidden></a>
-<div id="controls" class="controls"></div>
+<div class="controls"><div id="controls"></div></div>
 </header>
-<main id="first"></main>
-<script type="module" async src="{modules}/{static_files.MAIN}"></script>
+<div id="ahead" class="page"></div>
 {{%app_entry%}}
 <footer id="status" class="status"></footer>
+<script type="module" src="{assets}/{MODULES}"></script>
 {{%config%}}
 <template id="dash">
 {{%scripts%}}
@@ -95,16 +95,15 @@ def index(page: Page, time_zone: str = "") -> str:
 
 
 class DashboardApp(Dash):  # type: ignore[misc]  # Dash has no types
-    """Dash with an index for each page, which loads only the browser code of the packages that the page names."""
+    """Dash with the frame as its index, which loads at first only the browser code of the packages that the page names."""
 
     time_zone: Callable[[], str] = staticmethod(lambda: "")
     questions: Callable[[Page, Request], list[str]] = staticmethod(lambda page, request: [])
-    owners_callbacks: frozenset[str] = frozenset()  # outputs of those of pages that are the owner's
 
     @cached_property
     def policy(self) -> str:
         """The Content-Security-Policy of a page. Its inline scripts are known beforehand: of what else stands in a page nothing runs."""
-        return policy_of([script_hash(THEME), *self.csp_hashes()])
+        return policy_of([script_hash(EARLY), *self.csp_hashes()])
 
     def page_index(self, page: Page, request: object) -> str:
         shown, asked = _shown.set(page), set_current_request(request)
@@ -116,70 +115,46 @@ class DashboardApp(Dash):  # type: ignore[misc]  # Dash has no types
 
     def interpolate_index(self, **parts: str) -> str:
         page = _shown.get()
+        now, later = _sorted_out(parts["scripts"], page)
+        parts |= {"scripts": "\n".join([_components(later), *now]), "css": ""}
         text = index(page, self.time_zone())
         for name, part in parts.items():
-            text = text.replace(f"{{%{name}%}}", _without_others(part, page) if name in ("scripts", "css") else part)
-        request = get_current_request()
+            text = text.replace(f"{{%{name}%}}", part)
+        scripts = [
+            *SOURCE.findall("\n".join(now)),
+            *(path_to(f"/_dash-component-suites/{chunk}") for chunk in page.chunks),
+        ]
         early = [
-            _early(_without_others(parts["scripts"], page), page, request),
-            *map(_preload, self.questions(page, request)),
+            *map(_preload, self.questions(page, get_current_request())),
+            *(f'<link rel="preload" as="script" href="{name}" fetchpriority="low">' for name in scripts),
         ]
         return text.replace("{%early%}", "\n".join(early))
 
 
-def _without_others(tags: str, page: Page) -> str:
-    """Script and style tags without those of packages that the page does not name."""
-    kept = {"dash", *page.packages}
-    return "\n".join(tag for tag in tags.split("\n") if (suite := SUITE.search(tag)) is None or suite[1] in kept)
+def _sorted_out(tags: str, page: Page) -> tuple[list[str], dict[str, list[str]]]:
+    """Script tags that the page needs at first, and the addresses of the others by package.
+
+    Of Dash's own, `dcc` alone needs the polyfill.
+    """
+    now, later = list[str](), dict[str, list[str]]()
+    for tag in tags.split("\n"):
+        suite, source = SUITE.search(tag), SOURCE.search(tag)
+        package = next((name for part, name in PARTS.items() if part in tag), suite[1] if suite else "")
+        if suite is None or package in ("dash", *page.packages):
+            now.append(tag)
+        elif source and package in LATER:
+            later.setdefault(package, []).append(source[1])
+    return now, later
 
 
-def _early(scripts: str, page: Page, request: Request) -> str:
-    """The first picture of a page that names packages waits for Dash: its bundles are fetched beside our modules, and its first answers."""
-    if not page.packages:
-        return ""
-    names = [*SOURCE.findall(scripts), *(path_to(f"/_dash-component-suites/{chunk}") for chunk in page.chunks)]
-    bundles = [f'<link rel="preload" as="script" href="{name}">' for name in names]
-    search = f"?{request.url.query}" if request.url.query else ""
-    asked = [layout_question(page.path, search), "/_dash-dependencies"]
-    return "\n".join([*bundles, *(_preload(address, " data-dash") for address in asked)])
+def _components(later: dict[str, list[str]]) -> str:
+    source = path_to(f"{versioned()}/{COMPONENTS}")
+    return f'<script src="{source}" data-later="{escape(json.dumps(later))}"></script>'
 
 
-def _preload(address: str, more: str = "") -> str:
+def _preload(address: str) -> str:
     """Of an answer that `fetch` takes without asking again."""
-    return f'<link rel="preload" as="fetch" crossorigin{more} href="{escape(path_to(address))}">'
-
-
-def module_of(page: Page) -> str:
-    return f"pages/{page.module}/page.js" if page.module else WITHOUT_MODULE
-
-
-def styles_of(page: Page) -> list[str]:
-    own = f"pages/{page.module}/page.css"
-    return [*STYLES, own] if page.module and (ASSETS / own).exists() else [*STYLES]
-
-
-def modules_of(page: Page) -> list[str]:
-    """What is asked for as the HTML comes: the page's modules in a pack, what starts them, and libraries."""
-    pack = static_files.pack_of(pack_name(page))
-    return [] if pack is None else [static_files.PACK, static_files.MAIN, *pack.vendored]
-
-
-def pack_name(page: Page) -> str:
-    """`flame`; of a page without a module of its own, that of the module that stands in for it."""
-    return page.module or WITHOUT_MODULE.removeprefix("pages/").removesuffix(".js")
-
-
-def layout(path: str | None = None, content: object = None) -> html.Main:
-    """The selection, which our modules write and callbacks read, and the place of the page, filled where the page is known."""
-    address = dcc.Location(ADDRESS) if content is None else dcc.Location(ADDRESS, pathname=path and path_to(path))
-    return html.Main(
-        id="page", children=[address, dcc.Store(SELECTION), html.Div(content, id=CONTAINER, className="page")]
-    )
-
-
-def layout_question(path: str, search: str) -> str:
-    """Dash's question for the layout, with the page that it is for."""
-    return f"/_dash-layout?{urlencode({'at': path, 'search': search})}"
+    return f'<link rel="preload" as="fetch" crossorigin href="{escape(path_to(address))}">'
 
 
 def early_questions(page: Page, request: Request, queries: Queries) -> list[str]:
@@ -190,40 +165,40 @@ def early_questions(page: Page, request: Request, queries: Queries) -> list[str]
         return []
 
 
-def register(dash: DashboardApp, queries: Queries) -> None:
-    """The layouts and callbacks of all pages. What a page's module draws is in the container before Dash is loaded."""
-    dash.questions = lambda page, request: early_questions(page, request, queries)
-    dash.time_zone = lambda: str(queries.settings().values["time_zone"])
-    made = {page.path: page for page in pages() if page.layout_of or page.layout is not empty}
-    dash.layout = layout
-    if not made:
-        return
-    owners: set[str] = set()
+def register(app: DashboardApp, queries: Queries) -> frozenset[str]:
+    """The pages' layouts, behind one callback that follows the address, and their callbacks; returns the outputs of those of the owner's pages."""
+    app.questions = lambda page, request: early_questions(page, request, queries)
+    app.time_zone = lambda: str(queries.settings().values["time_zone"])
+    by_path = {page.path: page for page in pages()}
 
-    def content(path: object, search: object) -> object:
-        """None: Dash lays out nothing on this page."""
-        page = made.get(path) if isinstance(path, str) else None
-        if page is None or (page.owners and visitor().role is not Role.OWNER):
-            return None
-        return page.layout_of(search if isinstance(search, str) else "") if page.layout_of else page.layout()
-
-    def whole() -> html.Main:
-        query = get_current_request().query_params
-        path = query.get("at")
-        return layout(path, content(path, query.get("search")))
-
-    dash.layout = whole
-
-    @dash.callback(
-        Output(CONTAINER, "children"), Input(ADDRESS, "pathname"), State(ADDRESS, "search"), prevent_initial_call=True
+    @app.callback(
+        Output(CONTENT, "children"), Input(ADDRESS, "pathname"), Input(ADDRESS, "search"), prevent_initial_call=True
     )  # type: ignore[untyped-decorator]
-    def show(path: object, search: object) -> object:
-        found = content(strip_base_path(path) if isinstance(path, str) else None, search)
-        return no_update if found is None else found
+    def show(pathname: object, search: object) -> object:
+        page = by_path.get(strip_base_path(pathname)) if isinstance(pathname, str) else None
+        return no_update if page is None else layout_of(page, search if isinstance(search, str) else "")
 
+    def layout() -> html.Main:
+        """Of the document that asks, so that its first picture waits for no callback."""
+        shown = urlsplit(get_current_request().headers.get("referer", ""))
+        page = by_path.get(strip_base_path(shown.path))
+        search = f"?{shown.query}" if shown.query else ""
+        content = None if page is None else layout_of(page, search)
+        address = Address(ADDRESS) if page is None else Address(ADDRESS, shown.path, search)
+        return html.Main([address, Selection(SELECTION), html.Div(content, id=CONTENT)], id="page")
+
+    app.layout = layout
+
+    owners: set[str] = set()
     for page in pages():
-        before = set(dash.callback_map)
-        page.callbacks(dash, queries)
+        before = set(app.callback_map)
+        page.callbacks(app, queries)
         if page.owners:
-            owners |= set(dash.callback_map) - before
-    dash.owners_callbacks = frozenset(owners)
+            owners |= set(app.callback_map) - before
+    return frozenset(owners)
+
+
+def layout_of(page: Page, search: str) -> Any:
+    if page.owners and visitor().role is not Role.OWNER:
+        return html.P(OWNERS_ONLY, className="page-part")
+    return html.Div(page.layout(**query_of(search)), className="page", key=page.path)

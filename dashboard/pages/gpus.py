@@ -1,11 +1,13 @@
-"""The GPUs page: `assets/pages/gpus/page.js` fills it with the heat strip, a lane per metric, and the processes."""
+"""The GPUs page: the heat strip, a lane per metric, and the processes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from access.roles import PROCESSES
 
+from ..components import GpusView
 from ..visitors import visitor
 from .page import Page, PageRequest, question
 
@@ -17,4 +19,8 @@ def early(_: PageRequest) -> Iterable[str]:
     yield question("series")
 
 
-PAGE = Page("2", "GPUs", "/gpus", module="gpus", early=early)
+def layout(**_: Any) -> GpusView:
+    return GpusView()
+
+
+PAGE = Page("2", "GPUs", "/gpus", layout, early=early)

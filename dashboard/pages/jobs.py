@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from typing import Any
-from urllib.parse import parse_qs
 
 import dash_ag_grid
 from dash import Dash, Input, Output, State, ctx, dcc, html
@@ -14,10 +13,11 @@ from jobs.queue import OVER
 from jobs.state_folder import QueueError
 from jobs.view import JobRow
 
+from ..components import JobsView
 from ..jobs import ASSUMED, HistoryPage, lasting, sentences_of
 from ..queries import Queries
 from ..user_files.yaml_file import visible, visible_name
-from .page import Page, question
+from .page import DCC, Page, question, several
 from .runs import THEME
 
 # The table of jobs that are over.
@@ -97,8 +97,8 @@ FEW = 5  # jobs that are over: with fewer there is little to compare
 DAY_S, LONGEST_S = 86400.0, 366 * 86400.0
 
 
-def layout_of(search: str) -> html.Div:
-    """`search` is the address' query, whose `span` is the time that is shown."""
+def layout(**query: Any) -> list[Any]:
+    """`span` of the address is the time that is shown."""
     find = dcc.Input(id=FIND, placeholder="Run or command", maxLength=MAX_FOUND, className="input", type="text")
     state = dcc.Dropdown(
         id=STATE, options=[{"label": word, "value": word} for word in OVER], placeholder="All states", searchable=False
@@ -108,15 +108,16 @@ def layout_of(search: str) -> html.Div:
         html.Button("Older", id=OLDER, className="btn", type="button", hidden=True),
         html.Span(id=SAID, className="dim", role="status"),
     ]  # fmt: skip
-    return html.Div(
+    below = html.Div(
         [
-            dcc.Store(ASKED, data={"span": span_of(parse_qs(search.removeprefix("?")).get("span", [""])[0])}),
+            dcc.Store(ASKED, data={"span": span_of(next(iter(several(query, "span")), ""))}),
             dcc.Store(TURNED, data=[]),
             html.Section(id=FIFO),
             html.Section([html.Div([html.H2("History"), html.Label("Find in the history", htmlFor=FIND, className="unseen"), find, state], className="jobs-part"), grid(), html.Div(turning, className="jobs-turning")]),
         ],
         className="jobs-page",
     )  # fmt: skip
+    return [JobsView(className="jobs-view"), below]
 
 
 def callbacks(dash: Dash, queries: Queries) -> None:
@@ -207,10 +208,9 @@ PAGE = Page(
     "q",
     "Jobs",
     "/jobs",
-    module="jobs",
-    layout_of=layout_of,
-    callbacks=callbacks,
-    packages=("dash_ag_grid",),
+    layout,
+    callbacks,
+    packages=(DCC, "dash_ag_grid"),
     owners=True,
     chunks=("dash_ag_grid/async-community.js",),
     early=lambda _: (question("jobs"),),

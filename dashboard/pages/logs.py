@@ -1,25 +1,24 @@
 """The Logs page: all lines of a run, or of all runs, by time, and the controls above them.
 
-`assets/pages/logs/page.js` draws the lines before Dash is there; the controls are Dash components. The address says what is shown, and
-one callback turns the values of the controls into the description of the place of the lines.
+The controls are Dash components. The address says what is shown, and one callback turns the values of the controls into what the list
+of lines shows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qs
 
 from dash import Dash, Input, Output, dcc, html
 
 from collectors.store.store import StoreError, TooMuch
 
+from ..components import LogView
 from ..queries import Queries
-from .chart_grid import description, names
-from .page import Page, about_run
+from .controls import numbered, texts
+from .page import DCC, Page, about_run, several
 
 PLACE, SELECTION = "logs-lines", "selection"
-DESCRIPTION = "data-log-lines"  # the property of the place that a callback fills with `description(...)`
 MAX_TEXT = 1024  # characters, as `GET /logs/lines` takes
 MAX_CHOSEN = 100  # files, or ranks
 MAX_OPTIONS = 300  # of a list
@@ -42,9 +41,9 @@ def control(name: str) -> str:
     return f"logs-{name}"
 
 
-def layout_of(search: str) -> html.Div:
+def layout(**query: Any) -> html.Div:
     """The controls show what the address says from the first."""
-    value = dict(zip(PARAMETERS, values_of(view_of(search)), strict=True))
+    value = dict(zip(PARAMETERS, values_of(view_of(query)), strict=True))
     row = [
         _search(value["text"]),
         dcc.Checklist(_options(FLAGS), value["flags"], id=control("flags"), inline=True),
@@ -56,9 +55,7 @@ def layout_of(search: str) -> html.Div:
         _labelled("Ranks", _several("ranks", value["ranks"], "all ranks"), "small"),
     ]
     controls = html.Div([html.Div(row, className="controls-row")], className="logs-controls")
-    return html.Div(
-        [controls, html.Div(id=PLACE, className="logs-place", **{DESCRIPTION: ""})], className="logs-layout"
-    )
+    return html.Div([controls, LogView(PLACE)], className="logs-layout")
 
 
 def _search(text: str) -> html.Label:
@@ -88,16 +85,15 @@ def _listed(values: Sequence[str]) -> list[Option]:
 # -- the address and the view --------------------------------------------------------------------------------------------
 
 
-def view_of(search: object) -> View:
+def view_of(query: Mapping[str, Any]) -> View:
     """What an address shows; what it does not say, or says wrongly, is as usual. The same as `viewOf` in `assets/logs/logs_view.js`."""
-    query = parse_qs(search.removeprefix("?"), max_num_fields=None) if isinstance(search, str) else {}
-    first = {name: values[0] for name, values in query.items()}
+    first = {name: several(query, name)[0] for name in query}
     return {
         "text": first.get("log", "")[:MAX_TEXT],
         **{flag: first.get(flag) == "1" for flag in FLAGS},
         "level": _level(first.get("level")),
-        "files": list(names(query.get("file"), MAX_CHOSEN)),
-        "ranks": _ranks(query.get("rank")),
+        "files": texts(several(query, "file"), MAX_CHOSEN),
+        "ranks": _ranks(several(query, "rank")),
     }
 
 
@@ -114,7 +110,7 @@ def described(values: Sequence[Any]) -> View:
         "text": given["text"][:MAX_TEXT] if isinstance(given["text"], str) else "",
         **{flag: flag in flags for flag in FLAGS},
         "level": _level(given["level"]),
-        "files": list(names(given["files"], MAX_CHOSEN)),
+        "files": texts(given["files"], MAX_CHOSEN),
         "ranks": _ranks(given["ranks"]),
     }
 
@@ -124,7 +120,7 @@ def _level(value: object) -> int:
 
 
 def _ranks(value: object) -> list[str]:
-    return [rank for rank in names(value, MAX_CHOSEN) if rank.isascii() and rank.isdigit() and len(rank) < 10]
+    return [rank for rank in texts(value, MAX_CHOSEN) if rank.isascii() and rank.isdigit() and len(rank) < 10]
 
 
 # -- what may be chosen --------------------------------------------------------------------------------------------------
@@ -148,9 +144,9 @@ def _among(chosen: Sequence[str], known: Sequence[str]) -> list[Option]:
 
 
 def callbacks(dash: Dash, queries: Queries) -> None:
-    @dash.callback(Output(PLACE, DESCRIPTION), *(Input(control(name), "value") for name in PARAMETERS))  # type: ignore[untyped-decorator]
-    def describe(*values: Any) -> str:
-        return description(described(values))
+    @dash.callback(Output(PLACE, "view"), *(Input(control(name), "value") for name in PARAMETERS))  # type: ignore[untyped-decorator]
+    def describe(*values: Any) -> View:
+        return numbered(described(values))
 
     @dash.callback(  # type: ignore[untyped-decorator]
         Output(control("files"), "options"),
@@ -161,10 +157,10 @@ def callbacks(dash: Dash, queries: Queries) -> None:
     def offer(selection: object, flags: object, files: object, ranks: object) -> tuple[list[Option], list[Option]]:
         every = isinstance(flags, list) and "all" in flags
         run = selection.get("run") if isinstance(selection, dict) else None
-        chosen = names(files, MAX_CHOSEN), _ranks(ranks)
+        chosen = texts(files, MAX_CHOSEN), _ranks(ranks)
         if not every and not (isinstance(run, str) and queries.has_run(run)):
             return _listed(chosen[0]), _listed(chosen[1])
         return source_options(queries, None if every else str(run), *chosen)
 
 
-PAGE = Page("5", "Logs", "/logs", module="logs", layout_of=layout_of, callbacks=callbacks, early=about_run)
+PAGE = Page("5", "Logs", "/logs", layout, callbacks, (DCC,), early=about_run)

@@ -1,23 +1,22 @@
-"""A page: its row in the navigation bar, its module, layout and callbacks, and what is sent ahead of it."""
+"""A page: its entry in the navigation, its layout and callbacks, and what it is sure to ask of the API."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 if TYPE_CHECKING:
     from dash import Dash
-    from dash.development.base_component import Component
     from starlette.datastructures import QueryParams
 
     from ..queries import Queries
 
-
 # What a page is sure to ask of the API: its HTML says so, and the browser asks while it still fetches our modules.
 
 ROOT = "/api/v1/"
+DCC = "dash_core_components"  # Dash's controls, as one of the packages of a page
 
 
 class PageRequest:
@@ -57,33 +56,36 @@ def about_run(opening: PageRequest) -> Iterable[str]:
         yield question("series", run=opening.run)
 
 
-def empty() -> Component:
-    """The layout of a page whose module draws everything itself."""
-    from dash import html
-
-    return html.Div()
-
-
 def no_callbacks(dash: Dash, queries: Queries) -> None:
     """The callbacks of a page without any."""
 
 
-class Page(NamedTuple):
-    """A file of this folder with `PAGE = Page(...)` is a page: the bar, the keys and the preloads follow.
+def query_of(search: str) -> dict[str, Any]:
+    """The parameters of an address, as Dash hands them to a layout: `?run=a&run=b&x=1 -> {"run": ["a", "b"], "x": "1"}`."""
+    found = parse_qs(search.removeprefix("?"))
+    return {name: values if values[1:] else values[0] for name, values in found.items()}
 
-    `module` is the folder below `assets/pages/` whose `page.js` draws it and whose `page.css` is its own, "" for a page that is
-    made of Dash components alone. A page with a module and a layout has both: its module draws before Dash is there. Callbacks only
-    read; changes go through a route of our API.
+
+def several(query: Mapping[str, Any], name: str) -> list[str]:
+    """All values of one of these parameters."""
+    value = query.get(name, [])
+    return [value] if isinstance(value, str) else list(value)
+
+
+class Page(NamedTuple):
+    """A file of this folder with `PAGE = Page(...)` is a page: the navigation, its key and the router follow.
+
+    `layout` takes the parameters of the address, as the layout of any Dash page does. Callbacks only read; changes go through a route
+    of our API. What our modules draw on it is a component of `dashboard/components.py`; the view behind those is named in
+    `assets/shell.js`.
     """
 
     key: str
     name: str
     path: str
-    module: str = ""
-    layout: Callable[[], Any] = empty
-    layout_of: Callable[[str], Any] | None = None  # instead of `layout`: made from the address' query, "?run=a"
+    layout: Callable[..., Any]
     callbacks: Callable[[Dash, Queries], None] = no_callbacks
-    packages: tuple[str, ...] = ()  # of Dash components, beside Dash's own: only pages that name one load it
+    packages: tuple[str, ...] = ()  # of Dash components, beside Dash's own, that its first picture waits for
     owners: bool = False  # not for viewers: its data is the owner's alone
     chunks: tuple[str, ...] = ()  # of these, "package/file.js", that they load late and the first picture waits for
-    early: Early = nothing  # what its module asks of the API as soon as it is there
+    early: Early = nothing

@@ -1,6 +1,6 @@
 """The Runs page: all runs in a grid, and what users say about one of them beside it.
 
-`assets/pages/runs/page.js` draws the tools above the grid, gives it its rows and its keys, and sends what is changed.
+The view of the page draws the tools above the grid, gives it its rows and its keys, and sends what is changed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import dash_ag_grid
 from dash import Dash, Input, Output, dcc, html, no_update
 
+from ..components import RunFilling, RunProvenance, RunShares, RunsHead
 from ..queries import NotFound, Queries
 from ..runs.columns import SHOWN, TableColumn
 from ..runs.runs import ALIVE, RunView, forgotten_view
@@ -19,7 +20,7 @@ from ..user_files.forgotten_runs import quoted
 from ..user_files.run_notes import MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS
 from ..user_files.yaml_file import visible, visible_name
 from . import comparison
-from .page import Page, PageRequest, question
+from .page import DCC, Page, PageRequest, question
 
 GRID, COLUMNS, TICKED, FOCUSED, PANEL = "runs-grid", "columns", "ticked", "focused", "about"
 MAX_COLUMNS = 100
@@ -48,7 +49,7 @@ OPTIONS = {
 }
 
 
-def layout() -> html.Div:
+def layout(**_: Any) -> list[Any]:
     grid = dash_ag_grid.AgGrid(
         id=GRID,
         rowModelType="infinite",
@@ -70,9 +71,10 @@ def layout() -> html.Div:
         dcc.Store(FOCUSED, data={}),
     ]  # one that is empty says so to its callbacks
     panel = html.Aside(id=PANEL, className="side about", **{"aria-label": "What is said about the run"})
-    return html.Div(
+    below = html.Div(
         [html.Div([grid, panel], className="runs-body"), comparison.layout(), *stores], className="runs-page"
     )
+    return [RunsHead(className="runs-top"), below]
 
 
 def callbacks(dash: Dash, queries: Queries) -> None:
@@ -143,12 +145,13 @@ def panel_of(view: RunView, command: str, filling: str) -> list[Any]:
     ]
     tags = ", ".join(about.tags)
     return [
-        html.Div([html.H2(visible_name(about.name or run), className="title"), button("close", "×", "Close (Esc)", "plain")], className="head", **{"data-read-at": filling}),
+        html.Div([html.H2(visible_name(about.name or run), className="title"), button("close", "×", "Close (Esc)", "plain")], className="head"),
+        RunFilling(run=None if about.forgotten else run, filling=filling),
         html.P(about.trouble, className="warn") if about.trouble else None,
         html.Section(dcc.Markdown(about.note, className="note-shown", link_target="_blank")) if about.note else None,
         html.Section([html.Table(html.Tbody([html.Tr([html.Th(name), html.Td(visible(value))]) for name, value in facts if value]))]),
-        None if about.forgotten else html.Section([html.H3("What ran"), html.Div(id="about-ran", **{"data-run": run})], className="ran-part"),
-        None if about.forgotten else html.Section([html.H3("Where its time went"), html.Div(id="about-ledger", **{"data-run": run})], className="ledger-part"),
+        None if about.forgotten else html.Section([html.H3("What ran"), RunProvenance("about-ran")], className="ran-part"),
+        None if about.forgotten else html.Section([html.H3("Where its time went"), RunShares("about-ledger")], className="ledger-part"),
         field("Name", "name", about.name, MAX_NAME, dcc.Input(id="about-name", value=about.name, placeholder=visible_name(run), className="input")),
         field("Tags, separated by commas", "tags", tags, MAX_TAGS * (MAX_TAG + 2), dcc.Input(id="about-tags", value=tags, className="input")),
         field("Note, in Markdown", "note", about.note, MAX_NOTE, dcc.Textarea(id="about-note", value=about.note, rows=6, className="input")),
@@ -201,10 +204,9 @@ PAGE = Page(
     "7",
     "Runs",
     "/runs",
-    module="runs",
-    layout=layout,
-    callbacks=callbacks,
-    packages=("dash_ag_grid",),
+    layout,
+    callbacks,
+    packages=(DCC, "dash_ag_grid"),
     chunks=("dash_ag_grid/async-community.js",),
     early=early,
 )

@@ -1,7 +1,15 @@
-"""The Samples page: `assets/pages/samples/page.js` fills it with what a run, or two, logged to be looked at, and with its checkpoints."""
+"""The Samples page: what a run, or two, logged to be looked at, and checkpoints."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from ..components import SamplesView
 from .page import Page
 
-PAGE = Page("v", "Samples", "/samples", module="samples")
+
+def layout(**_: Any) -> SamplesView:
+    return SamplesView()
+
+
+PAGE = Page("v", "Samples", "/samples", layout)

@@ -14,12 +14,12 @@ from access.tokens import GRANTS_SCOPE, VIEW, Credential, DamagedTokens, Tokens
 from ..queries import Queries
 from ..user_files.settings import FILE, SETTINGS, Setting, Settings, SettingValue
 from ..visitors import visitor
-from .page import Page
+from .page import DCC, Page
 
 BODY, OPENED = "settings-body", "settings-opened"
 
 
-def layout() -> html.Div:
+def layout(**_: Any) -> html.Div:
     return html.Div([html.H1("Settings"), html.Div(id=BODY), dcc.Store(OPENED, data=0)], className="settings-page")
 
 
@@ -119,4 +119,4 @@ def value_text(value: SettingValue) -> str:
     return f"{value:.12g}" if isinstance(value, float) else value
 
 
-PAGE = Page("9", "Settings", "/settings", module="settings", layout=layout, callbacks=callbacks, owners=True)
+PAGE = Page("9", "Settings", "/settings", layout, callbacks, (DCC,), owners=True)

@@ -1,7 +1,7 @@
 """The Training page: every series of one run or of several as small charts, and the controls above them.
 
-`assets/pages/training/page.js` mounts the charts and draws before Dash is there; the controls are Dash components. The address says
-what is shown, and one callback turns the values of the controls into the description of the grid of charts.
+The controls are Dash components. The address says what is shown, and one callback turns the values of the controls into what the charts
+show.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qs
 
 from dash import Dash, Input, Output, dcc, html
 
+from ..components import TrainingCharts
 from ..queries import Queries
-from .chart_grid import DESCRIPTION, chart_grid, description, names
-from .page import Page, PageRequest, question
+from .controls import numbered, texts
+from .page import DCC, Page, PageRequest, question, several
 
 GRID, SELECTION = "training-charts", "selection"
 MAX_RUNS = 200  # as `GET /curves` takes
@@ -39,9 +39,9 @@ def control(name: str) -> str:
     return f"training-{name}"
 
 
-def layout_of(search: str) -> html.Div:
+def layout(**query: Any) -> html.Div:
     """The controls show what the address says from the first."""
-    value = dict(zip(PARAMETERS, values_of(view_of(search)), strict=True))
+    value = dict(zip(PARAMETERS, values_of(view_of(query)), strict=True))
     searched = [_runs(value["runs"]), _search(value["q"]), _few("match", MATCHES, value, "How")]
     drawn = [
         _many("x", axes(value["x"]), value["x"], "x", clearable=False),
@@ -54,7 +54,7 @@ def layout_of(search: str) -> html.Div:
         _few("size", SIZES, value, "Size"),
     ]
     rows = [html.Div(row, className="controls-row") for row in (searched, drawn)]
-    return html.Div([html.Div(rows, className="training-controls"), chart_grid(GRID)], className="training-layout")
+    return html.Div([html.Div(rows, className="training-controls"), TrainingCharts(GRID)], className="training-layout")
 
 
 def _runs(chosen: list[str]) -> html.Label:
@@ -106,13 +106,12 @@ def axes(chosen: str) -> list[Option]:
 # -- the address and the view --------------------------------------------------------------------------------------------
 
 
-def view_of(search: object) -> View:
+def view_of(query: Mapping[str, Any]) -> View:
     """What an address shows; what it does not say, or says wrongly, is as usual. The same as `viewOf` in `assets/curves/training_view.js`."""
-    query = parse_qs(search.removeprefix("?"), max_num_fields=None) if isinstance(search, str) else {}
-    one = {name: values[0] for name, values in query.items()}
+    one = {name: several(query, name)[0] for name in query}
     smooth, _, amount = one.get("smooth", "").partition(":")
     return {
-        "runs": names(query.get("runs"), MAX_CHOSEN),
+        "runs": texts(several(query, "runs"), MAX_CHOSEN),
         "x": one.get("x", "step"),
         "smooth": _among(smooth, SMOOTHINGS, "none"),
         "amount": _positive(amount),
@@ -141,7 +140,7 @@ def described(values: Sequence[Any]) -> View:
     given = dict(zip(PARAMETERS, values, strict=True))
     flags = given["flags"] if isinstance(given["flags"], list) else []
     return {
-        "runs": names(given["runs"], MAX_CHOSEN),
+        "runs": texts(given["runs"], MAX_CHOSEN),
         "x": _text(given["x"]) or "step",
         "smooth": _among(given["smooth"], SMOOTHINGS, "none"),
         "amount": _positive(given["amount"]),
@@ -216,9 +215,9 @@ def config_keys(queries: Queries, runs: Sequence[str]) -> list[str]:
 
 
 def callbacks(dash: Dash, queries: Queries) -> None:
-    @dash.callback(Output(GRID, DESCRIPTION), *(Input(control(name), "value") for name in PARAMETERS))  # type: ignore[untyped-decorator]
-    def describe(*values: Any) -> str:
-        return description(described(values))
+    @dash.callback(Output(GRID, "view"), *(Input(control(name), "value") for name in PARAMETERS))  # type: ignore[untyped-decorator]
+    def describe(*values: Any) -> View:
+        return numbered(described(values))
 
     @dash.callback(  # type: ignore[untyped-decorator]
         *(Output(control(name), "options") for name in ("runs", "x", "group", "baseline")),
@@ -236,8 +235,8 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         baseline: object,
         selection: object,
     ) -> tuple[list[Option], ...]:
-        chosen = names(runs, MAX_CHOSEN)
-        shown = chosen[:MAX_RUNS] or names(selection.get("runs") if isinstance(selection, dict) else None, MAX_RUNS)
+        chosen = texts(runs, MAX_CHOSEN)
+        shown = chosen[:MAX_RUNS] or texts(selection.get("runs") if isinstance(selection, dict) else None, MAX_RUNS)
         keys = config_keys(queries, shown)
         kept = [key for key in [_text(group)] if key and key not in keys]
         against = [run for run in [_text(baseline)] if run and run not in shown]
@@ -255,4 +254,4 @@ def early(opening: PageRequest) -> Iterable[str]:
         yield question("tags", run=opening.run)
 
 
-PAGE = Page("3", "Training", "/training", module="training", layout_of=layout_of, callbacks=callbacks, early=early)
+PAGE = Page("3", "Training", "/training", layout, callbacks, (DCC,), early=early)

@@ -14,7 +14,7 @@ from .page import Page
 COLUMNS = [{"field": "name"}, {"field": "value"}]
 
 
-def layout() -> html.Div:
+def layout(**_: Any) -> html.Div:
     settings = dash_ag_grid.AgGrid(id="settings", columnDefs=COLUMNS, rowData=[])
     return html.Div([settings, html.Button("Count", id="press"), html.P(id="pressed"), dcc.Graph(id="figure")])
 
@@ -37,4 +37,4 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         return {"data": [{"y": curve.buckets.last.tolist()} for curve in found.curves]}
 
 
-PAGE = Page("9", "Figure", "/figure", layout=layout, callbacks=callbacks, packages=("dash_ag_grid",))
+PAGE = Page("9", "Figure", "/figure", layout, callbacks, ("dash_ag_grid",))

@@ -7,20 +7,20 @@ from typing import Any
 import dash_ag_grid
 from dash import Dash, Input, Output, State, html
 
+from ..components import TimeChart
 from ..queries import Queries
 from .page import Page
-from .time_chart import time_chart
 
 COLUMNS = [{"field": "run", "filter": True}, {"field": "points"}]
 
 
-def layout() -> html.Div:
+def layout(**_: Any) -> html.Div:
     grid = dash_ag_grid.AgGrid(
         id="grid", columnDefs=COLUMNS, rowData=[], dashGridOptions={"rowSelection": {"mode": "multiRow"}}
     )
     return html.Div(
         [
-            time_chart("loss", runs=[], series=["train/loss"]),
+            TimeChart("loss", series=["train/loss"]),
             grid,
             html.Button("Count", id="count"),
             html.P(id="counted"),
@@ -38,4 +38,4 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         return f"{len(selected or [])} selected at click {clicks or 0}"
 
 
-PAGE = Page("8", "Grid", "/grid", layout=layout, callbacks=callbacks, packages=("dash_ag_grid",))
+PAGE = Page("8", "Grid", "/grid", layout, callbacks, ("dash_ag_grid",))

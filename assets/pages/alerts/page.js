@@ -3,38 +3,29 @@
 import { change, get, sentenceOf } from "../../lib/api.js";
 import { el, setClass, setText } from "../../lib/dom.js";
 import { clock, day, sameDay } from "../../lib/format.js";
-import { Session } from "../session.js";
+import { every, listen } from "../../lib/life.js";
+import { PageView } from "../session.js";
 
 const AGAIN_MS = 5000; // ages grow, and messages are delivered
 const ASKED = "alerts-asked";
 
-export default class AlertsPage extends Session {
-  /** @param {HTMLElement} _bar @param {HTMLElement} foot */
-  constructor(_bar, foot) {
-    super(foot, new URLSearchParams(location.search).get("run"), [["?", "all keys"]]);
-    this.element = el("div", { hidden: true }); // all that is shown is Dash's
+export default class AlertsPage extends PageView {
+  /** @param {import("../session.js").Session} session */
+  constructor(session) {
+    super(session, new URLSearchParams(location.search).get("run"), [["?", "all keys"]]);
     this.editor = new AlertsEditor({ save: (text) => this.#save(text) });
     this.desktop = new DesktopChoice();
     Object.assign((/** @type {any} */ (window).dashAgGridFunctions ??= {}), { alertTime: (/** @type {number} */ time_s) => when(time_s, this.runs.now_s) });
-    document.addEventListener("click", (event) => this.#pressed(/** @type {HTMLElement} */ (event.target).closest?.("[data-act]") ?? null));
-    new MutationObserver(() => this.#mount()).observe(document.body, { childList: true, subtree: true });
-    setInterval(() => document.hidden || this.reload(), AGAIN_MS);
+    this.parts = { AlertsEditor: this.editor.element, DesktopChoice: this.desktop.element };
+    listen(document, "click", (event) => this.#pressed(/** @type {HTMLElement} */ (event.target).closest?.("[data-act]") ?? null));
+    every(AGAIN_MS, () => document.hidden || this.reload());
     this.#readText();
     this.markReady();
-    this.start();
-  }
-
-  /** Our parts stand where Dash has laid out a place for them. */
-  #mount() {
-    for (const [id, part] of /** @type {[string, HTMLElement][]} */ ([["alerts-editor", this.editor.element], ["alerts-desktop", this.desktop.element]])) {
-      const place = document.getElementById(id);
-      if (place && part.parentElement !== place) place.append(part);
-    }
   }
 
   /** The page is read anew. */
   reload() {
-    if (document.getElementById("alerts-firing")) /** @type {any} */ (window).dash_clientside?.set_props?.(ASKED, { data: ++this.#asked });
+    if (document.getElementById("alerts-firing")) /** @type {any} */ (window).dash_clientside.set_props(ASKED, { data: ++this.#asked });
     if (!this.editor.changed) this.#readText();
   }
 

@@ -6,9 +6,10 @@ import { Retry, retryText } from "../../data/refresh.js";
 import { get, isOwner, sentenceOf } from "../../lib/api.js";
 import { el, setText } from "../../lib/dom.js";
 import { duration } from "../../lib/format.js";
+import { every } from "../../lib/life.js";
 import { Picker } from "../../lib/picker.js";
 import { readAddress } from "../../lib/url.js";
-import { Session } from "../session.js";
+import { PageView } from "../session.js";
 
 /** @typedef {import("../../types/api").Row<"BoardAnswer">} BoardAnswer */
 /** @typedef {import("../../types/api").Row<"BoardRowOfList">} ListRow */
@@ -33,10 +34,10 @@ const GESTURES = [
   ["drag a chart’s head", "while editing: move it; its edges change its size"],
 ];
 
-export default class BoardsPage extends Session {
-  /** @param {HTMLElement} _bar @param {HTMLElement} foot */
-  constructor(_bar, foot) {
-    super(foot, readAddress().run, HINTS);
+export default class BoardsPage extends PageView {
+  /** @param {import("../session.js").Session} session */
+  constructor(session) {
+    super(session, readAddress().run, HINTS);
     const query = new URLSearchParams(location.search);
     const number = (/** @type {string} */ name) => (query.get(name) !== null && Number.isFinite(Number(query.get(name))) ? Number(query.get(name)) : null);
     this.name = query.get("board") ?? ""; // "": the first that has something to show
@@ -69,9 +70,10 @@ export default class BoardsPage extends Session {
     this.main = el("div", { class: "board-scroll" }, this.board.element);
     this.element = el("div", { class: "boards-page" }, this.tools.element, el("div", { class: "boards-body" }, this.main, this.side), this.notice);
     this.retry = new Retry(() => this.#begin());
-    this.start();
+    this.parts = { BoardsView: this.element };
+    this.ahead = this.element;
     this.#begin();
-    setInterval(() => document.hidden || this.#reloadBoards(), EVERY_MS);
+    every(EVERY_MS, () => document.hidden || this.#reloadBoards());
   }
 
   async #begin() {

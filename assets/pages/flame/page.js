@@ -23,9 +23,9 @@ const BUCKETS = 400;
 
 /** Adds the stage of stacks to `RunPage`, and shows the answers on a window itself. */
 export default class FlamePage extends RunPage {
-  /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
-  constructor(bar, foot) {
-    super(bar, foot, BUCKETS);
+  /** @param {import("../session.js").Session} session */
+  constructor(session) {
+    super(session, BUCKETS);
     this.head = new FlameHead({ pick: (run) => this.pick(run), download: (format) => this.download(format), report: () => this.reported(this.range.window ?? this.requests.wanted?.asked ?? null) });
     this.stage = new FlameStage({ chosen: () => this.#looked(), profile: (action) => this.steerProfile(action) });
     this.stage.side.element.prepend(this.findings.detail);
@@ -41,8 +41,9 @@ export default class FlamePage extends RunPage {
       this.stage.place,
       this.stage.side.element,
     );
+    this.parts = { FlameView: this.element };
+    this.ahead = this.element;
     this.ready.then(() => this.#came("points"));
-    this.start();
   }
 
   #awaited = new Set(["points", "chart", "stacks"]);
@@ -86,6 +87,11 @@ export default class FlamePage extends RunPage {
   loadPoints() {
     this.#loadChart();
     super.loadPoints();
+  }
+
+  placed() {
+    super.placed();
+    this.#loadChart();
   }
 
   #loadChart() {

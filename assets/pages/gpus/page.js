@@ -5,7 +5,8 @@ import { average } from "../../data/series.js";
 import { get, isOwner, sentenceOf } from "../../lib/api.js";
 import { el, icon, setClass, setText } from "../../lib/dom.js";
 import { clock, duration, figure } from "../../lib/format.js";
-import { pathTo, timeAddress } from "../../lib/url.js";
+import { every } from "../../lib/life.js";
+import { go, pathTo, timeAddress } from "../../lib/url.js";
 import { Figure, worst } from "../run_strip.js";
 import { TimePage } from "../time_page.js";
 import { gpuPageLanes } from "./lanes.js";
@@ -16,9 +17,9 @@ const PROCESSES_MS = 2000;
 const CATALOGUE_MS = { first: 1500, last: 12_000 }; // some series have their first point late; each wait is twice the one before
 
 export default class GpusPage extends TimePage {
-  /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
-  constructor(bar, foot) {
-    super(bar, foot, { address: timeAddress(), run: null, buckets: BUCKETS });
+  /** @param {import("../session.js").Session} session */
+  constructor(session) {
+    super(session, { address: timeAddress(), run: null, buckets: BUCKETS });
     this.all = new URLSearchParams(location.search).has("all");
     /** @type {Card[]} */
     this.cards = [];
@@ -49,14 +50,15 @@ export default class GpusPage extends TimePage {
       el("div", { class: "left" }, this.timeline.element, el("div", { class: "further" }, this.more)),
       this.side,
     );
+    this.parts = { GpusView: this.element };
+    this.ahead = this.element;
     this.ready.then(() => {
       setClass(this.element, "arriving", false); // parts below the lanes do not jump
       this.hostProcesses?.show();
     });
-    setInterval(() => document.hidden || this.#readProcesses(), PROCESSES_MS);
+    every(PROCESSES_MS, () => document.hidden || this.#readProcesses());
     this.#pollCatalogue(CATALOGUE_MS.first);
     this.#readProcesses();
-    this.start();
   }
 
   /** Read the lists of cards and series. */
@@ -68,6 +70,7 @@ export default class GpusPage extends TimePage {
   /** @param {number} wait_ms */
   #pollCatalogue(wait_ms) {
     setTimeout(async () => {
+      if (this.isClosed) return;
       if (!document.hidden) await this.loadSeries(false);
       this.#pollCatalogue(Math.min(2 * wait_ms, CATALOGUE_MS.last));
     }, wait_ms);
@@ -136,7 +139,7 @@ export default class GpusPage extends TimePage {
   keys() {
     return [
       ...super.keys(),
-      { keys: ["f"], shown: "f", says: "flame graph", run: () => location.assign(pathTo(`/flame${location.search}`)) },
+      { keys: ["f"], shown: "f", says: "flame graph", run: () => go(`/flame${location.search}`) },
       { keys: ["m"], shown: "m", says: "all metrics, or the most important", run: () => this.showAll(!this.all) },
     ];
   }

@@ -4,6 +4,7 @@ import { GIB } from "../../data/lanes.js";
 import { change, get, sentenceOf } from "../../lib/api.js";
 import { el, setClass, setText } from "../../lib/dom.js";
 import { count, figure } from "../../lib/format.js";
+import { every } from "../../lib/life.js";
 import { pathTo } from "../../lib/url.js";
 
 /** @typedef {import("../../types/api").Row<"GpuUserRow">} Use */
@@ -159,7 +160,7 @@ export class HostProcesses {
       this.seen = entries.at(-1)?.isIntersecting ?? false;
       if (this.seen) this.#read();
     }).observe(this.element);
-    setInterval(() => document.hidden || !this.seen || this.#read(), PERIOD_MS);
+    every(PERIOD_MS, () => document.hidden || !this.seen || this.#read());
   }
 
   /** Where the address asks for it, once what stands above has its height, and again when its rows are there. */

@@ -64,6 +64,7 @@ export class Gantt {
     const view = { lo: now_s - span_s, hi: now_s + AHEAD * span_s };
     const lanes = lanesOf(answer.slots, answer.attempts);
     const width = this.axis.clientWidth;
+    if (!width) return; // it has no place yet, and is drawn again when it has
     const at = (/** @type {number} */ time_s) => `${(100 * (time_s - view.lo)) / (view.hi - view.lo)}%`;
     this.#drawAxis(view, now_s, width, at);
     const rows = lanes.map((lane) => {

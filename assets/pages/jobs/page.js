@@ -2,7 +2,8 @@
 
 import { change, get, lasting, sentenceOf } from "../../lib/api.js";
 import { el, setText } from "../../lib/dom.js";
-import { Session } from "../session.js";
+import { every, listen } from "../../lib/life.js";
+import { PageView } from "../session.js";
 import { JobDetail, SubmitForm, sureToCancel } from "./dialogs.js";
 import { Gantt, SPANS, fittingSpan } from "./gantt.js";
 import { QueueTable, exactly, moment, summary } from "./queue.js";
@@ -19,11 +20,11 @@ const DAEMON = "deepseek-jobs daemon";
 const MIN_SAID_MS = 6000;
 const READ_MS = 80; // a character
 
-export default class JobsPage extends Session {
-  /** @param {HTMLElement} _bar @param {HTMLElement} foot */
-  constructor(_bar, foot) {
+export default class JobsPage extends PageView {
+  /** @param {import("../session.js").Session} session */
+  constructor(session) {
     const query = new URLSearchParams(location.search);
-    super(foot, query.get("run"), [
+    super(session, query.get("run"), [
       ["n", "submit a job"],
       ["?", "all keys"],
     ]);
@@ -69,14 +70,14 @@ export default class JobsPage extends Session {
       jobTime: (/** @type {number | null} */ time_s) => (time_s ? moment(time_s, this.now_s) : ""),
       jobExactly: (/** @type {number | null} */ time_s) => (time_s ? exactly(time_s) : ""),
     });
-    document.addEventListener("click", (event) => this.#pressed(/** @type {HTMLElement} */ (event.target)));
-    document.addEventListener("keydown", (event) => event.key === "Enter" && this.#pressed(/** @type {HTMLElement} */ (event.target)));
-    document.addEventListener("visibilitychange", () => document.hidden || this.look());
-    setInterval(() => document.hidden || this.look(), LOOK_MS);
-    fitHistory();
+    this.parts = { JobsView: this.element };
+    listen(document, "click", (event) => this.#pressed(/** @type {HTMLElement} */ (event.target)));
+    listen(document, "keydown", (event) => event.key === "Enter" && this.#pressed(/** @type {HTMLElement} */ (event.target)));
+    listen(document, "visibilitychange", () => document.hidden || this.look());
+    every(LOOK_MS, () => document.hidden || this.look());
+    fitHistory(this);
     const asked = Number(query.get("job"));
     this.loadQueue().then(() => (asked > 0 ? this.open(asked) : undefined));
-    this.start();
   }
 
   get now_s() {
@@ -135,6 +136,11 @@ export default class JobsPage extends Session {
     if (lasting(error)) this.say(sentence);
   }
 
+  placed() {
+    super.placed();
+    this.drawQueue();
+  }
+
   drawQueue() {
     if (!this.queue) return;
     const { jobs, over, daemon, trouble, folder } = this.queue;
@@ -169,7 +175,7 @@ export default class JobsPage extends Session {
 
   /** Python's parts are made anew. */
   tellDash() {
-    if (document.getElementById("jobs-history")) /** @type {any} */ (window).dash_clientside?.set_props?.(ASKED, { data: { span: this.span_s, asked: ++this.#asked } });
+    if (document.getElementById("jobs-history")) /** @type {any} */ (window).dash_clientside.set_props(ASKED, { data: { span: this.span_s, asked: ++this.#asked } });
   }
 
   #asked = 0;
@@ -253,15 +259,18 @@ const PHONE = matchMedia("(max-width: 639px)");
 const WIDTHS = { job: 44, state: 72, name: 114, worked: 74, ended: 54, how: 260 };
 const LEFT_OUT = ["command", "slots", "waited"]; // a row opens its job, which has them
 
-/** Follows the width of the screen. */
-async function fitHistory() {
-  while (!document.getElementById(ID) || !(/** @type {any} */ (window).dash_ag_grid?.getApiAsync)) await new Promise((done) => setTimeout(done, 16));
+/** Follows the width of the screen. @param {JobsPage} page */
+async function fitHistory(page) {
+  while (!document.getElementById(ID) || !(/** @type {any} */ (window).dash_ag_grid?.getApiAsync)) {
+    if (page.isClosed) return;
+    await new Promise((done) => setTimeout(done, 16));
+  }
   const api = await /** @type {any} */ (window).dash_ag_grid.getApiAsync(ID);
   const fit = () => {
     if (!PHONE.matches) return api.resetColumnState();
     const state = [...Object.entries(WIDTHS).map(([colId, width]) => ({ colId, width, flex: null, hide: false })), ...LEFT_OUT.map((colId) => ({ colId, hide: true }))];
     api.applyColumnState({ state, applyOrder: true });
   };
-  PHONE.addEventListener("change", fit);
+  listen(PHONE, "change", fit);
   if (PHONE.matches) fit();
 }

@@ -8,7 +8,7 @@ import { get } from "../../lib/api.js";
 import { STEP, TIME } from "../../lib/axis.js";
 import { el, setText } from "../../lib/dom.js";
 import { count } from "../../lib/format.js";
-import { pathTo } from "../../lib/url.js";
+import { go } from "../../lib/url.js";
 import { RunPage } from "../run_page.js";
 import { RunStrip, worst } from "../run_strip.js";
 import { snippet } from "../snippet.js";
@@ -24,9 +24,9 @@ const OFFERED = 12; // runs, if the address names one that does not exist
 
 /** Adds the panel, which shows the answers on a window, the log's tail, the ledger and further curves to `RunPage`. */
 export default class LivePage extends RunPage {
-  /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
-  constructor(bar, foot) {
-    super(bar, foot);
+  /** @param {import("../session.js").Session} session */
+  constructor(session) {
+    super(session);
     this.panel = new Panel({
       clear: () => this.baseline.clear() || this.controller.clear(),
       profile: (action) => this.steerProfile(action),
@@ -61,8 +61,9 @@ export default class LivePage extends RunPage {
       el("div", { class: "left" }, this.crash.element, this.timeline.element, this.further.element, this.tail.element),
       this.panel.element,
     );
+    this.parts = { LiveView: this.element };
+    this.ahead = this.element;
     this.ready.then(() => this.inquire()); // the lanes' data goes first
-    this.start();
   }
 
   async loadCatalogue() {
@@ -244,7 +245,7 @@ export default class LivePage extends RunPage {
         keys: ["f"],
         shown: "f",
         says: "flame graph of the window, on a page of its own",
-        run: () => location.assign(pathTo(`/flame${location.search}`)),
+        run: () => go(`/flame${location.search}`),
       },
       { keys: ["/"], shown: "/", says: "filter the log", run: () => this.tail.input.focus() },
     ];

@@ -4,10 +4,9 @@ import { withLost } from "../../data/gpu_loss.js";
 import { busyLane } from "../../data/lanes.js";
 import { get } from "../../lib/api.js";
 import { TIME } from "../../lib/axis.js";
-import { moveWhenStill } from "../../lib/dash.js";
 import { DashControls } from "../../lib/dash_controls.js";
 import { el, setText } from "../../lib/dom.js";
-import { pathTo, readAddress, timeAddress } from "../../lib/url.js";
+import { go, pathTo, readAddress, timeAddress } from "../../lib/url.js";
 import { detailOf, fieldName } from "../../logs/entry.js";
 import { DensityLane, FieldCurves } from "../../logs/lanes.js";
 import { openChosen, step } from "../../logs/list.js";
@@ -27,10 +26,9 @@ const NO_SERIES = ["none/*"];
 const AROUND_S = 5; // of a line, on either side
 
 export default class LogsPage extends TimePage {
-  /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
-  constructor(bar, foot) {
-    super(bar, foot, { address: timeAddress(), run: readAddress().run, buckets: BUCKETS });
-    this.status.setKeys(HINTS);
+  /** @param {import("../session.js").Session} session */
+  constructor(session) {
+    super(session, { address: timeAddress(), run: readAddress().run, buckets: BUCKETS, hints: HINTS });
     this.view = viewOf(location.search);
     this.filters = new TemplateFilters(() => this.loadPoints());
     this.reader = new LogReader({
@@ -67,10 +65,10 @@ export default class LogsPage extends TimePage {
       el("div", { class: "strip" }, this.timeline.element),
       el("div", { class: "logs-main" }, el("div", { class: "logs-left" }, this.reader.element, this.bars.element), this.side.element),
     );
-    this.element = el("div", { class: "logs-layout" }, el("div", { class: "logs-controls" }), el("div", { class: "logs-place" }, this.body));
-    this.dash = new DashControls(CONTROLS, { mounted: (host) => this.#move(host), described: (view) => this.#show(view) });
+    this.parts = { LogView: this.body };
+    this.ahead = el("div", { class: "logs-layout" }, el("div", { class: "logs-controls" }), this.body);
+    this.dash = new DashControls(CONTROLS, (view) => this.#show(view));
     this.#link(new URLSearchParams(location.search));
-    this.start();
   }
 
   /** @type {{run: string, number: number} | null} the line that the address names */
@@ -85,9 +83,9 @@ export default class LogsPage extends TimePage {
     this.fields.restore(run, query.getAll("field"));
   }
 
-  /** Into the place that Dash has laid out for it. @param {HTMLElement} host */
-  #move(host) {
-    moveWhenStill(this.body, () => host, () => (this.element.hidden = true));
+  /** What the controls say, by a callback. @param {string} _part @param {{view?: View & {answer: number}}} props */
+  onProps(_part, { view }) {
+    if (view) this.dash.described(view);
   }
 
   /** @param {View} view what the controls say */
@@ -472,6 +470,6 @@ function keysOf({ reader, search, follow, wrap }) {
     key("o", "open the chosen line, or close it", () => openChosen(reader.list)),
     key("l", "follow the newest lines, or stop", follow),
     key("w", "wrap long lines, or cut them", wrap),
-    key("f", "flame graph of the window", () => location.assign(pathTo(`/flame${location.search}`))),
+    key("f", "flame graph of the window", () => go(`/flame${location.search}`)),
   ];
 }

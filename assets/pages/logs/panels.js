@@ -43,7 +43,6 @@ const FLAGS = /** @type {("regex" | "case" | "only" | "all")[]} */ (["regex", "c
 
 /** @type {import("../../lib/dash_controls.js").About} */
 export const CONTROLS = {
-  description: "data-log-lines",
   area: ".logs-controls",
   search: "logs-text",
   valuesOf: (/** @type {View} */ view) => ({

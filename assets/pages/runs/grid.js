@@ -29,6 +29,7 @@ const TOUCH_PX = 44;
  * @property {() => string[]} ticked
  * @property {(keys: string[]) => void} moved columns
  * @property {() => {sort: string, desc: boolean}} order
+ * @property {() => boolean} isClosed another page is shown
  */
 
 export class Grid {
@@ -55,7 +56,10 @@ export class Grid {
 
   /** Dash lays out the grid after our first picture. */
   async #appear() {
-    while (!document.getElementById(ID) || !(/** @type {any} */ (window).dash_ag_grid?.getApiAsync)) await nextFrame();
+    while (!document.getElementById(ID) || !(/** @type {any} */ (window).dash_ag_grid?.getApiAsync)) {
+      if (this.does.isClosed()) return new Promise(() => {});
+      await nextFrame();
+    }
     return /** @type {any} */ (window).dash_ag_grid.getApiAsync(ID);
   }
 
@@ -71,6 +75,7 @@ export class Grid {
     api.addEventListener("newColumnsLoaded", () => this.#columnsCame());
     api.addEventListener("cellFocused", () => this.#outlined());
     api.addEventListener("cellClicked", (/** @type {any} */ event) => this.#clicked(event));
+    this.#columnsCame(); // before
   }
 
   /** Python has made other columns. The first ones take the order that the address asks for, and only then are rows asked for. */

@@ -2,14 +2,16 @@
 
 import { get, newest, sentenceOf } from "../../lib/api.js";
 import { el } from "../../lib/dom.js";
-import { pathTo } from "../../lib/url.js";
-import { Session } from "../session.js";
+import { listen } from "../../lib/life.js";
+import { go, pathTo } from "../../lib/url.js";
+import { PageView } from "../session.js";
 import { Grid, registerCells } from "./grid.js";
 import { Panel, setProps } from "./panel.js";
 import { ColumnChoice, Tools } from "./tools.js";
 
 /** @typedef {import("../../types/api").Answer<"table">} Table */
 
+/** @type {[string, string][]} */
 const HINTS = [
   ["j k", "move"],
   ["x", "tick"],
@@ -20,11 +22,11 @@ const HINTS = [
 ];
 const REFRESH_MS = 2000; // between two looks at living runs
 
-export default class RunsPage extends Session {
-  /** @param {HTMLElement} _bar @param {HTMLElement} foot */
-  constructor(_bar, foot) {
+export default class RunsPage extends PageView {
+  /** @param {import("../session.js").Session} session */
+  constructor(session) {
     const asked = readQuestion();
-    super(foot, asked.run);
+    super(session, asked.run, HINTS);
     /** @type {Question} */
     this.question = asked;
     /** @type {string[]} */
@@ -43,6 +45,7 @@ export default class RunsPage extends Session {
       unfold: (group) => this.unfold(group),
       ticked: () => this.ticked,
       order: () => this.question,
+      isClosed: () => this.isClosed,
       moved: (keys) => this.columns.moved(keys),
     });
     this.panel = new Panel(
@@ -63,11 +66,10 @@ export default class RunsPage extends Session {
     this.later = undefined;
     this.signature = "";
     this.total = 0; // runs
-    this.status.setKeys(HINTS);
     this.tools.draw(this.question, this.ticked);
-    document.addEventListener("visibilitychange", () => document.hidden || this.reloadRows());
+    this.parts = { RunsHead: this.element, RunProvenance: this.panel.ran, RunShares: this.panel.shares };
+    listen(document, "visibilitychange", () => document.hidden || this.reloadRows());
     this.markReady();
-    this.start();
     this.ask(this.question);
     this.grid.ready.then(() => {
       setProps("columns", { data: this.columns.keys });
@@ -121,7 +123,7 @@ export default class RunsPage extends Session {
 
   /** Read the shown rows again: now, or once the last look is old enough. @param {boolean} [now] */
   reloadRows(now = false) {
-    if (document.hidden) return; // once it is looked at again
+    if (document.hidden || this.isClosed) return; // once it is looked at again
     const wait_ms = this.grid.filled ? this.refreshed_ms + REFRESH_MS - performance.now() : REFRESH_MS; // its first rows are on their way
     if ((!now || !this.grid.filled) && wait_ms > 0) {
       this.later ??= setTimeout(() => {
@@ -170,8 +172,8 @@ export default class RunsPage extends Session {
   /** On Training where there is that page and the run is over, else on Live. @param {{run: string, state: string}} row */
   open({ run, state }) {
     const training = document.querySelector(`.nav a[href^="${pathTo("/training")}"]`);
-    const path = training && !["running", "stalled"].includes(state) ? pathTo("/training") : pathTo("/");
-    location.assign(`${path}?${new URLSearchParams({ run })}`);
+    const path = training && !["running", "stalled"].includes(state) ? "/training" : "/";
+    go(`${path}?${new URLSearchParams({ run })}`);
   }
 
   // The server's state
@@ -189,7 +191,13 @@ export default class RunsPage extends Session {
     if (!first || living.length) this.reloadRows(); // what lives may have grown since the rows were read
   }
 
+  /** @param {string} part @param {{run?: string | null}} props */
+  onProps(part, { run = null }) {
+    if (part === "RunFilling") this.panel.filled(run);
+  }
+
   keepAddress() {
+    if (this.isClosed) return;
     writeQuestion(this.question, this.ticked);
     super.keepAddress();
   }

@@ -5,6 +5,7 @@ import { copyText } from "../../lib/clipboard.js";
 import { el, setClass, setText, visible } from "../../lib/dom.js";
 import { count, duration, figure } from "../../lib/format.js";
 import { colourOf, segmentsOf } from "../../ledger/shares.js";
+import { guard, life, listen } from "../../lib/life.js";
 import { partsOf } from "../provenance.js";
 
 const ID = "about";
@@ -24,23 +25,24 @@ export class Panel {
     this.times = 0;
     /** @type {string | null} a run whose files are being read again */
     this.awaited = null;
-    new MutationObserver(() => this.#fill()).observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-run"] });
+    this.ran = el("div");
+    this.shares = el("div");
     this.drafts = new Drafts();
-    document.addEventListener("click", (event) => {
+    listen(document, "click", (event) => {
       const button = /** @type {HTMLElement} */ (event.target).closest?.(`#${ID} [data-act]`);
       if (button) this.#act(/** @type {HTMLElement} */ (button));
     });
-    document.addEventListener("input", ({ target }) => {
+    listen(document, "input", ({ target }) => {
       if (/** @type {HTMLElement} */ (target).closest?.(`#${ID}`)) this.#typed(/** @type {HTMLInputElement} */ (target));
     });
-    document.addEventListener("keydown", (event) => {
+    listen(document, "keydown", (event) => {
       const field = /** @type {HTMLElement} */ (event.target).closest?.(`#${ID} :is(input, textarea)`);
       if (!field) return;
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.#save();
       if (event.key === "Escape") this.close();
     });
-    addEventListener("beforeunload", (event) => this.drafts.changed().length && event.preventDefault());
-    new MutationObserver(() => this.drafts.show()).observe(document.body, { subtree: true, attributes: true, attributeFilter: ["data-read-at"], childList: true });
+    guard(() => this.#unsaved);
+    life().addEventListener("abort", () => setClass(document.body, "with-about", false));
   }
 
   /** @param {string} run */
@@ -60,7 +62,7 @@ export class Panel {
   #await(run, tries = MAX_TRIES) {
     setTimeout(() => {
       if (this.awaited !== run) return;
-      if (this.run !== run || !tries || document.getElementById("about-ran")?.dataset.run === run) {
+      if (this.run !== run || !tries || this.filledFor === run) {
         this.awaited = null;
         return;
       }
@@ -79,10 +81,13 @@ export class Panel {
     return open;
   }
 
+  get #unsaved() {
+    return this.drafts.changed().map(({ name }) => name).join(" and ");
+  }
+
   /** Nothing that is typed is lost, or a user does not mind. */
   #mayLeave() {
-    const fields = this.drafts.changed().map(({ name }) => name);
-    if (fields.length && !confirm(`Discard the unsaved ${fields.join(" and ")}?`)) return false;
+    if (this.#unsaved && !confirm(`Discard the unsaved ${this.#unsaved}?`)) return false;
     this.drafts.clear();
     return true;
   }
@@ -92,29 +97,24 @@ export class Panel {
     setProps("focused", { data: this.run === null ? null : { run: this.run, times: ++this.times } });
   }
 
-  /** What ran stands in the panel as in the dialog of Live, once Python has made a place for it. */
-  async #fill() {
-    fillLedger();
-    const place = document.getElementById("about-ran");
-    const { run } = place?.dataset ?? {};
-    if (!place || run === undefined || place.dataset.filled === run) return;
-    place.dataset.filled = run;
-    place.replaceChildren(el("p", { class: "dim" }, "Reading …"));
-    let isRead = false;
-    const parts = await get("run", { run }).then(
-      ({ info }) => ((isRead = Object.keys(info).length > 0), partsOf(run, info)),
-      (error) => [el("p", { class: "dim" }, sentenceOf(error))],
-    );
-    if (place.dataset.run !== run) return;
-    place.replaceChildren(...parts);
-    if (!isRead) setTimeout(() => this.#refill(place), READ_MS); // its files are being read, as after an undo
+  /** Python has filled the panel anew. @param {string | null} run whose provenance and ledger it has places for */
+  filled(run) {
+    this.drafts.show();
+    if (run === this.filledFor) return;
+    this.filledFor = run;
+    if (run === null) return;
+    this.#fillRan(run);
+    fill(this.shares, get("ledger", { run }), (answer) => ledgerParts(/** @type {RunLedger} */ (answer)), () => this.filledFor === run);
   }
 
-  /** @param {HTMLElement} place */
-  #refill(place) {
-    if (!place.isConnected) return;
-    delete place.dataset.filled;
-    this.#fill();
+  /** @type {string | null} */
+  filledFor = null;
+
+  /** What ran, as in the dialog of Live. @param {string} run */
+  async #fillRan(run) {
+    const isWanted = () => this.filledFor === run;
+    const answer = await fill(this.ran, get("run", { run }), ({ info }) => partsOf(run, info), isWanted);
+    if (answer && !Object.keys(answer.info).length && isWanted()) setTimeout(() => isWanted() && this.ran.isConnected && this.#fillRan(run), READ_MS); // its files are being read, as after an undo
   }
 
   /** @param {HTMLInputElement} control */
@@ -191,7 +191,6 @@ class Drafts {
   constructor() {
     /** @type {Map<string, Draft>} */
     this.typedIn = new Map();
-    this.shownAt = ""; // which filling of the panel has them
     this.focused = "";
   }
 
@@ -221,9 +220,6 @@ class Drafts {
 
   /** Into the fields that Python has just filled. */
   show() {
-    const at = /** @type {HTMLElement | null} */ (document.querySelector("#about [data-read-at]"))?.dataset.readAt ?? "";
-    if (at === this.shownAt) return;
-    this.shownAt = at;
     for (const { name, value } of this.typedIn.values()) setProps(`about-${name}`, { value });
     if (this.typedIn.size && document.activeElement === document.body) document.getElementById(this.focused)?.focus();
   }
@@ -239,18 +235,22 @@ const fieldOf = (name) => document.querySelector(`#about [data-field="${name}"]`
 
 /** @typedef {import("../../types/api").Row<"RunLedgerAnswer">} RunLedger */
 
-/** Fills its place in the panel, once Python has made one. */
-async function fillLedger() {
-  const place = document.getElementById("about-ledger");
-  const { run } = place?.dataset ?? {};
-  if (!place || run === undefined || place.dataset.filled === run) return;
-  place.dataset.filled = run;
+/**
+ * An answer in its place, or why there is none.
+ * @template A
+ * @param {HTMLElement} place @param {Promise<A>} asked @param {(answer: A) => (Node | string)[]} partsOf @param {() => boolean} isWanted
+ * @returns {Promise<A | null>}
+ */
+async function fill(place, asked, partsOf, isWanted) {
   place.replaceChildren(el("p", { class: "dim" }, "Reading …"));
-  const parts = await get("ledger", { run }).then(
-    (answer) => ledgerParts(/** @type {RunLedger} */ (answer)),
-    (error) => [el("p", { class: "dim" }, sentenceOf(error))],
-  );
-  if (place.dataset.run === run) place.replaceChildren(...parts);
+  try {
+    const answer = await asked;
+    if (isWanted()) place.replaceChildren(...partsOf(answer));
+    return answer;
+  } catch (error) {
+    if (isWanted()) place.replaceChildren(el("p", { class: "dim" }, sentenceOf(error)));
+    return null;
+  }
 }
 
 /** @param {RunLedger} ledger @returns {Node[]} */
@@ -289,5 +289,5 @@ function paidOf({ paid, lost, currency, steps, redone_steps }) {
 /** Before Dash has laid out the page, nothing happens. @param {string} id @param {Record<string, any>} props */
 export function setProps(id, props) {
   const { dash_clientside } = /** @type {any} */ (window);
-  if (document.getElementById("runs-grid")) dash_clientside?.set_props?.(id, props);
+  if (document.getElementById("runs-grid")) dash_clientside.set_props(id, props);
 }

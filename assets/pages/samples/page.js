@@ -2,19 +2,20 @@
 
 import { wordsOf } from "../../data/runs.js";
 import { el, setText } from "../../lib/dom.js";
+import { every } from "../../lib/life.js";
 import { Picker } from "../../lib/picker.js";
 import { linkPages, readAddress } from "../../lib/url.js";
 import { Checkpoints, Viewer } from "../../samples/viewer.js";
-import { Session } from "../session.js";
+import { PageView } from "../session.js";
 
 const EVERY_MS = 2000; // a living run is read again,
 const CHECKPOINTS_EVERY = 5; // and its checkpoints each so many times
 
-export default class SamplesPage extends Session {
-  /** @param {HTMLElement} _bar @param {HTMLElement} foot the status line */
-  constructor(_bar, foot) {
+export default class SamplesPage extends PageView {
+  /** @param {import("../session.js").Session} session */
+  constructor(session) {
     const { run } = readAddress();
-    super(foot, run);
+    super(session, run);
     const query = new URLSearchParams(location.search);
     /** @type {string | null} the second run */
     this.other = query.getAll("runs").find((name) => name !== run) ?? null;
@@ -32,8 +33,9 @@ export default class SamplesPage extends Session {
       this.viewer.element,
       this.checkpoints.element,
     );
-    setInterval(() => document.hidden || this.runs.over || this.#read((this.times += 1) % CHECKPOINTS_EVERY === 0), EVERY_MS);
-    this.start();
+    this.parts = { SamplesView: this.element };
+    this.ahead = this.element;
+    every(EVERY_MS, () => document.hidden || this.runs.over || this.#read((this.times += 1) % CHECKPOINTS_EVERY === 0));
     this.#load();
   }
 

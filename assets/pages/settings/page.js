@@ -4,29 +4,27 @@ import { change, get, sentenceOf } from "../../lib/api.js";
 import { copyText } from "../../lib/clipboard.js";
 import { el, setText } from "../../lib/dom.js";
 import { setZone } from "../../lib/format.js";
-import { Session } from "../session.js";
+import { listen } from "../../lib/life.js";
+import { PageView } from "../session.js";
 
-export default class SettingsPage extends Session {
-  /** @param {HTMLElement} _bar @param {HTMLElement} foot */
-  constructor(_bar, foot) {
-    super(foot, new URLSearchParams(location.search).get("run"));
-    this.status.setKeys([
+export default class SettingsPage extends PageView {
+  /** @param {import("../session.js").Session} session */
+  constructor(session) {
+    super(session, new URLSearchParams(location.search).get("run"), [
       ["Enter", "save"],
       ["?", "all keys"],
     ]);
-    this.element = el("div", { hidden: true });
-    document.addEventListener("click", (event) => {
+    listen(document, "click", (event) => {
       const target = /** @type {HTMLElement} */ (event.target);
       const revoke = target.closest?.("[data-revoke]");
       if (revoke) this.revoke(/** @type {HTMLButtonElement} */ (revoke));
       if (target.id === "save") this.save();
       if (target.id === "copy-diagnosis") this.copyDiagnosis();
     });
-    document.addEventListener("keydown", (event) => {
+    listen(document, "keydown", (event) => {
       if (event.key === "Enter" && /** @type {HTMLElement} */ (event.target).closest?.("[data-setting]")) this.save();
     });
     this.markReady();
-    this.start();
   }
 
   /** Only what differs from what was read is sent. */

@@ -5,12 +5,11 @@ import { addressOf, onTime, placeOf, viewOf } from "../../curves/training_view.j
 import { Retry, retryText } from "../../data/refresh.js";
 import { sentenceOf } from "../../lib/api.js";
 import { copyButton } from "../../lib/clipboard.js";
-import { moveWhenStill } from "../../lib/dash.js";
 import { DashControls } from "../../lib/dash_controls.js";
 import { el, setText } from "../../lib/dom.js";
 import { count, duration } from "../../lib/format.js";
 import { readAddress } from "../../lib/url.js";
-import { Session } from "../session.js";
+import { PageView } from "../session.js";
 import { snippet } from "../snippet.js";
 
 /** @typedef {import("../../curves/training_view.js").View} View */
@@ -45,18 +44,18 @@ const AXES = ["step", "relative", "time"];
 /** @type {View["smooth"][]} */
 const SMOOTHINGS = ["none", "ema", "gauss"];
 
-export default class TrainingPage extends Session {
-  /** @param {HTMLElement} _bar @param {HTMLElement} foot */
-  constructor(_bar, foot) {
-    super(foot, readAddress().run, HINTS);
+export default class TrainingPage extends PageView {
+  /** @param {import("../session.js").Session} session */
+  constructor(session) {
+    super(session, readAddress().run, HINTS);
     this.view = viewOf(location.search);
     this.grid = new ChartGrid({ changed: () => this.keepAddress(), follow: (cursor) => this.#follow(cursor), drawn: () => this.#drew() }, placeOf(location.search));
     this.notice = el("p", { class: "notice", role: "status", hidden: true });
-    this.element = el("div", { class: "training-layout" }, el("div", { class: "training-controls" }), el("div", { class: "chart-grid" }, this.grid.element));
-    this.controls = new DashControls(CONTROLS, { mounted: (host) => this.#move(host), described: (view) => this.#show(view) });
+    this.parts = { TrainingCharts: this.grid.element };
+    this.ahead = el("div", { class: "training-layout" }, el("div", { class: "training-controls" }), this.grid.element);
+    this.controls = new DashControls(CONTROLS, (view) => this.#show(view));
     this.retry = new Retry(() => this.#begin());
     this.grid.element.append(this.notice);
-    this.start();
     if (this.shown.length) this.#show(this.view); // the address names them: no need to wait for the list of runs
     this.#begin();
   }
@@ -72,9 +71,9 @@ export default class TrainingPage extends Session {
     this.#show(this.view);
   }
 
-  /** Into the place that Dash has laid out for it. @param {HTMLElement} host */
-  #move(host) {
-    moveWhenStill(this.grid.element, () => host, () => (this.element.hidden = true));
+  /** What the controls say, by a callback. @param {string} _part @param {{view?: View & {answer: number}}} props */
+  onProps(_part, { view }) {
+    if (view) this.controls.described(view);
   }
 
   /** @param {View} view */
@@ -228,7 +227,6 @@ export default class TrainingPage extends Session {
 
 /** @type {import("../../lib/dash_controls.js").About} */
 const CONTROLS = {
-  description: "data-chart-grid",
   area: ".training-controls",
   search: "training-q",
   valuesOf: (/** @type {View} */ view) => ({

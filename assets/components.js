@@ -1,0 +1,71 @@
+/**
+ * What Dash calls for our components: `window.deepseek.TimeChart` mounts the function of that name of `modules.js`.
+ *
+ * A classic script without a build step, so that any Dash app can load it. A component function takes its place, its properties and a
+ * way to set them, and returns `update` and `close`, either of which may be missing.
+ */
+(() => {
+  const { src, dataset } = /** @type {HTMLScriptElement} */ (document.currentScript);
+  const modules = import(new URL("built/modules.js", src).href);
+  /** @param {string} name */
+  const component = (name) =>
+    function Component(/** @type {any} */ props) {
+      const { createElement, useEffect, useRef } = /** @type {any} */ (window).React;
+      const place = useRef(null);
+      const mounted = useRef({ props });
+      mounted.current.props = props;
+      useEffect(() => {
+        const { current } = mounted;
+        modules.then((found) => {
+          if (current.isGone) return;
+          current.component = found[name](place.current, current.props, (/** @type {any} */ changed) => current.props.setProps(changed)) ?? {};
+        });
+        return () => {
+          current.isGone = true;
+          current.component?.close?.();
+        };
+      }, []);
+      useEffect(() => mounted.current.component?.update?.(props));
+      return createElement("div", { ref: place, id: props.id, className: props.className });
+    };
+
+  /** An object whose components are made when they are first asked for; what else it has is `more`'s. @param {(name: string) => Function} make @param {() => any} [more] */
+  function library(make, more = () => undefined) {
+    /** @type {Record<string, Function>} */
+    const known = {};
+    const get = (/** @type {unknown} */ _, /** @type {string | symbol} */ name) =>
+      typeof name === "string" && /^[A-Z]/.test(name) ? (known[name] ??= make(name)) : more()?.[name];
+    return new Proxy(known, { get });
+  }
+
+  /** @type {any} */ (window).deepseek = library(component);
+
+  // Packages of components that the first page of the dashboard does without: they are loaded when one of them is laid out. A component stays
+  // the same one when its package has come, else React would make it anew.
+
+  for (const [name, sources] of Object.entries(JSON.parse(dataset.later ?? "{}"))) {
+    /** @type {any} */
+    let real;
+    /** @type {Promise<unknown> | undefined} */
+    let loading;
+    const load = () => (loading ??= Promise.all(sources.map(loaded)));
+    const later = library(
+      (type) => {
+        const { Suspense, createElement, lazy } = /** @type {any} */ (window).React;
+        const inner = lazy(() => load().then(() => ({ default: real[type] })));
+        const Later = (/** @type {any} */ props) => createElement(Suspense, { fallback: null }, createElement(inner, props));
+        return Object.assign(Later, { _dashprivate_isLazyComponentReady: load() });
+      },
+      () => real,
+    );
+    Object.defineProperty(window, name, { get: () => later, set: (found) => (real = found) });
+  }
+
+  /** @param {string} source */
+  function loaded(source) {
+    return new Promise((done, failed) => {
+      const script = Object.assign(document.createElement("script"), { src: source, async: false, onload: done, onerror: failed });
+      document.head.append(script);
+    });
+  }
+})();

@@ -1,0 +1,151 @@
+"""The Dash components of the dashboard: each is a function of `assets/modules.js` of the same name.
+
+Live data go from the socket to the canvas, and no callback is in between; what a user selects comes out as a property.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, Literal
+
+from dash.development.base_component import Component, ComponentRegistry
+
+_ASSETS = import_module(
+    f"{__name__.removesuffix('dashboard.components')}assets"
+).__name__  # in a wheel `deepseek.assets`
+_js_dist = [
+    {"relative_package_path": "components.js", "namespace": _ASSETS},
+    {"relative_package_path": "built/modules.js", "namespace": _ASSETS, "dynamic": True},
+]
+ComponentRegistry.registry.add(__name__)
+
+
+class BrowserComponent(Component):  # type: ignore[misc]  # Dash has no types
+    """The base: its properties are the arguments of the class."""
+
+    _namespace = "deepseek"
+    _children_props: tuple[str, ...] = ()
+    _base_nodes = ("children",)
+    _valid_wildcard_attributes: tuple[str, ...] = ()
+
+    def __init__(self, **given: Any) -> None:
+        self._type = type(self).__name__
+        self._prop_names = self.available_properties = [
+            name for name in inspect.signature(type(self).__init__).parameters if name != "self"
+        ]
+        self.available_wildcard_properties: list[str] = []
+        super().__init__(**{name: value for name, value in given.items() if value is not None})
+
+
+class TimeChart(BrowserComponent):
+    """Curves over time: a lane for each series, a line for each run, which follow the newest point.
+
+    All charts of a page share their axis. `window` comes out: `{"from": 1.0, "to": 2.0}` in Unix seconds or steps where a user has
+    dragged, None where nothing is selected.
+    """
+
+    def __init__(
+        self,
+        id: str | None = None,
+        runs: Sequence[str] = (),
+        series: Sequence[str] = (),
+        axis: Literal["time", "step"] = "time",
+        window: Mapping[str, float] | None = None,
+        className: str = "time-chart",
+    ) -> None:
+        """`runs` without a name shows the run that is selected on the page."""
+        super().__init__(id=id, runs=list(runs), series=list(series), axis=axis, window=window, className=className)
+
+
+class Address(BrowserComponent):
+    """Which page the browser shows, for the router: `dcc.Location` would have the first picture wait for all of `dcc`."""
+
+    def __init__(self, id: str | None = None, pathname: str | None = None, search: str | None = None) -> None:
+        super().__init__(id=id, pathname=pathname, search=search)
+
+
+class Selection(BrowserComponent):
+    """`data` comes out: `{"run", "runs", "axis", "from", "to", "live"}`, what is selected on the page."""
+
+    def __init__(self, id: str | None = None, data: Mapping[str, Any] | None = None) -> None:
+        super().__init__(id=id, data=data)
+
+
+class PagePart(BrowserComponent):
+    """A part of one of our own pages, which its view in `assets/pages/` draws."""
+
+    def __init__(self, id: str | None = None, className: str = "page-part") -> None:
+        super().__init__(id=id, className=className)
+
+
+class LiveView(PagePart):
+    """The Live page of the selected run: its lanes, what Python did in a window of them, and the log."""
+
+
+class FlameView(PagePart):
+    """The flame graph of the selected run, or of a window, beside a baseline."""
+
+
+class GpusView(PagePart):
+    """The cards of this host, or the host itself, and their processes."""
+
+
+class BoardsView(PagePart):
+    """A board, live, and its editor."""
+
+
+class SamplesView(PagePart):
+    """What a run logged to be looked at, beside another one's."""
+
+
+class JobsView(PagePart):
+    """The queue and its slots over time."""
+
+
+class RunsHead(PagePart):
+    """The tools above the table of runs; the view also fills that table."""
+
+
+class AlertsEditor(PagePart):
+    """Rules and channels as text."""
+
+
+class DesktopChoice(PagePart):
+    """Whether this browser shows alerts."""
+
+
+class RunProvenance(PagePart):
+    """What ran: command, commit, packages."""
+
+
+class RunShares(PagePart):
+    """Where the time of a whole run went."""
+
+
+class RunFilling(BrowserComponent):
+    """Tells the view of the Runs page that a callback has filled the panel beside the table."""
+
+    def __init__(self, id: str | None = None, run: str | None = None, filling: str = "") -> None:
+        super().__init__(id=id, run=run, filling=filling)
+
+
+class TrainingCharts(BrowserComponent):
+    """Every series of some runs as a chart, however many there are."""
+
+    def __init__(
+        self, id: str | None = None, view: Mapping[str, Any] | None = None, className: str = "chart-grid"
+    ) -> None:
+        """`view` is what is shown, as in `assets/curves/training_view.js`; without one, what the address says."""
+        super().__init__(id=id, view=view, className=className)
+
+
+class LogView(BrowserComponent):
+    """The lines of a run, or of all runs, over time."""
+
+    def __init__(
+        self, id: str | None = None, view: Mapping[str, Any] | None = None, className: str = "logs-place"
+    ) -> None:
+        """`view` is what is shown, as in `assets/logs/logs_view.js`; without one, what the address says."""
+        super().__init__(id=id, view=view, className=className)
