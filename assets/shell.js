@@ -1,10 +1,10 @@
 /** The frame around all pages: theme, keys, the links to the pages, and the page of the address. */
 
-import { askAhead, isOwner } from "./lib/api.js";
+import { askAhead } from "./lib/api.js";
 import { el, setText } from "./lib/dom.js";
 import { helpDialog, listen } from "./lib/keys.js";
 import { followPaper, setTheme, theme } from "./lib/theme.js";
-import { here, linkPages, onVisit, pathTo, visit, writeAddress } from "./lib/url.js";
+import { here, linkPages, onVisit, pageLinks, pathTo, visit, writeAddress } from "./lib/url.js";
 import { Palette } from "./pages/palette.js";
 import { session } from "./pages/session.js";
 import { openShare } from "./pages/share.js";
@@ -29,7 +29,8 @@ const plain = () => import("./pages/plain_page.js"); // of a page without one
 
 /** Called once, by the dashboard's own HTML. */
 export function start() {
-  session().bar.after(...tools());
+  session();
+  wireBar();
   linkPages();
   followPaper();
   mendDashParts();
@@ -42,22 +43,20 @@ export function start() {
   listen(keys);
   onVisit(showPage);
   showPage();
-  new ResizeObserver(foldNav).observe(nav);
 }
 
 let visits = 0;
 
 async function showPage() {
   const visit = ++visits;
-  for (const link of /** @type {NodeListOf<HTMLAnchorElement>} */ (document.querySelectorAll(".nav a"))) {
-    if (link.pathname !== location.pathname) {
-      link.removeAttribute("aria-current");
-      continue;
-    }
-    link.setAttribute("aria-current", "page");
-    document.title = `${link.lastChild?.textContent} - DeepSeek Dashboard`;
+  const shown = pageLinks().find(({ pathname }) => pathname === location.pathname);
+  if (shown) document.title = `${shown.dataset.page} - DeepSeek Dashboard`;
+  for (const link of pageLinks()) {
+    const current = link.pathname === location.pathname ? "page" : link.dataset.entry === shown?.dataset.entry && link.closest(".nav") ? "true" : null;
+    if (current) link.setAttribute("aria-current", current);
+    else link.removeAttribute("aria-current");
   }
-  foldNav();
+  for (const tabs of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".tabs"))) tabs.hidden = tabs.dataset.entry !== shown?.dataset.entry;
   const { default: Page } = await (PAGES[here()] ?? plain)();
   if (visit !== visits) return; // another one was asked for meanwhile
   session().show((shared) => new Page(shared));
@@ -90,33 +89,29 @@ function revived(script) {
 function follow(event) {
   const link = /** @type {HTMLAnchorElement | null} */ (/** @type {HTMLElement} */ (event.target).closest?.("a[href]"));
   if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
-  const isOurs = link.origin === location.origin && !link.target && !link.hasAttribute("download") && pageLinks().some((page) => page.link.pathname === link.pathname);
+  const isOurs = link.origin === location.origin && !link.target && !link.hasAttribute("download") && pageLinks().some(({ pathname }) => pathname === link.pathname);
   if (!isOurs) return;
   event.preventDefault();
   visit(new URL(link.href));
 }
 
-/** The bar's links, with their keys. */
-function pageLinks() {
-  const links = /** @type {HTMLAnchorElement[]} */ ([...document.querySelectorAll(".nav a")]);
-  return links.map((link) => ({ link, key: link.firstElementChild?.textContent ?? "", name: link.lastChild?.textContent ?? "" }));
+// What every page has at the end of its bar: search, alerts, share, and the menu.
+
+const place = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
+
+function wireBar() {
+  drawTheme();
+  const acts = { search: openPalette, share: openShare, "menu-share": openShare, turn: toggleTheme, "all-keys": showHelp };
+  for (const [id, act] of Object.entries(acts)) document.getElementById(id)?.addEventListener("click", () => act()); // a viewer shares nothing
+  place("menu").addEventListener("click", () => place("menu").hidePopover());
 }
 
-// What every page has at the end of its bar.
-
-const themeName = el("span");
-
-function tools() {
-  const sharing = el("button", { class: "plain share-button", type: "button", title: "A link to this view, for others to look at", onclick: openShare }, "Share");
-  setText(themeName, theme() === "dark" ? "Dark" : "Light");
-  const turning = el("button", { class: "plain", type: "button", title: "Dark or light", onclick: toggleTheme }, el("kbd", {}, "t"), themeName);
-  return isOwner ? [sharing, turning] : [turning];
-}
+const drawTheme = () => setText(place("theme-name"), theme() === "dark" ? "Dark" : "Light");
 
 function toggleTheme() {
   const name = theme() === "dark" ? "light" : "dark";
   setTheme(name);
-  setText(themeName, name === "dark" ? "Dark" : "Light");
+  drawTheme();
   if (new URLSearchParams(location.search).has("theme")) writeAddress({ theme: name });
 }
 
@@ -125,11 +120,18 @@ function toggleTheme() {
 /** @returns {import("./lib/keys.js").Key[]} */
 const keys = () => [
   ...(session().view?.keys() ?? []),
-  ...pageLinks().filter(({ key }) => key).map(({ link, key, name }) => ({ keys: [key], shown: key, says: `page ${name}`, run: () => link.click() })),
+  ...keysOfPages(),
   { keys: [], shown: "Ctrl K", says: "search runs, series, pages and notes", run: openPalette },
   { keys: ["t"], shown: "t", says: "dark or light", run: toggleTheme },
   { keys: ["?"], shown: "?", says: "this list", run: showHelp },
 ];
+
+/** One for each page. */
+function keysOfPages() {
+  const byKey = new Map(pageLinks().map((link) => [link.dataset.key ?? "", link]));
+  byKey.delete("");
+  return [...byKey].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, link]) => ({ keys: [key], shown: key, says: `page ${link.dataset.page}`, run: () => link.click() }));
+}
 
 /** @type {HTMLDialogElement | null} of the shown page */
 let help = null;
@@ -145,53 +147,6 @@ let palette = null;
 function openPalette() {
   palette ??= new Palette(() => session().runs.name ?? null);
   palette.toggle();
-}
-
-// The links to the pages: those that the bar has no room for stand in a list below "More".
-
-const GAP_PX = 1; // widths are rounded
-
-const nav = /** @type {HTMLElement} */ (document.querySelector(".nav"));
-const links = /** @type {HTMLElement[]} */ ([...(nav?.children ?? [])]);
-const list = el("div", { class: "nav-list", popover: "auto", id: "more-pages" });
-const more = el("button", { class: "nav-more", type: "button", popovertarget: list.id, hidden: true }, "More");
-/** @type {number[]} of the links */
-let widths = [];
-
-function foldNav() {
-  if (!widths.length) {
-    widths = links.map((link) => link.getBoundingClientRect().width);
-    nav.append(more, list);
-  }
-  more.hidden = false;
-  const shown = new Set(fitting(links, widths, nav.clientWidth, more.getBoundingClientRect().width));
-  more.hidden = shown.size === links.length;
-  const [bar, below] = [true, false].map((inBar) => links.filter((link) => shown.has(link) === inBar));
-  if (bar.length + 2 === nav.childElementCount && bar.every((link, i) => nav.children[i] === link)) return; // as it is
-  if (list.matches(":popover-open")) list.hidePopover();
-  nav.prepend(...bar);
-  list.replaceChildren(...below);
-}
-
-list.addEventListener("beforetoggle", () => {
-  const { left, bottom } = more.getBoundingClientRect();
-  Object.assign(list.style, { left: `${Math.max(0, Math.min(left, innerWidth - 180))}px`, top: `${bottom}px` });
-});
-
-/**
- * Those that stand in the bar: all, or as many as leave room for "More"; the present page's always.
- * @param {HTMLElement[]} links @param {number[]} widths of them @param {number} room @param {number} more
- */
-function fitting(links, widths, room, more) {
-  const all = widths.reduce((sum, width) => sum + width, 0);
-  if (all <= room + GAP_PX) return links;
-  const present = links.findIndex((link) => link.ariaCurrent === "page");
-  let left = room - more - (widths[present] ?? 0);
-  return links.filter((_, i) => {
-    if (i === present) return true;
-    left -= widths[i];
-    return left >= 0;
-  });
 }
 
 // Dash's own components, for those who hear a page: what they lack is added as they appear.

@@ -33,7 +33,7 @@ SHOWN = "(selector) => [...document.querySelectorAll(selector)].some((one) => on
 SWITCH = """async ([path, selector]) => {
   const left = new Set(document.querySelectorAll("#page *, #ahead *"));
   const isNew = (one) => one.checkVisibility() && one.width !== 0 && !left.has(one);
-  const link = [...document.querySelectorAll(".nav a")].find(({ pathname }) => pathname === path);
+  const link = [...document.querySelectorAll("a[data-page]")].find(({ pathname }) => pathname === path);
   const begun_ms = performance.now();
   const isPainted = ({ at, stale }) => at > performance.timeOrigin + begun_ms && !stale;
   const { flame } = deepseekPainted;

@@ -65,7 +65,7 @@ def test_a_run_that_turns_nan_is_on_live_and_at_the_receiver(tmp_path: Path, pag
             wait_for(lambda: running.run("spiky").get("last_step", 0) > 10, because="the run does not get on")
             page.goto(f"{running.address}/?run=spiky")
             expect(page.locator(".finding-said")).to_contain_text("NaN for ten steps.", timeout=30_000)
-            wait_for(lambda: page.locator(".firing").is_visible(), because="no sign")
+            wait_for(lambda: page.locator(".bell.on").is_visible(), because="no sign")
             page.get_by_role("button", name="Why", exact=True).click()
             expect(page.locator(".found-detail h2")).to_have_text("Alert: NaN for ten steps")
             wait_for(lambda: len(sent) > 1, because="the receiver gets nothing")

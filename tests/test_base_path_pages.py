@@ -112,7 +112,7 @@ def window(context: BrowserContext, proxy: tuple[PrefixProxy, Tokens]) -> Iterat
 @pytest.mark.parametrize("path", [page.path for page in pages()])
 def test_a_page_draws(window: Window, path: str) -> None:
     window.open(f"{path}?run=run")
-    window.page.wait_for_selector('.nav a[aria-current="page"]', state="attached")
+    window.page.wait_for_selector('a[data-page][aria-current="page"]', state="attached")
     if path != "/settings":
         wait_for(lambda: window.page.wait_for_timeout(20) or any(url.startswith("ws") for url in window.asked))
     window.page.wait_for_timeout(300)  # what is asked once it stands
@@ -120,7 +120,7 @@ def test_a_page_draws(window: Window, path: str) -> None:
 
 def test_keys_and_links_stay_below_it(window: Window) -> None:
     window.open("/?run=run")
-    window.page.keyboard.press("2")
+    window.page.keyboard.press("7")
     window.page.wait_for_url("**/user/ada/box/gpus?**")
     window.laid_out()
     window.page.keyboard.press("f")

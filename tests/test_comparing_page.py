@@ -113,7 +113,7 @@ def test_figures_have_the_colours_of_the_theme_and_change_with_it(web: Web, page
         return bool(bar.evaluate("(path) => getComputedStyle(path).fill") == wanted)
 
     wait_for(matches)
-    page.get_by_title("Dark or light").click()
+    page.keyboard.press("t")
     wait_for(lambda: page.evaluate("document.documentElement.dataset.theme") == "light" and matches())
 
 

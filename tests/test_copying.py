@@ -33,8 +33,8 @@ def pasted(page: Page) -> str:
 def test_the_snippet_of_an_empty_page_is_copied(empty: Dashboard, page: Page, clipboard: str) -> None:
     page.add_init_script(CLIPBOARDS[clipboard])
     page.goto(empty.address)
-    code = page.locator("pre", has_text="json").first
-    button = page.locator("pre + button")
+    code = page.locator(".first-run pre", has_text="deepseek-dashboard run")
+    button = page.locator(".first-run button").first
     button.click()
     expect(button).to_have_text("Copied")
     assert pasted(page) == code.text_content()
@@ -45,7 +45,7 @@ def test_the_snippet_of_an_empty_page_is_copied(empty: Dashboard, page: Page, cl
 def test_a_link_is_copied_in_its_dialog(empty: Dashboard, page: Page, clipboard: str) -> None:
     page.add_init_script(CLIPBOARDS[clipboard])
     page.goto(f"{empty.address}/settings")
-    page.locator(".share-button").click()
+    page.locator("#share").click()
     dialog = page.locator(".share-dialog")
     dialog.get_by_role("button", name="Copy link").click()
     expect(dialog).to_contain_text("Copied.")

@@ -92,7 +92,7 @@ def test_what_lies_between_two_heights_is_what_a_look_at_all_finds(ask: Ask) -> 
     const groups = [7, 1, 30, 0, 12].map((n, g) => ({ name: `g${g}`, title: "", note: g === 3 ? "elsewhere" : "", tags: Array.from({ length: n }, (_, i) => tag(`${g}/${i}`)) }));
     const wrong = [];
     for (const width of [300, 700, 1400]) for (const size of ["s", "m", "l"]) {
-      const { items, height, columns } = layout(groups, new Set(["g1"]), width, size);
+      const { items, height, columns } = layout(groups, new Set(["g1"]), { width, height: 800 }, size);
       if (items.some(({ x, width: w }) => x + w > width + 1e-6)) wrong.push("too wide");
       for (let top = -100; top < height + 100; top += 97) {
         const seen = items.filter(({ y, height: h }) => y + h >= top && y <= top + 400).map(({ key }) => key);
@@ -102,6 +102,21 @@ def test_what_lies_between_two_heights_is_what_a_look_at_all_finds(ask: Ask) -> 
     }
     return wrong;"""
     assert ask(code) == []
+
+
+def test_small_groups_share_a_row_and_a_few_charts_fill_the_screen(ask: Ask) -> None:
+    code = """
+    const { layout } = await load("curves/chart_scroller.js");
+    const tags = (group, n) => Array.from({ length: n }, (_, i) => ({ key: `${group}/${i}` }));
+    const laid = (...sizes) => layout(sizes.map((n, g) => ({ name: `g${g}`, title: "", note: "", tags: tags(g, n) })), new Set(), { width: 1328, height: 800 }, "m").items;
+    const charts = (items) => items.filter(({ kind }) => kind === "chart");
+    const rows = (items) => charts(items).map(({ x, y }) => [x, y]);
+    return [rows(laid(2, 1, 1)), rows(laid(3, 2)), charts(laid(1)).map(({ width, height }) => [width, height]), charts(laid(1, 1)).map(({ x, width }) => [x, width])];"""
+    shared, apart, single, two = ask(code)
+    assert shared == [[0, 36], [336, 36], [672, 36], [1008, 36]]
+    assert apart == [[0, 36], [336, 36], [672, 36], [0, 300], [336, 300]]
+    assert single == [[1328, 756]]
+    assert two == [[0, 656], [672, 656]]
 
 
 def test_a_spike_of_one_step_is_drawn_whole_at_every_zoom_smoothed_or_not(ask: Ask) -> None:
@@ -274,9 +289,9 @@ def test_charts_stand_in_groups_pinned_ones_first_and_the_machine_last(ask: Ask)
     groups, found, hidden = ask(code)
     assert groups == [
         ["Pinned", ["zoo/a"], False],
-        ["Train", ["lr", "loss"], False],
-        ["Val", ["loss"], False],
-        ["Progress", ["tokens"], False],
+        ["train", ["lr", "loss"], False],
+        ["val", ["loss"], False],
+        ["progress", ["tokens"], False],
         ["Step phases on the GPU", ["forward_s"], False],
         ["This machine", [], True],
     ]

@@ -131,7 +131,7 @@ def test_the_strip_and_the_table_say_what_a_run_is_at(tmp_path: Path, page: Page
             "starting"
         ]
         page.goto(f"{running.address}/?run=begins")
-        expect(page.locator(".who .state")).to_contain_text("Starting for")
+        expect(page.locator("#state")).to_contain_text("Starting for")
         page.goto(f"{running.address}/runs")
         expect(page.locator(".run-state")).to_have_text(re.compile("starting"))
 

@@ -53,7 +53,7 @@ def test_a_finding_appears_live_and_nothing_moves(scene: FindingsScene, page: Pa
     scene.run("quiet")
     scene.open(page, run="quiet")
     expect(page.locator('[data-lane="loss"]')).to_be_visible()
-    before = [standing(page, selector) for selector in ('[data-lane="loss"]', ".panel", ".who", ".axis")]
+    before = [standing(page, selector) for selector in ('[data-lane="loss"]', ".panel", "#scope", ".axis")]
     assert page.locator(".found-mark").count() == 0
     scene.find(
         "quiet",
@@ -69,7 +69,7 @@ def test_a_finding_appears_live_and_nothing_moves(scene: FindingsScene, page: Pa
     expect(page.locator(".found-mark")).to_have_count(1)
     expect(page.locator(".finding-said")).to_have_text("Hung. No line for 5 min.")
     expect(page.locator(".finding-said .icon.bad")).to_have_count(1)
-    after = [standing(page, selector) for selector in ('[data-lane="loss"]', ".panel", ".who", ".axis")]
+    after = [standing(page, selector) for selector in ('[data-lane="loss"]', ".panel", "#scope", ".axis")]
     assert before == after
     page.get_by_role("button", name="Why", exact=True).click()
     expect(page.locator(".found-detail h2")).to_have_text("Alert: Hung")
@@ -295,7 +295,7 @@ def test_bounds_have_the_unit_of_what_they_bound(scene: FindingsScene, page: Pag
 def test_a_finger_hits_what_leads_to_a_finding(scene: FindingsScene, loud: str, browser: Browser) -> None:
     phone = browser.new_page(viewport=PHONE, has_touch=True, is_mobile=True)
     scene.open(phone, run=loud)
-    for name in ("Why", "What ran", "Report"):
+    for name in ("Why", "Run details", "Report"):
         expect(phone.get_by_role("button", name=name, exact=True).first).to_be_visible()
         box = phone.get_by_role("button", name=name, exact=True).first.bounding_box()
         assert box and box["height"] >= 40, name

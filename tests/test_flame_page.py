@@ -324,7 +324,7 @@ def test_the_panel_on_live_says_the_same_and_leads_to_the_page_with_the_window(r
 def test_without_a_window_the_page_shows_what_python_is_doing_now(run: Run, page: Page) -> None:
     page.goto(f"{run.running.address}/flame?run=starves")
     wait_for(lambda: "train_step" in flame_names(page), because="no flame graph of now")
-    assert "the last 10 s" in page.inner_text(".flame-head .state")
+    assert "the last 10 s" in page.inner_text("#actions")
     first = page.evaluate("() => deepseekPainted.flame.window.to")
     wait_for(lambda: page.evaluate("() => deepseekPainted.flame.window.to") > first, because="it stands still")
 

@@ -159,9 +159,9 @@ def test_a_dragged_window_is_the_same_on_the_flame_page(node: Node, page: Page) 
     )
     assert there == pytest.approx(window, abs=0.002)
     assert page.evaluate("() => document.documentElement.dataset.theme") == "light"
-    page.keyboard.press("2")
+    page.keyboard.press("7")
     wait_for(
-        lambda: page.locator("#bar a[aria-current]").inner_text().endswith("GPUs"), because="key 2 does not lead back"
+        lambda: page.locator("#bar a[aria-current]").inner_text().endswith("Hosts"), because="key 7 does not lead back"
     )
     assert wait_for(lambda: page.evaluate("() => globalThis.deepseekPainted?.window"), 20) == pytest.approx(
         window, abs=0.002

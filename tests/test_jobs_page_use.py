@@ -182,23 +182,22 @@ def test_without_a_daemon_buttons_say_why_they_do_nothing(tmp_path_factory: pyte
 
 
 def test_a_finger_on_a_wide_screen_has_room(scene: tuple[JobsScene, Web], browser: Browser) -> None:
-    """The sign of alerts, the strip, the ledger's button and the log's levels stand inside of their rows, and beside each other."""
+    """The bell, the run, the ledger's button and the log's levels stand inside of their rows."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, has_touch=True, is_mobile=True)
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{scene[1].port}/?run=vit-1")
-    for shown in (".tail select", ".who", ".ledger-bar .btn", ".figure"):
+    for shown in (".tail select", "#picker button", ".ledger-bar .btn", ".figure"):
         page.locator(shown).first.wait_for()
     assert page.evaluate("() => matchMedia('(pointer: coarse)').matches")
-    inside = """([inner, outer]) => { document.querySelector('.firing').hidden = false; const a = document.querySelector(inner).getBoundingClientRect(), b = document.querySelector(outer).getBoundingClientRect();
+    inside = """([inner, outer]) => { const a = document.querySelector(inner).getBoundingClientRect(), b = document.querySelector(outer).getBoundingClientRect();
       return a.height > 0 && a.top >= b.top + 2 && a.bottom <= b.bottom - 2 && a.right <= b.right; }"""
     for inner, outer in (
-        (".firing", ".bar"),
-        (".who", ".verdict"),
+        (".bell", ".bar"),
+        (".range", ".scope"),
         (".ledger-bar .btn", ".ledger-bar"),
         (".tail select", ".tail-head"),
     ):
         assert page.evaluate(inside, [inner, outer]), inner
-    assert page.evaluate("() => document.querySelector('.who').getBoundingClientRect().right <= document.querySelector('.figure').getBoundingClientRect().left")  # fmt: skip
     context.close()
 
 

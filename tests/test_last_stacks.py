@@ -80,5 +80,5 @@ def test_a_run_that_was_never_profiled_has_none_and_no_button(killed: Dashboard,
     wait_for(lambda: killed.run("old"))
     assert killed.get("/api/v1/last_stacks?run=old") == {"stacks": []}
     page.goto(f"{killed.address}/?run=old")
-    page.get_by_role("button", name="What ran").wait_for()
+    page.get_by_role("button", name="Run details").wait_for()
     assert page.get_by_role("button", name="last stacks").count() == 0

@@ -48,7 +48,7 @@ FAULTS = """() => {
   if (document.documentElement.scrollWidth > innerWidth) faults.push("the page is wider than the window");
   const head = shown(".verdict > *");
   for (const a of head) for (const b of head) if (a !== b && meet(box(a), box(b))) faults.push(`${a.className} lies over ${b.className}`);
-  for (const one of shown(".figure .v, .who .state, .bar .nav a, .controls > *"))
+  for (const one of shown(".figure .v, .bar .nav a, .when > *"))
     if (one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).display !== "inline") faults.push(`cut off: ${one.innerText}`);
   for (const lane of shown(".lane:not(.folded)")) {
     const [values, plot] = [lane.querySelector(".vals"), lane.querySelector(".plot")].map((one) => one && box(one));
@@ -144,21 +144,25 @@ def test_along_time_training_draws_the_machine_and_the_cards_of_the_run_alone(ru
     assert page.locator(".curves-head").first.inner_text().split("\n")[1] == "GPUs of this machine"
 
 
-@pytest.mark.parametrize("width", [360, 390, 640, 1000, 1440])
-def test_every_page_is_one_of_the_bar_or_in_the_list_of_more(running: Dashboard, page: Page, width: int) -> None:
+@pytest.mark.parametrize("width", [360, 390, 640, 1000, 1440, 1920])
+def test_the_bar_has_seven_entries_that_never_move(running: Dashboard, page: Page, width: int) -> None:
+    """Nor does the range of time, on the pages that have one. Every page is in the bar, among its tabs, in the menu, or the bell."""
     page.set_viewport_size({"width": width, "height": 800})
-    page.goto(f"{running.address}/settings")
-    wait_for(lambda: page.locator(".nav-list").count() == 1)
-    bar, more = page.locator(".nav > a"), page.locator(".nav-more")
-    room = page.locator(".nav").bounding_box()
-    ends = [box["x"] + box["width"] for link in bar.all() if (box := link.bounding_box())]
-    assert room and max(ends) <= room["x"] + room["width"] + 1
-    assert "Settings" in " ".join(bar.all_inner_texts()), "the present page is in the bar"
-    assert bar.count() + page.locator(".nav-list a").count() == len(pages())
-    if more.is_visible():
-        more.focus()
-        page.keyboard.press("Enter")
-        page.locator(".nav-list a").first.click()
-        page.wait_for_url(lambda address: "/settings" not in address)
-    else:
-        assert bar.count() == len(pages())
+    places = set()
+    for path in ("/", "/gpus", "/settings", "/flame"):
+        page.goto(f"{running.address}{path}?run=busy")
+        page.wait_for_selector("#content .page > *", state="attached")
+        links = page.locator(".nav a")
+        boxes = [link.bounding_box() for link in [*links.all(), page.locator("#search"), page.locator(".bell")]]
+        places.add(json.dumps(boxes))
+        room = page.locator(".nav").bounding_box()
+        assert room and all(box and box["x"] + box["width"] <= room["x"] + room["width"] + 1 for box in boxes[:7])
+        assert links.count() == 7
+    assert len(places) == 1
+    linked = page.evaluate(
+        "() => [...new Set([...document.querySelectorAll('a[data-page]')].map((link) => link.pathname))]"
+    )
+    assert sorted(linked) == sorted(page.path for page in pages())
+    page.get_by_role("button", name="Menu").click()
+    page.locator("#menu").get_by_role("link", name="Settings").click()
+    page.wait_for_url("**/settings?**")

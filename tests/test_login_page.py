@@ -156,12 +156,12 @@ def test_a_revoked_browser_is_soon_asked_to_log_in(window: Window, house: House)
 def test_each_page_as_viewer_draws_without_an_error(window: Window, house: House) -> None:
     """What is not theirs is not asked for; the policy blocks nothing that a page needs."""
     log_in(window, house, house.tokens.new("looking", Role.VIEWER, None, {}))
-    assert window.page.locator(".share-button").count() == 0
+    assert window.page.locator("#share").count() == 0
     for page in pages():
         if not page.owners:
             window.page.goto(f"{house.address}{page.path}?run=a")
             window.page.wait_for_selector("#content")
-            window.page.get_by_text("viewing only").wait_for()
+            window.page.get_by_text("View only").wait_for()
             assert (
                 window.page.locator("[data-owners], [data-exports], .attach, .report").filter(visible=True).count() == 0
             ), page.name
@@ -182,7 +182,7 @@ def test_a_viewer_is_offered_no_change(window: Window, house: House, page: Page)
             shown.locator("dialog.note").wait_for()
         else:
             shown.keyboard.press("?")
-            shown.get_by_text("all keys").or_(shown.locator("dialog.help")).first.wait_for()
+            shown.locator(".hints", has_text="all keys").or_(shown.locator("dialog.help")).first.wait_for()
             assert (
                 shown.locator("dialog.note").count() == 0
                 and "a note on the window" not in shown.locator("body").inner_text()
@@ -225,7 +225,7 @@ def test_a_view_is_shared_from_its_page(browser: Browser, house: House) -> None:
     owner, colleague = Window(browser), Window(browser)
     try:
         log_in(owner, house, house.tokens.new("sharing", Role.OWNER, None, {}), "/logs?run=a")
-        owner.page.locator(".share-button").click()
+        owner.page.locator("#share").click()
         owner.page.get_by_role("button", name="Copy link").click()
         field = owner.page.get_by_label("Link", exact=True)
         field.wait_for()

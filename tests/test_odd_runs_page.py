@@ -120,7 +120,7 @@ def test_an_old_run_is_shown_whole_and_tells_nothing_of_today(running: Dashboard
         10,
         "nothing says why there are no stacks",
     )
-    assert not page.locator(".hint").is_visible(), "there is nothing to drag for"
+    assert not page.locator(".gesture").is_visible(), "there is nothing to drag for"
     assert "*.log file" in page.locator(".tail").inner_text()
     page.goto(f"{running.address}/flame?run=old")
     wait_for(
@@ -286,7 +286,7 @@ def test_what_was_not_read_is_counted_with_the_first_reason(running: Dashboard, 
 
 
 STRIP_PARTS = """() => {
-  const at = (select) => document.querySelector(`.verdict ${select}`);
+  const at = (select) => document.querySelector(`#scope ${select}`);
   const lists = { state: ["Running 4 min", "Ended after 3 min 19 s", `Checkpointing for ${"12 h 34 min ".repeat(9)}`], last: [true, false],
     name: ["a", "lr-3e-4-".repeat(12)], files: ["", "1 file set aside", "12 files set aside, 1,234 lines skipped, 3 data files not read"],
     said: ["", "Writing …", "The dashboard does not answer. ".repeat(3)] };
@@ -302,22 +302,24 @@ STRIP_PARTS = """() => {
     at(".files-button").textContent = had.files;
     at(".report [role='status']").textContent = had.said;
     const fault = (what) => faults.push([innerWidth, what, had]);
-    const buttons = [...document.querySelectorAll(".verdict .who button")].filter((button) => button.checkVisibility());
-    const parts = [...buttons, at(".state"), ...document.querySelectorAll(".verdict .figure")].filter((part) => part.checkVisibility());
+    const buttons = [...document.querySelectorAll("#scope button")].filter((button) => button.checkVisibility() && button.clientWidth);
+    const parts = [...buttons, at(".state"), at(".range")].filter((part) => part.checkVisibility());
     for (const button of buttons) {
-      const { left, right, top, bottom } = boxOf(button);
+      const { left, right, top, bottom } = boxOf(button), row = boxOf(document.querySelector(".scope-middle"));
+      if (at(".scope-middle").contains(button) && (left < row.left || right > row.right)) continue; // one scrolls to it
       if (!button.contains(document.elementFromPoint((left + right) / 2, (top + bottom) / 2))) fault(`${button.className} is covered`);
     }
-    for (const part of parts) {
-      const [mine, strip] = [boxOf(part), boxOf(at(".who").parentElement)];
+    const fixed = parts.filter((part) => !at(".scope-middle").contains(part)); // the others scroll
+    for (const part of fixed) {
+      const [mine, strip] = [boxOf(part), boxOf(at("#picker").contains(part) ? at("#picker") : document.getElementById("scope"))];
       if (mine.left < 0 || mine.right > innerWidth || mine.top < strip.top || mine.bottom > strip.bottom) fault(`${part.className} is outside`);
-      const other = parts.find((other) => other !== part && mine.left < boxOf(other).right && boxOf(other).left < mine.right && mine.top < boxOf(other).bottom && boxOf(other).top < mine.bottom);
+      const other = fixed.find((other) => other !== part && mine.left < boxOf(other).right && boxOf(other).left < mine.right && mine.top < boxOf(other).bottom && boxOf(other).top < mine.bottom);
       if (other) fault(`${part.className} is over ${other.className}`);
     }
-    for (const whole of [at(".last-button"), ...document.querySelectorAll(".verdict .ran-button")])
+    for (const whole of [at(".last-button"), ...document.querySelectorAll("#actions .ghost")])
       if (whole.scrollWidth > whole.clientWidth) fault(`${whole.className} is cut`);
     if (document.documentElement.scrollWidth > innerWidth) fault("the page is wider");
-    const still = [at(".picker"), ...document.querySelectorAll(".verdict .ran-button, .verdict .figure")].map(boxOf);
+    const still = [at(".picker"), at(".range"), at(".back")].map(boxOf);
     places.add(JSON.stringify(still.map(({ left, top }) => [left, top])));
   }
   return [faults.slice(0, 3), faults.length, places.size > 1 ? [...places] : []];
@@ -354,7 +356,7 @@ def test_what_ran_is_shown_as_text(running: Dashboard, page: Page) -> None:
     page.keyboard.press("Escape")
     wait_for(lambda: not dialog.is_visible())
     page.set_viewport_size({"width": 390, "height": 844})
-    page.get_by_role("button", name="What ran").click()
+    page.get_by_role("button", name="Run details").click()
     box = dialog.bounding_box()
     assert box and box["x"] >= 0 and box["x"] + box["width"] <= 390
 
@@ -400,7 +402,7 @@ def test_one_window_has_one_range_of_steps_on_every_page(running: Dashboard, pag
     wait_for(lambda: "steps 41–59" in page.locator(".panel .sub").inner_text(), because="the panel tells other steps")
     page.goto(f"{running.address}/flame?run=timed&span=3600&{window}")
     wait_for(
-        lambda: "steps 41–59" in page.locator(".flame-head .state").inner_text(),
+        lambda: "steps 41–59" in page.locator("#actions").inner_text(),
         because="the Flame page tells other steps",
     )
 
@@ -408,7 +410,7 @@ def test_one_window_has_one_range_of_steps_on_every_page(running: Dashboard, pag
 def test_the_empty_page_names_the_log_folder_and_its_lines_make_a_run(tmp_path: Path, page: Page) -> None:
     with dashboard(tmp_path / "my logs", "--no-profile") as running:
         page.goto(running.address)
-        code = page.locator(".empty pre")
+        code = page.locator(".empty pre", has_text="import json")
         wait_for(lambda: str(running.log_dir) in code.inner_text(), because="the folder is not named")
         pasted = code.inner_text().replace("range(100)", "range(3)")
         subprocess.run([sys.executable, "-c", pasted], check=True, cwd=tmp_path, timeout=60)

@@ -74,7 +74,7 @@ def test_a_page_shows_its_layout_and_its_callback_answers(running: Dashboard, pa
     expect(page.locator("#content h1")).to_have_text("Hello, 0 runs")
     page.locator("#own-press").click()
     expect(page.locator("#own-said")).to_have_text("pressed 1")
-    expect(page.locator(".nav a[aria-current]")).to_have_text("Mine <b>&")
+    expect(page.locator("#menu a[aria-current]")).to_have_text("Mine <b>&")
 
 
 @pytest.mark.parametrize("name", SAYS)

@@ -241,7 +241,7 @@ def test_the_worst_is_said_first_and_a_stuck_collector_before_other_failures(ask
 
 def test_the_starters_lines_run_as_they_are_pasted(ask: Ask, tmp_path: Path) -> None:
     log_dir = tmp_path / 'an "odd" folder' / "logs"
-    code = ask(f"const {{ snippet }} = await load('pages/snippet.js'); return snippet({str(log_dir)!r});")
+    code = ask(f"const {{ snippet }} = await load('pages/first_run.js'); return snippet({str(log_dir)!r});")
     subprocess.run([sys.executable, "-c", code.replace("range(100)", "range(2)")], check=True, cwd=tmp_path, timeout=60)
     assert (log_dir / "my-run" / "metrics.jsonl").read_text().count("loss") == 2
 

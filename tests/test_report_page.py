@@ -108,7 +108,7 @@ def test_live_writes_the_report_of_the_run_and_of_the_window(web: Web, page: Pag
     page.goto(f"http://127.0.0.1:{web.port}/?run=run&from={SLOW[0]}&to={SLOW[1]}")
     page.wait_for_selector(".panel.selected")
     assert "A window" in downloaded(page, ".panel .report button")
-    assert "The whole run" in downloaded(page, ".verdict .report button")
+    assert "The whole run" in downloaded(page, "#actions .report button")
 
 
 def test_flame_writes_the_report_of_its_window(web: Web, page: Page) -> None:

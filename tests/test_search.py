@@ -91,7 +91,7 @@ def test_numbers_in_names_count_as_numbers(parts: list[tuple[str, int]], odd: st
 
 def test_a_series_opens_on_training_with_the_ticked_runs(web: Web, page: Page) -> None:
     page.goto(f"http://127.0.0.1:{web.port}/runs?runs=sweep%2F01&runs=sweep%2F02&theme=light")
-    page.wait_for_selector(".controls kbd")
+    page.wait_for_selector("#menu a[data-page]", state="attached")
     page.route("**/training?*", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
     for typed, found in (("train/loss", []), ("train/lr", ["loss-of-sleep"])):
         page.keyboard.press("Control+k")
@@ -107,7 +107,7 @@ def test_a_series_opens_on_training_with_the_ticked_runs(web: Web, page: Page) -
             "runs": ["sweep/01", "sweep/02", *found],
         }
         page.go_back()
-        page.wait_for_selector(".controls kbd")
+        page.wait_for_selector("#menu a[data-page]", state="attached")
 
 
 def test_what_is_left_out_is_counted(web: Web) -> None:
@@ -137,7 +137,7 @@ def test_any_text_is_searched(words: str, text: str) -> None:
 
 def test_a_failure_stands_in_place_of_earlier_hits_and_is_asked_again(web: Web, page: Page) -> None:
     page.goto(f"http://127.0.0.1:{web.port}/gpus")
-    page.wait_for_selector(".controls kbd")
+    page.wait_for_selector("#menu a[data-page]", state="attached")
     page.keyboard.press("Control+k")
     page.wait_for_selector(".palette[open] .hit")
     page.keyboard.type("wide")
@@ -153,7 +153,7 @@ def test_a_failure_stands_in_place_of_earlier_hits_and_is_asked_again(web: Web, 
 
 def test_the_palette_is_used_by_keys_alone_and_shows_names_as_text(web: Web, page: Page) -> None:
     page.goto(f"http://127.0.0.1:{web.port}/gpus?theme=light")
-    page.wait_for_selector(".controls kbd")
+    page.wait_for_selector("#menu a[data-page]", state="attached")
     assert not page.evaluate("performance.getEntriesByType('resource').some(({ name }) => name.includes('palette'))")
     page.keyboard.press("Control+k")
     page.wait_for_selector(".palette[open] .hit")

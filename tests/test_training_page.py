@@ -96,7 +96,7 @@ def test_charts_are_pinned_hidden_moved_and_folded_and_the_browser_remembers(hou
     open_training(house, page, "train/loss", run="b")
     open_training(house, page, "val/acc", run="a")
     places = {tag: standing(page, f'.chart[data-tag="{tag}"]') for tag in ("val/acc", "train/loss", "train/lr")}
-    assert places["val/acc"]["y"] < places["train/lr"]["y"]
+    assert (places["val/acc"]["y"], places["val/acc"]["x"]) < (places["train/lr"]["y"], places["train/lr"]["x"])
     assert places["train/lr"]["x"] < places["train/loss"]["x"]
     page.get_by_text("1 hidden").click()
     page.get_by_text("Show tokens").click()
@@ -233,7 +233,7 @@ def test_without_a_run_the_page_says_how_to_make_one_and_tells_when_the_connecti
     queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
     with served(queries) as web:
         page.goto(f"http://127.0.0.1:{web.port}/training")
-        wait_for(lambda: "Any JSONL file there becomes one" in page.locator(".curves-said").inner_text())
+        wait_for(lambda: "deepseek-dashboard run --log-dir" in page.locator(".curves-said").inner_text())
         wait_for(lambda: page.locator("#training-x").count() > 0)
     wait_for(lambda: "Connection lost" in page.locator(".curves > .notice").inner_text())
     queries.close()

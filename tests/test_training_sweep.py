@@ -146,7 +146,7 @@ def test_an_opened_chart_has_the_best_first_and_is_sorted_by_its_heads(web: Web,
 def test_a_group_of_many_charts_folds_at_the_second_prefix(web: Web, page: Page) -> None:
     opened(web, page, NAMES[0], runs=["deep"])
     heads = page.locator(".curves-head")
-    assert heads.first.inner_text().split() == ["▾", "Layers", str(len(NAMES))]
+    assert heads.first.inner_text().split() == ["▾", "layers", str(len(NAMES))]
     heads.nth(1).click()
     wait_for(lambda: heads.nth(1).get_attribute("aria-expanded") == "false")
     assert page.locator(f'.chart[data-tag="{NAMES[0]}"]').count() == 0

@@ -1,7 +1,7 @@
 /** Which charts there are: the tags in groups by prefix, a search among them, and how the user arranged them. */
 
 import { visibleName } from "../lib/dom.js";
-import { capital, counted } from "../lib/format.js";
+import { counted } from "../lib/format.js";
 import { ordered } from "../timeline/lane_order.js";
 
 // The tags of the shown runs and of the machine, in groups by prefix (pure).
@@ -22,7 +22,7 @@ import { ordered } from "../timeline/lane_order.js";
 const MANY = 40; // charts of a group: more stand in parts
 const FIRST = ["pinned", "train", "", "val", "valid", "validation", "eval", "test"];
 const LAST = ["phase", "gpu_phase", "gpu", "host"];
-const TITLES = { pinned: "Pinned", "": "Without a prefix", phase: "Step phases", gpu_phase: "Step phases on the GPU", gpu: "GPUs of this machine", host: "This machine" };
+const TITLES = { pinned: "Pinned", "": "Metrics", phase: "Step phases", gpu_phase: "Step phases on the GPU", gpu: "GPUs of this machine", host: "This machine" };
 
 /** @param {{name: string, unit: string, points: number, direction: string | null, progress: boolean}} row of `GET /tags` @returns {Tag} */
 export const tagOf = ({ name, unit, points, direction, progress }) => ({ key: name, name, title: visibleName(name), unit, points, direction: direction === "up" || direction === "down" ? direction : null, machine: false, progress });
@@ -60,7 +60,7 @@ export function groupsOf(tags, has, kept, elsewhere) {
 /** @param {string} name @param {Tag[]} members @param {string[]} order @param {string} elsewhere @returns {Group} */
 function group(name, members, order, elsewhere) {
   const prefix = plain(name);
-  const title = Object.hasOwn(TITLES, prefix) ? /** @type {Record<string, string>} */ (TITLES)[prefix] : visibleName(capital(prefix));
+  const title = Object.hasOwn(TITLES, prefix) ? /** @type {Record<string, string>} */ (TITLES)[prefix] : visibleName(prefix);
   if (name === "pinned") return { name, title: TITLES.pinned, tags: members, note: "" };
   if (name.startsWith("machine ") && elsewhere) return { name, title, tags: [], note: `${counted(members.length, "series", "series")}. ${elsewhere}` };
   const byName = [...members].sort((a, b) => (a.name < b.name ? -1 : 1)).map((tag) => ({ ...tag, id: tag.key }));

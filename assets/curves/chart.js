@@ -103,8 +103,9 @@ export class Chart {
     setText(this.instead, trouble);
     if (curves) this.y = picture.y ?? yRangeOf(curves, span, view);
     setText(this.unit, view.baseline && !this.tag.machine ? `% of ${view.baseline}, difference` : this.tag.unit);
-    setText(this.foot, curves ? said(curves, this.y, view, span) : "");
-    this.foot.title = this.foot.textContent ?? "";
+    const [points, ...rest] = curves ? said(curves, this.y, view, span) : [""];
+    setText(this.foot, (this.element.closest(".curves-full") ? [points, ...rest] : rest).join(" · "));
+    this.foot.title = [points, ...rest].join(" · ");
     this.redraw();
   }
 
@@ -333,7 +334,7 @@ function said(curves, y, view, span) {
     if (left) parts.push(`${counted(left, "place")} at 0 or below: not on a log axis`);
   }
   if (y.cut) parts.push(`${count(y.cut)} cut, up to ${figure(y.most)}`);
-  return parts.join(" · ");
+  return parts;
 }
 
 // Plots of charts that were scrolled away, for those that come into view: a canvas made anew is work for the browser's garbage collector.

@@ -39,7 +39,7 @@ export class ChartScroller {
   /** @param {Group[]} groups @param {Set<string>} folded @param {"s" | "m" | "l"} size */
   lay(groups, folded, size) {
     this.laid = [groups, folded, size];
-    const { items, height, columns } = layout(groups, folded, this.#width, size);
+    const { items, height, columns } = layout(groups, folded, { width: this.#width, height: this.element.clientHeight }, size);
     Object.assign(this, { items, columns });
     this.field.style.height = `${height}px`;
     this.#mount();
@@ -49,12 +49,13 @@ export class ChartScroller {
     return Math.max(100, this.element.clientWidth - 32); // 16 px on either side
   }
 
-  #seen = 0; // the width that was laid out last
+  #seen = ""; // the size that was laid out last
 
   #resized() {
     if (!this.laid || !this.element.clientWidth) return;
-    if (this.#width === this.#seen) return this.#mount();
-    this.#seen = this.#width;
+    const seen = `${this.#width} ${this.element.clientHeight}`;
+    if (seen === this.#seen) return this.#mount();
+    this.#seen = seen;
     return this.lay(...this.laid);
   }
 
@@ -192,36 +193,53 @@ const HEAD = 36;
 const NOTE = 36;
 const ROW_GAP = 8;
 const INDENT = 16; // of a part's head
+const FEW = 3; // charts that fill the screen
 
 /**
- * @param {Group[]} groups @param {Set<string>} folded names of groups @param {number} width @param {keyof typeof SIZES} size
+ * Groups that have room beside each other share their rows, and a few charts fill the screen.
+ * @param {Group[]} groups @param {Set<string>} folded names of groups @param {{width: number, height: number}} screen @param {keyof typeof SIZES} size
  * @returns {{items: Item[], height: number, columns: number}} items from top to bottom
  */
-export function layout(groups, folded, width, size) {
-  const least = SIZES[size];
-  const columns = Math.max(1, Math.floor((width + GAP) / (least.width + GAP)));
-  const cell = Math.max(1, (width - GAP * (columns - 1)) / columns);
+export function layout(groups, folded, screen, size) {
+  const shown = groups.filter(({ inside }) => inside === undefined || !folded.has(inside));
+  const { columns, width: cell, height: tall } = cellOf(shown.filter(({ name }) => !folded.has(name)).reduce((sum, { tags }) => sum + tags.length, 0), screen, SIZES[size]);
+  const left = (/** @type {number} */ column) => column * (cell + GAP);
   /** @type {Item[]} */
   const items = [];
-  let y = 0;
-  for (const group of groups) {
-    if (group.inside !== undefined && folded.has(group.inside)) continue;
-    const indent = group.inside === undefined ? 0 : INDENT;
-    items.push({ kind: "head", key: `head ${group.name}`, group, tag: null, x: indent, y, width: Math.max(1, width - indent), height: HEAD });
-    y += HEAD;
+  let y = 0; // below what is placed
+  let row = { y: 0, next: columns }; // which small groups share: its top, and the first free column
+  for (const group of shown) {
+    const count = group.tags.length;
+    const isSmall = count > 0 && count <= columns && !group.note && group.inside === undefined && !folded.has(group.name);
+    if (!isSmall) row = { y, next: columns };
+    else if (row.next + count > columns) row = { y, next: 0 };
+    const [top, first] = isSmall ? [row.y, row.next] : [y, 0];
+    const indent = group.inside === undefined ? left(first) : INDENT;
+    const width = isSmall ? left(count) - GAP : screen.width - indent;
+    items.push({ kind: "head", key: `head ${group.name}`, group, tag: null, x: indent, y: top, width: Math.max(1, width), height: HEAD });
+    y = Math.max(y, top + HEAD);
     if (folded.has(group.name)) continue;
     if (group.note) {
-      items.push({ kind: "note", key: `note ${group.name}`, group, tag: null, x: 0, y, width, height: NOTE });
+      items.push({ kind: "note", key: `note ${group.name}`, group, tag: null, x: 0, y, width: screen.width, height: NOTE });
       y += NOTE;
     }
+    const start = isSmall ? top + HEAD : y;
     group.tags.forEach((tag, i) => {
-      const [row, column] = [Math.floor(i / columns), i % columns];
-      const place = { x: column * (cell + GAP), y: y + row * (least.height + ROW_GAP), width: cell, height: least.height };
+      const place = { x: left(first + (i % columns)), y: start + Math.floor(i / columns) * (tall + ROW_GAP), width: cell, height: tall };
       items.push({ kind: "chart", key: `chart ${group.name}\n${tag.key}`, group, tag, ...place });
     });
-    y += Math.ceil(group.tags.length / columns) * (least.height + ROW_GAP);
+    y = Math.max(y, start + Math.ceil(count / columns) * (tall + ROW_GAP));
+    if (isSmall) row.next += count;
   }
-  return { items, height: y, columns };
+  return { items: items.sort((a, b) => a.y - b.y || a.x - b.x), height: y, columns };
+}
+
+/** Of a chart, among so many. @param {number} count @param {{width: number, height: number}} screen @param {{width: number, height: number}} least */
+function cellOf(count, screen, least) {
+  const room = Math.max(1, Math.floor((screen.width + GAP) / (least.width + GAP)));
+  const few = count > 0 && count <= Math.min(FEW, room);
+  const columns = few ? count : room;
+  return { columns, width: Math.max(1, (screen.width - GAP * (columns - 1)) / columns), height: few ? Math.max(least.height, screen.height - HEAD - ROW_GAP) : least.height };
 }
 
 /** The items that lie between two heights. @param {Item[]} items @param {number} top @param {number} bottom */

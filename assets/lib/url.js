@@ -90,5 +90,8 @@ export function writeAddress(changes) {
 
 /** The other pages show the same stretch of time, in the same theme. */
 export function linkPages() {
-  for (const link of document.querySelectorAll(".nav a")) /** @type {HTMLAnchorElement} */ (link).search = location.search;
+  for (const link of pageLinks()) link.search = location.search;
 }
+
+/** The frame's links to the pages: a page may have one in the bar and one among the tabs. */
+export const pageLinks = () => /** @type {HTMLAnchorElement[]} */ ([...document.querySelectorAll("a[data-page]")]);

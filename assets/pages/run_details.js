@@ -106,7 +106,7 @@ export class RanButton {
     this.run = null;
     this.body = el("div", { class: "ran-body" });
     this.dialog = dialogOf("ran", "What ran", this.body);
-    this.button = el("button", { class: "ran-button", type: "button", title: "What ran (i)", "aria-label": "What ran", hidden: true, onclick: () => this.open() }, el("kbd", {}, "i"));
+    this.button = el("button", { class: "btn ghost", type: "button", title: "What ran: command, commit, versions (i)", hidden: true, onclick: () => this.open() }, "Run details");
     this.element = this.button;
   }
 

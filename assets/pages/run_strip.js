@@ -3,7 +3,6 @@
 import { wordsOf } from "../data/runs.js";
 import { el, icon, setText } from "../lib/dom.js";
 import { clock, count, duration, figure, minute, sameDay, weekday } from "../lib/format.js";
-import { Picker } from "../lib/picker.js";
 import { Files, LastStacks, RanButton, ReportButton } from "./run_details.js";
 
 /**
@@ -24,22 +23,20 @@ import { Files, LastStacks, RanButton, ReportButton } from "./run_details.js";
 const LONGEST_UNIT = 12; // characters
 
 export class RunStrip {
-  /** @param {(run: string) => void} pick @param {HTMLElement} [nav] the way through the findings */
-  constructor(pick, nav) {
-    this.picker = new Picker(pick);
-    this.state = el("div", { class: "state" });
+  /** @param {HTMLElement} actions the page's place in the row of the scope @param {HTMLElement} [nav] the way through the findings */
+  constructor(actions, nav) {
     this.files = new Files();
     this.ran = new RanButton();
     this.last = new LastStacks();
-    this.report = new ReportButton(() => (this.run === null ? null : { run: this.run, window: null }), "ran-button");
+    this.report = new ReportButton(() => (this.run === null ? null : { run: this.run, window: null }), "btn ghost");
     this.figures = Object.fromEntries(["Step", "Steps/s", "Done in", "Loss"].map((name) => [name, new Figure(name)]));
     this.said = el("div", { class: "finding-said", role: "status" });
     this.acts = el("div", { class: "finding-acts" });
     this.finding = el("div", { class: "finding" }, this.said, this.acts, nav ?? null);
+    actions.append(this.files.element, this.last.element, this.ran.element, this.report.element);
     this.element = el(
       "section",
       { class: "verdict", "aria-label": "The run" },
-      el("div", { class: "who" }, this.picker.element, this.state, el("div", { class: "line" }, this.ran.element, this.report.element, this.last.element, this.files.element)),
       ...Object.values(this.figures).map(({ element }) => element),
       this.finding,
     );
@@ -47,7 +44,7 @@ export class RunStrip {
 
   /** @param {Standing} standing */
   draw(standing) {
-    this.#drawRun(standing.runs);
+    this.#drawRun(standing.runs.current);
     const { step, total, steps_per_s, items_per_s, loss, lossBefore, span } = standing;
     const { now_s, current: run } = standing.runs;
     const unit = unitOf(run?.info);
@@ -69,27 +66,15 @@ export class RunStrip {
     this.#drawFinding(standing.finding);
   }
 
-  /** @param {import("../data/runs.js").Runs} runs */
-  #drawRun(runs) {
-    const { current: run, now_s, over } = runs;
-    this.picker.draw(runs);
+  /** @param {import("../types/api").Run | null} run */
+  #drawRun(run) {
     this.files.draw(run);
     this.ran.draw(run);
     this.last.draw(run);
     this.run = run?.run ?? null;
     this.report.element.hidden = this.run === null;
-    const [word, tone, meaning] = wordsOf(run);
-    const lived = run?.started_s ? duration(Math.max(0, (over ? (runs.last_s ?? run.started_s) : now_s) - run.started_s)) : "";
-    const since_s = run?.doing ? (run.doing_since_s ?? null) : null;
-    const length = since_s !== null ? `for ${duration(Math.max(0, now_s - since_s))}` : over && lived ? `after ${lived}` : lived;
-    const looks = `${word} ${length} ${run?.state_reason}`;
-    if (looks === this.#state) return;
-    this.#state = looks;
-    this.state.title = [meaning, run?.state_reason, run?.ranks_note].filter(Boolean).join(" ");
-    this.state.replaceChildren(el("span", { class: `live ${tone}` }, word ? el("i", { class: "dot" }) : "", word), ` ${length}`);
   }
 
-  #state = "";
   /** @type {string | null} */
   run = null;
 

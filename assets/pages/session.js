@@ -3,19 +3,20 @@
 import { Feed } from "../data/feed.js";
 import { Runs } from "../data/runs.js";
 import { isOwner } from "../lib/api.js";
-import { el, setText } from "../lib/dom.js";
+import { el, setClass, setText } from "../lib/dom.js";
 import { duration, figure, megabytes } from "../lib/format.js";
 import { life, renewLife } from "../lib/life.js";
 import { pathTo, writeAddress } from "../lib/url.js";
 import { troubleOf } from "./run_strip.js";
+import { Scope } from "./scope.js";
 
 const LATEST_MS = 3000; // that Dash waits for a first picture
 
 /** One for the document. The page that is shown hears what the server sends. */
 export class Session {
-  /** @param {HTMLElement} bar where a page puts its controls @param {HTMLElement} ahead where it is until it is laid out @param {HTMLElement} foot the status line */
-  constructor(bar, ahead, foot) {
-    this.bar = bar;
+  /** @param {HTMLElement} ahead where a page is until it is laid out @param {HTMLElement} foot the status line */
+  constructor(ahead, foot) {
+    this.scope = new Scope((run) => this.view?.pick(run));
     this.ahead = ahead;
     this.runs = new Runs(null);
     this.status = new Status(foot);
@@ -51,7 +52,7 @@ export class Session {
   show(make) {
     this.view?.close();
     renewLife();
-    this.bar.replaceChildren();
+    this.scope.clear();
     this.feed.forget();
     this.behind_s = null;
     this.view = null;
@@ -137,6 +138,18 @@ export class PageView {
 
   // Defined by each page
 
+  /** What it is about where that is not one run: the row of the scope says so, and offers no other run. */
+  get about() {
+    return "";
+  }
+
+  /** Another run is picked in the row of the scope. @param {string} run */
+  pick(run) {
+    this.runs.name = run;
+    this.keepAddress();
+    this.invalidate();
+  }
+
   /** The page's part of the address. @returns {Record<string, string | number | string[] | null>} */
   address() {
     return { run: this.runs.name };
@@ -171,6 +184,7 @@ export class PageView {
   #frame = 0;
 
   draw() {
+    this.session.scope.draw(this.runs, this.about);
     this.status.draw(this.runs.message, this.session.behind_s);
   }
 
@@ -188,8 +202,8 @@ let begun = null;
 
 /** It begins with whoever asks first: a part that Dash has laid out, or the shell. */
 export function session() {
-  const [bar, ahead, foot] = ["controls", "ahead", "status"].map((id) => /** @type {HTMLElement} */ (document.getElementById(id)));
-  return (begun ??= new Session(bar, ahead, foot));
+  const [ahead, foot] = ["ahead", "status"].map((id) => /** @type {HTMLElement} */ (document.getElementById(id)));
+  return (begun ??= new Session(ahead, foot));
 }
 
 /** A part of a page that its view draws, in the place that Dash has laid out for it. @param {string} name */
@@ -275,9 +289,6 @@ const KEYS = [
   ["?", "all keys"],
 ];
 
-/** Why some buttons are missing. */
-const viewing = () => isOwner ? null : el("span", { class: "dim", title: "Changes, settings, alerts, and what was not granted, are the owner's." }, "viewing only");
-
 class Status {
   /** @param {HTMLElement} host */
   constructor(host) {
@@ -288,7 +299,7 @@ class Status {
     this.hints = el("span", { class: "hints" });
     host.append(
       this.hints,
-      el("span", { class: "right" }, viewing(), this.parts, this.cost, this.profiler, this.lag),
+      el("span", { class: "right" }, this.parts, this.cost, this.profiler, this.lag),
     );
   }
 
@@ -314,17 +325,16 @@ class Status {
 const AGAIN_MS = 4000; // messages may come while as many alerts fire as before
 
 /** @type {HTMLAnchorElement | null} */
-const sign = document.querySelector(".firing");
+const sign = document.querySelector(".bell"); // the Alerts page is the owner's
 let looked_ms = -Infinity;
 let before = -1;
 
 /** @param {number} firing */
 function showFiring(firing) {
   if (sign) {
-    sign.hidden = !firing || !isOwner; // the Alerts page is the owner's
-    setText(sign, String(firing));
-    sign.ariaLabel = firing === 1 ? "1 active alert" : `${firing} active alerts`;
-    sign.title = sign.ariaLabel;
+    setClass(sign, "on", firing > 0);
+    setText(/** @type {HTMLElement} */ (sign.lastElementChild), firing ? String(firing) : "");
+    sign.ariaLabel = firing === 1 ? "Alerts: 1 is active" : firing ? `Alerts: ${firing} are active` : "Alerts";
   }
   const now_ms = performance.now();
   if (firing === before && now_ms - looked_ms < AGAIN_MS) return;

@@ -59,7 +59,7 @@ export class TimePage extends PageView {
       keep: () => this.keepAddress(),
       follow: (cursor) => this.feed?.follow(cursor),
     });
-    this.viewControls = new Controls(session.bar, {
+    this.viewControls = new Controls(session.scope.when, {
       resume: () => this.controller.resume(),
       span: (span_s) => this.controller.setSpan(span_s),
     });
@@ -252,10 +252,10 @@ export class TimePage extends PageView {
     this.viewControls.draw({
       mode: runs.lost_s !== null ? "lost" : range.following ? "live" : "held",
       over: runs.over,
-      host: runs.message?.host ?? "",
       span_s: range.following ? range.span_s : view.hi - view.lo,
       axis,
     });
+    this.session.scope.draw(runs, this.about);
     this.status.draw(runs.message, growing && axis === TIME ? this.session.behind_s : null);
   }
 
@@ -370,38 +370,37 @@ export class TimePage extends PageView {
   }
 }
 
-// The Live page's part of the bar: live or held, and the shown span.
+// The range of time in the row of the scope: how long, and whether it follows.
 
 /**
  * @typedef {Object} Setting
  * @property {"live" | "held" | "lost"} mode
  * @property {boolean} over nothing more comes from the run
- * @property {string} host
  * @property {number} span_s
  * @property {import("../lib/axis.js").Axis} axis
  */
 
 class Controls {
-  /** @param {HTMLElement} bar @param {{resume: () => void, span: (span_s: number) => void}} actions */
-  constructor(bar, actions) {
-    this.host = el("span", { class: "dim host" });
+  /** @param {HTMLElement} place @param {{resume: () => void, span: (span_s: number) => void}} actions */
+  constructor(place, actions) {
     this.back = el("button", { class: "back", type: "button", disabled: true, onclick: actions.resume }, "…");
-    this.spans = el("select", { class: "spans", "aria-label": "Range", onchange: () => actions.span(Number(this.spans.value)) });
-    bar.append(this.host, this.back, el("label", { class: "range" }, el("kbd", {}, "r"), this.spans));
+    this.spans = el("select", { class: "spans", "aria-label": "Range", title: "Range (r)", onchange: () => actions.span(Number(this.spans.value)) });
+    place.append(el("label", { class: "range" }, this.spans), this.back);
   }
 
   /** @param {Setting} setting */
-  draw({ mode, over, host, span_s, axis }) {
-    const [live, held] = over ? ["Ended", "Back to the end"] : ["Live", "Back to live"];
-    setText(this.back, { live, held, lost: "Not connected" }[mode]);
+  draw({ mode, over, span_s, axis }) {
+    const [live, held] = over ? ["Ended", "Go to the end"] : ["Live", "Go live"];
+    setText(this.back, { live, held, lost: "Offline" }[mode]);
     setClass(this.back, "held", mode !== "live");
     setClass(this.back, "over", mode === "live" && over);
     this.back.disabled = mode === "live";
-    setText(this.host, host && `host ${host}`);
-    const looks = `${axis.name} ${span_s}`;
+    const follows = mode === "live" && !over;
+    const looks = `${axis.name} ${span_s} ${follows}`;
     if (this.spans.dataset.looks === looks) return;
     this.spans.dataset.looks = looks;
     const spans = axis.spans.includes(span_s) ? axis.spans : [...axis.spans, span_s];
-    this.spans.replaceChildren(...spans.map((span) => el("option", { value: span, selected: span === span_s }, axis.length(span))));
+    const word = (/** @type {number} */ span) => `${follows ? "Last " : ""}${axis.length(span)}`;
+    this.spans.replaceChildren(...spans.map((span) => el("option", { value: span, selected: span === span_s }, word(span))));
   }
 }

@@ -12,4 +12,4 @@ def layout(**_: Any) -> FlameView:
     return FlameView()
 
 
-PAGE = Page("4", "Flame", "/flame", layout, early=about_run)
+PAGE = Page("3", "Flame", "/flame", layout, early=about_run)

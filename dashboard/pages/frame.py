@@ -1,6 +1,6 @@
 """The frame around all pages: the HTML that the browser gets first, and how Dash comes to know the pages.
 
-The bar and the status line are in the HTML itself. `assets/shell.js` starts the view of the page, whose charts stand in `#ahead` at first.
+The bar, the row of the scope and the status line are in the HTML itself, and none of their parts ever moves. `assets/shell.js` starts the view of the page, whose charts stand in `#ahead` at first.
 Dash waits in a template until they are drawn; its components then take the view's parts into the layout.
 """
 
@@ -36,6 +36,8 @@ SOURCE = re.compile(r'<script[^>]* src="([^"]+)"')
 SUITE = re.compile(r"_dash-component-suites/(\w+)/")
 PARTS = {"/polyfill": DCC, "/dcc/": DCC, "/dash_table/": "dash_table"}  # of the package `dash`
 LATER = (DCC, "dash_ag_grid")
+ALERTS = "/alerts"
+VIEWER = '<span class="tag-viewer" title="Changes, settings, alerts and what was not granted belong to the owner.">View only</span>'
 ADDRESS, CONTENT, SELECTION = "address", "content", "selection"  # ids in the outermost layout
 OWNERS_ONLY = "This page is the owner's."
 
@@ -45,8 +47,23 @@ const system = matchMedia("(prefers-color-scheme: light)").matches ? "light" : "
 document.documentElement.dataset.theme = ["dark", "light"].includes(asked) ? asked : system;
 """
 
-LOGO = """<svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">
+LOGO = """<svg class="logo" width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">
 <path d="M0 4h5v3h-1.5v5h9v-5H11V4h5" fill="none" stroke="var(--accent)" stroke-width="1.6"/></svg>"""
+ENTRIES = {  # of the bar, which never change, and the drawing of each on a phone
+    "Live": "M1 9h3l2-5 3 8 2-4h4",
+    "Training": "M2 2v12h12M4 11c3 0 4-6 9-7",
+    "Flame": "M2 12h12v-3H2zM2 9h8V6H2zM2 6h5V3H2z",
+    "Logs": "M2 4h12M2 7h8M2 10h11M2 13h6",
+    "Runs": "M2 3h12v10H2zM2 6.5h12M6 6.5V13",
+    "Boards": "M2 3h5v4H2zM9 3h5v7H9zM2 9h5v4H2zM9 12h5v1H9z",
+    "Hosts": "M3 2h10v5H3zM3 9h10v5H3zM5.5 4.5h1M5.5 11.5h1",
+}
+DRAWINGS = {
+    "search": "M10 10l4 4M6.5 2a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9z",
+    "bell": "M3 12h10l-1.5-2V7a3.5 3.5 0 0 0-7 0v3zM6.5 14h3",
+    "share": "M8 10V2M5 5l3-3 3 3M3 9v5h10V9",
+    "menu": "M2 4h12M2 8h12M2 12h12",
+}
 
 
 _shown: ContextVar[Page] = ContextVar("shown", default=pages()[0])
@@ -55,12 +72,14 @@ _shown: ContextVar[Page] = ContextVar("shown", default=pages()[0])
 def index(page: Page, time_zone: str = "") -> str:
     """Dash's index string for one page; the places in {%...%} are Dash's to fill. `time_zone` is that of shown times, "" for the browser's."""
     assets, asking = path_to(versioned()), visitor()
-    is_owner = asking.role is Role.OWNER
-    links = "".join(
-        f'<a href="{path_to(other.path)}" title="{escape(other.name)} ({other.key})"><i>{other.key}</i>{escape(other.name)}</a>'
-        for other in pages()
-        if not other.owners or is_owner
+    shown = [other for other in pages() if not other.owners or asking.role is Role.OWNER]
+    bar = {entry: [other for other in shown if other.within == entry] for entry in ENTRIES}
+    menu = [other for other in shown if other.within not in ENTRIES and other.path != ALERTS]
+    alerts = next(
+        (_link(other, f"{_drawing(DRAWINGS['bell'])}<b></b>", "bell") for other in shown if other.path == ALERTS), ""
     )
+    is_owner = asking.role is Role.OWNER
+    sharing = _button("share", "Share: a link to this view", "bar-icon") if is_owner else ""
     return f"""<!doctype html>
 <html lang="en" data-time-zone="{escape(time_zone)}" data-base="{path_to("/")}" data-role="{asking.role}" data-grants="{" ".join(sorted(asking.grants))}">
 <head>
@@ -76,11 +95,24 @@ def index(page: Page, time_zone: str = "") -> str:
 </head>
 <body>
 <header id="bar" class="bar">
-<div class="brand">{LOGO}<span>DeepSeek Dashboard</span></div>
-<nav class="nav" aria-label="Pages">{links}</nav>
-<a class="firing" href="{path_to("/alerts")}" hidden></a>
-<div class="controls"><div id="controls"></div></div>
+<a class="brand" href="{path_to("/")}" aria-label="DeepSeek Dashboard">{LOGO}<span>DeepSeek Dashboard</span></a>
+<nav class="nav" aria-label="Pages">{"".join(_entry(entry, found) for entry, found in bar.items() if found)}</nav>
+<div class="bar-tools">
+<button id="search" class="bar-search" type="button" title="Search or jump to (Ctrl K)">{_drawing(DRAWINGS["search"])}<span>Search or jump to</span><kbd>Ctrl K</kbd></button>
+{"" if is_owner else VIEWER}{alerts}{sharing}{_button("menu", "Menu", "bar-icon", 'popovertarget="menu"')}
+</div>
+<div id="menu" class="menu" popover>
+<button id="turn" type="button" title="Dark or light (t)">Theme: <span id="theme-name"></span></button>
+{'<button id="menu-share" type="button">Share</button>' if is_owner else ""}
+<button id="all-keys" type="button" title="All keys (?)">All keys</button>
+{"".join(_link(other, escape(other.name)) for other in menu)}
+</div>
 </header>
+<div id="scope" class="scope">
+<div id="picker" class="scope-run"></div>
+<div class="scope-middle">{"".join(_tabs(entry, found) for entry, found in bar.items() if found[1:])}<div id="state" class="state"></div><div id="actions" class="scope-actions"></div></div>
+<div id="when" class="when"></div>
+</div>
 <div id="ahead" class="page"></div>
 {{%app_entry%}}
 <footer id="status" class="status"></footer>
@@ -92,6 +124,31 @@ def index(page: Page, time_zone: str = "") -> str:
 </template>
 </body>
 </html>"""
+
+
+def _link(page: Page, content: str, kind: str = "") -> str:
+    key = f" ({page.key})" if page.key else ""
+    known = f'data-page="{escape(page.name)}" data-key="{page.key}" data-entry="{escape(page.within)}"'
+    return f'<a class="{kind}" href="{path_to(page.path)}" title="{escape(page.name)}{key}" {known}>{content}</a>'
+
+
+def _entry(entry: str, found: list[Page]) -> str:
+    """The bar's link to the first of these pages. The word keeps its width where it is bold."""
+    return _link(found[0], f'{_drawing(ENTRIES[entry])}<span data-word="{entry}">{entry}</span>')
+
+
+def _button(name: str, title: str, kind: str, more: str = "") -> str:
+    known = more or f'id="{name}"'
+    return f'<button class="{kind}" type="button" title="{title}" aria-label="{title.partition(":")[0]}" {known}>{_drawing(DRAWINGS[name])}</button>'
+
+
+def _drawing(path: str) -> str:
+    return f'<svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true"><path d="{path}" fill="none" stroke="currentColor" stroke-width="1.3" stroke-linejoin="round"/></svg>'
+
+
+def _tabs(entry: str, found: list[Page]) -> str:
+    links = "".join(_link(page, escape(page.tab or page.name)) for page in found)
+    return f'<nav class="tabs" aria-label="{entry}" data-entry="{entry}" hidden>{links}</nav>'
 
 
 class DashboardApp(Dash):  # type: ignore[misc]  # Dash has no types

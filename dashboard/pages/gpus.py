@@ -23,4 +23,4 @@ def layout(**_: Any) -> GpusView:
     return GpusView()
 
 
-PAGE = Page("2", "GPUs", "/gpus", layout, early=early)
+PAGE = Page("7", "GPUs", "/gpus", layout, early=early, entry="Hosts")

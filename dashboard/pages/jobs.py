@@ -214,4 +214,5 @@ PAGE = Page(
     owners=True,
     chunks=("dash_ag_grid/async-community.js",),
     early=lambda _: (question("jobs"),),
+    entry="Hosts",
 )

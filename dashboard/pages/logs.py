@@ -163,4 +163,4 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         return source_options(queries, None if every else str(run), *chosen)
 
 
-PAGE = Page("5", "Logs", "/logs", layout, callbacks, (DCC,), early=about_run)
+PAGE = Page("4", "Logs", "/logs", layout, callbacks, (DCC,), early=about_run)

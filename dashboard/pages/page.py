@@ -75,6 +75,9 @@ def several(query: Mapping[str, Any], name: str) -> list[str]:
 class Page(NamedTuple):
     """A file of this folder with `PAGE = Page(...)` is a page: the navigation, its key and the router follow.
 
+    `entry` is the page's entry in the bar: its own name, or that of another page beside which it is a tab, named `tab`. A page of any
+    other entry is in the menu.
+
     `layout` takes the parameters of the address, as the layout of any Dash page does. Callbacks only read; changes go through a route
     of our API. What our modules draw on it is a component of `dashboard/components.py`; the view behind those is named in
     `assets/shell.js`.
@@ -89,3 +92,10 @@ class Page(NamedTuple):
     owners: bool = False  # not for viewers: its data is the owner's alone
     chunks: tuple[str, ...] = ()  # of these, "package/file.js", that they load late and the first picture waits for
     early: Early = nothing
+    entry: str = ""
+    tab: str = ""
+
+    @property
+    def within(self) -> str:
+        """The entry of the bar that leads to it."""
+        return self.entry or self.name

@@ -201,7 +201,7 @@ def early(opening: PageRequest) -> Iterable[str]:
 
 
 PAGE = Page(
-    "7",
+    "5",
     "Runs",
     "/runs",
     layout,

@@ -12,4 +12,4 @@ def layout(**_: Any) -> SamplesView:
     return SamplesView()
 
 
-PAGE = Page("v", "Samples", "/samples", layout)
+PAGE = Page("v", "Samples", "/samples", layout, entry="Training")

@@ -254,4 +254,4 @@ def early(opening: PageRequest) -> Iterable[str]:
         yield question("tags", run=opening.run)
 
 
-PAGE = Page("3", "Training", "/training", layout, callbacks, (DCC,), early=early)
+PAGE = Page("2", "Training", "/training", layout, callbacks, (DCC,), early=early, tab="Charts")

@@ -10,6 +10,10 @@ const AGAIN_MS = 5000; // ages grow, and messages are delivered
 const ASKED = "alerts-asked";
 
 export default class AlertsPage extends PageView {
+  get about() {
+    return "All runs and hosts";
+  }
+
   /** @param {import("../session.js").Session} session */
   constructor(session) {
     super(session, new URLSearchParams(location.search).get("run"), [["?", "all keys"]]);

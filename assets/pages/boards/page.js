@@ -7,7 +7,6 @@ import { get, isOwner, sentenceOf } from "../../lib/api.js";
 import { el, setText } from "../../lib/dom.js";
 import { duration } from "../../lib/format.js";
 import { every } from "../../lib/life.js";
-import { Picker } from "../../lib/picker.js";
 import { readAddress } from "../../lib/url.js";
 import { PageView } from "../session.js";
 
@@ -57,9 +56,8 @@ export default class BoardsPage extends PageView {
     const [lo, hi] = [number("lo"), number("hi")];
     this.board.span = lo !== null && hi !== null && lo < hi ? { lo, hi } : null;
     this.board.window_s = number("window");
-    this.tools = new Tools({
+    this.tools = new Tools(session.scope.when, {
       open: (name) => this.open(name),
-      pick: (run) => this.pick(run),
       window: (window_s) => this.board.choose(window_s),
       live: () => this.board.zoom(null),
       edit: () => this.edit(null),
@@ -303,7 +301,7 @@ export default class BoardsPage extends PageView {
 
 // The line above a board: which board, whose run, which range, and the buttons that change it.
 
-/** @typedef {{open: (name: string) => void, pick: (run: string) => void, window: (window_s: number | null) => void, live: () => void, edit: () => void, make: () => void}} Acts */
+/** @typedef {{open: (name: string) => void, window: (window_s: number | null) => void, live: () => void, edit: () => void, make: () => void}} Acts */
 /** @typedef {{list: ListRow[], name: string, runs: import("../../data/runs.js").Runs, window_s: number | null, fields: import("../../boards/model.js").BoardFields, held: {lo: number, hi: number} | null, editing: boolean}} Shown */
 
 const WINDOWS_S = [60, 300, 900, 3600, 6 * 3600, 86400];
@@ -314,22 +312,21 @@ const SOURCES = /** @type {const} */ ([
 ]);
 
 class Tools {
-  /** @param {Acts} acts */
-  constructor(acts) {
+  /** @param {HTMLElement} when the range's place in the row of the scope @param {Acts} acts */
+  constructor(when, acts) {
     this.boards = el("select", { class: "input", "aria-label": "Board", onchange: () => acts.open(this.boards.value) });
-    this.picker = new Picker((run) => acts.pick(run));
     this.window = el("select", { class: "input", "aria-label": "Range", onchange: () => acts.window(this.window.value === "" ? null : Number(this.window.value)) });
     this.held = el("span", { class: "mid" });
-    this.live = el("button", { class: "btn", type: "button", onclick: () => acts.live() }, "Live ", el("kbd", {}, "0"));
+    this.live = el("button", { class: "back held", type: "button", title: "Back to the live range (0)", onclick: () => acts.live() }, "Go live");
+    when.append(this.held, this.window, this.live);
     this.edit = el("button", { class: "btn", type: "button", "data-owners": "", onclick: () => acts.edit() }, "Edit ", el("kbd", {}, "e"));
     this.make = el("button", { class: "btn", type: "button", "data-owners": "", onclick: () => acts.make() }, "New ", el("kbd", {}, "n"));
-    this.element = el("section", { class: "boards-tools", "aria-label": "Board and range" }, this.boards, this.picker.element, this.window, this.held, this.live, el("span", { class: "room" }), this.edit, this.make);
+    this.element = el("section", { class: "boards-tools", "aria-label": "Which board" }, this.boards, el("span", { class: "room" }), this.edit, this.make);
     this.seen = "";
   }
 
   /** @param {Shown} shown */
   draw({ list, name, runs, window_s, fields, held, editing }) {
-    this.picker.draw(runs);
     const key = JSON.stringify([list.map((row) => [row.name, row.title, row.source, Boolean(row.trouble)]), name, window_s, fields.window]);
     if (key !== this.seen) {
       this.seen = key;

@@ -12,7 +12,6 @@ import { TIME } from "../../lib/axis.js";
 import { copyButton } from "../../lib/clipboard.js";
 import { el, setClass, setText } from "../../lib/dom.js";
 import { clock, duration, stepRange } from "../../lib/format.js";
-import { Picker } from "../../lib/picker.js";
 import { paintedFlame } from "../../lib/probe.js";
 import { pathTo } from "../../lib/url.js";
 import { ReportButton } from "../run_details.js";
@@ -26,7 +25,7 @@ export default class FlamePage extends RunPage {
   /** @param {import("../session.js").Session} session */
   constructor(session) {
     super(session, BUCKETS);
-    this.head = new FlameHead({ pick: (run) => this.pick(run), download: (format) => this.download(format), report: () => this.reported(this.range.window ?? this.requests.wanted?.asked ?? null) });
+    this.head = new FlameHead(session.scope.actions, { download: (format) => this.download(format), report: () => this.reported(this.range.window ?? this.requests.wanted?.asked ?? null) });
     this.stage = new FlameStage({ chosen: () => this.#looked(), profile: (action) => this.steerProfile(action) });
     this.stage.side.element.prepend(this.findings.detail);
     this.head.element.append(this.findings.nav);
@@ -62,7 +61,7 @@ export default class FlamePage extends RunPage {
   async loadCatalogue() {
     await super.loadCatalogue();
     const none = this.runs.name === null;
-    const sentence = none ? "No runs in the log folder yet. Any JSONL file there becomes one." : this.absent && `${this.absent} Choose one at the top left.`;
+    const sentence = none ? "No runs in the log folder yet. The Live page says how to get one." : this.absent && `${this.absent} Choose one at the top left.`;
     if (sentence) this.stage.trouble.show({ sentence, remedy: "", action: null });
     if (sentence) this.#comesNot();
     this.inquire();
@@ -111,7 +110,6 @@ export default class FlamePage extends RunPage {
     const { window } = this.range;
     const shown = window ?? this.requests.wanted?.asked;
     this.strip.chart.draw(view);
-    this.head.drawRuns(this.runs);
     this.stage.side.trace.of(this.runs.current?.run ?? null, !this.runs.over);
     setClass(this.element, "bare", !this.runs.current || this.range.axis !== TIME);
     setClass(this.element, "without", !this.stage.tree);
@@ -207,10 +205,10 @@ export default class FlamePage extends RunPage {
 /** @typedef {import("../../data/view_range.js").Window} Window */
 
 class FlameHead {
-  /** @param {{pick: (run: string) => void, download: (format: "speedscope" | "folded") => void, report: () => import("../run_details.js").Reported | null}} actions */
-  constructor(actions) {
-    this.picker = new Picker(actions.pick);
-    this.when = el("div", { class: "state" });
+  /** @param {HTMLElement} scope the page's place in the row of the scope @param {{download: (format: "speedscope" | "folded") => void, report: () => import("../run_details.js").Reported | null}} actions */
+  constructor(scope, actions) {
+    this.when = el("span", { class: "mid" });
+    scope.append(this.when);
     this.said = el("p", { class: "said", "aria-live": "polite" });
     this.basis = el("p", { class: "sub" });
     this.logDifference = new LogDifference();
@@ -224,7 +222,6 @@ class FlameHead {
     this.element = el(
       "section",
       { class: "verdict flame-head", "aria-label": "The window" },
-      el("div", { class: "who" }, this.picker.element, this.when),
       el("div", { class: "finding" }, el("div", {}, this.said, this.basis, this.logDifference.element)),
       el(
         "div",
@@ -235,11 +232,6 @@ class FlameHead {
         button("speedscope", "Export to speedscope", "e"),
       ),
     );
-  }
-
-  /** @param {import("../../data/runs.js").Runs} runs */
-  drawRuns(runs) {
-    this.picker.draw(runs);
   }
 
   /** @param {Window} shown @param {boolean} chosen by the user; else the last seconds @param {{from: number | null, to: number | null}} steps */

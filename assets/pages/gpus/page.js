@@ -76,6 +76,10 @@ export default class GpusPage extends TimePage {
     }, wait_ms);
   }
 
+  get about() {
+    return this.runs.message?.host || "This host";
+  }
+
   foundOf() {
     return null;
   }

@@ -21,6 +21,10 @@ const MIN_SAID_MS = 6000;
 const READ_MS = 80; // a character
 
 export default class JobsPage extends PageView {
+  get about() {
+    return "Jobs of this host";
+  }
+
   /** @param {import("../session.js").Session} session */
   constructor(session) {
     const query = new URLSearchParams(location.search);

@@ -11,7 +11,7 @@ import { count } from "../../lib/format.js";
 import { go } from "../../lib/url.js";
 import { RunPage } from "../run_page.js";
 import { RunStrip, worst } from "../run_strip.js";
-import { snippet } from "../snippet.js";
+import { firstRun } from "../first_run.js";
 import { CrashNote } from "./crash.js";
 import { LogTail } from "./log_tail.js";
 import { Panel, evidence } from "./panel.js";
@@ -51,7 +51,7 @@ export default class LivePage extends RunPage {
     this.panel.lead(this.findings.detail);
     this.since = new SinceLast(() => this.invalidate());
     this.crash = new CrashNote();
-    this.strip = new RunStrip((run) => this.pick(run), this.findings.nav);
+    this.strip = new RunStrip(session.scope.actions, this.findings.nav);
     this.tail = new LogTail({ hover: (time_s) => this.hoverTime(time_s), follow: (cursor) => this.feed?.follow(cursor) });
     this.element = el(
       "div",
@@ -102,10 +102,7 @@ export default class LivePage extends RunPage {
       const said = rest > 0 ? el("p", { class: "dim" }, `${rest} more are in the list at the top left.`) : "";
       this.timeline.showHelp({ sentence: `${this.absent} ${list.length ? "There are these:" : "There is none yet."}`, more: [...offer, said] });
     } else if (none && message)
-      this.timeline.showHelp({
-        sentence: `No runs in ${message.log_dir ?? "the log folder"} yet. Any JSONL file there becomes one.`,
-        code: snippet(message.log_dir ?? "logs"),
-      });
+      this.timeline.showHelp(firstRun(message.log_dir));
     else if (!none) this.timeline.showHelp(this.runs.current?.series === 0 && this.runs.current.lines_read ? this.#textOnly() : null);
   }
 

@@ -71,7 +71,7 @@ export class Panel {
       el("div", { class: "head" }, el("h2", {}, "Log in this window"), this.lineCount),
       this.lines,
     );
-    this.hint = el("p", { class: "hint" }, "Drag over a dip to see which line of Python caused it.");
+    this.hint = gesture();
     this.open = el("a", { class: "btn pri" }, "Flame graph", el("kbd", {}, "f"));
     this.pin = el("button", { class: "btn", type: "button", "aria-pressed": "false", onclick: actions.pin }, "Pin", el("kbd", {}, "p"));
     this.actionsRow = el(
@@ -87,6 +87,7 @@ export class Panel {
       "aside",
       { class: "panel", "aria-label": "What Python does", "data-sheet": "peek" },
       grip(() => this.element),
+      this.hint,
       el("section", { class: "head" }, el("div", {}, this.title, this.sub), this.escape),
       el("section", { class: "verdict-line" }, this.said, this.aside, this.logDifference.element),
       this.table,
@@ -99,7 +100,6 @@ export class Panel {
       ),
       this.trace.element,
       this.logs,
-      this.hint,
       this.actionsRow,
     );
   }
@@ -240,6 +240,19 @@ export class Panel {
     else if (total > lines.length) setText(this.lineCount, `the last ${count(lines.length)} of ${count(total)} lines`);
     else setText(this.lineCount, total ? counted(total, "line") : "no lines");
   }
+}
+
+/** What the page is for, until a window is selected: a dip, and a window drawn over it. */
+function gesture() {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  for (const [name, value] of Object.entries({ viewBox: "0 0 96 40", width: 96, height: 40, "aria-hidden": "true" })) svg.setAttribute(name, String(value));
+  for (const [kind, d] of [["drawn", "M34 3h26v34H34z"], ["line", "M2 12l5 1 5-2 6 1 5-1 6 1 5-1 3 17 5-1 5 2 5-1 4-16 5-1 6 1 5-1 6 2 6-1 6 1"]]) {
+    const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    path.setAttribute("class", kind);
+    path.setAttribute("d", d);
+    svg.append(path);
+  }
+  return el("section", { class: "gesture" }, svg, el("div", {}, el("b", {}, "Drag over a dip"), el("p", {}, "See which line of Python caused it, compared with the rest of this run.")));
 }
 
 /** @param {Fact} fact */

@@ -46,7 +46,7 @@ export default class LogsPage extends TimePage {
     this.fields = new FieldCurves({ changed: () => this.#fieldsChanged(), named: () => this.updateLanes(), failed: (error) => this.failed(error) });
     this.side = new LogsSide({ filter: (template, only) => this.filters.toggle(template.id, template.text, only), search: (text) => this.#change({ text, regex: false, only: true }) });
     this.bar = new LogsBar(
-      { pick: (run) => this.pick(run), next: (what, back) => this.reader.next(what, back), follow: () => this.follow(), wrap: () => this.wrap() },
+      { next: (what, back) => this.reader.next(what, back), follow: () => this.follow(), wrap: () => this.wrap() },
       [this.reader.search.element, this.filters.element, this.fields.element, this.findings.nav],
     );
     this.said = el("p", { class: "logs-said warn", role: "status", hidden: true });

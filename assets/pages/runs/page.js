@@ -3,7 +3,7 @@
 import { get, newest, sentenceOf } from "../../lib/api.js";
 import { el } from "../../lib/dom.js";
 import { listen } from "../../lib/life.js";
-import { go, pathTo } from "../../lib/url.js";
+import { go } from "../../lib/url.js";
 import { PageView } from "../session.js";
 import { Grid, registerCells } from "./grid.js";
 import { Panel, setProps } from "./panel.js";
@@ -23,6 +23,10 @@ const HINTS = [
 const REFRESH_MS = 2000; // between two looks at living runs
 
 export default class RunsPage extends PageView {
+  get about() {
+    return "All runs";
+  }
+
   /** @param {import("../session.js").Session} session */
   constructor(session) {
     const asked = readQuestion();
@@ -169,11 +173,9 @@ export default class RunsPage extends PageView {
     this.keepAddress();
   }
 
-  /** On Training where there is that page and the run is over, else on Live. @param {{run: string, state: string}} row */
-  open({ run, state }) {
-    const training = document.querySelector(`.nav a[href^="${pathTo("/training")}"]`);
-    const path = training && !["running", "stalled"].includes(state) ? "/training" : "/";
-    go(`${path}?${new URLSearchParams({ run })}`);
+  /** On Live. @param {{run: string}} row */
+  open({ run }) {
+    go(`/?${new URLSearchParams({ run })}`);
   }
 
   // The server's state

@@ -1,11 +1,10 @@
 /** The line above the grid: filter, chips by state, grouping, what is hidden, the ticked runs, columns and CSV. */
 
 import { change, get, sentenceOf } from "../../lib/api.js";
-import { copyButton } from "../../lib/clipboard.js";
 import { dialogOf, el, hang, setClass, setText } from "../../lib/dom.js";
 import { count, counted } from "../../lib/format.js";
 import { pathTo } from "../../lib/url.js";
-import { snippet } from "../snippet.js";
+import { firstRun } from "../first_run.js";
 
 /** @typedef {import("./page.js").Question} Question */
 
@@ -166,7 +165,10 @@ export class Tools {
   #drawNone(found, known) {
     this.none.hidden = found > 0;
     if (known) this.none.replaceChildren(el("p", {}, "No run matches. Esc clears the filter; archived and forgotten runs are behind Hidden."));
-    else this.none.replaceChildren(el("p", {}, "No runs yet. Any JSONL file in the log folder becomes one."), el("pre", {}, snippet(this.log_dir)), copyButton("Copy", () => snippet(this.log_dir)));
+    else {
+      const { sentence, more } = firstRun(this.log_dir);
+      this.none.replaceChildren(el("p", {}, sentence), ...more);
+    }
   }
 
   /** What was done, with the way back, until it is put away. @param {string} sentence @param {() => void} undo */

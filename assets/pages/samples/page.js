@@ -1,6 +1,5 @@
 /** The Samples page: what a run logged to be looked at, beside another one's if asked, and its checkpoints. */
 
-import { wordsOf } from "../../data/runs.js";
 import { el, setText } from "../../lib/dom.js";
 import { every } from "../../lib/life.js";
 import { Picker } from "../../lib/picker.js";
@@ -21,15 +20,13 @@ export default class SamplesPage extends PageView {
     this.other = query.getAll("runs").find((name) => name !== run) ?? null;
     const step = parseFloat(query.get("step") ?? "");
     this.viewer = new Viewer({ step: Number.isFinite(step) ? step : null, find: query.get("find") ?? "" }, () => this.keepAddress());
-    this.picker = new Picker((name) => this.pick(name));
     this.beside = new Picker((name) => this.compare(name));
     this.alone = el("button", { class: "btn", type: "button", onclick: () => this.compare(null) }, "Alone");
-    this.stateWord = el("span", { class: "dim" });
     this.checkpoints = new Checkpoints();
     this.element = el(
       "div",
       { class: "samples-page" },
-      el("section", { class: "samples-head", "aria-label": "Runs" }, this.picker.element, this.stateWord, el("span", { class: "mid" }, "beside"), this.beside.element, this.alone),
+      el("section", { class: "samples-head", "aria-label": "Second run" }, el("span", { class: "mid" }, "Beside"), this.beside.element, this.alone),
       this.viewer.element,
       this.checkpoints.element,
     );
@@ -87,13 +84,11 @@ export default class SamplesPage extends PageView {
   draw() {
     super.draw();
     const { runs, other } = this;
-    this.picker.draw(runs);
     const second = { list: runs.list, name: other, current: runs.list.find(({ run }) => run === other) ?? null, missing: false, now_s: runs.now_s };
     this.beside.draw(/** @type {any} */ (second));
     if (!second.current) setText(this.beside.button, "another run");
     this.beside.button.ariaLabel = `Second run: ${this.beside.button.textContent}`;
     this.alone.hidden = other === null;
-    setText(this.stateWord, runs.current ? wordsOf(runs.current)[0].toLowerCase() : "");
   }
 
   /** The runs in the address: the second one is in `runs` with the first. */

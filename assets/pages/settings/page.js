@@ -8,6 +8,10 @@ import { listen } from "../../lib/life.js";
 import { PageView } from "../session.js";
 
 export default class SettingsPage extends PageView {
+  get about() {
+    return "Settings";
+  }
+
   /** @param {import("../session.js").Session} session */
   constructor(session) {
     super(session, new URLSearchParams(location.search).get("run"), [

@@ -4,13 +4,12 @@ import { ChartGrid } from "../../curves/chart_grid.js";
 import { addressOf, onTime, placeOf, viewOf } from "../../curves/training_view.js";
 import { Retry, retryText } from "../../data/refresh.js";
 import { sentenceOf } from "../../lib/api.js";
-import { copyButton } from "../../lib/clipboard.js";
 import { DashControls } from "../../lib/dash_controls.js";
 import { el, setText } from "../../lib/dom.js";
 import { count, duration } from "../../lib/format.js";
 import { readAddress } from "../../lib/url.js";
 import { PageView } from "../session.js";
-import { snippet } from "../snippet.js";
+import { firstRun } from "../first_run.js";
 
 /** @typedef {import("../../curves/training_view.js").View} View */
 
@@ -85,6 +84,13 @@ export default class TrainingPage extends PageView {
     this.keepAddress();
   }
 
+  /** It alone is drawn. @param {string} run */
+  pick(run) {
+    this.runs.name = run;
+    this.#show({ ...this.view, runs: [] });
+    this.controls.set(this.view);
+  }
+
   /** The runs whose curves are drawn. @returns {string[]} */
   get shown() {
     const { runs } = this.view;
@@ -100,10 +106,9 @@ export default class TrainingPage extends PageView {
   #sayEmpty() {
     const { runs } = this;
     if (!runs.read_once) return;
-    const folder = runs.message?.log_dir ?? "./logs";
     if (!this.shown.length) {
-      const code = snippet(folder);
-      this.grid.say(`No runs in ${folder} yet. Any JSONL file there becomes one:`, el("pre", {}, code), copyButton("Copy", () => code));
+      const { sentence, more } = firstRun(runs.message?.log_dir);
+      this.grid.say(sentence, ...more);
     } else if (!this.rows.length) this.grid.say(`There is no run “${this.shown[0]}” in this log folder. Choose one above.`);
     else if (this.rows.every(({ series }) => !series)) this.grid.say("The run has no series yet. They appear here with its first numbers.");
     else this.grid.say("");
