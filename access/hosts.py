@@ -173,7 +173,11 @@ EXACT = (b"forwarded", b"via", b"x-forwarded", b"client-ip", b"cdn-loop")
 
 @dataclass(frozen=True)
 class Access:
-    """How the dashboard may be reached. `host` is what it listens on; `hosts` and `origins` are allowed besides."""
+    """How the dashboard may be reached. `host` is what it listens on; `hosts` and `origins` are allowed besides.
+
+    An origin whose name is also in `hosts` is the dashboard itself behind a proxy. Any other is an app elsewhere, whose pages read the API
+    with a viewer's token (docs/components.md).
+    """
 
     host: str = "127.0.0.1"
     hosts: tuple[str, ...] = ()
@@ -190,6 +194,16 @@ class Access:
     @property
     def is_loopback(self) -> bool:
         return is_loopback(self.host)
+
+    @property
+    def own_origins(self) -> tuple[str, ...]:
+        """Under which a proxy shows the dashboard."""
+        return tuple(origin for origin in self.origins if name_of_origin(origin) in self.hosts)
+
+    @property
+    def foreign_origins(self) -> frozenset[str]:
+        """Of apps elsewhere."""
+        return frozenset(self.origins).difference(self.own_origins)
 
     def names(self) -> frozenset[str]:
         """All that Host may say besides the address at which a connection arrived, in lower case."""
@@ -208,6 +222,12 @@ def is_loopback(host: str) -> bool:
 def bracketed(host: str) -> str:
     """`::1 -> [::1]`"""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def name_of_origin(origin: str) -> str:
+    """`https://Box.example:8443 -> box.example`"""
+    found = HOST.fullmatch(origin.partition("://")[2])
+    return found[1].lower() if found else ""
 
 
 def host_of(headers: RawHeaders) -> tuple[str, str] | None:

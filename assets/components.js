@@ -26,7 +26,7 @@
         };
       }, []);
       useEffect(() => mounted.current.component?.update?.(props));
-      return createElement("div", { ref: place, id: props.id, className: props.className });
+      return createElement("div", { ref: place, id: props.id, className: props.className, style: props.style });
     };
 
   /** An object whose components are made when they are first asked for; what else it has is `more`'s. @param {(name: string) => Function} make @param {() => any} [more] */

@@ -96,7 +96,7 @@ def decided_us(gate: AuthMiddleware, app: Any, peer: Peer, more: dict[bytes, byt
         "extensions": {PEER: peer},
         "app": app,
     }
-    return best_us(lambda: gate._decided(scope, gate._need(scope)))
+    return best_us(lambda: gate._decided(scope, gate._need(scope), ""))
 
 
 def answers() -> list[Row]:

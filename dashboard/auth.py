@@ -25,7 +25,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from access.files import Unwritable
-from access.hosts import FOR_PROGRAMS, Access, RawHeaders, host_of, is_forwarded, refused
+from access.hosts import FOR_PROGRAMS, Access, RawHeaders, host_of, is_forwarded, name_of_origin, refused
 from access.http import ABORT
 from access.peers import PEER, Peer
 from access.roles import OWNERS, Role, RouteNeed, need_of, needs
@@ -335,6 +335,65 @@ class SecurityHeaders:
         return send_more
 
 
+class Refusal(NamedTuple):
+    status: HTTPStatus
+    sentence: str
+
+
+# Pages of apps elsewhere, of the origins that `--allow-origin` names: they read the API with a viewer's token, and nothing else of theirs counts,
+# neither cookies nor that their browser runs as the dashboard's user. The token stands in Authorization or, since browsers send no header
+# with a socket, behind PROTOCOL in Sec-WebSocket-Protocol.
+
+PROTOCOL = "deepseek"
+READ_BY_APPS = "/api/v1/"
+NO_TOKEN = "pages of {0} show a viewer's token here (Authorization: Bearer); make one with: deepseek-dashboard token new NAME. If {0} is a proxy in front of this dashboard, start it with --allow-host {1} as well"
+NOT_VIEWER = "an app elsewhere reads with a viewer's token, not with that of {0}; make one with: deepseek-dashboard token new NAME"
+ONLY_READS = "pages of {0} may only read " + READ_BY_APPS
+
+
+class CrossOrigin:
+    """What pages of these origins get."""
+
+    def __init__(self, origins: frozenset[str]) -> None:
+        self._origins = origins
+
+    def of(self, headers: RawHeaders) -> str:
+        """The app's origin, "" where something else asks."""
+        given = next((value.decode("latin-1") for name, value in headers if name == b"origin"), "")
+        return given if given in self._origins else ""
+
+    @staticmethod
+    def refusal(origin: str, scope: Scope, visitor: Visitor) -> Refusal | None:
+        """`visitor` is who shows the token, or anyone."""
+        if not scope["path"].startswith(READ_BY_APPS) or scope.get("method", "GET") not in ("GET", "HEAD"):
+            return Refusal(HTTPStatus.FORBIDDEN, ONLY_READS.format(origin))
+        if visitor.role is Role.ANYONE:
+            return Refusal(HTTPStatus.UNAUTHORIZED, NO_TOKEN.format(origin, name_of_origin(origin)))
+        if visitor.role is not Role.VIEWER:
+            return Refusal(HTTPStatus.FORBIDDEN, NOT_VIEWER.format(f"the {visitor.role.value}"))
+        return None
+
+    @staticmethod
+    async def answer_preflight(send: Send) -> None:
+        headers = [
+            (b"access-control-allow-methods", b"GET"),
+            (b"access-control-allow-headers", b"authorization"),
+            (b"access-control-max-age", b"600"),
+        ]
+        await send({"type": "http.response.start", "status": HTTPStatus.NO_CONTENT, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    @staticmethod
+    def sending(origin: str, send: Send) -> Send:
+        async def send_more(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                readable = (b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")
+                message = {**message, "headers": [*message.get("headers", ()), *readable]}
+            await send(message)
+
+        return send_more
+
+
 # What is open on behalf of a token ends when that does: a revoked or expired one within two seconds.
 
 LOOK_S = 0.5
@@ -400,11 +459,6 @@ JSON, FORMS = b"application/json", (b"text/plain", b"multipart/form-data", b"app
 UNGATED_FILES = ("/assets/",)
 
 
-class Refusal(NamedTuple):
-    status: HTTPStatus
-    sentence: str
-
-
 class AuthMiddleware:
     """ASGI middleware; stands before everything else. A decision takes about 10 us, the first one of a connection 50 more."""
 
@@ -421,6 +475,7 @@ class AuthMiddleware:
         self._limit = limit
         self._names = access.names()
         self._policy = SecurityHeaders(access.frame_ancestors)
+        self._apps = CrossOrigin(access.foreign_origins)
         self._visits = ActiveRequests(lambda key: tokens.by_key(key, "token", "session") is not None)
         self._matching: RouteMatcher | None = None
 
@@ -428,8 +483,14 @@ class AuthMiddleware:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        origin = self._apps.of(scope["headers"])
+        if origin and scope["type"] == "http":
+            send = self._apps.sending(origin, send)
+            if scope["method"] == "OPTIONS" and not self._odd_sender(scope):
+                await self._apps.answer_preflight(send)
+                return
         need = self._need(scope)
-        decided = self._decided(scope, need)
+        decided = self._decided(scope, need, origin)
         if isinstance(decided, Refusal):
             await self._refuse(decided, scope, receive, send)
             return
@@ -467,25 +528,36 @@ class AuthMiddleware:
             self._matching = RouteMatcher(routes_of(scope["app"], self._others))
         return self._matching.need(scope["type"], scope.get("method", "GET"), scope["path"])
 
-    def _decided(self, scope: Scope, need: RouteNeed) -> Visitor | Refusal:
-        headers: RawHeaders = scope["headers"]
-        peer: Peer | None = scope.get("extensions", {}).get(PEER)
-        method = scope.get("method", "GET")
-        ours = peer.our_address if peer is not None else ""
-        if why := refused(scope["path"], method, headers, self._names, ours, self._access.origins):
+    def _decided(self, scope: Scope, need: RouteNeed, app_origin: str) -> Visitor | Refusal:
+        if why := self._odd_sender(scope):
             return Refusal(HTTPStatus.FORBIDDEN, why)
-        visitor = self._visitor(headers, peer)
+        headers: RawHeaders = scope["headers"]
+        visitor = self._visitor(scope, app_origin)
         if isinstance(visitor, Refusal):
             return visitor
+        if app_origin and (refusal := self._apps.refusal(app_origin, scope, visitor)):
+            return refusal
         if not visitor.may(need):
             return _not_allowed(visitor, need)
-        if method == "POST" and need.role is not Role.ANYONE and (why := _odd_change(headers, visitor, need)):
+        is_change = scope.get("method") == "POST" and need.role is not Role.ANYONE
+        if is_change and (why := _odd_change(headers, visitor, need)):
             return Refusal(HTTPStatus.BAD_REQUEST, why)
         return visitor
 
-    def _visitor(self, headers: RawHeaders, peer: Peer | None) -> Visitor | Refusal:
-        """A token that is shown decides. Else the same user's process on this machine is the owner, whatever its cookies are; else a cookie says."""
-        if (secret := _bearer(headers)) is not None:
+    def _odd_sender(self, scope: Scope) -> str:
+        """Why its Host or Origin is none of ours, in a sentence, or ""."""
+        peer: Peer | None = scope.get("extensions", {}).get(PEER)
+        ours = peer.our_address if peer is not None else ""
+        method = scope.get("method", "GET")
+        return refused(scope["path"], method, scope["headers"], self._names, ours, self._access.origins)
+
+    def _visitor(self, scope: Scope, app_origin: str) -> Visitor | Refusal:
+        """A token that is shown decides. Else the same user's process on this machine is the owner, whatever its cookies are; else a cookie says.
+        Of a page of an app elsewhere only the token counts."""
+        headers: RawHeaders = scope["headers"]
+        peer: Peer | None = scope.get("extensions", {}).get(PEER)
+        secret = _bearer(headers) if scope["type"] == "http" else _bearer(headers) or _socket_token(headers)
+        if secret is not None:
             found = self._tokens.found(secret, "token")
             if found is not None:
                 return visitor_of(found)
@@ -493,6 +565,8 @@ class AuthMiddleware:
             return (
                 Refusal(HTTPStatus.TOO_MANY_REQUESTS, TOO_MANY) if is_much else Refusal(HTTPStatus.UNAUTHORIZED, WRONG)
             )
+        if app_origin:
+            return ANYONE
         if peer is not None and peer.is_us() and not is_forwarded(headers):
             return Visitor(Role.OWNER, f"uid {os.geteuid()}")
         for cookie in cookies_of(headers, self._access.base_path):
@@ -553,6 +627,17 @@ def _bearer(headers: RawHeaders) -> str | None:
         if name == b"authorization" and value[:7].lower() == b"bearer ":
             return value[7:].strip().decode("latin-1")
     return None
+
+
+def _socket_token(headers: RawHeaders) -> str | None:
+    """`Sec-WebSocket-Protocol: deepseek, dsk_...`"""
+    offered = [
+        part.strip()
+        for name, value in headers
+        if name == b"sec-websocket-protocol"
+        for part in value.decode("latin-1").split(",")
+    ]
+    return offered[1] if len(offered) == 2 and offered[0] == PROTOCOL else None
 
 
 def _odd_change(headers: RawHeaders, visitor: Visitor, need: RouteNeed) -> str:

@@ -12,12 +12,19 @@ from typing import Any, Literal
 
 from dash.development.base_component import Component, ComponentRegistry
 
+from .component_data import chart_data, flame_data
+
 _ASSETS = import_module(
     f"{__name__.removesuffix('dashboard.components')}assets"
 ).__name__  # in a wheel `deepseek.assets`
 _js_dist = [
     {"relative_package_path": "components.js", "namespace": _ASSETS},
     {"relative_package_path": "built/modules.js", "namespace": _ASSETS, "dynamic": True},
+    {
+        "relative_package_path": "built/modules.css",
+        "namespace": _ASSETS,
+        "dynamic": True,
+    },  # inside the components' shadow
 ]
 ComponentRegistry.registry.add(__name__)
 
@@ -42,9 +49,13 @@ class BrowserComponent(Component):  # type: ignore[misc]  # Dash has no types
 class TimeChart(BrowserComponent):
     """Curves over time: a lane for each series, a line for each run, which follow the newest point.
 
-    All charts of a page share their axis. `window` comes out: `{"from": 1.0, "to": 2.0}` in Unix seconds or steps where a user has
-    dragged, None where nothing is selected.
+    On a page of the dashboard it shows the dashboard's own runs, and all charts of the page share their axis. In any other Dash app it draws
+    `data`, or the runs of the dashboard whose address is `source` (docs/components.md).
+
+    `window` comes out: `{"from": 1.0, "to": 2.0}` in Unix seconds or steps where a user has dragged, None where nothing is selected.
     """
+
+    data_of = staticmethod(chart_data)
 
     def __init__(
         self,
@@ -53,10 +64,63 @@ class TimeChart(BrowserComponent):
         series: Sequence[str] = (),
         axis: Literal["time", "step"] = "time",
         window: Mapping[str, float] | None = None,
+        data: Any = None,
+        source: str | None = None,
+        token: str | None = None,
+        style: Mapping[str, Any] | None = None,
         className: str = "time-chart",
     ) -> None:
-        """`runs` without a name shows the run that is selected on the page."""
-        super().__init__(id=id, runs=list(runs), series=list(series), axis=axis, window=window, className=className)
+        """`runs` without a name shows the run that is selected on the page, of a `source` the newest. `data` is what `data_of` takes; a
+        callback that sets it returns `TimeChart.data_of(frame)`. `token` is a viewer's: whoever sees the app can read it."""
+        super().__init__(
+            id=id,
+            runs=list(runs),
+            series=list(series),
+            axis=axis,
+            window=window,
+            data=None if data is None else chart_data(data),
+            source=source,
+            token=token,
+            style=style,
+            className=className,
+        )
+
+
+class FlameGraph(BrowserComponent):
+    """The Python stacks of a window as a flame graph: of `data`, or of a run of the dashboard whose address is `source`.
+
+    `selected` comes out when a user selects a frame: `{"name", "file", "line", "share", "self_s", "total_s"}`.
+    """
+
+    data_of = staticmethod(flame_data)
+
+    def __init__(
+        self,
+        id: str | None = None,
+        run: str | None = None,
+        window: Mapping[str, float] | None = None,
+        baseline: str = "normal",
+        selected: Mapping[str, Any] | None = None,
+        data: Any = None,
+        source: str | None = None,
+        token: str | None = None,
+        style: Mapping[str, Any] | None = None,
+        className: str = "flame-graph",
+    ) -> None:
+        """Without `run` the newest, without `window` all of it until it is shown. `data` is what `data_of` takes; a callback that sets it
+        returns `FlameGraph.data_of(graph)`. `baseline` is that of the API's `/flame`, "" for none."""
+        super().__init__(
+            id=id,
+            run=run,
+            window=window,
+            baseline=baseline,
+            selected=selected,
+            data=None if data is None else flame_data(data),
+            source=source,
+            token=token,
+            style=style,
+            className=className,
+        )
 
 
 class Address(BrowserComponent):

@@ -26,6 +26,7 @@ from .api.findings import FindingRow, finding_row
 from .api.machine import StateAnswer, state_answer
 from .api.openapi import MESSAGES, RefusedMessage, ResetMessage, StateMessage
 from .api.runs import EventJson, RunRow, event_row, run_row
+from .auth import PROTOCOL
 from .mutations import watch
 from .queries import Queries
 from .runs.runs import ALIVE, RunView
@@ -54,7 +55,7 @@ def routes(queries: Queries) -> APIRouter:
     @router.websocket("/live")
     @needs(Role.VIEWER)
     async def live(socket: WebSocket) -> None:
-        await socket.accept()
+        await socket.accept(PROTOCOL if PROTOCOL in socket.scope["subprotocols"] else None)
         await hub.serve(socket)
 
     return router

@@ -290,9 +290,9 @@ def address_of(listener: socket.socket, access: Access) -> str:
 
 
 def public_address_of(listener: socket.socket, access: Access) -> str:
-    """For browsers: by the first origin that the user named, else by the host; of all addresses, by the machine's name."""
-    if access.origins:
-        return f"{access.origins[0]}{access.base_path.rstrip('/')}"
+    """For browsers: by the first origin of a proxy that the user named, else by the host; of all addresses, by the machine's name."""
+    if access.own_origins:
+        return f"{access.own_origins[0]}{access.base_path.rstrip('/')}"
     if access.is_loopback:
         return address_of(listener, access)
     return _address(access, socket.gethostname() if access.host in ANY_ADDRESS else access.host, listener)
@@ -337,7 +337,7 @@ def add_reach_flags(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ORIGIN",
-        help="another origin under which browsers open it, e.g. https://proxy.example; links name the first; may be repeated",
+        help="an origin whose pages read its API with a viewer's token; with --allow-host of the same name that of a proxy in front, which links name; may be repeated",
     )
     parser.add_argument(
         "--frame-ancestors",

@@ -53,7 +53,6 @@ NO_ADDRESSES = {
         "/settings",
         "/training",
     ],
-    "assets/pages/runs/page.js": ["/training"],  # for `go`
 }
 HTML_ATTRIBUTE = re.compile(r"""(?:href|src|action)=\\?["']/""")
 
@@ -210,7 +209,7 @@ def test_large_requests_are_taken_below_it_as_without(web: tuple[Web, Tokens]) -
 
 
 def test_other_programs_find_it(tmp_path: Path) -> None:
-    access = Access(base_path="/x/", origins=("https://hub.example",))
+    access = Access(base_path="/x/", hosts=("hub.example",), origins=("http://app.example", "https://hub.example"))
     with closing(listen("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         ours, public = address_of(listener, access), public_address_of(listener, access)

@@ -24,6 +24,7 @@ import { xTicks } from "./training_view.js";
  * @property {string} trouble why there is nothing, or ""
  * @property {boolean} stale other curves are on their way
  * @property {boolean} [thin] its lines are a pixel wide
+ * @property {Span | null} [window] a selected stretch
  * @property {import("./curve.js").YRange} [y] of the values, where it does not follow from the curves
  */
 /** @typedef {"open" | "pin" | "hide" | "export"} Act */
@@ -224,6 +225,7 @@ export class Chart {
     const place = this.pixels;
     const [shapes, bad] = [shapesOf(picture.curves, picture.colourOf, place, picture.lit, picture.thin), badOf(picture.curves, place)];
     paint(plot, shapes, bad);
+    if (!this.#dragging) this.#mark(picture.window ?? null);
     paintedCurves(this.tag.name, { curves: picture.curves, shapes, bad, span: this.span, y: this.y, place, stale: picture.stale });
   }
 
@@ -260,15 +262,16 @@ export class Chart {
       if (!this.plot || (event.pointerType === "touch" && !drag)) return;
       gestures.hover(this, this.at(event), event);
       if (!drag || !(drag.moved ||= Math.abs(event.clientX - drag.x) > DRAG_PX)) return;
-      this.#mark(drag.from, this.at(event));
+      this.#dragging = true;
+      this.#mark(spanOf(drag.from, this.at(event)));
     });
     place.addEventListener("pointerup", (/** @type {PointerEvent} */ event) => {
       const done = drag;
       drag = null;
-      this.dragged.hidden = true;
+      this.#drop();
       if (!done || !this.plot) return;
       const to = this.at(event);
-      if (done.moved && to !== done.from) gestures.zoom({ lo: Math.min(done.from, to), hi: Math.max(done.from, to) });
+      if (done.moved && to !== done.from) gestures.zoom(spanOf(done.from, to));
       else clicked = !done.moved;
     });
     place.addEventListener("click", (/** @type {MouseEvent} */ event) => {
@@ -278,7 +281,7 @@ export class Chart {
     });
     const leave = () => {
       drag = null;
-      this.dragged.hidden = true;
+      this.#drop();
       gestures.hover(this, null, null);
     };
     place.addEventListener("pointercancel", leave);
@@ -295,13 +298,25 @@ export class Chart {
     );
   }
 
-  /** @param {number} from @param {number} to */
-  #mark(from, to) {
-    const [a, b] = [this.pixels.x(from), this.pixels.x(to)];
-    this.dragged.hidden = false;
-    Object.assign(this.dragged.style, { left: `${Math.min(a, b)}px`, width: `${Math.abs(a - b)}px` });
+  #dragging = false;
+
+  /** A drag is over. */
+  #drop() {
+    this.#dragging = false;
+    this.#mark(this.plot ? (this.picture?.window ?? null) : null);
+  }
+
+  /** @param {Span | null} span */
+  #mark(span) {
+    this.dragged.hidden = span === null;
+    if (!span) return;
+    const [a, b] = [this.pixels.x(span.lo), this.pixels.x(span.hi)];
+    Object.assign(this.dragged.style, { left: `${a}px`, width: `${b - a}px` });
   }
 }
+
+/** @param {number} a @param {number} b @returns {Span} */
+const spanOf = (a, b) => ({ lo: Math.min(a, b), hi: Math.max(a, b) });
 
 /** Of less than a decade, round numbers are more than powers of ten are. @param {Span} y @param {boolean} ylog @param {number} wanted */
 export function yTicks(y, ylog, wanted) {

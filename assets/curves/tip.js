@@ -45,12 +45,13 @@ export function headOf(found, x, at) {
 }
 
 export class Tip {
-  constructor() {
+  /** @param {HTMLElement} home where it is shown */
+  constructor(home = document.body) {
     this.where = el("b");
     this.rows = el("table");
     this.more = el("span", { class: "dim" });
     this.element = el("div", { class: "tip curves-tip", hidden: true, role: "tooltip" }, this.where, this.rows, this.more);
-    document.body.append(this.element);
+    home.append(this.element);
   }
 
   /** @param {Chart} chart @param {number} x @param {{clientX: number, clientY: number}} pointer */

@@ -22,12 +22,13 @@ const FOR_ALL = [404, 503]; // no such run, the store fails: the same for every 
 /**
  * Throws Refused where no expression is answered, and Unreachable.
  * @param {string[]} exprs @param {Parameters} parameters
- * @param {{curves?: (place: number) => number, signal?: AbortSignal}} [how] `curves`: how many the expression at a place has, about
+ * @param {{curves?: (place: number) => number, signal?: AbortSignal, ask?: typeof get}} [how] `curves`: how many the expression at a place has, about; `ask`: another dashboard
  * @returns {Promise<Curves>} `expr` counts in `exprs`
  */
-export async function readCurves(exprs, parameters, { curves = () => 1, signal } = {}) {
+export async function readCurves(exprs, parameters, { curves = () => 1, signal, ask = get } = {}) {
   const spare = { halvings: HALVINGS };
-  const asked = portions(exprs, curves).map((places) => askPart(exprs, places, parameters, spare, signal));
+  const request = (/** @type {string[]} */ expr) => ask("curves", { ...parameters, expr }, { signal });
+  const asked = portions(exprs, curves).map((places) => askPart(exprs, places, request, spare));
   const parts = (await Promise.all(asked)).flat();
   const answers = parts.flatMap(({ answer }) => answer ?? []);
   if (!answers.length) throw parts[0].error;
@@ -65,18 +66,18 @@ function portions(exprs, curves) {
 
 /**
  * Expressions that cannot be answered together are asked in halves, until the failing one is found.
- * @param {string[]} exprs @param {number[]} places @param {Parameters} parameters @param {{halvings: number}} spare @param {AbortSignal | undefined} signal
+ * @param {string[]} exprs @param {number[]} places @param {(exprs: string[]) => Promise<CurveAnswer>} request @param {{halvings: number}} spare
  * @returns {Promise<Part[]>}
  */
-async function askPart(exprs, places, parameters, spare, signal) {
+async function askPart(exprs, places, request, spare) {
   try {
-    return [{ places, answer: await get("curves", { ...parameters, expr: places.map((place) => exprs[place]) }, { signal }), error: null }];
+    return [{ places, answer: await request(places.map((place) => exprs[place])), error: null }];
   } catch (error) {
     if (!(error instanceof Refused)) throw error; // there is no connection, or the answer is not wanted any more
     if (places.length === 1 || FOR_ALL.includes(error.status) || spare.halvings <= 0) return [{ places, answer: null, error }];
     spare.halvings -= 2;
     const half = places.length >> 1;
-    const halves = [places.slice(0, half), places.slice(half)].map((some) => askPart(exprs, some, parameters, spare, signal));
+    const halves = [places.slice(0, half), places.slice(half)].map((some) => askPart(exprs, some, request, spare));
     return (await Promise.all(halves)).flat();
   }
 }
@@ -167,9 +168,9 @@ export class CurveReader {
     this.#next();
   }
 
-  /** All of what is held may have changed. */
+  /** All of what is held may have changed; what failed is asked again at once. */
   refresh() {
-    for (const held of this.held.values()) Object.assign(held, { dirty: true, whole_ms: -Infinity });
+    for (const held of this.held.values()) Object.assign(held, { dirty: true, whole_ms: -Infinity, ...(held.trouble && { read_ms: -Infinity }) });
     this.#next();
   }
 

@@ -10,10 +10,12 @@ const SILENCE_MS = 6000; // the server sends its state about once a second
 export class Feed {
   /**
    * @param {string} url
-   * @param {{onDelta: (message: import("../types/api").Delta) => void, onState: (message: import("../types/api").State) => void, onReset: () => void, onConnection: (lostSince_ms: number | null) => void}} listener
+   * @param {{onDelta: (message: import("../types/api").Delta) => void, onState: (message: import("../types/api").State) => void, onReset: () => void, onConnection: (lostSince_ms: number | null) => void, onLoggedOut: () => void}} listener
+   * @param {string[]} [protocols]
    */
-  constructor(url, listener) {
+  constructor(url, listener, protocols = []) {
     this.url = url;
+    this.protocols = protocols;
     this.listener = listener;
     /** @type {Wish[]} */
     this.wishes = [];
@@ -26,7 +28,16 @@ export class Feed {
     /** @type {WebSocket | null} */
     this.socket = null;
     this.connect();
-    setInterval(() => this.check(), 1000);
+    this.timer = setInterval(() => this.check(), 1000);
+  }
+
+  /** For good. */
+  close() {
+    clearInterval(this.timer);
+    const { socket } = this;
+    this.socket = null;
+    socket?.close();
+    this.connect = () => {};
   }
 
   /**
@@ -63,7 +74,7 @@ export class Feed {
   }
 
   connect() {
-    const socket = new WebSocket(this.url);
+    const socket = new WebSocket(this.url, this.protocols);
     this.socket = socket;
     this.tried_ms = Date.now();
     socket.onopen = () => {
@@ -72,7 +83,7 @@ export class Feed {
       if (this.wishes.length) this.#send();
     };
     socket.onmessage = (event) => this.onMessage(JSON.parse(event.data));
-    socket.onclose = ({ code }) => (code === LOG_IN_AGAIN ? location.reload() : this.onLost(socket));
+    socket.onclose = ({ code }) => (code === LOG_IN_AGAIN ? this.listener.onLoggedOut() : this.onLost(socket));
   }
 
   /** @param {import("../types/api").Message} message */

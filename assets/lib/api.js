@@ -33,11 +33,16 @@ export function sentenceOf(error) {
  * @returns {Promise<import("../types/api").Answer<N>>}
  */
 export async function get(noun, parameters = {}, request = undefined) {
+  return send(question(noun, parameters), request);
+}
+
+/** `curves?run=a&expr=loss&expr=lr` @param {string} noun @param {Record<string, string | number | string[] | null>} parameters */
+export function question(noun, parameters) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
     if (value !== null) for (const item of Array.isArray(value) ? value : [value]) query.append(name, String(item));
   }
-  return send(`${noun}${query.size ? "?" : ""}${query}`, request);
+  return `${noun}${query.size ? "?" : ""}${query}`;
 }
 
 /** The JSON of the answer. Throws Refused and Unreachable. @param {string} path @param {RequestInit} [request] @returns {Promise<any>} */
@@ -70,10 +75,15 @@ async function reach(url, request) {
 
 /** @param {Response} response */
 async function answer(response) {
+  if (response.status === UNAUTHORIZED) location.reload(); // the page becomes the log-in page, and leads back here
+  return read(response);
+}
+
+/** The JSON of an answer. Throws Refused and Unreachable. @param {Response} response @returns {Promise<any>} */
+export async function read(response) {
   if (response.ok) return whole(response.json());
   const said = response.headers.get("Content-Type")?.includes("json") ? (await response.json()).error : null;
   const { status, statusText } = response;
-  if (status === UNAUTHORIZED) location.reload(); // the page becomes the log-in page, and leads back here
   throw new Refused(said ?? `The dashboard failed on this question (${status} ${statusText}); its terminal says why.`, status);
 }
 

@@ -1,5 +1,6 @@
 /** How long something lasts that a part of a page has asked for: until another page is shown. */
 
+/** @type {{signal: AbortSignal, abort: () => void}} */
 let current = new AbortController();
 
 /** Aborted when another page is shown. */
@@ -9,6 +10,20 @@ export const life = () => current.signal;
 export function renewLife() {
   current.abort();
   current = new AbortController();
+}
+
+/**
+ * What `make` asks for ends with `signal`, and not with the page: that of a component in an app elsewhere.
+ * @template T @param {AbortSignal} signal @param {() => T} make @returns {T}
+ */
+export function living(signal, make) {
+  const before = current;
+  current = { signal, abort: () => before.abort() };
+  try {
+    return make();
+  } finally {
+    current = before;
+  }
 }
 
 /** @param {number} period_ms @param {() => void} action */

@@ -39,11 +39,40 @@ export function onTheme(listener) {
   life().addEventListener("abort", () => listeners.delete(listener));
 }
 
+// In an app elsewhere our tokens are those of the components' own elements.
+
+/** @type {Set<HTMLElement>} */
+const embedded = new Set();
+const system = matchMedia("(prefers-color-scheme: light)");
+
+/** An element with our tokens takes the theme of the document, `data-theme`, else the system's, as long as it is there. @param {HTMLElement} element */
+export function followTheme(element) {
+  const { documentElement } = document;
+  const take = () => {
+    const { theme } = documentElement.dataset;
+    const found = theme === "light" || theme === "dark" ? theme : system.matches ? "light" : "dark";
+    if (element.dataset.theme === found) return;
+    element.dataset.theme = found;
+    cache.clear();
+    for (const listener of listeners) listener();
+  };
+  const observer = new MutationObserver(take);
+  observer.observe(documentElement, { attributeFilter: ["data-theme"] });
+  system.addEventListener("change", take, { signal: life() });
+  embedded.add(element);
+  life().addEventListener("abort", () => {
+    observer.disconnect();
+    embedded.delete(element);
+  });
+  take();
+}
+
 /** The value of a token: `token("accent") -> "#45c7b3"`. @param {string} name */
 export function token(name) {
   let value = cache.get(name);
   if (value === undefined) {
-    value = getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+    const [holder = document.documentElement] = embedded;
+    value = getComputedStyle(holder).getPropertyValue(`--${name}`).trim();
     cache.set(name, value);
   }
   return value;

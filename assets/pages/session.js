@@ -33,6 +33,7 @@ export class Session {
         this.view?.invalidate();
       },
       onReset: () => this.view?.onReset(),
+      onLoggedOut: () => location.reload(), // the log-in page leads back here
       onConnection: (lost_ms) => {
         this.runs.lost_s = lost_ms === null ? null : lost_ms / 1000 + this.runs.clock_off_s;
         this.view?.invalidate();

@@ -94,8 +94,8 @@ export class TimeLanes {
   }
 }
 
-/** The component. @param {HTMLElement} place @param {Wanted} props @param {(changed: {window: Window | null}) => void} setProps */
-export function TimeChart(place, props, setProps) {
+/** The component on a page of ours. @param {HTMLElement} place @param {Wanted} props @param {(changed: {window: Window | null}) => void} setProps */
+export function mountLanes(place, props, setProps) {
   const { view } = session();
   if (!(view instanceof PlainPage)) throw new Error("a TimeChart stands on a page of its own");
   let chart = new TimeLanes(place, props, view, (window) => setProps({ window }));

@@ -98,7 +98,7 @@ def run(parsed: argparse.Namespace) -> int:
         raise UsageError(str(error)) from None
     if access.certificate is not None and (warning := access.certificate.warning()):
         print(warning, file=sys.stderr)
-    if access.host in ANY_ADDRESS and not (access.hosts or access.origins):
+    if access.host in ANY_ADDRESS and not access.hosts:
         name = socket.gethostname()
         print(
             f"it answers under addresses of this machine and as {name}; other names need: --allow-host NAME",
@@ -383,7 +383,7 @@ def announce(listener: socket.socket, access: Access, where: str, browse: bool, 
         )  # what it answers does not matter
         connection.recv(1)
     print(f"DeepSeek Dashboard: {url} {where}; Ctrl-C ends it", flush=True)
-    if not access.is_loopback or access.origins:
+    if not access.is_loopback or access.own_origins:
         print_link(data_dir, url)
     if browse:
         webbrowser.open(

@@ -1,0 +1,62 @@
+/** A component in an app elsewhere: its place, styles, theme and troubles. */
+
+import { el, setText } from "./lib/dom.js";
+import { living } from "./lib/life.js";
+import { followTheme } from "./lib/theme.js";
+
+const STYLES = new URL("modules.css", import.meta.url).href; // beside this file, as well as beside what is built of it
+
+/**
+ * @typedef {Object} Frame
+ * @property {HTMLElement} head
+ * @property {HTMLElement} body
+ * @property {AbortSignal} signal the component is gone
+ * @property {(sentence: string, again?: () => void) => void} say what is wrong, and how it is tried again; "" for nothing
+ */
+/** @template P @typedef {{update: (props: P) => void, close: () => void}} Part */
+
+/**
+ * Mounts a part once its styles are there: a shadow root keeps ours and the page's apart.
+ * @template P
+ * @param {HTMLElement} place @param {number} height least, in px, before there is anything to draw
+ * @param {P} props @param {(frame: Frame, props: P) => Part<P>} make
+ * @returns {Part<P>}
+ */
+export function embed(place, height, props, make) {
+  const end = new AbortController();
+  const [head, body, sentence] = [el("div", { class: "deepseek-head" }), el("div", { class: "deepseek-body" }), el("span")];
+  const retry = el("button", { class: "btn", type: "button", onclick: () => again() }, "Try again");
+  const said = el("div", { class: "deepseek-said", role: "alert", hidden: true }, sentence, retry);
+  const element = el("div", { class: "deepseek", style: `visibility: hidden; min-height: ${height}px` }, head, said, body);
+  let again = () => {};
+  const say = (/** @type {string} */ text, /** @type {(() => void) | undefined} */ action) => {
+    said.hidden = !text;
+    setText(sentence, text);
+    again = action ?? again;
+    retry.hidden = !action;
+  };
+  const styles = el("link", { rel: "stylesheet", href: STYLES });
+  (place.shadowRoot ?? place.attachShadow({ mode: "open" })).replaceChildren(styles, element);
+
+  /** @type {Part<P> | undefined} */
+  let part;
+  const begin = () => {
+    if (end.signal.aborted) return;
+    element.style.visibility = "";
+    part = living(end.signal, () => {
+      followTheme(element);
+      return make({ head, body, signal: end.signal, say }, props);
+    });
+  };
+  for (const event of ["load", "error"]) styles.addEventListener(event, begin, { once: true });
+  return {
+    update(changed) {
+      props = changed;
+      living(end.signal, () => part?.update(changed));
+    },
+    close() {
+      end.abort();
+      part?.close();
+    },
+  };
+}
