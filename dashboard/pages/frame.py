@@ -110,7 +110,7 @@ def index(page: Page, time_zone: str = "") -> str:
 </header>
 <div id="scope" class="scope">
 <div id="picker" class="scope-run"></div>
-<div class="scope-middle">{"".join(_tabs(entry, found) for entry, found in bar.items() if found[1:])}<div id="state" class="state"></div><div id="actions" class="scope-actions"></div></div>
+<div class="scope-middle" role="group" aria-label="The shown run" tabindex="0">{"".join(_tabs(entry, found) for entry, found in bar.items() if found[1:])}<div id="state" class="state"></div><div id="actions" class="scope-actions"></div></div>
 <div id="when" class="when"></div>
 </div>
 <div id="ahead" class="page"></div>
