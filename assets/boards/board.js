@@ -3,6 +3,7 @@
 import { FrameQueue } from "../curves/chart.js";
 import { curveOf } from "../curves/curve.js";
 import { Tip, lineKey } from "../curves/tip.js";
+import { runColours } from "../data/colours.js";
 import { CurveReader, readCurves } from "../data/curve_reader.js";
 import { Refused } from "../lib/api.js";
 import { el, nearView, setClass, setText } from "../lib/dom.js";
@@ -236,6 +237,8 @@ export class BoardView {
     const { followed } = this.reader;
     if (followed.size !== this.#followed) this.page.follow([...followed.values()], this.cursor);
     this.#followed = followed.size;
+    const runs = new Set([...this.frames.values()].flatMap(({ placed }) => this.#heldOf(placed)?.rows.flatMap(({ run }) => run ?? []) ?? []));
+    if (runs.size) runColours.choose(runs);
     const read = new Set(charts.map(({ key }) => key));
     this.#queue.add([...this.frames.values()].filter(({ placed: { asked }, visible }) => visible && (!asked || read.has(asked.key))));
     this.page.drawn();

@@ -1,6 +1,6 @@
 /** The form of one chart of a board: each field changes one key of the file. */
 
-import { COLOURS } from "../data/run_colours.js";
+import { COLOURS } from "../data/colours.js";
 import { el } from "../lib/dom.js";
 
 // The form of one chart: what it draws and how. Each field changes one key of the file.
@@ -119,7 +119,7 @@ function seriesForm(series, names, report) {
       textField(entry.text, (text) => put(i, { text }), { list: "board-series", spellcheck: "false", "aria-label": "Series" }),
       button("×", () => report(entries.filter((_, k) => k !== i).map(closed)), "Remove the series"),
       textField(entry.label ?? "", (label) => put(i, { label }), { placeholder: "label: GPU {gpu}", "aria-label": "Label" }),
-      choiceField(String(entry.colour ?? ""), [["", "colour"], .../** @type {[string, string][]} */ (Array.from({ length: COLOURS }, (_, k) => [String(k + 1), String(k + 1)]))], (colour) => put(i, { colour: colour ? Number(colour) : undefined }), { "aria-label": "Colour", style: entry.colour ? `border-left: 6px solid var(--run-${entry.colour - 1})` : null }),
+      choiceField(String(entry.colour ?? ""), [["", "colour"], .../** @type {[string, string][]} */ (Array.from({ length: COLOURS }, (_, k) => [String(k + 1), String(k + 1)]))], (colour) => put(i, { colour: colour ? Number(colour) : undefined }), { "aria-label": "Colour", style: entry.colour ? `border-left: 6px solid var(--c${entry.colour})` : null }),
       entry.by === "expr" ? null : textField(Object.entries(entry.labels ?? {}).map(([key, value]) => `${key}=${value}`).join(", "), (text) => put(i, { labels: labelsOf(text) }), { placeholder: "only gpu=0", "aria-label": "Labels" }),
       entry.by === "expr" ? null : textField((entry.runs ?? []).join(", "), (text) => put(i, { runs: text ? text.split(",").map((run) => run.trim()).filter(Boolean) : undefined }), { placeholder: "runs: a*", "aria-label": "Runs" }),
     );

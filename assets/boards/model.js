@@ -1,7 +1,7 @@
 /** A board as the server describes it, and the numbers, units and colours of its charts (pure). */
 
 import { nearest } from "../curves/curve.js";
-import { COLOURS, coloursOf } from "../data/run_colours.js";
+import { COLOURS, colourAt, runColours } from "../data/colours.js";
 
 // A board as the server describes it, with what is usual filled in (pure).
 
@@ -273,8 +273,6 @@ export const thresholdsOf = (thresholds, by) => (by === 1 || !thresholds ? thres
 
 // The colours of a chart's curves: what its file says, else the card's or the run's own, else one after the other (pure).
 
-const GPUS = 8;
-
 /** A token a curve. @param {BoardRow[]} rows @returns {string[]} */
 export function tokensOf(rows) {
   const drawn = rows.filter(({ item }) => item >= 0);
@@ -285,7 +283,6 @@ export function tokensOf(rows) {
   const runs = rows.map(({ run }) => run ?? "");
   const byRun = new Set(runs).size === rows.length && rows.length > 1 && runs.every(Boolean);
   const cards = rows.map(({ labels }) => labels.gpu);
-  const byGpu = new Set(cards).size === rows.length && cards.every((gpu) => gpu !== undefined && Number(gpu) < GPUS);
-  const ofRuns = byRun ? coloursOf(runs) : new Map();
-  return rows.map(({ colour }, i) => (colour ? `run-${colour - 1}` : byRun ? (ofRuns.get(runs[i]) ?? "accent") : byGpu ? `gpu-${Number(cards[i])}` : rows.length === 1 ? "accent" : `run-${i % COLOURS}`));
+  const byGpu = new Set(cards).size === rows.length && cards.every((gpu) => gpu !== undefined && Number(gpu) < COLOURS);
+  return rows.map(({ colour }, i) => (colour ? colourAt(colour - 1) : byRun ? runColours.of(runs[i]) : byGpu ? colourAt(Number(cards[i])) : rows.length === 1 ? "accent" : colourAt(i)));
 }

@@ -1,6 +1,6 @@
 /** One curve as it was read, and as lines and areas in pixels, for a canvas and for SVG alike (pure). */
 
-import { isDashed } from "../data/run_colours.js";
+import { isDashed } from "../data/colours.js";
 import { robust } from "../lib/axis.js";
 import { visibleName } from "../lib/dom.js";
 import { counted } from "../lib/format.js";

@@ -1,6 +1,6 @@
 /** The line above the charts: whose curves they are, with their colours and labels, the range, and what is not drawn. */
 
-import { coloursOf } from "../data/run_colours.js";
+import { COLOURS, Colours, GREY, runColours } from "../data/colours.js";
 import { dialogOf, el, hang, setText, visibleName } from "../lib/dom.js";
 import { count, counted } from "../lib/format.js";
 import { labelOf } from "./curve.js";
@@ -74,11 +74,12 @@ class Legend {
   /** @param {Entry} entry @param {boolean} alone */
   #item({ name, label, colour }, alone) {
     const { does } = this;
+    const grey = colour === GREY ? `; grey, since the ${COLOURS} colours are taken` : "";
     const lit = () => does.light(name);
     const act = (/** @type {MouseEvent} */ event) => (event.altKey ? does.only(name) : does.turn(name));
     const item = el(
       "button",
-      { class: "strip-name", type: "button", title: `${label}: a click hides or shows it; double click, Alt and a click or Alt Enter: only it`, onclick: act, ondblclick: () => does.only(name), onpointerenter: lit, onfocus: lit, onblur: () => does.light("") },
+      { class: "strip-name", type: "button", title: `${label}: a click hides or shows it; double click, Alt and a click or Alt Enter: only it${grey}`, onclick: act, ondblclick: () => does.only(name), onpointerenter: lit, onfocus: lit, onblur: () => does.light("") },
       lineKey(colour, alone),
       label,
     );
@@ -126,16 +127,16 @@ export class Names {
     this.groups = new Map();
     /** @type {Map<string, string>} names that users gave runs */
     this.titles = new Map();
-    this.colours = coloursOf([]);
-    this.ofRuns = coloursOf([]);
+    this.ofGroups = new Colours();
   }
 
   /** @param {string[]} runs @param {string} group */
   set(runs, group) {
     if (group === this.group && JSON.stringify(runs) === JSON.stringify(this.runs)) return;
     if (this.runs.length) this.off = new Set(group || this.group ? [] : [...this.off].filter((name) => runs.includes(name)));
-    Object.assign(this, { runs, group, groups: new Map(), ofRuns: coloursOf(runs), lit: "" });
-    this.colours = group ? coloursOf([]) : this.ofRuns;
+    if (group !== this.group) this.ofGroups = new Colours();
+    Object.assign(this, { runs, group, groups: new Map(), lit: "" });
+    runColours.choose(runs);
   }
 
   /** Which groups there are is known once they were read; their colours depend on that. @param {Curve[]} curves @returns {boolean} whether some are new */
@@ -143,7 +144,7 @@ export class Names {
     const before = this.groups.size;
     for (const { name, colour, label, row } of this.group ? curves : []) if (!colour && row.group && !this.groups.has(name)) this.groups.set(name, label);
     if (this.groups.size === before) return false;
-    this.colours = coloursOf(this.groups.keys());
+    this.ofGroups.choose(this.groups.keys());
     return true;
   }
 
@@ -154,7 +155,7 @@ export class Names {
 
   /** @returns {Entry[]} */
   get entries() {
-    return this.all.map((name) => ({ name, label: this.groups.get(name) ?? this.titles.get(name) ?? visibleName(name), colour: this.colours.get(name) ?? "ink-3" }));
+    return this.all.map((name) => ({ name, label: this.groups.get(name) ?? this.titles.get(name) ?? visibleName(name), colour: this.#of(name) }));
   }
 
   /** @param {import("../types/api").Run[]} rows of the runs */
@@ -166,7 +167,12 @@ export class Names {
   labelOf = ({ colour, label, row }) => (colour || !row.run ? label : labelOf(row, this.titles.get(row.run)));
 
   /** @param {Curve} curve */
-  colourOf = ({ colour, name }) => colour ?? this.colours.get(name) ?? this.ofRuns.get(name) ?? "ink-3";
+  colourOf = ({ colour, name }) => colour ?? this.#of(name);
+
+  /** A baseline is a run beside the groups. @param {string} name */
+  #of(name) {
+    return this.groups.has(name) ? this.ofGroups.of(name) : runColours.of(name);
+  }
 
   /** The machine's curves are of no run: they stay. @param {Curve[]} curves */
   shown(curves) {

@@ -1,5 +1,6 @@
 /** Series of the host and of the runs' GPUs, on the time axes of curves. */
 
+import { colourAt } from "../data/colours.js";
 import { get } from "../lib/api.js";
 import { machineTagOf } from "./catalogue.js";
 import { extent } from "./moments.js";
@@ -71,6 +72,6 @@ function named(row) {
     max: scaled(row.max),
     mean: scaled(row.mean),
     last: scaled(row.last),
-    colour: run !== undefined ? undefined : gpu === undefined ? "accent" : `gpu-${Number(gpu) % 8}`,
+    colour: run !== undefined ? undefined : gpu === undefined ? "accent" : colourAt(Number(gpu)),
   };
 }

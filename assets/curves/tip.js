@@ -1,6 +1,6 @@
 /** What all runs have below the pointer, sorted by value. */
 
-import { isDashed } from "../data/run_colours.js";
+import { isDashed } from "../data/colours.js";
 import { el, setText } from "../lib/dom.js";
 import { count, figure, nonFinite } from "../lib/format.js";
 import { nearest } from "./curve.js";

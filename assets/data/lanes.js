@@ -1,5 +1,6 @@
 /** The lanes of a run and their lines (pure): a new lane is a row here. */
 
+import { colourAt } from "./colours.js";
 import { keyOf } from "./series.js";
 
 /** @typedef {import("./series.js").Meta} Meta */
@@ -103,7 +104,7 @@ export function linesPerGpu(metas) {
   const index = (/** @type {Meta} */ { labels }) => Number(labels.gpu) + Number(labels.mig ?? -1) / 100;
   const label = (/** @type {Meta["labels"]} */ { gpu, mig }) => (mig === undefined ? `GPU ${gpu}` : `GPU ${gpu}.${mig}`);
   const sorted = [...metas].sort((a, b) => index(a) - index(b));
-  return sorted.map((meta) => ({ label: label(meta.labels), colour: `gpu-${Number(meta.labels.gpu) % 8}`, keys: [keyOf(meta)] }));
+  return sorted.map((meta) => ({ label: label(meta.labels), colour: colourAt(Number(meta.labels.gpu)), keys: [keyOf(meta)] }));
 }
 
 const UTILIZATION = "gpu/utilization_pct";
@@ -159,10 +160,10 @@ export function busyLane(metas) {
 export function hostLanes(machine) {
   const of = (/** @type {string} */ name, /** @type {string} */ label, /** @type {string} */ colour) =>
     named(machine, name).map((meta) => ({ label, colour, keys: [keyOf(meta)] }));
-  const disk = [...of("host/disk_read_bytes_per_s", "read", "gpu-1"), ...of("host/disk_write_bytes_per_s", "written", "gpu-0")];
-  const network = [...of("host/net_recv_bytes_per_s", "in", "gpu-1"), ...of("host/net_sent_bytes_per_s", "out", "gpu-0")];
+  const disk = [...of("host/disk_read_bytes_per_s", "read", "c1"), ...of("host/disk_write_bytes_per_s", "written", "c2")];
+  const network = [...of("host/net_recv_bytes_per_s", "in", "c1"), ...of("host/net_sent_bytes_per_s", "out", "c2")];
   const cpu = of("host/cpu_pct", "busy", "accent");
-  const memory = of("host/memory_used_bytes", "used", "gpu-1");
+  const memory = of("host/memory_used_bytes", "used", "c1");
   const limit = limitOf(machine, "host/memory_total_bytes");
   return [
     lane("cpu", "Host CPU, %", 71, "percent", cpu, { note: "all cores", digits: 0, least: 1, unit: "%" }),
@@ -176,7 +177,16 @@ const PHASE = /^phase\/(.+)_s$/;
 export const ITEMS_PER_S = ["progress/items_per_s"]; // samples, or steps: text does not say which
 const PROGRESS = ["progress/step", "progress/batch", "progress/item", ...ITEMS_PER_S];
 const GPU_PHASE = /^gpu_phase\/(.+)_s$/;
-const OTHERS = ["run-3", "run-4", "run-8", "run-2", "run-6", "run-12"]; // phases of other names
+/** The colours of phases: shades of computing, else of the kind of time that the ledger counts them as (`analysis/ledger/evidence.py`). @type {Map<string, string>} */
+const PHASE_COLOURS = new Map([
+  ...["forward", "backward", "optimizer"].map((name) => /** @type {const} */ ([name, name])),
+  ...["data", "load", "batch", "dataloader", "fetch"].map((name) => /** @type {const} */ ([name, "c2"])),
+  ...["checkpoint", "save"].map((name) => /** @type {const} */ ([name, "c6"])),
+  ...["log", "logging", "report"].map((name) => /** @type {const} */ ([name, "c14"])),
+  ...["validation", "val", "eval", "evaluate", "evaluation", "test"].map((name) => /** @type {const} */ ([name, "c7"])),
+  ["other", "c8"],
+]);
+const OTHERS = ["c1", "c5", "c4", "c9", "c13", "c12"]; // phases of other names
 const PHASES = ["data", "forward", "backward", "optimizer"]; // from the top of the stack down
 
 /** The phases of a step on the host and the GPU. @param {Meta[]} own @returns {Lane[]} */
@@ -194,7 +204,7 @@ function stackLane(own, pattern, id, title, height) {
     .filter((meta) => rankOf(meta) === rank)
     .map((meta) => ({ label: meta.name.replace(pattern, "$1"), keys: [keyOf(meta)] }))
     .sort((a, b) => order(a.label) - order(b.label))
-    .map((line, i) => ({ ...line, colour: PHASES.includes(line.label) ? `phase-${line.label}` : line.label === "other" ? "phase-other" : OTHERS[i % OTHERS.length] }));
+    .map((line, i) => ({ ...line, colour: PHASE_COLOURS.get(line.label) ?? OTHERS[i % OTHERS.length] }));
   const note = phases.some((meta) => rankOf(meta) !== rank) ? `rank ${rank}` : undefined;
   return lane(id, title, height, "zero", lines, { kind: "stack", note, scale: 1000, digits: 0 });
 }
@@ -255,7 +265,7 @@ function knownLanes(own) {
 /** What a run of kind `service` does: its steps are requests. @param {Meta[]} own @returns {Lane[]} */
 function serviceLanes(own) {
   const slow = firstOf(own, NAMES.p99);
-  const above = ranked(slow, "p99", false).map((line) => ({ ...line, colour: "gpu-1" }));
+  const above = ranked(slow, "p99", false).map((line) => ({ ...line, colour: "c1" }));
   return [
     lane("rate", "Requests/s", 60, "zero", ranked(slow, "now", false), { rate: true }),
     lane("latency", "Latency, ms", 60, "zero", [...ranked(firstOf(own, NAMES.p50), "p50", false), ...above], { scale: 1000 }),
@@ -281,7 +291,7 @@ function namesOf(metas, word) {
 }
 
 /**
- * One line per rank; the first in ink, further ones in GPU colours.
+ * One line per rank; the first in ink, further ones in the colours of the palette.
  * @param {Meta[]} metas @param {string} label @param {boolean} points @returns {LaneLine[]}
  */
 function ranked(metas, label, points) {
@@ -289,7 +299,7 @@ function ranked(metas, label, points) {
   const names = namesOf(sorted, label === "now" ? "rank " : "");
   return sorted.map((meta, i) => ({
     label: sorted.length > 1 ? `${label === "now" ? "" : `${label} `}${names[i]}` : label,
-    colour: points ? "gpu-1" : i ? `gpu-${i % 8}` : "ink",
+    colour: points ? "c1" : i ? colourAt(i) : "ink",
     keys: [keyOf(meta)],
     points,
   }));

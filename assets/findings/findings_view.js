@@ -136,10 +136,10 @@ export class FindingsView {
     const [first] = holding;
     const broken = runs.lost_s !== null || Boolean(runs.message?.problems.length || runs.message?.read_only);
     if (!first || broken || (first.weight === "note" && otherwise && otherwise.tone !== "dim")) return this.#explained(otherwise);
-    const { tone } = looksOf(first);
-    const why = { label: "Why", run: () => this.choose(first, { focus: true }) };
+    const { tone, shape } = looksOf(first);
+    const why = { label: shape === "disc" ? "Show" : "Why", run: () => this.choose(first, { focus: true }) };
     const more = { label: `and ${count(holding.length - 1)} more`, run: (/** @type {HTMLElement} */ button) => this.#list(holding, button) };
-    return { tone: tone === "bad" ? "bad" : "warn", title: first.title, sentence: first.sentence, id: first.id, actions: holding.length > 1 ? [why, more] : [why] };
+    return { tone, shape, title: first.title, sentence: first.sentence, id: first.id, actions: holding.length > 1 ? [why, more] : [why] };
   }
 
   /** Whether what is more than a note held until the end of a run that is over. @param {Found} found */

@@ -143,7 +143,7 @@ export class FindingMarks {
   /** @param {Placed[]} placed @param {{lo: number, hi: number}} view @param {(at: number) => number} x @param {number} width */
   #drawBars(placed, view, x, width) {
     const parts = ["note", "alert"].flatMap((weight) =>
-      stretches(placed.filter(({ found }) => found.weight === weight))
+      stretches(placed.filter(({ found }) => found.weight === weight && !GOOD.has(found.rule)))
         .filter(({ from, to }) => to > view.lo && from < view.hi)
         .map(({ from, to }) => ({ weight, left: Math.max(0, x(from)), right: Math.min(width, x(to)) })),
     );
@@ -167,10 +167,10 @@ const AROUND_S = 5; // of a moment, on either side
 const AROUND_STEPS = 5;
 const MIN_S = 1; // of a window
 
-/** A note and an alert differ in their shape; the colour only repeats it. @param {Found} found @returns {{shape: "triangle" | "octagon" | "disc", tone: string, word: string}} */
+/** A note and an alert differ in their shape; the colour only repeats it. @param {Found} found @returns {{shape: "triangle" | "octagon" | "disc", tone: "ok" | "warn" | "bad", word: string}} */
 export function looksOf({ weight, rule }) {
   const word = weight === "alert" ? "Alert" : "Note";
-  if (GOOD.has(rule)) return { shape: "disc", tone: "acc", word };
+  if (GOOD.has(rule)) return { shape: "disc", tone: "ok", word };
   return weight === "alert" ? { shape: "octagon", tone: "bad", word } : { shape: "triangle", tone: "warn", word };
 }
 

@@ -5,11 +5,11 @@ import { isOwner } from "../lib/api.js";
 import { TIME } from "../lib/axis.js";
 import { el, setClass, setText, visible } from "../lib/dom.js";
 import { capital, duration } from "../lib/format.js";
-import { token } from "../lib/theme.js";
+import { fillOf } from "../lib/theme.js";
 import { pathTo } from "../lib/url.js";
 import { LaneView, fillRows } from "../timeline/lane.js";
 import { LedgerSchedule } from "./schedule.js";
-import { SMALL, colourOf, lineOf, partsOf, rangeOf, segmentsOf, shareOf, shortOf } from "./shares.js";
+import { SMALL, keyOf, lineOf, partsOf, rangeOf, segmentsOf, shareOf } from "./shares.js";
 
 /** @typedef {import("./shares.js").KindRow} KindRow */
 /** @typedef {import("./shares.js").Part} Part */
@@ -61,19 +61,19 @@ class SharesLane extends LaneView {
     const rows = this.shares ? sharesAt(this.shares.blocks, time_s) : [];
     const fit = Math.max(1, Math.floor((this.values.clientHeight - TOP_PX) / ROW_PX));
     const shown = rows.slice(0, this.narrow ? rows.length : fit);
-    fillRows(this.values, shown.map(({ kind, share }) => ({ label: shortOf(kind), value: `${share.toFixed(0)} %`, colour: colourOf(kind), mark: "box" })));
+    fillRows(this.values, shown.map(({ label, colour, share }) => ({ label, value: `${share.toFixed(0)} %`, colour: `c${colour}`, mark: "box" })));
   }
 }
 
-/** The kinds of the block at a time, else of the last one before it, the largest first (pure). @param {Blocks} blocks @param {number} time_s @returns {{kind: string, share: number}[]} */
-function sharesAt({ start, kinds, seconds }, time_s) {
+/** The kinds of the block at a time, else of the last one before it, the largest first (pure). @param {Blocks} blocks @param {number} time_s @returns {{label: string, colour: number, share: number}[]} */
+function sharesAt({ start, labels, colours, seconds }, time_s) {
   let at = start.length - 1;
   while (at >= 0 && start[at] > time_s) at--;
   if (at < 0) return [];
   const total = seconds.reduce((sum, column) => sum + column[at], 0);
   if (total <= 0) return [];
-  return kinds
-    .map((kind, i) => ({ kind, share: (100 * seconds[i][at]) / total }))
+  return labels
+    .map((label, i) => ({ label, colour: colours[i], share: (100 * seconds[i][at]) / total }))
     .filter(({ share }) => share >= LEAST)
     .sort((a, b) => b.share - a.share);
 }
@@ -82,21 +82,21 @@ function sharesAt({ start, kinds, seconds }, time_s) {
  * From the foot up in the order of the kinds; a block's column is full whatever part of it was covered.
  * @param {any} u uPlot @param {Shares} shares
  */
-function drawShares(u, { blocks: { start, end, kinds, seconds }, window: [from, to] }) {
+function drawShares(u, { blocks: { start, end, colours, seconds }, window: [from, to] }) {
   const { ctx, bbox } = u;
   const right = bbox.left + bbox.width;
   const x = (/** @type {number} */ time_s) => Math.max(bbox.left, Math.min(right, Math.round(u.valToPos(Math.max(from, Math.min(to, time_s)), "x", true))));
   const y = (/** @type {number} */ share) => Math.round(u.valToPos(share, "y", true));
-  const colours = kinds.map((kind) => token(colourOf(kind)));
+  const fills = colours.map((colour) => fillOf(`c${colour}`));
   start.forEach((from_s, at) => {
     const [x0, x1] = [x(from_s), x(end[at])];
     const total = seconds.reduce((sum, column) => sum + column[at], 0);
     if (x1 <= x0 || total <= 0) return;
     let below = 0;
-    kinds.forEach((_, i) => {
+    fills.forEach((fill, i) => {
       const above = below + (100 * seconds[i][at]) / total;
       const [foot, top] = [y(below), y(above)];
-      ctx.fillStyle = colours[i];
+      ctx.fillStyle = fill;
       if (foot > top) ctx.fillRect(x0, top, x1 - x0, foot - top);
       below = above;
     });
@@ -275,7 +275,7 @@ function tableRow(part, inside, communication) {
   return el(
     "tr",
     {},
-    el("th", { scope: "row" }, el("i", { class: "key", style: `background:var(--${colour})` }), label, ...(row ? notes(row, inside, communication) : [])),
+    el("th", { scope: "row" }, keyOf(colour), label, ...(row ? notes(row, inside, communication) : [])),
     el("td", { class: "num" }, el("b", {}, shareOf(part)), range ? el("small", { title: `confidence ${row?.confidence}` }, range) : null),
     el("td", { class: "num mid" }, saves),
   );

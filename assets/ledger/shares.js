@@ -1,5 +1,6 @@
 /** The rows of a ledger, of a window or of a whole run, as a bar, in words and in colours (pure but for the bar). */
 
+import { swatchClass } from "../data/colours.js";
 import { el } from "../lib/dom.js";
 import { place } from "../lib/format.js";
 
@@ -12,44 +13,27 @@ export const segmentsOf = (rows) => partsOf(rows).map(segment);
 /** @param {Part} part */
 function segment(part) {
   const style = `flex-grow:${Math.max(0, part.share).toFixed(2)};background:var(--${part.colour})`;
-  return el("li", { style, title: tipOf(part) }, el("span", { class: "unseen" }, `${part.label} ${shareOf(part)}`));
+  return el("li", { class: swatchClass(part.colour, ""), style, title: tipOf(part) }, el("span", { class: "unseen" }, `${part.label} ${shareOf(part)}`));
 }
 
 export const SMALL = 2; // points: less is shown as other, as in the sentence
 const WIDE = 5; // points between least and most: a share is "about" so much
 const MIN_OTHER = 0.05; // points
 
-/** Kinds that share a colour: they seldom appear together, or say nearly the same. @type {Record<string, string>} */
-const SHARED = {
-  transfer: "copy",
-  idle: "unexplained",
-  cpu_own: "cpu_taken",
-  // of a whole run
-  training: "busy",
-  initialisation: "compile",
-  redone: "gil",
-  stalled: "wait",
-  between: "unexplained",
-  nothing: "lock",
-  ending: "python",
-  running: "other",
-};
+const OTHER = "c8";
 
-/** A token of `tokens.css`. @param {string} kind */
-export const colourOf = (kind) => `time-${SHARED[kind] ?? kind}`;
+/** A kind's square beside its name. @param {string} colour */
+export const keyOf = (colour) => el("i", { class: swatchClass(colour, "key"), style: `background:var(--${colour})` });
 
-/** @type {Record<string, string>} */
-const SHORT = { collective: "ranks", gil: "GIL", wait: "waits", gc: "GC", compile: "compiling", copy: "copies", transfer: "transfers", cpu_taken: "no core", cpu_own: "no core", idle: "no request" };
-
-/** One word, for the narrow column beside a lane. @param {string} kind */
-export const shortOf = (kind) => SHORT[kind] ?? kind;
+/** A token. @param {{colour: number}} row */
+export const colourOf = ({ colour }) => `c${colour}`;
 
 /** The rows of at least two points, and all others as one. @param {KindRow[]} rows @returns {Part[]} */
 export function partsOf(rows) {
   const large = rows.filter(({ kind, share }) => kind === "busy" || share >= SMALL);
   const rest = rows.filter((row) => !large.includes(row)).reduce((sum, { share }) => sum + share, 0);
-  const parts = large.map((row) => ({ label: row.label, share: row.share, colour: colourOf(row.kind), row: /** @type {KindRow | null} */ (row) }));
-  return rest >= MIN_OTHER ? [...parts, { label: "other", share: rest, colour: colourOf("other"), row: null }] : parts;
+  const parts = large.map((row) => ({ label: row.label, share: row.share, colour: colourOf(row), row: /** @type {KindRow | null} */ (row) }));
+  return rest >= MIN_OTHER ? [...parts, { label: "other", share: rest, colour: OTHER, row: null }] : parts;
 }
 
 /** `27 %`, or `about 27 %` where the range is wide. @param {Part} part */

@@ -1,5 +1,6 @@
 /** Dark or light, and the colours of `tokens.css` for canvases. */
 
+import { isDashed } from "../data/colours.js";
 import { life } from "./life.js";
 
 /** @type {Map<string, string>} */
@@ -76,6 +77,33 @@ export function token(name) {
     cache.set(name, value);
   }
   return value;
+}
+
+const STRIPES_PX = 6; // from one to the next
+/** @type {Map<string, CanvasPattern>} */
+const patterns = new Map();
+
+/** What fills an area of this colour on a canvas: stripes over the ground where its lines would be dashed. @param {string} name of a token @returns {string | CanvasPattern} */
+export function fillOf(name) {
+  if (!isDashed(name)) return token(name);
+  const key = `${token(name)} ${devicePixelRatio}`;
+  let pattern = patterns.get(key);
+  if (!pattern) patterns.set(key, (pattern = stripes(token(name), Math.round(STRIPES_PX * devicePixelRatio))));
+  return pattern;
+}
+
+/** @param {string} colour @param {number} size device pixels */
+function stripes(colour, size) {
+  const tile = Object.assign(document.createElement("canvas"), { width: size, height: size });
+  const context = /** @type {CanvasRenderingContext2D} */ (tile.getContext("2d"));
+  context.strokeStyle = colour;
+  context.lineWidth = size * 0.45;
+  for (const at of [-size, 0, size]) {
+    context.moveTo(at - 1, size + 1);
+    context.lineTo(at + size + 1, -1);
+  }
+  context.stroke();
+  return /** @type {CanvasPattern} */ (context.createPattern(tile, "repeat"));
 }
 
 /** @param {string} hex #rrggbb */

@@ -1,5 +1,6 @@
 /** The lanes of the Logs page: how many lines there are, by level, and numbers of lines as curves. */
 
+import { colourAt } from "../data/colours.js";
 import { lane } from "../data/lanes.js";
 import { Series, keyOf } from "../data/series.js";
 import { get, newest } from "../lib/api.js";
@@ -186,7 +187,7 @@ export class FieldCurves {
   /** @returns {import("../data/lanes.js").Lane[]} */
   lanes() {
     return this.fields.map((field, i) => {
-      const lines = [{ label: "now", colour: i % 2 ? "gpu-1" : "gpu-0", keys: [keyOf(metaOf(field))], points: true }];
+      const lines = [{ label: "now", colour: colourAt(i), keys: [keyOf(metaOf(field))], points: true }];
       return lane(`field ${idOf(field)}`, field.name, FIELD_HEIGHT_PX, "robust", lines, { note: field.text });
     });
   }

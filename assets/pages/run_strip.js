@@ -18,7 +18,7 @@ import { Files, LastStacks, RanButton, ReportButton } from "./run_details.js";
  * @property {string} span over which the loss has changed
  * @property {Finding | null} finding
  */
-/** @typedef {{tone: "bad" | "warn" | "dim", sentence: string, title?: string, id?: string, actions?: {label: string, run: (button: HTMLElement) => void}[]}} Finding `id` and `actions` of what the rules found */
+/** @typedef {{tone: "bad" | "warn" | "ok" | "dim", shape?: "triangle" | "octagon" | "disc", sentence: string, title?: string, id?: string, actions?: {label: string, run: (button: HTMLElement) => void}[]}} Finding `id` and `actions` of what the rules found */
 
 const LONGEST_UNIT = 12; // characters
 
@@ -83,11 +83,11 @@ export class RunStrip {
     const drawn = JSON.stringify(finding);
     if (drawn === this.finding.dataset.drawn) return;
     this.finding.dataset.drawn = drawn;
-    const shape = finding?.tone === "bad" ? "cross" : "triangle";
+    const shape = finding?.shape ?? (finding?.tone === "bad" ? "cross" : "triangle");
     this.said.replaceChildren(
       ...(finding
         ? [
-            ...(finding.tone === "dim" ? [] : [icon(finding.title && shape === "cross" ? "octagon" : shape, finding.tone)]),
+            ...(finding.tone === "dim" ? [] : [icon(shape, finding.tone)]),
             el("span", { class: `text ${finding.tone}` }, finding.title ? el("b", {}, `${finding.title}. `) : null, finding.sentence),
           ]
         : []),

@@ -1,5 +1,6 @@
 /** One name: its samples of each shown run, at the nearest to the wanted step, side by side. It loads while it is in view. */
 
+import { runColours, swatchClass } from "../data/colours.js";
 import { get, sentenceOf } from "../lib/api.js";
 import { el, setClass, setText, visibleName } from "../lib/dom.js";
 import { count, counted } from "../lib/format.js";
@@ -37,7 +38,7 @@ export class Card {
   draw(parts) {
     const same = parts.length === this.panes.length && parts.every(({ run }, i) => this.panes[i].run === run);
     if (!same) {
-      this.panes = parts.map(({ run }, i) => new Pane(this.name, run, i, parts.length > 1, this.around));
+      this.panes = parts.map(({ run }) => new Pane(this.name, run, parts.length > 1, this.around));
       this.body.replaceChildren(...this.panes.map(({ element }) => element));
     }
     parts.forEach(({ name }, i) => (this.panes[i].about = name));
@@ -78,8 +79,8 @@ export class Card {
 }
 
 class Pane {
-  /** @param {string} name @param {string} run @param {number} at its place among the runs @param {boolean} named whether the run's name is shown @param {Around} around */
-  constructor(name, run, at, named, around) {
+  /** @param {string} name @param {string} run @param {boolean} named whether the run's name is shown @param {Around} around */
+  constructor(name, run, named, around) {
     this.name = name;
     this.run = run;
     this.around = around;
@@ -91,7 +92,8 @@ class Pane {
     this.wanted = /** @type {number | null} */ (null);
     this.caption = el("span");
     this.hosts = el("div", { class: "ranks" });
-    const key = el("i", { class: "key", style: `background: var(--gpu-${at})` });
+    const colour = runColours.of(run);
+    const key = el("i", { class: swatchClass(colour, "key"), style: `background: var(--${colour})` });
     this.element = el("section", { class: "pane" }, el("div", { class: "caption" }, named && key, named && el("b", { class: "run-name" }, run), this.caption), this.hosts);
   }
 

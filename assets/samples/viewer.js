@@ -1,5 +1,6 @@
 /** What one run, or two, logged to be looked at: a card a name, all at one step. Any page can show it: `new Viewer(...).element`. */
 
+import { runColours } from "../data/colours.js";
 import { get, sentenceOf } from "../lib/api.js";
 import { dialogOf, el, nearView, setText } from "../lib/dom.js";
 import { count, counted, duration } from "../lib/format.js";
@@ -55,6 +56,7 @@ export class Viewer {
   async show(runs) {
     if (runs.join("\n") !== this.runs.join("\n")) {
       this.runs = runs;
+      runColours.choose(runs);
       this.names = [];
       this.cards.forEach(({ element }) => this.seen.unobserve(element));
       this.cards.clear();

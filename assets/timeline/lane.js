@@ -1,12 +1,13 @@
 /** One lane: its name, its plot on uPlot, and its values. */
 
+import { isDashed, swatchClass } from "../data/colours.js";
 import { holders, layersOf, median, peaksOf, stepSeconds } from "../data/phases.js";
 import { counterOf, rateColumns, rateNow } from "../data/progress.js";
 import { columns } from "../data/series.js";
 import { TIME, anyStep, fromZero, logTicks, robust, robustLog, ticks } from "../lib/axis.js";
 import { el, setClass, setText, visibleName } from "../lib/dom.js";
 import { AXIS_PX, counted, figure, tick, tickWords } from "../lib/format.js";
-import { faded, token } from "../lib/theme.js";
+import { faded, fillOf, token } from "../lib/theme.js";
 import UPlot from "../vendor/uPlot.min.js";
 import { drawBad, drawCuts, drawHeat, drawLimit, drawLoss, drawPeaks } from "./marks.js";
 
@@ -27,6 +28,7 @@ const GROWN = 1.2; // growth in bins after which it is judged at once
 const FOLDED = "folded lanes";
 const PERCENT = { lo: 0, hi: 104 };
 const MAX_BINS = 50_000;
+const DASHED = [6, 3];
 
 export class LaneView {
   /** @param {Lane} spec @param {boolean} narrow a phone: the name stands above the plot, without an axis */
@@ -253,7 +255,7 @@ export class LaneView {
         ...(kind === "heat"
           ? [{ show: false }]
           : kind === "stack"
-            ? lines.map((line) => ({ stroke: "transparent", width: 0, fill: token(line.colour), points: { show: false } }))
+            ? lines.map((line) => ({ stroke: "transparent", width: 0, fill: fillOf(line.colour), points: { show: false } }))
             : lines.flatMap((line) => this.#line(line))),
       ],
       bands:
@@ -285,7 +287,7 @@ export class LaneView {
     const points = { show, size: 5, width: 0, fill: token(line.colour), filter };
     const gaps = (/** @type {any} */ u, /** @type {number} */ _series, /** @type {number} */ _from, /** @type {number} */ _to, /** @type {[number, number][]} */ found) =>
       [...found, ...this.#cuts(u, index)].sort(([a], [b]) => a - b);
-    return [edge, edge, { stroke: token(line.colour), width: many ? 1 : 1.4, pxAlign: Number(many || !smooth), paths, points, gaps }];
+    return [edge, edge, { stroke: token(line.colour), dash: isDashed(line.colour) ? DASHED : undefined, width: many ? 1 : 1.4, pxAlign: Number(many || !smooth), paths, points, gaps }];
   }
 
   /** A line breaks where its run restarted. @param {any} u @param {number} index of a line @returns {[number, number][]} device pixels */
@@ -395,9 +397,10 @@ export function fillRows(host, rows) {
     if (looks.get(mark) !== look) {
       looks.set(mark, look);
       host.children[i].className = `row ${row.tone ?? ""}`;
-      mark.className = row.mark === "line" ? "keyl" : row.mark === "box" ? "key" : "none";
+      mark.className = row.mark ? swatchClass(row.colour ?? "", row.mark === "line" ? "keyl" : "key") : "none";
       /** @type {HTMLElement} */ (mark).style.background = row.colour && row.mark ? `var(--${row.colour})` : "";
     }
+    if (label.textContent !== row.label) /** @type {HTMLElement} */ (left).title = row.label;
     setText(label, row.label);
     setText(value, row.value);
   });

@@ -1,5 +1,6 @@
 /** A time chart in a page of Dash components: a lane for each series, a line for each run. */
 
+import { runColours } from "../data/colours.js";
 import { lane } from "../data/lanes.js";
 import { keyOf } from "../data/series.js";
 import { SeriesStore } from "../data/series_store.js";
@@ -14,7 +15,6 @@ import { Timeline } from "./timeline.js";
 /** @typedef {{runs: string[], series: string[], axis: "time" | "step"}} Wanted */
 
 const HEIGHT = 120;
-const COLOURS = 8;
 
 export class TimeLanes {
   /**
@@ -47,6 +47,7 @@ export class TimeLanes {
   /** Learn which series there are. @param {string | null} selected the run to show where the chart names none */
   async loadCatalogue(selected) {
     const runs = this.wanted.runs.length ? this.wanted.runs : selected === null ? [] : [selected];
+    runColours.choose(runs, this);
     this.stores = runs.map(() => new SeriesStore((metas) => this.#lanes(metas)));
     await Promise.all(this.stores.map((store, i) => store.readCatalogue(Promise.resolve(runs[i]), () => this.axis)));
     this.timeline.setLanes(this.#lanes(this.metas));
@@ -60,9 +61,14 @@ export class TimeLanes {
   #lanes(metas) {
     return this.wanted.series.map((name) => {
       const found = metas.filter((meta) => meta.name === name && meta.run !== null);
-      const lines = found.map((meta, i) => ({ label: String(meta.run), colour: `gpu-${i % COLOURS}`, keys: [keyOf(meta)] }));
+      const colourOf = (/** @type {string} */ run) => (this.stores.length > 1 ? runColours.of(run) : "ink");
+      const lines = found.map((meta) => ({ label: String(meta.run), colour: colourOf(String(meta.run)), keys: [keyOf(meta)] }));
       return lane(`chart ${name}`, name, HEIGHT, "robust", lines);
     });
+  }
+
+  close() {
+    runColours.release(this);
   }
 
   /** Everything that is stored, on the chart's axis. @returns {{lo: number, hi: number}} */
@@ -105,9 +111,13 @@ export function mountLanes(place, props, setProps) {
     update({ runs, series, axis }) {
       if (JSON.stringify([runs, series, axis]) === JSON.stringify([chart.wanted.runs, chart.wanted.series, chart.wanted.axis])) return;
       view.remove(chart);
+      chart.close();
       chart = new TimeLanes(place, { runs, series, axis }, view, (window) => setProps({ window }));
       view.add(chart);
     },
-    close: () => view.remove(chart),
+    close: () => {
+      view.remove(chart);
+      chart.close();
+    },
   };
 }

@@ -28,6 +28,7 @@ from analysis.ledger.text import basis_of, label_of, run_basis_of, sentence_of
 from collectors.message import Message, text_of
 from collectors.records import Public, Searched
 
+from ..colours import TIME
 from ..queries import BadRequest, Queries
 from ..runs.run_ledgers import RunAccount
 from ..stacks.stacks import compare_windows
@@ -48,8 +49,11 @@ class LedgerLine(TypedDict):
 
 
 class LedgerRow(TypedDict):
+    """`colour`: 1 to 16, the tokens c1 to c16 of `assets/tokens.css`."""
+
     kind: TimeKind
     label: Searched
+    colour: int
     share: float
     seconds: float
     least: float
@@ -83,11 +87,13 @@ class LedgerTrace(TypedDict):
 
 
 class LedgerBlocks(TypedDict):
-    """`seconds[k]` are those of kind `kinds[k]`, one entry a block."""
+    """`seconds[k]` are those of kind `kinds[k]`, one entry a block; it has the name and the colour of its row."""
 
     start: list[float]
     end: list[float]
     kinds: list[TimeKind]
+    labels: list[Searched]
+    colours: list[int]
     seconds: list[list[float]]
 
 
@@ -271,6 +277,7 @@ def _row(row: KindRow, label: Message) -> LedgerRow:
     return {
         "kind": row.kind,
         "label": text_of(label),
+        "colour": TIME[row.kind],
         "share": row.share,
         "seconds": row.seconds,
         "least": row.least,
@@ -306,10 +313,13 @@ def _blocks(ledger: Ledger) -> LedgerBlocks:
     """Kinds that have no second are left out."""
     lane = lane_of(ledger.account, MAX_BLOCKS)
     there = [number for number in range(len(KINDS)) if lane.seconds[:, number].any()]
+    kinds = [KINDS[number] for number in there]
     return {
         "start": lane.start_s.tolist(),
         "end": lane.end_s.tolist(),
-        "kinds": [KINDS[number] for number in there],
+        "kinds": kinds,
+        "labels": [text_of(label_of(kind, ledger)) for kind in kinds],
+        "colours": [TIME[kind] for kind in kinds],
         "seconds": [lane.seconds[:, number].round(4).tolist() for number in there],
     }
 

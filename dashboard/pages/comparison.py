@@ -11,12 +11,12 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 from collectors import catalog
 from deepseek.log.redaction import LEFT_OUT
 
+from ..colours import COLOURS, SOLID
 from ..queries import NotFound, Queries
 from ..runs.comparison import MISSING, CommonValue, Difference, shown
 from ..runs.figures import (
     Figure,
     RunLines,
-    colours_of,
     correlations,
     effects_of,
     histogram,
@@ -24,6 +24,7 @@ from ..runs.figures import (
     parallel,
     scatter,
     text,
+    token_of,
 )
 from ..runs.run_values import (
     READINGS,
@@ -70,7 +71,6 @@ DRAW = """function(raw, theme) {
     : value && typeof value === "object" ? Object.fromEntries(Object.entries(value).map(([key, part]) => [key, coloured(part)]))
     : typeof value === "string" && /^var\\(--[\\w-]+\\)$/.test(value) ? style.getPropertyValue(value.slice(4, -1)).trim() : value;
   const figure = coloured(raw);
-  figure.layout.font.family = style.getPropertyValue("--font-ui").trim();
   const displayModeBar = figure.data[0].type === "parcoords" ? false : "hover";  // it would cover the last axis's title
   const config = {displayModeBar, displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]};
   return {type: "Graph", namespace: "dash_core_components", props: {id: "GRAPH", figure, config, style: {height: "100%"}}};
@@ -142,18 +142,17 @@ def callbacks(dash: Dash, queries: Queries) -> None:
 
     @dash.callback(Output(TABLE, "children"), Input(TICKED, "data"), Input(ALL, "value"), prevent_initial_call=True)  # type: ignore[untyped-decorator]
     def table(ticked: Any, everything: Any) -> Any:
-        names = names_of(ticked)
+        names, colours = names_of(ticked), colours_of(ticked)
         if not names:
             return []
         try:
             found = queries.comparing.compare(names[:IN_TABLE], everything=everything == ["all"])
         except NotFound as error:
             return html.P(str(error))
-        tokens = colours_of(names)  # of all that are ticked, as the grid gives them
         return [
             *heads(len(names)),
-            difference_table(found, everything == ["all"], tokens),
-            *values_table(found, tokens),
+            difference_table(found, everything == ["all"], colours),
+            *values_table(found, colours),
         ]
 
     @dash.callback(Output(Y, "options"), Output(X, "options"), Output(Y, "value"), Output(X, "value"), Input(TICKED, "data"), Input(TAB, "value"), State(Y, "value"), State(X, "value"), prevent_initial_call=True)  # type: ignore[untyped-decorator]  # fmt: skip
@@ -175,7 +174,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
             why = "" if tab in FIGURES else CHOOSE
             return None, why, tab != "scatter", PLOT_CLASS
         wanted = FigureChoice(tab, x if isinstance(x, str) else y, y)
-        found, note = drawn(read_as(queries, names[:IN_FIGURES], wanted, reading), wanted)
+        found, note = drawn(read_as(queries, names[:IN_FIGURES], wanted, reading), wanted, colours_of(ticked))
         over = f"{len(names)} runs are ticked; the first {IN_FIGURES} are drawn. " if len(names) > IN_FIGURES else ""
         return found, f"{over}{note}", tab != "scatter", PLOT_CLASS if found else f"{PLOT_CLASS} none"
 
@@ -183,7 +182,21 @@ def callbacks(dash: Dash, queries: Queries) -> None:
 
 
 def names_of(ticked: Any) -> list[str]:
-    return list(dict.fromkeys(name for name in ticked if isinstance(name, str))) if isinstance(ticked, list) else []
+    """Of ticked runs, each with the number of its colour, or null: `[["a", 1], ["b", 2]]`."""
+    return [*_ticked(ticked)]
+
+
+def colours_of(ticked: Any) -> dict[str, int]:
+    """Those that have one."""
+    return {name: colour for name, colour in _ticked(ticked).items() if colour is not None}
+
+
+def _ticked(ticked: Any) -> dict[str, int | None]:
+    found: dict[str, int | None] = {}
+    for pair in ticked if isinstance(ticked, list) else []:
+        if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str):
+            found[pair[0]] = pair[1] if type(pair[1]) is int and 1 <= pair[1] <= COLOURS else None
+    return found
 
 
 def read_as(queries: Queries, names: Sequence[str], wanted: FigureChoice, reading: Any) -> RunValues:
@@ -200,7 +213,7 @@ def read_as(queries: Queries, names: Sequence[str], wanted: FigureChoice, readin
     return measured
 
 
-def drawn(measured: RunValues, wanted: FigureChoice) -> tuple[Figure | None, str]:
+def drawn(measured: RunValues, wanted: FigureChoice, colours: Mapping[str, int]) -> tuple[Figure | None, str]:
     """A figure, and what is to be known of it."""
     value = column_of(measured, wanted.y)
     lacking = len(measured.runs) - value.known
@@ -209,7 +222,7 @@ def drawn(measured: RunValues, wanted: FigureChoice) -> tuple[Figure | None, str
         return None, f"None of the ticked runs has a finite {value.title}."
     match wanted.tab:
         case "scatter":
-            return scatter(measured, wanted.x, wanted.y), lack
+            return scatter(measured, wanted.x, wanted.y, colours), lack
         case "histogram":
             return histogram(measured, wanted.y), lack
         case "parallel":
@@ -271,7 +284,7 @@ def heads(ticked: int) -> list[Any]:
     )
 
 
-def difference_table(found: Comparison, everything: bool, tokens: Mapping[str, str]) -> html.Div:
+def difference_table(found: Comparison, everything: bool, colours: Mapping[str, int]) -> html.Div:
     known = sum(row.known for row in found.keys)
     differ = sum(row.differ for row in found.keys)
     if not known:
@@ -298,7 +311,7 @@ def difference_table(found: Comparison, everything: bool, tokens: Mapping[str, s
         else None
     )
     return html.Div(
-        [title, html.Table([run_heads(found.runs, tokens), html.Tbody(with_sections(found.rows, rows))]), more]
+        [title, html.Table([run_heads(found.runs, colours), html.Tbody(with_sections(found.rows, rows))]), more]
     )
 
 
@@ -316,7 +329,7 @@ def with_sections(rows: Sequence[Difference], cells: Sequence[html.Tr]) -> list[
     return made
 
 
-def run_heads(runs: Sequence[RunView], tokens: Mapping[str, str]) -> html.Thead:
+def run_heads(runs: Sequence[RunView], colours: Mapping[str, int]) -> html.Thead:
     return html.Thead(
         html.Tr(
             [
@@ -324,7 +337,7 @@ def run_heads(runs: Sequence[RunView], tokens: Mapping[str, str]) -> html.Thead:
                 *(
                     html.Th(
                         [
-                            html.I(className="swatch", style={"background": f"var(--{tokens[view.stored.name]})"}),
+                            swatch(colours.get(view.stored.name)),
                             html.Span(plain(view.about.name or last_part(view.stored.name))),
                         ],
                         title=plain(view.stored.name),
@@ -335,6 +348,11 @@ def run_heads(runs: Sequence[RunView], tokens: Mapping[str, str]) -> html.Thead:
             ]
         )
     )
+
+
+def swatch(colour: int | None) -> html.I:
+    striped = " striped" if colour is not None and colour > SOLID else ""
+    return html.I(className=f"swatch{striped}", style={"background": f"var(--{token_of(colour)})"})
 
 
 def difference_row(row: Difference) -> html.Tr:
@@ -352,7 +370,7 @@ def difference_row(row: Difference) -> html.Tr:
     )
 
 
-def values_table(found: Comparison, tokens: Mapping[str, str]) -> list[Any]:
+def values_table(found: Comparison, colours: Mapping[str, int]) -> list[Any]:
     step, common = found.common.step, found.common
     if step is None or not common.values:
         return [html.P(f"No values at a common step: {common.note}.", className="dim")] if common.note else []
@@ -368,7 +386,7 @@ def values_table(found: Comparison, tokens: Mapping[str, str]) -> list[Any]:
             [html.H3(f"At step {step:,}, {whose}"), html.Span(note.removeprefix("; "), className="dim")],
             className="comparison-head",
         ),
-        html.Table([run_heads(found.runs, tokens), html.Tbody(rows)]),
+        html.Table([run_heads(found.runs, colours), html.Tbody(rows)]),
         html.P(f"{left} more series: the Training page has them.", className="dim") if left > 0 else None,
     ]
 

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.blame.verdict import Verdict
 from analysis.ledger.contrast import LedgerContrast
-from analysis.ledger.kinds import BUSY, KINDS, TimeKind
+from analysis.ledger.kinds import BUSY, KINDS
 from analysis.ledger.shares import KindRow, Ledger, lane_of
 from analysis.ledger.text import basis_of, label_of, large_rows, place_of, sentence_of, share_of
 from analysis.logs.crash import Crash, Fault
@@ -32,6 +32,7 @@ from collectors.records import Frame
 from collectors.store.store import Buckets
 from deepseek.log.redaction import LEFT_OUT, is_secret, redacted, without_secrets
 
+from ..colours import COLOURS, TIME, tokens
 from ..runs.comparison import MISSING, Difference, Section, of_section, shown
 from ..runs.previous_run import words_of
 from .contents import ReportContents, ReportCurves, ReportPlot
@@ -202,7 +203,7 @@ LARGE = 1e300  # beyond it a difference of two values is none any more
 
 
 class CurvePath(NamedTuple):
-    colour: int  # 0 to 7
+    colour: int  # 1 to 16
     label: str
     line: str  # of an SVG path
     dots: str  # places that no line joins
@@ -257,7 +258,7 @@ def picture_of(
     scale = (ends.lo, ends.hi, lo, hi)
     unit = plot.unit if plot.unit in ("%", "B") else ""  # any other stands once, behind the title
     paths = [
-        _path(i % 8, shortened(line.label, characters), thinned(line.buckets, places), scale, unit)
+        _path(i % COLOURS + 1, shortened(line.label, characters), thinned(line.buckets, places), scale, unit)
         for i, line in enumerate(lines)
     ]
     return PlotPicture(
@@ -497,7 +498,7 @@ LEDGER_HEIGHT, LEDGER_WIDTH = 40.0, 1000.0
 class BarPart(NamedTuple):
     """`left` and `width` are percent of the bar."""
 
-    kind: TimeKind
+    colour: int
     left: float
     width: float
     name: str
@@ -505,12 +506,12 @@ class BarPart(NamedTuple):
 
 
 class LanePath(NamedTuple):
-    kind: TimeKind
+    colour: int
     path: str
 
 
 class LedgerTableRow(NamedTuple):
-    kind: TimeKind
+    colour: int
     label: str
     share: str
     length: str
@@ -521,7 +522,7 @@ class LedgerTableRow(NamedTuple):
 
 
 class ContrastRow(NamedTuple):
-    kind: TimeKind
+    colour: int
     label: str
     share: str
     other_share: str
@@ -544,7 +545,7 @@ def ledger_picture(ledger: Ledger, characters: int, blocks: int = BLOCKS) -> Led
         width = max(0.0, min(row.share, 100.0 - left))
         parts.append(
             BarPart(
-                row.kind,
+                TIME[row.kind],
                 left,
                 width,
                 share if width >= NAMED_LEDGER_PCT else "",
@@ -563,7 +564,7 @@ def _row(row: KindRow, ledger: Ledger, characters: int) -> LedgerTableRow:
     wide = row not in large_rows(ledger)[0] or row.most - row.least > 0.5
     exposed = place_of(row.exposed_by) if row.exposed_by else ""
     return LedgerTableRow(
-        row.kind,
+        TIME[row.kind],
         text_of(label_of(row.kind, ledger)),
         f"{row.share:.1f} %",
         length_of(row.seconds),
@@ -601,14 +602,14 @@ def lane_paths(ledger: Ledger, blocks: int) -> list[LanePath]:
             for a, b, w, h in zip(*(c.tolist() for c in columns), strict=True)
         )
         if path:
-            found.append(LanePath(kind, path))
+            found.append(LanePath(TIME[kind], path))
     return found
 
 
 def contrast_rows(found: LedgerContrast, characters: int) -> list[ContrastRow]:
     return [
         ContrastRow(
-            change.kind,
+            TIME[change.kind],
             text_of(change.label),
             f"{change.share:.1f} %",
             f"{change.other_share:.1f} %",
@@ -982,7 +983,12 @@ def html_of(findings: ReportContents) -> bytes:
 
 
 def _written(findings: ReportContents, detail: Detail) -> bytes:
-    return _environment().get_template("page.html").render(page=page_of(findings, detail)).encode()
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(page=page_of(findings, detail), light=tokens("light"), dark=tokens("dark"))
+        .encode()
+    )
 
 
 @cache

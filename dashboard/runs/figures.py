@@ -1,4 +1,4 @@
-"""Figures of several runs as Plotly data: scatter, parallel coordinates, colours."""
+"""Figures of several runs as Plotly data: scatter, parallel coordinates, histogram, correlations."""
 
 from __future__ import annotations
 
@@ -6,55 +6,15 @@ import html
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..colours import GREY, SOLID, plotly_template
 from ..user_files.yaml_file import visible_name
 from .run_values import CONFIG, Effects, RunColumn, RunValues, column_of, effects, options_of
-
-# The colours of runs, as `assets/data/run_colours.js` gives them: by the name's hash, and of each sixteen that are shown all differ.
-
-COLOURS = 16  # the tokens run-0 to run-15
-
-
-def colours_of(names: Iterable[str]) -> dict[str, str]:
-    """`["a", "b"] -> {"a": "run-3", "b": "run-14"}`: tokens of `tokens.css`, in the given order.
-
-    Each name prefers the colour of its hash. Of several names that prefer the same, the first by name keeps it, and the others
-    take the next that is free once all have chosen: which are shown counts, their order does not.
-    """
-    given = list(dict.fromkeys(names))
-    most = -(-len(given) // COLOURS)  # runs of a colour
-    used = [0] * COLOURS
-    chosen: dict[str, int] = {}
-    ordered = sorted(given, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
-    for name in ordered:
-        colour = _hash(name) % COLOURS
-        if used[colour] < most:
-            used[colour] += 1
-            chosen[name] = colour
-    for name in ordered:
-        if name in chosen:
-            continue
-        colour = _hash(name) % COLOURS
-        while used[colour] >= most:
-            colour = (colour + 1) % COLOURS
-        used[colour] += 1
-        chosen[name] = colour
-    return {name: f"run-{chosen[name]}" for name in given}
-
-
-def _hash(text: str) -> int:
-    """FNV-1a over UTF-16 units."""
-    total = 0x811C9DC5
-    units = text.encode("utf-16-le", "surrogatepass")
-    for i in range(0, len(units), 2):
-        total = ((total ^ int.from_bytes(units[i : i + 2], "little")) * 0x01000193) & 0xFFFFFFFF
-    return total ^ (total >> 15)
-
 
 Figure: TypeAlias = dict[str, Any]
 
@@ -63,7 +23,7 @@ MAX_NAME = 48  # characters
 MAX_BARS = 30
 CLOSE = 1e-9  # of the numbers: a range that is shorter has no bars inside
 WIDE = 10.0  # the greatest over the least: a decade and more stand on a logarithmic axis
-INK, DIM, LINE, ACCENT = "var(--ink-2)", "var(--ink-3)", "var(--line)", "var(--accent)"
+INK, DIM, ACCENT = "var(--ink-2)", "var(--ink-3)", "var(--accent)"
 SCALE = [[0.0, "var(--diff-less-3)"], [0.5, "var(--ink-3)"], [1.0, "var(--diff-more-3)"]]
 
 
@@ -74,12 +34,17 @@ def text(name: str, *, escape: bool = True, most: int = MAX_NAME) -> str:
     return html.escape(cut, quote=False).replace("$", "&#36;") if escape else cut
 
 
-def scatter(measured: RunValues, x_name: str, y_name: str) -> Figure:
-    """A point for each run that has both, in the run's colour."""
+def token_of(colour: int | None) -> str:
+    """Of `tokens.css`; grey without a colour."""
+    return GREY if colour is None else f"c{colour}"
+
+
+def scatter(measured: RunValues, x_name: str, y_name: str, colours: Mapping[str, int]) -> Figure:
+    """A point for each run that has both, in the run's colour; where its lines are dashed, a ring."""
     x, y = column_of(measured, x_name), column_of(measured, y_name)
     names = [view.about.name or view.stored.name for view in measured.runs]
-    tokens = colours_of(view.stored.name for view in measured.runs)
     both = [i for i in range(len(names)) if x.numbers[i] is not None and y.numbers[i] is not None]
+    given = [colours.get(measured.runs[i].stored.name) for i in both]
     trace = {
         "type": "scatter",
         "mode": "markers",
@@ -87,7 +52,11 @@ def scatter(measured: RunValues, x_name: str, y_name: str) -> Figure:
         "y": [y.numbers[i] for i in both],
         "text": [text(names[i]) for i in both],
         "hovertemplate": "%{text}<br>%{x}, %{y}<extra></extra>",
-        "marker": {"size": 9, "color": [f"var(--{tokens[measured.runs[i].stored.name]})" for i in both]},
+        "marker": {
+            "size": 9,
+            "color": [f"var(--{token_of(colour)})" for colour in given],
+            "symbol": ["circle-open" if colour and colour > SOLID else "circle" for colour in given],
+        },
     }
     return figure_of([trace], xaxis=_axis(x), yaxis=_axis(y))
 
@@ -119,8 +88,8 @@ def histogram(measured: RunValues, name: str) -> Figure:
         bars |= {"textposition": "none", "hovertemplate": "%{text}: %{y} runs<extra></extra>"}
         kind = {}
     trace = {"type": "bar", "marker": {"color": ACCENT, "line": {"width": 1, "color": "var(--bg)"}}, **bars}
-    x = {**_plain_axis(), "title": _title(text(column.title)), **kind}
-    y = {**_plain_axis(), "title": _title("runs"), "dtick": max(1, -(-max(counts, default=1) // 5))}
+    x = {"title": _title(text(column.title)), **kind}
+    y = {"title": _title("runs"), "dtick": max(1, -(-max(counts, default=1) // 5))}
     return figure_of([trace], xaxis=x, yaxis=y, bargap=0.04)
 
 
@@ -168,15 +137,11 @@ def correlations(found: Effects, value: str) -> Figure:
         "hovertemplate": "%{y}<br>%{x:.2f}%{text}<extra></extra>",
     }
     axis = {
-        **_plain_axis(),
         "range": [-1.05, 1.05],
         "zeroline": True,
-        "zerolinecolor": INK,
         "title": _title(f"rank correlation with {text(value)}"),
     }
-    return figure_of(
-        [trace], xaxis=axis, yaxis={**_plain_axis(), "type": "category", "automargin": True, "showgrid": False}
-    )
+    return figure_of([trace], xaxis=axis, yaxis={"type": "category", "showgrid": False})
 
 
 def effects_of(measured: RunValues, value_name: str) -> Effects:
@@ -194,7 +159,7 @@ def is_wide(numbers: Sequence[float]) -> bool:
 
 
 def _axis(column: RunColumn) -> dict[str, Any]:
-    found = {**_plain_axis(), "title": _title(text(column.title))}
+    found: dict[str, Any] = {"title": _title(text(column.title))}
     numbers = [number for number in column.numbers if number is not None]
     if column.words:
         found |= {"tickvals": list(range(len(column.words))), "ticktext": [text(word) for word in column.words]}
@@ -204,30 +169,11 @@ def _axis(column: RunColumn) -> dict[str, Any]:
 
 
 def _title(words: str) -> dict[str, Any]:
-    return {"text": words, "font": {"size": 12}}
-
-
-def _plain_axis() -> dict[str, Any]:
-    return {
-        "gridcolor": LINE,
-        "linecolor": LINE,
-        "zeroline": False,
-        "tickfont": {"color": DIM, "size": 11},
-        "automargin": True,
-        "exponentformat": "e",
-    }
+    return {"text": words}
 
 
 def figure_of(traces: list[dict[str, Any]], **layout: Any) -> Figure:
-    usual = {
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"color": INK, "size": 12},
-        "margin": {"l": 56, "r": 16, "t": 12, "b": 44},
-        "hoverlabel": {"bgcolor": "var(--raised)", "bordercolor": LINE, "font": {"color": "var(--ink)"}},
-        "showlegend": False,
-    }
-    return {"data": traces, "layout": {**usual, **layout}}
+    return {"data": traces, "layout": {"template": plotly_template(), **layout}}
 
 
 # Parallel coordinates: a line for each run through the keys that differ, to the value that colours it.

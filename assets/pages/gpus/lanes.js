@@ -1,5 +1,6 @@
 /** The lanes of the GPUs page (pure): the heat strip, the most useful metrics, then all others of the catalog, those of the host last. */
 
+import { colourAt } from "../../data/colours.js";
 import { withLost } from "../../data/gpu_loss.js";
 import { GIB, busyMetas, hostLanes, lane, limitOf, linesPerGpu, named, perGpu } from "../../data/lanes.js";
 import { keyOf } from "../../data/series.js";
@@ -97,7 +98,7 @@ function tracesOf(metas, name) {
   if (name.startsWith("gpu/")) return perGpu(metas, name);
   const lines = named(metas, name).map((meta) => ({ label: labelOf(meta), keys: [keyOf(meta)] }));
   const sorted = lines.sort((a, b) => a.label.localeCompare(b.label, "en", { numeric: true }));
-  return sorted.map((line, i) => ({ ...line, colour: i ? `gpu-${i % 8}` : "accent" }));
+  return sorted.map((line, i) => ({ ...line, colour: i ? colourAt(i) : "accent" }));
 }
 
 /** `job 1` for a rank of a run, else its labels beside the host: `core 3`, `fan 2`. @param {Meta} meta */

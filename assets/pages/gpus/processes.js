@@ -1,5 +1,6 @@
 /** The processes on each GPU: a row per process, with a link to its flame graph. */
 
+import { colourAt, swatchClass } from "../../data/colours.js";
 import { GIB } from "../../data/lanes.js";
 import { change, get, sentenceOf } from "../../lib/api.js";
 import { el, setClass, setText } from "../../lib/dom.js";
@@ -90,7 +91,7 @@ function swatches(uses) {
   const parts = uses.filter(({ mig }) => mig !== null).map(({ gpu, mig }) => ({ gpu, text: `${gpu}.${mig}` }));
   const all = [...stretches.map(([a, b]) => ({ gpu: a, text: a === b ? `${a}` : `${a}–${b}` })), ...parts];
   return all.map(({ gpu, text }) =>
-    el("span", { class: "use" }, el("i", { class: "key", style: `background:var(--gpu-${gpu % 8})` }), text),
+    el("span", { class: "use" }, el("i", { class: swatchClass(colourAt(gpu), "key"), style: `background:var(--${colourAt(gpu)})` }), text),
   );
 }
 

@@ -1,6 +1,5 @@
-/** Who was on which slot, and when: a lane a slot on an axis of time, jobs as bars in the colours of their runs. */
+/** Who was on which slot, and when: a lane a slot on an axis of time, jobs as bars. */
 
-import { coloursOf } from "../../data/run_colours.js";
 import { TIME } from "../../lib/axis.js";
 import { el, setClass, setText } from "../../lib/dom.js";
 import { endOf, exactly, place } from "./queue.js";
@@ -18,8 +17,8 @@ export function fittingSpan(attempts, now_s) {
 }
 
 const LEGEND = [
-  ["is-ended", "over, in the colour of its run"],
-  ["is-open", "runs"],
+  ["is-ended", "finished"],
+  ["is-open", "running"],
   ["is-filled", "short"],
   ["is-several", "several short ones"],
   ["is-foreign", "others’ use"],
@@ -120,11 +119,7 @@ export class Gantt {
   }
 }
 
-/** The same at each visit, whatever else is shown: not the choice of `coloursOf` among several. @param {string} name */
-const colourOf = (name) => coloursOf([name]).get(name) ?? "ink-3";
-
-/** A job without a run has a colour by its number. @param {Attempt} attempt */
-const nameOf = (attempt) => attempt.run ?? (attempt.name || `job ${attempt.job}`);
+const [RUNNING, ENDED] = ["c3", "c8"]; // computing, and idle
 
 class SlotLane {
   /** @param {(job: number) => void} open */
@@ -164,7 +159,7 @@ class SlotLane {
   #draw(node, bar, slot, width, at) {
     const [first] = bar.attempts;
     const several = bar.attempts.length > 1;
-    const colour = several ? "ink-3" : colourOf(nameOf(first));
+    const colour = several || first.end !== null ? ENDED : RUNNING;
     const narrow = bar.main && width < NARROW_PX;
     Object.assign(node.style, {
       left: at(bar.from),

@@ -358,4 +358,4 @@ class SinceLast {
 }
 
 /** What is wrong comes first, then this, then what is only to be known. @param {Finding | null} found @param {Finding | null} since */
-const foremost = (found, since) => (since && found?.tone !== "bad" && found?.tone !== "warn" ? since : found);
+const foremost = (found, since) => (since && (!found || found.tone === "dim") ? since : found);

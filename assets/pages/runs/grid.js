@@ -1,6 +1,6 @@
 /** AG Grid's rows, focus and ticks, and its cells. Its columns are made in Python (`dashboard/pages/runs.py`). */
 
-import { coloursOf } from "../../data/run_colours.js";
+import { runColours } from "../../data/colours.js";
 import { wordsOf } from "../../data/runs.js";
 import { get } from "../../lib/api.js";
 import { emptyContext, visible, visibleName } from "../../lib/dom.js";
@@ -264,7 +264,7 @@ const h = (tag, properties, ...children) => (/** @type {any} */ (window)).React.
 function tick(grid, data) {
   const ticked = grid.does.ticked();
   const checked = ticked.includes(data.run);
-  const style = checked ? { accentColor: `var(--${tintOf(data.run, ticked)})` } : {};
+  const style = checked ? { accentColor: `var(--${runColours.of(data.run)})` } : {};
   const label = `Tick ${visibleName(data.name || data.run)}`;
   return h("input", { type: "checkbox", checked, style, "aria-label": label, onChange: () => grid.does.tick(data.run) });
 }
@@ -299,7 +299,7 @@ function state(data) {
 function curve(grid, data) {
   if (!data.cells.curve) return null;
   const ticked = grid.does.ticked();
-  const tint = ticked.includes(data.run) ? tintOf(data.run, ticked) : data.state === "running" ? "accent" : "ink-3";
+  const tint = ticked.includes(data.run) ? runColours.of(data.run) : data.state === "running" ? "accent" : "ink-3";
   const bad = data.state === "failed" || data.state === "killed";
   const share = typeof data.progress === "number" ? data.progress : null;
   const wish = { run: data.run, stamp: `${data.cells.steps ?? ""} ${data.cells.loss ?? ""}`, share, tint, bad };
@@ -366,11 +366,6 @@ export function when(time_s, now_s) {
   if (time_s < now_s && time_s > now_s - 6 * DAY_S) return `${weekday(time_s)} ${minute(time_s)}`;
   return year(time_s) === year(now_s) ? day(time_s) : `${day(time_s)} ${year(time_s)}`;
 }
-
-// The colours of ticked runs, which the comparison below the grid gives them, too.
-
-/** A token of `tokens.css`. @param {string} run @param {string[]} shown runs, in order */
-const tintOf = (run, shown) => coloursOf(shown).get(run) ?? "ink-3";
 
 // Sparklines: the losses of the rows in view, read in one question and drawn on small canvases, each as long as its run got.
 

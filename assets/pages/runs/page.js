@@ -1,5 +1,6 @@
 /** The Runs page: tools above the grid, the grid's rows and keys, ticks, and the changes that users make in the side panel. */
 
+import { runColours } from "../../data/colours.js";
 import { get, newest, sentenceOf } from "../../lib/api.js";
 import { el } from "../../lib/dom.js";
 import { listen } from "../../lib/life.js";
@@ -35,6 +36,7 @@ export default class RunsPage extends PageView {
     this.question = asked;
     /** @type {string[]} */
     this.ticked = asked.ticked;
+    runColours.choose(this.ticked);
     this.columns = new ColumnChoice((keys) => this.choose(keys), (key) => this.grid.reveal(key));
     this.tools = new Tools({
       change: (change) => this.change(change),
@@ -77,7 +79,7 @@ export default class RunsPage extends PageView {
     this.ask(this.question);
     this.grid.ready.then(() => {
       setProps("columns", { data: this.columns.keys });
-      if (this.ticked.length) setProps("ticked", { data: this.ticked });
+      if (this.ticked.length) this.#tell();
     });
   }
 
@@ -159,10 +161,16 @@ export default class RunsPage extends PageView {
   /** @param {string[]} runs */
   tick(runs) {
     this.ticked = runs;
-    setProps("ticked", { data: runs });
+    runColours.choose(runs);
+    this.#tell();
     this.grid.tickedChanged();
     this.tools.draw(this.question, runs);
     this.keepAddress();
+  }
+
+  /** The comparison draws the ticked runs in the same colours. */
+  #tell() {
+    setProps("ticked", { data: this.ticked.map((run) => [run, runColours.numberOf(run)]) });
   }
 
   /** @param {string} group */

@@ -4,7 +4,7 @@ import { aboutOf, change, get, sentenceOf } from "../../lib/api.js";
 import { copyText } from "../../lib/clipboard.js";
 import { el, setClass, setText, visible } from "../../lib/dom.js";
 import { count, duration, figure } from "../../lib/format.js";
-import { colourOf, segmentsOf } from "../../ledger/shares.js";
+import { colourOf, keyOf, segmentsOf } from "../../ledger/shares.js";
 import { guard, life, listen } from "../../lib/life.js";
 import { partsOf } from "../provenance.js";
 
@@ -256,11 +256,11 @@ async function fill(place, asked, partsOf, isWanted) {
 /** @param {RunLedger} ledger @returns {Node[]} */
 function ledgerParts(ledger) {
   if (!ledger.rows.length) return [el("p", { class: "dim" }, ledger.sentence)];
-  const rows = ledger.rows.map(({ kind, label, share, seconds, basis }) =>
+  const rows = ledger.rows.map(({ colour, label, share, seconds, basis }) =>
     el(
       "tr",
       { title: `From: ${basis}` },
-      el("th", {}, el("i", { class: "key", style: `background:var(--${colourOf(kind)})` }), label),
+      el("th", {}, keyOf(colourOf({ colour })), label),
       el("td", { class: "num" }, `${share.toFixed(1)} %`),
       el("td", { class: "num" }, duration(seconds)),
     ),

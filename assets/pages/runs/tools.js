@@ -1,5 +1,6 @@
 /** The line above the grid: filter, chips by state, grouping, what is hidden, the ticked runs, columns and CSV. */
 
+import { COLOURS } from "../../data/colours.js";
 import { change, get, sentenceOf } from "../../lib/api.js";
 import { dialogOf, el, hang, setClass, setText } from "../../lib/dom.js";
 import { count, counted } from "../../lib/format.js";
@@ -26,7 +27,6 @@ const GROUPS = [
 ];
 const MAX_GROUPS = 200; // keys that are offered
 const MISTAKE_MS = 400; // what is typed is half a filter at first: no mistake until the keys rest
-const MAX_DRAWN = 8; // runs that can be compared in colours of their own
 
 export class Tools {
   /** @param {{change: (change: Partial<Question>) => void, columns: () => void, untick: () => void}} does */
@@ -116,7 +116,7 @@ export class Tools {
     this.compare.href = pathTo(`/training?${new URLSearchParams(ticked.map((run) => ["runs", run]))}`);
     this.flame.hidden = ticked.length !== 2;
     this.flame.href = pathTo(`/flame?${new URLSearchParams({ run: ticked[0] ?? "", baseline: `@${ticked[1] ?? ""}` })}`);
-    this.compare.title = ticked.length > MAX_DRAWN ? `The first ${MAX_DRAWN} have colours of their own` : "";
+    this.compare.title = ticked.length > COLOURS ? `The first ${COLOURS} have colours of their own, the others are grey` : "";
     this.asked = question;
     this.#drawCsv();
   }
