@@ -165,7 +165,7 @@ def test_what_lies_along_x_has_no_colour_and_comes_first(ask: Ask) -> None:
     code = f"""{ROWS}
     const rows = named([{{ name: "loss", run: "a" }}, {{ name: "lr", run: "a", expr: 1 }}], {{ series: [{{ name: "loss", colour: 3 }}], x: "lr", items: [0, -1] }}, ["loss", "lr"]);
     return [rows.map(({{ item, series, label }}) => [item, series, label]), tokensOf(rows)];"""
-    assert ask(code) == [[[-1, "lr", "lr"], [0, "loss", "loss"]], ["ink-3", "run-2"]]
+    assert ask(code) == [[[-1, "lr", "lr"], [0, "loss", "loss"]], ["ink-3", "c3"]]
 
 
 def test_a_newer_attempt_replaces_on_the_step_axis_and_a_smoothed_curve_is_its_smoothed_values(ask: Ask) -> None:

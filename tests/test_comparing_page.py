@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import example, given, settings
@@ -16,12 +16,21 @@ from collectors.machine.finder import RanksSeen
 from collectors.records import Points, Record, RunInfo, labels_of
 from collectors.store.engines import open_store
 from collectors.store.store import Run
-from dashboard.pages.comparison import TABS, FigureChoice, drawn, number, read_as, said_of
+from dashboard.pages.comparison import (
+    TABS,
+    FigureChoice,
+    colours_of,
+    drawn,
+    names_of,
+    number,
+    read_as,
+    said_of,
+)
 from dashboard.queries import Queries
-from dashboard.runs.figures import APART, colours_of, effects_of, lines_of, parallel, text
+from dashboard.runs.figures import APART, effects_of, lines_of, parallel, text
 from dashboard.runs.run_values import RunValues, column_of, options_of
 from dashboard.runs.runs import RunView
-from tests.conftest import Ask, wait_for
+from tests.conftest import wait_for
 from tests.serving import Web, served
 
 T0 = 1_764_000_000.0
@@ -117,11 +126,29 @@ def test_figures_have_the_colours_of_the_theme_and_change_with_it(web: Web, page
     wait_for(lambda: page.evaluate("document.documentElement.dataset.theme") == "light" and matches())
 
 
-def test_runs_have_the_same_colours_in_python_and_in_the_browser(ask: Ask) -> None:
-    names = ["a", "b", *NAMES, HOSTILE, "ü\U0001f600", "a", "", *(f"run {i}" for i in range(40))]
-    for some in (names, names[::-1], names[3:5]):
-        told = ask(f"const {{ coloursOf }} = await load('data/run_colours.js'); return [...coloursOf({some!r})]")
-        assert [tuple(pair) for pair in told] == [*colours_of(some).items()]
+def test_a_run_has_one_colour_in_its_row_in_the_table_and_in_a_figure_and_keeps_it(web: Web, page: Page) -> None:
+    opened(web, page, NAMES[:3])
+    page.locator(".comparison-tabs label", has_text="Scatter").click()
+
+    def colours() -> list[list[str]]:
+        """Of rows, by name; of the table's columns; of the figure's dots."""
+        return cast(
+            "list[list[str]]",
+            page.evaluate("""() => [
+              [...document.querySelectorAll("#runs-grid .ag-row.ticked input")].map((box) => box.style.accentColor),
+              [...document.querySelector(".comparison-table thead")?.querySelectorAll(".swatch") ?? []].map((swatch) => swatch.style.background),
+              [...document.querySelectorAll(".comparison-plot .point")].map((dot) => getComputedStyle(dot).fill)]"""),
+        )
+
+    wait_for(lambda: colours()[1] == ["var(--c1)", "var(--c2)", "var(--c3)"], because="they take colours in turn")
+    wait_for(lambda: sorted(colours()[0]) == ["var(--c1)", "var(--c2)", "var(--c3)"])
+    wait_for(lambda: len(set(colours()[2])) == 3, because="each dot has its run's colour")
+    page.get_by_label(f"Tick {NAMES[0]}", exact=True).click()
+    wait_for(lambda: colours()[1] == ["var(--c2)", "var(--c3)"], because="the others keep theirs")
+    page.reload()
+    wait_for(lambda: colours()[1] == ["var(--c2)", "var(--c3)"], because="a reload keeps them, too")
+    page.get_by_label(f"Tick {NAMES[0]}", exact=True).click()
+    wait_for(lambda: colours()[1] == ["var(--c2)", "var(--c3)", "var(--c1)"], because="it takes the free one")
 
 
 def measured(configs: list[dict[str, Any]], values: list[float | None]) -> RunValues:
@@ -157,7 +184,7 @@ def test_any_runs_have_any_figure(runs: list[tuple[dict[str, Any], float | None]
 
     found = measured([config for config, _ in runs], [value for _, value in runs])
     for name in ["series:loss", *options_of(found), "config:missing"]:
-        figure, note = drawn(found, FigureChoice(tab, name, "series:loss"))
+        figure, note = drawn(found, FigureChoice(tab, name, "series:loss"), {})
         json.dumps(figure, allow_nan=False)
         assert isinstance(note, str)
         assert len(column_of(found, name).numbers) == len(runs)
@@ -180,7 +207,7 @@ def test_an_odd_run_costs_itself_and_no_axis(runs: list[tuple[dict[str, Any], fl
 def test_a_run_with_fewer_keys_is_left_out_and_said() -> None:
     sweep: list[dict[str, Any]] = [{"lr": 10 ** -(1 + i % 4), "width": 64 * (1 + i), "seed": i} for i in range(12)]
     found = measured([*sweep, {"lr": 0.5}, {"odd": 1}], [float(i) for i in range(14)])
-    figure, note = drawn(found, FigureChoice("parallel", "config:lr", "series:loss"))
+    figure, note = drawn(found, FigureChoice("parallel", "config:lr", "series:loss"), {})
     assert figure is not None
     lr, width, seed, loss = figure["data"][0]["dimensions"]
     assert [axis["label"] for axis in (lr, width, seed, loss)] == ["lr", "width", "seed", "loss (last)"]
@@ -188,12 +215,24 @@ def test_a_run_with_fewer_keys_is_left_out_and_said() -> None:
     assert "Left out, since not all these keys are known of them: r12, r13." in note
 
 
-def test_each_dot_has_the_colour_of_its_tick() -> None:
+def test_each_dot_has_the_colour_of_its_tick_and_is_a_ring_where_lines_are_dashed() -> None:
     found = measured([{"lr": i} for i in range(20)], [float(i) for i in range(20)])
-    figure, _ = drawn(found, FigureChoice("scatter", "config:lr", "series:loss"))
+    ticked = [[f"r{i}", i + 1 if i < 16 else None] for i in range(20)]
+    figure, _ = drawn(found, FigureChoice("scatter", "config:lr", "series:loss"), colours_of(ticked))
     assert figure is not None
-    colours = colours_of(f"r{i}" for i in range(20))
-    assert figure["data"][0]["marker"]["color"] == [f"var(--{colours[f'r{i}']})" for i in range(20)]
+    marker = figure["data"][0]["marker"]
+    assert marker["color"] == [f"var(--c{i + 1})" for i in range(16)] + 4 * ["var(--ink-3)"]
+    assert marker["symbol"] == 8 * ["circle"] + 8 * ["circle-open"] + 4 * ["circle"]
+
+
+@pytest.mark.parametrize("ticked", [None, "a", ["a"], [["a"]], [[1, 2]], [["a", 1, 2]], {"a": 1}])
+def test_what_a_browser_sends_as_ticked_runs_is_looked_at(ticked: Any) -> None:
+    assert names_of(ticked) == [] and colours_of(ticked) == {}
+
+
+def test_a_colour_that_there_is_not_is_grey() -> None:
+    ticked = [["a", 0], ["b", 17], ["c", True], ["d", "1"], ["e", [1]], ["f", 16]]
+    assert names_of(ticked) == [*"abcdef"] and colours_of(ticked) == {"f": 16}
 
 
 def test_figures_say_which_value_of_a_series_they_draw(page: Page, tmp_path: Path) -> None:
@@ -214,7 +253,7 @@ def test_figures_say_which_value_of_a_series_they_draw(page: Page, tmp_path: Pat
         read = read_as(queries, ["a", "b"], wanted, reading)
         column = column_of(read, "series:val/loss")
         assert (column.title, column.numbers) == (f"val/loss ({title})", values)
-        figure, _ = drawn(read, wanted)
+        figure, _ = drawn(read, wanted, {})
         assert figure is not None and figure["layout"]["yaxis"]["title"]["text"] == column.title
     assert column_of(read_as(queries, ["a", "b"], wanted, "best"), "series:lr").title == "lr (last)", (
         "no direction is known of it"

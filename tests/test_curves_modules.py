@@ -22,7 +22,7 @@ const curve = (n, more = {}) => curveOf({
   segment: column(n, 0), min: column(n, 1), max: column(n, 1), mean: column(n, 1), last: column(n, 1), count: column(n, 1), non_finite: column(n, 0),
   smooth: null, superseded: column(n, false), points_total: n, ...more });
 const place = (lo, hi, more = {}) => ({ x: (v) => (v - lo) / (hi - lo) * 300, y: (v) => 100 - v, span: { lo, hi }, left: 0, right: 300, top: 0, bottom: 100, ylog: false, ...more });
-const shapes = (curves, at) => shapesOf(curves, () => "run-0", at);
+const shapes = (curves, at) => shapesOf(curves, () => "c1", at);
 """
 
 ADDRESSES = [
@@ -155,7 +155,7 @@ def test_lines_are_opaque_and_of_a_name_that_stands_out_last(ask: Ask) -> None:
         + """
     const { mixed } = await load("lib/theme.js");
     const two = [curve(9, { run: "a", smooth: column(9, 1) }), curve(9, { run: "b" })];
-    const colours = (lit) => shapesOf(two, ({ name }) => ({ a: "run-1", b: "run-12" })[name], place(0, 8), lit).map(({ kind, colour, dash }) => `${kind} ${colour}${dash.length ? " dashed" : ""}`);
+    const colours = (lit) => shapesOf(two, ({ name }) => ({ a: "c2", b: "c13" })[name], place(0, 8), lit).map(({ kind, colour, dash }) => `${kind} ${colour}${dash.length ? " dashed" : ""}`);
     return [mixed("#ff0000", "#000000", 0.5), colours(""), colours("a")];"""
     )
     half, all_of_them, lit = ask(code)
@@ -185,7 +185,7 @@ def test_lines_break_where_nothing_is_a_number_and_where_a_segment_begins_and_ol
     const mean = (i) => (i === 2 ? null : 1);
     const gap = curve(6, { mean: column(6, mean), min: column(6, mean), max: column(6, mean), non_finite: column(6, (i) => Number(i === 2)), last: column(6, (i) => (i === 2 ? "-Infinity" : 1)) });
     const resumed = curve(6, { x: [0, 1, 2, 1, 2, 3], x_end: [0, 1, 2, 1, 2, 3], segment: [0, 0, 0, 1, 1, 1], superseded: [false, true, true, false, false, false] });
-    const lines = (one) => shapes([one], place(0, 6)).filter(({ kind, colour }) => kind === "line" && colour === "run-0").map(({ parts, dash, alpha }) => [parts.map((part) => part.length / 2), dash.length > 0, alpha < 0.5]);
+    const lines = (one) => shapes([one], place(0, 6)).filter(({ kind, colour }) => kind === "line" && colour === "c1").map(({ parts, dash, alpha }) => [parts.map((part) => part.length / 2), dash.length > 0, alpha < 0.5]);
     return [lines(gap), badOf([gap], place(0, 6)).map(({ text }) => text), lines(resumed), nearest(resumed, 2, 0)];"""
     )
     gap, bad, resumed, nearest = ask(code)
@@ -255,8 +255,8 @@ def test_a_picture_as_svg_holds_text_as_text(ask: Ask) -> None:
     const { svgOf } = await load("curves/export.js");
     const svg = svgOf({
       title: "<script>alert(1)</script>\\u0001", width: 300, height: 200, plot: { left: 40, right: 290, top: 10, bottom: 180 },
-      shapes: [{ kind: "line", colour: "run-0", alpha: 1, width: 1, dash: [], parts: [[40, 50, 80, 60], [90, 90]] }],
-      bad: [{ from: 60, to: 60, text: "NaN" }], xTicks: [{ at: 40, word: "0" }], yTicks: [{ at: 50, word: "1" }], legend: [{ label: "a & b", colour: "run-0" }] });
+      shapes: [{ kind: "line", colour: "c1", alpha: 1, width: 1, dash: [], parts: [[40, 50, 80, 60], [90, 90]] }],
+      bad: [{ from: 60, to: 60, text: "NaN" }], xTicks: [{ at: 40, word: "0" }], yTicks: [{ at: 50, word: "1" }], legend: [{ label: "a & b", colour: "c1" }] });
     const read = new DOMParser().parseFromString(svg, "image/svg+xml");
     return [read.querySelector("parsererror") === null, read.querySelectorAll("script").length, read.querySelectorAll("path").length, read.querySelector("text").textContent];"""
     whole, scripts, paths, title = ask(code)

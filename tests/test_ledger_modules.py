@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from analysis.ledger.kinds import KINDS, RUN_KINDS
+from analysis.ledger.kinds import KINDS
 from analysis.ledger.shares import KindRow
 from analysis.ledger.text import share_of
 from collectors.message import text_of
-from tests.conftest import ROOT, Ask
-from tests.test_run_colours import contrast, least_distance, linear
+from tests.conftest import Ask
 
-APART, CONTRAST = 7.0, 3.0
 EVENTS = some.lists(
     some.one_of(
         some.tuples(some.just("wait"), some.integers(1, 40)),
@@ -148,27 +145,11 @@ def test_the_parts_add_up_to_the_rows_and_call_about_what_the_sentence_calls_so(
     ask: Ask, rows: list[dict[str, Any]]
 ) -> None:
     code = 'const { partsOf, shareOf } = await load("ledger/shares.js"); return partsOf(ROWS).map((part) => [part.share, shareOf(part), part.row?.kind ?? null]);'
-    parts = ask(code.replace("ROWS", json.dumps([{**row, "lines": [], "exposed_by": None} for row in rows])))
+    parts = ask(
+        code.replace("ROWS", json.dumps([{**row, "colour": 1, "lines": [], "exposed_by": None} for row in rows]))
+    )
     assert sum(share for share, _, _ in parts) == pytest.approx(sum(row["share"] for row in rows), abs=0.051)
     for _, text, kind in parts:
         for row in (row for row in rows if row["kind"] == kind):
             described = KindRow(kind, row["share"], 1.0, row["least"], row["most"], 0.0, [], None, "high")
             assert text.startswith("about") == text_of(share_of(described)).startswith("about")
-
-
-def test_no_two_kinds_of_a_run_share_a_colour(ask: Ask) -> None:
-    kinds = ask(f"const {{ colourOf }} = await load('ledger/shares.js'); return {json.dumps(RUN_KINDS)}.map(colourOf);")
-    assert len(set(kinds)) == len(RUN_KINDS) and set(kinds) <= {f"time-{kind}" for kind in KINDS}
-
-
-@pytest.mark.parametrize("theme", ["dark", "light"])
-def test_each_kind_has_a_colour_of_its_own(ask: Ask, theme: str) -> None:
-    kinds = ask(f"const {{ colourOf }} = await load('ledger/shares.js'); return {json.dumps(KINDS)}.map(colourOf);")
-    text = (ROOT / "assets" / "tokens.css").read_text()
-    found: dict[str, str] = {}
-    for name in ("dark", theme):  # the dark one's hold for both, unless the other has its own
-        blocks = "".join(block for block in text.split("}") if f'data-theme="{name}"' in block)
-        found |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6}|var\(--[\w-]+\));", blocks))
-    colours = [linear(found[found[kind].removeprefix("var(--").removesuffix(")")]) for kind in dict.fromkeys(kinds)]
-    assert min(contrast(colour, linear(found["bg"])) for colour in colours) >= CONTRAST
-    assert least_distance(colours, "usual") >= APART

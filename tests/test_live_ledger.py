@@ -187,7 +187,7 @@ def painted(page: Page) -> float:
             for (let i = 0; i < data.length; i += 4) found += Number(colour.every((value, k) => value === data[i + k]));
             return found;
           };
-          const [busy, other] = [count("--time-busy"), count("--time-data")];
+          const [busy, other] = [count("--c3"), count("--c2")];
           return busy + other ? (100 * busy) / (busy + other) : 0;
         }""")
     )

@@ -39,7 +39,7 @@ RUN_RULES: Final[tuple[RunRule, ...]] = (
     _spent("lock_bound", "Lock-bound", "as for the GIL"),
     _spent("garbage_collection", "Garbage collection", "measured: 3 % is what healthy runs never reach"),
     _spent("compile_late", "Compiling late", "PyTorch: torch.compile troubleshooting"),
-    _spent("cpu_taken", "Cores taken by others", "the kernel's run queue; measured on busy hosts"),
+    _spent("cpu_taken", "CPU taken by other processes", "the kernel's run queue; measured on busy hosts"),
     _spent("logging", "Logging in the loop", "measured: 5 % is what healthy runs never reach"),
     _spent("checkpoint_share", "Checkpoints take long", "ml-goodput: CHECKPOINT_SAVE badput"),
     _spent("slow_function", "Slow Python", "half of what blame calls most of a loss; healthy runs are far below it"),
