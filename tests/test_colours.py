@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis.ledger.evidence import PHASES
-from analysis.ledger.kinds import KINDS, RUN_KINDS
+from analysis.ledger.kinds import KINDS, LABELS, RUN_KINDS, SHORT
 from dashboard.colours import COLOURS, SOLID, TIME, plotly_template, tokens
 from tests.conftest import Ask
 
@@ -113,6 +113,12 @@ def test_every_kind_of_time_has_a_colour_and_those_that_usually_stand_together_d
     together = ("busy", "data", "launch", "sync", "collective", "python", "wait", "log", "checkpoint", "validation")
     of_steps = [TIME[kind] for kind in (*together, "copy", "compile", "cpu_taken", "other", "unexplained")]
     assert len(set(of_steps)) == len(of_steps)
+
+
+def test_short_names_of_kinds_are_words_of_their_labels_and_differ() -> None:
+    for kind in KINDS:
+        assert all(word in LABELS[kind] for word in SHORT[kind].split()), kind
+    assert len({SHORT[kind] for kind in KINDS}) == len(KINDS)
 
 
 def test_a_phase_has_the_colour_of_the_time_that_the_ledger_counts_it_as(ask: Ask) -> None:

@@ -51,30 +51,39 @@ class KindName(NamedTuple):
     level: Level
     label: str  # as a sentence names it
     spent: str = ""  # after "12 points more", where the label does not fit there
+    short: str = ""  # words of the label that tell it from the others, where there is room for no more
 
 
 NAMES = (
     KindName("training", "run", "training"),
     KindName("initialisation", "run", "initialisation"),
     KindName("busy", "step", "GPU busy", "with the GPU busy"),
-    KindName("data", "step", "waiting for data"),
+    KindName("data", "step", "waiting for data", short="data"),
     KindName("launch", "step", "launch-bound"),
-    KindName("sync", "step", "waiting for the GPU"),
-    KindName("collective", "step", "waiting for other ranks"),
+    KindName("sync", "step", "waiting for the GPU", short="GPU wait"),
+    KindName("collective", "step", "waiting for other ranks", short="other ranks"),
     KindName("python", "step", "own Python", "in own Python"),
-    KindName("gil", "step", "waiting for the GIL"),
-    KindName("lock", "step", "waiting for a lock"),
+    KindName("gil", "step", "waiting for the GIL", short="GIL"),
+    KindName("lock", "step", "waiting for a lock", short="lock"),
     KindName("wait", "step", "other waits", "in other waits"),
     KindName("log", "step", "logging"),
     KindName("checkpoint", "both", "checkpoint", "on checkpoints"),
     KindName("validation", "both", "validation", "on validation"),
-    KindName("gc", "step", "garbage collection", "on garbage collection"),
+    KindName("gc", "step", "garbage collection", "on garbage collection", short="garbage"),
     KindName("compile", "step", "compiling"),
     KindName("copy", "step", "copies", "on copies"),
     KindName("transfer", "step", "transfers", "on transfers"),
-    KindName("cpu_taken", "step", "CPU taken by other processes", "with the CPU taken by other processes"),
-    KindName("cpu_own", "step", "CPU taken by its own processes", "with the CPU taken by its own processes"),
-    KindName("idle", "step", "waiting for requests"),
+    KindName(
+        "cpu_taken", "step", "CPU taken by other processes", "with the CPU taken by other processes", short="CPU taken"
+    ),
+    KindName(
+        "cpu_own",
+        "step",
+        "CPU taken by its own processes",
+        "with the CPU taken by its own processes",
+        short="own processes",
+    ),
+    KindName("idle", "step", "waiting for requests", short="requests"),
     KindName("other", "step", "other", "on other work"),
     KindName("unexplained", "step", "unexplained"),
     KindName("redone", "run", "steps done again later"),
@@ -82,9 +91,10 @@ NAMES = (
     KindName("between", "run", "between attempts"),
     KindName("nothing", "run", "attempts without a step"),
     KindName("ending", "run", "after the last step"),
-    KindName("running", "run", "running, not separated"),
+    KindName("running", "run", "running, not separated", short="running"),
 )
 LABELS = {name.kind: name.label for name in NAMES}
+SHORT = {name.kind: name.short or name.label for name in NAMES}
 SPENT = {name.kind: name.spent or name.label for name in NAMES}
 KINDS: tuple[TimeKind, ...] = tuple(name.kind for name in NAMES if name.level != "run")  # of steps
 NUMBER = {kind: number for number, kind in enumerate(KINDS)}

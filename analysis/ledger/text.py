@@ -8,7 +8,7 @@ from collectors.message import Message, Sentence, phrase, text_of
 
 from ..stacks.frames import file_name
 from . import kinds
-from .kinds import BUSY, LABELS, LOST, ChargeTarget, TimeKind
+from .kinds import BUSY, LABELS, LOST, SHORT, ChargeTarget, TimeKind
 from .run_ledger import RunLedger
 from .shares import MIN_S, KindRow, Ledger
 
@@ -40,6 +40,11 @@ def label_of(kind: TimeKind, ledger: Ledger | RunLedger) -> Message:
     if ledger.device == "host" and kind == "launch":
         return phrase("handing work to the GPU")
     return phrase(LABELS[kind])
+
+
+def short_of(kind: TimeKind, ledger: Ledger) -> Message:
+    """Where there is no room for the label: `data` of `waiting for data`."""
+    return phrase("computing") if kind == BUSY and ledger.device == "CPU" else phrase(SHORT[kind])
 
 
 def place_of(place: ChargeTarget) -> str:

@@ -1,6 +1,6 @@
 /** One curve as it was read, and as lines and areas in pixels, for a canvas and for SVG alike (pure). */
 
-import { isDashed } from "../data/colours.js";
+import { dashOf } from "../data/colours.js";
 import { robust } from "../lib/axis.js";
 import { visibleName } from "../lib/dom.js";
 import { counted } from "../lib/format.js";
@@ -228,7 +228,6 @@ const SPIKE_PX = 6;
 const CLOSE_PX = 4;
 const FAINT = 0.35; // of a colour
 const FILLED = 0.3; // of a curve with a floor
-const DASHED = [7, 3];
 const SUPERSEDED = [3, 3];
 const FAR_PX = 1e5; // canvases do not draw farther
 
@@ -247,7 +246,7 @@ export function shapesOf(curves, colourOf, place, lit = "", thin = false) {
     const px = pixelsOf(curve, place);
     const out = lit !== "" && curve.name !== lit && !curve.colour;
     const colour = out ? "line-strong" : colourOf(curve);
-    const raw = { kind: /** @type {"line"} */ ("line"), colour, dash: curves.length > 1 && curve.name !== lit && isDashed(colour) ? DASHED : [] };
+    const raw = { kind: /** @type {"line"} */ ("line"), colour, dash: curves.length > 1 && curve.name !== lit ? dashOf(colour) : [] };
     if (curve.floor) {
       if (!out) areas.push({ kind: "area", colour, alpha: FILLED, width: 0, dash: [], parts: bandOf({ ...curve, min: curve.floor, max: curve.mean }, place, px) });
       lines.push({ ...raw, alpha: 1, width: strong, parts: lineOf(curve, curve.mean, 0, place, px) });

@@ -1,6 +1,6 @@
 /** What all runs have below the pointer, sorted by value. */
 
-import { isDashed } from "../data/colours.js";
+import { GREY, isDashed } from "../data/colours.js";
 import { el, setText } from "../lib/dom.js";
 import { count, figure, nonFinite } from "../lib/format.js";
 import { nearest } from "./curve.js";
@@ -96,4 +96,4 @@ function row(found, picture, smooth, head) {
 // The line that stands for a curve in legends and tables.
 
 /** @param {string} colour a token @param {boolean} alone beside no other, its line is not dashed @returns {HTMLElement} */
-export const lineKey = (colour, alone = false) => el("i", { class: isDashed(colour) && !alone ? "line-key dashed" : "line-key", style: `color:var(--${colour})` });
+export const lineKey = (colour, alone = false) => el("i", { class: `line-key${alone ? "" : isDashed(colour) ? " dashed" : colour === GREY ? " dotted" : ""}`, style: `color:var(--${colour})` });

@@ -1,7 +1,7 @@
 /** The sixteen looks of the palette, and which run has which: eight colours whose lines are solid, and the same ones dashed. */
 
 export const COLOURS = 16; // the tokens c1 to c16; c9 is c1 again
-export const GREY = "ink-3"; // of what has no colour
+export const GREY = "ink-3"; // of what has no colour; its lines are dotted
 const SOLID = 8;
 
 /** A token of `tokens.css`: `colourAt(0) -> "c1"`; after the sixteenth, the first again. @param {number} at */
@@ -9,6 +9,9 @@ export const colourAt = (at) => `c${(at % COLOURS) + 1}`;
 
 /** Whether lines of this colour are dashed and areas striped, so that they differ from the solid ones. @param {string} token */
 export const isDashed = (token) => /^c\d+$/.test(token) && Number(token.slice(1)) > SOLID;
+
+/** Pixels drawn and left out along a line of this colour, in turn; [] for all of it. @param {string} token @returns {number[]} */
+export const dashOf = (token) => (isDashed(token) ? [7, 3] : token === GREY ? [2, 3] : []);
 
 /** A swatch's class. @param {string} token @param {string} name of the plain one */
 export const swatchClass = (token, name) => (isDashed(token) ? `${name} striped` : name);

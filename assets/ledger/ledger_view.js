@@ -61,19 +61,19 @@ class SharesLane extends LaneView {
     const rows = this.shares ? sharesAt(this.shares.blocks, time_s) : [];
     const fit = Math.max(1, Math.floor((this.values.clientHeight - TOP_PX) / ROW_PX));
     const shown = rows.slice(0, this.narrow ? rows.length : fit);
-    fillRows(this.values, shown.map(({ label, colour, share }) => ({ label, value: `${share.toFixed(0)} %`, colour: `c${colour}`, mark: "box" })));
+    fillRows(this.values, shown.map(({ label, title, colour, share }) => ({ label, title, value: `${share.toFixed(0)} %`, colour: `c${colour}`, mark: "box" })));
   }
 }
 
-/** The kinds of the block at a time, else of the last one before it, the largest first (pure). @param {Blocks} blocks @param {number} time_s @returns {{label: string, colour: number, share: number}[]} */
-function sharesAt({ start, labels, colours, seconds }, time_s) {
+/** The kinds of the block at a time, else of the last one before it, the largest first (pure). @param {Blocks} blocks @param {number} time_s @returns {{label: string, title: string, colour: number, share: number}[]} */
+function sharesAt({ start, labels, short, colours, seconds }, time_s) {
   let at = start.length - 1;
   while (at >= 0 && start[at] > time_s) at--;
   if (at < 0) return [];
   const total = seconds.reduce((sum, column) => sum + column[at], 0);
   if (total <= 0) return [];
   return labels
-    .map((label, i) => ({ label, colour: colours[i], share: (100 * seconds[i][at]) / total }))
+    .map((title, i) => ({ label: short[i], title, colour: colours[i], share: (100 * seconds[i][at]) / total }))
     .filter(({ share }) => share >= LEAST)
     .sort((a, b) => b.share - a.share);
 }

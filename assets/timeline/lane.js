@@ -1,6 +1,6 @@
 /** One lane: its name, its plot on uPlot, and its values. */
 
-import { isDashed, swatchClass } from "../data/colours.js";
+import { dashOf, swatchClass } from "../data/colours.js";
 import { holders, layersOf, median, peaksOf, stepSeconds } from "../data/phases.js";
 import { counterOf, rateColumns, rateNow } from "../data/progress.js";
 import { columns } from "../data/series.js";
@@ -28,7 +28,6 @@ const GROWN = 1.2; // growth in bins after which it is judged at once
 const FOLDED = "folded lanes";
 const PERCENT = { lo: 0, hi: 104 };
 const MAX_BINS = 50_000;
-const DASHED = [6, 3];
 
 export class LaneView {
   /** @param {Lane} spec @param {boolean} narrow a phone: the name stands above the plot, without an axis */
@@ -287,7 +286,7 @@ export class LaneView {
     const points = { show, size: 5, width: 0, fill: token(line.colour), filter };
     const gaps = (/** @type {any} */ u, /** @type {number} */ _series, /** @type {number} */ _from, /** @type {number} */ _to, /** @type {[number, number][]} */ found) =>
       [...found, ...this.#cuts(u, index)].sort(([a], [b]) => a - b);
-    return [edge, edge, { stroke: token(line.colour), dash: isDashed(line.colour) ? DASHED : undefined, width: many ? 1 : 1.4, pxAlign: Number(many || !smooth), paths, points, gaps }];
+    return [edge, edge, { stroke: token(line.colour), dash: dashOf(line.colour), width: many ? 1 : 1.4, pxAlign: Number(many || !smooth), paths, points, gaps }];
   }
 
   /** A line breaks where its run restarted. @param {any} u @param {number} index of a line @returns {[number, number][]} device pixels */
@@ -400,7 +399,7 @@ export function fillRows(host, rows) {
       mark.className = row.mark ? swatchClass(row.colour ?? "", row.mark === "line" ? "keyl" : "key") : "none";
       /** @type {HTMLElement} */ (mark).style.background = row.colour && row.mark ? `var(--${row.colour})` : "";
     }
-    if (label.textContent !== row.label) /** @type {HTMLElement} */ (left).title = row.label;
+    if (label.textContent !== row.label) /** @type {HTMLElement} */ (left).title = row.title ?? row.label;
     setText(label, row.label);
     setText(value, row.value);
   });
@@ -408,7 +407,7 @@ export function fillRows(host, rows) {
 
 // The right column of a lane: its values now, or under the cursor (pure).
 
-/** @typedef {{label: string, value: string, colour?: string, mark?: "box" | "line", tone?: "bad" | "main"}} Row */
+/** @typedef {{label: string, title?: string, value: string, colour?: string, mark?: "box" | "line", tone?: "bad" | "main"}} Row */
 
 const LAYERS = 5; // of a stack that are listed, where they fit; of more, the largest and the sum of the others
 const LONGEST = 9; // characters beside a label

@@ -24,7 +24,7 @@ from analysis.ledger.shares import (
     TracedLine,
     lane_of,
 )
-from analysis.ledger.text import basis_of, label_of, run_basis_of, sentence_of
+from analysis.ledger.text import basis_of, label_of, run_basis_of, sentence_of, short_of
 from collectors.message import Message, text_of
 from collectors.records import Public, Searched
 
@@ -87,12 +87,13 @@ class LedgerTrace(TypedDict):
 
 
 class LedgerBlocks(TypedDict):
-    """`seconds[k]` are those of kind `kinds[k]`, one entry a block; it has the name and the colour of its row."""
+    """`seconds[k]` are those of kind `kinds[k]`, one entry a block; `labels` and `colours` are those of its row, `short` names it in a word or two."""
 
     start: list[float]
     end: list[float]
     kinds: list[TimeKind]
     labels: list[Searched]
+    short: list[Searched]
     colours: list[int]
     seconds: list[list[float]]
 
@@ -319,6 +320,7 @@ def _blocks(ledger: Ledger) -> LedgerBlocks:
         "end": lane.end_s.tolist(),
         "kinds": kinds,
         "labels": [text_of(label_of(kind, ledger)) for kind in kinds],
+        "short": [text_of(short_of(kind, ledger)) for kind in kinds],
         "colours": [TIME[kind] for kind in kinds],
         "seconds": [lane.seconds[:, number].round(4).tolist() for number in there],
     }
