@@ -83,19 +83,22 @@ const STRIPES_PX = 6; // from one to the next
 /** @type {Map<string, CanvasPattern>} */
 const patterns = new Map();
 
-/** What fills an area of this colour on a canvas: stripes over the ground where its lines would be dashed. @param {string} name of a token @returns {string | CanvasPattern} */
+/** What fills an area of this colour on a canvas: stripes on the ground where its lines would be dashed. @param {string} name of a token @returns {string | CanvasPattern} */
 export function fillOf(name) {
   if (!isDashed(name)) return token(name);
-  const key = `${token(name)} ${devicePixelRatio}`;
+  const [colour, ground, size] = [token(name), token("bg"), Math.round(STRIPES_PX * devicePixelRatio)];
+  const key = `${colour} ${ground} ${size}`;
   let pattern = patterns.get(key);
-  if (!pattern) patterns.set(key, (pattern = stripes(token(name), Math.round(STRIPES_PX * devicePixelRatio))));
+  if (!pattern) patterns.set(key, (pattern = stripes(colour, ground, size)));
   return pattern;
 }
 
-/** @param {string} colour @param {number} size device pixels */
-function stripes(colour, size) {
+/** Opaque: areas of a stack lie above one another. @param {string} colour @param {string} ground @param {number} size device pixels */
+function stripes(colour, ground, size) {
   const tile = Object.assign(document.createElement("canvas"), { width: size, height: size });
   const context = /** @type {CanvasRenderingContext2D} */ (tile.getContext("2d"));
+  context.fillStyle = ground;
+  context.fillRect(0, 0, size, size);
   context.strokeStyle = colour;
   context.lineWidth = size * 0.45;
   for (const at of [-size, 0, size]) {

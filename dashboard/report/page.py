@@ -203,7 +203,7 @@ LARGE = 1e300  # beyond it a difference of two values is none any more
 
 
 class CurvePath(NamedTuple):
-    colour: int  # 1 to 16
+    colour: int  # 1 to 16; 0 is the ink of the only line
     label: str
     line: str  # of an SVG path
     dots: str  # places that no line joins
@@ -258,7 +258,13 @@ def picture_of(
     scale = (ends.lo, ends.hi, lo, hi)
     unit = plot.unit if plot.unit in ("%", "B") else ""  # any other stands once, behind the title
     paths = [
-        _path(i % COLOURS + 1, shortened(line.label, characters), thinned(line.buckets, places), scale, unit)
+        _path(
+            i % COLOURS + 1 if len(lines) > 1 else 0,
+            shortened(line.label, characters),
+            thinned(line.buckets, places),
+            scale,
+            unit,
+        )
         for i, line in enumerate(lines)
     ]
     return PlotPicture(
