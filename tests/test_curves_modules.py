@@ -160,8 +160,8 @@ def test_lines_are_opaque_and_of_a_name_that_stands_out_last(ask: Ask) -> None:
     )
     half, all_of_them, lit = ask(code)
     assert half == "rgb(128,0,0)"
-    assert all_of_them == ["line run-1", "line run-1", "line run-12 dashed"]
-    assert lit == ["line run-1", "line line-strong", "line run-1"]
+    assert all_of_them == ["line c2", "line c2", "line c13 dashed"]
+    assert lit == ["line c2", "line line-strong", "line c2"]
 
 
 def test_neighbouring_values_that_are_no_numbers_are_one_mark_however_far_apart(ask: Ask) -> None:

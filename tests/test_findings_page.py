@@ -78,6 +78,20 @@ def test_a_finding_appears_live_and_nothing_moves(scene: FindingsScene, page: Pa
     expect(page.locator(".found-kept > pre")).to_have_text("<b>last</b> line")
 
 
+def test_good_news_is_a_green_disc_in_the_strip_too_and_never_amber(scene: FindingsScene, page: Page) -> None:
+    scene.run("good")
+    scene.find("good", "new_best", -20, -2, over=False, said="val/loss is 0.4, the lowest yet.")
+    scene.open(page, run="good")
+    expect(page.locator(".finding-said")).to_contain_text("val/loss is 0.4, the lowest yet.")
+    shapes = [
+        page.locator(f"{place} path").get_attribute("d") for place in (".finding-said .icon.ok", ".found-mark .icon.ok")
+    ]
+    assert shapes[0] == shapes[1] and str(shapes[0]).startswith("M5 0A5"), "a disc in both places"
+    assert page.locator(".finding-said .warn, .found-mark .warn, .found-bar").count() == 0
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(page.locator(".found-detail h2 .icon.ok")).to_have_count(1)
+
+
 def test_a_run_that_is_over_says_what_held_until_its_end(scene: FindingsScene, page: Page) -> None:
     for run, until in (("ruined", -602), ("mended", -750)):
         scene.store.append(
