@@ -1,8 +1,8 @@
 /** Curves in an app elsewhere, of given data or of a dashboard: a chart for each series, a line for each run. */
 
+import { Colours } from "../data/colours.js";
 import { CurveReader, readCurves } from "../data/curve_reader.js";
 import { RemoteDashboard } from "../data/remote.js";
-import { coloursOf } from "../data/run_colours.js";
 import { el, setText, visibleName } from "../lib/dom.js";
 import { onTheme } from "../lib/theme.js";
 import { Chart } from "./chart.js";
@@ -34,8 +34,7 @@ export class EmbeddedChart {
     this.reader = null;
     /** @type {import("../data/feed.js").Feed | null} */
     this.feed = null;
-    /** @type {Map<string, string>} by line */
-    this.colours = new Map();
+    this.colours = new Colours(); // by line
     const sized = new ResizeObserver(() => this.#fit());
     sized.observe(frame.body);
     frame.signal.addEventListener("abort", () => sized.disconnect());
@@ -178,7 +177,7 @@ export class EmbeddedChart {
   #draw() {
     const { data, axis, window } = this.props;
     const lines = [...new Set(this.lanes.flatMap(({ curves }) => curves.map(({ label }) => label)))];
-    this.colours = coloursOf(lines);
+    this.colours.choose(lines);
     this.#legend(lines);
     const view = { ...PLAIN, x: data?.axis ?? axis };
     const span = this.shown;
@@ -190,7 +189,7 @@ export class EmbeddedChart {
         curves: known ? lane.curves : null,
         view,
         span,
-        colourOf: ({ label }) => this.colours.get(label) ?? "run-0",
+        colourOf: ({ label }) => this.colours.of(label),
         lit: "",
         trouble: held?.left[0]?.reason ?? "",
         stale: held ? held.id !== this.#question(lane.key).id : false,
@@ -206,7 +205,7 @@ export class EmbeddedChart {
     if (key === this.#legended) return;
     this.#legended = key;
     const shown = lines.length > 1 || lines[0] ? lines : [];
-    this.frame.head.replaceChildren(...shown.map((line) => el("span", {}, lineKey(this.colours.get(line) ?? "run-0", lines.length === 1), line)));
+    this.frame.head.replaceChildren(...shown.map((line) => el("span", {}, lineKey(this.colours.of(line), lines.length === 1), line)));
   }
 
   #legended = "";
