@@ -1,4 +1,4 @@
-"""How a message leaves the machine: by webhook, ntfy, e-mail, or one of Apprise's services."""
+"""How a message leaves the machine: by webhook, ntfy, e-mail, Slack, or one of Apprise's services."""
 
 from __future__ import annotations
 
@@ -71,6 +71,8 @@ def send(receiver: Receiver, message: AlertMessage) -> None:
                 send_ntfy(values, message)
             case "email":
                 send_mail(values, message)
+            case "slack":
+                send_slack(values, message)
             case "apprise":
                 send_by_apprise(values, message)
             case "desktop":
@@ -170,6 +172,15 @@ def send_ntfy(values: Mapping[str, str], message: AlertMessage) -> None:
     document["message"] = text
     token = values.get("token", "")
     post(values.get("url") or URL, document, message.id, f"Bearer {token}" if token else "")
+
+
+# Post to an incoming webhook of Slack, or of Mattermost or Discord, which take the same.
+
+
+def send_slack(values: Mapping[str, str], message: AlertMessage) -> None:
+    """As plain text: nothing in it is markup, a mention or a link of Slack's. Raises NotDelivered."""
+    document = {"text": f"{harmless(headline(message))}\n{body(message, chat=True)}", "mrkdwn": False}
+    post(values["url"], document, message.id)
 
 
 # Send an e-mail by SMTP.

@@ -23,7 +23,7 @@ from collectors import options
 from collectors.records import FindingWeight
 from deepseek.log.redaction import LEFT_OUT, redacted
 
-ReceiverKind: TypeAlias = Literal["webhook", "email", "ntfy", "desktop", "apprise"]
+ReceiverKind: TypeAlias = Literal["ntfy", "email", "slack", "webhook", "desktop", "apprise"]
 UserRuleKind: TypeAlias = Literal["when", "absent", "anomaly"]
 OWN = "rule:"  # begins the rule of a finding that an own rule made
 GROUP_S, RATE, RATE_PER_S = 60.0, 30, 3600.0
@@ -52,6 +52,7 @@ class UserRule:
     to: tuple[str, ...] | None = None  # None: all receivers
     weight: FindingWeight = "alert"
     times: float = 8.0  # of an anomaly: how many spreads from the median
+    enabled: bool = True  # one that is off is listed, and finds nothing
 
     @property
     def rule(self) -> str:
@@ -219,16 +220,30 @@ MAX_RULES_BYTES, MAX_NODES = 1 << 20, 60_000
 MAX_RULES, MAX_RECEIVERS, MAX_NAME, MAX_TEXT = 2000, 20, 80, 2000
 MAX_TROUBLES = 100
 ALL = {"rules", "receivers", "quiet", "rate", "group_s", "link"}
-OF_RULE = {"name", "when", "absent", "anomaly", "finding", "for", "runs", "to", "severity", "times", "alert"}
-NEEDS = {"webhook": ("url",), "email": ("server", "to"), "ntfy": ("topic",), "desktop": (), "apprise": ("url",)}
-MAY = {
-    "webhook": ("url", "authorization"),
-    "email": ("server", "to", "from", "user", "password", "security"),
-    "ntfy": ("url", "topic", "token"),
+OF_RULE = {"name", "when", "absent", "anomaly", "finding", "for", "runs", "to", "severity", "times", "alert", "enabled"}
+NEEDS = {
+    "ntfy": ("topic",),
+    "email": ("server", "to"),
+    "slack": ("url",),
+    "webhook": ("url",),
     "desktop": (),
     "apprise": ("url",),
 }
-SECRET = {("webhook", "authorization"), ("email", "password"), ("ntfy", "token"), ("apprise", "url")}
+MAY = {
+    "ntfy": ("topic", "url", "token"),
+    "email": ("server", "to", "from", "user", "password", "security"),
+    "slack": ("url",),
+    "webhook": ("url", "authorization"),
+    "desktop": (),
+    "apprise": ("url",),
+}
+SECRET = {
+    ("ntfy", "token"),
+    ("email", "password"),
+    ("slack", "url"),
+    ("webhook", "authorization"),
+    ("apprise", "url"),
+}
 ADDRESS = re.compile(r"[^\s@,;:<>\"()\[\]\\]{1,64}@[A-Za-z0-9.-]{1,255}")
 SERVER = re.compile(r"[A-Za-z0-9.-]{1,255}(?::(\d{1,5}))?|\[[0-9A-Fa-f:]+\](?::(\d{1,5}))?")
 TOPIC = re.compile(r"[-_A-Za-z0-9]{1,64}")
@@ -391,6 +406,7 @@ def _rule(node: Any, receivers: list[str]) -> UserRule | FindingPolicy:
             _findings(table["finding"]), _truth(table["alert"]) if "alert" in table else True, node.line, runs, to
         )
     _only(table, OF_RULE - {"alert", "finding"}, "a rule about series")
+    enabled = _truth(table["enabled"]) if "enabled" in table else True
     name = _name(table, node, "rule")
     text = _text(table[kind], MAX_TEXT)
     _check_expression(kind, text, table[kind].line)
@@ -401,7 +417,7 @@ def _rule(node: Any, receivers: list[str]) -> UserRule | FindingPolicy:
     if kind == "absent" and not for_s:
         raise _ConfigError(node.line, f"the rule {name!r} needs for: the time without a point, such as 10 min")
     times = _number(table["times"], 1.0, 1000.0) if "times" in table else 8.0
-    return UserRule(name, kind, text, for_s, node.line, runs, to, severity, times)  # type: ignore[arg-type]  # checked above
+    return UserRule(name, kind, text, for_s, node.line, runs, to, severity, times, enabled)  # type: ignore[arg-type]  # checked above
 
 
 def _check_expression(kind: str, text: str, line: int) -> None:

@@ -351,7 +351,8 @@ class ExpressionEvaluator:
     def _compute(self, name: str, run: str | None, now_s: float) -> None:
         rule, condition = self._rules[name]
         try:
-            found = list(self._columns(rule, condition, run, now_s))
+            reach_s = HOUR_S if rule.kind == "anomaly" else rule.for_s + 60.0
+            found = list(self._columns(condition, run, now_s, now_s - min(reach_s, 24 * HOUR_S)))
             self.troubles.pop(name, None)
         except NoSeries:
             return
@@ -373,12 +374,17 @@ class ExpressionEvaluator:
         else:
             self._states.pop((name, run), None)
 
+    def past(self, name: str, run: str | None, now_s: float, lo: float) -> Iterator[tuple[Labels, Floats, Floats]]:
+        """What a rule computes of a run since then: labels, places and values of each series. Raises ExpressionError, StoreError, TooMuch."""
+        try:
+            yield from self._columns(self._rules[name][1], run, now_s, lo)
+        except NoSeries:
+            return
+
     def _columns(
-        self, rule: UserRule, condition: Condition, run: str | None, now_s: float
+        self, condition: Condition, run: str | None, now_s: float, lo: float
     ) -> Iterator[tuple[Labels, Floats, Floats]]:
         """Labels, places and values of each series of the result."""
-        reach_s = HOUR_S if rule.kind == "anomaly" else rule.for_s + 60.0
-        lo = now_s - min(reach_s, 24 * HOUR_S)
         rows = [
             *self._of(run, now_s),
             *(self._of(None, now_s) if run is not None and condition.expression is not None else []),
@@ -530,10 +536,11 @@ class UserRules:
             self._settings = settings
             return
         self._settings = settings
-        self._rules = {rule.name: (rule, as_rule(rule)) for rule in settings.rules}
-        self._comparisons = ThresholdEvaluator(settings.rules, self._comparisons)
-        self._computed.use(settings.rules)
-        self._awaiting = [(rule, self._computed.name_of(rule.name)) for rule in settings.rules if rule.kind == "absent"]
+        rules = [rule for rule in settings.rules if rule.enabled]
+        self._rules = {rule.name: (rule, as_rule(rule)) for rule in rules}
+        self._comparisons = ThresholdEvaluator(rules, self._comparisons)
+        self._computed.use(rules)
+        self._awaiting = [(rule, self._computed.name_of(rule.name)) for rule in rules if rule.kind == "absent"]
         self._awaited = {name for _, name in self._awaiting}
 
     @property

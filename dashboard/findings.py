@@ -14,7 +14,7 @@ import numpy as np
 from alerts.config import AlertSettings, AlertsFile, shown_text
 from alerts.delivery import DESKTOP_S, OutboxReader
 from alerts.messages import AlertMessage
-from alerts.routing import AcknowledgementsFile, Mute, MutesFile, fires, is_alert, is_muted
+from alerts.routing import FINISHED, AcknowledgementsFile, Mute, MutesFile, fires, is_alert, is_muted
 from analysis.findings.life import Activity, Standing
 from analysis.findings.rules import is_tracked
 from analysis.findings.working_set import MACHINE, RUNS_OWN
@@ -170,6 +170,7 @@ class AlertsSnapshot(NamedTuple):
     firing: list[Finding]
     acknowledged: frozenset[str]
     recent: list[Finding]
+    finished: list[Finding]
     muted: list[Finding]
     mutes: list[Mute]
     mutes_trouble: str
@@ -202,7 +203,8 @@ class Alerts:
             shown_text(text, settings.literals),
             firing,
             seen & {row.id for row in firing},
-            [row for row in day if is_alert(settings, row)],
+            [row for row in day if is_alert(settings, row) and row.rule != FINISHED],
+            [row for row in day if row.rule == FINISHED],
             [row for row in found if is_muted(mutes, row.rule, row.run, now_s)],
             [mute for mute in mutes if mute.holds(now_s)],
             mutes_trouble,

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
+from alerts.config import OWN
 from alerts.routing import save_acknowledged, save_mute
 from analysis.findings.rules import BY_NAME
 from collectors.control import ControlError, ask
@@ -22,7 +23,22 @@ from .boards.files import BoardFile
 from .queries import BadRequest, NotFound, Queries
 from .received_files import ReceivedFiles
 from .runs.runs import ALIVE, known_of
-from .user_files.alerts import opted_in, save_alerts
+from .user_files.alerts import (
+    channel_of,
+    check_mistakes,
+    check_secret,
+    drop_secrets,
+    keep_secret,
+    opted_in,
+    save_alerts,
+    secret_keys,
+    with_channel,
+    with_notice,
+    with_policy,
+    with_quiet,
+    with_rule,
+    with_switch,
+)
 from .user_files.cases import save_case
 from .user_files.directions import Direction, save_direction
 from .user_files.events import add_event
@@ -150,7 +166,65 @@ class Changes:
         """From now on what that rule finds, in this run or in all, is sent. Raises BadRequest, Unwritable."""
         if rule not in BY_NAME:
             raise BadRequest(f"there is no rule {rule!r}; GET /api/v1/findings/rules lists them")
-        self._saved(lambda: save_alerts(self._queries.data_dir, opted_in(self._queries.alerts.text(), rule, run)))
+        self._change_alerts(lambda text: opted_in(text, rule, run))
+
+    def set_rule(self, name: str | None, rule: Mapping[str, Any] | None) -> None:
+        """Replace, add (None) or delete (without `rule`) a user's rule. Raises BadRequest, Unwritable."""
+        self._change_alerts(lambda text: with_rule(text, name, rule))
+
+    def set_policy(self, findings: Sequence[str], runs: str, policy: Mapping[str, Any] | None) -> None:
+        """What findings of some runs do; without `policy` what is usual. Raises BadRequest, Unwritable."""
+        self._change_alerts(lambda text: with_policy(text, findings, runs, policy))
+
+    def switch_rule(self, rule: str, on: bool) -> None:
+        """Whether a rule, by the name of its findings, alerts. Raises BadRequest, Unwritable."""
+        if not rule.startswith(OWN) and rule not in BY_NAME:
+            raise BadRequest(f"there is no rule {rule!r}; GET /api/v1/findings/rules lists them")
+        self._change_alerts(lambda text: with_switch(text, rule, on))
+
+    def set_notice(self, rule: str, run: str, to: Sequence[str]) -> None:
+        """Which channels get what a rule finds in a run. Raises NotFound, BadRequest, Unwritable."""
+        self._queries.check_run(run)
+        self._change_alerts(lambda text: with_notice(text, rule, run, to))
+
+    def set_channel(self, name: str | None, channel: Mapping[str, str] | None) -> None:
+        """Replace, add (None) or delete (without `channel`) a channel. An empty secret stays what it is; others are kept in files of their own.
+
+        Raises BadRequest, Unwritable.
+        """
+        data_dir = self._queries.data_dir
+
+        def change(text: str) -> str:
+            before = channel_of(text, name) if name is not None else {}
+            if channel is None:
+                return with_channel(text, name, None)
+            secret = secret_keys(channel["kind"])
+            for key in secret:
+                check_secret(channel["kind"], key, channel.get(key) or "env:X")
+            after: dict[str, Any] = {key: value for key, value in channel.items() if value and key not in secret}
+            kept = before if before.get("kind") == channel["kind"] else {}
+            given = {key: channel.get(key) or kept.get(key, "") for key in secret}
+            trial = after | {key: "env:X" for key, value in given.items() if value}
+            check_mistakes(with_channel(text, name, trial), text)  # before a secret becomes a file
+            for key, value in given.items():
+                if value:
+                    after[key] = value if value == kept.get(key) else keep_secret(data_dir, value)
+            return with_channel(text, name, after)
+
+        before = channel_of(self._queries.alerts.text(), name) if name is not None else {}
+        self._change_alerts(change)
+        drop_secrets(data_dir, before, channel_of(self._queries.alerts.text(), channel["name"]) if channel else {})
+
+    def set_quiet_hours(self, quiet: Mapping[str, Any] | None) -> None:
+        """Quiet hours, or none. Raises BadRequest, Unwritable."""
+        self._change_alerts(lambda text: with_quiet(text, quiet))
+
+    def _change_alerts(self, change: Callable[[str], str]) -> None:
+        def save() -> None:
+            text = self._queries.alerts.text()
+            save_alerts(self._queries.data_dir, change(text), text)
+
+        self._saved(save)
 
     def keep_case(self, id_: str) -> str:
         """Keep what a finding that is of no use was judged from; the name of the file. Raises NotFound, Unwritable."""

@@ -216,5 +216,7 @@ def test_what_users_say_knows_neither_dash_nor_the_store() -> None:
                 "collectors.logs.tombstones",
             }
             if module == "dashboard.user_files.alerts":
-                known |= {"alerts.config"}
+                known |= {"alerts.config", "alerts.routing", "analysis.findings.rules"}
+            if module == "dashboard.user_files.yaml_lines":
+                known |= {"collectors.yaml_tree"}
             assert others <= known | {"collectors.user_files"}, module

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from access.roles import Role, needs
-from alerts.config import MAX_RULES_BYTES, OWN, AlertSettings, QuietHours, Receiver, ReceiverKind, UserRuleKind
+from alerts.config import (
+    MAX_RECEIVERS,
+    MAX_RULES_BYTES,
+    MAX_TEXT,
+    OWN,
+    AlertSettings,
+    QuietHours,
+    Receiver,
+    ReceiverKind,
+    UserRuleKind,
+)
 from alerts.messages import AlertMessage, MessagePhase, shown_target
-from alerts.routing import LONGEST_H, MAX_FINDINGS, MAX_ID_CHARACTERS, MAX_WORD
+from alerts.routing import FINISHED, LONGEST_H, MAX_FINDINGS, MAX_ID_CHARACTERS, MAX_WORD
+from analysis.findings.watch import WITH_RUN
 from collectors.records import FindingWeight
 
 from ..findings import AlertsSnapshot
 from ..mutations import Changes
-from ..queries import Queries
+from ..queries import BadRequest, Queries
+from ..user_files.alerts import MAX_SECRET, notified
 from .answers import Answer
 from .findings import FindingRow, finding_row
+from .parameters import MAX_CHARACTERS
 
 MAX_MESSAGES = 2000
 
@@ -94,7 +107,7 @@ class AlertMessageRow(TypedDict):
 
 
 class AlertsAnswer(TypedDict):
-    """`acknowledged` are ids of firing alerts that somebody has seen, `recent` are alerts of the last 24 h, `desktop` messages that a page shows as notifications, each id once.
+    """`acknowledged` are ids of firing alerts that somebody has seen, `recent` are alerts of the last 24 h, `unresolved` ids of those of them that held until their run ended, `finished` runs that finished since then, `desktop` messages that a page shows as notifications, each id once.
 
     `trouble` is "" or the first sentence of what is wrong with alerts.yaml; `troubles` has all.
     """
@@ -102,6 +115,8 @@ class AlertsAnswer(TypedDict):
     firing: list[FindingRow]
     acknowledged: list[str]
     recent: list[FindingRow]
+    unresolved: list[str]
+    finished: list[FindingRow]
     muted: list[FindingRow]
     mutes: list[MuteRow]
     rules: list[OwnRuleRow]
@@ -148,6 +163,97 @@ class AlertTestAction(BaseModel):
     receiver: str = Field(min_length=1, max_length=MAX_WORD)
 
 
+Word = Annotated[str, Field(min_length=1, max_length=MAX_WORD)]
+Names = Annotated[list[Word], Field(max_length=MAX_RECEIVERS)]
+
+
+class OwnRuleFields(BaseModel):
+    """As alerts.yaml has them: `for` is a duration such as `5 min`, `to` null for all channels."""
+
+    name: Word
+    kind: UserRuleKind
+    expression: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+    for_: Annotated[str, Field(alias="for", max_length=40)] = ""
+    runs: Word = "*"
+    to: Names | None = None
+    severity: FindingWeight = "alert"
+    times: float | None = None
+    enabled: bool = True
+
+    def entry(self) -> dict[str, Any]:
+        """Without what is usual."""
+        usual = {"runs": "*", "to": None, "severity": "alert", "times": None, "for": ""}
+        kept = {"for": self.for_, "runs": self.runs, "to": self.to, "severity": self.severity, "times": self.times}
+        more = {key: value for key, value in kept.items() if value != usual[key]}
+        return {"name": self.name, self.kind: self.expression, **more, **({} if self.enabled else {"enabled": False})}
+
+
+class RuleChange(BaseModel):
+    """`name` is that of the rule that is replaced, null for a new one; without `rule` it is deleted."""
+
+    name: Word | None = None
+    rule: OwnRuleFields | None = None
+
+
+class PolicyFields(BaseModel):
+    to: Names | None = None
+    alert: bool = True
+
+
+class PolicyChange(BaseModel):
+    """What findings of some runs do; without `policy` what is usual for them."""
+
+    findings: Annotated[list[Word], Field(min_length=1, max_length=MAX_FINDINGS)]
+    runs: Word = "*"
+    policy: PolicyFields | None = None
+
+
+class RuleSwitch(BaseModel):
+    """`rule` is the name of its findings: `crash`, `rule:loss is high`."""
+
+    rule: Word
+    on: bool
+
+
+class ChannelChange(BaseModel):
+    """`channel` has `name`, `kind` and the keys of its kind; an empty secret stays what it is. Without `channel` it is deleted."""
+
+    name: Word | None = None
+    channel: dict[Annotated[str, Field(max_length=40)], Annotated[str, Field(max_length=MAX_SECRET)]] | None = None
+
+
+class QuietFields(BaseModel):
+    from_: Annotated[str, Field(alias="from", max_length=10)]
+    to: Annotated[str, Field(max_length=10)]
+    zone: Annotated[str, Field(max_length=80)]
+    but: Annotated[list[Word], Field(max_length=MAX_FINDINGS)] = []
+
+
+class QuietChange(BaseModel):
+    quiet: QuietFields | None = None
+
+
+class NoticeChange(BaseModel):
+    """Which channels hear of the end of a run."""
+
+    run: Word
+    finding: Literal["crash", "finished"]
+    to: Names
+
+
+class RunNotice(TypedDict):
+    """Of a run: the channels there are, and which of them hear that it crashed or finished."""
+
+    channels: list[ChannelName]
+    crash: list[str]
+    finished: list[str]
+
+
+class ChannelName(TypedDict):
+    name: str
+    kind: ReceiverKind
+
+
 MostMessages = Annotated[int, Query(ge=1, le=MAX_MESSAGES, alias="limit", description="at most so many")]
 
 
@@ -166,8 +272,57 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     def history(limit: MostMessages = 200) -> Answer[AlertHistory]:
         return Answer({"messages": [message_row(message) for message in queries.alerts.messages(limit)]})
 
+    @router.get("/alerts/notify", response_model=None, summary="Which channels hear of the end of a run")
+    @needs(Role.OWNER)
+    def notice(run: Annotated[str, Query(max_length=MAX_CHARACTERS)]) -> Answer[RunNotice]:
+        queries.check_run(run)
+        return Answer(_notice(queries, run))
+
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
+    @router.post("/alerts/rule", response_model=None, summary="Add, replace or delete a rule of alerts.yaml")
+    @needs(Role.OWNER)
+    def set_rule(given: RuleChange) -> Answer[AlertsAnswer]:
+        changes.set_rule(given.name, given.rule.entry() if given.rule else None)
+        return Answer(alerts_answer(queries))
+
+    @router.post("/alerts/policy", response_model=None, summary="Say whether findings of some runs alert, and whom")
+    @needs(Role.OWNER)
+    def set_policy(given: PolicyChange) -> Answer[AlertsAnswer]:
+        policy = given.policy
+        to = {} if policy is None or policy.to is None else {"to": policy.to}
+        alert = {} if policy is None or policy.alert else {"alert": "no"}
+        changes.set_policy(given.findings, given.runs, None if policy is None else {**to, **alert})
+        return Answer(alerts_answer(queries))
+
+    @router.post("/alerts/switch", response_model=None, summary="Turn a rule on or off")
+    @needs(Role.OWNER)
+    def switch(given: RuleSwitch) -> Answer[AlertsAnswer]:
+        changes.switch_rule(given.rule, given.on)
+        return Answer(alerts_answer(queries))
+
+    @router.post("/alerts/channel", response_model=None, summary="Add, replace or delete a channel of alerts.yaml")
+    @needs(Role.OWNER)
+    def set_channel(given: ChannelChange) -> Answer[AlertsAnswer]:
+        if given.channel is not None and not {"name", "kind"} <= given.channel.keys():
+            raise BadRequest("a channel needs name and kind")
+        changes.set_channel(given.name, given.channel)
+        return Answer(alerts_answer(queries))
+
+    @router.post("/alerts/quiet", response_model=None, summary="Set the quiet hours, or none")
+    @needs(Role.OWNER)
+    def set_quiet(given: QuietChange) -> Answer[AlertsAnswer]:
+        quiet = given.quiet
+        fields = None if quiet is None else {"from": quiet.from_, "to": quiet.to, "zone": quiet.zone, **({"but": quiet.but} if quiet.but else {})}  # fmt: skip
+        changes.set_quiet_hours(fields)
+        return Answer(alerts_answer(queries))
+
+    @router.post("/alerts/notify", response_model=None, summary="Say which channels hear of the end of a run")
+    @needs(Role.OWNER)
+    def set_notice(given: NoticeChange) -> Answer[RunNotice]:
+        changes.set_notice(given.finding, given.run, given.to)
+        return Answer(_notice(queries, given.run))
+
     @router.post("/alerts/text", response_model=None, summary="Save alerts.yaml, if all of it can be read")
     @needs(Role.OWNER)
     def save_text(given: AlertText) -> Answer[AlertsAnswer]:
@@ -199,6 +354,15 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
         return Answer({"ok": ok, "sentence": sentence})
 
 
+def _notice(queries: Queries, run: str) -> RunNotice:
+    settings = queries.alerts.now().settings
+    return {
+        "channels": [{"name": receiver.name, "kind": receiver.kind} for receiver in settings.receivers],
+        "crash": notified(settings, "crash", run),
+        "finished": notified(settings, FINISHED, run),
+    }
+
+
 def alerts_answer(queries: Queries) -> AlertsAnswer:
     now = queries.alerts.now()
     settings = now.settings
@@ -206,6 +370,8 @@ def alerts_answer(queries: Queries) -> AlertsAnswer:
         "firing": [finding_row(found) for found in now.firing],
         "acknowledged": sorted(now.acknowledged),
         "recent": [finding_row(found) for found in now.recent],
+        "unresolved": [found.id for found in now.recent if found.fields.get(WITH_RUN)],
+        "finished": [finding_row(found) for found in now.finished],
         "muted": [finding_row(found) for found in now.muted],
         "mutes": [{"rule": mute.rule, "run": mute.run, "until": mute.until_s} for mute in now.mutes],
         "rules": _rules(now),
