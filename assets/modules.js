@@ -7,6 +7,7 @@ import { part } from "./pages/session.js";
 import { start } from "./shell.js";
 import { mountLanes } from "./timeline/time_chart.js";
 
+export { RulePreview, SecretField } from "./pages/alerts/form.js";
 export { Address, Selection } from "./pages/session.js";
 
 const isOurs = Boolean(document.documentElement.dataset.base); // the dashboard's own HTML (dashboard/pages/frame.py)
@@ -20,6 +21,8 @@ export const TimeChart = (place, props, setProps) =>
 /** Stacks of given data, or of a dashboard. @param {HTMLElement} place @param {any} props @param {(changed: Object) => void} setProps */
 export const FlameGraph = (place, props, setProps) => embed(place, GRAPH_PX, props, (frame, given) => new EmbeddedGraph(frame, given, setProps));
 
+export const AlertChange = part("AlertChange");
+export const AlertsActive = part("AlertsActive");
 export const AlertsEditor = part("AlertsEditor");
 export const BoardsView = part("BoardsView");
 export const DesktopChoice = part("DesktopChoice");

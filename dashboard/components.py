@@ -172,8 +172,43 @@ class RunsHead(PagePart):
     """The tools above the table of runs; the view also fills that table."""
 
 
+class AlertsActive(PagePart):
+    """What fires, what happened in the last day, and the evidence of the selected one."""
+
+
 class AlertsEditor(PagePart):
     """Rules and channels as text."""
+
+
+class AlertChange(BrowserComponent):
+    """Sends a change of rules or channels once for each new `press`, with the secrets that are typed beside it."""
+
+    def __init__(
+        self, id: str | None = None, path: str = "", body: Mapping[str, Any] | None = None, press: str = ""
+    ) -> None:
+        super().__init__(id=id, path=path, body=body, press=press)
+
+
+class SecretField(BrowserComponent):
+    """A secret that is typed and never shown: it goes from here to the API, and through no callback."""
+
+    def __init__(self, id: str | None = None, name: str = "", label: str = "", isSet: bool = False) -> None:
+        super().__init__(id=id, name=name, label=label, isSet=isSet)
+
+
+class RulePreview(BrowserComponent):
+    """Curves of runs over time, and marks where a rule would have fired."""
+
+    def __init__(
+        self,
+        id: str | None = None,
+        curves: Sequence[Mapping[str, Any]] = (),
+        firings: Sequence[Mapping[str, Any]] = (),
+        limit: float | None = None,
+        className: str = "rule-preview",
+    ) -> None:
+        """Curves are `{"run", "t", "v"}`, firings `{"run", "t", "v"}` of a moment; `limit` is a line across."""
+        super().__init__(id=id, curves=list(curves), firings=list(firings), limit=limit, className=className)
 
 
 class DesktopChoice(PagePart):

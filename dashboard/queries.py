@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from alerts.config import UserRule, is_of
+from alerts.preview import Preview, preview_of
 from collectors.control import ControlError, ask
 from collectors.folders import LogTree
 from collectors.machine.proc import descendants
@@ -262,6 +264,15 @@ class Queries:
         return [] if run is None else self._store.bars(run)
 
     # -- samples and files ---------------------------------------------------------------------------------------------
+
+    def series_names(self) -> list[str]:
+        """Of all runs and the machine, by name."""
+        return sorted(self._store.names())
+
+    def rule_preview(self, rule: UserRule, lo: float) -> Preview:
+        """When a rule would have fired since then. Raises ExpressionError, StoreError, TooMuch."""
+        runs = [view.stored.name for view in self.runs() if is_of(rule.runs, view.stored.name)]
+        return preview_of(self._store, rule, runs, time.time(), lo)
 
     def sample_names(self, run: str) -> SampleNames:
         """Raises NotFound."""

@@ -3,6 +3,7 @@
 import { wordsOf } from "../data/runs.js";
 import { el, icon, setText } from "../lib/dom.js";
 import { clock, count, duration, figure, minute, sameDay, weekday } from "../lib/format.js";
+import { NotifyButton } from "./notify.js";
 import { Files, LastStacks, RanButton, ReportButton } from "./run_details.js";
 
 /**
@@ -29,11 +30,12 @@ export class RunStrip {
     this.ran = new RanButton();
     this.last = new LastStacks();
     this.report = new ReportButton(() => (this.run === null ? null : { run: this.run, window: null }), "btn ghost");
+    this.notify = new NotifyButton("btn ghost");
     this.figures = Object.fromEntries(["Step", "Steps/s", "Done in", "Loss"].map((name) => [name, new Figure(name)]));
     this.said = el("div", { class: "finding-said", role: "status" });
     this.acts = el("div", { class: "finding-acts" });
     this.finding = el("div", { class: "finding" }, this.said, this.acts, nav ?? null);
-    actions.append(this.files.element, this.last.element, this.ran.element, this.report.element);
+    actions.append(this.files.element, this.last.element, this.ran.element, this.report.element, this.notify.element);
     this.element = el(
       "section",
       { class: "verdict", "aria-label": "The run" },
@@ -73,6 +75,7 @@ export class RunStrip {
     this.last.draw(run);
     this.run = run?.run ?? null;
     this.report.element.hidden = this.run === null;
+    this.notify.draw(this.run);
   }
 
   /** @type {string | null} */

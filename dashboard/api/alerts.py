@@ -101,6 +101,7 @@ class AlertMessageRow(TypedDict):
     sentence: str
     run: str | None
     runs: list[str]
+    findings: list[str]
     attempts: int
     next_try: float | None
     error: str
@@ -471,6 +472,7 @@ def message_row(message: AlertMessage) -> AlertMessageRow:
         "sentence": message.subject,
         "run": message.runs[0] if len(message.runs) == 1 else None,
         "runs": list(message.runs),
+        "findings": list(message.findings),
         "attempts": message.attempts,
         "next_try": message.next_s if message.state == "waiting" and message.next_s else None,
         "error": message.error,

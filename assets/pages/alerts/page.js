@@ -1,13 +1,17 @@
-/** The Alerts page: Python fills it (`dashboard/pages/alerts`), this asks for it anew and sends what a user changes. */
+/** The Alerts page: the Active tab, and what a user changes in the others, which Python fills (`dashboard/pages/alerts.py`). */
 
 import { change, get, sentenceOf } from "../../lib/api.js";
-import { el, setClass, setText } from "../../lib/dom.js";
-import { clock, day, sameDay } from "../../lib/format.js";
-import { every, listen } from "../../lib/life.js";
+import { el, setText } from "../../lib/dom.js";
+import { clock, day, minute, sameDay } from "../../lib/format.js";
+import { every, guard, listen } from "../../lib/life.js";
+import { pathTo } from "../../lib/url.js";
 import { PageView } from "../session.js";
+import { ActiveAlerts } from "./active.js";
+import { AlertsEditor, DesktopChoice } from "./editor.js";
 
 const AGAIN_MS = 5000; // ages grow, and messages are delivered
-const ASKED = "alerts-asked";
+const [ASKED, EDITING] = ["alerts-asked", "alerts-editing"];
+const TABS = /** @type {const} */ ([["active", "Active"], ["history", "History"], ["rules", "Rules"]]);
 
 export default class AlertsPage extends PageView {
   get about() {
@@ -16,26 +20,32 @@ export default class AlertsPage extends PageView {
 
   /** @param {import("../session.js").Session} session */
   constructor(session) {
-    super(session, new URLSearchParams(location.search).get("run"), [["?", "all keys"]]);
-    this.editor = new AlertsEditor({ save: (text) => this.#save(text) });
+    const query = new URLSearchParams(location.search);
+    const tab = TABS.find(([name]) => name === query.get("tab"))?.[0] ?? "active";
+    super(session, query.get("run"), tab === "active" ? [["j k", "move"], ["a", "acknowledge"], ["m", "mute"], ["?", "all keys"]] : tab === "rules" ? [["n", "new rule"], ["?", "all keys"]] : [["?", "all keys"]]);
+    this.tab = tab;
+    this.active = tab === "active" ? new ActiveAlerts({ tabs: tabsOf(tab), now_s: () => this.runs.now_s, reload: () => this.reload() }) : null;
+    this.editor = new AlertsEditor({ save: (text) => this.#saveText(text) });
     this.desktop = new DesktopChoice();
-    Object.assign((/** @type {any} */ (window).dashAgGridFunctions ??= {}), { alertTime: (/** @type {number} */ time_s) => when(time_s, this.runs.now_s) });
-    this.parts = { AlertsEditor: this.editor.element, DesktopChoice: this.desktop.element };
+    this.sender = el("span", { hidden: true });
+    this.ahead = this.active?.element ?? null;
+    this.parts = { AlertsEditor: this.editor.element, DesktopChoice: this.desktop.element, AlertChange: this.sender, ...(this.active ? { AlertsActive: this.active.element } : {}) };
+    Object.assign((/** @type {any} */ (window).dashAgGridFunctions ??= {}), { alertTime: (/** @type {number} */ time_s) => moment(time_s, this.runs.now_s) });
     listen(document, "click", (event) => this.#pressed(/** @type {HTMLElement} */ (event.target).closest?.("[data-act]") ?? null));
     every(AGAIN_MS, () => document.hidden || this.reload());
-    this.#readText();
-    this.markReady();
+    guard(() => (this.editor.changed ? "changes of alerts.yaml" : ""));
+    this.#read().finally(() => this.markReady());
   }
 
   /** The page is read anew. */
   reload() {
-    if (document.getElementById("alerts-firing")) /** @type {any} */ (window).dash_clientside.set_props(ASKED, { data: ++this.#asked });
-    if (!this.editor.changed) this.#readText();
+    if (document.getElementById("alerts-rules") || document.getElementById("alerts-past")) setProps(ASKED, { data: ++this.#asked });
+    this.#read();
   }
 
   #asked = 0;
 
-  async #readText() {
+  async #read() {
     try {
       this.#show(await get("alerts"));
     } catch (error) {
@@ -44,13 +54,16 @@ export default class AlertsPage extends PageView {
   }
 
   /** @param {import("../../types/api").Answer<"alerts">} answer */
-  #show({ text, troubles, receivers }) {
-    this.editor.show(text, troubles);
-    this.desktop.draw(receivers.some(({ kind }) => kind === "desktop"));
+  #show(answer) {
+    if (this.isClosed) return;
+    this.active?.show(answer);
+    this.editor.show(answer.text, answer.troubles);
+    this.desktop.draw(answer.receivers.some(({ kind }) => kind === "desktop"));
   }
 
   /** @param {string} sentence "" for none */
   say(sentence) {
+    this.active?.say(sentence);
     const place = document.getElementById("alerts-said");
     if (place) setText(place, sentence);
   }
@@ -58,26 +71,94 @@ export default class AlertsPage extends PageView {
   /** @param {HTMLElement | null} button */
   async #pressed(button) {
     if (!button) return;
-    const { act, rule = null, run = null, hours = "", line = "", receiver = "", findings = "[]" } = button.dataset;
-    if (act === "line") this.editor.goTo(Number(line));
-    else if (act === "example") this.editor.begin();
+    const { act, edit = "", rule = "", on = "", receiver = "", name = "", findings = "", runs = "*", show = "" } = button.dataset;
+    if (act === "edit") this.#edit(edit);
+    else if (act === "show") this.#showRules(show);
     else if (act === "test") await this.#test(receiver);
-    else if (act === "acknowledge" || act === "unacknowledge") await this.#change("alerts/acknowledge", { findings: JSON.parse(findings), on: act === "acknowledge" });
-    else if (act === "mute" || act === "unmute") await this.#change("alerts/mute", { rule, run, hours: hours ? Number(hours) : null, on: act === "mute" });
+    else if (act === "switch") await this.#change("alerts/switch", { rule, on: on === "true" });
+    else if (act === "unpolicy") await this.#change("alerts/policy", { findings: findings.split(" "), runs, policy: null });
+    else if (act === "delete-rule" && confirm(`Delete the rule ${name}?`)) (await this.#change("alerts/rule", { name, rule: null })) && this.#edit("");
+    else if (act === "delete-channel" && confirm(`Delete the channel ${name}?`)) (await this.#change("alerts/channel", { name, channel: null })) && this.#edit("");
+    else if (act === "save-and-test") {
+      this.#testsNext = true;
+      document.getElementById("channel-save")?.click();
+    }
   }
 
-  /** @param {string} path @param {Object} body */
+  #testsNext = false;
+
+  /** What the form is about: "", "new", a rule, "channel:phone", "quiet" or "yaml". @param {string} what */
+  #edit(what) {
+    setProps(EDITING, { data: what });
+    const url = new URL(location.href);
+    if (what) url.searchParams.set("edit", what);
+    else url.searchParams.delete("edit");
+    history.replaceState(null, "", url);
+    document.querySelector(".form-or-text")?.querySelectorAll("[data-edit]").forEach((button) => button.setAttribute("aria-pressed", String((/** @type {HTMLElement} */ (button).dataset.edit === "yaml") === (what === "yaml"))));
+    if (what && innerWidth < 1100) document.querySelector(".alerts-aside")?.scrollIntoView();
+  }
+
+  /** @param {string} which "on", "own" or "all" */
+  #showRules(which) {
+    const list = document.getElementById("alerts-rules");
+    if (list) list.className = `alerts-left show-${which}`;
+    for (const chip of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-show]"))) chip.ariaPressed = String(chip.dataset.show === which);
+  }
+
+  /** @param {string} path @param {Object} body @returns {Promise<boolean>} whether it is done */
   async #change(path, body) {
     try {
-      await change(path, body);
+      this.#show(await change(path, body));
       this.say("");
+      this.reload();
+      return true;
     } catch (error) {
       this.say(sentenceOf(error));
+      this.reload();
+      return false;
     }
-    this.reload();
   }
 
-  /** What became of the last test, by receiver: Dash makes the rows anew, and the sentences stay. @type {Map<string, string>} */
+  // A form is saved: a callback has made the change of its fields, and what is secret is read here.
+
+  #press = "";
+
+  /** @param {string} part @param {Record<string, any>} props */
+  onProps(part, { path, body, press }) {
+    if (part !== "AlertChange" || !press || press === this.#press) return;
+    this.#press = press;
+    this.#send(path, body);
+  }
+
+  /** @param {string} path @param {any} body */
+  async #send(path, body) {
+    const say = (/** @type {string} */ sentence, /** @type {boolean} */ wrong) => {
+      const place = document.getElementById("alerts-form-said");
+      if (!place) return;
+      setText(place, sentence);
+      place.className = wrong ? "bad" : "mid";
+    };
+    const secret = /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("[data-secret]"));
+    if (body.channel) for (const field of secret) {
+      const [kind, key] = (field.dataset.secret ?? "").split(" ");
+      if (kind === body.channel.kind && key && field.value) body.channel[key] = field.value;
+    }
+    const testsNow = this.#testsNext;
+    this.#testsNext = false;
+    try {
+      this.#show(await change(path, body));
+      for (const field of secret) field.value = "";
+      say("Saved.", false);
+      const now = body.channel ? `channel:${body.channel.name}` : body.rule ? `rule:${body.rule.name}` : null;
+      if (now && now !== new URLSearchParams(location.search).get("edit")) this.#edit(now);
+      this.reload();
+      if (testsNow && body.channel) await this.#test(body.channel.name, say);
+    } catch (error) {
+      say(sentenceOf(error), true);
+    }
+  }
+
+  /** What became of the last test, by channel: Dash makes the rows anew, and the sentences stay. @type {Map<string, string>} */
   #tested = new Map();
 
   #showTested() {
@@ -87,23 +168,25 @@ export default class AlertsPage extends PageView {
     }
   }
 
-  /** @param {string} receiver */
-  async #test(receiver) {
-    const show = (/** @type {string} */ sentence) => {
+  /** @param {string} receiver @param {(sentence: string, wrong: boolean) => void} [say] */
+  async #test(receiver, say) {
+    const show = (/** @type {string} */ sentence, wrong = false) => {
       this.#tested.set(receiver, sentence);
       this.#showTested();
+      say?.(sentence, wrong);
     };
     show("Sending …");
     try {
-      show((await change("alerts/test", { receiver })).sentence);
+      const { sentence, ok } = await change("alerts/test", { receiver });
+      show(sentence, !ok);
     } catch (error) {
-      show(sentenceOf(error));
+      show(sentenceOf(error), true);
     }
     this.reload();
   }
 
   /** @param {string} text @returns {Promise<string>} "" or what is wrong with it */
-  async #save(text) {
+  async #saveText(text) {
     try {
       const answer = await change("alerts/text", { text });
       this.editor.saved(text);
@@ -120,200 +203,26 @@ export default class AlertsPage extends PageView {
     if (this.#firing >= 0 && firing !== this.#firing) this.reload();
     this.#firing = firing;
     this.#showTested();
+    for (const place of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-time]"))) setText(place, moment(Number(place.dataset.time), this.runs.now_s));
   }
 
   #firing = -1; // not known: the page is as new as the first message
 
   keys() {
-    return [...super.keys(), { keys: ["/"], shown: "/", says: "the text of rules and receivers", run: () => this.editor.input.focus() }];
+    const rules = this.tab !== "rules" ? [] : [
+      { keys: ["n"], shown: "n", says: "new rule", run: () => this.#edit("new") },
+      { keys: ["c"], shown: "c", says: "new channel", run: () => this.#edit("channel:") },
+      { keys: ["y"], shown: "y", says: "alerts.yaml as text", run: () => this.#edit("yaml") },
+    ];
+    return [...super.keys(), ...(this.active?.keys() ?? []), ...rules];
   }
 }
+
+/** @param {string} shown */
+const tabsOf = (shown) => el("nav", { class: "alerts-tabs", "aria-label": "Alerts" }, ...TABS.map(([tab, name]) => el("a", { href: `${pathTo("/alerts")}?tab=${tab}`, "aria-current": tab === shown ? "page" : null }, name)));
+
+/** @param {string} id @param {Object} props */
+const setProps = (id, props) => /** @type {any} */ (window).dash_clientside?.set_props(id, props);
 
 /** `14:25:03`, of another day with its date @param {number} time_s @param {number} now_s */
-const when = (time_s, now_s) => (sameDay(time_s, now_s) ? clock(time_s) : `${day(time_s)} ${clock(time_s)}`);
-
-// alerts.yaml as text, with the numbers of its lines and what is wrong with which of them.
-
-/** @typedef {import("../../types/api").Row<"AlertTroubleRow">} Trouble */
-
-const MIN_LINES = 8;
-const EXAMPLE = `receivers:
-  - name: this browser
-    kind: desktop
-  - name: ops
-    kind: webhook
-    url: https://example.org/hook    # a secret: env:NAME or file:/path
-
-rules:
-  - finding: loss_spike              # a note that is to alert
-    to: this browser
-  - name: loss is high
-    when: train/loss > 8
-    for: 2 min
-
-# quiet: {from: "22:00", to: "07:00", zone: Europe/Berlin}
-`;
-
-class AlertsEditor {
-  /** @param {{save: (text: string) => Promise<string>}} page `save` returns what is wrong, or "" */
-  constructor(page) {
-    this.page = page;
-    this.read = ""; // what the file says
-    this.numbers = el("div");
-    this.lines = el("div", { class: "editor-lines", "aria-hidden": "true" }, this.numbers);
-    this.input = el("textarea", {
-      id: "alerts-yaml",
-      "aria-label": "Rules and receivers, as YAML",
-      "aria-describedby": "alerts-mistakes",
-      spellcheck: "false",
-      autocomplete: "off",
-      wrap: "off",
-      oninput: () => this.#edited(),
-      onscroll: () => this.#scroll(),
-      onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
-    });
-    this.mistakes = el("ul", { class: "mistakes" });
-    this.save = el("button", { class: "btn pri", type: "button", disabled: true, onclick: () => this.#save() }, "Save");
-    this.back = el("button", { class: "btn", type: "button", hidden: true, onclick: () => this.#undo() }, "Discard changes");
-    this.said = el("span", { role: "status" });
-    this.element = el(
-      "div",
-      { class: "editor" },
-      el("div", { class: "editor-box" }, this.lines, this.input),
-      el("div", { id: "alerts-mistakes", role: "status" }, this.mistakes),
-      el("div", { class: "actions" }, this.save, this.back, this.said, el("span", { class: "dim" }, "alerts.yaml in the data folder; it may be edited by hand, too.")),
-    );
-    this.#number();
-  }
-
-  /** Whether a user has changed it and not saved it. */
-  get changed() {
-    return this.input.value !== this.read;
-  }
-
-  /** What the file says now; what a user is at stays. @param {string} text @param {Trouble[]} troubles */
-  show(text, troubles) {
-    if (!this.changed) {
-      if (text !== this.input.value) this.input.value = text;
-      this.read = text;
-      this.#number();
-      this.#complain(troubles);
-    }
-    this.#drawActions();
-  }
-
-  /** @param {string} text that was saved */
-  saved(text) {
-    this.read = text;
-    setText(this.said, "Saved.");
-  }
-
-  /** A text to begin with, which is not saved yet. */
-  begin() {
-    if (!this.input.value.trim()) this.input.value = EXAMPLE;
-    this.#edited();
-    this.input.focus();
-  }
-
-  /** @param {number} line */
-  goTo(line) {
-    const rows = /** @type {string[]} */ (this.input.value.split("\n"));
-    const start = rows.slice(0, line - 1).reduce((sum, row) => sum + row.length + 1, 0);
-    this.input.focus();
-    this.input.setSelectionRange(start, start + (rows[line - 1]?.length ?? 0));
-    this.input.scrollTop = Math.max(0, (line - MIN_LINES / 2) * this.#row_px);
-  }
-
-  get #row_px() {
-    return parseFloat(getComputedStyle(this.input).lineHeight) || 18;
-  }
-
-  #edited() {
-    setText(this.said, "");
-    this.#number();
-    this.#drawActions();
-  }
-
-  #drawActions() {
-    this.save.disabled = !this.changed;
-    this.back.hidden = !this.changed;
-  }
-
-  #number() {
-    const count = this.input.value.split("\n").length;
-    this.input.rows = Math.min(28, Math.max(MIN_LINES, count + 1));
-    while (this.numbers.children.length > count) this.numbers.lastElementChild.remove();
-    while (this.numbers.children.length < count) this.numbers.append(el("i", {}, String(this.numbers.children.length + 1)));
-    this.#scroll();
-  }
-
-  #scroll() {
-    this.lines.scrollTop = this.input.scrollTop;
-  }
-
-  /** @param {Trouble[]} troubles */
-  #complain(troubles) {
-    const looks = JSON.stringify(troubles);
-    if (looks === this.#complained) return;
-    this.#complained = looks;
-    const wrong = new Set(troubles.map(({ line }) => line));
-    [...this.numbers.children].forEach((row, i) => setClass(row, "wrong", wrong.has(i + 1)));
-    this.mistakes.replaceChildren(...troubles.map(({ line, sentence }) => el("li", {}, el("button", { class: "plain", type: "button", onclick: () => this.goTo(line) }, sentence))));
-    if (wrong.size) this.input.setAttribute("aria-invalid", "true");
-    else this.input.removeAttribute("aria-invalid");
-  }
-
-  #complained = "";
-
-  async #save() {
-    this.save.disabled = true;
-    const sentence = await this.page.save(this.input.value);
-    this.#drawActions();
-    if (!sentence) return;
-    const line = Number(/^line (\d+)/.exec(sentence)?.[1] ?? 0);
-    this.#complain([{ line, sentence }]);
-    setText(this.said, "Nothing is saved.");
-    if (line) this.goTo(line);
-  }
-
-  #undo() {
-    this.input.value = this.read;
-    this.#complain([]);
-    this.#edited();
-  }
-
-  /** @param {KeyboardEvent} event */
-  #key(event) {
-    if (event.key !== "s" || !(event.ctrlKey || event.metaKey)) return;
-    event.preventDefault();
-    if (this.changed) this.#save();
-  }
-}
-
-// Whether this browser shows alerts as notifications: a button that asks for its permission, and what stands in the way.
-
-class DesktopChoice {
-  constructor() {
-    this.said = el("span", { role: "status" });
-    this.button = el("button", { class: "btn", type: "button", hidden: true, onclick: () => this.#allow() }, "Show alerts as notifications of this browser");
-    this.element = el("p", { class: "desktop dim" }, this.button, this.said);
-    this.named = false; // there is a receiver of this kind
-  }
-
-  /** @param {boolean} named */
-  draw(named) {
-    this.named = named;
-    const permission = "Notification" in window ? Notification.permission : null;
-    this.button.hidden = permission !== "default" || !isSecureContext;
-    const missing = named ? "" : " Add a receiver of kind desktop to the text below.";
-    if (!isSecureContext || permission === null) setText(this.said, "Browsers show notifications of pages on https and localhost only.");
-    else if (permission === "denied") setText(this.said, "This browser does not let the dashboard show notifications; its settings for this site change that.");
-    else if (permission === "granted") setText(this.said, `This browser shows alerts as notifications while a page of the dashboard is open.${missing}`);
-    else setText(this.said, missing);
-  }
-
-  async #allow() {
-    await Notification.requestPermission();
-    this.draw(this.named);
-  }
-}
+const moment = (time_s, now_s) => (sameDay(time_s, now_s) ? clock(time_s) : `${day(time_s)} ${minute(time_s)}`);
