@@ -8,6 +8,7 @@ import { start } from "./shell.js";
 import { mountLanes } from "./timeline/time_chart.js";
 
 export { RulePreview, SecretField } from "./pages/alerts/form.js";
+export { RunNotify } from "./pages/notify.js";
 export { Address, Selection } from "./pages/session.js";
 
 const isOurs = Boolean(document.documentElement.dataset.base); // the dashboard's own HTML (dashboard/pages/frame.py)

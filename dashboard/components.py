@@ -215,6 +215,13 @@ class DesktopChoice(PagePart):
     """Whether this browser shows alerts."""
 
 
+class RunNotify(BrowserComponent):
+    """A button: which channels hear that a run crashed or finished."""
+
+    def __init__(self, id: str | None = None, run: str = "") -> None:
+        super().__init__(id=id, run=run)
+
+
 class RunProvenance(PagePart):
     """What ran: command, commit, packages."""
 

@@ -9,6 +9,14 @@ import { pathTo } from "../lib/url.js";
 const ENDS = /** @type {const} */ ([["crash", "When this run crashes"], ["finished", "When it finishes"]]);
 const FIRST = { ntfy: ["Topic", "hard to guess, such as my-trainings-7f3a91"], slack: ["Webhook URL", "https://hooks.slack.com/services/..."], webhook: ["URL", "https://example.org/hook"] };
 
+/** The button by itself, in a layout of Dash's. @param {HTMLElement} place @param {{run: string}} props */
+export function RunNotify(place, { run }) {
+  const button = new NotifyButton();
+  place.replaceChildren(button.element);
+  button.draw(run);
+  return { update: (/** @type {{run: string}} */ { run }) => button.draw(run) };
+}
+
 export class NotifyButton {
   /** @param {string} look a CSS class */
   constructor(look = "btn") {

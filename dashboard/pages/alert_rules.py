@@ -148,7 +148,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
     )
     def check(*values: Any) -> Any:
         rule, wrong = rule_of(*values)
-        return *(wrong.get(key, "") for key in ("name", "when", "for")), f"when-fields {_kind(values[2])}", preview(rule, queries)  # fmt: skip
+        return *(wrong.get(key, "") for key in ("name", "when", "for")), f"when-fields of-{_kind(values[2])}", preview(rule, queries)  # fmt: skip
 
     change = Output("alerts-change", "path"), Output("alerts-change", "body"), Output("alerts-change", "press")
     same = (no_update, no_update, no_update)
@@ -373,7 +373,7 @@ def rule_form(rule: UserRule | None, settings: AlertSettings, names: Sequence[st
             dcc.Input(id="rule-text", value=text, placeholder="max(gpu/temperature_c) > 90", debounce=0.3, **kept),
         ],
         id="rule-when-fields",
-        className=f"when-fields {_kind(condition)}",
+        className=f"when-fields of-{_kind(condition)}",
     )  # fmt: skip
     return [
         html.H2("Edit rule" if rule else "New rule"),

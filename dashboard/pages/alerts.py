@@ -21,7 +21,7 @@ from ..queries import Queries
 from ..user_files.yaml_file import visible, visible_name
 from . import alert_rules
 from .alert_rules import ASKED, title_of
-from .page import Page, question
+from .page import DCC, Page, question
 from .runs import THEME
 
 TABS = (("active", "Active"), ("history", "History"), ("rules", "Rules"))
@@ -177,4 +177,4 @@ def state_of(message: AlertMessage) -> str:
     return f"{WORDS[message.state]}: {'run ended' if message.unresolved else 'resolved'}"
 
 
-PAGE = Page("8", "Alerts", "/alerts", layout, callbacks, owners=True, early=lambda _: (question("alerts"),))
+PAGE = Page("8", "Alerts", "/alerts", layout, callbacks, (DCC,), owners=True, early=lambda _: (question("alerts"),))

@@ -12,7 +12,7 @@ from typing import Any
 import dash_ag_grid
 from dash import Dash, Input, Output, dcc, html, no_update
 
-from ..components import RunFilling, RunProvenance, RunShares, RunsHead
+from ..components import RunFilling, RunNotify, RunProvenance, RunShares, RunsHead
 from ..queries import NotFound, Queries
 from ..runs.columns import SHOWN, TableColumn
 from ..runs.runs import ALIVE, RunView, forgotten_view
@@ -149,7 +149,7 @@ def panel_of(view: RunView, command: str, filling: str) -> list[Any]:
         RunFilling(run=None if about.forgotten else run, filling=filling),
         html.P(about.trouble, className="warn") if about.trouble else None,
         html.Section(dcc.Markdown(about.note, className="note-shown", link_target="_blank")) if about.note else None,
-        html.Section([html.Table(html.Tbody([html.Tr([html.Th(name), html.Td(visible(value))]) for name, value in facts if value]))]),
+        html.Section([html.Table(html.Tbody([html.Tr([html.Th(name), html.Td(visible(value))]) for name, value in facts if value])), None if about.forgotten else RunNotify(run=run)]),
         None if about.forgotten else html.Section([html.H3("What ran"), RunProvenance("about-ran")], className="ran-part"),
         None if about.forgotten else html.Section([html.H3("Where its time went"), RunShares("about-ledger")], className="ledger-part"),
         field("Name", "name", about.name, MAX_NAME, dcc.Input(id="about-name", value=about.name, placeholder=visible_name(run), className="input")),
