@@ -196,6 +196,13 @@ class SecretField(BrowserComponent):
         super().__init__(id=id, name=name, label=label, isSet=isSet)
 
 
+class Moment(BrowserComponent):
+    """A time, in Unix seconds, in the browser's zone."""
+
+    def __init__(self, id: str | None = None, time_s: float = 0.0, className: str = "dim") -> None:
+        super().__init__(id=id, time_s=time_s, className=className)
+
+
 class RulePreview(BrowserComponent):
     """Curves of runs over time, and marks where a rule would have fired."""
 

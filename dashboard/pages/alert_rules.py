@@ -24,7 +24,7 @@ from collectors.message import spoken
 from collectors.records import Finding
 from collectors.store.store import StoreError, TooMuch
 
-from ..components import AlertChange, AlertsEditor, DesktopChoice, RulePreview, SecretField
+from ..components import AlertChange, AlertsEditor, DesktopChoice, Moment, RulePreview, SecretField
 from ..findings import AlertsSnapshot
 from ..network import path_to
 from ..queries import Queries
@@ -112,7 +112,7 @@ def layout(editing: str) -> list[Any]:
                         html.Div(id="alerts-form", className="alerts-form"),
                         html.Div([html.H2("alerts.yaml"), AlertsEditor()], id="alerts-text", className="alerts-text", hidden=True),
                         html.Div(
-                            [_button("Form", "edit", "", "chip"), _button("YAML", "edit", "yaml", "chip")],
+                            [_half("Form", "", editing != "yaml"), _half("YAML", "yaml", editing == "yaml")],
                             className="switch form-or-text",
                         ),
                         AlertChange("alerts-change"),
@@ -153,7 +153,9 @@ def callbacks(dash: Dash, queries: Queries) -> None:
     change = Output("alerts-change", "path"), Output("alerts-change", "body"), Output("alerts-change", "press")
     same = (no_update, no_update, no_update)
 
-    @dash.callback(*change, Input("rule-save", "n_clicks"), State(EDITING, "data"), *rule_fields, prevent_initial_call=True)  # type: ignore[untyped-decorator]
+    @dash.callback(
+        *change, Input("rule-save", "n_clicks"), State(EDITING, "data"), *rule_fields, prevent_initial_call=True
+    )  # type: ignore[untyped-decorator]
     def save_rule(clicks: Any, editing: Any, *values: Any) -> Any:
         rule, wrong = rule_of(*values)
         if not clicks or rule is None or wrong:
@@ -246,7 +248,9 @@ def rules_table(now: AlertsSnapshot, fired: Mapping[str, int], editing: str) -> 
     built_in = [(rule, is_alert(settings, Finding("", None, rule.name, rule.weight, 0.0, 0.0, True, ""))) for rule in RULES]  # fmt: skip
     for rule, on in sorted(built_in, key=lambda row: not row[1]):
         words = IN_WORDS.get(rule.name) or visible(rule.holds.replace("*", "").replace("`", ""))
-        rows.append(_row(rule.name, rule.title, words, _whom(settings, rule.name), on, fired.get(rule.name, 0), editing))
+        rows.append(
+            _row(rule.name, rule.title, words, _whom(settings, rule.name), on, fired.get(rule.name, 0), editing)
+        )
     rows += [html.Tr([html.Td(), html.Td(visible(str(trouble)), colSpan=4, className="bad")]) for trouble in settings.troubles]  # fmt: skip
     heads = [html.Th("On"), html.Th("Rule"), html.Th("Condition"), html.Th("Notify"), html.Th("Fired, 7 d", className="num")]  # fmt: skip
     return html.Table([html.Thead(html.Tr(heads)), html.Tbody(rows)], className="alerts-rules")
@@ -495,6 +499,10 @@ def _actions(id_: str, label: str, delete: Mapping[str, str] | None, *more: Any)
     return html.Div(parts, className="actions")
 
 
+def _half(label: str, edit: str, on: bool) -> html.Button:
+    return html.Button(label, className="chip", type="button", **{"data-act": "edit", "data-edit": edit, "aria-pressed": str(on).lower()})  # fmt: skip
+
+
 def _button(label: str, act: str, edit: str, look: str) -> html.Button:
     return html.Button(label, className=look, type="button", **{"data-act": act, "data-edit": edit})
 
@@ -616,5 +624,4 @@ def _fired(run: str | None, from_s: float, to_s: float, sentence: str) -> html.D
     """A row with the way to its window."""
     query = {"from": f"{from_s - 5:.3f}", "to": f"{max(to_s, from_s + 1) + 5:.3f}"}
     where = f"/?{urlencode({'run': run, **query})}" if run is not None else f"/gpus?{urlencode(query)}"
-    at = html.Span(**{"data-time": f"{from_s:.0f}"}, className="dim")
-    return html.Div([html.B(visible_name(run) if run is not None else "this host"), at, html.Span(sentence, className="mid"), html.A("Open", href=path_to(where))])  # fmt: skip
+    return html.Div([html.B(visible_name(run) if run is not None else "this host"), Moment(time_s=from_s), html.Span(sentence, className="mid"), html.A("Open", href=path_to(where))])  # fmt: skip

@@ -26,7 +26,7 @@ export class ActiveAlerts {
     this.seen = el("input", { type: "checkbox", onchange: () => this.draw() });
     this.seenLabel = el("label", { class: "mid seen" }, this.seen, el("span", {}, "Show acknowledged"));
     this.said = el("span", { class: "warn", role: "status" });
-    this.muteAll = el("button", { class: "btn", type: "button", onclick: () => this.#openMutes(null, this.muteAll) }, "Mute everything");
+    this.muteAll = el("button", { class: "btn mute-all", type: "button", onclick: () => this.#openMutes(null, this.muteAll) }, "Mute everything");
     this.all = el("button", { class: "btn", type: "button", onclick: () => this.#acknowledge(this.#unseen().map(({ id }) => id), true) }, "Acknowledge all");
     this.list = el("div", { class: "alerts-left" });
     this.evidence = el("aside", { class: "alerts-aside", "aria-label": "Evidence" });

@@ -1,8 +1,8 @@
 /** Parts of the forms of the Alerts page: a field for a secret, and the preview of a rule. */
 
 import { coloursOf } from "../../data/run_colours.js";
-import { el, fill, visibleName } from "../../lib/dom.js";
-import { tick } from "../../lib/format.js";
+import { el, fill, setText, visibleName } from "../../lib/dom.js";
+import { minute, tick, weekday } from "../../lib/format.js";
 
 /**
  * A secret that is typed; what is kept never comes back. `page.js` reads it when the channel is saved.
@@ -18,6 +18,13 @@ export function SecretField(place, { name, label, isSet }) {
     placeholder: isSet ? "set; type to replace it" : "kept in a file of its own; or env:NAME, file:/path",
   });
   place.replaceChildren(input);
+}
+
+/** A time as the browser's zone has it. @param {HTMLElement} place @param {{time_s: number}} props */
+export function Moment(place, props) {
+  const show = (/** @type {{time_s: number}} */ { time_s }) => setText(place, weekdayAt(time_s));
+  show(props);
+  return { update: show };
 }
 
 const [WIDTH, HEIGHT, LEFT, FOOT, TOP] = [480, 124, 44, 18, 6];
@@ -43,7 +50,7 @@ export function RulePreview(place, given) {
     if (limit !== null) picture.append(made("path", { d: `M${LEFT} ${y(limit)}H${WIDTH}`, class: "limit" }));
     curves.forEach(({ t, v }, i) => picture.append(made("path", { d: pathOf(t.map(x), v.map((value) => (value === null ? null : y(value)))), stroke: `var(--${colours.get(curves[i]?.run ?? "")})`, class: "curve" })));
     for (const { t } of firings) picture.append(made("path", { d: `M${x(t)} ${TOP}V${HEIGHT - FOOT}`, class: "fires" }));
-    picture.append(text(LEFT, HEIGHT - 4, ago(t0), "start"), text(WIDTH, HEIGHT - 4, ago(t1), "end"));
+    picture.append(text(LEFT, HEIGHT - 4, weekdayAt(t0), "start"), text(WIDTH, HEIGHT - 4, weekdayAt(t1), "end"));
     const legend = curves.map(({ run }) => el("span", {}, Object.assign(el("i", { class: "key" }), { style: `background: var(--${colours.get(run)})` }), visibleName(run)));
     fill(place, picture, el("div", { class: "preview-legend" }, ...legend));
   };
@@ -54,8 +61,8 @@ export function RulePreview(place, given) {
 /** @param {number[]} values */
 const least = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
 
-/** @param {number} time_s */
-const ago = (time_s) => new Date(1000 * time_s).toLocaleString([], { weekday: "short", hour: "2-digit", minute: "2-digit" });
+/** `Tue 14:25` @param {number} time_s */
+const weekdayAt = (time_s) => `${weekday(time_s)} ${minute(time_s)}`;
 
 /** A gap where there is no value. @param {number[]} xs @param {(number | null)[]} ys */
 function pathOf(xs, ys) {

@@ -203,7 +203,6 @@ export default class AlertsPage extends PageView {
     if (this.#firing >= 0 && firing !== this.#firing) this.reload();
     this.#firing = firing;
     this.#showTested();
-    for (const place of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-time]"))) setText(place, moment(Number(place.dataset.time), this.runs.now_s));
   }
 
   #firing = -1; // not known: the page is as new as the first message
