@@ -174,7 +174,7 @@ def send_ntfy(values: Mapping[str, str], message: AlertMessage) -> None:
     post(values.get("url") or URL, document, message.id, f"Bearer {token}" if token else "")
 
 
-# Post to an incoming webhook of Slack, or of Mattermost or Discord, which take the same.
+# Post to an incoming webhook of Slack; Mattermost takes the same.
 
 
 def send_slack(values: Mapping[str, str], message: AlertMessage) -> None:

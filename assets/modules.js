@@ -7,7 +7,6 @@ import { part } from "./pages/session.js";
 import { start } from "./shell.js";
 import { mountLanes } from "./timeline/time_chart.js";
 
-export { Address, Selection } from "./pages/session.js";
 export { Moment, RulePreview, SecretField } from "./pages/alerts/form.js";
 export { RunNotify } from "./pages/notify.js";
 export { Address, Selection } from "./pages/session.js";
