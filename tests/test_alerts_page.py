@@ -290,7 +290,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen_and_nothing_moves(
         assert serious(phone) == []
     scene.open(phone, "/alerts")
     box = wait_for(
-        lambda: phone.get_by_role("button", name="Acknowledge Hung of vit").bounding_box(), because="no button"
+        lambda: phone.get_by_role("button", name="Acknowledge Hung of vit").first.bounding_box(), because="no button"
     )
     assert min(box["width"], box["height"]) >= 44
     phone.close()

@@ -166,7 +166,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
             "name": rule.name,
             "kind": rule.kind,
             "expression": rule.text,
-            "for": values[6] if rule.for_s else "",
+            "for": _duration(rule.for_s) if rule.for_s else "",
             "runs": rule.runs,
             "to": _to(values[8], settings),
             "severity": rule.weight,
