@@ -52,7 +52,9 @@ def save_alerts(data_dir: Path, text: str, before: str | None = None) -> None:
 
 
 def check_mistakes(text: str, before: str | None) -> None:
-    """Raises ValueError for the first mistake that `before` does not have."""
+    """Raises ValueError for the first mistake that `before` does not have; a secret that stands in it must go first."""
+    if before is not None and settings_of(before).literals:
+        before = None
     known = {trouble.what for trouble in settings_of(before).troubles} if before is not None else set()
     for trouble in settings_of(text).troubles:
         if trouble.what not in known:
