@@ -118,7 +118,7 @@ export class ActiveAlerts {
     return el(
       "div",
       { class: `alert-row${fires ? " fires" : ""}`, "data-id": found.id, "aria-current": found.id === this.selected ? "true" : null, onclick: (/** @type {Event} */ event) => event.target instanceof Element && !event.target.closest("button") && this.#select(found.id) },
-      icon(shape, fires && !seen ? tone : tone === "acc" ? "acc" : "dim"),
+      icon(shape, fires && !seen ? tone : tone === "ok" ? "ok" : "dim"),
       el("div", { class: "alert-what" }, title, el("p", { class: fires ? "mid" : "dim" }, found.sentence)),
       el("div", { class: "alert-acts" }, ...acts),
     );

@@ -1,6 +1,6 @@
 /** Parts of the forms of the Alerts page: a field for a secret, and the preview of a rule. */
 
-import { coloursOf } from "../../data/run_colours.js";
+import { Colours } from "../../data/colours.js";
 import { el, fill, setText, visibleName } from "../../lib/dom.js";
 import { minute, tick, weekday } from "../../lib/format.js";
 
@@ -42,16 +42,17 @@ export function RulePreview(place, given) {
     const [t0, t1, low, high] = [least(times), -least(times.map((t) => -t)), least(values), -least(values.map((v) => -v))];
     const x = (/** @type {number} */ t) => LEFT + ((WIDTH - LEFT - 4) * (t - t0)) / Math.max(1e-9, t1 - t0);
     const y = (/** @type {number} */ v) => TOP + ((HEIGHT - FOOT - TOP) * (high - v)) / (high - low || 1);
-    const colours = coloursOf(curves.map(({ run }) => run));
+    const colours = new Colours();
+    colours.choose(curves.map(({ run }) => run));
     const picture = made("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${curves.length} runs, ${firings.length} firings` });
     for (const value of [low, high]) {
       picture.append(made("path", { d: `M${LEFT} ${y(value)}H${WIDTH}`, class: "grid" }), text(LEFT - 6, y(value) + 4, tick(value), "end"));
     }
     if (limit !== null) picture.append(made("path", { d: `M${LEFT} ${y(limit)}H${WIDTH}`, class: "limit" }));
-    curves.forEach(({ t, v }, i) => picture.append(made("path", { d: pathOf(t.map(x), v.map((value) => (value === null ? null : y(value)))), stroke: `var(--${colours.get(curves[i]?.run ?? "")})`, class: "curve" })));
+    curves.forEach(({ t, v }, i) => picture.append(made("path", { d: pathOf(t.map(x), v.map((value) => (value === null ? null : y(value)))), stroke: `var(--${colours.of(curves[i]?.run ?? "")})`, class: "curve" })));
     for (const { t } of firings) picture.append(made("path", { d: `M${x(t)} ${TOP}V${HEIGHT - FOOT}`, class: "fires" }));
     picture.append(text(LEFT, HEIGHT - 4, weekdayAt(t0), "start"), text(WIDTH, HEIGHT - 4, weekdayAt(t1), "end"));
-    const legend = curves.map(({ run }) => el("span", {}, Object.assign(el("i", { class: "key" }), { style: `background: var(--${colours.get(run)})` }), visibleName(run)));
+    const legend = curves.map(({ run }) => el("span", {}, Object.assign(el("i", { class: "key" }), { style: `background: var(--${colours.of(run)})` }), visibleName(run)));
     fill(place, picture, el("div", { class: "preview-legend" }, ...legend));
   };
   draw(given);
