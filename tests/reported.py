@@ -59,6 +59,7 @@ TAGS = VOID | frozenset(
         "figcaption",
         "svg",
         "text",
+        "pattern",
     ]
 )
 ATTRIBUTES = frozenset(
@@ -83,6 +84,8 @@ ATTRIBUTES = frozenset(
         "rx",
         "viewbox",
         "preserveaspectratio",
+        "patternunits",
+        "patterntransform",
     ]
 )
 
@@ -116,7 +119,7 @@ class Parsed(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._open[-1:] == ["style"]:
-            self.wrong += [word for word in ("url(", "@import", "expression(", "</") if word in data.lower()]
+            self.wrong += [word for word in ("url(", "@import", "expression(", "</") if word in data.lower().replace("url(#", "")]
         else:
             self.texts.append(data)
 
