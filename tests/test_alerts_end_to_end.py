@@ -55,11 +55,13 @@ def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 def test_a_run_that_turns_nan_is_on_live_and_at_the_receiver(tmp_path: Path, page: Page) -> None:
     log_dir = tmp_path / "logs"
     with webhook() as (url, sent), dashboard(log_dir, "--no-profile") as running:
-        page.goto(f"{running.address}/alerts")
-        page.locator("#alerts-yaml").fill(f"receivers:\n  - {{name: hook, kind: webhook, url: '{url}'}}\n")
-        page.get_by_role("button", name="Save", exact=True).click()
+        page.goto(f"{running.address}/alerts?tab=rules&edit=channel:")
+        page.get_by_text("Webhook", exact=True).click()
+        page.locator("#channel-name").fill("hook")
+        page.locator("[data-secret='webhook url']").fill(url)
+        page.locator("#channel-save").click()
         page.get_by_role("button", name="Send test to hook").click()
-        expect(page.locator(".tested")).to_have_text("hook has taken a test message.")
+        expect(page.locator(".tested").filter(has_text="hook")).to_have_text("hook has taken a test message.")
         assert len(sent) == 1
         with script(TRAINER, str(log_dir)):
             wait_for(lambda: running.run("spiky").get("last_step", 0) > 10, because="the run does not get on")
@@ -70,5 +72,5 @@ def test_a_run_that_turns_nan_is_on_live_and_at_the_receiver(tmp_path: Path, pag
             expect(page.locator(".found-detail h2")).to_have_text("Alert: NaN for ten steps")
             wait_for(lambda: len(sent) > 1, because="the receiver gets nothing")
             assert "NaN" in json.dumps(sent[1])
-        page.goto(f"{running.address}/alerts")
+        page.goto(f"{running.address}/alerts?tab=history")
         expect(page.locator("#alerts-messages")).to_contain_text("delivered")
