@@ -185,7 +185,7 @@ def test_each_mistake_is_one_sentence_with_its_line_and_the_rest_holds() -> None
     assert [rule.name for rule in found.rules] == ["good", "also good"]
     assert [receiver.name for receiver in found.receivers] == ["hook"]
     assert [str(trouble) for trouble in found.troubles] == [
-        "line 3: there is no kind 'webhok'; is it webhook?; kinds: webhook, email, ntfy, desktop, apprise",
+        "line 3: there is no kind 'webhok'; is it webhook?; kinds: ntfy, email, slack, webhook, desktop, apprise",
         "line 6: when: column 13: the expression ends where a series, a number or a function should follow",
         "line 7: a rule has no key 'wen'; is it when?",
         "line 8: the name 'good' is there twice",

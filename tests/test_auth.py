@@ -24,6 +24,7 @@ OWNERS_READ = {
     "/api/v1/forgotten",
     "/api/v1/alerts",
     "/api/v1/alerts/history",
+    "/api/v1/alerts/notify",
     "/api/v1/tokens",
     "/api/v1/host_processes",
     *(
