@@ -1,7 +1,7 @@
 /** A component in an app elsewhere: its place, styles, theme and troubles. */
 
 import { el, setText } from "./lib/dom.js";
-import { living } from "./lib/life.js";
+import { Life, living } from "./lib/life.js";
 import { followTheme } from "./lib/theme.js";
 
 const STYLES = new URL("modules.css", import.meta.url).href; // beside this file, as well as beside what is built of it
@@ -23,7 +23,7 @@ const STYLES = new URL("modules.css", import.meta.url).href; // beside this file
  * @returns {Part<P>}
  */
 export function embed(place, height, props, make) {
-  const end = new AbortController();
+  const life = new Life();
   const [head, body, sentence] = [el("div", { class: "deepseek-head" }), el("div", { class: "deepseek-body" }), el("span")];
   const retry = el("button", { class: "btn", type: "button", onclick: () => again() }, "Try again");
   const said = el("div", { class: "deepseek-said", role: "alert", hidden: true }, sentence, retry);
@@ -41,21 +41,21 @@ export function embed(place, height, props, make) {
   /** @type {Part<P> | undefined} */
   let part;
   const begin = () => {
-    if (end.signal.aborted) return;
+    if (life.signal.aborted) return;
     element.style.visibility = "";
-    part = living(end.signal, () => {
+    part = living(life, () => {
       followTheme(element);
-      return make({ head, body, signal: end.signal, say }, props);
+      return make({ head, body, signal: life.signal, say }, props);
     });
   };
   for (const event of ["load", "error"]) styles.addEventListener(event, begin, { once: true });
   return {
     update(changed) {
       props = changed;
-      living(end.signal, () => part?.update(changed));
+      living(life, () => part?.update(changed));
     },
     close() {
-      end.abort();
+      life.end();
       part?.close();
     },
   };

@@ -59,7 +59,7 @@ async function showPage() {
   for (const tabs of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".tabs"))) tabs.hidden = tabs.dataset.entry !== shown?.dataset.entry;
   const { default: Page } = await (PAGES[here()] ?? plain)();
   if (visit !== visits) return; // another one was asked for meanwhile
-  session().show((shared) => new Page(shared));
+  session().show(here(), (shared) => new Page(shared));
   help = null;
   startDash();
 }

@@ -6,7 +6,7 @@ import { Tip, lineKey } from "../curves/tip.js";
 import { runColours } from "../data/colours.js";
 import { CurveReader, readCurves } from "../data/curve_reader.js";
 import { Refused } from "../lib/api.js";
-import { el, nearView, setClass, setText } from "../lib/dom.js";
+import { el, nearView, onResize, setClass, setText } from "../lib/dom.js";
 import { counted } from "../lib/format.js";
 import { listen } from "../lib/life.js";
 import { onTheme } from "../lib/theme.js";
@@ -66,7 +66,7 @@ export class BoardView {
       edit: (/** @type {PlacedChart} */ chart) => page.edit(chart),
     };
     this.seen = nearView((entries) => this.#seen(entries), AHEAD_PX);
-    new ResizeObserver(() => this.#fit()).observe(this.field);
+    onResize(this.field, () => this.#fit());
     listen(window, "scroll", () => this.tip.hide(), true);
     onTheme(() => this.frames.forEach((frame) => frame.drawer.redraw()));
   }

@@ -1,6 +1,6 @@
 /** Charts in groups that scroll: of thousands only those in view exist, and they are made a few in a frame, so that scrolling does not wait. */
 
-import { el, setText } from "../lib/dom.js";
+import { el, onResize, setText } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { FrameQueue } from "./chart.js";
 
@@ -33,7 +33,7 @@ export class ChartScroller {
     this.columns = 1;
     /** @type {[Group[], Set<string>, "s" | "m" | "l"] | null} */
     this.laid = null;
-    new ResizeObserver(() => this.#resized()).observe(this.element);
+    onResize(this.element, () => this.#resized());
   }
 
   /** @param {Group[]} groups @param {Set<string>} folded @param {"s" | "m" | "l"} size */

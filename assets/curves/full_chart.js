@@ -1,6 +1,6 @@
 /** One chart at full size, with a sorted table of its curves. */
 
-import { el, setText } from "../lib/dom.js";
+import { el, onResize, setText } from "../lib/dom.js";
 import { count, counted, figure } from "../lib/format.js";
 import { foundAt, headOf, lineKey, valueWord } from "./tip.js";
 import { xWord } from "./training_view.js";
@@ -26,7 +26,7 @@ export class Full {
       this.place,
       this.table.element,
     );
-    new ResizeObserver(() => this.#fit()).observe(this.place);
+    onResize(this.place, () => this.#fit());
   }
 
   /** @param {Tag | null} tag */

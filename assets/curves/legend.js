@@ -1,7 +1,7 @@
 /** The line above the charts: whose curves they are, with their colours and labels, the range, and what is not drawn. */
 
 import { COLOURS, Colours, GREY, runColours } from "../data/colours.js";
-import { dialogOf, el, hang, setText, visibleName } from "../lib/dom.js";
+import { dialogOf, el, hang, onResize, setText, visibleName } from "../lib/dom.js";
 import { count, counted } from "../lib/format.js";
 import { labelOf } from "./curve.js";
 import { lineKey } from "./tip.js";
@@ -52,7 +52,7 @@ class Legend {
     this.opened = false;
     this.more = el("button", { class: "link strip-more", type: "button", hidden: true, onclick: () => this.#open() });
     this.element = el("div", { class: "strip-names", role: "group", "aria-label": "Whose curves they are", onpointerleave: () => does.light("") }, this.more);
-    new ResizeObserver(() => this.#fit()).observe(this.element);
+    onResize(this.element, () => this.#fit());
   }
 
   /** @param {Entry[]} entries @param {Set<string>} off names whose curves are hidden */

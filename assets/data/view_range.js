@@ -25,6 +25,11 @@ export class ViewRange {
     this.centred = at === null && this.window !== null; // a link names only the window: we choose the view around it
   }
 
+  /** The range of another address. @param {import("../lib/url.js").Address} address */
+  take(address) {
+    Object.assign(this, new ViewRange(address));
+  }
+
   /** Show another axis, from its newest point on. @param {import("../lib/axis.js").Axis} axis */
   reset(axis) {
     this.axis = axis;

@@ -1,6 +1,6 @@
 /** The main thread in time order: its stacks as a flame chart on the page's time axis, a lane like the others. */
 
-import { el, emptyContext, setText } from "../lib/dom.js";
+import { el, emptyContext, onResize, setText } from "../lib/dom.js";
 import { clock, duration, place } from "../lib/format.js";
 import { onTheme } from "../lib/theme.js";
 import { Painter, kindToken, tokenTint, words } from "./paint.js";
@@ -36,7 +36,7 @@ export class ChartLane {
     this.values = el("div", { class: "vals" });
     this.tip = el("div", { class: "tip", hidden: true });
     this.element = el("section", { class: "lane lane-chart" }, this.name, this.plot, this.values, this.tip);
-    new ResizeObserver(() => this.#paint()).observe(this.plot);
+    onResize(this.plot, () => this.#paint());
     onTheme(() => this.#paint());
   }
 

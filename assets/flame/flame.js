@@ -1,6 +1,6 @@
 /** The flame graph on a canvas: draw, zoom, pan, point, walk by keys; a hidden table serves screen readers. */
 
-import { el, emptyContext } from "../lib/dom.js";
+import { el, emptyContext, onResize } from "../lib/dom.js";
 import { brief, percent, signed, toneOf } from "../lib/figures.js";
 import { count, duration } from "../lib/format.js";
 import { onTheme, token } from "../lib/theme.js";
@@ -45,7 +45,7 @@ export class FlameGraph {
     this.scroll = el("div", { class: "flame-scroll" }, this.room);
     this.element = el("div", { class: "flame" }, this.scroll, this.tip, this.table);
     this.#listen();
-    new ResizeObserver(() => this.draw()).observe(this.scroll);
+    onResize(this.scroll, () => this.draw());
     onTheme(() => this.draw());
   }
 

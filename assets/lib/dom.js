@@ -104,6 +104,15 @@ export function dialogOf(kind, label, body) {
   return dialog;
 }
 
+/** Call `changed` when an element has another size; one of a page that is not shown has none. @param {HTMLElement} element @param {() => void} changed */
+export const onResize = (element, changed) => new ResizeObserver(() => element.offsetWidth && changed()).observe(element);
+
+/** Where what lies in an element is scrolled to. @param {HTMLElement} root @returns {() => void} scrolls it there again */
+export function scrolled(root) {
+  const places = [root, ...root.querySelectorAll("*")].filter(({ scrollTop, scrollLeft }) => scrollTop || scrollLeft).map((element) => ({ element, top: element.scrollTop, left: element.scrollLeft }));
+  return () => places.forEach(({ element, top, left }) => element.scrollTo({ top, left, behavior: "instant" }));
+}
+
 /** Who comes into view, or near it, also within an element that scrolls. @param {(entries: IntersectionObserverEntry[]) => void} seen @param {number} ahead_px */
 export const nearView = (seen, ahead_px) => new IntersectionObserver(seen, /** @type {IntersectionObserverInit} */ ({ rootMargin: `${ahead_px}px`, scrollMargin: `${ahead_px}px` }));
 

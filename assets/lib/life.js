@@ -1,24 +1,35 @@
-/** How long something lasts that a part of a page has asked for: until another page is shown. */
+/** How long something lasts that a part of a page has asked for: until the page's view is closed. While another page is shown it is mute. */
 
-/** @type {{signal: AbortSignal, abort: () => void}} */
-let current = new AbortController();
+export class Life {
+  #end = new AbortController();
 
-/** Aborted when another page is shown. */
-export const life = () => current.signal;
+  /** Another page is shown, and this one may come back. */
+  rests = false;
 
-/** Another page is about to be made: what those before asked for ends. */
-export function renewLife() {
-  current.abort();
-  current = new AbortController();
+  /** Aborted at its end. */
+  get signal() {
+    return this.#end.signal;
+  }
+
+  end() {
+    this.#end.abort();
+  }
 }
 
-/**
- * What `make` asks for ends with `signal`, and not with the page: that of a component in an app elsewhere.
- * @template T @param {AbortSignal} signal @param {() => T} make @returns {T}
- */
-export function living(signal, make) {
+let current = new Life();
+
+/** That of what is being made, or of the page that is shown. */
+export const life = () => current;
+
+/** From now on what is asked for lasts as long as `next`. @param {Life} next */
+export function enter(next) {
+  current = next;
+}
+
+/** What `make` asks for ends with `own`, and not with the page. @template T @param {Life} own @param {() => T} make @returns {T} */
+export function living(own, make) {
   const before = current;
-  current = { signal, abort: () => before.abort() };
+  current = own;
   try {
     return make();
   } finally {
@@ -28,13 +39,15 @@ export function living(signal, make) {
 
 /** @param {number} period_ms @param {() => void} action */
 export function every(period_ms, action) {
-  const timer = setInterval(action, period_ms);
-  life().addEventListener("abort", () => clearInterval(timer));
+  const own = current;
+  const timer = setInterval(() => own.rests || action(), period_ms);
+  own.signal.addEventListener("abort", () => clearInterval(timer));
 }
 
 /** @param {EventTarget} target @param {string} type @param {(event: any) => void} action @param {boolean} [capture] before those below hear it */
 export function listen(target, type, action, capture = false) {
-  target.addEventListener(type, action, { capture, signal: life() });
+  const own = current;
+  target.addEventListener(type, (event) => own.rests || action(event), { capture, signal: own.signal });
 }
 
 const LEAVE = "deepseek-leave";

@@ -37,7 +37,7 @@ export function followPaper() {
 /** @param {() => void} listener called after the colours have changed, as long as the page is shown */
 export function onTheme(listener) {
   listeners.add(listener);
-  life().addEventListener("abort", () => listeners.delete(listener));
+  life().signal.addEventListener("abort", () => listeners.delete(listener));
 }
 
 // In an app elsewhere our tokens are those of the components' own elements.
@@ -59,9 +59,9 @@ export function followTheme(element) {
   };
   const observer = new MutationObserver(take);
   observer.observe(documentElement, { attributeFilter: ["data-theme"] });
-  system.addEventListener("change", take, { signal: life() });
+  system.addEventListener("change", take, { signal: life().signal });
   embedded.add(element);
-  life().addEventListener("abort", () => {
+  life().signal.addEventListener("abort", () => {
     observer.disconnect();
     embedded.delete(element);
   });

@@ -77,15 +77,19 @@ const canBe = (query, place) => (query.get("axis") === "step" ? Math.abs(place) 
 
 /** Replace parameters of the address; null removes one, a list repeats one. @param {Record<string, string | number | string[] | null>} changes */
 export function writeAddress(changes) {
-  const query = new URLSearchParams(location.search);
+  const search = withChanges(new URLSearchParams(location.search), changes).toString();
+  history.replaceState(history.state, "", search ? `?${search}` : location.pathname);
+  linkPages();
+}
+
+/** @param {URLSearchParams} query @param {Record<string, string | number | string[] | null>} changes */
+export function withChanges(query, changes) {
   for (const [name, value] of Object.entries(changes)) {
     query.delete(name);
     if (Array.isArray(value)) for (const item of value) query.append(name, item);
     else if (value !== null) query.set(name, typeof value === "number" ? String(Number(value.toFixed(3))) : value);
   }
-  const search = query.toString();
-  history.replaceState(history.state, "", search ? `?${search}` : location.pathname);
-  linkPages();
+  return query;
 }
 
 /** The other pages show the same stretch of time, in the same theme. */

@@ -4,7 +4,7 @@ import { colourAt } from "../data/colours.js";
 import { lane } from "../data/lanes.js";
 import { Series, keyOf } from "../data/series.js";
 import { get, newest } from "../lib/api.js";
-import { el, emptyContext, setClass } from "../lib/dom.js";
+import { el, emptyContext, onResize, setClass } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { onTheme, token } from "../lib/theme.js";
 import { fieldName } from "./entry.js";
@@ -41,7 +41,7 @@ export class DensityLane {
     this.values = el("div", { class: "vals" });
     this.note = el("span", {}, "by level");
     this.element = el("section", { class: "lane lane-density" }, el("div", { class: "name" }, el("b", {}, "Lines"), this.note), this.plot, this.values);
-    new ResizeObserver(() => this.#paint()).observe(this.plot);
+    onResize(this.plot, () => this.#paint());
     onTheme(() => this.#paint());
     this.read = newest(
       (/** @type {import("./logs_view.js").Question} */ question) => get("logs/density", question),

@@ -3,7 +3,7 @@
  * number of pixels from the top: so nothing moves when entries above fold, open or arrive. The scroll bar shows the share.
  */
 
-import { el, setClass } from "../lib/dom.js";
+import { el, onResize, setClass } from "../lib/dom.js";
 import { entryRow, placeholder } from "./entry.js";
 
 /** @typedef {import("./line_cache.js").LineCache} LineCache */
@@ -60,7 +60,7 @@ export class LineList {
     this.rows.addEventListener("click", (/** @type {MouseEvent} */ event) => this.#clicked(event));
     this.rows.addEventListener("pointerover", (/** @type {PointerEvent} */ event) => page.hover(this.#lineAt(event.target)?.line.time_s ?? null));
     this.scroll.addEventListener("pointerleave", () => page.hover(null));
-    new ResizeObserver(() => this.#resized()).observe(this.scroll);
+    onResize(this.scroll, () => this.#resized());
   }
 
   #columns; // as a text

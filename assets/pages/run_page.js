@@ -26,8 +26,7 @@ const NOW_EVERY_MS = 2000; // while nothing is selected, the flame graph is requ
 export class RunPage extends TimePage {
   /** @param {import("./session.js").Session} session @param {number} [buckets] that a view is read in */
   constructor(session, buckets) {
-    const address = readAddress();
-    super(session, { address, run: address.run, buckets });
+    super(session, { address: readAddress, run: readAddress().run, buckets });
     this.baseline = new BaselinePicker(this.timeline, this.controller, () => this.compared());
     this.pins = new Pins(this.timeline, this.controller, () => this.pinned());
     this.requests = new WindowRequests(this);
@@ -37,6 +36,11 @@ export class RunPage extends TimePage {
     this.continuation = new Continuation();
     this.windowSteps = new WindowSteps(() => this.invalidate());
     every(NOW_EVERY_MS, () => this.range.window || document.hidden || this.inquire());
+  }
+
+  onReturn() {
+    super.onReturn();
+    this.inquire();
   }
 
   async loadCatalogue() {

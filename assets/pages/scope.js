@@ -5,6 +5,8 @@ import { el, setText } from "../lib/dom.js";
 import { duration } from "../lib/format.js";
 import { Picker } from "../lib/picker.js";
 
+/** @typedef {{actions: ChildNode[], when: ChildNode[]}} Controls of a page, in this row */
+
 export class Scope {
   /** @param {(run: string) => void} pick */
   constructor(pick) {
@@ -19,10 +21,17 @@ export class Scope {
     this.when = place("when");
   }
 
-  /** Another page is about to be made. */
-  clear() {
-    this.actions.replaceChildren();
-    this.when.replaceChildren();
+  /** Take the page's own controls away: another one is about to be shown. @returns {Controls} */
+  take() {
+    const controls = { actions: [...this.actions.childNodes], when: [...this.when.childNodes] };
+    this.give({ actions: [], when: [] });
+    return controls;
+  }
+
+  /** @param {Controls} controls that were taken away */
+  give({ actions, when }) {
+    this.actions.replaceChildren(...actions);
+    this.when.replaceChildren(...when);
   }
 
   /** @param {import("../data/runs.js").Runs} runs @param {string} about what the page shows in place of one run; "" for the run that can be picked */

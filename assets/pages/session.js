@@ -3,10 +3,10 @@
 import { Feed } from "../data/feed.js";
 import { Runs } from "../data/runs.js";
 import { isOwner } from "../lib/api.js";
-import { el, setClass, setText } from "../lib/dom.js";
+import { el, scrolled, setClass, setText } from "../lib/dom.js";
 import { duration, figure, megabytes } from "../lib/format.js";
-import { life, renewLife } from "../lib/life.js";
-import { pathTo, writeAddress } from "../lib/url.js";
+import { Life, enter, life } from "../lib/life.js";
+import { pathTo, withChanges, writeAddress } from "../lib/url.js";
 import { troubleOf } from "./run_strip.js";
 import { Scope } from "./scope.js";
 
@@ -49,18 +49,49 @@ export class Session {
     if (this.view?.drawsDeltas) this.view.invalidate();
   }
 
-  /** Show another page: the one before hears nothing more. @param {(session: Session) => PageView} make */
-  show(make) {
-    this.view?.close();
-    renewLife();
-    this.scope.clear();
+  /**
+   * Show another page. The view before hears nothing more; one that is kept comes back as it was left, if the address still asks for that.
+   * @param {string} path of the page @param {(session: Session) => PageView} make
+   */
+  show(path, make) {
+    this.#leave();
+    const kept = this.#kept.get(path);
+    this.#kept.delete(path);
+    if (kept?.isAsked(new URLSearchParams(location.search))) this.#wake(kept);
+    else {
+      kept?.close();
+      enter(new Life());
+      this.view = make(this);
+      this.ahead.replaceChildren(...(this.view.ahead ? [this.view.ahead] : []));
+      this.view.start();
+    }
+    this.#path = path;
+    this.status.setKeys(this.view?.hints);
+    for (const listener of this.#shown) listener();
+  }
+
+  #path = "";
+
+  /** Views that were left and may be shown again, by the path of their page. @type {Map<string, PageView>} */
+  #kept = new Map();
+
+  #leave() {
+    const { view } = this;
+    this.view = null;
     this.feed.forget();
     this.behind_s = null;
-    this.view = null;
-    this.view = make(this);
-    this.ahead.replaceChildren(...(this.view.ahead ? [this.view.ahead] : []));
-    this.view.start();
-    for (const listener of this.#shown) listener();
+    const controls = this.scope.take();
+    if (!view) return;
+    if (view.isKept) this.#kept.set(this.#path, view);
+    view.leave(controls);
+    if (!view.isKept) view.close();
+  }
+
+  /** @param {PageView} view */
+  #wake(view) {
+    enter(view.life);
+    this.view = view;
+    view.wake();
   }
 
   /** @type {Set<() => void>} */
@@ -78,16 +109,17 @@ export class Session {
   }
 }
 
+/** @typedef {{address: URLSearchParams, controls: import("./scope.js").Controls, scrolls: (() => void)[]}} Left what a page is left with: its part of the address, its controls in the row of the scope, and what scrolls it to where it was */
+
 /** The base of all pages: those without an axis of time extend it directly, the others by `TimePage`. */
 export class PageView {
   /** @param {Session} session @param {string | null} run that the address asks for @param {[string, string][]} [hints] keys that the status line names */
   constructor(session, run, hints) {
     this.session = session;
-    this.feed = session.feed;
     this.runs = session.runs;
     this.runs.name = run;
     this.status = session.status;
-    this.status.setKeys(hints);
+    this.hints = hints;
     this.life = life();
     /** Resolves when there is a first picture, or nothing to draw. */
     this.ready = new Promise((resolve) => (this.markReady = resolve));
@@ -113,15 +145,64 @@ export class PageView {
   /** Called once the view is the one that is shown. */
   start() {}
 
-  /** Another page is shown. */
-  close() {
-    cancelAnimationFrame(this.#frame);
-    this.#frame = -1; // nothing is drawn from now on
+  // Left, and shown again
+
+  /** Whether it comes back as it was left; else it is made anew. */
+  get isKept() {
+    return false;
   }
 
-  get isClosed() {
-    return this.life.aborted;
+  /** Another page is shown. */
+  get isAway() {
+    return this.life.rests || this.life.signal.aborted;
   }
+
+  /** What the server sends, while the page is shown. */
+  get feed() {
+    return this.isAway ? null : this.session.feed;
+  }
+
+  /** @type {Left | null} */
+  #left = null;
+
+  /** Another page is shown: nothing is drawn from now on. @param {import("./scope.js").Controls} controls its own, from the row of the scope */
+  leave(controls) {
+    this.#left = { address: withChanges(new URLSearchParams(), this.address()), controls, scrolls: Object.values(this.parts).map(scrolled) };
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    this.life.rests = true;
+  }
+
+  /** It never comes back. */
+  close() {
+    this.life.end();
+  }
+
+  /** Parts of the address that may differ when it comes back: `onReturn` takes them. @type {string[]} */
+  moving = [];
+
+  /** Whether the address asks for what it was left with. @param {URLSearchParams} query */
+  isAsked(query) {
+    const names = Object.keys(this.address()).filter((name) => !this.moving.includes(name));
+    const of = (/** @type {URLSearchParams} */ found) => JSON.stringify(names.map((name) => found.getAll(name)));
+    return this.#left !== null && of(query) === of(this.#left.address);
+  }
+
+  /** It is shown again: what it drew is there at once, and then what is new. */
+  wake() {
+    const { address, controls, scrolls } = /** @type {Left} */ (this.#left);
+    this.life.rests = false;
+    this.runs.name = address.get("run");
+    this.session.scope.give(controls);
+    this.ahead?.append(...Object.values(this.parts).filter((element) => element !== this.ahead));
+    this.session.ahead.replaceChildren(...(this.ahead ? [this.ahead] : []));
+    for (const scroll of scrolls) scroll();
+    this.onReturn();
+    this.draw();
+  }
+
+  /** It is shown again: its data may be old, and the address another place of it. */
+  onReturn() {}
 
   // Messages of the server, for each page
 
@@ -176,6 +257,7 @@ export class PageView {
 
   /** Draw once in the next frame; a hidden tab has none. */
   invalidate() {
+    if (this.isAway) return;
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
       this.draw();
@@ -190,7 +272,7 @@ export class PageView {
   }
 
   keepAddress() {
-    if (this.isClosed) return;
+    if (this.isAway) return;
     writeAddress(this.address());
     publish(this.selection());
   }
@@ -209,25 +291,22 @@ export function session() {
 
 /** A part of a page that its view draws, in the place that Dash has laid out for it. @param {string} name */
 export const part = (name) => (/** @type {HTMLElement} */ place, /** @type {Record<string, any>} */ props) => {
-  let given = props;
-  const show = () => {
+  const take = () => {
     const { ahead, view } = session();
     const element = view?.parts[name];
-    if (element && element.parentElement !== place) {
-      move(element, place);
-      ahead.replaceChildren();
-      view?.placed();
-    }
-    view?.onProps(name, given);
+    if (!element || element.parentElement === place) return;
+    move(element, place);
+    ahead.replaceChildren();
+    view.placed();
   };
-  show();
-  return {
-    update: (/** @type {Record<string, any>} */ props) => {
-      given = props;
-      show();
-    },
-    close: session().onShow(show),
+  /** A view that is made later does not hear it: the properties were said of another one. @param {Record<string, any>} said */
+  const update = (said) => {
+    const { view } = session();
+    if (view && name in view.parts) view.onProps(name, said);
   };
+  take();
+  update(props);
+  return { update, close: session().onShow(take) };
 };
 
 /** It stays scrolled and focused, where the browser can move an element. @param {HTMLElement} element @param {HTMLElement} place */

@@ -13,6 +13,7 @@ import { el, setClass, setText } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { ON_LANES } from "../lib/keys.js";
 import { painted, paintedLane } from "../lib/probe.js";
+import { withChanges } from "../lib/url.js";
 import { ViewController } from "../timeline/gestures.js";
 import { Timeline } from "../timeline/timeline.js";
 import { PageView } from "./session.js";
@@ -26,10 +27,11 @@ const END_ROOM = 0.01; // of the view, behind the end of a run that is over, and
 
 /** Adds an axis to `PageView`: the GPUs and the Logs page, and below `RunPage` those of one run. */
 export class TimePage extends PageView {
-  /** @param {import("./session.js").Session} session @param {{address: import("../lib/url.js").Address, run: string | null, buckets?: number, hints?: [string, string][]}} shown `buckets`: that a view is read in */
+  /** @param {import("./session.js").Session} session @param {{address: () => import("../lib/url.js").Address, run: string | null, buckets?: number, hints?: [string, string][]}} shown `address`: reads it; `buckets`: that a view is read in */
   constructor(session, { address, run, buckets, hints }) {
     super(session, run, hints);
-    this.range = new ViewRange(address);
+    this.range = new ViewRange(address());
+    this.readAddress = address;
     this.store = new SeriesStore((metas) => this.lanesOf(metas), buckets);
     /** @type {number | null} */
     this.cursor_s = null;
@@ -82,6 +84,20 @@ export class TimePage extends PageView {
   start() {
     super.start();
     this.loadSeries();
+  }
+
+  get isKept() {
+    return true;
+  }
+
+  moving = ["from", "to", "span", "at"];
+
+  onReturn() {
+    const words = (/** @type {Record<string, any>} */ all) => withChanges(new URLSearchParams(), Object.fromEntries(this.moving.map((name) => [name, all[name]]))).toString();
+    const address = this.readAddress();
+    if (words(address) !== words(this.range.address(this.end_s))) this.range.take(address);
+    if (this.store.lanes.length) this.loadPoints();
+    this.loadSeries(false);
   }
 
   // Defined by each page
@@ -350,7 +366,7 @@ export class TimePage extends PageView {
     this.store.replace(read, growing);
     this.feed?.subscribe(this.store.wishes(), read.cursor);
     this.#calm();
-    this.draw();
+    if (!this.isAway) this.draw();
     this.markReady();
   }
 

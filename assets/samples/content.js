@@ -1,7 +1,7 @@
 /** What a sample looks like, by its kind: an image as a thumbnail, audio as a player, all else as text. Nothing that is logged becomes HTML. */
 
 import { sentenceOf } from "../lib/api.js";
-import { el, emptyContext, setText } from "../lib/dom.js";
+import { el, emptyContext, onResize, setText } from "../lib/dom.js";
 import { count, figure, size, tick } from "../lib/format.js";
 import { faded, token } from "../lib/theme.js";
 import { Dropped, linkOf, some } from "./loader.js";
@@ -270,7 +270,7 @@ class RidgeChart {
     this.ridges = [];
     /** @type {number | null} */
     this.chosen = null;
-    new ResizeObserver(() => this.draw()).observe(this.canvas);
+    onResize(this.canvas, () => this.draw());
   }
 
   /** @param {Ridge[]} ridges the oldest first @param {number | null} chosen step */

@@ -7,7 +7,7 @@ import { columns } from "../data/series.js";
 import { TIME, anyStep, fromZero, logTicks, robust, robustLog, ticks } from "../lib/axis.js";
 import { el, setClass, setText, visibleName } from "../lib/dom.js";
 import { AXIS_PX, counted, figure, tick, tickWords } from "../lib/format.js";
-import { faded, fillOf, token } from "../lib/theme.js";
+import { faded, fillOf, theme, token } from "../lib/theme.js";
 import UPlot from "../vendor/uPlot.min.js";
 import { drawBad, drawCuts, drawHeat, drawLimit, drawLoss, drawPeaks } from "./marks.js";
 
@@ -95,11 +95,15 @@ export class LaneView {
     localStorage.setItem(FOLDED, JSON.stringify(folded ? [...others, this.spec.id] : others));
   }
 
+  #looks = ""; // that the plot was made for
+
   /** Fit the plot to its place; call when the place or the theme changed. */
   fit() {
     const { clientWidth: width, clientHeight: height } = this.plot;
     this.rows = this.narrow ? Infinity : Math.floor((this.values.clientHeight - VALUES_TOP) / VALUE_HEIGHT);
-    if (!width || !height) return;
+    const looks = `${width} ${height} ${devicePixelRatio} ${theme()}`;
+    if (!width || !height || looks === this.#looks) return;
+    this.#looks = looks;
     this.chart?.destroy();
     this.chart = new Plot(this.options(width, height), this.data(), this.plot);
   }

@@ -1,7 +1,7 @@
 /** All lanes on one axis, with what lies over them: events, the selected window, the crosshair. */
 
 import { copyButton } from "../lib/clipboard.js";
-import { el, setClass, setText } from "../lib/dom.js";
+import { el, onResize, setClass, setText } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { onTheme } from "../lib/theme.js";
 import { brush } from "./gestures.js";
@@ -82,7 +82,7 @@ export class Timeline {
       view: () => this.picture?.view ?? { lo: 0, hi: 1 },
       window: () => this.picture?.window ?? null,
     });
-    new ResizeObserver(() => this.fit()).observe(this.element);
+    onResize(this.element, () => this.fit());
     onTheme(() => this.fit());
     NARROW.addEventListener("change", () =>
       this.setLanes(

@@ -47,7 +47,8 @@ SHARE = 0.02  # of the time that all looks may take: with many folders the perio
 MAX_STRETCH = 60.0  # by no more than this
 REPORTED_STRETCH = 4.0  # and by no less than this where the kernel reports changes
 MAX_REST_S = 2.0  # after a slice of looks: on a busy machine one may take ten times as long as it should
-SETTLE_S = 2.0  # a folder that has changed is listed once more after this: two changes may leave the same mtime
+SETTLE_S = 2.0  # a folder that has just changed is listed once more after this: two changes may leave the same mtime
+RECENT_S = 60.0  # such a change is no older than this: a file server's clock may differ from ours
 RELIST_S = 600.0  # any folder is listed this often: some file systems do not keep its mtime
 MAX_FOUND = 1_000  # files of one `take`
 MAX_FOLDERS = 200_000
@@ -264,7 +265,8 @@ class FolderWatch:
                 rests_s = time.time() - (written_s or found.st_mtime) if is_new and not self.is_complete else 0.0
                 folder.changed_s = began_s - max(0.0, rests_s)
             folder.mtime_ns = found.st_mtime_ns
-            folder.relist_s = began_s + (SETTLE_S if is_changed else RELIST_S)
+            is_recent = is_changed and time.time() - found.st_mtime < RECENT_S
+            folder.relist_s = began_s + (SETTLE_S if is_recent else RELIST_S)
         else:
             for name in list(folder.files):
                 self._look_at_file(path, folder, name)

@@ -55,7 +55,7 @@ export default class AlertsPage extends PageView {
 
   /** @param {import("../../types/api").Answer<"alerts">} answer */
   #show(answer) {
-    if (this.isClosed) return;
+    if (this.isAway) return;
     this.active?.show(answer);
     this.editor.show(answer.text, answer.troubles);
     this.desktop.draw(answer.receivers.some(({ kind }) => kind === "desktop"));

@@ -74,6 +74,15 @@ export default class BoardsPage extends PageView {
     every(EVERY_MS, () => document.hidden || this.#reloadBoards());
   }
 
+  get isKept() {
+    return !this.editor;
+  }
+
+  onReturn() {
+    this.board.reader.refresh();
+    this.#begin();
+  }
+
   async #begin() {
     try {
       const run = this.runs.choose().catch((error) => void sentenceOf(error));

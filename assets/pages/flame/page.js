@@ -16,7 +16,7 @@ import { paintedFlame } from "../../lib/probe.js";
 import { pathTo } from "../../lib/url.js";
 import { ReportButton } from "../run_details.js";
 import { RunPage } from "../run_page.js";
-import { FlameStage, writeChoice } from "./stage.js";
+import { FlameStage, addressOf } from "./stage.js";
 
 const BUCKETS = 400;
 
@@ -116,9 +116,8 @@ export default class FlamePage extends RunPage {
     if (shown && this.range.axis === TIME) this.head.drawWindow(shown, window !== null, this.steps(window, stepper));
   }
 
-  keepAddress() {
-    super.keepAddress();
-    writeChoice(this.stage.choice);
+  address() {
+    return { ...super.address(), ...addressOf(this.stage.choice) };
   }
 
   // What the user does

@@ -9,7 +9,6 @@ import { Tree, callersOf, nameOf, spent } from "../../flame/tree.js";
 import { el, setText } from "../../lib/dom.js";
 import { percent } from "../../lib/figures.js";
 import { count, duration } from "../../lib/format.js";
-import { writeAddress } from "../../lib/url.js";
 import { FlameSide } from "./side.js";
 
 /** @typedef {import("../../flame/tree.js").Flame} Flame */
@@ -388,13 +387,13 @@ function readChoice() {
   return { ...USUAL, ...Object.fromEntries(given) };
 }
 
-/** Write the options that differ from the defaults. @param {Choice} choice */
-export function writeChoice(choice) {
-  const changes = Object.entries(choice).map(([name, value]) => [
+/** The options that differ from the defaults, for the address. @param {Choice} choice @returns {Record<string, string | number | null>} */
+export function addressOf(choice) {
+  const values = Object.entries(choice).map(([name, value]) => [
     name,
     value === USUAL[/** @type {keyof Choice} */ (name)] ? null : typeof value === "boolean" ? Number(value) : value,
   ]);
-  writeAddress(Object.fromEntries(changes));
+  return Object.fromEntries(values);
 }
 
 /** The parameters for the server. @param {Choice} choice */

@@ -19,7 +19,7 @@ const CATALOGUE_MS = { first: 1500, last: 12_000 }; // some series have their fi
 export default class GpusPage extends TimePage {
   /** @param {import("../session.js").Session} session */
   constructor(session) {
-    super(session, { address: timeAddress(), run: null, buckets: BUCKETS });
+    super(session, { address: timeAddress, run: null, buckets: BUCKETS });
     this.all = new URLSearchParams(location.search).has("all");
     /** @type {Card[]} */
     this.cards = [];
@@ -70,8 +70,8 @@ export default class GpusPage extends TimePage {
   /** @param {number} wait_ms */
   #pollCatalogue(wait_ms) {
     setTimeout(async () => {
-      if (this.isClosed) return;
-      if (!document.hidden) await this.loadSeries(false);
+      if (this.life.signal.aborted) return;
+      if (!document.hidden && !this.isAway) await this.loadSeries(false);
       this.#pollCatalogue(Math.min(2 * wait_ms, CATALOGUE_MS.last));
     }, wait_ms);
   }

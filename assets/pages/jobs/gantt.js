@@ -1,7 +1,7 @@
 /** Who was on which slot, and when: a lane a slot on an axis of time, jobs as bars. */
 
 import { TIME } from "../../lib/axis.js";
-import { el, setClass, setText } from "../../lib/dom.js";
+import { el, onResize, setClass, setText } from "../../lib/dom.js";
 import { endOf, exactly, place } from "./queue.js";
 
 /** @typedef {import("../../types/api").Answer<"jobs/attempts">} Attempts */
@@ -48,7 +48,7 @@ export class Gantt {
       this.note,
     );
     this.lanes.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#move(event));
-    new ResizeObserver(() => this.#answer && this.draw(this.#answer, this.#span_s, this.#now_s)).observe(this.lanes);
+    onResize(this.lanes, () => this.#answer && this.draw(this.#answer, this.#span_s, this.#now_s));
   }
 
   /** @type {Attempts | null} */

@@ -266,7 +266,7 @@ const LEFT_OUT = ["command", "slots", "waited"]; // a row opens its job, which h
 /** Follows the width of the screen. @param {JobsPage} page */
 async function fitHistory(page) {
   while (!document.getElementById(ID) || !(/** @type {any} */ (window).dash_ag_grid?.getApiAsync)) {
-    if (page.isClosed) return;
+    if (page.isAway) return;
     await new Promise((done) => setTimeout(done, 16));
   }
   const api = await /** @type {any} */ (window).dash_ag_grid.getApiAsync(ID);

@@ -4,7 +4,6 @@ import { Continuation, Retry, retryText } from "../../data/refresh.js";
 import { get, newest, sentenceOf } from "../../lib/api.js";
 import { el, setClass, setText } from "../../lib/dom.js";
 import { count } from "../../lib/format.js";
-import { writeAddress } from "../../lib/url.js";
 import { barLine, folded, linesIn, logLine, pointLine, timeOf } from "../../logs/line.js";
 
 /** @typedef {import("../../logs/line.js").LogLine} Line */
@@ -24,8 +23,9 @@ const LEVELS = /** @type {[number, string][]} */ ([
 ]);
 
 export class LogTail {
-  /** @param {{hover: (time_s: number | null) => void, follow: (cursor: number) => void}} page `follow`: deltas are to continue from there */
+  /** @param {{hover: (time_s: number | null) => void, follow: (cursor: number) => void, changed: () => void}} page `follow`: deltas are to continue from there */
   constructor(page) {
+    this.page = page;
     const address = new URLSearchParams(location.search);
     /** @type {string | null} */
     this.run = null;
@@ -81,6 +81,11 @@ export class LogTail {
     return Number(this.least.value);
   }
 
+  /** Its part of the address. */
+  address() {
+    return { log: this.input.value || null, level: this.level || null };
+  }
+
   /** The run's last lines. @param {string | null} run */
   async loadLines(run) {
     if (run !== this.run) {
@@ -119,7 +124,7 @@ export class LogTail {
   }
 
   #look() {
-    writeAddress({ log: this.input.value || null, level: this.level || null });
+    this.page.changed();
     this.loadLines(this.run);
   }
 

@@ -52,7 +52,7 @@ export default class LivePage extends RunPage {
     this.since = new SinceLast(() => this.invalidate());
     this.crash = new CrashNote();
     this.strip = new RunStrip(session.scope.actions, this.findings.nav);
-    this.tail = new LogTail({ hover: (time_s) => this.hoverTime(time_s), follow: (cursor) => this.feed?.follow(cursor) });
+    this.tail = new LogTail({ hover: (time_s) => this.hoverTime(time_s), follow: (cursor) => this.feed?.follow(cursor), changed: () => this.keepAddress() });
     this.element = el(
       "div",
       { class: "live-page with-ledger" },
@@ -88,7 +88,7 @@ export default class LivePage extends RunPage {
   }
 
   address() {
-    return { ...super.address(), ...this.further.address(), ...this.ledger.address() };
+    return { ...super.address(), ...this.further.address(), ...this.ledger.address(), ...this.tail.address() };
   }
 
   /** Instead of lanes: how to get a run, or the existing runs. */

@@ -28,7 +28,7 @@ const AROUND_S = 5; // of a line, on either side
 export default class LogsPage extends TimePage {
   /** @param {import("../session.js").Session} session */
   constructor(session) {
-    super(session, { address: timeAddress(), run: readAddress().run, buckets: BUCKETS, hints: HINTS });
+    super(session, { address: timeAddress, run: readAddress().run, buckets: BUCKETS, hints: HINTS });
     this.view = viewOf(location.search);
     this.filters = new TemplateFilters(() => this.loadPoints());
     this.reader = new LogReader({

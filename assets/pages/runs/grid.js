@@ -29,7 +29,7 @@ const TOUCH_PX = 44;
  * @property {() => string[]} ticked
  * @property {(keys: string[]) => void} moved columns
  * @property {() => {sort: string, desc: boolean}} order
- * @property {() => boolean} isClosed another page is shown
+ * @property {() => boolean} isAway another page is shown
  */
 
 export class Grid {
@@ -57,7 +57,7 @@ export class Grid {
   /** Dash lays out the grid after our first picture. */
   async #appear() {
     while (!document.getElementById(ID) || !(/** @type {any} */ (window).dash_ag_grid?.getApiAsync)) {
-      if (this.does.isClosed()) return new Promise(() => {});
+      if (this.does.isAway()) return new Promise(() => {});
       await nextFrame();
     }
     return /** @type {any} */ (window).dash_ag_grid.getApiAsync(ID);

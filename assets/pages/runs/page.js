@@ -51,7 +51,7 @@ export default class RunsPage extends PageView {
       unfold: (group) => this.unfold(group),
       ticked: () => this.ticked,
       order: () => this.question,
-      isClosed: () => this.isClosed,
+      isAway: () => this.isAway,
       moved: (keys) => this.columns.moved(keys),
     });
     this.panel = new Panel(
@@ -129,7 +129,7 @@ export default class RunsPage extends PageView {
 
   /** Read the shown rows again: now, or once the last look is old enough. @param {boolean} [now] */
   reloadRows(now = false) {
-    if (document.hidden || this.isClosed) return; // once it is looked at again
+    if (document.hidden || this.isAway) return; // once it is looked at again
     const wait_ms = this.grid.filled ? this.refreshed_ms + REFRESH_MS - performance.now() : REFRESH_MS; // its first rows are on their way
     if ((!now || !this.grid.filled) && wait_ms > 0) {
       this.later ??= setTimeout(() => {
@@ -207,7 +207,7 @@ export default class RunsPage extends PageView {
   }
 
   keepAddress() {
-    if (this.isClosed) return;
+    if (this.isAway) return;
     writeQuestion(this.question, this.ticked);
     super.keepAddress();
   }

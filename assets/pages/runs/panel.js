@@ -42,7 +42,7 @@ export class Panel {
       if (event.key === "Escape") this.close();
     });
     guard(() => this.#unsaved);
-    life().addEventListener("abort", () => setClass(document.body, "with-about", false));
+    life().signal.addEventListener("abort", () => setClass(document.body, "with-about", false));
   }
 
   /** @param {string} run */

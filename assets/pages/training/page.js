@@ -59,6 +59,15 @@ export default class TrainingPage extends PageView {
     this.#begin();
   }
 
+  get isKept() {
+    return true;
+  }
+
+  onReturn() {
+    this.grid.reader.touch(() => true);
+    this.#begin();
+  }
+
   async #begin() {
     try {
       await this.runs.choose();
