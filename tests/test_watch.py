@@ -327,6 +327,8 @@ def test_what_is_not_reported_is_found_all_the_same(
     watched.watch.close()
 
 
+# watchdog's reading thread may end by a KeyError there; the looks find everything, and it is started again
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_nothing_is_lost_while_folders_come_go_and_move(watched: Watched) -> None:
     writer = threading.Thread(target=write_at_random, args=(watched.root, 1_500))
     writer.start()
@@ -336,6 +338,23 @@ def test_nothing_is_lost_while_folders_come_go_and_move(watched: Watched) -> Non
         watched.wake.clear()
     writer.join()
     watched.until_all_are_found()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("watched", ["reported"], indirect=True)
+def test_watchdog_is_started_again_when_a_thread_of_it_has_failed(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        monkeypatch.undo()
+        raise KeyError("a path")
+
+    monkeypatch.setattr("watchdog.observers.inotify_c.InotifyFD.handle_event", fail)
+    line = append(watched.root / "run-00000" / "train.log")  # the event that it fails at
+    watched.until_all_are_found()
+    assert line in {file.path for file in watched.found}
+    watched.until_reported()
+    assert watched.watch.trouble() == ""
 
 
 def write_at_random(root: Path, steps: int) -> None:

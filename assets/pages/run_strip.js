@@ -1,7 +1,7 @@
 /** The strip at the top: the run, its state, its progress, and what is wrong. */
 
 import { wordsOf } from "../data/runs.js";
-import { el, icon, setText } from "../lib/dom.js";
+import { el, icon, setClass, setText } from "../lib/dom.js";
 import { clock, count, duration, figure, minute, sameDay, weekday } from "../lib/format.js";
 import { NotifyButton } from "./notify.js";
 import { Files, LastStacks, RanButton, ReportButton } from "./run_details.js";
@@ -31,14 +31,14 @@ export class RunStrip {
     this.last = new LastStacks();
     this.report = new ReportButton(() => (this.run === null ? null : { run: this.run, window: null }), "btn ghost");
     this.notify = new NotifyButton("btn ghost");
-    this.figures = Object.fromEntries(["Step", "Steps/s", "Done in", "Loss"].map((name) => [name, new Figure(name)]));
+    this.figures = Object.fromEntries(["Step", "Steps/s", "Loss", "Done in"].map((name) => [name, new Figure(name)]));
     this.said = el("div", { class: "finding-said", role: "status" });
     this.acts = el("div", { class: "finding-acts" });
     this.finding = el("div", { class: "finding" }, this.said, this.acts, nav ?? null);
     actions.append(this.files.element, this.last.element, this.ran.element, this.report.element, this.notify.element);
     this.element = el(
       "section",
-      { class: "verdict", "aria-label": "The run" },
+      { class: "verdict arriving", "aria-label": "The run" },
       ...Object.values(this.figures).map(({ element }) => element),
       this.finding,
     );
@@ -47,6 +47,7 @@ export class RunStrip {
   /** @param {Standing} standing */
   draw(standing) {
     this.#drawRun(standing.runs.current);
+    if (standing.runs.read_once) setClass(this.element, "arriving", false); // which figures there are is known
     const { step, total, steps_per_s, items_per_s, loss, lossBefore, span } = standing;
     const { now_s, current: run } = standing.runs;
     const unit = unitOf(run?.info);

@@ -33,6 +33,7 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
+from watchdog.utils import BaseThread
 
 from ..folders import FOLDER as RECEIVED
 
@@ -416,7 +417,10 @@ def _mark_of_link(path: str) -> tuple[FileMark, float] | None:
 
 EVENTS: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileMovedEvent, FileDeletedEvent]
 EVENTS += [DirCreatedEvent, DirMovedEvent, DirDeletedEvent]
-RETRY_S = 60.0  # after watchdog has failed
+RETRY_S, FIRST_RETRY_S = (
+    60.0,
+    1.0,
+)  # after watchdog has failed: as it was started, and while it ran; there twice as long each time
 CHECK_S = 5.0  # at least, between two checks of which folders have a watch, the second of which believes the first
 CHECK_SHARE = 0.002  # of the time that the checks may take
 INOTIFY = "anon_inode:inotify"  # the target of such a descriptor
@@ -461,8 +465,9 @@ class FolderEvents(FileSystemEventHandler):
         self._turn = 0  # which of the two had the last event
         self._followed: dict[str, FolderIdentity | None] = {}  # by the path of each watch
         self._observer: BaseObserver | None = None
+        self._threads: list[BaseThread] = []  # its own, and the one that reads from the kernel
         self._work: threading.Thread | None = None
-        self._retry_s = 0.0
+        self._retry_s, self._pause_s = 0.0, FIRST_RETRY_S
         self._check_s = 0.0  # when the next check is due
         self._unwatched: frozenset[str] = frozenset()  # folders without a watch in the last one
         self.are_sent = False  # as far as is known
@@ -477,9 +482,11 @@ class FolderEvents(FileSystemEventHandler):
         wanted = {place: (there or {}).get(place) or identity_of(place) for place in places}
         if (self._work is not None and self._work.is_alive()) or time.monotonic() < self._retry_s:
             return
-        if wanted != self._followed or (
-            self._observer and not all(each.is_alive() for each in self._observer.emitters)
-        ):
+        if not self._is_alive():
+            self._stop()
+            self._poll("watchdog has failed", None, self._pause_s)
+            self._pause_s = min(2 * self._pause_s, RETRY_S)
+        elif wanted != self._followed:
             self._followed = wanted
             self._work = threading.Thread(target=self._watch, args=(list(wanted),), name="watch", daemon=True)
             self._work.start()
@@ -505,32 +512,53 @@ class FolderEvents(FileSystemEventHandler):
     def close(self) -> None:
         if self._work is not None:
             self._work.join(STOP_S)
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer.join(STOP_S)
+        self._stop()
+
+    def _stop(self) -> None:
+        """End watchdog, whatever of it has ended already: what one thread left undone is an error in the next."""
+        emitters = self._observer.emitters if self._observer is not None else set()
+        for thread in (*emitters, *self._threads):
+            with suppress(Exception):
+                thread.stop()
+        for thread in self._threads:
+            thread.join(STOP_S)
+        self._observer, self._threads = None, []
+
+    def _is_alive(self) -> bool:
+        """Whether no thread of watchdog has ended by an error of its own; then nothing more would be reported."""
+        emitters = self._observer.emitters if self._observer is not None else ()
+        return all(each.is_alive() for each in (*self._threads, *emitters))
 
     def _watch(self, places: Sequence[str]) -> None:
         try:
             if self._observer is None:
                 # A folder that is moved or filled while watchdog walks over it is met twice.
                 warnings.filterwarnings("ignore", "Callback with id .* already exists", RuntimeWarning)
+                before = set(threading.enumerate())
                 observer = Observer()
                 observer.start()
                 self._observer = observer
+                self._threads = [
+                    each for each in threading.enumerate() if each not in before and isinstance(each, BaseThread)
+                ]
             self._observer.unschedule_all()
             for place in places:
                 self._observer.schedule(self, place, recursive=place in self._tops, event_filter=EVENTS)
         except FileNotFoundError:  # gone again
             self._followed = {}
         except Exception as error:  # a limit of the kernel, or a fault of the library: all is found without it
-            self._retry_s, self._followed = time.monotonic() + RETRY_S, {}
             number, reason = (error.errno, error.strerror) if isinstance(error, OSError) else (None, repr(error))
-            self.are_sent, self.trouble = False, _polled(reason, number)
+            self._poll(reason, number, RETRY_S)
         else:
             self.are_sent, self.trouble = True, ""
             with self._lock:  # what came meanwhile was not reported
                 self._reported[0].update(dict.fromkeys(set(self._tops).intersection(places), True))
         self._wake.set()
+
+    def _poll(self, reason: str | None, number: int | None, pause_s: float) -> None:
+        """All is found by looking, until watchdog is tried again."""
+        self._retry_s, self._followed = time.monotonic() + pause_s, {}
+        self.are_sent, self.trouble = False, _polled(reason, number)
 
     def _check(self, inodes: Mapping[str, int]) -> None:
         began_s, watched = time.thread_time(), watched_inodes()

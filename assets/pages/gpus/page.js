@@ -232,7 +232,7 @@ class GpuHead {
   constructor() {
     this.title = el("div", { class: "title" });
     this.sub = el("div", { class: "state" });
-    this.figures = FIGURES.map(() => new Figure(""));
+    this.figures = FIGURES.map(([name]) => new Figure(name));
     this.finding = el("div", { class: "finding", role: "status" });
     this.element = el(
       "section",

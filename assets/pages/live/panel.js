@@ -85,7 +85,7 @@ export class Panel {
     );
     this.element = el(
       "aside",
-      { class: "panel", "aria-label": "What Python does", "data-sheet": "peek" },
+      { class: "panel arriving", "aria-label": "What Python does", "data-sheet": "peek" },
       grip(() => this.element),
       this.hint,
       el("section", { class: "head" }, el("div", {}, this.title, this.sub), this.escape),
@@ -207,6 +207,7 @@ export class Panel {
 
   /** @param {Trouble | null} trouble */
   showTrouble(trouble) {
+    setClass(this.element, "arriving", false); // what is said first has its place, so that nothing jumps
     if (trouble) setText(this.aside, "");
     this.#bare(!this.flame.tree);
     this.trouble.show(trouble);
