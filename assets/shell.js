@@ -155,9 +155,9 @@ function openPalette() {
 const LISTS = ".dash-options-list[role='listbox'], .dash-checklist[role='listbox'], .dash-radioitems[role='listbox']";
 const TARGETS = ".dash-dropdown-focus-target[aria-hidden='true']"; // a label's click goes there; the Tab key must not
 
-/** Mend what is there, and what comes. */
+/** Mend what Dash has laid out, and what it lays out later. */
 function mendDashParts() {
-  new MutationObserver(mend).observe(document.body, { childList: true, subtree: true });
+  new MutationObserver(mend).observe(place("react-entry-point"), { childList: true, subtree: true });
   document.addEventListener("click", (event) => {
     // a link of a note that is no address becomes one that does nothing; the page's policy would report it
     if (/** @type {HTMLElement} */ (event.target).closest?.("a[href^='javascript:']")) event.preventDefault();

@@ -482,11 +482,13 @@ class FolderEvents(FileSystemEventHandler):
         wanted = {place: (there or {}).get(place) or identity_of(place) for place in places}
         if (self._work is not None and self._work.is_alive()) or time.monotonic() < self._retry_s:
             return
-        if not self._is_alive():
+        if not all(each.is_alive() for each in self._threads):  # an error of its own; nothing more would be reported
             self._stop()
             self._poll("watchdog has failed", None, self._pause_s)
             self._pause_s = min(2 * self._pause_s, RETRY_S)
-        elif wanted != self._followed:
+        elif wanted != self._followed or not all(
+            each.is_alive() for each in self._emitters
+        ):  # one ends with its folder
             self._followed = wanted
             self._work = threading.Thread(target=self._watch, args=(list(wanted),), name="watch", daemon=True)
             self._work.start()
@@ -516,18 +518,16 @@ class FolderEvents(FileSystemEventHandler):
 
     def _stop(self) -> None:
         """End watchdog, whatever of it has ended already: what one thread left undone is an error in the next."""
-        emitters = self._observer.emitters if self._observer is not None else set()
-        for thread in (*emitters, *self._threads):
+        for thread in (*self._emitters, *self._threads):
             with suppress(Exception):
                 thread.stop()
         for thread in self._threads:
             thread.join(STOP_S)
         self._observer, self._threads = None, []
 
-    def _is_alive(self) -> bool:
-        """Whether no thread of watchdog has ended by an error of its own; then nothing more would be reported."""
-        emitters = self._observer.emitters if self._observer is not None else ()
-        return all(each.is_alive() for each in (*self._threads, *emitters))
+    @property
+    def _emitters(self) -> Iterable[BaseThread]:
+        return self._observer.emitters if self._observer is not None else ()
 
     def _watch(self, places: Sequence[str]) -> None:
         try:
