@@ -46,7 +46,7 @@ def test_every_control_has_a_name(house: House, page: Page) -> None:
     names = (
         "Runs",
         "Find a series",
-        "How",
+        "Match",
         "x",
         "Smoothing",
         "Length of smoothing",
@@ -107,7 +107,8 @@ def test_the_ranks_of_a_run_are_one_curve_or_each_its_own(house: House, page: Pa
     open_training(house, page, "loss", run="ddp", chart="loss")
     assert painted(page, "loss")["curves"] == 1
     assert painted(page, "loss")["y"] == pytest.approx([0.94, 2.06])
-    page.locator("#training-flags input").nth(3).click()
+    page.get_by_text("View options").click()
+    page.get_by_text("each rank").click()
     wait_for(lambda: painted(page, "loss").get("curves") == 2, because="the ranks are not drawn")
     wait_for(lambda: page.locator(".full-rows tbody tr").count() == 2)
     names = page.locator(".full-rows tbody td:first-child").all_inner_texts()

@@ -75,12 +75,10 @@ def test_a_permalink_shows_the_same(house: House, page: Page) -> None:
 def test_keys_and_controls_change_the_same_view(house: House, page: Page) -> None:
     open_training(house, page, "train/loss", run="a")
     page.keyboard.press("y")
-    wait_for(
-        lambda: page.locator("#training-flags input").nth(0).is_checked(), because="the control does not follow the key"
-    )
+    wait_for(lambda: page.locator("#training-ylog input").is_checked(), because="the control does not follow the key")
     assert wait_for(lambda: address(page).get("ylog")) == ["1"]
     wait_for(lambda: "not on a log axis" in page.locator('.chart[data-tag="train/lr"] .chart-foot').inner_text())
-    page.locator("#training-flags input").nth(0).click()
+    page.locator("#training-ylog input").click()
     wait_for(lambda: "ylog" not in address(page), because="the charts do not follow the control")
     page.keyboard.press("/")
     page.keyboard.type("acc")
@@ -151,12 +149,12 @@ def test_a_control_counts_that_is_used_right_after_a_key(house: House, page: Pag
     open_training(house, page, "train/loss", run="a")
     held: list[Route] = []
     page.route("**/_dash-update-component*", lambda route: held.append(route))
-    flags = page.locator("#training-flags input")
+    log_y = page.locator("#training-ylog input")
     page.keyboard.press("y")
-    wait_for(lambda: flags.nth(0).is_checked())
+    wait_for(lambda: log_y.is_checked())
     wait_for(lambda: address(page).get("ylog") == ["1"])
-    flags.nth(0).click()
-    wait_for(lambda: not flags.nth(0).is_checked())
+    log_y.click()
+    wait_for(lambda: not log_y.is_checked())
     page.unroute_all(behavior="ignoreErrors")  # lets go of those that are held
     for route in held:
         with suppress(Error):

@@ -27,8 +27,9 @@ SMOOTHINGS = {"none": "none", "ema": "EMA", "gauss": "Gaussian"}
 SPREADS = {"minmax": "min–max", "stderr": "std. error"}
 MATCHES = {"text": "text", "glob": "glob", "regex": "regex"}
 SIZES = {"s": "small", "m": "medium", "l": "large"}
-FLAGS = {"ylog": "log y", "xlog": "log x", "clip": "clip outliers", "each": "each rank"}
-PARAMETERS = ("runs", "x", "smooth", "amount", "flags", "group", "spread", "baseline", "q", "match", "size")
+LOG_Y = {"ylog": "log y"}
+FLAGS = {"xlog": "log x", "clip": "clip outliers", "each": "each rank"}
+PARAMETERS = ("runs", "x", "smooth", "amount", "ylog", "flags", "group", "spread", "baseline", "q", "match", "size")
 
 Option = dict[str, str]
 View = dict[str, Any]
@@ -42,19 +43,28 @@ def control(name: str) -> str:
 def layout(**query: Any) -> html.Div:
     """The controls show what the address says from the first."""
     value = dict(zip(PARAMETERS, values_of(view_of(query)), strict=True))
-    searched = [_runs(value["runs"]), _search(value["q"]), _few("match", MATCHES, value, "How")]
-    drawn = [
+    row = [
+        _runs(value["runs"]),
+        _search(value["q"]),
+        _few("match", MATCHES, value, "Match"),
         _many("x", axes(value["x"]), value["x"], "x", clearable=False),
         _few("smooth", SMOOTHINGS, value, "Smoothing"),
         _amount(value["amount"]),
-        dcc.Checklist(_options(FLAGS), value["flags"], id=control("flags"), inline=True),
+        dcc.Checklist(_options(LOG_Y), value["ylog"], id=control("ylog"), inline=True),
+    ]
+    more = [
+        dcc.Checklist(_options(FLAGS), value["flags"], id=control("flags")),
         _many("group", _listed([value["group"]]), value["group"], "Group by", placeholder="no key"),
         _few("spread", SPREADS, value, "Spread"),
         _many("baseline", _listed([value["baseline"]]), value["baseline"], "Baseline", placeholder="none"),
         _few("size", SIZES, value, "Size"),
     ]
-    rows = [html.Div(row, className="controls-row") for row in (searched, drawn)]
-    return html.Div([html.Div(rows, className="training-controls"), TrainingCharts(GRID)], className="training-layout")
+    options = html.Details(
+        [html.Summary("View options", className="btn"), html.Div(more, className="view-options-list")],
+        className="view-options",
+    )
+    controls = html.Div([html.Div(row, className="controls-row"), options], className="training-controls")
+    return html.Div([controls, TrainingCharts(GRID)], className="training-layout")
 
 
 def _runs(chosen: list[str]) -> html.Label:
@@ -131,14 +141,21 @@ def view_of(query: Mapping[str, Any]) -> View:
 def values_of(view: View) -> tuple[Any, ...]:
     """The values of the controls, in the order of PARAMETERS."""
     flags = [flag for flag in FLAGS if view.get(flag) or (flag == "each" and view["ranks"] == "each")]
-    by_name = {**view, "flags": flags, "group": view["group"] or None, "baseline": view["baseline"] or None}
+    log_y = ["ylog"] if view["ylog"] else []
+    by_name = {
+        **view,
+        "ylog": log_y,
+        "flags": flags,
+        "group": view["group"] or None,
+        "baseline": view["baseline"] or None,
+    }
     return tuple(by_name[name] for name in PARAMETERS)
 
 
 def described(values: Sequence[Any]) -> View:
     """The view that the controls describe, whatever a browser sends for them."""
     given = dict(zip(PARAMETERS, values, strict=True))
-    flags = given["flags"] if isinstance(given["flags"], list) else []
+    flags = [flag for name in ("ylog", "flags") if isinstance(given[name], list) for flag in given[name]]
     return {
         "runs": texts(given["runs"], MAX_CHOSEN),
         "x": _text(given["x"]) or "step",

@@ -7,6 +7,7 @@ import { sentenceOf } from "../../lib/api.js";
 import { DashControls } from "../../lib/dash_controls.js";
 import { el, setText } from "../../lib/dom.js";
 import { count, duration } from "../../lib/format.js";
+import { listen } from "../../lib/life.js";
 import { readAddress } from "../../lib/url.js";
 import { PageView } from "../session.js";
 import { firstRun } from "../first_run.js";
@@ -53,6 +54,7 @@ export default class TrainingPage extends PageView {
     this.parts = { TrainingCharts: this.grid.element };
     this.ahead = el("div", { class: "training-layout" }, el("div", { class: "training-controls" }), this.grid.element);
     this.controls = new DashControls(CONTROLS, (view) => this.#show(view));
+    listen(document, "pointerdown", ({ target }) => target.closest?.(".view-options, .dash-dropdown-content") || closeOptions());
     this.retry = new Retry(() => this.#begin());
     this.grid.element.append(this.notice);
     if (this.shown.length) this.#show(this.view); // the address names them: no need to wait for the list of runs
@@ -232,12 +234,19 @@ export default class TrainingPage extends PageView {
       key(["-"], "-", "zoom out", () => grid.scale(2)),
       key(["ArrowLeft"], "←", "move the range back", () => grid.pan(-0.25)),
       key(["ArrowRight"], "→", "move it forward", () => grid.pan(0.25)),
-      key(["Escape"], "Esc", "back to all charts, else the whole range", () => (grid.full.chart ? grid.open(null) : grid.zoom(null))),
+      key(["Escape"], "Esc", "back to all charts, else the whole range", () => closeOptions() || (grid.full.chart ? grid.open(null) : grid.zoom(null))),
     ];
   }
 }
 
 // The controls of the Training page (`dashboard/pages/training.py`).
+
+/** @returns {boolean} whether they were open */
+function closeOptions() {
+  const open = document.querySelector(".view-options[open]");
+  open?.removeAttribute("open");
+  return open !== null;
+}
 
 /** @type {import("../../lib/dash_controls.js").About} */
 const CONTROLS = {
@@ -246,6 +255,7 @@ const CONTROLS = {
   valuesOf: (/** @type {View} */ view) => ({
     "training-x": view.x,
     "training-smooth": view.smooth,
-    "training-flags": [...(view.ylog ? ["ylog"] : []), ...(view.xlog ? ["xlog"] : []), ...(view.clip ? ["clip"] : []), ...(view.ranks === "each" ? ["each"] : [])],
+    "training-ylog": view.ylog ? ["ylog"] : [],
+    "training-flags": [...(view.xlog ? ["xlog"] : []), ...(view.clip ? ["clip"] : []), ...(view.ranks === "each" ? ["each"] : [])],
   }),
 };
