@@ -16,6 +16,7 @@ from playwright.sync_api import Page, Route
 
 from collectors.store.engines import open_store
 from dashboard.queries import Queries
+from tests.axe import serious
 from tests.conftest import Dashboard, address, answering, dashboard, drag, wait_for
 from tests.conftest import script as started
 from tests.serving import served
@@ -351,7 +352,11 @@ def test_on_a_phone_the_graph_is_in_the_first_screen(run: Run, page: Page) -> No
     head, tools, graph = (box_of(page, selector) for selector in (".flame-head", ".tools", ".flame canvas"))
     assert head["height"] + tools["height"] <= 844 / 3
     assert graph["y"] + 100 < box_of(page, ".nav")["y"], "less than four rows of it are in view"
-    pick(page, "More", "forward")
+    pick(page, "More", "forward", press=False)
+    menu = box_of(page, "[role=menu]:popover-open")
+    assert menu["y"] > 0 and menu["y"] + menu["height"] < 844, "the menu leaves the screen"
+    assert serious(page, "[role=menu]:popover-open") == []
+    page.get_by_role("menu", name="More").get_by_text("forward", exact=True).click()
     wait_for(lambda: first_row(page).startswith("train_step"), because="not the phase alone")
 
 

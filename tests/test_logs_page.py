@@ -18,6 +18,7 @@ from dashboard.logs import search as searching
 from dashboard.pages.logs import view_of
 from dashboard.pages.page import query_of
 from dashboard.queries import Queries
+from tests.axe import serious
 from tests.conftest import Ask, answering, drag, wait_for
 from tests.serving import Web, served
 
@@ -367,6 +368,7 @@ def test_view_options_close_by_a_click_elsewhere_and_by_escape_which_leaves_the_
     view_option(page, "Wrap long lines")
     assert "from=" in page.url
     page.get_by_text("View options").click()
+    assert serious(page, ".logs-controls") == []
     page.locator(".template-panel h2").click()
     expect(page.get_by_label("All runs")).to_be_hidden()
     page.locator(".log-scroll").focus()
@@ -492,6 +494,12 @@ def test_a_phone_shows_the_lines(scene: Scene, page: Page) -> None:
     )
     page.locator(".log-rows .entry .l").last.click()
     expect(page.locator(".detail .btn").first).to_be_visible()
+    page.get_by_text("View options").click()
+    page.locator(".segments").get_by_text("Errors").click()
+    page.get_by_label("Wrap long lines").check()
+    wait_for(lambda: "level=40" in page.url and "wrap=1" in page.url, because="the options are out of reach")
+    page.get_by_text("View options").click()
+    expect(page.get_by_role("button", name="Follow")).to_be_visible()
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ export class Menu {
 
   /** @param {Section} section */
   #section({ title, switches = false, items }) {
-    return el("div", { role: "group", "aria-label": title }, title ? el("h2", {}, title) : null, ...items.map((item) => this.#row(item, switches)));
+    return el("div", { role: "group", "aria-label": title }, title ? el("div", { class: "menu-title", "aria-hidden": "true" }, title) : null, ...items.map((item) => this.#row(item, switches)));
   }
 
   /** @param {Item} item @param {boolean} isSwitch */

@@ -41,7 +41,7 @@ export class DensityLane {
     this.values = el("div", { class: "vals" });
     /** @type {{warnings: number, errors: number} | null} lines in view, whatever level is shown */
     this.counts = null;
-    this.note = el("span", {}, "by level");
+    this.note = el("span", {});
     this.element = el("section", { class: "lane lane-density" }, el("div", { class: "name" }, el("b", {}, "Log lines"), this.note), this.plot, this.values);
     onResize(this.plot, () => this.#paint());
     onTheme(() => this.#paint());
@@ -102,7 +102,7 @@ export class DensityLane {
   #say() {
     const { density, cursor_s } = this;
     const buckets = density?.levels[0]?.counts.length ?? 0;
-    if (density && buckets) setText(this.note, `per ${duration((density.t_end - density.t) / buckets)}, by level`);
+    if (density && buckets) setText(this.note, `per ${duration((density.t_end - density.t) / buckets)}`);
     const inside = density && cursor_s !== null && cursor_s >= density.t && cursor_s < density.t_end;
     const bucket = inside ? Math.floor(((cursor_s - density.t) / (density.t_end - density.t)) * buckets) : null;
     const sums = density ? this.#counts(bucket) : [];

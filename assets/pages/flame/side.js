@@ -138,7 +138,7 @@ export class FlameSide {
 
   /** @param {HTMLElement} table @param {Tree} tree @param {(Node | string)[]} title @param {Row[]} rows */
   #fill(table, tree, title, rows) {
-    const heads = tree.compared ? [`per ${tree.per}`, "baseline", "change"] : [`per ${tree.per}`, "share"];
+    const heads = tree.compared ? [`per ${tree.per}`, "change"] : [`per ${tree.per}`, "share"];
     table.replaceChildren(
       el("thead", {}, el("tr", {}, el("th", {}, ...title), ...heads.map((head) => el("th", { class: "num" }, head)))),
       el("tbody", {}, ...rows.map((row) => this.#row(tree, row))),
@@ -151,7 +151,7 @@ export class FlameSide {
     const shown = tree.frames[frame];
     const [now, was] = [seconds / tree.units, normal_s / tree.baseUnits];
     const cells = tree.compared
-      ? [el("td", { class: "num mid" }, brief(was)), el("td", { class: `num ${toneOf(now - was)}` }, signed(now - was))]
+      ? [el("td", { class: `num ${toneOf(now - was)}` }, signed(now - was))]
       : [el("td", { class: "num mid" }, percent(seconds / tree.total_s))];
     const name = el(
       "button",

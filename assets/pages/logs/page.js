@@ -45,7 +45,7 @@ export default class LogsPage extends TimePage {
     this.density = new DensityLane({ answered: () => this.invalidate(), failed: () => {} }); // the list says why there is no answer
     this.fields = new FieldCurves({ changed: () => this.#fieldsChanged(), named: () => this.updateLanes(), failed: (error) => this.failed(error) });
     this.side = new LogsSide({ filter: (template, only) => this.filters.toggle(template.id, template.text, only), search: (text) => this.#change({ text, regex: false, only: true }) });
-    this.bar = new LogsBar({ next: (what, back) => this.reader.next(what, back), follow: () => this.follow() }, this.reader.search.element, this.findings.nav);
+    this.bar = new LogsBar({ next: (what, back) => this.reader.next(what, back), follow: () => this.follow() }, this.reader.search.element, this.findings.nav, Boolean(this.view.text));
     this.said = el("p", { class: "logs-said warn", role: "status", hidden: true });
     this.crash = new CrashNote(({ run, number }) => this.reader.show({ run, number }));
     this.bars = new Bars();

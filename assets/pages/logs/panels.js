@@ -12,15 +12,15 @@ import { ChangePanel, TemplatePanel } from "../../logs/templates.js";
 export class LogsBar {
   /**
    * @param {{next: (what: "hit" | "error", back: boolean) => void, follow: () => void}} page
-   * @param {HTMLElement} search how far it is @param {HTMLElement} findings the way from one to the next
+   * @param {HTMLElement} search how far it is @param {HTMLElement} findings the way from one to the next @param {boolean} searches from the first
    */
-  constructor(page, search, findings) {
+  constructor(page, search, findings, searches) {
     const way = (/** @type {string} */ arrow, /** @type {string} */ label, /** @type {string} */ key, /** @type {"hit" | "error"} */ what, /** @type {boolean} */ back) =>
       el("button", { class: "btn way", type: "button", title: `${label} (${key})`, "aria-label": label, onclick: () => page.next(what, back) }, arrow);
-    this.hits = el("span", { class: "ways", hidden: true }, way("↑", "Previous match", "N", "hit", true), way("↓", "Next match", "n", "hit", false));
+    this.hits = el("span", { class: "ways", hidden: !searches }, way("↑", "Previous match", "N", "hit", true), way("↓", "Next match", "n", "hit", false));
     this.errors = el("span", { class: "ways", hidden: true }, el("span", { class: "dim" }, "error"), way("↑", "Previous error", "E", "error", true), way("↓", "Next error", "e", "error", false));
     this.follow = el("button", { class: "btn follow", type: "button", "aria-pressed": "false", title: "Stay at the newest line (l)", onclick: page.follow }, "Follow");
-    this.walk = el("section", { class: "logs-walk", "aria-label": "Matches and errors" }, search, this.hits, this.errors);
+    this.walk = el("section", { class: searches ? "logs-walk searches" : "logs-walk", "aria-label": "Matches and errors" }, search, this.hits, this.errors);
     this.element = el("section", { class: "logs-bar", "aria-label": "Findings and the newest line" }, findings, this.follow);
   }
 
