@@ -299,6 +299,10 @@ def test_warnings_and_errors_are_counted_whichever_are_shown(scene: Scene, page:
     expect(page.locator("#logs-count-30")).to_have_text("40")
     page.get_by_role("button", name="Next error").click()
     expect(page.locator(".entry.at .l .m")).to_have_text(TRACE[-1])
+    page.locator(".nav").get_by_text("Flame").click()
+    page.wait_for_selector(".flame-page")
+    page.locator(".nav").get_by_text("Logs").click()
+    expect(page.locator("#logs-count-30")).to_have_text("40")
 
 
 @pytest.mark.parametrize("height", [700, 707, 713])

@@ -65,14 +65,11 @@ export class DashControls {
   /** What they show beside their values. @param {Record<string, string>} children by id */
   say(children) {
     const { dash_clientside } = /** @type {any} */ (window);
-    if (!document.getElementById(this.about.search)) return;
-    const looks = JSON.stringify(children);
-    if (looks === this.#said) return;
-    this.#said = looks;
-    for (const [id, text] of Object.entries(children)) dash_clientside.set_props(id, { children: text });
+    for (const [id, text] of Object.entries(children)) {
+      const shown = document.getElementById(id)?.textContent ?? text; // those that Dash has laid out anew say nothing yet
+      if (shown !== text) dash_clientside.set_props(id, { children: text });
+    }
   }
-
-  #said = "";
 
   focusSearch() {
     document.getElementById(this.about.search)?.focus();
