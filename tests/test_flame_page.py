@@ -16,6 +16,7 @@ from playwright.sync_api import Page, Route
 
 from collectors.store.engines import open_store
 from dashboard.queries import Queries
+from tests.axe import serious
 from tests.conftest import Dashboard, address, answering, dashboard, drag, wait_for
 from tests.conftest import script as started
 from tests.serving import served
@@ -108,6 +109,15 @@ def open_starved(run: Run, page: Page, more: str = "") -> None:
     )
 
 
+def pick(page: Page, menu: str, name: str, press: bool = True) -> None:
+    """A row of a menu: without `press` the menu stays open."""
+    page.get_by_role("button", name=re.compile(f"^{menu}(:|$)")).click()
+    row = page.get_by_role("menu", name=menu).get_by_text(name, exact=True)
+    row.wait_for()
+    if press:
+        row.click()
+
+
 def first_row(page: Page) -> str:
     """Of the table behind the graph: the function with most time of its own."""
     return page.locator(".flame table.unseen tr:has(td)").first.inner_text()
@@ -127,10 +137,11 @@ def test_the_page_names_the_line_its_source_its_callers_and_what_it_was_compared
     assert re.fullmatch(r"decode_image \(job\.py:\d+\)", page.inner_text(".flame-head .said code"))
     assert re.search(r"\+\d+ ms", page.inner_text(".totals"))
     side = page.inner_text(".flame-side")
-    assert "Callers" in side
+    assert "Called by" in side
     assert "train" in side
     assert "train_step" in page.inner_text(".ranking")
-    assert "data" in page.inner_text(".tools"), "the run's phases are chips"
+    pick(page, "Phases", "data", press=False)
+    assert re.search(r"data\s+\d+ %", page.get_by_role("menu", name="Phases").inner_text()), "no share of a phase"
 
 
 def test_the_graph_can_be_walked_and_zoomed_by_keys_and_read_as_a_table(run: Run, page: Page) -> None:
@@ -249,7 +260,8 @@ def test_what_a_colleague_opens_is_what_was_seen(run: Run, page: Page) -> None:
     wait_for(lambda: "callers" in address(page))
     page.goto(page.evaluate("() => location.href"))
     wait_for(lambda: page.inner_text(".flame-side .title") == "train_step", because="another function is selected")
-    assert page.get_by_role("button", name="Callers").get_attribute("aria-pressed") == "true"
+    pick(page, "More", "Callers of the selected function", press=False)
+    assert page.locator(".menu-list [aria-checked=true]", has_text="Callers of the selected function").is_visible()
     assert "callers" in page.inner_text(".graph-foot")
 
 
@@ -269,15 +281,16 @@ def test_what_is_searched_for_before_the_stacks_have_come_is_found_as_they_come(
 
 def test_phases_threads_and_inversion_ask_the_server_anew(run: Run, page: Page) -> None:
     open_starved(run, page)
-    page.locator(".chip", has_text="forward").click()
+    pick(page, "Phases", "forward")
     wait_for(lambda: first_row(page).startswith("train_step"), because="not the phase alone")
-    page.locator(".chip", has_text="Every thread").click()
-    page.get_by_role("group", name="Phases").get_by_text("All").click()
+    assert page.locator(".tools").get_by_role("button", name="Phases: forward").is_visible()
+    pick(page, "Threads", "Every thread")
+    pick(page, "Phases", "All phases")
     wait_for(
         lambda: any("run-log" in name or "python" in name for name in flame_names(page)), because="no other thread"
     )
     with page.expect_response(lambda answer: "/flame?" in answer.url and "waits=0" in answer.url) as answer:
-        page.get_by_role("button", name="No waits").click()
+        pick(page, "More", "Waits")
     assert "wait" not in answer.value.json()["nodes"]["kind"]
     page.keyboard.press("i")
     wait_for(lambda: address(page).get("invert") == "1")
@@ -288,7 +301,7 @@ def test_what_is_searched_for_can_be_all_that_is_shown_or_be_left_out(run: Run, 
     open_starved(run, page)
     page.keyboard.press("/")
     page.keyboard.type("decode")
-    page.get_by_role("button", name="without").click()
+    page.get_by_role("button", name="Without these").click()
     wait_for(lambda: first_row(page).startswith("train"), because="the frame is not left out")
     assert address(page)["hide"] == "decode"
     page.get_by_role("button", name="without decode").click()
@@ -305,6 +318,51 @@ def test_the_window_is_exported_to_speedscope_and_folded(run: Run, page: Page) -
     with page.expect_download() as waiting:
         page.keyboard.press("E")
     assert "decode_image" in Path(waiting.value.path()).read_text()
+    with page.expect_download() as waiting:
+        pick(page, "Export", "speedscope")
+    assert waiting.value.suggested_filename.endswith(".speedscope.json")
+
+
+def test_the_verdict_has_the_width_of_the_page_and_its_actions_are_beside_it(run: Run, page: Page) -> None:
+    open_starved(run, page)
+    head, side = (box_of(page, selector) for selector in (".flame-head", ".flame-side"))
+    assert head["width"] == page.evaluate("() => innerWidth")
+    assert side["y"] >= head["y"] + head["height"], "the side stands beside the verdict"
+    page.get_by_role("button", name="Compare").click()
+    wait_for(lambda: page.get_by_text("Drag over the window to compare with").is_visible(), because="no hint")
+    page.keyboard.press("Escape")
+
+
+def test_a_menu_is_walked_by_keys_and_escape_only_closes_it(run: Run, page: Page) -> None:
+    open_starved(run, page)
+    page.get_by_role("button", name="Roll up").press("Enter")
+    page.get_by_role("menu", name="Roll up").wait_for()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    wait_for(lambda: address(page).get("roll") == "module", because="the next choice is not made")
+    page.get_by_role("button", name="Roll up: By module").press("Enter")
+    page.keyboard.press("Escape")
+    assert page.get_by_role("menu").count() == 0 and "from" in address(page)
+
+
+def test_on_a_phone_the_graph_is_in_the_first_screen(run: Run, page: Page) -> None:
+    """The head and the tools take at most a third of it; what has no button there is in the last menu."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_starved(run, page)
+    head, tools, graph = (box_of(page, selector) for selector in (".flame-head", ".tools", ".flame canvas"))
+    assert head["height"] + tools["height"] <= 844 / 3
+    assert graph["y"] + 100 < box_of(page, ".nav")["y"], "less than four rows of it are in view"
+    pick(page, "More", "forward", press=False)
+    menu = box_of(page, "[role=menu]:popover-open")
+    assert menu["y"] > 0 and menu["y"] + menu["height"] < 844, "the menu leaves the screen"
+    assert serious(page, "[role=menu]:popover-open") == []
+    page.get_by_role("menu", name="More").get_by_text("forward", exact=True).click()
+    wait_for(lambda: first_row(page).startswith("train_step"), because="not the phase alone")
+
+
+def box_of(page: Page, selector: str) -> dict[str, float]:
+    box: dict[str, float] = page.locator(selector).first.evaluate("element => element.getBoundingClientRect().toJSON()")
+    return box
 
 
 def test_the_panel_on_live_says_the_same_and_leads_to_the_page_with_the_window(run: Run, page: Page) -> None:
@@ -331,7 +389,9 @@ def test_without_a_window_the_page_shows_what_python_is_doing_now(run: Run, page
 
 def test_without_profiling_the_page_says_why_and_what_to_do(tmp_path: Path, page: Page) -> None:
     with dashboard(tmp_path / "logs", "--no-profile") as running:
-        (running.log_dir / "a.jsonl").write_text(f'{{"time_s": {time.time()}, "step": 1, "train/loss": 1}}\n')
+        losses = [1.0, 1.0, float("nan"), 1.0]
+        points = [{"time_s": time.time() - 4 + i, "step": i, "train/loss": loss} for i, loss in enumerate(losses)]
+        (running.log_dir / "a.jsonl").write_text("".join(f"{json.dumps(point)}\n" for point in points))
         wait_for(lambda: running.run("a").get("points"))
         page.goto(f"{running.address}/flame?run=a")
         wait_for(
@@ -339,3 +399,9 @@ def test_without_profiling_the_page_says_why_and_what_to_do(tmp_path: Path, page
             because="the page does not say why it is empty",
         )
         wait_for(lambda: page.get_by_role("button", name="Turn on").is_visible(), because="no remedy")
+        finding = page.locator(".found-here button", has_text="NaN")
+        finding.wait_for()
+        assert not page.locator(".tools").is_visible(), "there is nothing for the tools to change"
+        finding.click()
+        wait_for(lambda: "from" in address(page), because="the finding's window is not selected")
+        page.locator(".flame-side .found-detail", has_text="NaN").wait_for()

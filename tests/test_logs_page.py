@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from dashboard.logs import search as searching
 from dashboard.pages.logs import view_of
 from dashboard.pages.page import query_of
 from dashboard.queries import Queries
+from tests.axe import serious
 from tests.conftest import Ask, answering, drag, wait_for
 from tests.serving import Web, served
 
@@ -100,6 +102,13 @@ def shown(page: Page) -> list[int]:
     return [number(text) for text, _ in page.evaluate(TOPS) if "line " in text]
 
 
+def view_option(page: Page, name: str) -> None:
+    page.get_by_text("View options").click()
+    page.get_by_label(name).check()
+    page.keyboard.press("Escape")
+    expect(page.get_by_label(name)).to_be_hidden()
+
+
 def point_at_list(page: Page) -> None:
     box = page.locator(".log-scroll").bounding_box()
     assert box is not None
@@ -145,8 +154,9 @@ def test_wrapped_lines_move_by_what_was_scrolled(scene: Scene, page: Page) -> No
 
 def test_what_the_log_says_in_a_window_leads_to_its_lines(scene: Scene, page: Page) -> None:
     scene.open(page, "small", f"&from={END_S - 510}&to={END_S - 490}")
-    expect(page.locator(".changed")).to_contain_text("retrying shard")
-    page.locator(".template.change", has_text="retrying shard").click()
+    unusual = page.locator(".change", has_text="retrying shard")
+    expect(unusual).to_contain_text("40 times, never before")
+    unusual.click()
     expect(page.locator(".chip.filter")).to_contain_text("only retrying shard")
     wait_for(lambda: set(rows(page).all_inner_texts()) == {"retrying shard"}, because="other lines are shown")
 
@@ -178,7 +188,7 @@ def test_an_answer_that_is_on_its_way_leads_nowhere_else(scene: Scene, page: Pag
 def test_hits_are_marked_counted_and_walked(scene: Scene, page: Page) -> None:
     scene.open(page, "many")
     page.locator("#logs-text").fill("line 1234")
-    expect(page.locator(".hits")).to_have_text("11 hits")
+    expect(page.locator(".hits")).to_have_text("11 matches")
     wait_for(lambda: 12349 in shown(page), because="the nearest hit does not come into view")
     expect(page.locator(".log-rows mark").first).to_have_text("line 1234")
     expect(page.locator(".entry.at .m")).to_have_text("line 12349 of many")
@@ -188,13 +198,13 @@ def test_hits_are_marked_counted_and_walked(scene: Scene, page: Page) -> None:
     page.keyboard.press("n")
     expect(page.locator(".entry.at .m")).to_have_text("line 12349 of many")
     page.keyboard.press("n")
-    expect(page.locator(".logs-said")).to_have_text("There is no hit behind this line.")
+    expect(page.locator(".logs-said")).to_have_text("No match after this line.")
     page.keyboard.press("E")
     expect(page.locator(".entry.at .m")).to_have_text("line 5000 of many")
     page.keyboard.press("e")
     expect(page.locator(".entry.at .m")).to_have_text("line 15000 of many")
     wait_for(lambda: "log=line+1234" in page.url and "line=15001" in page.url, because="the address says otherwise")
-    page.get_by_label("only hits").check()
+    view_option(page, "Matches only")
     wait_for(lambda: shown(page) == [1234, *range(12340, 12350)], because="other lines are shown")
 
 
@@ -203,7 +213,7 @@ def test_a_wrong_expression_is_said_and_the_lines_stay(scene: Scene, page: Page)
     expect(page.locator(".logs-said")).to_contain_text("This is no regular expression")
     expect(rows(page).last).to_contain_text("step 599")
     page.locator("#logs-text").fill("loss 5.*5$")
-    expect(page.locator(".hits")).to_have_text("111 hits")
+    expect(page.locator(".hits")).to_have_text("111 matches")
     expect(page.locator(".logs-said")).to_be_hidden()
 
 
@@ -279,6 +289,98 @@ def test_a_template_filters_and_a_number_becomes_a_curve(scene: Scene, page: Pag
     expect(page.locator('[data-lane^="field"]')).to_have_count(0)
 
 
+def test_warnings_and_errors_are_counted_whichever_are_shown(scene: Scene, page: Page) -> None:
+    scene.open(page, "small")
+    expect(page.locator("#logs-count-30")).to_have_text("40")
+    expect(page.locator("#logs-count-40")).to_have_text("4")
+    page.locator(".segments").get_by_text("Errors").click()
+    expect(page.locator(".log-rows .entry")).to_have_count(1)
+    wait_for(lambda: "level=40" in page.url)
+    expect(page.locator("#logs-count-30")).to_have_text("40")
+    page.get_by_role("button", name="Next error").click()
+    expect(page.locator(".entry.at .l .m")).to_have_text(TRACE[-1])
+    page.locator(".nav").get_by_text("Flame").click()
+    page.wait_for_selector(".flame-page")
+    page.locator(".nav").get_by_text("Logs").click()
+    expect(page.locator("#logs-count-30")).to_have_text("40")
+
+
+@pytest.mark.parametrize("height", [700, 707, 713])
+def test_the_first_line_in_view_is_never_cut(scene: Scene, page: Page, height: int) -> None:
+    page.set_viewport_size({"width": 1440, "height": height})
+    scene.open(page, "many")
+    for key, line in (("", MANY - 1), ("Home", 0), ("End", MANY - 1)):
+        if key:
+            page.locator(".log-scroll").press(key)
+        wait_for(lambda line=line: line in shown(page), because="the end is not reached")  # type: ignore[misc]
+        top = page.locator(".log-scroll").evaluate("list => Math.round(list.getBoundingClientRect().top)")
+        wait_for(lambda top=top: min(y for _, y in placed(page)) == top, because="the first line is cut")  # type: ignore[misc]
+
+
+def test_milliseconds_are_shown_where_the_log_has_them(scene: Scene, page: Page) -> None:
+    whole = [
+        LogLine("whole", "w.log", 1764000000.25 + i, 20, f"2025-11-24 16:00:0{i} INFO saved {i}") for i in range(3)
+    ]
+    exact = [LogLine("exact", "e.log", 1764000000.25, 20, "2025-11-24 16:00:00,250 INFO saved")]
+    arrived = [LogLine("arrived", "a.log", 1764000000.25, 20, "saved")]
+    scene.store.append([*whole, *exact, *arrived])
+    for run, pattern in (("whole", r"\d\d:\d\d:\d\d"), ("exact", r"[\d:]+\.250"), ("arrived", r"[\d:]+\.250")):
+        scene.open(page, run)
+        assert re.fullmatch(pattern, page.locator(".log-rows .entry .t").first.inner_text()), run
+    page.goto(f"http://127.0.0.1:{scene.web.port}/logs?run=whole")
+    expect(page.locator(".template code").first).to_have_text("saved #")
+
+
+HITS_ON_THE_AXIS = """() => {
+  const canvas = document.querySelector('.lane-density canvas');
+  const foot = Math.round(canvas.height * 6 / 56);
+  const { data } = canvas.getContext('2d').getImageData(0, canvas.height - foot, canvas.width, foot);
+  return data.some((byte) => byte > 0);
+}"""
+
+
+def test_matches_stand_on_the_axis_and_nothing_moves_for_them(scene: Scene, page: Page) -> None:
+    scene.open(page, "small")
+    expect(page.locator(".lane-density .row.bad")).to_contain_text("4")
+    top = page.locator(".log-scroll").bounding_box()
+    assert not page.evaluate(HITS_ON_THE_AXIS)
+    page.locator("#logs-text").fill("retrying")
+    expect(page.locator(".hits")).to_have_text("40 matches")
+    wait_for(lambda: page.evaluate(HITS_ON_THE_AXIS), because="no match is drawn")
+    assert page.locator(".log-scroll").bounding_box() == top
+
+
+@pytest.mark.parametrize("width", [1440, 1200, 820])
+def test_the_tools_are_one_row_that_nothing_lies_over(scene: Scene, page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    scene.open(page, "small", "&log=retrying" if width > 1199 else "")
+    expect(page.locator("#logs-count-40")).to_have_text("4")
+    parts = page.locator(".logs-controls > *, .logs-walk > *, .logs-bar > *").filter(visible=True)
+    boxes = [box for part in parts.all() if (box := part.bounding_box()) and box["width"]]
+    middles = {round(box["y"] + box["height"] / 2) for box in boxes}
+    assert max(middles) - min(middles) <= 1, "not one row"
+    ends = [(box["x"], box["x"] + box["width"]) for box in boxes]
+    assert all(before[1] <= after[0] for before, after in pairwise(ends)), ends
+    assert ends[-1][1] <= width
+
+
+def test_view_options_close_by_a_click_elsewhere_and_by_escape_which_leaves_the_window(
+    scene: Scene, page: Page
+) -> None:
+    scene.open(page, "small", f"&from={END_S - 510}&to={END_S - 490}&wrap=1")
+    expect(page.locator(".log-rows.wraps")).to_be_visible()
+    view_option(page, "Wrap long lines")
+    assert "from=" in page.url
+    page.get_by_text("View options").click()
+    assert serious(page, ".logs-controls") == []
+    page.locator(".template-panel h2").click()
+    expect(page.get_by_label("All runs")).to_be_hidden()
+    page.locator(".log-scroll").focus()
+    page.keyboard.press("w")
+    wait_for(lambda: "wrap" not in page.url, because="the key does not change the address")
+    expect(page.locator(".log-rows.wraps")).to_have_count(0)
+
+
 def test_fields_of_a_line_filter(scene: Scene, page: Page) -> None:
     scene.open(page, "small", "&log=checkpoint&only=1")
     rows(page).first.click()
@@ -337,22 +439,22 @@ def test_a_search_streams_its_count_and_can_be_stopped(
     page.on("requestfinished", lambda request: under_way.discard(request))
     page.on("requestfailed", lambda request: under_way.discard(request))
     scene.open(page, "many")
-    page.get_by_label("regex").check()
+    page.get_by_title("Regular expression").click()
     page.locator("#logs-text").fill(r"line \d*7 of")
     hits = page.locator(".hits")
-    expect(hits).to_contain_text("hits in the newest")
+    expect(hits).to_contain_text("matches in the newest")
     first = hits.inner_text()
     wait_for(lambda: hits.inner_text() != first, because="the count does not stream")
     page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_role("button", name="Go on")).to_be_visible()
+    expect(page.get_by_role("button", name="Continue")).to_be_visible()
     wait_for(lambda: not under_way, because="a slice that was asked for before does not come")
     page.wait_for_timeout(300)  # until it is shown
     stopped = hits.inner_text()
     page.wait_for_timeout(300)
     assert hits.inner_text() == stopped and "of 30,000 lines" in stopped
     monkeypatch.setattr(searching, "SLICE_S", 5.0)
-    page.get_by_role("button", name="Go on").click()
-    expect(hits).to_have_text("3,000 hits")
+    page.get_by_role("button", name="Continue").click()
+    expect(hits).to_have_text("3,000 matches")
 
 
 def test_an_answer_that_fails_is_a_sentence_and_is_asked_for_again(scene: Scene, page: Page) -> None:
@@ -385,7 +487,7 @@ def test_all_runs_and_none(scene: Scene, page: Page) -> None:
     page.goto(f"http://127.0.0.1:{scene.web.port}/logs?run=none")
     expect(page.locator(".log-notice")).to_contain_text("There is no run “none”")
     page.goto(f"http://127.0.0.1:{scene.web.port}/logs?run=small&level=40&file=train.log")
-    expect(page.locator(".log-notice")).to_have_text("No line fits the filters.")
+    expect(page.locator(".log-notice")).to_have_text("No lines match the filters.")
 
 
 def test_a_phone_shows_the_lines(scene: Scene, page: Page) -> None:
@@ -396,13 +498,19 @@ def test_a_phone_shows_the_lines(scene: Scene, page: Page) -> None:
     )
     page.locator(".log-rows .entry .l").last.click()
     expect(page.locator(".detail .btn").first).to_be_visible()
+    page.get_by_text("View options").click()
+    page.locator(".segments").get_by_text("Errors").click()
+    page.get_by_label("Wrap long lines").check()
+    wait_for(lambda: "level=40" in page.url and "wrap=1" in page.url, because="the options are out of reach")
+    page.get_by_text("View options").click()
+    expect(page.get_by_role("button", name="Follow")).to_be_visible()
 
 
 @pytest.mark.parametrize(
     "search",
     [
         "",
-        "?log=a+b&regex=1&case=1&only=1&all=1&level=30&file=x.log&file=y.log&rank=3&rank=0",
+        "?log=a+b&regex=1&case=1&only=1&all=1&wrap=1&level=30&file=x.log&file=y.log&rank=3&rank=0",
         "?level=7&rank=-1&rank=x&regex=yes&file=",
     ],
 )

@@ -114,7 +114,8 @@ def test_live_writes_the_report_of_the_run_and_of_the_window(web: Web, page: Pag
 def test_flame_writes_the_report_of_its_window(web: Web, page: Page) -> None:
     page.goto(f"http://127.0.0.1:{web.port}/flame?run=run&from={SLOW[0]}&to={SLOW[1]}")
     page.wait_for_selector(".flame-head .said:not(:empty)")
-    assert "A window" in downloaded(page, ".flame-head .report button")
+    page.get_by_role("button", name="Export").click()
+    assert "A window" in downloaded(page, "[role=menuitem]:has-text('Report')")
 
 
 def test_a_report_that_is_not_answered_leaves_a_sentence(web: Web, page: Page) -> None:
@@ -124,6 +125,8 @@ def test_a_report_that_is_not_answered_leaves_a_sentence(web: Web, page: Page) -
     )
     page.goto(f"http://127.0.0.1:{web.port}/flame?run=run&from={SLOW[0]}&to={SLOW[1]}")
     page.wait_for_selector(".flame-head .said:not(:empty)")
-    page.click(".flame-head .report button")
-    page.wait_for_selector(".flame-head .report [role=status]:has-text('is busy')")
-    assert page.is_enabled(".flame-head .report button")
+    page.get_by_role("button", name="Export").click()
+    page.get_by_role("menuitem", name="Report").click()
+    page.wait_for_selector(".flame-head [role=status]:has-text('is busy')")
+    page.get_by_role("button", name="Export").click()
+    page.get_by_role("menuitem", name="Report").wait_for()

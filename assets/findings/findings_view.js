@@ -35,6 +35,11 @@ export class FindingsView {
     return this.place.page.runs().now_s;
   }
 
+  /** A row for each, as in the list, for a page that has room for them. @returns {HTMLElement[]} */
+  rows() {
+    return [...this.place.found.values()].sort(byWeight).slice(0, MOST).map((found) => rowOf(found, this.#now_s, () => this.choose(found)));
+  }
+
   /** @param {Found[]} several @param {HTMLElement} below */
   #list(several, below) {
     this.list.open(several, below, this.#now_s);
@@ -166,7 +171,7 @@ class FindingList {
   constructor(choose) {
     this.choose = choose;
     this.title = el("h2");
-    this.rows = el("div", { class: "rows" });
+    this.rows = el("div", { class: "rows found-rows" });
     this.more = el("div", { class: "dim" });
     this.element = el("div", { class: "found-list", popover: "auto", role: "dialog", "aria-label": "Findings", onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event) }, this.title, this.rows, this.more);
   }
@@ -176,24 +181,10 @@ class FindingList {
     const shown = [...several].sort(byWeight).slice(0, MOST);
     const rest = several.length - shown.length;
     setText(this.title, counted(several.length, "finding"));
-    this.rows.replaceChildren(...shown.map((found) => this.#row(found, now_s)));
+    this.rows.replaceChildren(...shown.map((found) => rowOf(found, now_s, () => (this.element.hidePopover(), this.choose(found)))));
     setText(this.more, rest ? `${count(rest)} more: zoom in on the axis to see them.` : "");
     hang(this.element, button);
     this.rows.firstElementChild?.focus();
-  }
-
-  /** @param {Found} found @param {number} now_s */
-  #row(found, now_s) {
-    const { shape, tone, word } = looksOf(found);
-    const when = sameDay(found.start, now_s) ? clock(found.start) : `${day(found.start)} ${clock(found.start)}`;
-    return el(
-      "button",
-      { type: "button", "data-finding": found.id, onclick: () => (this.element.hidePopover(), this.choose(found)) },
-      icon(shape, tone),
-      el("span", { class: "unseen" }, `${word}: `),
-      el("span", { class: "text" }, el("b", {}, `${found.title}. `), found.sentence),
-      el("span", { class: "dim" }, found.over ? when : `${when}, holds`),
-    );
   }
 
   /** @param {KeyboardEvent} event */
@@ -204,6 +195,20 @@ class FindingList {
     const rows = [...this.rows.children];
     rows[rows.indexOf(document.activeElement) + way]?.focus();
   }
+}
+
+/** @param {Found} found @param {number} now_s @param {() => void} choose @returns {HTMLElement} */
+function rowOf(found, now_s, choose) {
+  const { shape, tone, word } = looksOf(found);
+  const when = sameDay(found.start, now_s) ? clock(found.start) : `${day(found.start)} ${clock(found.start)}`;
+  return el(
+    "button",
+    { type: "button", "data-finding": found.id, onclick: choose },
+    icon(shape, tone),
+    el("span", { class: "unseen" }, `${word}: `),
+    el("span", { class: "text" }, el("b", {}, `${found.title}. `), found.sentence),
+    el("span", { class: "dim" }, found.over ? when : `${when}, holds`),
+  );
 }
 
 // One finding in a page's side: its sentence, numbers, line of code, and what was kept for it: stacks and last lines.

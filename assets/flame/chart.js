@@ -1,6 +1,6 @@
 /** The main thread in time order: its stacks as a flame chart on the page's time axis, a lane like the others. */
 
-import { el, emptyContext, onResize, setText } from "../lib/dom.js";
+import { el, emptyContext, onResize, setClass, setText } from "../lib/dom.js";
 import { clock, duration, place } from "../lib/format.js";
 import { onTheme } from "../lib/theme.js";
 import { Painter, kindToken, tokenTint, words } from "./paint.js";
@@ -14,7 +14,6 @@ import { Painter, kindToken, tokenTint, words } from "./paint.js";
 /** @typedef {(frame: Frame, kind: string) => import("./paint.js").Tint} Tinting */
 
 const ROW = 13;
-const ROWS = 9; // at most so many are shown
 const TRUNK = 0.97; // a frame that stands for so much of the time says nothing
 const TIP = 4; // rows of a trunk that does not split: what it ends in does say something
 
@@ -61,22 +60,18 @@ export class ChartLane {
     this.#paint();
   }
 
-  /** Once shown they stay: what stands below does not jump. */
-  #rows = 1;
-
   #paint() {
     const thread = this.chart?.lanes[0];
     const width = this.plot.clientWidth;
     const hidden = thread ? trunkOf(thread.spans) : 0;
-    const rows = Math.max(this.#rows, Math.min(ROWS, (thread?.depth ?? 0) - hidden));
-    this.#rows = rows;
+    const rows = Math.floor(this.plot.clientHeight / ROW); // the style sheet's, whatever there is to see: nothing below it moves
     this.boxes = thread ? boxes(thread.spans, this.view, width, hidden, rows) : [];
-    this.plot.style.height = `${rows * ROW + 8}px`;
     const painter = new Painter(emptyContext(this.canvas, width, rows * ROW), ROW, "");
     if (this.chart && thread) for (const box of this.boxes) this.#box(painter, box, this.chart, thread.spans, hidden > 0 && box.row === 0);
     const who = thread && (thread.tid !== thread.pid || thread.name === ALL_THREADS) ? thread.name : "Main thread";
     setText(this.title, thread?.rank ? `${who}, rank ${thread.rank}` : who);
-    setText(this.values, thread && thread.depth - hidden > rows ? `${rows} of ${thread.depth - hidden} rows` : "");
+    setClass(this.element, "empty", this.chart !== null && !thread);
+    setText(this.values, !this.chart ? "" : !thread ? "no stacks" : thread.depth - hidden > rows ? `${rows} of ${thread.depth - hidden} rows` : "");
   }
 
   /** @param {Painter} painter @param {Box} box @param {Chart} chart @param {Spans} spans @param {boolean} trunk stands all the time, whatever else differs */

@@ -1,7 +1,7 @@
 /** The source lines around a frame, when the server may read them. */
 
 import { Refused, get, newest } from "../lib/api.js";
-import { el } from "../lib/dom.js";
+import { el, setClass } from "../lib/dom.js";
 
 const CONTEXT = 4; // lines on each side
 
@@ -14,7 +14,7 @@ export class Source {
     this.read = newest(
       (/** @type {Place} */ { run, file, line }) => get("source", { run, file, line, context: CONTEXT }),
       (answer, place) => this.#fill(answer, place),
-      (error) => this.element.replaceChildren(el("p", { class: "dim" }, error instanceof Refused ? error.message : "")),
+      (error) => this.#put(el("p", { class: "dim" }, error instanceof Refused ? error.message : "")),
     );
   }
 
@@ -23,8 +23,16 @@ export class Source {
     const asked = JSON.stringify(place);
     if (asked === this.asked) return;
     this.asked = asked;
-    if (place?.file && place.line > 0) this.read(place);
-    else this.element.replaceChildren();
+    const isThere = Boolean(place?.file && place.line > 0);
+    if (place && isThere) this.read(place);
+    else this.#put();
+    setClass(this.element, "reading", isThere);
+  }
+
+  /** @param {...Node} children */
+  #put(...children) {
+    setClass(this.element, "reading", false);
+    this.element.replaceChildren(...children);
   }
 
   /** @param {{first: number, line: number, lines: string[], kept: boolean, note: string}} answer @param {Place} place */
@@ -39,6 +47,6 @@ export class Source {
         el("span", {}, text.slice(indent)),
         first + i === line ? el("b", { class: place.tone }, place.share) : null,
       );
-    this.element.replaceChildren(el("pre", {}, ...lines.map(row)), ...(kept ? [] : [el("p", { class: "dim" }, note)]));
+    this.#put(el("pre", {}, ...lines.map(row)), ...(kept ? [] : [el("p", { class: "dim" }, note)]));
   }
 }

@@ -9,12 +9,29 @@ import { listen } from "./life.js";
  * @property {(view: any) => Record<string, unknown>} valuesOf the value of each control that a key changes, by its id
  */
 
+const LIST = ".dash-dropdown-content"; // one that is open stands elsewhere in the document
+
 export class DashControls {
   /** @param {About} about @param {(view: any) => void} show */
   constructor(about, show) {
     this.about = about;
     this.show = show;
     for (const kind of ["pointerdown", "keydown", "input"]) listen(window, kind, (event) => this.#touched(event.target), true);
+    for (const kind of ["pointerdown", "keydown"]) listen(window, kind, (event) => this.#leaves(event), true);
+  }
+
+  /** A click elsewhere, or Esc, closes the controls that open like a menu; those that stand between the others stay. @param {PointerEvent | KeyboardEvent} event */
+  #leaves(event) {
+    const menu = /** @type {HTMLDetailsElement | null} */ (document.querySelector(`${this.about.area} details[open]`));
+    if (!menu || !(event.target instanceof Element) || event.target.closest(LIST)) return;
+    const isKey = "key" in event;
+    const isOver = getComputedStyle(/** @type {Element} */ (menu.lastElementChild)).position === "absolute";
+    if (isKey ? event.key !== "Escape" : !isOver || menu.contains(event.target)) return;
+    menu.open = false;
+    if (!isKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    menu.querySelector("summary")?.focus();
   }
 
   /** A description that a callback has made; each has a number of its own. @param {{answer: number}} description */
@@ -31,7 +48,7 @@ export class DashControls {
   /** From now on what the controls say counts, whatever a key has set. @param {EventTarget | null} target */
   #touched(target) {
     const { area } = this.about;
-    if (target instanceof Element && target.closest(`${area}, .dash-dropdown-content`)) this.#awaited = ""; // a list that is open stands elsewhere in the document
+    if (target instanceof Element && target.closest(`${area}, ${LIST}`)) this.#awaited = "";
   }
 
   #awaited = ""; // what a key has set, until a description has it or a user uses a control
@@ -43,6 +60,15 @@ export class DashControls {
     const values = this.about.valuesOf(view);
     this.#awaited = JSON.stringify(values);
     for (const [id, value] of Object.entries(values)) dash_clientside.set_props(id, { value });
+  }
+
+  /** What they show beside their values. @param {Record<string, string>} children by id */
+  say(children) {
+    const { dash_clientside } = /** @type {any} */ (window);
+    for (const [id, text] of Object.entries(children)) {
+      const shown = document.getElementById(id)?.textContent ?? text; // those that Dash has laid out anew say nothing yet
+      if (shown !== text) dash_clientside.set_props(id, { children: text });
+    }
   }
 
   focusSearch() {

@@ -86,8 +86,8 @@ const EDGE_PX = 12;
 export function hang(popover, button) {
   const { left, bottom } = button.getBoundingClientRect();
   popover.showPopover();
-  const most = innerWidth - popover.offsetWidth - EDGE_PX;
-  Object.assign(popover.style, { left: `${Math.max(EDGE_PX, Math.min(left, most))}px`, top: `${bottom + 4}px` });
+  const within = (/** @type {number} */ at, /** @type {number} */ length, /** @type {number} */ room) => `${Math.max(EDGE_PX, Math.min(at, room - length - EDGE_PX))}px`;
+  Object.assign(popover.style, { left: within(left, popover.offsetWidth, innerWidth), top: within(bottom + 4, popover.offsetHeight, innerHeight) });
 }
 
 /**

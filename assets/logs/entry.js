@@ -9,7 +9,7 @@ import { lastOf, marked, nodesOf, partsOf, stampOf } from "./line.js";
 // An entry as an element: its line, how many lines it stands for, its hits. Nothing of a line becomes a part of the page but its text.
 
 /** @typedef {import("./line.js").Line} Line */
-/** @typedef {{run: boolean, file: boolean, rank: boolean, day: boolean}} Columns that are shown beside time, level and text */
+/** @typedef {{run: boolean, file: boolean, rank: boolean, day: boolean, ms: boolean}} Columns that are shown beside time, level and text; `ms`: some times have milliseconds */
 
 const LEVELS = /** @type {[number, string, string][]} */ ([
   [50, "CRIT", "bad"],
@@ -19,8 +19,19 @@ const LEVELS = /** @type {[number, string, string][]} */ ([
   [10, "DEBUG", "faint"],
 ]);
 
-/** `14:25:03.071` @param {number} time_s Unix seconds */
-const exact = (time_s) => `${clock(time_s)}.${String(Math.floor((((time_s % 1) + 1) % 1) * 1000)).padStart(3, "0")}`;
+const STAMPED = /^.{0,40}?\b\d\d:\d\d:\d\d([.,]\d)?/;
+
+/** Whether the log says milliseconds of it: in its stamp, or, where it has none, by when it came. @param {Line} line */
+export function hasMilliseconds({ text, time_s }) {
+  const stamp = STAMPED.exec(text);
+  return stamp ? stamp[1] !== undefined : Math.abs(time_s - Math.round(time_s)) > 0.0005;
+}
+
+/** `14:25:03.071`, or without milliseconds where the log has none. @param {Line} line */
+function exact(line) {
+  const { time_s } = line;
+  return hasMilliseconds(line) ? `${clock(time_s)}.${String(Math.floor((((time_s % 1) + 1) % 1) * 1000)).padStart(3, "0")}` : clock(time_s);
+}
 
 /** @param {number} level @returns {[string, string]} its word and its tone */
 export function levelOf(level) {
@@ -37,7 +48,7 @@ export function entryRow(lines, isTrace, columns) {
   return el(
     "div",
     { class: `l ${tone}` },
-    el("span", { class: "t" }, `${columns.day ? `${day(lines[0].time_s)} ` : ""}${exact(lines[0].time_s)}`),
+    el("span", { class: columns.ms ? "t ms" : "t" }, `${columns.day ? `${day(lines[0].time_s)} ` : ""}${exact(lines[0])}`),
     el("span", { class: "lv" }, word),
     columns.run ? el("span", { class: "f run" }, shown.run) : null,
     columns.file ? el("span", { class: "f" }, shown.file) : null,
@@ -108,7 +119,7 @@ export function detailOf(line, actions, single) {
 /** @param {Opened} opened @param {Line} line @param {Actions} actions @param {boolean} single @returns {Node[]} */
 function parts(opened, line, actions, single) {
   const { fields, template, line: whole } = opened;
-  const where = [`${day(whole.time_s)} ${exact(whole.time_s)}`, whole.run, whole.file, whole.rank === null ? "" : `rank ${whole.rank}`];
+  const where = [`${day(whole.time_s)} ${exact(line)}`, whole.run, whole.file, whole.rank === null ? "" : `rank ${whole.rank}`];
   const button = (/** @type {string} */ label, /** @type {() => void} */ run) => el("button", { class: "btn", type: "button", onclick: run }, label);
   const chips = fields.map(({ text }) => el("button", { class: "chip", type: "button", title: "Show the lines that have it", onclick: () => actions.search(text) }, text));
   const filter = single && template !== null ? [button("Only lines like this", () => actions.filter(opened, true)), button("Hide lines like this", () => actions.filter(opened, false))] : [];

@@ -4,8 +4,8 @@ import { colourAt } from "../data/colours.js";
 import { lane } from "../data/lanes.js";
 import { Series, keyOf } from "../data/series.js";
 import { get, newest } from "../lib/api.js";
-import { el, emptyContext, onResize, setClass } from "../lib/dom.js";
-import { count } from "../lib/format.js";
+import { el, emptyContext, onResize, setText } from "../lib/dom.js";
+import { count, duration } from "../lib/format.js";
 import { onTheme, token } from "../lib/theme.js";
 import { fieldName } from "./entry.js";
 
@@ -15,13 +15,13 @@ import { fieldName } from "./entry.js";
 /** @typedef {import("../lib/axis.js").View} View */
 
 const DENSITY_HEIGHT_PX = 48;
-const HITS = 12;
+const HITS = 8;
 const BAR_PX = 3;
 const MIN_BUCKETS = 60;
 /** From the foot up: the least level, its word, its tone and the token of its colour. @type {[number, string, string, string][]} */
 const LEVELS = [
   [40, "error", "bad", "bad"],
-  [30, "warn", "warn", "warn"],
+  [30, "warning", "warn", "warn"],
   [20, "info", "", "edge"],
   [10, "debug", "dim", "line-strong"],
   [0, "no level", "dim", "line-strong"],
@@ -36,17 +36,28 @@ export class DensityLane {
     this.view = { lo: 0, hi: 1 };
     /** @type {number | null} */
     this.cursor_s = null;
-    this.canvas = el("canvas", { role: "img", "aria-label": "Lines by level over time, and the hits of the search below them" });
+    this.canvas = el("canvas", { role: "img", "aria-label": "Lines by level over time, and the matches of the search below them" });
     this.plot = el("div", { class: "plot" }, this.canvas);
     this.values = el("div", { class: "vals" });
-    this.note = el("span", {}, "by level");
-    this.element = el("section", { class: "lane lane-density" }, el("div", { class: "name" }, el("b", {}, "Lines"), this.note), this.plot, this.values);
+    /** @type {{warnings: number, errors: number} | null} lines in view, whatever level is shown */
+    this.counts = null;
+    this.note = el("span", {});
+    this.element = el("section", { class: "lane lane-density" }, el("div", { class: "name" }, el("b", {}, "Log lines"), this.note), this.plot, this.values);
     onResize(this.plot, () => this.#paint());
     onTheme(() => this.#paint());
     this.read = newest(
       (/** @type {import("./logs_view.js").Question} */ question) => get("logs/density", question),
-      (density) => {
+      (density, { level }) => {
+        if (level === null) this.counts = byWeight(density);
         this.show(density);
+        page.answered(density);
+      },
+      page.failed,
+    );
+    this.readCounts = newest(
+      (/** @type {import("./logs_view.js").Question} */ question) => get("logs/density", question),
+      (density) => {
+        this.counts = byWeight(density);
         page.answered(density);
       },
       page.failed,
@@ -57,7 +68,9 @@ export class DensityLane {
   ask(question, { lo, hi }) {
     if (!(hi > lo)) return;
     const buckets = Math.max(MIN_BUCKETS, Math.floor((this.plot.clientWidth || 900) / BAR_PX));
-    this.read({ ...question, from: lo, to: hi, only_hits: null, buckets: Math.min(2000, buckets) });
+    const all = { ...question, from: lo, to: hi, only_hits: null };
+    this.read({ ...all, buckets: Math.min(2000, buckets) });
+    if (question.level !== null) this.readCounts({ ...all, level: null, q: null, regex: null, case: null, buckets: 1 });
   }
 
   /** @param {Density | null} density */
@@ -89,6 +102,7 @@ export class DensityLane {
   #say() {
     const { density, cursor_s } = this;
     const buckets = density?.levels[0]?.counts.length ?? 0;
+    if (density && buckets) setText(this.note, `per ${duration((density.t_end - density.t) / buckets)}`);
     const inside = density && cursor_s !== null && cursor_s >= density.t && cursor_s < density.t_end;
     const bucket = inside ? Math.floor(((cursor_s - density.t) / (density.t_end - density.t)) * buckets) : null;
     const sums = density ? this.#counts(bucket) : [];
@@ -105,12 +119,15 @@ export class DensityLane {
     const { density, view } = this;
     const width = this.plot.clientWidth;
     if (!width) return;
-    const searched = Boolean(density?.hits);
-    setClass(this.element, "searched", searched);
-    const height = DENSITY_HEIGHT_PX + (searched ? HITS : 0);
-    const ctx = emptyContext(this.canvas, width, height);
+    const ctx = emptyContext(this.canvas, width, DENSITY_HEIGHT_PX + HITS);
     if (density) paintDensity(ctx, density, view, width);
   }
+}
+
+/** @param {Density} density */
+function byWeight({ levels }) {
+  const lines = (/** @type {(level: number) => boolean} */ of) => levels.filter(({ level }) => of(level)).reduce((sum, { counts }) => sum + counts.reduce((all, some) => all + some, 0), 0);
+  return { warnings: lines((level) => level >= 30 && level < 40), errors: lines((level) => level >= 40) };
 }
 
 /** @param {CanvasRenderingContext2D} ctx @param {Density} density @param {View} view @param {number} width */
@@ -135,7 +152,7 @@ function paintDensity(ctx, { t, t_end, levels, hits }, { lo, hi }, width) {
   }
   if (!hits) return;
   ctx.fillStyle = token("mark-edge");
-  hits.forEach((found, i) => found && ctx.fillRect(x(i), DENSITY_HEIGHT_PX + 2, Math.max(1.5, Math.min(3, x(i + 1) - x(i))), HITS - 4));
+  hits.forEach((found, i) => found && ctx.fillRect(x(i), DENSITY_HEIGHT_PX + 2, Math.max(2, Math.min(4, x(i + 1) - x(i))), HITS - 4));
 }
 
 // Numbers of lines as curves: what `plot this field` has drawn, one lane each below the lines' density.

@@ -31,7 +31,7 @@ export class LineList {
     this.following = false; // the end stays in view
     this.wraps = false;
     /** @type {import("./entry.js").Columns} */
-    this.columns = { run: false, file: false, rank: false, day: false };
+    this.columns = { run: false, file: false, rank: false, day: false, ms: false };
     this.#columns = "";
     /** @type {Key | null} */
     this.current = null;
@@ -116,7 +116,7 @@ export class LineList {
   /** Bring a place into view. @param {number} offset @param {number} [above] share of the view above it */
   go(offset, above = ABOVE) {
     this.following = this.isDrawn = false;
-    this.anchor = { offset, shift: -Math.round(this.#height * above) };
+    this.anchor = { offset, shift: -Math.round((this.#height * above) / ROW_PX) * ROW_PX }; // the first line in view is not cut
     this.invalidate();
     this.#alignWhenIdle();
   }

@@ -269,7 +269,7 @@ export class LogReader {
 /** @typedef {{run: string, number: number, offset: number, time_s: number}} Found */
 
 const MAX_SLICES = 200; // of a search that goes on: a minute
-const NAMES = { hit: "hit", error: "error" };
+const NAMES = { hit: "match", error: "error" };
 
 class Walk {
   /** @param {{found: (found: Found) => void, said: (sentence: string) => void, failed: (error: unknown) => void}} page */
@@ -289,7 +289,7 @@ class Walk {
       if (run !== null && found !== null && offset !== null && time_s !== null) return void this.page.found({ run, number: found, offset, time_s });
       if (what === "error" || !search || search.done) break;
     }
-    this.page.said(`There is no ${NAMES[what]} ${back ? "before" : "behind"} this line.`);
+    this.page.said(`No ${NAMES[what]} ${back ? "before" : "after"} this line.`);
   }
 
   /** Another question: what was found for the last one does not count. */
@@ -360,12 +360,12 @@ class SearchRun {
     const { progress, isStopped } = this;
     setText(this.word, progress ? wordsOf(progress, isStopped) : "");
     this.button.hidden = !progress || progress.done;
-    setText(this.button, isStopped ? "Go on" : "Stop");
+    setText(this.button, isStopped ? "Continue" : "Stop");
   }
 }
 
 /** @param {Progress} progress @param {boolean} isStopped */
 function wordsOf({ hits, searched, lines, done }, isStopped) {
-  if (done) return hits ? counted(hits, "hit") : `no hit in ${counted(lines, "line")}`;
-  return `${counted(hits, "hit")} in the newest ${count(searched)} of ${counted(lines, "line")}${isStopped ? "" : " …"}`;
+  if (done) return hits ? counted(hits, "match", "matches") : `No match in ${counted(lines, "line")}`;
+  return `${counted(hits, "match", "matches")} in the newest ${count(searched)} of ${counted(lines, "line")}${isStopped ? "" : " …"}`;
 }

@@ -7,6 +7,7 @@
  * @property {boolean} case case matters
  * @property {boolean} only lines without a hit are left out
  * @property {boolean} all of all runs, not of the selected one
+ * @property {boolean} wrap long lines are shown whole
  * @property {number} level at least
  * @property {string[]} files without any: all
  * @property {string[]} ranks
@@ -17,7 +18,7 @@
 /** @typedef {Record<string, string | number | string[] | null>} Question parameters of `/logs/lines` and its neighbours */
 
 /** @type {View} */
-export const PLAIN = { text: "", regex: false, case: false, only: false, all: false, level: 0, files: [], ranks: [] };
+export const PLAIN = { text: "", regex: false, case: false, only: false, all: false, wrap: false, level: 0, files: [], ranks: [] };
 
 const LEVEL_NAMES = /** @type {Record<string, string>} */ ({ debug: "10", info: "20", warn: "30", warning: "30", error: "40", critical: "40", fatal: "40" });
 const LEVELS = ["10", "20", "30", "40"];
@@ -36,6 +37,7 @@ export function viewOf(search) {
     case: flag("case"),
     only: flag("only"),
     all: flag("all"),
+    wrap: flag("wrap"),
     level: LEVELS.includes(level) ? Number(level) : 0,
     files: several("file"),
     ranks: several("rank").filter((rank) => /^\d{1,9}$/.test(rank)),
@@ -43,9 +45,9 @@ export function viewOf(search) {
 }
 
 /** @param {View} view */
-export function addressOf({ text, regex, case: cased, only, all, level, files, ranks }) {
+export function addressOf({ text, regex, case: cased, only, all, wrap, level, files, ranks }) {
   const flag = (/** @type {boolean} */ on) => (on ? 1 : null);
-  return { log: text || null, regex: flag(regex), case: flag(cased), only: flag(only), all: flag(all), level: level || null, file: files, rank: ranks };
+  return { log: text || null, regex: flag(regex), case: flag(cased), only: flag(only), all: flag(all), wrap: flag(wrap), level: level || null, file: files, rank: ranks };
 }
 
 /** @param {string} search of an address @returns {Chosen} */

@@ -1,9 +1,8 @@
-/** What the lines have in common: their templates, and what the log says in the window that it does not say otherwise. */
+/** What the lines have in common: their patterns, and those that are unusual in the window. */
 
-import { quoted } from "../blame/log_difference.js";
 import { get, newest, sentenceOf } from "../lib/api.js";
 import { el, setText } from "../lib/dom.js";
-import { capital, count, counted, figure } from "../lib/format.js";
+import { capital, count, counted, duration, figure, minute } from "../lib/format.js";
 import { levelOf } from "./entry.js";
 import { withoutSequences } from "./line.js";
 
@@ -24,7 +23,7 @@ export class TemplatePanel {
     this.count = el("span", { class: "dim" });
     this.list = el("div", { class: "templates" });
     this.note = el("p", { class: "dim" });
-    this.element = el("section", { class: "template-panel", "aria-label": "Templates" }, el("div", { class: "head" }, el("h2", {}, "Same message, different numbers"), this.count), this.list, this.note);
+    this.element = el("section", { class: "template-panel", "aria-label": "Log patterns" }, el("div", { class: "head" }, el("h2", {}, "Log patterns"), this.count), this.list, this.note);
     this.key = "";
     this.read = newest(
       (/** @type {Question} */ question) => get("logs/templates", { ...question, buckets: BUCKETS, limit: MAX_TEMPLATES }),
@@ -53,8 +52,9 @@ export class TemplatePanel {
     this.#looks = looks;
     this.templates = templates;
     const single = new Set(templates.map(({ run }) => run)).size < 2;
-    setText(this.count, counted(total, "group"));
-    setText(this.note, !total ? "No lines here." : single ? "The strokes show when. A click shows only these lines, Alt and a click hides them." : "Of several runs: choose one to filter by a group.");
+    const lines = templates.reduce((sum, template) => sum + template.lines, 0);
+    setText(this.count, total > templates.length ? counted(total, "pattern") : `${counted(lines, "line")}, ${counted(total, "pattern")}`);
+    setText(this.note, !total ? "No lines here." : single ? "Click to show only these lines; Alt-click to hide them." : "Patterns of several runs. Show one run to filter by them.");
     const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset.template;
     this.list.replaceChildren(...templates.map((template) => this.#row(template, single)));
     if (focused) /** @type {HTMLElement | null} */ (this.list.querySelector(`[data-template="${focused}"]`))?.focus({ preventScroll: true });
@@ -65,7 +65,7 @@ export class TemplatePanel {
   /** @param {Template} template @param {boolean} single */
   #row(template, single) {
     const [word, tone] = levelOf(template.level);
-    const parts = withoutSequences(template.text).split(/(#|<(?:time|path|text|hex|id)>)/).map((part, i) => (i % 2 ? el("i", {}, part) : part));
+    const parts = withoutStamp(withoutSequences(template.text)).split(/(#|<(?:time|path|text|hex|id)>)/).map((part, i) => (i % 2 ? el("i", {}, part) : part));
     return el(
       "button",
       {
@@ -83,6 +83,11 @@ export class TemplatePanel {
   }
 }
 
+/** The part that the columns of the list show already. `"<time> INFO step #" -> "step #"` */
+const STAMP = /^\[?<time>\]?[\s:-]*(?:\[?(?:DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL)\]?[\s:-]+)?(?=\S)/;
+/** @param {string} text of a template */
+const withoutStamp = (text) => text.replace(STAMP, "");
+
 /** When its lines came: higher where there were more. One element, whatever there is to see. @param {number[]} strokes */
 function strokesOf(strokes) {
   const most = Math.sqrt(Math.max(...strokes, 1));
@@ -99,21 +104,22 @@ function strokesOf(strokes) {
   return svg;
 }
 
-// What the log says in the window that it does not say otherwise: a sentence, and the lines behind each part of it.
+// Patterns that are unusual in the window, each with what is usual.
 
 /** @typedef {import("../types/api").Row<"LogChangeRow">} Change */
 /** @typedef {import("../blame/log_difference.js").Asked} Asked */
 
 const MAX_CHANGES = 8; // that are listed
-const WORDS = { new: "new", more: "more often", silent: "did not come", number: "another number" };
 
 export class ChangePanel {
   /** @param {(change: Change) => void} show the lines of a change */
   constructor(show) {
     this.show = show;
+    this.heading = el("h2", {});
     this.body = el("div", {});
-    this.element = el("section", { class: "change-panel", "aria-label": "What the log says here", hidden: true }, el("div", { class: "head" }, el("h2", {}, "What the log says here and not otherwise")), this.body);
+    this.element = el("section", { class: "change-panel", "aria-label": "Unusual log patterns", hidden: true }, el("div", { class: "head" }, this.heading), this.body);
     this.key = "";
+    this.isSelected = false;
     this.read = newest(
       (/** @type {Asked} */ asked) => get("logs/difference", asked),
       (answer, asked) => this.key === JSON.stringify(asked) && this.#fill(answer),
@@ -121,39 +127,50 @@ export class ChangePanel {
     );
   }
 
-  /** @param {Asked | null} asked null where there is no window of one run */
-  ask(asked) {
+  /** @param {Asked | null} asked null where there is nothing to compare with @param {string} where `this window` @param {boolean} selected by the user, who hears also that nothing is unusual */
+  ask(asked, where = "", selected = false) {
     const key = asked ? JSON.stringify(asked) : "";
     if (key === this.key) return;
     this.key = key;
-    this.element.hidden = asked === null;
+    this.isSelected = selected;
+    setText(this.heading, `Unusual in ${where}`);
+    if (!asked || selected) this.element.hidden = asked === null;
     if (!asked) return;
-    this.#say("Comparing with the rest of the run …");
+    if (selected) this.#say("Comparing with the rest of the run …");
     this.read(asked);
   }
 
   /** @param {string} sentence */
   #say(sentence) {
+    this.element.hidden = !this.isSelected;
     this.body.replaceChildren(el("p", { class: "dim" }, sentence));
   }
 
   /** @param {import("../types/api").Answer<"logs/difference">} answer */
-  #fill({ sentence, reason, windows, changes }) {
-    if (!sentence) return this.#say(reason ? `${capital(reason)}.` : `Nothing that it does not say in ${count(windows)} other windows of this length.`);
+  #fill({ reason, windows, changes }) {
     const rows = changes.filter(({ text }) => text).slice(0, MAX_CHANGES);
-    return this.body.replaceChildren(el("p", { class: "changed" }, ...quoted(sentence)), ...rows.map((change) => this.#row(change)));
+    if (!rows.length) return this.#say(reason ? `${capital(reason)}.` : `Nothing, compared with ${counted(windows, "other window")} of this length.`);
+    this.element.hidden = false;
+    return this.body.replaceChildren(...rows.map((change) => this.#row(change)));
   }
 
   /** @param {Change} change */
   #row(change) {
-    const { kind, text, example, sure, count: lines } = change;
-    const what = kind === "number" && change.value !== null ? `${figure(change.value)}` : kind === "silent" ? "" : count(lines);
+    const { text, example, sure } = change;
     return el(
       "button",
-      { class: "template change", type: "button", title: `${example || text} (${sure} confidence)`, onclick: () => this.show(change) },
-      el("b", {}, what),
-      el("code", {}, text),
-      el("span", { class: "dim" }, WORDS[kind]),
+      { class: "change", type: "button", title: `${example || text} (${sure} confidence)`, onclick: () => this.show(change) },
+      el("code", {}, withoutStamp(text)),
+      el("span", { class: "dim" }, usualOf(change)),
     );
   }
+}
+
+/** `6 times, never before 14:24`, `9 times, usually 0` @param {Change} change */
+function usualOf({ kind, count: lines, expected, since_s, before, every_s, pause_s, value, usual }) {
+  const range = (/** @type {[number, number]} */ [lo, hi], /** @type {(n: number) => string} */ word) => (word(lo) === word(hi) ? word(lo) : `${word(lo)} to ${word(hi)}`);
+  const times = counted(lines, "time");
+  if (kind === "number" && value !== null && usual) return `${figure(value)}, usually ${range(usual, figure)}`;
+  if (kind === "silent") return pause_s !== null && every_s !== null ? `silent for ${duration(pause_s)}, usually every ${duration(every_s)}` : "silent";
+  return kind === "new" && !before ? `${times}, never before ${minute(since_s)}` : `${times}, usually ${range(expected, (n) => figure(n, 0))}`;
 }

@@ -22,17 +22,18 @@ PLACE, SELECTION = "logs-lines", "selection"
 MAX_TEXT = 1024  # characters, as `GET /logs/lines` takes
 MAX_CHOSEN = 100  # files, or ranks
 MAX_OPTIONS = 300  # of a list
-LEVELS = {
-    "0": "all levels",
-    "10": "debug and above",
-    "20": "info and above",
-    "30": "warnings and errors",
-    "40": "errors",
-}
-FLAGS = {"regex": "regex", "case": "Aa", "only": "only hits", "all": "all runs"}
-PARAMETERS = ("text", "flags", "level", "files", "ranks")
+LEVELS = ("0", "10", "20", "30", "40")  # at least
+SHOWN_LEVELS = {
+    "0": ("All", "All levels"),
+    "20": ("Info", "Info and above"),
+}  # of the switch, before those with a count
+COUNTED_LEVELS = {"30": ("Warnings", "Warnings and errors"), "40": ("Errors", "Errors")}
+MATCHING = {"case": ("Aa", "Match case"), "regex": (".*", "Regular expression")}
+VIEWING = {"only": "Matches only", "all": "All runs", "wrap": "Wrap long lines"}
+FLAGS = (*MATCHING, *VIEWING)
+PARAMETERS = ("text", "matching", "level", "viewing", "files", "ranks")
 
-Option = dict[str, str]
+Option = dict[str, Any]
 View = dict[str, Any]
 
 
@@ -44,37 +45,50 @@ def control(name: str) -> str:
 def layout(**query: Any) -> html.Div:
     """The controls show what the address says from the first."""
     value = dict(zip(PARAMETERS, values_of(view_of(query)), strict=True))
+    levels = [
+        *(_option(level, word, title) for level, (word, title) in SHOWN_LEVELS.items()),
+        *(_option(level, _counted(level, word), title) for level, (word, title) in COUNTED_LEVELS.items()),
+    ]
+    matching = [_option(flag, _spoken(sign, word), word) for flag, (sign, word) in MATCHING.items()]
+    viewing = [_option(flag, word) for flag, word in VIEWING.items()]
+    options = [
+        dcc.Checklist(viewing, value["viewing"], id=control("viewing")),
+        _several("files", "Files", value["files"]),
+        _several("ranks", "Ranks", value["ranks"]),
+    ]
     row = [
         _search(value["text"]),
-        dcc.Checklist(_options(FLAGS), value["flags"], id=control("flags"), inline=True),
-        _labelled(
-            "Level",
-            dcc.Dropdown(_options(LEVELS), value["level"], id=control("level"), clearable=False, searchable=False),
+        dcc.Checklist(matching, value["matching"], id=control("matching"), inline=True, className="toggles"),
+        dcc.RadioItems(levels, value["level"], id=control("level"), inline=True, className="segments"),
+        html.Details(
+            [html.Summary("View options", className="btn menu-button"), html.Div(options, className="view-options")]
         ),
-        _labelled("Files", _several("files", value["files"], "all files")),
-        _labelled("Ranks", _several("ranks", value["ranks"], "all ranks"), "small"),
     ]
-    controls = html.Div([html.Div(row, className="controls-row")], className="logs-controls")
-    return html.Div([controls, LogView(PLACE)], className="logs-layout")
+    return html.Div([html.Div(row, className="logs-controls"), LogView(PLACE)], className="logs-layout")
 
 
 def _search(text: str) -> html.Label:
-    box = dcc.Input(id=control("text"), type="search", value=text, placeholder="search the lines", maxLength=MAX_TEXT)
-    return _labelled([html.Kbd("/"), html.Span("Search the lines", className="unseen")], box, "search-box")
+    box = dcc.Input(id=control("text"), type="search", value=text, placeholder="Search lines", maxLength=MAX_TEXT)
+    return html.Label([html.Span("Search lines", className="unseen"), box, html.Kbd("/")], className="log-search")
 
 
-def _several(name: str, chosen: Sequence[str], placeholder: str) -> dcc.Dropdown:
-    return dcc.Dropdown(
-        _listed(chosen), list(chosen), id=control(name), multi=True, placeholder=placeholder, optionHeight=30
-    )
+def _several(name: str, word: str, chosen: Sequence[str]) -> html.Label:
+    every = f"All {word.lower()}"
+    box = dcc.Dropdown(_listed(chosen), list(chosen), id=control(name), multi=True, placeholder=every, optionHeight=30)
+    return html.Label([html.Span(word, className="dim"), box])
 
 
-def _labelled(label: object, part: object, kind: str = "") -> html.Label:
-    return html.Label([html.Span(label, className="dim"), part], className=f"control {kind}")
+def _option(value: str, label: object, title: str = "") -> Option:
+    return {"label": label, "value": value, "title": title}
 
 
-def _options(words: Mapping[str, str]) -> list[Option]:
-    return [{"label": label, "value": value} for value, label in words.items()]
+def _spoken(sign: str, word: str) -> html.Span:
+    return html.Span([html.Span(sign, **{"aria-hidden": "true"}), html.Span(word, className="unseen")])
+
+
+def _counted(level: str, word: str) -> html.Span:
+    """The page fills in how many lines in view have it."""
+    return html.Span([word, html.B(id=control(f"count-{level}"))], className=f"of-level-{level}")
 
 
 def _listed(values: Sequence[str]) -> list[Option]:
@@ -99,13 +113,14 @@ def view_of(query: Mapping[str, Any]) -> View:
 
 def values_of(view: View) -> tuple[Any, ...]:
     """The values of the controls, in the order of PARAMETERS."""
-    return view["text"], [flag for flag in FLAGS if view[flag]], str(view["level"]), view["files"], view["ranks"]
+    matching, viewing = ([flag for flag in flags if view[flag]] for flags in (MATCHING, VIEWING))
+    return view["text"], matching, str(view["level"]), viewing, view["files"], view["ranks"]
 
 
 def described(values: Sequence[Any]) -> View:
     """The view that the controls describe, whatever a browser sends for them."""
     given = dict(zip(PARAMETERS, values, strict=True))
-    flags = given["flags"] if isinstance(given["flags"], list) else []
+    flags = [flag for name in ("matching", "viewing") if isinstance(given[name], list) for flag in given[name]]
     return {
         "text": given["text"][:MAX_TEXT] if isinstance(given["text"], str) else "",
         **{flag: flag in flags for flag in FLAGS},
@@ -152,10 +167,10 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         Output(control("files"), "options"),
         Output(control("ranks"), "options"),
         Input(SELECTION, "data"),
-        *(Input(control(name), "value") for name in ("flags", "files", "ranks")),
+        *(Input(control(name), "value") for name in ("viewing", "files", "ranks")),
     )
-    def offer(selection: object, flags: object, files: object, ranks: object) -> tuple[list[Option], list[Option]]:
-        every = isinstance(flags, list) and "all" in flags
+    def offer(selection: object, viewing: object, files: object, ranks: object) -> tuple[list[Option], list[Option]]:
+        every = isinstance(viewing, list) and "all" in viewing
         run = selection.get("run") if isinstance(selection, dict) else None
         chosen = texts(files, MAX_CHOSEN), _ranks(ranks)
         if not every and not (isinstance(run, str) and queries.has_run(run)):

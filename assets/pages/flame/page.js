@@ -9,9 +9,10 @@ import { Retry } from "../../data/refresh.js";
 import { ChartLane } from "../../flame/chart.js";
 import { get, mayExport, newest } from "../../lib/api.js";
 import { TIME } from "../../lib/axis.js";
-import { copyButton } from "../../lib/clipboard.js";
+import { copyText } from "../../lib/clipboard.js";
 import { el, setClass, setText } from "../../lib/dom.js";
 import { clock, duration, stepRange } from "../../lib/format.js";
+import { Menu } from "../../lib/menu.js";
 import { paintedFlame } from "../../lib/probe.js";
 import { pathTo } from "../../lib/url.js";
 import { ReportButton } from "../run_details.js";
@@ -25,10 +26,16 @@ export default class FlamePage extends RunPage {
   /** @param {import("../session.js").Session} session */
   constructor(session) {
     super(session, BUCKETS);
-    this.head = new FlameHead(session.scope.actions, { download: (format) => this.download(format), report: () => this.reported(this.range.window ?? this.requests.wanted?.asked ?? null) });
     this.stage = new FlameStage({ chosen: () => this.#looked(), profile: (action) => this.steerProfile(action) });
     this.stage.side.element.prepend(this.findings.detail);
-    this.head.element.append(this.findings.nav);
+    this.head = new FlameHead(session.scope.actions, this.findings.nav, {
+      compare: () => this.baseline.toggle(),
+      download: (format) => this.download(format),
+      hasStacks: () => this.stage.tree !== null,
+      report: () => this.reported(this.range.window ?? this.requests.wanted?.asked ?? null),
+    });
+    this.found = new FoundHere(this.findings);
+    this.stage.trouble.element.after(this.found.element);
     this.strip = new Strip(this.timeline, { failed: (error, again) => this.failed(error, again), tinting: () => this.stage.tinting(), answered: () => this.#came("chart") });
     this.requests.filter = this.stage.filter;
     this.element = el(
@@ -113,6 +120,8 @@ export default class FlamePage extends RunPage {
     this.stage.side.trace.of(this.runs.current?.run ?? null, !this.runs.over);
     setClass(this.element, "bare", !this.runs.current || this.range.axis !== TIME);
     setClass(this.element, "without", !this.stage.tree);
+    this.found.draw(!this.stage.tree && this.runs.current !== null);
+    this.head.drawComparison(this.baseline.pending || this.baseline.value !== null, window !== null);
     if (shown && this.range.axis === TIME) this.head.drawWindow(shown, window !== null, this.steps(window, stepper));
   }
 
@@ -204,33 +213,43 @@ export default class FlamePage extends RunPage {
 /** @typedef {import("../../data/view_range.js").Window} Window */
 
 class FlameHead {
-  /** @param {HTMLElement} scope the page's place in the row of the scope @param {{download: (format: "speedscope" | "folded") => void, report: () => import("../run_details.js").Reported | null}} actions */
-  constructor(scope, actions) {
-    this.when = el("span", { class: "mid" });
+  /**
+   * @param {HTMLElement} scope the page's place in the row of the scope @param {HTMLElement} findings the way from one to the next
+   * @param {{compare: () => void, download: (format: "speedscope" | "folded") => void, hasStacks: () => boolean, report: () => import("../run_details.js").Reported | null}} actions
+   */
+  constructor(scope, findings, actions) {
+    this.actions = actions;
+    this.when = el("span", { class: "mid window-said" });
     scope.append(this.when);
     this.said = el("p", { class: "said", "aria-live": "polite" });
     this.basis = el("p", { class: "sub" });
     this.logDifference = new LogDifference();
-    const button = (/** @type {"speedscope" | "folded"} */ format, /** @type {string} */ name, /** @type {string} */ key) =>
-      el(
-        "button",
-        { class: `btn ${format === "speedscope" ? "pri" : ""}`, type: "button", "data-exports": "", onclick: () => actions.download(format) },
-        name,
-        el("kbd", {}, key),
-      );
+    this.report = new ReportButton(actions.report);
+    this.compare = el("button", { class: "btn compare", type: "button", "aria-pressed": "false", onclick: actions.compare }, "Compare");
+    this.exports = new Menu("Export", () => this.#exports(), { kind: "export" });
     this.element = el(
       "section",
       { class: "verdict flame-head", "aria-label": "The window" },
-      el("div", { class: "finding" }, el("div", {}, this.said, this.basis, this.logDifference.element)),
-      el(
-        "div",
-        { class: "actions" },
-        copyButton("Copy link", () => location.href),
-        new ReportButton(actions.report).element,
-        button("folded", "Export folded", "E"),
-        button("speedscope", "Export to speedscope", "e"),
-      ),
+      el("div", { class: "flame-said" }, this.said, this.basis, this.logDifference.element),
+      el("div", { class: "actions" }, findings, this.report.said, this.compare, this.exports.element),
     );
+  }
+
+  /** @returns {import("../../lib/menu.js").Section[]} */
+  #exports() {
+    const { download, hasStacks } = this.actions;
+    const link = { label: "Copy link", run: () => void copyText(location.href) };
+    const report = { label: "Report", about: "Everything about the window in one HTML file", run: () => void this.report.write() };
+    const speedscope = { label: "speedscope", about: "The stacks, for speedscope.app", key: "e", run: () => download("speedscope") };
+    const folded = { label: "Folded stacks", about: "One line a stack, for flamegraph.pl", key: "E", run: () => download("folded") };
+    return [{ title: "", items: [link, ...(mayExport ? [report, ...(hasStacks() ? [speedscope, folded] : [])] : [])] }];
+  }
+
+  /** @param {boolean} compares with another window or run @param {boolean} chosen a window is */
+  drawComparison(compares, chosen) {
+    this.compare.setAttribute("aria-pressed", String(compares));
+    this.compare.disabled = !chosen && !compares;
+    this.compare.title = chosen || compares ? "Compare the window with another one, or with normal (d)" : "Select a window first: drag over the lanes";
   }
 
   /** @param {Window} shown @param {boolean} chosen by the user; else the last seconds @param {{from: number | null, to: number | null}} steps */
@@ -250,9 +269,34 @@ class FlameHead {
   }
 }
 
+// Without stacks: what the metrics of the run showed, in place of the graph.
+
+class FoundHere {
+  /** @param {import("../../findings/loader.js").FindingsLoader} findings */
+  constructor(findings) {
+    this.findings = findings;
+    this.heading = el("h2", {}, "Findings from metrics");
+    this.rows = el("div", { class: "found-rows" });
+    this.element = el("section", { class: "found-here", "aria-label": "Findings from metrics", hidden: true }, this.heading, this.rows);
+  }
+
+  #drawn = "";
+
+  /** @param {boolean} wanted */
+  draw(wanted) {
+    this.element.hidden = !wanted;
+    const { found, view, version } = this.findings;
+    const looks = `${version} ${view !== null}`;
+    if (!wanted || looks === this.#drawn) return;
+    this.#drawn = looks;
+    const none = version > 0 && !found.size ? [el("p", { class: "dim" }, "No findings in this run.")] : [];
+    this.rows.replaceChildren(...(view?.rows() ?? none));
+  }
+}
+
 // The strip of the Flame page: when GPUs starved, and what the main thread did, on one time axis with the selected window.
 
-const FIRST = ["heat", "phases", "cpu"]; // the lane above the flame chart: the first existing one of these
+const FIRST = ["heat", "phases", "cpu"]; // the lane above the flame chart: the first existing one of these, else of all
 
 export class Strip {
   /**
@@ -263,6 +307,7 @@ export class Strip {
     this.chart = new ChartLane();
     /** @type {Record<string, any> | null} */
     this.asked = null;
+    this.surface = timeline.surface;
     timeline.stack.after(this.chart.element);
     timeline.surface.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => this.chart.point(event));
     timeline.surface.addEventListener("pointerleave", () => (this.chart.tip.hidden = true));
@@ -284,7 +329,7 @@ export class Strip {
 
   /** Read the stacks of a stretch of time. @param {string} run @param {import("../../lib/axis.js").View} view @param {import("./stage.js").Choice} choice */
   ask(run, { lo, hi }, { thread, rank }) {
-    const width = this.chart.plot.clientWidth;
+    const width = this.chart.plot.clientWidth || this.surface.clientWidth; // the lane of a run without stacks is hidden
     if (!width) return;
     this.asked = { run, from: lo, to: hi, width, thread, rank, view: thread ? "threads" : "main" };
     this.read(this.asked);
@@ -294,7 +339,7 @@ export class Strip {
 /** The lane that shows dips best. @param {import("../../data/series.js").Meta[]} metas */
 function stripLanes(metas) {
   const lanes = lanesOf(metas);
-  return FIRST.flatMap((id) => lanes.filter((lane) => lane.id === id)).slice(0, 1);
+  return [...FIRST.flatMap((id) => lanes.filter((lane) => lane.id === id)), ...lanes].slice(0, 1);
 }
 
 // The stacks of a window as a file: speedscope's format, or folded lines.

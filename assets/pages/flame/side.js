@@ -29,8 +29,7 @@ export class FlameSide {
     this.callers = el("table", {});
     this.callees = el("table", {});
     this.functions = el("table", {});
-    this.sorting = el("button", { class: "plain", type: "button", onclick: () => this.#sort() }, "self ▾");
-    this.heading = el("h2", {});
+    this.sorting = el("button", { class: "plain", type: "button", onclick: () => this.#sort() }, "self time ▾");
     this.trace = new TraceBox();
     this.element = el(
       "aside",
@@ -38,16 +37,16 @@ export class FlameSide {
       el("section", { class: "head" }, el("div", {}, this.title, this.where), this.copy),
       this.totals,
       this.source.element,
-      el("section", {}, el("h2", {}, "Callers"), this.callers),
-      el("section", {}, el("h2", {}, "Callees"), this.callees),
+      el("section", {}, this.callers),
+      el("section", {}, this.callees),
       this.trace.element,
-      el("section", { class: "ranking" }, el("div", { class: "head" }, this.heading, this.sorting), this.functions),
+      el("section", { class: "ranking" }, this.functions),
     );
   }
 
   #sort() {
     this.by = this.by === "self" ? "total" : "self";
-    setText(this.sorting, `${this.by} ▾`);
+    setText(this.sorting, `${this.by} time ▾`);
     if (this.tree) this.#drawFunctions(this.tree, spent(this.tree));
   }
 
@@ -64,8 +63,8 @@ export class FlameSide {
     const all = spent(tree);
     this.#drawChosen(tree, all[frame], run);
     const { callers, callees } = frame < 0 ? { callers: [], callees: [] } : neighbours(tree, frame);
-    this.#fill(this.callers, tree, callers.slice(0, NEIGHBOURS));
-    this.#fill(this.callees, tree, callees.slice(0, NEIGHBOURS));
+    this.#fill(this.callers, tree, ["Called by"], callers.slice(0, NEIGHBOURS));
+    this.#fill(this.callees, tree, ["Calls"], callees.slice(0, NEIGHBOURS));
     this.#drawFunctions(tree, all);
   }
 
@@ -132,16 +131,16 @@ export class FlameSide {
     );
     const weight = (/** @type {Row} */ { seconds, normal_s }) =>
       Math.abs(seconds / tree.units - (tree.compared ? normal_s / tree.baseUnits : 0));
-    setText(this.heading, tree.compared ? `Functions, by ${this.by} time that changed` : `Functions, by ${this.by} time`);
     const shown = rows.filter(({ seconds, normal_s }) => Math.max(seconds / tree.units, normal_s / tree.baseUnits) > NOTHING_S);
-    this.#fill(this.functions, tree, shown.sort((a, b) => weight(b) - weight(a)).slice(0, FUNCTIONS));
+    const by = tree.compared ? "Functions, by change in" : "Functions, by";
+    this.#fill(this.functions, tree, [`${by} `, this.sorting], shown.sort((a, b) => weight(b) - weight(a)).slice(0, FUNCTIONS));
   }
 
-  /** @param {HTMLElement} table @param {Tree} tree @param {Row[]} rows */
-  #fill(table, tree, rows) {
-    const heads = tree.compared ? [`per ${tree.per}`, "baseline", "change"] : [`per ${tree.per}`, "share"];
+  /** @param {HTMLElement} table @param {Tree} tree @param {(Node | string)[]} title @param {Row[]} rows */
+  #fill(table, tree, title, rows) {
+    const heads = tree.compared ? [`per ${tree.per}`, "change"] : [`per ${tree.per}`, "share"];
     table.replaceChildren(
-      el("thead", {}, el("tr", {}, el("th", {}, "Function"), ...heads.map((head) => el("th", { class: "num" }, head)))),
+      el("thead", {}, el("tr", {}, el("th", {}, ...title), ...heads.map((head) => el("th", { class: "num" }, head)))),
       el("tbody", {}, ...rows.map((row) => this.#row(tree, row))),
     );
     /** @type {HTMLElement} */ (table.parentElement).hidden = !rows.length;
@@ -152,7 +151,7 @@ export class FlameSide {
     const shown = tree.frames[frame];
     const [now, was] = [seconds / tree.units, normal_s / tree.baseUnits];
     const cells = tree.compared
-      ? [el("td", { class: "num mid" }, brief(was)), el("td", { class: `num ${toneOf(now - was)}` }, signed(now - was))]
+      ? [el("td", { class: `num ${toneOf(now - was)}` }, signed(now - was))]
       : [el("td", { class: "num mid" }, percent(seconds / tree.total_s))];
     const name = el(
       "button",

@@ -1,4 +1,4 @@
-/** The main part of the Flame page: the graph of a window with its chips and its side, as the user chose to see it. */
+/** The main part of the Flame page: the graph of a window with its tools and its side, as the user chose to see it. */
 
 import { isPart, ownWords } from "../../blame/blame.js";
 import { TroubleBox } from "../../blame/requests.js";
@@ -9,6 +9,7 @@ import { Tree, callersOf, nameOf, spent } from "../../flame/tree.js";
 import { el, setText } from "../../lib/dom.js";
 import { percent } from "../../lib/figures.js";
 import { count, duration } from "../../lib/format.js";
+import { Menu } from "../../lib/menu.js";
 import { FlameSide } from "./side.js";
 
 /** @typedef {import("../../flame/tree.js").Flame} Flame */
@@ -46,7 +47,8 @@ export class FlameStage {
     this.run = run;
     this.#build();
     const own = ownWords(flame, this.tree, { asked, now, growing, comparable: this.comparable, baseline });
-    this.own = this.kernels ? KERNELS : flame && !flame.samples && trouble ? { ...own, aside: "" } : own;
+    const none = { said: [now ? "No stacks to show" : "No stacks in this window"], aside: "" };
+    this.own = this.kernels ? KERNELS : flame && !flame.samples && trouble ? none : own;
     this.trouble.show(flame?.samples ? null : trouble);
     this.draw();
   }
@@ -159,15 +161,15 @@ export class FlameStage {
   }
 }
 
-// The chips above the flame graph: threads, ranks, phases, the drawing, and the search.
+// The row of tools above the flame graph: menus of threads, phases and roll-up, the search, and the drawing.
 
-/** @typedef {(on: boolean, change: Partial<Choice>, ...words: (Node | string)[]) => HTMLButtonElement} Chip */
+/** @typedef {import("../../lib/menu.js").Section} Section */
 
 const VIEWS = /** @type {const} */ ([
-  ["joined", "Joined at waits", "what the main thread waited for hangs below its wait"],
-  ["main", "Main thread", "waits stay waits"],
-  ["threads", "Every thread", "each with its own time"],
-  ["kernels", "Kernels", "of traced steps, below the lines that launched them"],
+  ["joined", "Joined at waits", "What the main thread waited for hangs below its wait"],
+  ["main", "Main thread", "Waits stay waits"],
+  ["threads", "Every thread", "Each with its own time"],
+  ["kernels", "Kernels", "Of traced steps, below the lines that launched them"],
 ]);
 const ROLLS = /** @type {const} */ ([
   ["function", "By function"],
@@ -180,51 +182,34 @@ class FlameTools {
   /** @param {(change: Partial<Choice>) => void} choose */
   constructor(choose) {
     this.choose = choose;
-    this.views = el("div", { class: "chips", role: "group", "aria-label": "Threads" });
-    this.thread = el("select", {
-      class: "chip",
-      "aria-label": "One thread alone",
-      onchange: () => choose({ thread: this.thread.value || null }),
-    });
-    this.ranks = el("div", { class: "chips", role: "group", "aria-label": "Ranks" });
-    this.phases = el("div", { class: "chips", role: "group", "aria-label": "Phases" });
+    this.choice = USUAL;
+    /** @type {Flame | null} */
+    this.flame = null;
+    this.isCompared = false;
+    this.threads = new Menu("Threads", () => this.#threads());
+    this.phases = new Menu("Phases", () => [this.#phases()]);
+    this.rolls = new Menu("Roll up", () => [this.#rolls()]);
+    this.more = new Menu("More", () => this.#more(), { word: "···", kind: "dots" });
     this.input = el("input", {
       type: "search",
-      placeholder: "search functions and files",
-      "aria-label": "Search",
+      placeholder: "Search functions",
+      "aria-label": "Search functions and files",
       oninput: () => choose({ q: this.input.value }),
       onkeydown: (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && this.#leave(),
     });
     this.found = el("span", { class: "dim", role: "status" });
-    this.cuts = el("div", { class: "chips", role: "group", "aria-label": "Stacks and frames" });
+    this.cuts = el("span", { class: "chips", role: "group", "aria-label": "Stacks and frames" });
     this.legend = el("span", { class: "kinds", "aria-hidden": "true" });
-    this.colours = el("div", { class: "switch", role: "group", "aria-label": "Colours" });
-    this.roll = el(
-      "select",
-      { class: "chip", "aria-label": "Roll up", onchange: () => choose({ roll: this.roll.value }) },
-      ...ROLLS.map(([value, name]) => el("option", { value }, name)),
-    );
-    this.ways = el("div", { class: "chips" });
+    this.invert = el("button", { class: "btn", type: "button", onclick: () => choose({ invert: !this.choice.invert, callers: false }) }, "Invert");
     this.element = el(
       "section",
       { class: "tools", "aria-label": "What the flame graph shows" },
-      el(
-        "div",
-        { class: "tool-row" },
-        el("span", { class: "lab" }, "Threads"),
-        this.views,
-        this.thread,
-        this.roll,
-        this.ranks,
-        el("div", { class: "search" }, el("kbd", {}, "/"), this.input, this.found, this.cuts),
-      ),
-      el(
-        "div",
-        { class: "tool-row" },
-        el("span", { class: "lab" }, "Phases"),
-        this.phases,
-        el("span", { class: "right" }, this.legend, this.colours, this.ways),
-      ),
+      this.threads.element,
+      this.phases.element,
+      this.rolls.element,
+      el("span", { class: "search" }, this.input, this.found, el("kbd", { "aria-hidden": "true" }, "/")),
+      this.cuts,
+      el("span", { class: "right" }, this.legend, this.invert, this.more.element),
     );
   }
 
@@ -236,68 +221,47 @@ class FlameTools {
 
   /** @param {Choice} choice @param {Flame | null} flame @param {boolean} compared */
   draw(choice, flame, compared) {
-    const drawn = JSON.stringify([choice, compared, flame?.phases, flame?.ranks, flame?.threads]);
+    Object.assign(this, { choice, flame, isCompared: compared });
+    const drawn = JSON.stringify([choice, compared, flame?.threads]);
     if (drawn === this.#drawn) return;
     this.#drawn = drawn;
-    const { thread, rank, phase, waits, callers, invert, difference } = choice;
-    const chip = (/** @type {boolean} */ on, /** @type {Partial<Choice>} */ change, /** @type {(Node | string)[]} */ ...words) =>
-      el("button", { class: "chip", type: "button", "aria-pressed": String(on), onclick: () => this.choose(change) }, ...words);
-    this.views.replaceChildren(
-      ...VIEWS.map(([view, name, title]) => {
-        const button = chip(!thread && choice.view === view, { view, thread: null }, name);
-        button.title = title;
-        return button;
-      }),
-    );
-    this.#drawThreads(flame?.threads ?? [], thread);
-    const ranks = flame?.ranks ?? [];
-    this.ranks.replaceChildren(
-      ...(ranks.length > 1 || rank !== null
-        ? [
-            chip(rank === null, { rank: null }, "All ranks"),
-            ...ranks.map((number) => chip(rank === String(number), { rank: String(number) }, String(number))),
-          ]
-        : []),
-    );
-    this.#drawPhases(flame, phase, chip, choice.view === "kernels" ? "traced steps are not divided into phases" : "no phases to choose from");
-    this.legend.replaceChildren(...(compared && difference ? legendOfDifference() : legendOfKinds()));
-    this.colours.hidden = !compared;
-    this.colours.replaceChildren(
-      chip(difference, { difference: true }, "Difference"),
-      chip(!difference, { difference: false }, "Share"),
-    );
-    this.roll.value = choice.roll;
-    this.ways.replaceChildren(
-      chip(!waits, { waits: !waits }, "No waits"),
-      chip(invert, { invert: !invert, callers: false }, "Invert", el("kbd", {}, "i")),
-      chip(callers, { callers: !callers }, "Callers", el("kbd", {}, "c")),
-    );
-    this.#drawCuts(choice, chip);
-    if (this.input.value !== choice.q) this.input.value = choice.q;
+    const { thread, rank, view, phase, roll, q, invert } = choice;
+    const alone = flame?.threads.find(({ tid }) => String(tid) === thread);
+    const threads = thread ? (alone?.name ?? "One thread") : (VIEWS.find(([name]) => name === view)?.[1] ?? "");
+    this.threads.say(rank === null ? threads : `${threads}, rank ${rank}`);
+    this.phases.say(phase ?? "All phases");
+    this.rolls.say(ROLLS.find(([name]) => name === roll)?.[1] ?? "");
+    this.legend.replaceChildren(...(compared && choice.difference ? legendOfDifference() : legendOfKinds()));
+    this.invert.setAttribute("aria-pressed", String(invert));
+    this.more.button.setAttribute("aria-pressed", String(MORE.some((name) => choice[name] !== USUAL[name])));
+    this.#drawCuts(choice);
+    if (this.input.value !== q) this.input.value = q;
   }
 
   #drawn = "";
 
-  /** @param {Flame["threads"]} threads @param {string | null} chosen */
-  #drawThreads(threads, chosen) {
-    /** @type {Map<string, Flame["threads"]>} */
+  /** How the threads are drawn, or which one, and of which rank. @returns {Section[]} */
+  #threads() {
+    const { thread, rank, view } = this.choice;
+    const { threads = [], ranks = [] } = this.flame ?? {};
+    /** @type {Map<string, Section["items"]>} */
     const groups = new Map();
-    for (const thread of threads) {
-      const title = `rank ${thread.rank}${thread.role === "main" ? "" : `, worker ${thread.pid}`}`;
-      groups.set(title, [...(groups.get(title) ?? []), thread]);
+    for (const { tid, name, seconds, role, pid, rank: own } of threads.length > 1 ? threads : []) {
+      const title = `Rank ${own}${role === "main" ? "" : `, worker ${pid}`}`;
+      const item = { label: name, note: duration(seconds), on: String(tid) === thread, run: () => this.choose({ thread: String(tid) }) };
+      groups.set(title, [...(groups.get(title) ?? []), item]);
     }
-    const option = (/** @type {Flame["threads"][0]} */ { tid, name, seconds }) =>
-      el("option", { value: String(tid), selected: String(tid) === chosen }, `${name}, ${duration(seconds)}`);
-    this.thread.replaceChildren(
-      el("option", { value: "" }, `${count(threads.length)} threads …`),
-      ...[...groups].map(([label, members]) => el("optgroup", { label }, ...members.map(option))),
-    );
-    this.thread.setAttribute("aria-pressed", String(chosen !== null));
-    this.thread.hidden = threads.length < 2;
+    const ofRank = (/** @type {string | null} */ value) => ({ label: value === null ? "All ranks" : `Rank ${value}`, on: rank === value, run: () => this.choose({ rank: value }) });
+    return [
+      { title: "", items: VIEWS.map(([name, label, about]) => ({ label, about, on: !thread && view === name, run: () => this.choose({ view: name, thread: null }) })) },
+      { title: "Ranks", items: ranks.length > 1 || rank !== null ? [null, ...ranks.map(String)].map(ofRank) : [] },
+      ...[...groups].map(([title, items]) => ({ title: groups.size > 1 ? `One thread of ${title.toLowerCase()}` : "One thread", items })),
+    ];
   }
 
-  /** @param {Flame | null} flame @param {string | null} chosen @param {Chip} chip @param {string} none */
-  #drawPhases(flame, chosen, chip, none) {
+  /** @returns {Section} */
+  #phases() {
+    const { flame, choice } = this;
     const phases = flame?.phases ?? [];
     const step_s = flame?.units ? flame.seconds / flame.units / Math.max(1, flame.ranks.length) : null;
     const held = holders(
@@ -310,19 +274,66 @@ class FlameTools {
       const change = normal_s === null ? 0 : (seconds - normal_s) / whole_s;
       return change > CLEARLY ? "more" : change < -CLEARLY ? "less" : "";
     };
-    this.phases.replaceChildren(
-      chip(chosen === null, { phase: null }, "All"),
-      ...phases.map(({ name, seconds, normal_s }) =>
-        chip(chosen === name, { phase: name }, name, el("em", { class: tone(seconds, normal_s) }, percent(seconds / whole_s))),
-      ),
-      phases.length ? "" : el("span", { class: "dim" }, none),
-    );
+    const none = choice.view === "kernels" ? "Traced steps are not divided into phases" : "The script logs no phases";
+    const all = { label: "All phases", about: phases.length ? "" : none, on: choice.phase === null, run: () => this.choose({ phase: null }) };
+    const items = phases.map(({ name, seconds, normal_s }) => ({
+      label: name,
+      note: percent(seconds / whole_s),
+      tone: tone(seconds, normal_s),
+      on: choice.phase === name,
+      run: () => this.choose({ phase: name }),
+    }));
+    return { title: "", items: [all, ...items] };
   }
 
-  /** A search can also become a filter: only its frames, or all others. @param {Choice} choice @param {Chip} chip */
-  #drawCuts({ q, focus, hide }, chip) {
+  /** @returns {Section} */
+  #rolls() {
+    return { title: "", items: ROLLS.map(([roll, label]) => ({ label, on: this.choice.roll === roll, run: () => this.choose({ roll }) })) };
+  }
+
+  /** What has no button of its own here: a phone has room for few. @returns {Section[]} */
+  #more() {
+    const { waits, invert, callers, order, difference } = this.choice;
+    const isHidden = (/** @type {HTMLElement} */ button) => !button.checkVisibility();
+    const choices = (/** @type {string} */ title, /** @type {Section} */ { items }) => ({ title, items });
+    const inverted = { label: "Invert", key: "i", on: invert, run: () => this.choose({ invert: !invert, callers: false }) };
+    return [
+      ...(isHidden(this.phases.button) ? [choices("Phases", this.#phases())] : []),
+      ...(isHidden(this.rolls.button) ? [choices("Roll up", this.#rolls())] : []),
+      {
+        title: "Show",
+        switches: true,
+        items: [
+          ...(isHidden(this.invert) ? [inverted] : []),
+          { label: "Callers of the selected function", key: "c", on: callers, run: () => this.choose({ callers: !callers, invert: false }) },
+          { label: "Waits", on: waits, run: () => this.choose({ waits: !waits }) },
+        ],
+      },
+      {
+        title: "Order",
+        items: [
+          { label: "By time", on: order === "time", run: () => this.choose({ order: "time" }) },
+          { label: "By name", on: order === "name", run: () => this.choose({ order: "name" }) },
+        ],
+      },
+      {
+        title: "Colour",
+        items: this.isCompared
+          ? [
+              { label: "Difference", on: difference, run: () => this.choose({ difference: true }) },
+              { label: "Share", on: !difference, run: () => this.choose({ difference: false }) },
+            ]
+          : [],
+      },
+    ];
+  }
+
+  /** A search can also become a filter: only its frames, or all others. @param {Choice} choice */
+  #drawCuts({ q, focus, hide }) {
+    const chip = (/** @type {boolean} */ on, /** @type {Partial<Choice>} */ change, /** @type {string} */ word) =>
+      el("button", { class: "chip", type: "button", "aria-pressed": String(on), onclick: () => this.choose(change) }, word);
     this.cuts.replaceChildren(
-      ...(q ? [chip(false, { focus: q, q: "" }, "only"), chip(false, { hide: q, q: "" }, "without")] : []),
+      ...(q ? [chip(false, { focus: q, q: "" }, "Only these"), chip(false, { hide: q, q: "" }, "Without these")] : []),
       ...(focus ? [chip(true, { focus: null }, `only ${focus} ×`)] : []),
       ...(hide ? [chip(true, { hide: null }, `without ${hide} ×`)] : []),
     );
@@ -376,6 +387,7 @@ const USUAL = {
   callers: false,
 };
 const SWITCHES = new Set(["waits", "invert", "difference", "callers"]);
+const MORE = /** @type {(keyof Choice)[]} */ (["waits", "callers", "order", "difference"]); // that have no button of their own
 
 /** @returns {Choice} */
 function readChoice() {

@@ -1,13 +1,13 @@
 /** The Logs page: all lines of a run, or of all runs, on the axis of time. Its controls are Dash's; the lines are drawn before these are there. */
 
 import { withLost } from "../../data/gpu_loss.js";
-import { busyLane } from "../../data/lanes.js";
+import { busyLane, lanesOf } from "../../data/lanes.js";
 import { get } from "../../lib/api.js";
 import { TIME } from "../../lib/axis.js";
 import { DashControls } from "../../lib/dash_controls.js";
 import { el, setText } from "../../lib/dom.js";
 import { go, pathTo, readAddress, timeAddress } from "../../lib/url.js";
-import { detailOf, fieldName } from "../../logs/entry.js";
+import { detailOf, fieldName, hasMilliseconds } from "../../logs/entry.js";
 import { DensityLane, FieldCurves } from "../../logs/lanes.js";
 import { openChosen, step } from "../../logs/list.js";
 import { LogReader } from "../../logs/log_reader.js";
@@ -16,7 +16,7 @@ import { addNew } from "../../timeline/marks.js";
 import { Pins } from "../../timeline/pins.js";
 import { CrashNote } from "../live/crash.js";
 import { TimePage } from "../time_page.js";
-import { Bars, CONTROLS, LogsBar, LogsSide, TemplateFilters, whyEmpty } from "./panels.js";
+import { Bars, CONTROLS, LogsBar, LogsSide, TemplateFilters, countsOf, whyEmpty } from "./panels.js";
 
 /** @typedef {import("../../logs/logs_view.js").View} View */
 /** @typedef {import("../../logs/line.js").Line} Line */
@@ -45,10 +45,7 @@ export default class LogsPage extends TimePage {
     this.density = new DensityLane({ answered: () => this.invalidate(), failed: () => {} }); // the list says why there is no answer
     this.fields = new FieldCurves({ changed: () => this.#fieldsChanged(), named: () => this.updateLanes(), failed: (error) => this.failed(error) });
     this.side = new LogsSide({ filter: (template, only) => this.filters.toggle(template.id, template.text, only), search: (text) => this.#change({ text, regex: false, only: true }) });
-    this.bar = new LogsBar(
-      { next: (what, back) => this.reader.next(what, back), follow: () => this.follow(), wrap: () => this.wrap() },
-      [this.reader.search.element, this.filters.element, this.fields.element, this.findings.nav],
-    );
+    this.bar = new LogsBar({ next: (what, back) => this.reader.next(what, back), follow: () => this.follow() }, this.reader.search.element, this.findings.nav, Boolean(this.view.text));
     this.said = el("p", { class: "logs-said warn", role: "status", hidden: true });
     this.crash = new CrashNote(({ run, number }) => this.reader.show({ run, number }));
     this.bars = new Bars();
@@ -59,12 +56,15 @@ export default class LogsPage extends TimePage {
     this.body = el(
       "div",
       { class: "logs-page" },
+      this.bar.walk,
       this.bar.element,
+      el("div", { class: "logs-filters" }, this.filters.element, this.fields.element),
       this.said,
-      this.crash.element,
       el("div", { class: "strip" }, this.timeline.element),
-      el("div", { class: "logs-main" }, el("div", { class: "logs-left" }, this.reader.element, this.bars.element), this.side.element),
+      el("div", { class: "logs-left" }, this.reader.element, this.bars.element, this.crash.element),
+      this.side.element,
     );
+    this.reader.list.wrap(this.view.wrap);
     this.parts = { LogView: this.body };
     this.ahead = el("div", { class: "logs-layout" }, el("div", { class: "logs-controls" }), this.body);
     this.dash = new DashControls(CONTROLS, (view) => this.#show(view));
@@ -91,6 +91,7 @@ export default class LogsPage extends TimePage {
   /** @param {View} view what the controls say */
   #show(view) {
     const turned = view.all !== this.view.all;
+    if (view.wrap !== this.reader.list.wraps) this.reader.list.wrap(view.wrap);
     this.view = view;
     if (turned) this.#wide();
     this.#ask();
@@ -129,7 +130,9 @@ export default class LogsPage extends TimePage {
 
   /** @param {import("../../data/series.js").Meta[]} metas */
   lanesOf(metas) {
-    return [...withLost(busyLane(metas), metas, this.silent(metas)), ...(this.fields?.lanes() ?? [])];
+    const busy = busyLane(metas);
+    const first = busy.length ? busy : lanesOf(metas).slice(0, 1); // of a run that no machine was watched for
+    return [...withLost(first, metas, this.silent(metas)), ...(this.fields?.lanes() ?? [])];
   }
 
   async loadCatalogue() {
@@ -186,7 +189,7 @@ export default class LogsPage extends TimePage {
   #askSide() {
     const { lo, hi } = this.range.view(this.end_s);
     const { window } = this.range;
-    const run = this.view.all ? null : this.runs.name;
+    const run = this.view.all ? null : this.runs.current;
     if (this.reader.isAnswered && this.reader.question) this.side.ask(this.reader.question, window ?? { from: lo, to: hi }, run, window !== null);
   }
 
@@ -226,12 +229,16 @@ export default class LogsPage extends TimePage {
     this.pins.draw();
     this.density.draw(view, this.cursor_s);
     this.crash.draw(this.runs.current);
-    this.bar.draw(this.runs, { searches: Boolean(this.view.text), follows: list.following, wraps: list.wraps });
+    const { counts } = this.density;
+    this.bar.draw(this.runs, { searches: Boolean(this.view.text), errors: counts?.errors ?? 0, follows: list.following });
+    this.dash.say(countsOf(counts));
   }
 
   #drawn() {
     const { list, cache: { sources } } = this.reader;
-    list.columns = { ...list.columns, file: sources.files.size > 1, rank: sources.ranks.size > 1 };
+    const { lo, hi } = list.shown;
+    const ms = list.columns.ms || this.reader.cache.lines(lo, hi).some(hasMilliseconds);
+    list.columns = { ...list.columns, ms, file: sources.files.size > 1, rank: sources.ranks.size > 1 };
     this.markReady();
   }
 
@@ -331,6 +338,7 @@ export default class LogsPage extends TimePage {
     this.#current = null;
     this.filters.clear();
     this.fields.clear();
+    this.reader.list.columns.ms = false;
     this.reader.leave(!this.runs.over);
     this.store.forget(this.range.axis);
     this.keepAddress();
@@ -347,8 +355,7 @@ export default class LogsPage extends TimePage {
   }
 
   wrap() {
-    this.reader.list.wrap(!this.reader.list.wraps);
-    this.invalidate();
+    this.#change({ wrap: !this.view.wrap });
   }
 
   address() {
@@ -440,7 +447,7 @@ class Growth {
 /** @type {[string, string][]} those that the status line names */
 const HINTS = [
   ["/", "search"],
-  ["n N", "next, previous hit"],
+  ["n N", "next, previous match"],
   ["e E", "next, previous error"],
   ["l", "follow"],
   ["w", "wrap"],
@@ -452,7 +459,7 @@ const HINTS = [
 const GESTURES = [
   ["click a line", "open it, and show its moment on the axis"],
   ["click a number of an open line", "draw it as a curve"],
-  ["click a group", "show only its lines; Alt and a click hides them"],
+  ["click a pattern", "show only its lines; Alt-click hides them"],
   ["click the axis", "the lines of that moment"],
 ];
 
@@ -461,8 +468,8 @@ function keysOf({ reader, search, follow, wrap }) {
   const key = (/** @type {string} */ shown, /** @type {string} */ says, /** @type {() => void} */ run) => ({ keys: [shown], shown, says, run });
   return [
     key("/", "search the lines", search),
-    key("n", "next hit", () => reader.next("hit", false)),
-    key("N", "previous hit", () => reader.next("hit", true)),
+    key("n", "next match", () => reader.next("hit", false)),
+    key("N", "previous match", () => reader.next("hit", true)),
     key("e", "next error", () => reader.next("error", false)),
     key("E", "previous error", () => reader.next("error", true)),
     key("j", "next line", () => step(reader.list, 1)),

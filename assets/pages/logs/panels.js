@@ -1,32 +1,34 @@
-/** What surrounds the lines on the Logs page: the bar with its filters, the panels beside them, and progress bars. */
+/** What surrounds the lines on the Logs page: the ends of its row of tools, its filters, the panels beside the lines, and progress bars. */
 
 import { get } from "../../lib/api.js";
 import { el, setClass } from "../../lib/dom.js";
+import { count, duration } from "../../lib/format.js";
 import { barLine, withoutSequences } from "../../logs/line.js";
 import { chosenAddress, chosenOf, narrows } from "../../logs/logs_view.js";
 import { ChangePanel, TemplatePanel } from "../../logs/templates.js";
 
-// The row above the axis: the run, how far the search is, the ways to the next hit and error, what filters beside the controls, and the end.
+// At the right of the controls: how far the search is, the ways to the next match or error, and the end.
 
 export class LogsBar {
   /**
-   * @param {{next: (what: "hit" | "error", back: boolean) => void, follow: () => void, wrap: () => void}} page
-   * @param {HTMLElement[]} parts how far the search is, and what can be removed
+   * @param {{next: (what: "hit" | "error", back: boolean) => void, follow: () => void}} page
+   * @param {HTMLElement} search how far it is @param {HTMLElement} findings the way from one to the next @param {boolean} searches from the first
    */
-  constructor(page, [search, ...chips]) {
-    const way = (/** @type {string} */ key, /** @type {string} */ arrow, /** @type {string} */ label, /** @type {"hit" | "error"} */ what, /** @type {boolean} */ back) =>
-      el("button", { class: "btn", type: "button", title: label, onclick: () => page.next(what, back) }, el("span", { class: "unseen" }, `${label} `), arrow, el("kbd", {}, key));
-    this.hits = el("span", { class: "ways", hidden: true }, el("span", { class: "dim" }, "hit"), way("N", "↑", "Previous hit", "hit", true), way("n", "↓", "Next hit", "hit", false));
-    this.errors = el("span", { class: "ways" }, el("span", { class: "dim" }, "error"), way("E", "↑", "Previous error", "error", true), way("e", "↓", "Next error", "error", false));
-    this.wrap = el("button", { class: "btn", type: "button", "aria-pressed": "false", onclick: page.wrap }, "Wrap", el("kbd", {}, "w"));
-    this.follow = el("button", { class: "btn", type: "button", "aria-pressed": "false", onclick: page.follow }, "Follow", el("kbd", {}, "l"));
-    this.element = el("section", { class: "logs-bar", "aria-label": "Search and filters" }, search, this.hits, this.errors, ...chips, el("span", { class: "right" }, this.wrap, this.follow));
+  constructor(page, search, findings, searches) {
+    const way = (/** @type {string} */ arrow, /** @type {string} */ label, /** @type {string} */ key, /** @type {"hit" | "error"} */ what, /** @type {boolean} */ back) =>
+      el("button", { class: "btn way", type: "button", title: `${label} (${key})`, "aria-label": label, onclick: () => page.next(what, back) }, arrow);
+    this.hits = el("span", { class: "ways", hidden: !searches }, way("↑", "Previous match", "N", "hit", true), way("↓", "Next match", "n", "hit", false));
+    this.errors = el("span", { class: "ways", hidden: true }, el("span", { class: "dim" }, "error"), way("↑", "Previous error", "E", "error", true), way("↓", "Next error", "e", "error", false));
+    this.follow = el("button", { class: "btn follow", type: "button", "aria-pressed": "false", title: "Stay at the newest line (l)", onclick: page.follow }, "Follow");
+    this.walk = el("section", { class: searches ? "logs-walk searches" : "logs-walk", "aria-label": "Matches and errors" }, search, this.hits, this.errors);
+    this.element = el("section", { class: "logs-bar", "aria-label": "Findings and the newest line" }, findings, this.follow);
   }
 
-  /** @param {import("../../data/runs.js").Runs} runs @param {{searches: boolean, follows: boolean, wraps: boolean}} state */
-  draw(runs, { searches, follows, wraps }) {
+  /** @param {import("../../data/runs.js").Runs} runs @param {{searches: boolean, errors: number, follows: boolean}} state */
+  draw(runs, { searches, errors, follows }) {
     this.hits.hidden = !searches;
-    this.wrap.setAttribute("aria-pressed", String(wraps));
+    this.errors.hidden = searches || !errors;
+    setClass(this.walk, "searches", searches);
     this.follow.setAttribute("aria-pressed", String(follows));
     setClass(this.follow, "off", !follows && !runs.over);
   }
@@ -35,8 +37,10 @@ export class LogsBar {
 // The controls of the Logs page (`dashboard/pages/logs.py`).
 
 /** @typedef {import("../../logs/logs_view.js").View} View */
+/** @typedef {"regex" | "case" | "only" | "all" | "wrap"} Flag */
 
-const FLAGS = /** @type {("regex" | "case" | "only" | "all")[]} */ (["regex", "case", "only", "all"]);
+const MATCHING = /** @type {Flag[]} */ (["case", "regex"]);
+const VIEWING = /** @type {Flag[]} */ (["only", "all", "wrap"]);
 
 /** @type {import("../../lib/dash_controls.js").About} */
 export const CONTROLS = {
@@ -44,12 +48,16 @@ export const CONTROLS = {
   search: "logs-text",
   valuesOf: (/** @type {View} */ view) => ({
     "logs-text": view.text,
-    "logs-flags": FLAGS.filter((flag) => view[flag]),
+    "logs-matching": MATCHING.filter((flag) => view[flag]),
     "logs-level": String(view.level),
+    "logs-viewing": VIEWING.filter((flag) => view[flag]),
     "logs-files": view.files,
     "logs-ranks": view.ranks,
   }),
 };
+
+/** What the switch of levels says beside its words. @param {{warnings: number, errors: number} | null} counts @returns {Record<string, string>} by id */
+export const countsOf = (counts) => ({ "logs-count-30": counts ? count(counts.warnings) : "", "logs-count-40": counts ? count(counts.errors) : "" });
 
 // The templates that filter the lines, beside the controls: a chip each, and their part of the address.
 
@@ -115,16 +123,18 @@ const NO_LINES = "No lines yet. What the program prints into a *.log file in the
 export function whyEmpty({ run, absent, folder, view, chosen, hasWindow, isSearching, over }) {
   if (run === null) return `No runs in ${folder} yet. Any text log in a folder there becomes one.`;
   if (absent) return `${absent} Choose one at the top left.`;
-  if (view.text && view.only) return isSearching ? "No hit so far …" : "No line has what is searched for.";
-  if (narrows(view, chosen)) return "No line fits the filters.";
+  if (view.text && view.only) return isSearching ? "No match so far …" : "No line matches the search.";
+  if (narrows(view, chosen)) return "No lines match the filters.";
   return hasWindow ? "No lines in this window. Esc clears it." : over ? NO_FILE : NO_LINES;
 }
 
-// Beside the lines: what the log says in the window that it does not say otherwise, and the templates.
+// Beside the lines: their patterns, and those that are unusual in the window.
 
 /** @typedef {import("../../logs/logs_view.js").Question} Question */
 
 const PAUSE_MS = 250; // after the last change of the view
+const PART = 1 / 3; // of the run: a longer view has too little to be compared with
+const OFTEN_S = 30; // a view that follows is compared anew
 
 export class LogsSide {
   /** @param {{filter: (template: import("../../logs/templates.js").Template, only: boolean) => void, search: (text: string) => void}} page */
@@ -132,16 +142,22 @@ export class LogsSide {
     this.page = page;
     this.changes = new ChangePanel((change) => this.#show(change));
     this.templates = new TemplatePanel(page.filter);
-    this.element = el("aside", { class: "side logs-side", "aria-label": "What the lines say", tabindex: "0" }, this.changes.element, this.templates.element);
+    this.element = el("aside", { class: "side logs-side", "aria-label": "Log patterns and what is unusual" }, this.templates.element, this.changes.element);
+    this.templates.element.tabIndex = 0; // it scrolls
   }
 
   #timer = 0;
 
-  /** @param {Question} question @param {{from: number, to: number}} window or the view @param {string | null} run null: all @param {boolean} selected a window is */
+  /** @param {Question} question @param {{from: number, to: number}} window or the view @param {import("../../types/api").Run | null} run null: all @param {boolean} selected a window is */
   ask(question, { from, to }, run, selected) {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
-      this.changes.ask(selected && run !== null ? { run, from, to } : null);
+      const begun_s = run?.started_s ?? Infinity;
+      if (run && selected) this.changes.ask({ run: run.run, from, to }, "this window", true);
+      else if (run && to - from < PART * (to - begun_s)) {
+        const end_s = Math.ceil(to / OFTEN_S) * OFTEN_S;
+        this.changes.ask({ run: run.run, from: end_s - (to - from), to: end_s }, `these ${duration(to - from)}`);
+      } else this.changes.ask(null);
       if (to > from) this.templates.ask({ ...question, from, to, template: [] });
     }, PAUSE_MS);
   }
