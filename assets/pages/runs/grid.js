@@ -82,6 +82,7 @@ export class Grid {
   #columnsCame() {
     if (!this.#columns().length) return;
     this.#widen();
+    document.getElementById(ID)?.closest(".runs-page")?.classList.add("with-columns"); // seen from now on, where they stay
     if (this.revealed !== null && this.#columns().includes(this.revealed)) {
       this.api.ensureColumnVisible(this.revealed);
       this.revealed = null;
@@ -168,6 +169,12 @@ export class Grid {
   }
 
   // The keyboard
+
+  /** The name that users gave a run, as far as its row was read. @param {string} run */
+  titleOf(run) {
+    const node = this.api?.getRowNode(`run ${run}`);
+    return node?.data?.name || run;
+  }
 
   /** @returns {TableRow | null} */
   get focused() {
