@@ -172,6 +172,23 @@ class RunsHead(PagePart):
     """The tools above the table of runs; the view also fills that table."""
 
 
+class RunsCompared(PagePart):
+    """The head of the comparison: the ticked runs with their values, and where else they can be compared."""
+
+
+class RunsCurves(BrowserComponent):
+    """One metric of the ticked runs, a line for each."""
+
+    def __init__(
+        self,
+        id: str | None = None,
+        metrics: Sequence[Mapping[str, Any]] | None = None,
+        className: str = "page-part",
+    ) -> None:
+        """Of each metric `{"title", "names"}`: the series that measure it. The first is shown unless a user chooses another."""
+        super().__init__(id=id, metrics=metrics, className=className)
+
+
 class AlertsActive(PagePart):
     """What fires, what happened in the last day, and the evidence of the selected one."""
 

@@ -17,6 +17,7 @@ from collectors.records import Points, Record, RunInfo, labels_of
 from collectors.store.engines import open_store
 from collectors.store.store import Run
 from dashboard.pages.comparison import (
+    FIGURES,
     TABS,
     FigureChoice,
     colours_of,
@@ -31,7 +32,7 @@ from dashboard.runs.figures import APART, effects_of, lines_of, parallel, text
 from dashboard.runs.run_values import RunValues, column_of, options_of
 from dashboard.runs.runs import RunView
 from tests.conftest import wait_for
-from tests.serving import Web, served
+from tests.serving import Web, served, served_records
 
 T0 = 1_764_000_000.0
 HOST = labels_of(host="box")
@@ -97,11 +98,37 @@ def test_ticked_runs_have_what_differs_and_their_values_at_the_common_step(web: 
     wait_for(lambda: rows(page).get("same") == ["1", "1", "1"])
 
 
+def test_a_comparison_begins_with_the_loss_whatever_each_run_calls_it(
+    page: Page, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    def losses() -> Iterator[Record]:
+        for run, name in (("a", "val/loss"), ("b", "val_loss"), ("c", "eval_loss")):
+            yield RunInfo(run, {"config": {"lr": 1}})
+            for step in range(10):
+                yield Points(run, HOST, (name, "train/loss", "lr"), (1.0 + step, 5.0, 0.1), T0 + step, step)
+        yield from (Points("d", HOST, ("train/loss",), (7.0,), T0 + step, step) for step in range(10))
+
+    with served_records(tmp_path_factory.mktemp("overlay"), losses()) as web:
+        page.goto(f"http://127.0.0.1:{web.port}/runs?runs=a&runs=b&runs=c")
+        read = "() => globalThis.deepseekPainted?.curves.metric?.curves"
+        wait_for(lambda: page.evaluate(read) == 3, because="the three losses are not overlaid")
+        metric = page.get_by_label("Metric", exact=True)
+        assert metric.evaluate("(select) => select.selectedOptions[0].textContent") == "eval_loss"
+        legend = page.get_by_label("Ticked runs").locator("li")
+        assert [text.split() for text in legend.all_inner_texts()] == [["a", "10"], ["b", "10"], ["c", "10"]]
+        metric.select_option(label="lr")
+        wait_for(lambda: "metric=lr" in page.url, because="the metric is not in the address")
+        wait_for(lambda: legend.all_inner_texts()[0].split() == ["a", "0.1"], because="another metric is drawn")
+        page.goto(f"http://127.0.0.1:{web.port}/runs?runs=a&runs=d")
+        wait_for(lambda: page.evaluate(read) == 2, because="what both runs have does not come first")
+        assert metric.evaluate("(select) => select.selectedOptions[0].textContent") == "train/loss"
+
+
 def test_more_than_eight_runs_are_said_and_names_are_text_everywhere(web: Web, page: Page) -> None:
     opened(web, page, [HOSTILE, *NAMES])
     assert "13 runs are ticked: the first 8 are in the table" in page.locator(".comparison-table").inner_text()
     assert page.locator(".comparison-table thead").first.locator("th").count() == 8
-    for label in TABS.values():
+    for label in map(TABS.get, FIGURES):
         page.locator(".comparison-tabs label", has_text=label).click()
         page.wait_for_selector(".comparison-plot .main-svg")
         wait_for(lambda label=label: page.locator(".comparison-tabs label:has(input:checked)").inner_text() == label)  # type: ignore[misc]

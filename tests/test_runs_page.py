@@ -41,7 +41,7 @@ def test_runs_are_filtered_sorted_and_ticked_and_ticks_outlive_both(page: Page, 
     becomes(page, sorted((name for name in NAMES if name.startswith("vit")), reverse=True))
     page.keyboard.press("Escape")
     wait_for(lambda: ticked(page) == sorted([first, third]), because="ticks were lost")
-    link = page.locator(".runs-tools a.pri").get_attribute("href")
+    link = page.get_by_role("link", name="Open in Training").get_attribute("href")
     wait_for(lambda: page.url.count("runs=") == 2, because="ticks are not in the address")
     assert link is not None and link.startswith("/training?runs=") and link.count("runs=") == 2
     address = page.url

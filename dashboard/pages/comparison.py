@@ -12,6 +12,7 @@ from collectors import catalog
 from deepseek.log.redaction import LEFT_OUT
 
 from ..colours import COLOURS, SOLID
+from ..components import RunsCompared, RunsCurves
 from ..queries import NotFound, Queries
 from ..runs.comparison import MISSING, CommonValue, Difference, shown
 from ..runs.figures import (
@@ -42,23 +43,27 @@ from ..runs.runs import RunView
 from ..viewing import hides
 
 TICKED, COMPARISON = "ticked", "comparison"
-TABLE, ALL, TAB, X, Y, READ, RAW, PLOT, NOTE, THEME = (
-    f"{COMPARISON}-{part}" for part in ("table", "all", "tab", "x", "y", "read", "raw", "plot", "note", "theme")
+TABLE, ALL, TAB, X, Y, READ, RAW, PLOT, NOTE, THEME, CURVES, FIGURES_PART = (
+    f"{COMPARISON}-{part}"
+    for part in ("table", "all", "tab", "x", "y", "read", "raw", "plot", "note", "theme", "curves", "figures")
 )
 IN_TABLE = 8  # runs: more columns are not compared at a glance
 IN_FIGURES = 200
 MAX_ROWS = 400  # of the table
+NAME_PX, COLUMN_PX = 128, 88
 MAX_VALUES = 40
 MAX_OPTIONS = 2000
 SHORT_HASH, HASH = 7, re.compile(r"[0-9a-f]{40}")  # of a commit
+OVERLAY = "curves"
 TABS = {
+    OVERLAY: "Curves",
     "scatter": "Scatter",
     "parallel": "Parallel coordinates",
     "histogram": "Histogram",
     "correlation": "Rank correlation",
 }
 PLOT_CLASS = "comparison-plot"
-FIGURES = tuple(TABS)  # no set: what a browser sends need not have a hash
+FIGURES = tuple(tab for tab in TABS if tab != OVERLAY)  # no set: what a browser sends need not have a hash
 
 # Plotly knows no variables of CSS: they get the theme's values in the browser, and again when the theme changes.
 DRAW = """function(raw, theme) {
@@ -76,8 +81,6 @@ DRAW = """function(raw, theme) {
   return {type: "Graph", namespace: "dash_core_components", props: {id: "GRAPH", figure, config, style: {height: "100%"}}};
 }""".replace("THEME", THEME).replace("GRAPH", f"{COMPARISON}-graph")
 
-CHOOSE = "Choose a figure to see how values go with the configuration."
-
 
 class FigureChoice(NamedTuple):
     """What the controls say, whatever the browser sends."""
@@ -87,11 +90,11 @@ class FigureChoice(NamedTuple):
     y: str
 
 
-def layout() -> html.Div:
-    """Empty until runs are ticked. The figures' code is loaded with the first figure."""
+def layout(*, hidden: bool = True) -> html.Div:
+    """Hidden until runs are ticked. It begins with their loss; the figures' code is loaded with the first figure."""
     tabs = dcc.RadioItems(
         [{"label": label, "value": key} for key, label in TABS.items()],
-        None,
+        OVERLAY,
         id=TAB,
         inline=True,
         className="comparison-tabs",
@@ -120,25 +123,42 @@ def layout() -> html.Div:
                 ],
                 className="comparison-tools",
             ),
-            html.P(CHOOSE, id=NOTE, className="dim", role="status"),
+            RunsCurves(CURVES),
+            html.P("", id=NOTE, className="dim", role="status"),
             html.Div(id=PLOT, className=PLOT_CLASS),
             dcc.Store(RAW, data=None),
             dcc.Store(THEME, data=None),
         ],
-        className="comparison-figures",
+        id=FIGURES_PART,
+        className=figures_class(OVERLAY),
         **{"aria-label": "Figures of the ticked runs"},
     )
     everything = dcc.Checklist([{"label": "show all", "value": "all"}], [], id=ALL, className="show-all")
     table = html.Section(
         [everything, html.Div(id=TABLE)], className="comparison-table", **{"aria-label": "What differs"}
     )
-    return html.Div([figures, table], id=COMPARISON, className="comparison", hidden=True)
+    head = RunsCompared(className="compare")
+    return html.Div([head, figures, table], id=COMPARISON, className="comparison", hidden=hidden)
+
+
+def figures_class(tab: Any) -> str:
+    return "comparison-figures" if tab in FIGURES else "comparison-figures overlaid"
 
 
 def callbacks(dash: Dash, queries: Queries) -> None:
     @dash.callback(Output(COMPARISON, "hidden"), Input(TICKED, "data"), prevent_initial_call=True)  # type: ignore[untyped-decorator]
     def hidden(ticked: Any) -> bool:
         return not names_of(ticked)
+
+    @dash.callback(Output(CURVES, "metrics"), Input(TICKED, "data"), prevent_initial_call=True)  # type: ignore[untyped-decorator]
+    def metrics(ticked: Any) -> Any:
+        names = names_of(ticked)
+        found = queries.comparing.metrics(names[:IN_FIGURES]) if names else []
+        return [{"title": metric.title, "names": metric.names} for metric in found[:MAX_OPTIONS]]
+
+    @dash.callback(Output(FIGURES_PART, "className"), Input(TAB, "value"), prevent_initial_call=True)  # type: ignore[untyped-decorator]
+    def tab_changed(tab: Any) -> str:
+        return figures_class(tab)
 
     @dash.callback(Output(TABLE, "children"), Input(TICKED, "data"), Input(ALL, "value"), prevent_initial_call=True)  # type: ignore[untyped-decorator]
     def table(ticked: Any, everything: Any) -> Any:
@@ -171,8 +191,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
     def figure(ticked: Any, tab: Any, y: Any, x: Any, reading: Any) -> Any:
         names = names_of(ticked)
         if tab not in FIGURES or not names or not isinstance(y, str):
-            why = "" if tab in FIGURES else CHOOSE
-            return None, why, tab != "scatter", PLOT_CLASS
+            return None, "", tab != "scatter", PLOT_CLASS
         wanted = FigureChoice(tab, x if isinstance(x, str) else y, y)
         found, note = drawn(read_as(queries, names[:IN_FIGURES], wanted, reading), wanted, colours_of(ticked))
         over = f"{len(names)} runs are ticked; the first {IN_FIGURES} are drawn. " if len(names) > IN_FIGURES else ""
@@ -310,9 +329,7 @@ def difference_table(found: Comparison, everything: bool, colours: Mapping[str, 
         if len(found.rows) > MAX_ROWS
         else None
     )
-    return html.Div(
-        [title, html.Table([run_heads(found.runs, colours), html.Tbody(with_sections(found.rows, rows))]), more]
-    )
+    return html.Div([title, run_table(found.runs, colours, with_sections(found.rows, rows)), more])
 
 
 def with_sections(rows: Sequence[Difference], cells: Sequence[html.Tr]) -> list[html.Tr]:
@@ -327,6 +344,12 @@ def with_sections(rows: Sequence[Difference], cells: Sequence[html.Tr]) -> list[
             )
         made.append(line)
     return made
+
+
+def run_table(runs: Sequence[RunView], colours: Mapping[str, int], rows: Sequence[html.Tr]) -> html.Table:
+    """It scrolls sideways where a column for each run has no room."""
+    width = {"minWidth": f"{NAME_PX + len(runs) * COLUMN_PX}px"}
+    return html.Table([run_heads(runs, colours), html.Tbody(rows)], style=width)
 
 
 def run_heads(runs: Sequence[RunView], colours: Mapping[str, int]) -> html.Thead:
@@ -386,7 +409,7 @@ def values_table(found: Comparison, colours: Mapping[str, int]) -> list[Any]:
             [html.H3(f"At step {step:,}, {whose}"), html.Span(note.removeprefix("; "), className="dim")],
             className="comparison-head",
         ),
-        html.Table([run_heads(found.runs, colours), html.Tbody(rows)]),
+        run_table(found.runs, colours, rows),
         html.P(f"{left} more series: the Training page has them.", className="dim") if left > 0 else None,
     ]
 

@@ -49,7 +49,7 @@ OPTIONS = {
 }
 
 
-def layout(**_: Any) -> list[Any]:
+def layout(**query: Any) -> list[Any]:
     grid = dash_ag_grid.AgGrid(
         id=GRID,
         rowModelType="infinite",
@@ -72,7 +72,8 @@ def layout(**_: Any) -> list[Any]:
     ]  # one that is empty says so to its callbacks
     panel = html.Aside(id=PANEL, className="side about", **{"aria-label": "What is said about the run"})
     below = html.Div(
-        [html.Div([grid, panel], className="runs-body"), comparison.layout(), *stores], className="runs-page"
+        [html.Div([grid, panel], className="runs-body"), comparison.layout(hidden="runs" not in query), *stores],
+        className="runs-page",
     )
     return [RunsHead(className="runs-top"), below]
 

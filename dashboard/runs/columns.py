@@ -192,6 +192,32 @@ def quantity_of(name: str) -> tuple[str, ...]:
     return part, *(word for word in found if word not in PARTS)
 
 
+class Metric(NamedTuple):
+    """`names` are those that programs give the quantity, the most usual first."""
+
+    names: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        return self.names[0]
+
+
+def metrics_of(runs_of: Mapping[str, Collection[str]]) -> list[Metric]:
+    """`runs_of` has the runs of each series. Losses come first, of these the one that most runs have, then what else is better less or more."""
+    names_of: dict[tuple[str, ...], list[str]] = {}
+    for name in sorted(runs_of, key=lambda name: (-len(runs_of[name]), name)):
+        names_of.setdefault(quantity_of(name) or (name,), []).append(name)
+
+    def order(metric: Metric) -> tuple[int, int, bool, str]:
+        name = metric.title
+        runs = len({run for known in metric.names for run in runs_of[known]})
+        if _metric(name) == "loss":
+            return 0, -runs, not is_held_out(name), name
+        return (1 if direction_of(name) else 2), 0, not is_held_out(name), name
+
+    return sorted((Metric(tuple(names)) for names in names_of.values()), key=order)
+
+
 def first_of(role: Collection[str], known: Collection[str]) -> str | None:
     return next((name for name in role if name in known), None)
 

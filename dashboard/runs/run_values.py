@@ -16,6 +16,7 @@ from analysis.history import SERVICE, History
 from collectors.folders import LogTree
 from collectors.store.store import Run, Store, check
 
+from .columns import Metric, metrics_of
 from .comparison import (
     SECTIONS,
     CommonStep,
@@ -126,6 +127,15 @@ class RunComparer:
                 column = values.setdefault(row.name, [None] * len(views))
                 column[place] = last[row.id].value if row.id in last else None
         return RunValues(views, configs, values, left_out)
+
+    def metrics(self, names: Sequence[str]) -> list[Metric]:
+        """What these runs measure, under whatever names: losses first, of these the one that most of them have."""
+        runs_of: dict[str, set[str]] = {}
+        for run in dict.fromkeys(names):
+            check()
+            for series in self._store.series(run):
+                runs_of.setdefault(series.name, set()).add(run)
+        return metrics_of(runs_of)
 
     def common_step(self, names: Sequence[str], series: Collection[str]) -> CommonStep:
         """The values of these series at the last step that all these runs have reached."""

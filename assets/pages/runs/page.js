@@ -7,6 +7,7 @@ import { listen } from "../../lib/life.js";
 import { go } from "../../lib/url.js";
 import { PageView } from "../session.js";
 import { Grid, registerCells } from "./grid.js";
+import { Overlay } from "./overlay.js";
 import { Panel, setProps } from "./panel.js";
 import { ColumnChoice, Tools } from "./tools.js";
 
@@ -41,7 +42,6 @@ export default class RunsPage extends PageView {
     this.tools = new Tools({
       change: (change) => this.change(change),
       columns: () => this.columns.open(),
-      untick: () => this.tick([]),
     });
     this.grid = new Grid({
       rows: (start, end, sort) => this.rows(start, end, sort),
@@ -59,6 +59,16 @@ export default class RunsPage extends PageView {
       (sentence, undo) => this.tools.offer(sentence, undo),
     );
     registerCells(this.grid);
+    this.overlay = new Overlay({
+      title: (run) => this.grid.titleOf(run),
+      chosen: (metric) => {
+        this.question = { ...this.question, metric };
+        this.keepAddress();
+      },
+      clear: () => this.tick([]),
+    });
+    this.overlay.choose(asked.metric);
+    this.overlay.setRuns(this.ticked);
     this.element = el("div", { class: "runs-head" }, this.tools.element, this.tools.said, this.tools.done, this.tools.none);
     this.ask = newest(
       (/** @type {Question} */ question) => get("table", this.#parameters(question, 0, Grid.BLOCK)),
@@ -72,8 +82,8 @@ export default class RunsPage extends PageView {
     this.later = undefined;
     this.signature = "";
     this.total = 0; // runs
-    this.tools.draw(this.question, this.ticked);
-    this.parts = { RunsHead: this.element, RunProvenance: this.panel.ran, RunShares: this.panel.shares };
+    this.tools.draw(this.question);
+    this.parts = { RunsHead: this.element, RunsCompared: this.overlay.head, RunsCurves: this.overlay.element, RunProvenance: this.panel.ran, RunShares: this.panel.shares };
     listen(document, "visibilitychange", () => document.hidden || this.reloadRows());
     this.markReady();
     this.ask(this.question);
@@ -88,7 +98,7 @@ export default class RunsPage extends PageView {
   /** Change some of the question; the rows follow once the server has taken it. @param {Partial<Question>} change */
   change(change) {
     this.question = { ...this.question, ...change };
-    this.tools.draw(this.question, this.ticked);
+    this.tools.draw(this.question);
     this.ask(this.question);
   }
 
@@ -115,7 +125,7 @@ export default class RunsPage extends PageView {
     const [key, desc] = [sort?.colId ?? "", sort?.sort === "desc"];
     if (key !== this.question.sort || desc !== this.question.desc) {
       this.question = { ...this.question, sort: key, desc };
-      this.tools.draw(this.question, this.ticked);
+      this.tools.draw(this.question);
       this.first = null;
     }
     const { first } = this;
@@ -164,7 +174,7 @@ export default class RunsPage extends PageView {
     runColours.choose(runs);
     this.#tell();
     this.grid.tickedChanged();
-    this.tools.draw(this.question, runs);
+    this.overlay.setRuns(runs);
     this.keepAddress();
   }
 
@@ -198,12 +208,19 @@ export default class RunsPage extends PageView {
     if (message.runs_total !== this.total) this.panel.others();
     this.total = message.runs_total;
     this.signature = signature;
+    this.overlay.touch();
     if (!first || living.length) this.reloadRows(); // what lives may have grown since the rows were read
   }
 
-  /** @param {string} part @param {{run?: string | null}} props */
-  onProps(part, { run = null }) {
+  /** @param {string} part @param {{run?: string | null, metrics?: import("./overlay.js").Metric[] | null}} props */
+  onProps(part, { run = null, metrics = null }) {
     if (part === "RunFilling") this.panel.filled(run);
+    if (part === "RunsCurves" && metrics) this.overlay.setMetrics(metrics);
+  }
+
+  close() {
+    this.overlay.close();
+    super.close();
   }
 
   keepAddress() {
@@ -238,6 +255,7 @@ export default class RunsPage extends PageView {
  * @property {boolean} forgotten with forgotten runs
  * @property {string} group key of a column
  * @property {string[]} opened groups
+ * @property {string} metric of the comparison: the name of a series, "" for the loss
  */
 
 const MAX_TICKED = 50; // that the address holds
@@ -258,14 +276,15 @@ function readQuestion() {
     forgotten: text("forgotten") === "true",
     group: text("group"),
     opened: query.getAll("open"),
+    metric: text("metric"),
     ticked: [...new Set(query.getAll("runs"))],
   };
 }
 
 /** Replaces this page's parameters; others stay. @param {Question} question @param {string[]} ticked */
-function writeQuestion({ q, chip, sort, desc, archived, forgotten, group, opened }, ticked) {
+function writeQuestion({ q, chip, sort, desc, archived, forgotten, group, opened, metric }, ticked) {
   const query = new URLSearchParams(location.search);
-  const words = { q, state: chip, sort, desc: desc && "true", archived: archived && "true", forgotten: forgotten && "true", group };
+  const words = { q, state: chip, sort, desc: desc && "true", archived: archived && "true", forgotten: forgotten && "true", group, metric: ticked.length ? metric : "" };
   for (const [name, value] of Object.entries(words)) {
     if (value) query.set(name, value);
     else query.delete(name);

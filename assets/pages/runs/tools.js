@@ -1,6 +1,5 @@
-/** The line above the grid: filter, chips by state, grouping, what is hidden, the ticked runs, columns and CSV. */
+/** The line above the grid: filter, chips by state, grouping, what is hidden, columns and CSV. */
 
-import { COLOURS } from "../../data/colours.js";
 import { change, get, sentenceOf } from "../../lib/api.js";
 import { dialogOf, el, hang, setClass, setText } from "../../lib/dom.js";
 import { count, counted } from "../../lib/format.js";
@@ -29,8 +28,8 @@ const MAX_GROUPS = 200; // keys that are offered
 const MISTAKE_MS = 400; // what is typed is half a filter at first: no mistake until the keys rest
 
 export class Tools {
-  /** @param {{change: (change: Partial<Question>) => void, columns: () => void, untick: () => void}} does */
-  constructor({ change, columns, untick }) {
+  /** @param {{change: (change: Partial<Question>) => void, columns: () => void}} does */
+  constructor({ change, columns }) {
     this.filter = el("input", {
       type: "text",
       id: "filter",
@@ -58,10 +57,6 @@ export class Tools {
     this.forgotten = checkbox("Show forgotten", (on) => change({ forgotten: on }));
     this.hidden.append(this.archived.label, this.forgotten.label);
     const hiddenButton = el("button", { class: "btn", type: "button", onclick: () => hang(this.hidden, hiddenButton) }, "Hidden");
-    this.number = el("b");
-    this.compare = el("a", { class: "btn pri", hidden: true }, "Compare");
-    this.flame = el("a", { class: "btn", hidden: true, title: "Flame graph of the first, compared with the second" }, "Flame graph");
-    this.untick = el("button", { class: "btn", type: "button", hidden: true, title: "Untick all", onclick: untick }, this.number, "ticked ×");
     this.csv = el("a", { class: "btn", download: "runs.csv", "data-exports": "" }, "CSV");
     this.said = el("p", { class: "runs-said", role: "status", hidden: true });
     this.done = el("p", { class: "runs-done", role: "status", hidden: true });
@@ -82,9 +77,6 @@ export class Tools {
       el(
         "div",
         { class: "right" },
-        this.untick,
-        this.compare,
-        this.flame,
         this.group,
         hiddenButton,
         el("button", { class: "btn", type: "button", onclick: columns }, "Columns"),
@@ -102,21 +94,14 @@ export class Tools {
     this.filter.select();
   }
 
-  /** @param {Question} question @param {string[]} ticked */
-  draw(question, ticked) {
+  /** @param {Question} question */
+  draw(question) {
     if (document.activeElement !== this.filter) this.filter.value = question.q;
     else if (!question.q) this.filter.value = "";
     for (const { state, chip } of this.chips) chip.setAttribute("aria-pressed", String(state === question.chip));
     this.#drawGroups(question.group);
     this.archived.box.checked = question.archived;
     this.forgotten.box.checked = question.forgotten;
-    this.untick.hidden = this.compare.hidden = !ticked.length;
-    setText(this.number, count(ticked.length));
-    this.compare.search = "";
-    this.compare.href = pathTo(`/training?${new URLSearchParams(ticked.map((run) => ["runs", run]))}`);
-    this.flame.hidden = ticked.length !== 2;
-    this.flame.href = pathTo(`/flame?${new URLSearchParams({ run: ticked[0] ?? "", baseline: `@${ticked[1] ?? ""}` })}`);
-    this.compare.title = ticked.length > COLOURS ? `The first ${COLOURS} have colours of their own, the others are grey` : "";
     this.asked = question;
     this.#drawCsv();
   }
