@@ -12,7 +12,7 @@ from playwright.sync_api import Dialog, Page, Route
 from collectors.records import Points, RunInfo
 from collectors.store.store import Store
 from dashboard.queries import Queries
-from dashboard.user_files.run_notes import save_about
+from dashboard.user_files.run_notes import NOTHING, save_about
 from tests.conftest import wait_for
 from tests.many_runs import LABELS
 from tests.runs_house import HTML, NAMES, NOTE, becomes, opened, shown, ticked
@@ -52,7 +52,7 @@ def test_runs_are_filtered_sorted_and_ticked_and_ticks_outlive_both(page: Page, 
     wait_for(lambda: ticked(page) == sorted([first, third]), because="the address does not hold the ticks")
 
 
-def test_a_mistaken_filter_says_why_and_the_rows_stay(page: Page, web: Web) -> None:
+def test_a_mistaken_filter_says_why_and_the_rows_stay(page: Page, web: Web, queries: Queries) -> None:
     opened(page, web)
     before = shown(page)
     page.fill("#filter", "lr<=")
@@ -60,7 +60,15 @@ def test_a_mistaken_filter_says_why_and_the_rows_stay(page: Page, web: Web) -> N
         lambda: page.locator(".runs-said").inner_text() == "no value behind lr<= (character 4)", because="no sentence"
     )
     assert shown(page) == before
+    opacity = "(grid) => getComputedStyle(grid).opacity"
+    grid = page.locator(".runs-page .ag-root-wrapper")
+    assert grid.evaluate(opacity) == "0.45" and page.locator("#filter[aria-invalid=true]").count() == 1
+    save_about(queries.data_dir, NAMES[0], {"name": "a new name"}, NOTHING)
+    queries.table.stale()
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # the rows are read again
+    becomes(page, [("a new name" if name == NAMES[0] else name) for name in before])
     page.fill("#filter", "state:crashed")
+    wait_for(lambda: grid.evaluate(opacity) == "1", because="the rows are still dimmed")
     wait_for(lambda: page.locator(".runs-said").inner_text() == "crashed means failed or killed", because="no note")
     becomes(page, {"vit-l16-fp16", "gpt-small"})
     page.fill("#filter", "nowhere")
@@ -69,7 +77,7 @@ def test_a_mistaken_filter_says_why_and_the_rows_stay(page: Page, web: Web) -> N
         because="no sentence on an empty table",
     )
     page.locator("#filter").press("Escape")
-    becomes(page, before)
+    becomes(page, [("a new name" if name == NAMES[0] else name) for name in before])
 
 
 def test_chips_and_groups_count_what_the_filter_keeps(page: Page, web: Web) -> None:
@@ -84,6 +92,7 @@ def test_chips_and_groups_count_what_the_filter_keeps(page: Page, web: Web) -> N
     ]
     page.locator(".state-chip", has_text="Crashed").click()
     becomes(page, {"vit-l16-fp16"})
+    assert page.locator(".ag-center-cols-container .run-state").all_inner_texts()[0].split() == ["✕", "crashed"]
     page.locator(".state-chip").first.click()
     page.locator(".runs-tools select").select_option("state")
     wait_for(lambda: page.locator(".group-name").count() == 2, because="no groups")

@@ -7,6 +7,7 @@ import datetime
 import io
 import math
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,13 @@ from hypothesis import strategies as some
 
 from analysis.directions import direction_of
 from collectors.records import Points, RunInfo, labels_of
+from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.api.table import csv_answer
 from dashboard.mutations import Changes
 from dashboard.queries import BadRequest, Queries
 from dashboard.runs.columns import COLUMNS, STATES, Facts, Row, TableSetting, column_of, first_of, quantity_of, roles_of
-from dashboard.runs.table import GroupRow, frame, grouped
+from dashboard.runs.table import GroupRow, TableQuery, frame, grouped
 from dashboard.user_files.run_notes import checked, of_program, save_about
 from tests.odd_runs import HOST, HTML, T0, ask, cells, names, view_of
 from tests.odd_runs import queries as queries  # a fixture
@@ -356,6 +358,50 @@ def test_the_loss_is_found_wherever_the_part_of_the_data_stands(
     roles = roles_of(dict.fromkeys(names, 1))
     assert first_of(roles.loss, names) == loss
     assert first_of(roles.judged, names) == judged
+
+
+def test_usual_columns_have_values_and_then_come_the_settings_that_differ(tmp_path: Path) -> None:
+    with closing(open_store(tmp_path, write=True)) as writer:
+        for i in range(6):
+            config = {
+                "lr": 10.0 ** -(i % 3),
+                "nested": {"batch_size": 32 * (1 + i % 2)},
+                "same": 1,
+                "out_dir": f"/data/{i}",
+                "label": f"try {i}",
+                "api_key": f"{i}",
+                "mostly unknown": i,
+                **({} if i else {"seldom": 1}),
+            }
+            if i > 1:
+                del config["mostly unknown"]
+            name = ("val/loss", "val_loss")[i % 2]
+            writer.append([RunInfo(f"r{i}", {"config": config, "started_s": T0 + i * (-1) ** i})])
+            writer.append(
+                [Points(f"r{i}", HOST, ("train/loss", name), (2.0, 1.0 + i), T0 + step, step) for step in range(3)]
+            )
+        writer.append([Points("without validation", HOST, ("train/loss",), (0.1,), T0, 1)])
+        queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
+        usual = queries.table.usual()
+        assert usual[: usual.index("steps")] == (
+            *("name", "state", "curve", "best", "loss"),
+            *("config.lr", "config.nested.batch_size"),
+        )
+        assert not {"tags", "eta", "tokens_per_s", "gpu_hours", "commit"} & {*usual} and "started" in usual
+        assert queries.table.ask(TableQuery()).columns.keys() == {*usual}
+        found = {row.name: row for row in queries.table.ask(TableQuery(sort="best")).rows}
+        assert [*found] == [*(f"r{i}" for i in range(6)), "without validation"]
+        assert (
+            not any(row.judges_otherwise for row in found.values())
+            and cells(queries, "best", "without validation") is None
+        )
+        assert names(ask(queries, "-without")) == ["r4", "r2", "r0", "r1", "r3", "r5"], (
+            "not sorted by when they started"
+        )
+        save_about(tmp_path, "r0", {"tags": ["mine"]}, of_program({}))
+        queries.table.stale()
+        assert "tags" in queries.table.usual()
+        queries.close()
 
 
 def test_names_of_one_quantity_are_compared_with_each_other() -> None:

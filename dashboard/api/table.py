@@ -20,7 +20,7 @@ from collectors.store.store import Axis
 
 from ..mutations import Changes
 from ..queries import BadRequest, Queries
-from ..runs.columns import COLUMNS, FIXED, SHOWN, Cell, Row, TableColumn
+from ..runs.columns import COLUMNS, FIXED, Cell, Row, TableColumn
 from ..runs.filters import FilterError
 from ..runs.table import GroupRow, TableQuery, TableResult
 from ..user_files.directions import Direction
@@ -55,9 +55,13 @@ class SeriesName(TypedDict):
 
 
 class ColumnList(TypedDict):
-    """`configured` and `series` are the names of columns by choice: `config.<key>`, and `last.`, `best.`, `least.`, `most.<series>`."""
+    """`configured` and `series` are the names of columns by choice: `config.<key>`, and `last.`, `best.`, `least.`, `most.<series>`.
+
+    `usual` are the keys of those that are shown unless others are asked for.
+    """
 
     columns: list[ColumnRow]
+    usual: list[Searched]
     configured: list[Searched]
     series: list[SeriesName]
 
@@ -74,6 +78,7 @@ class TableRow(TypedDict):
     forgotten: bool
     progress: float | None  # 0 to 1, or null
     best_of: Public  # the series of the best value
+    best_differs: bool  # that is another metric than most runs are judged by
     group: Searched | None
     runs: int
     opened: bool
@@ -132,7 +137,8 @@ def _run_row(row: Row, found: TableResult) -> TableRow:
         "archived": view.about.archived,
         "forgotten": view.about.forgotten,
         "progress": cast(float | None, row.cell(FIXED["progress"])),
-        "best_of": str(row.cell(FIXED["judged"]) or ""),
+        "best_of": row.judged_by,
+        "best_differs": row.judges_otherwise,
         "group": None,
         "runs": 1,
         "opened": False,
@@ -155,6 +161,7 @@ def _group_row(line: GroupRow, found: TableResult, asked: TableQuery) -> TableRo
         "forgotten": False,
         "progress": None,
         "best_of": "",
+        "best_differs": False,
         "group": line.value,
         "runs": len(line.rows),
         "opened": line.value in asked.opened,
@@ -212,7 +219,7 @@ def question_of(
     ] = "",
 ) -> TableQuery:
     """Raises BadRequest."""
-    keys = tuple(dict.fromkeys(key for key in columns.split("\n" if "\n" in columns else ",") if key)) or SHOWN
+    keys = tuple(dict.fromkeys(key for key in columns.split("\n" if "\n" in columns else ",") if key))
     if len(keys) > MAX_COLUMNS:
         raise BadRequest(f"{len(keys)} columns; an answer has at most {MAX_COLUMNS}")
     return replace(asked, group=group, opened=frozenset(opened or ()), columns=keys)
@@ -304,6 +311,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         return Answer(
             {
                 "columns": list(map(column_row, COLUMNS)),
+                "usual": list(queries.table.usual()),
                 "configured": list(names.configured),
                 "series": series,
             }

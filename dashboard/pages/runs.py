@@ -14,7 +14,7 @@ from dash import Dash, Input, Output, dcc, html, no_update
 
 from ..components import RunFilling, RunNotify, RunProvenance, RunShares, RunsHead
 from ..queries import NotFound, Queries
-from ..runs.columns import SHOWN, TableColumn
+from ..runs.columns import TableColumn
 from ..runs.runs import ALIVE, RunView, forgotten_view
 from ..user_files.forgotten_runs import quoted
 from ..user_files.run_notes import MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS
@@ -87,8 +87,10 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         if keys is None:
             return no_update  # the module says which, once it knows
         chosen = [key for key in keys if isinstance(key, str)][:MAX_COLUMNS] if isinstance(keys, list) else []
-        found = (queries.table.column(key) for key in chosen or SHOWN)
-        return [tick_column(), *(definition(column) for column in found if column is not None)]
+        found = (queries.table.column(key) for key in chosen or queries.table.usual())
+        columns = [definition(column) for column in found if column is not None]
+        columns[-1:] = [column | {"flex": 1, "minWidth": column["width"]} for column in columns[-1:]]  # to the edge
+        return [tick_column(), *columns]
 
     @dash.callback(Output(PANEL, "children"), Input(FOCUSED, "data"), prevent_initial_call=True)  # type: ignore[untyped-decorator]
     def about(focused: Any) -> Any:
@@ -134,12 +136,15 @@ def definition(column: TableColumn) -> dict[str, Any]:
     return found
 
 
+WORDS = {"failed": "crashed", "killed": "crashed"}  # as the chips above the table say it
+
+
 def panel_of(view: RunView, command: str, filling: str) -> list[Any]:
     """Fields that the module reads when a button is pressed: this callback only reads. `filling` is another one each time."""
     run, about = view.stored.name, view.about
     lives = view.state in ALIVE
     facts = [
-        ("State", view.state + (f": {view.state_reason}" if view.state_reason else "")),
+        ("State", WORDS.get(view.state, view.state) + (f": {view.state_reason}" if view.state_reason else "")),
         ("Run", visible_name(run)),
         ("Attempts", " → ".join(view.attempts)),
         ("Last step", f"{view.stored.last_step:,}" if about.forgotten and view.stored.last_step is not None else ""),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple, TypeAlias, get_args
@@ -13,6 +14,7 @@ from analysis.findings.life import Standing
 from collectors.records import ITEMS
 from collectors.step_axis import are_near
 from collectors.store.store import Outcomes
+from deepseek.log.redaction import is_secret
 
 from ..user_files.directions import Direction
 from .runs import ALIVE, RunView
@@ -465,8 +467,8 @@ COLUMNS = (
     TableColumn("name", "Run", "text", 196, lambda facts, _: facts.view.about.name or facts.name, shown=True),
     TableColumn("state", "State", "state", 96, lambda facts, _: facts.view.state, shown=True),
     TableColumn("curve", "Loss", "curve", 96, lambda facts, setting: first_of(setting.roles.loss, facts.outcomes), shown=True, help="The whole curve, as long as the run got"),
+    TableColumn("best", "Best", "number", 104, lambda facts, setting: best_of(facts, setting)[1], shown=True, help="The best validation value; the best training loss only if no run has a validation. A value of another metric says which; val/loss, val_loss and eval_loss are one metric", judged_by=""),
     TableColumn("loss", "Last loss", "number", 88, _by_role("loss", _LAST), shown=True, help="The last value of the training loss", direction="down"),
-    TableColumn("best", "Best", "number", 104, lambda facts, setting: best_of(facts, setting)[1], shown=True, help="The best validation value; the best training loss only if no run has a validation. A value of another series says which", judged_by=""),
     TableColumn("best_step", "Best at step", "count", 96, _finite_step, help="The step of the best value"),
     TableColumn("judged", "Best of", "text", 112, lambda facts, setting: best_of(facts, setting)[0] or None, help="Which series the best value is of"),
     TableColumn("steps", "Steps", "count", 112, lambda facts, _: facts.view.stored.last_step, shown=True, help="The last step, and how far that is of the configured steps or epochs"),
@@ -506,6 +508,61 @@ FIXED = {column.key: column for column in COLUMNS}
 SHOWN = tuple(column.key for column in COLUMNS if column.shown)
 
 
+# Which columns are shown unless a user chooses others: those that some run has a value for, and the settings in which runs differ.
+
+MAX_SETTINGS = 5
+MAX_SETTING_TEXT = 32  # characters: longer values are no settings to choose between
+FEW_RUNS = 4  # with more, a text that is another one in each run is a name
+USUAL_SETTINGS = (
+    "lr", "learning_rate", "base_lr", "max_lr", "batch", "batch_size", "global_batch_size", "optimizer", "opt", "optim", "model", "arch",
+    "precision", "dtype", "weight_decay", "wd", "dropout", "warmup", "warmup_steps", "scheduler", "seed",
+)  # fmt: skip
+
+
+def differing_settings(configs: Sequence[Mapping[str, object]]) -> list[str]:
+    """Keys of configurations with several values, the usual ones first: at least half of the runs have them, and no paths, names or long texts."""
+    values: dict[str, set[tuple[type, object]]] = {}
+    known: Counter[str] = Counter()
+    unfit: set[str] = set()
+    for config in configs:
+        for key, value in config.items():
+            if key in unfit:
+                continue
+            if not _is_setting(value) or is_secret(key):
+                unfit.add(key)
+                continue
+            known[key] += 1
+            values.setdefault(key, set()).add((bool if isinstance(value, bool) else object, value))
+
+    def fits(key: str) -> bool:
+        several = len(values[key])
+        texts = any(isinstance(value, str) for _, value in values[key])
+        is_name = texts and several == known[key] > FEW_RUNS
+        return key not in unfit and several > 1 and known[key] * 2 >= len(configs) and not is_name
+
+    def order(key: str) -> tuple[int, int]:
+        end = key.rpartition(".")[2].lower()
+        return USUAL_SETTINGS.index(end) if end in USUAL_SETTINGS else len(USUAL_SETTINGS), -known[key]
+
+    return sorted(filter(fits, values), key=order)[:MAX_SETTINGS]
+
+
+def _is_setting(value: object) -> bool:
+    if isinstance(value, str):
+        return len(value) <= MAX_SETTING_TEXT and "/" not in value
+    return isinstance(value, bool | int | float) and value == value
+
+
+def usual_columns(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Of these runs; all of them where there is no run yet."""
+    if not rows:
+        return SHOWN
+    kept = [key for key in SHOWN if key in ("name", "state") or any(row.cell(FIXED[key]) is not None for row in rows)]
+    settings = [f"config.{key}" for key in differing_settings([row.facts.config for row in rows])]
+    at = 1 + max(kept.index(key) for key in ("state", "curve", "best", "loss") if key in kept)
+    return *kept[:at], *settings, *kept[at:]
+
+
 # A row of the table: a run's facts, and its cells once they were asked for.
 
 
@@ -534,6 +591,12 @@ class Row:
             return 0
         known = list(dict.fromkeys(map(quantity_of, self._setting.roles.judged)))
         return known.index(quantity_of(self.judged_by)) if self.judged_by else len(known)
+
+    @property
+    def judges_otherwise(self) -> bool:
+        """Whether its best value is of another quantity than the first that runs are judged by."""
+        first = next(iter(self._setting.roles.judged), "")
+        return bool(self.judged_by) and quantity_of(self.judged_by) != quantity_of(first)
 
     @property
     def judged_by(self) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from collectors.machine.run_state import is_ahead
 from collectors.store.store import Outcomes
 
 from ..user_files.directions import Direction
@@ -26,6 +27,7 @@ from .columns import (
     number_of,
     roles_of,
     text_of,
+    usual_columns,
 )
 from .filters import Filter, KnownNames, filter_of, wanted_series
 from .runs import RunView
@@ -48,19 +50,23 @@ class OrderKey(NamedTuple):
 
 
 def ordered(rows: Sequence[Row], column: TableColumn | None, *, descending: bool) -> list[Row]:
-    """Without a column the usual order: living runs first where more than one is alive, then the newest.
+    """Without a column the newest first, by when they started.
 
     Values of several series do not mix: those of the first series come first in either order.
     """
     if column is None:
-        usual = sorted(rows, key=lambda row: row.place)
-        living = [row for row in usual if row.facts.lives]
-        return [*living, *(row for row in usual if not row.facts.lives)] if len(living) > 1 else usual
+        return sorted(rows, key=lambda row: (-_started_s(row), row.place))
     keyed = [(order_key(column, row.cell(column)), row) for row in sorted(rows, key=lambda row: row.place)]
     known = [(key, row) for key, row in keyed if key is not None]
     known.sort(key=lambda pair: pair[0], reverse=descending)
     known.sort(key=lambda pair: (pair[0].kind == NAN, pair[1].series_of(column)))
     return [*(row for _, row in known), *(row for key, row in keyed if key is None)]
+
+
+def _started_s(row: Row) -> float:
+    """One that claims to start years ahead must not hide all others."""
+    started_s = row.facts.view.started_s
+    return -math.inf if started_s is None or is_ahead(started_s, row.facts.now_s) else started_s
 
 
 def order_key(column: TableColumn, value: Cell) -> OrderKey | None:
@@ -148,6 +154,7 @@ def unfolded(groups: Sequence[GroupRow], opened: Collection[str]) -> Iterator[Gr
 
 LOOK_S = 1.0  # a look is good for so long where the store has nothing new, since processes end
 SHARE = 2.0  # a look that took so long is good for this many times as long, also where the store has something new
+MAX_SURVEYED = 1000  # runs, the newest: whose values and settings say which columns are usual
 FEW = 500  # changed runs: of more, all are read, in one go
 CHIPS = {
     "running": ("running",),
@@ -181,7 +188,7 @@ class TableQuery:
     forgotten: bool = False
     group: str = ""
     opened: frozenset[str] = frozenset()
-    columns: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()  # none: the usual ones
 
 
 @dataclass(frozen=True)
@@ -211,6 +218,7 @@ class RunsTable:
         self._setting = TableSetting()
         self._price = 0.0
         self._looked_s, self._look_cost_s, self._cursor = -math.inf, 0.0, -1
+        self._usual: tuple[str, ...] | None = None  # of the last look
 
     def stale(self) -> None:
         """The next question looks again, since a user has changed something."""
@@ -234,7 +242,9 @@ class RunsTable:
                 if by is None
                 else list(unfolded(grouped(rows, by, are_sorted=bool(question.sort)), question.opened))
             )
-            columns = {key: column for key in question.columns if (column := self.column(key)) is not None}
+            columns = {
+                key: column for key in question.columns or self._usual_now() if (column := self.column(key)) is not None
+            }
             return TableResult(rows, lines, counts, len(self._rows), wanted.notes, columns)
 
     def column(self, key: str) -> TableColumn | None:
@@ -248,6 +258,18 @@ class RunsTable:
         with self._lock:
             self._look()
             return KnownNames(sorted(self._configured), sorted(self._series))
+
+    def usual(self) -> tuple[str, ...]:
+        """Keys of the columns that are shown unless a user chooses others."""
+        with self._lock:
+            self._look()
+            return self._usual_now()
+
+    def _usual_now(self) -> tuple[str, ...]:
+        if self._usual is None:
+            rows = [row for row in self._rows.values() if _is_shown(row, TableQuery())]
+            self._usual = usual_columns(sorted(rows, key=lambda row: row.place)[:MAX_SURVEYED])
+        return self._usual
 
     def best(self, runs: Sequence[str], series: Sequence[str]) -> dict[str, dict[str, float]]:
         """The best value of each of these runs, by series: of those whose direction is known."""
@@ -286,6 +308,7 @@ class RunsTable:
         self._settle()
         now_s = self._clock()
         self._rows = {view.stored.name: self._row(view, place, now_s, changed) for place, view in enumerate(views)}
+        self._usual = None
         self._looked_s = time.monotonic()
         self._look_cost_s = self._looked_s - began_s
 

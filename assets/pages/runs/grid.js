@@ -242,6 +242,9 @@ const DAY_S = 86400;
 /** @type {Record<string, string>} */
 const SHAPES = { running: "●", stalled: "▲", finished: "✓", failed: "✕", killed: "✕", ended: "■", idle: "■", silent: "▲", hung: "✕" };
 
+/** As the chips above the table say it; the tooltip has more. @type {Record<string, string>} */
+const WORDS = { failed: "crashed", killed: "crashed" };
+
 /** @param {Grid} grid */
 export function registerCells(grid) {
   /** @type {Map<string, (data: TableRow, props: CellProps) => any>} */
@@ -251,7 +254,7 @@ export function registerCells(grid) {
     ["state", (data) => state(data)],
     ["curve", (data) => curve(grid, data)],
     ["steps", (data) => steps(data)],
-    ["best", (data, { kind, judged }) => best(data, kind, judged)],
+    ["best", (data, { kind }) => best(data, kind)],
   ]);
   const components = ((/** @type {any} */ (window)).dashAgGridComponentFunctions ??= {});
   components.RunCell = (/** @type {CellProps} */ props) => {
@@ -297,9 +300,9 @@ function name(grid, data) {
 /** @param {TableRow} data */
 function state(data) {
   const [, tone, meaning] = wordsOf(data);
-  const word = data.doing ?? data.state;
+  const word = data.doing ?? WORDS[data.state] ?? data.state;
   const shape = SHAPES[word] ?? SHAPES[data.state] ?? "■";
-  return h("span", { className: `run-state ${tone}`, title: visible([meaning, data.reason].filter(Boolean).join(" ")) }, h("i", { "aria-hidden": true }, shape), word);
+  return h("span", { className: `run-state ${tone}`, title: visible([meaning, data.state === "killed" && "Killed.", data.reason].filter(Boolean).join(" ")) }, h("i", { "aria-hidden": true }, shape), word);
 }
 
 /** @param {Grid} grid @param {TableRow} data */
@@ -324,9 +327,11 @@ function steps(data) {
   return h("span", { className: "steps" }, plain(data.cells.steps, "count"), bar);
 }
 
-/** A value of another series than the column's says which. @param {TableRow} data @param {string} kind @param {string | null} judged */
-function best({ cells, best_of }, kind, judged) {
-  if (best_of === judged || cells.best === null) return plain(cells.best, kind);
+/** A value of another metric than the column's says which. @param {TableRow} data @param {string} kind */
+function best({ cells, best_of, best_differs }, kind) {
+  if (cells.best === null) return plain(cells.best, kind);
+  const title = visible(`The best ${best_of}`);
+  if (!best_differs) return h("span", { title }, text(cells.best, kind));
   return h("span", { className: "best-of-other", title: visible(`${text(cells.best, kind)}, the best ${best_of}`) }, h("small", null, visible(best_of)), text(cells.best, kind));
 }
 

@@ -1,7 +1,7 @@
 /** The Runs page: tools above the grid, the grid's rows and keys, ticks, and the changes that users make in the side panel. */
 
 import { runColours } from "../../data/colours.js";
-import { get, newest, sentenceOf } from "../../lib/api.js";
+import { Refused, get, newest, sentenceOf } from "../../lib/api.js";
 import { el } from "../../lib/dom.js";
 import { listen } from "../../lib/life.js";
 import { go } from "../../lib/url.js";
@@ -22,6 +22,7 @@ const HINTS = [
   ["/", "filter"],
   ["?", "all keys"],
 ];
+const USUAL_SORT = "started"; // descending: the address leaves it out
 const REFRESH_MS = 2000; // between two looks at living runs
 
 export default class RunsPage extends PageView {
@@ -35,6 +36,7 @@ export default class RunsPage extends PageView {
     super(session, asked.run, HINTS);
     /** @type {Question} */
     this.question = asked;
+    this.taken = ""; // the last filter that the server has taken: its rows stay while another one is mistaken
     /** @type {string[]} */
     this.ticked = asked.ticked;
     runColours.choose(this.ticked);
@@ -50,7 +52,7 @@ export default class RunsPage extends PageView {
       tick: (run) => this.toggle(run),
       unfold: (group) => this.unfold(group),
       ticked: () => this.ticked,
-      order: () => this.question,
+      order: () => (this.question.sort ? this.question : { sort: USUAL_SORT, desc: true }),
       isAway: () => this.isAway,
       moved: (keys) => this.columns.moved(keys),
     });
@@ -69,7 +71,7 @@ export default class RunsPage extends PageView {
     });
     this.overlay.choose(asked.metric);
     this.overlay.setRuns(this.ticked);
-    this.element = el("div", { class: "runs-head" }, this.tools.element, this.tools.said, this.tools.done, this.tools.none);
+    this.element = el("div", { class: "runs-head" }, this.tools.element, this.tools.done, this.tools.none);
     this.ask = newest(
       (/** @type {Question} */ question) => get("table", this.#parameters(question, 0, Grid.BLOCK)),
       (answer, question) => this.#showRows(answer, question),
@@ -104,8 +106,9 @@ export default class RunsPage extends PageView {
 
   /** @param {Table} answer @param {Question} question */
   #showRows(answer, question) {
+    this.taken = question.q;
     this.first = { question, answer };
-    this.tools.showCounts(answer);
+    this.tools.showCounts(answer, true);
     this.grid.renew(answer.total);
     this.keepAddress();
   }
@@ -122,7 +125,8 @@ export default class RunsPage extends PageView {
    * @returns {Promise<Table>}
    */
   async rows(start, end, sort) {
-    const [key, desc] = [sort?.colId ?? "", sort?.sort === "desc"];
+    const usual = sort?.colId === USUAL_SORT && sort.sort === "desc";
+    const [key, desc] = sort && !usual ? [sort.colId, sort.sort === "desc"] : ["", false];
     if (key !== this.question.sort || desc !== this.question.desc) {
       this.question = { ...this.question, sort: key, desc };
       this.tools.draw(this.question);
@@ -131,8 +135,16 @@ export default class RunsPage extends PageView {
     const { first } = this;
     this.first = null;
     if (start === 0 && first?.question === this.question) return first.answer;
-    const answer = await get("table", this.#parameters(this.question, start, end - start));
-    this.tools.showCounts(answer);
+    const { question } = this;
+    const ask = (/** @type {string} */ q) => get("table", this.#parameters({ ...question, q }, start, end - start));
+    let taken = true;
+    const answer = await ask(question.q).catch((error) => {
+      if (!(error instanceof Refused) || question.q === this.taken) throw error;
+      taken = false;
+      return ask(this.taken);
+    });
+    if (taken) this.taken = question.q;
+    this.tools.showCounts(answer, taken);
     this.keepAddress();
     return answer;
   }

@@ -2,6 +2,7 @@
 
 import { change, get, sentenceOf } from "../../lib/api.js";
 import { dialogOf, el, hang, setClass, setText } from "../../lib/dom.js";
+import { life } from "../../lib/life.js";
 import { count, counted } from "../../lib/format.js";
 import { pathTo } from "../../lib/url.js";
 import { firstRun } from "../first_run.js";
@@ -11,9 +12,9 @@ import { firstRun } from "../first_run.js";
 const CHIPS = [
   ["", "All"],
   ["running", "Running"],
-  ["finished", "Finished"],
+  ["finished", "Finished", "Finished, or ended without saying how"],
   ["stalled", "Stalled"],
-  ["crashed", "Crashed"],
+  ["crashed", "Crashed", "Failed or killed"],
 ];
 const GROUPS = [
   ["", "No groups"],
@@ -46,9 +47,9 @@ export class Tools {
       },
     });
     this.found = el("span", { class: "dim found", role: "status" });
-    this.chips = CHIPS.map(([state, word]) => {
+    this.chips = CHIPS.map(([state, word, title = null]) => {
       const number = el("small");
-      const chip = el("button", { class: "state-chip", type: "button", "aria-pressed": "false", onclick: () => change({ chip: state }) }, word, number);
+      const chip = el("button", { class: "state-chip", type: "button", title, "aria-pressed": "false", onclick: () => change({ chip: state }) }, word, number);
       return { state, chip, number };
     });
     this.group = el("select", { class: "chip", "aria-label": "Group", onchange: () => change({ group: this.group.value, opened: [] }) });
@@ -58,7 +59,9 @@ export class Tools {
     this.hidden.append(this.archived.label, this.forgotten.label);
     const hiddenButton = el("button", { class: "btn", type: "button", onclick: () => hang(this.hidden, hiddenButton) }, "Hidden");
     this.csv = el("a", { class: "btn", download: "runs.csv", "data-exports": "" }, "CSV");
-    this.said = el("p", { class: "runs-said", role: "status", hidden: true });
+    this.said = el("p", { class: "runs-said", id: "filter-said", role: "status", hidden: true }); // below the field, over the table: nothing moves
+    this.filter.setAttribute("aria-describedby", this.said.id);
+    life().signal.addEventListener("abort", () => setClass(document.body, "mistaken", false));
     this.done = el("p", { class: "runs-done", role: "status", hidden: true });
     /** @type {Question | null} */
     this.asked = null;
@@ -72,7 +75,7 @@ export class Tools {
     this.element = el(
       "div",
       { class: "runs-tools" },
-      el("label", { class: "find" }, el("kbd", {}, "/"), this.filter, this.found),
+      el("div", { class: "find-place" }, el("label", { class: "find" }, el("kbd", {}, "/"), this.filter, this.found), this.said),
       el("div", { class: "state-chips", role: "group", "aria-label": "State" }, ...this.chips.map(({ chip }) => chip)),
       el(
         "div",
@@ -132,8 +135,8 @@ export class Tools {
     }
   }
 
-  /** @param {import("../../types/api").Answer<"table">} answer */
-  showCounts({ found, known, counts, notes, columns }) {
+  /** @param {import("../../types/api").Answer<"table">} answer @param {boolean} taken of the filter that is in the field */
+  showCounts({ found, known, counts, notes, columns }, taken) {
     this.#drawNone(found, known);
     setText(this.found, found === known ? counted(known, "run") : `${count(found)} of ${counted(known, "run")}`);
     for (const { state, chip, number } of this.chips) {
@@ -143,7 +146,7 @@ export class Tools {
     this.#learnGroups(known);
     this.columns = columns.map(({ key }) => key);
     this.#drawCsv();
-    this.#say(notes.join("; "), "");
+    if (taken) this.#say(notes.join("; "), "");
   }
 
   /** @param {number} found @param {number} known */
@@ -175,7 +178,10 @@ export class Tools {
     clearTimeout(this.#timer);
     setText(this.said, sentence);
     this.said.hidden = !sentence;
-    setClass(this.said, "warn", tone === "warn");
+    const mistaken = tone === "warn";
+    setClass(this.said, "warn", mistaken);
+    this.filter.ariaInvalid = String(mistaken);
+    setClass(document.body, "mistaken", mistaken); // the rows are of an earlier filter
   }
 }
 
@@ -243,8 +249,8 @@ export class ColumnChoice {
   async open() {
     this.dialog.showModal();
     try {
-      const { columns, configured, series } = await get("columns");
-      this.usual = columns.filter(({ shown }) => shown).map(({ key }) => key);
+      const { columns, usual, configured, series } = await get("columns");
+      this.usual = usual;
       this.directions = new Map(series.map(({ name, direction }) => [name, direction]));
       const chosen = (/** @type {string} */ kind, /** @type {string} */ name) => ({ key: `${kind}.${name}`, title: `${kind}: ${name}`, help: "" });
       const best = series.map(({ name }) => ({ ...chosen("best", name), series: name }));
