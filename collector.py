@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,14 @@ from alerts.collector import AlertsCollector
 from analysis.findings.collector import FindingsCollector
 from analysis.history import History
 from analysis.stacks import frames
-from collectors import VERSION, catalog, folders, retention, rights, user_files, writer_lock
+from collectors import VERSION, catalog, folders, keeping, retention, rights, user_files, writer_lock
 from collectors.collector_process import EXIT_AGAIN, EXIT_FOLDER_GONE
 from collectors.control import ControlServer, Verb
 from collectors.folders import is_remote
 from collectors.logs import user_events
 from collectors.logs.outputs import OutputFiles
 from collectors.logs.tail import LogFolderTail
-from collectors.logs.tombstones import Tombstones, last_known
+from collectors.logs.tombstones import LastKnown, Tombstones, last_known
 from collectors.machine.exit_reason import words_at_the_end
 from collectors.machine.finder import Finder
 from collectors.machine.host import HostCollector
@@ -51,6 +52,8 @@ THIN_AFTER_S = 7 * 86400.0  # samples of the machine
 WATCH_S = 0.5  # how often the parent and the data folder are checked
 EXIT_WITHIN_S = 4.0  # at the end, even if a thread hangs
 FRESH_S = 0.4  # how old an answer about the runs' processes may be: three collectors use it
+UNDO_S = 600.0  # a deleted run can be restored as it was for so long
+DELETE_EVERY_S = 10.0  # looks for runs that were kept for as long as users wanted
 LAST_LINES = 200  # of a run's text log, that are searched for the reason of its end
 MAX_WATCHED = 200  # runs, of one question
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -108,7 +111,8 @@ class Collectors:
         outputs = OutputFiles([data_dir])
         self._quarantine = Quarantine(data_dir, self._tree)
         offsets = self._store.offsets()
-        tombstones = Tombstones(data_dir)
+        tombstones = self._tombstones = Tombstones(data_dir)
+        self._next_deletion_s = 0.0  # CLOCK_MONOTONIC
         is_polled = any(map(is_remote, self._tree.tops))
         tail = self._tail = LogFolderTail(
             log_dir,
@@ -215,6 +219,9 @@ class Collectors:
         self._supervisor.start()
         while not self._ending.wait(WATCH_S):
             self._look_around()
+            if time.monotonic() >= self._next_deletion_s:
+                self._next_deletion_s = time.monotonic() + DELETE_EVERY_S
+                self._delete_what_was_kept_long_enough()
         last = threading.Timer(EXIT_WITHIN_S, os._exit, (self._exit_code,))  # a thread that hangs must not delay us
         last.daemon = True
         last.start()
@@ -259,6 +266,7 @@ class Collectors:
             "exited": self._lives.exited,
             "read": self._tail.read_anyway,
             "forget": self._forget,
+            "delete": self._delete,
             "take_back": self._take_back,
             "trace": self._trace,
             "doings": lambda: self._judge.doings() if self._judge else {},
@@ -284,13 +292,33 @@ class Collectors:
         except NoEntry as error:
             return {"id": "", "refused": str(error)}
 
-    def _forget(self, run: str, known: Any = None) -> dict[str, str]:
+    def _delete(self, run: str, known: Any = None) -> dict[str, str]:
+        """As `_forget`, and until some minutes are over it can be restored as it was."""
+        return self._forget(run, known, time.time() + UNDO_S)
+
+    def _delete_what_was_kept_long_enough(self) -> None:
+        for stored, days in keeping.over(self._store.runs(), self._data_dir, time.time()):
+            if not self._tombstones.has(stored.name):
+                known = LastKnown(
+                    "ended",
+                    f"it was to be kept for {days:g} days",
+                    stored.first_time_s,
+                    stored.last_time_s,
+                    stored.last_time_s,
+                    stored.last_step,
+                    stored.series,
+                    stored.points,
+                )
+                refused = self._delete(stored.name, known._asdict())["refused"]
+                logging.info("%r, kept for %g days, is deleted%s", stored.name, days, refused and f" not: {refused}")
+
+    def _forget(self, run: str, known: Any = None, purge_s: float = 0.0) -> dict[str, str]:
         """Why it cannot be forgotten, or "": then the tail forgets it in its next turn."""
         alive = self._lives.knows_a_process_of(run)
         return {
             "refused": "a process of it lives, or was alive a moment ago"
             if alive
-            else self._tail.forget(run, last_known(known))
+            else self._tail.forget(run, last_known(known), purge_s)
         }
 
     def _rename(self, run: str, new: str, paths: Mapping[str, str]) -> bool:
@@ -301,7 +329,9 @@ class Collectors:
         return self._added.rename(run, new, lambda moves: self._store.rename(run, new, {**paths, **moves}))
 
     def _take_back(self, run: str) -> bool:
-        self._added.take_back(run)
+        found = self._tombstones.of(run)
+        if found is None or not found.purge_s:
+            self._added.take_back(run)
         return self._tail.take_back(run)
 
     def _last_lines(self, run: str) -> list[str]:

@@ -43,7 +43,7 @@ from .user_files.cases import save_case
 from .user_files.directions import Direction, save_direction
 from .user_files.events import add_event
 from .user_files.forgotten_runs import ForgottenRun
-from .user_files.run_notes import NOTHING, RunNotes, of_program, save_about
+from .user_files.run_notes import NOTHING, RunNotes, about_run, of_program, save_about
 from .user_files.settings import Settings, save_settings
 from .user_files.yaml_file import MalformedFile
 
@@ -92,7 +92,11 @@ class Changes:
             self.take_back(run)
         return about
 
-    def forget(self, run: str) -> ForgottenRun:
+    def delete(self, run: str) -> ForgottenRun:
+        """As `forget`, but it can be restored as it was for some minutes: only then its data leaves the store. Raises NotFound, BadRequest."""
+        return self.forget(run, "delete")
+
+    def forget(self, run: str, verb: str = "forget") -> ForgottenRun:
         """Take a run that has ended out of the store; a tombstone keeps its files from being read again. Raises NotFound, BadRequest."""
         self._check()
         self._queries.check_run(run)
@@ -100,13 +104,14 @@ class Changes:
         if view is not None and view.state in ALIVE:
             raise BadRequest(f"{run!r} is alive; a run can be forgotten once it is over")
         known = known_of(view)._asdict() if view is not None else {}
-        refused = self._ask_collector("forget", run=run, known=known)["refused"]
+        refused = self._ask_collector(verb, run=run, known=known)["refused"]
         if refused:
             raise BadRequest(f"{run!r} cannot be forgotten: {refused}")
         until_s = time.monotonic() + FORGETTING_S
         while time.monotonic() < until_s:
             found = self._queries.forgotten_run(run)
             if found is not None and not self._queries.has_run(run):
+                self._queries.table.stale()
                 return found
             time.sleep(LOOK_S)
         raise BadRequest(f"{run!r} is not forgotten yet; the collector's log says why if it stays")
@@ -114,6 +119,8 @@ class Changes:
     def take_back(self, run: str) -> None:
         """Have the files of a forgotten run read anew. Raises NotFound, BadRequest."""
         self._check()
+        if about_run(self._queries.data_dir, run).keep:  # else it would be deleted again
+            self._saved(lambda: save_about(self._queries.data_dir, run, {"keep": ""}))
         if not self._ask_collector("take_back", run=run):
             raise NotFound(f"no forgotten run {run!r}; GET /api/v1/forgotten lists them")
 

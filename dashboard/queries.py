@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,6 +86,14 @@ class Profiler:
     note: Remedy | None
 
 
+class RunSize(NamedTuple):
+    """What a run takes: in the store, and in its own files, which are the user's."""
+
+    store_bytes: int
+    files: int
+    file_bytes: int
+
+
 @dataclass(frozen=True)
 class DashboardState:
     """What the frame of every page shows: collectors, GPUs, profiler, own cost."""
@@ -150,7 +159,8 @@ class Queries:
 
     def runs(self) -> list[RunView]:
         """All runs, the newest first, with what users say about them, else their programs."""
-        views = requeued(self._runs.views())
+        deleted = self._forgotten.pending()
+        views = [view for view in requeued(self._runs.views()) if view.stored.name not in deleted]
         said = self._notes.of([view.stored.name for view in views])
         abouts = [said.get(view.stored.name) or of_program(view.stored.info) for view in views]
         return [
@@ -318,15 +328,26 @@ class Queries:
         """Raises NotFound where there is no such run."""
         if (stored := self._store.run(run)) is None:
             raise NotFound(NO_RUN.format(run))
+        if run in self._forgotten.pending():
+            raise NotFound(f"{run!r} is deleted; the Runs page can restore it for some minutes")
         return stored
+
+    def size_of(self, run: str) -> RunSize:
+        """What a run takes: in the store, and in its own files. Raises NotFound."""
+        paths = [self.tree.path_of(offset.path) for offset in self.files(run)]
+        sizes = []
+        for path in paths:
+            with suppress(OSError):
+                sizes.append(path.stat().st_size)
+        return RunSize(self._store.size_of(run), len(sizes), sum(sizes))
 
     def check_run(self, run: str | None) -> None:
         """Raises NotFound where there is no such run; None, for the machine, passes."""
-        if run is not None and not self.has_run(run):
-            raise NotFound(NO_RUN.format(run))
+        if run is not None:
+            self.stored_run(run)
 
     def has_run(self, run: str) -> bool:
-        return self._store.run(run) is not None
+        return self._store.run(run) is not None and run not in self._forgotten.pending()
 
     # -- the machine ---------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -21,6 +24,7 @@ from collectors.logs.tombstones import (
     LastKnown,
     Tombstone,
     Tombstones,
+    file_name,
     identity_of_file,
     last_known,
     read_all,
@@ -160,6 +164,69 @@ def test_they_stay_away_after_a_restart_and_notes_come_back_with_them(logs: Path
         assert running.run("noted")["about"]["tags"] == ["t"] and not running.run("noted")["about"]["forgotten"]
 
 
+def buried(logs: Path, run: str) -> Path:
+    return logs / ".deepseek" / "forgotten" / file_name(run)
+
+
+def killed(running: Dashboard) -> None:
+    """The dashboard and its collector, without a word."""
+    collector = running.collector_pid()
+    running.process.kill()
+    if collector is not None:
+        os.kill(collector, signal.SIGKILL)
+    running.process.wait()
+
+
+def test_a_deleted_run_is_restored_as_it_was_though_both_processes_were_killed(logs: Path) -> None:
+    write_run(logs / "deleted")
+    with dashboard(logs) as running:
+        wait_for(lambda: points(running, "deleted") == 50)
+        post(running, "events", {"run": "deleted", "text": "look here", "time_s": T0})
+        wait_for(lambda: running.get("/api/v1/events?run=deleted")["events"])
+        answer = post(running, "runs/deleted/delete", {})
+        assert answer["purge_s"] > time.time() + 500 and "deleted" not in names(running), answer
+        killed(running)
+    write_run(logs / "deleted", 1)  # goes on meanwhile
+    (logs / "deleted" / "late.jsonl").write_text(json.dumps({"time_s": T0, "step": 1, "late": 1.0}) + "\n")
+    before = contents(logs)
+    with dashboard(logs) as running:
+        settled(running)
+        assert "deleted" not in names(running)
+        assert "is deleted; the Runs page" in post(running, "runs/deleted/about", {"note": "x"})["error"]
+        post(running, "runs/deleted/take_back", {})
+        wait_for(lambda: points(running, "deleted") == 52, because="what was written meanwhile is not read")
+        assert len(running.get("/api/v1/events?run=deleted")["events"]) == 1
+        assert running.get("/api/v1/run?run=deleted")["info"]["config"] == {"lr": 1}
+        assert not buried(logs, "deleted").exists() and contents(logs) == before
+
+        assert post(running, "runs/deleted/delete", {})["purge_s"]
+        killed(running)
+    tombstone = json.loads(buried(logs, "deleted").read_text())
+    buried(logs, "deleted").write_text(json.dumps(tombstone | {"purge_s": 1.0}))  # ten minutes are over
+    with dashboard(logs) as running:
+        wait_for(lambda: json.loads(buried(logs, "deleted").read_text())["purge_s"] == 0, because="it is not purged")
+        settled(running)
+        assert "deleted" not in names(running) and contents(logs) == before
+        post(running, "runs/deleted/take_back", {})
+        wait_for(lambda: points(running, "deleted") == 52, because="its files are not read again")
+
+
+def test_a_run_is_kept_for_as_long_as_its_owner_says(logs: Path) -> None:
+    write_run(logs / "kept")
+    with dashboard(logs) as running:
+        wait_for(lambda: points(running, "kept") == 50)
+        assert "a number of days such as 30d" in post(running, "runs/kept/about", {"keep": "soon"})["error"]
+        assert post(running, "runs/kept/about", {"keep": "9999d"})["keep"] == "9999d"
+        post(running, "runs/kept/about", {"keep": "30d", "note": "keep: forever"})
+        about = logs / ".deepseek" / "runs" / "kept.yaml"
+        assert "keep: 30d" in about.read_text()
+        wait_for(lambda: "kept" not in names(running), because="it was to be kept for 30 days")
+        assert running.get("/api/v1/forgotten")["forgotten"][0]["purge_s"] > time.time() + 500
+        post(running, "runs/kept/take_back", {})
+        wait_for(lambda: points(running, "kept") == 50)
+        assert running.run("kept")["about"]["keep"] == "" and running.run("kept")["about"]["note"] == "keep: forever"
+
+
 def test_a_run_that_is_alive_and_one_that_is_not_there_cannot_be_forgotten(logs: Path, running: Dashboard) -> None:
     with script(LIVING, str(logs)):
         wait_for(lambda: running.run("living").get("state") == "running")
@@ -169,24 +236,26 @@ def test_a_run_that_is_alive_and_one_that_is_not_there_cannot_be_forgotten(logs:
     assert "living" in names(running)
 
 
-def test_the_runs_page_forgets_a_run_prints_the_line_and_takes_it_back(
+def test_the_runs_page_deletes_a_run_prints_the_line_and_restores_it_after_a_reload(
     logs: Path, running: Dashboard, page: Page
 ) -> None:
     page.goto(f"{running.address}/runs?q=bystander")
     page.wait_for_selector("#runs-grid .run-cell a:has-text('bystander')")
     page.keyboard.press("j")
     page.keyboard.press("i")
-    page.locator("[data-act=forget]:has-text('Forget')").click()
+    page.wait_for_selector(".about:has-text('3 files of the run')")
+    assert "stay: the dashboard never changes them" in page.locator(".about").inner_text()
+    page.locator("[data-act=delete]").click()
     page.wait_for_selector(".about .command")
     assert page.locator(".about .command").inner_text() == f"rm -r -- {logs}/bystander"
     page.wait_for_selector("#runs-grid .run-cell a:has-text('bystander')", state="detached")
     page.get_by_role("button", name="Hidden").click()
-    page.get_by_label("Show forgotten").check()
+    page.get_by_label("Show deleted").check()
     page.wait_for_selector("#runs-grid .run-cell a:has-text('bystander')")
     cells = page.locator(".ag-center-cols-container .ag-row").first
     assert [cells.locator(f"[col-id='{key}']").inner_text() for key in ("steps", "duration")] == ["49", "49 s"]
-    assert "its curves have left the store" in page.locator(".about").inner_text()
-    page.keyboard.press("Escape")
+    assert "can be restored as it was until" in page.locator(".about").inner_text()
+    page.reload()
     page.locator(".runs-done button:has-text('Undo')").click()
     wait_for(lambda: points(running, "bystander") == 50)
     page.wait_for_selector("#about-ran:has-text('lr')")

@@ -840,20 +840,20 @@ class LogFolderTail(Tail):
         self._preferred: set[Path] = set()
         super().__init__(root, *others, accept=self._is_read, **options)
         for tombstone in tombstones.all():  # it may have ended between the tombstone and the store
-            if self._is_wholly_covered(tombstone.run):
+            if not tombstone.purge_s and self._is_wholly_covered(tombstone.run):
                 self._take_out(tombstone.run, [str(self._tree.path_of(key)) for key in self._keys_of(tombstone.run)])
 
-    def forget(self, run: str, known: LastKnown = NOTHING_KNOWN) -> str:
-        """Why that is not possible, or ""; `known` stays readable."""
+    def forget(self, run: str, known: LastKnown = NOTHING_KNOWN, purge_s: float = 0.0) -> str:
+        """Why that is not possible, or ""; `known` stays readable. With `purge_s` its data leaves the store only then."""
         shared = next((key for key in self._keys_of(run) if _is_in_database(key)), None)
         if shared is not None:
             return f"it is one of the runs in {shared.partition(OF_A_DATABASE)[0]}, and cannot be forgotten without the others; archive it instead"
-        self._requests.append((partial(self._forget, known=known), run))
+        self._requests.append((partial(self._forget, known=known, purge_s=purge_s), run))
         self._wake.set()
         return ""
 
     def take_back(self, run: str) -> bool:
-        """Whether it was forgotten; its files are read anew."""
+        """Whether it was forgotten; its files are read anew, or where its data has not left the store, read on."""
         found = self._tombstones.has(run)
         self._requests.append((self._take_back, run))
         self._wake.set()
@@ -863,6 +863,8 @@ class LogFolderTail(Tail):
         is_ready = (
             self._error is None and not self.is_looking_for_runs
         )  # which files are a run's is known once all are found
+        if is_ready:
+            self._requests.extend((self._purge, run) for run in self._tombstones.due(time.time()))
         while self._requests and is_ready:
             work, run = self._requests.popleft()
             try:
@@ -894,20 +896,44 @@ class LogFolderTail(Tail):
         self._backlog.update(map(Path, left))
         self._schedule.new(Path(each) for each in left if is_followed(each))
 
-    def _forget(self, run: str, known: LastKnown) -> None:
+    def _forget(self, run: str, known: LastKnown, purge_s: float) -> None:
         paths = self._paths_of(run)
         files = tuple(found for path in paths[:MAX_FILES] if (found := identity_of_file(path)) is not None)
-        self._tombstones.put(Tombstone(run, time.time(), self._own_folder(run, paths), files, known))
+        self._tombstones.put(Tombstone(run, time.time(), self._own_folder(run, paths), files, known, purge_s))
+        if purge_s:
+            self._close_files_of(run)
+            return
         try:
             self._take_out(run, paths)
         except BaseException:
             self._tombstones.remove(run)
             raise
 
-    def _take_out(self, run: str, paths: list[str]) -> None:
-        self._remove(run)
+    def _purge(self, run: str) -> None:
+        """The time in which it could be restored is over. What is done twice, since we were killed in between, does no harm."""
+        found = self._tombstones.of(run)
+        if found is None or not found.purge_s:
+            return
+        paths = self._paths_of(run)
+        self._take_out(run, paths)
+        self._tombstones.put(found._replace(purge_s=0.0))
+        self._look_again(
+            [*paths, *(file.path for file in found.files)]
+        )  # what was written meanwhile is another attempt
+
+    def _look_again(self, paths: Iterable[str]) -> None:
+        known = [Path(path) for path in dict.fromkeys(paths) if is_followed(path)]
+        for path in known:
+            self._watch.forget(path)
+        self._schedule.new(path for path in known if not self._tombstones.covers(str(path)))
+
+    def _close_files_of(self, run: str) -> None:
         for path in [path for path in self._files if self._name_of(path) == run]:
             self._close(path)
+
+    def _take_out(self, run: str, paths: list[str]) -> None:
+        self._remove(run)
+        self._close_files_of(run)
         for path in map(Path, paths):
             self._skipped.heal(path)
         self._offsets = {key: offset for key, offset in self._offsets.items() if offset.run != run}
@@ -951,6 +977,9 @@ class LogFolderTail(Tail):
 
     def _take_back(self, run: str) -> None:
         found = self._tombstones.remove(run)
+        if found is not None and found.purge_s:  # all that was read of it is stored
+            self._look_again(file.path for file in found.files)
+            return
         paths = [Path(file.path) for file in found.files] if found else []
         self._backlog.update(paths)  # when its lines arrived is not known any more
         self._schedule.new(path for path in paths if is_followed(str(path)))

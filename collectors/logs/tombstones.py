@@ -21,7 +21,10 @@ from urllib.parse import quote
 #     {"run": "a", "forgotten_s": 1764000000.5, "folder": "/logs/a", "files": [["/logs/a/metrics.jsonl", 4127, 81920, "9f86d0..."]],
 #      "known": {"state": "finished", "last_step": 4000, ...}}
 #
-# A file is one of these while its inode, its size and the SHA-256 of its first 4 kB are the same. Otherwise it is a new file.
+# With `purge_s` the run is deleted, but its data leaves the store only then: until then it can be restored as it was, and none of its files
+# is read, whatever is written to them. 0: the data has left.
+#
+# Otherwise a file is one of these while its inode, its size and the SHA-256 of its first 4 kB are the same. Otherwise it is a new file.
 
 FOLDER = "forgotten"
 SUFFIX = ".json"
@@ -65,6 +68,7 @@ class Tombstone(NamedTuple):
     folder: str  # that holds nothing but this run's files and what was never read; "" where there is none
     files: tuple[FileIdentity, ...]
     known: LastKnown = NOTHING_KNOWN
+    purge_s: float = 0.0  # when its data leaves the store, Unix seconds; 0: it has
 
 
 class Tombstones:
@@ -75,13 +79,20 @@ class Tombstones:
         self._lock = threading.Lock()
         self._kept = {found.run: found for found in read_all(data_dir)}
         self._files = {file.path: file for found in self._kept.values() for file in found.files}
+        self._pending: set[str] = set()  # files of runs whose data has not left the store
+        self._put_away: dict[str, str] = {}  # by such a run that has a folder of its own, that folder
+        self._note_pending()
         self._same: dict[str, int] = {}  # by path, when a file last changed that was found to be the same, ctime in ns
 
     def covers(self, path: str) -> bool:
         """Whether it is a file of a forgotten run, and has not changed since. Costs a look at it, where one of that name was forgotten."""
         known = self._files.get(path)
+        if any(path.startswith(folder) for folder in self._put_away.values()):
+            return True
         if known is None:
             return False
+        if known.path in self._pending:
+            return True
         try:
             found = os.stat(path)  # noqa: PTH116  # at each look at the folder
             if (found.st_ino, found.st_size) != (known.inode, known.size):
@@ -96,6 +107,20 @@ class Tombstones:
 
     def has(self, run: str) -> bool:
         return run in self._kept
+
+    def of(self, run: str) -> Tombstone | None:
+        return self._kept.get(run)
+
+    def due(self, now_s: float) -> list[str]:
+        """Runs whose data is to leave the store now."""
+        if not self._pending and not self._put_away:
+            return []
+        return [found.run for found in self.all() if 0 < found.purge_s <= now_s]
+
+    def _note_pending(self) -> None:
+        pending = [found for found in self._kept.values() if found.purge_s]
+        self._pending = {file.path for found in pending for file in found.files}
+        self._put_away = {found.run: f"{found.folder}/" for found in pending if found.folder}
 
     def all(self) -> list[Tombstone]:
         with self._lock:
@@ -115,6 +140,7 @@ class Tombstones:
                 tombstone = tombstone._replace(files=tuple(files.values()))
             _write(self._folder / file_name(tombstone.run), tombstone)
             self._kept[tombstone.run] = tombstone
+            self._note_pending()
             self._files |= {file.path: file for file in tombstone.files}
 
     def remove(self, run: str) -> Tombstone | None:
@@ -124,6 +150,7 @@ class Tombstones:
             if found is not None:
                 (self._folder / file_name(run)).unlink(missing_ok=True)
                 del self._kept[run]
+                self._note_pending()
                 for file in found.files:
                     self._files.pop(file.path, None)
             return found
@@ -181,8 +208,13 @@ def _typed(row: Any) -> Tombstone:
         for path, inode, size, head in row["files"][:MAX_FILES]
     )
     return Tombstone(
-        str(row["run"]), float(row["forgotten_s"]), str(row["folder"]), files, last_known(row.get("known"))
+        str(row["run"]), float(row["forgotten_s"]), str(row["folder"]), files, last_known(row.get("known")), _time(row)
     )
+
+
+def _time(row: dict[str, Any]) -> float:
+    purge_s = row.get("purge_s", 0.0)
+    return float(purge_s) if _fits(purge_s, None) and purge_s > 0 else 0.0
 
 
 def last_known(row: Any) -> LastKnown:

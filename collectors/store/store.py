@@ -444,6 +444,9 @@ class Store(Protocol):
     def run(self, name: str) -> Run | None:
         """With all of run.json."""
 
+    def size_of(self, run: str) -> int:
+        """About how many bytes of the store are this run's: what `forget` frees for others."""
+
     def series(self, run: str | None = None, match: str = "") -> list[Series]:
         """Those of a run, or of the machine where `run` is None; `match` is a case-insensitive substring, with * or ? a glob."""
 

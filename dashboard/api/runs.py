@@ -162,6 +162,7 @@ class AboutChange(BaseModel):
     note: StrictStr = ""
     archived: StrictBool = False
     forgotten: StrictBool = False
+    keep: StrictStr = ""
 
 
 class NewEvent(BaseModel):
@@ -190,7 +191,7 @@ FILTERS = {
 
 
 class ForgottenRow(TypedDict):
-    """`remove` is the line of a shell that removes its files, "" where it would be too long."""
+    """`remove` is the line of a shell that removes its files, "" where it would be too long. Until `purge_s` it can be restored as it was; 0: its data has left."""
 
     run: str
     forgotten_s: float
@@ -198,6 +199,7 @@ class ForgottenRow(TypedDict):
     size_bytes: int
     remove: Private
     about: RunNotes
+    purge_s: float
 
 
 forgotten_row = subset(ForgottenRun, ForgottenRow)
@@ -348,6 +350,15 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @needs(Role.OWNER)
     def forget(run: RunInPath, given: Nothing) -> Answer[ForgottenRow]:
         return Answer(forgotten_row(changes.forget(run)))
+
+    @router.post(
+        "/runs/{run:any}/delete",
+        response_model=None,
+        summary="Delete a run that has ended from the dashboard, to be restored for ten minutes; its files stay",
+    )
+    @needs(Role.OWNER)
+    def delete(run: RunInPath, given: Nothing) -> Answer[ForgottenRow]:
+        return Answer(forgotten_row(changes.delete(run)))
 
     @router.post("/runs/{run:any}/take_back", response_model=None, summary="Read the files of a forgotten run again")
     @needs(Role.OWNER)

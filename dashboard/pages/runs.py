@@ -13,7 +13,7 @@ import dash_ag_grid
 from dash import Dash, Input, Output, dcc, html, no_update
 
 from ..components import RunFilling, RunNotify, RunProvenance, RunShares, RunsHead
-from ..queries import NotFound, Queries
+from ..queries import NotFound, Queries, RunSize
 from ..runs.columns import TableColumn
 from ..runs.runs import ALIVE, RunView, forgotten_view
 from ..user_files.forgotten_runs import quoted
@@ -100,11 +100,13 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         try:
             detail = queries.run(name)
             view = replace(detail.run, attempts=detail.same.runs) if detail.same else detail.run
-            return panel_of(view, f"rm -r -- {quoted(str(queries.tree.path_of(name)))}", f"{name} {times}")
+            return panel_of(
+                view, queries.size_of(name), f"rm -r -- {quoted(str(queries.tree.path_of(name)))}", f"{name} {times}"
+            )
         except NotFound as error:
             found = queries.forgotten_run(name)
             return (
-                panel_of(forgotten_view(found), found.remove, f"{name} {times}")
+                panel_of(forgotten_view(found), None, found.remove, f"{name} {times}")
                 if found
                 else [html.P(visible(str(error)))]
             )
@@ -139,7 +141,7 @@ def definition(column: TableColumn) -> dict[str, Any]:
 WORDS = {"failed": "crashed", "killed": "crashed"}  # as the chips above the table say it
 
 
-def panel_of(view: RunView, command: str, filling: str) -> list[Any]:
+def panel_of(view: RunView, size: RunSize | None, command: str, filling: str) -> list[Any]:
     """Fields that the module reads when a button is pressed: this callback only reads. `filling` is another one each time."""
     run, about = view.stored.name, view.about
     lives = view.state in ALIVE
@@ -166,12 +168,49 @@ def panel_of(view: RunView, command: str, filling: str) -> list[Any]:
         html.Div(
             [
                 button("archive", "Bring back" if about.archived else "Archive", "Hidden from the table until asked for", "btn"),
-                button("forget", "Remember again" if about.forgotten else "Forget", "A run that is alive cannot be forgotten", "btn", disabled=lives and not about.forgotten),
+                button("restore", "Restore", "", "btn") if about.forgotten else button("delete", "Delete", "A run that goes on cannot be deleted" if lives else "It can be restored for ten minutes", "btn", disabled=lives),
             ],
             className="actions",
         ),
+        html.P(freed(size, lives), className="dim") if size else None,
+        None if about.forgotten else keeping_of(about.keep),
         forgotten(command) if about.forgotten else None,
     ]  # fmt: skip
+
+
+def freed(size: RunSize, lives: bool) -> str:
+    """What deleting a run frees, and what it leaves alone."""
+    if lives:
+        return "It goes on: stop it first, then it can be deleted."
+    files = f"{size.files} {'file' if size.files == 1 else 'files'} of the run ({bytes_word(size.file_bytes)})"
+    return f"Delete frees {bytes_word(size.store_bytes)} in the dashboard's store, ten minutes later; until then it can be restored. {files} stay: the dashboard never changes them."
+
+
+def bytes_word(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
+
+
+def keeping_of(keep: str) -> html.Div:
+    """After how long the run is deleted by itself."""
+    known = {"": "forever", "7d": "7 days", "30d": "30 days", "90d": "90 days", "365d": "1 year"}
+    days = {} if keep in known else {keep: f"{keep.removesuffix('d')} days"}
+    return html.Div(
+        [
+            html.Span("Keep"),
+            *(
+                html.Button(
+                    word,
+                    className="chip",
+                    type="button",
+                    value=value,
+                    **{"data-act": "keep", "aria-pressed": str(value == keep).lower()},
+                )
+                for value, word in {**known, **days}.items()
+            ),
+        ],
+        className="keep",
+        title="Deleted so long after its last line; its files stay",
+    )
 
 
 def forgotten(line: str) -> html.Section:

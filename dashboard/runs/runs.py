@@ -40,8 +40,9 @@ from ..user_files.forgotten_runs import ForgottenRun
 from ..user_files.run_notes import NOTHING, RunNotes
 
 ALIVE = ("running", "stalled")
-FORGOTTEN = "it is forgotten: its curves have left the store, its files stay"
-FORGOTTEN_LONG_AGO = "it is forgotten, and an earlier version did not keep how it ended; Remember again reads its files"
+FORGOTTEN = "it is deleted: its curves have left the store, its files stay"
+DELETED = "it is deleted, and can be restored as it was until {}"
+FORGOTTEN_LONG_AGO = "it is deleted, and an earlier version did not keep how it ended; Restore reads its files again"
 OVER: tuple[StateName, ...] = ("ended", "finished", "failed", "killed", "preempted", "requeued")
 BUDGET_S = 0.1  # of one look, for the states that may have changed; the others wait for the next look
 KEPT_S = 60.0  # a run that is over is looked at so often: something may hold its files again
@@ -258,7 +259,8 @@ def forgotten_view(found: ForgottenRun) -> RunView:
     """Nothing is stored of it but what was known when it was forgotten."""
     known = found.known
     state: StateName = next((state for state in OVER if state == known.state), "ended")
-    reason = "; ".join(filter(None, [known.reason, FORGOTTEN if known.state else FORGOTTEN_LONG_AGO]))
+    deleted = DELETED.format(time.strftime("%H:%M", time.localtime(found.purge_s))) if found.purge_s else ""
+    reason = "; ".join(filter(None, [known.reason, deleted or (FORGOTTEN if known.state else FORGOTTEN_LONG_AGO)]))
     ranks = RanksSeen([], None, "")
     return RunView(
         _unstored(found.run, known),

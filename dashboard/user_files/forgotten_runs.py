@@ -27,6 +27,7 @@ class ForgottenRun:
     remove: str
     about: RunNotes
     known: LastKnown = NOTHING_KNOWN
+    purge_s: float = 0.0  # until then it can be restored as it was, Unix seconds; 0: its data has left the store
 
 
 class ForgottenRuns:
@@ -45,6 +46,10 @@ class ForgottenRuns:
         return next(
             (forgotten_run(self._data_dir, tombstone) for tombstone in self._tombstones() if tombstone.run == run), None
         )
+
+    def pending(self) -> frozenset[str]:
+        """Those whose data has not left the store."""
+        return frozenset(tombstone.run for tombstone in self._tombstones() if tombstone.purge_s)
 
     def _tombstones(self) -> list[Tombstone]:
         try:
@@ -67,6 +72,7 @@ def forgotten_run(data_dir: Path, tombstone: Tombstone) -> ForgottenRun:
         remove_line(tombstone),
         about,
         tombstone.known,
+        tombstone.purge_s,
     )
 
 

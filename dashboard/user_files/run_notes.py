@@ -14,6 +14,7 @@ from time import time_ns
 from typing import Any, NamedTuple
 
 from access.files import SETTLED_NS, FileStamp, stamp_of
+from collectors.keeping import days_of
 from collectors.records import Searched
 from collectors.user_files import ABOUT_FOLDER, file_name
 
@@ -40,11 +41,12 @@ class RunNotes:
     note: Searched = ""
     archived: bool = False
     forgotten: bool = False
+    keep: str = ""  # after its newest line, such as "30d"; "" is forever
     trouble: Searched = ""
 
 
 NOTHING = RunNotes()
-FIELDS = ("name", "tags", "note", "archived", "forgotten")
+FIELDS = ("name", "tags", "note", "archived", "forgotten", "keep")
 
 
 class RunNotesReader:
@@ -138,7 +140,8 @@ def checked(fields: Mapping[str, Any], before: RunNotes = NOTHING) -> RunNotes:
         raise ValueError(f"note: at most {MAX_NOTE:,} characters")
     if HALF_CHARACTER.search("".join((about.name, *tags, about.note))):
         raise ValueError("name, tags and note: no half characters (lone surrogates)")
-    return replace(about, name=about.name.strip(), tags=tags)
+    keep = "" if days_of(about.keep) is None else about.keep
+    return replace(about, name=about.name.strip(), tags=tags, keep=keep)
 
 
 def _about_in(path: Path) -> RunNotes:

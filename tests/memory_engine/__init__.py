@@ -139,6 +139,9 @@ class MemoryStore:
     def run(self, name: str) -> Run | None:
         return next((run for run in self.runs() if run.name == name), None)
 
+    def size_of(self, run: str) -> int:
+        return sum(len(repr(record)) for kind in (Points, LogLine) for record in self._all(kind) if record.run == run)
+
     def _sum_up(self, name: str) -> Run:
         lines = [points for points in self._all(Points) if points.run == name]
         times = [line.time_s for line in lines if line.time_s is not None]

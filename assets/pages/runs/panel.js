@@ -1,9 +1,9 @@
 /** The side panel: Python fills it (`panel_of` in `dashboard/pages/runs.py`), and its buttons send what a user changes. */
 
-import { aboutOf, change, get, sentenceOf } from "../../lib/api.js";
+import { aboutOf, change, get, isOwner, sentenceOf } from "../../lib/api.js";
 import { copyText } from "../../lib/clipboard.js";
 import { el, setClass, setText, visible } from "../../lib/dom.js";
-import { count, duration, figure } from "../../lib/format.js";
+import { count, duration, figure, minute } from "../../lib/format.js";
 import { colourOf, keyOf, segmentsOf } from "../../ledger/shares.js";
 import { guard, life, listen } from "../../lib/life.js";
 import { partsOf } from "../provenance.js";
@@ -130,8 +130,10 @@ export class Panel {
     const { act } = button.dataset;
     if (act === "close") this.close();
     if (act === "save") this.#save();
-    if (act === "archive") this.#turn("archived", button.textContent === "Archive");
-    if (act === "forget") this.#turn("forgotten", button.textContent === "Forget");
+    if (act === "archive") this.#archive(button.textContent === "Archive");
+    if (act === "delete") this.#delete();
+    if (act === "restore") this.#restore(this.run);
+    if (act === "keep") this.#keep(/** @type {HTMLButtonElement} */ (button).value);
     if (act === "copy") copyText(document.querySelector(`#${ID} .command`)?.textContent ?? "").then((copied) => say(copied ? "Copied." : "The browser does not let the page copy: select it and press Ctrl C."));
   }
 
@@ -144,18 +146,64 @@ export class Panel {
     await this.#send(sent, this.run, () => this.drafts.saved(fields));
   }
 
-  /** The way back is offered in place. @param {"archived" | "forgotten"} what @param {boolean} on */
-  async #turn(what, on) {
+  /** The way back is offered in place. @param {boolean} on */
+  async #archive(on) {
     const { run } = this;
-    if (run === null || !(await this.#send({ [what]: on }, run))) return;
-    const sentence = `${visible(run)} is ${on ? what : { archived: "back", forgotten: "being read again" }[what]}.`;
-    this.offer(sentence, () => this.#turnOf(run, what, !on));
+    if (run === null || !(await this.#send({ archived: on }, run))) return;
+    this.offer(`${visible(run)} is ${on ? "archived" : "back"}.`, () => {
+      if (this.run !== run) this.show(run);
+      this.#send({ archived: !on }, run);
+    });
   }
 
-  /** @param {string} run @param {"archived" | "forgotten"} what @param {boolean} on */
-  async #turnOf(run, what, on) {
-    if (this.run !== run) this.show(run);
-    await this.#send({ [what]: on }, run);
+  /** It can be restored as it was for some minutes, after a reload as well. */
+  async #delete() {
+    const { run } = this;
+    if (run === null) return;
+    try {
+      const { purge_s } = await change(`runs/${encodeURIComponent(run)}/delete`, {});
+      this.#taken(run);
+      this.offerBack(run, purge_s);
+    } catch (error) {
+      if (run === this.run) say(sentenceOf(error));
+    }
+  }
+
+  /** Runs that were deleted lately can be restored. */
+  async offerDeleted() {
+    if (!isOwner) return;
+    const { forgotten } = await get("forgotten").catch(() => ({ forgotten: [] }));
+    const [newest] = forgotten.filter(({ purge_s }) => purge_s > 0);
+    if (newest) this.offerBack(newest.run, newest.purge_s);
+  }
+
+  /** @param {string} run @param {number} purge_s when its data leaves the store */
+  offerBack(run, purge_s) {
+    this.offer(`${visible(run)} is deleted. Its data leaves the store at ${minute(purge_s)}.`, () => this.#restore(run));
+  }
+
+  /** @param {string | null} run */
+  async #restore(run) {
+    if (run === null) return;
+    try {
+      await change(`runs/${encodeURIComponent(run)}/take_back`, {});
+      if (this.run !== run) this.show(run);
+      this.#await((this.awaited = run));
+      this.#taken(run);
+    } catch (error) {
+      if (run === this.run) say(sentenceOf(error));
+    }
+  }
+
+  /** @param {string} keep "" for ever, else as `30d` */
+  async #keep(keep) {
+    if (await this.#send({ keep })) say("Saved.");
+  }
+
+  /** @param {string} run that the server has changed */
+  #taken(run) {
+    if (this.run === run) this.#ask();
+    this.changed();
   }
 
   /** Whether the server has taken it. @param {Record<string, unknown>} fields @param {string | null} [run] @param {() => void} [taken] */
@@ -163,7 +211,6 @@ export class Panel {
     if (run === null) return false;
     try {
       await change(aboutOf(run), fields);
-      if (fields.forgotten === false) this.#await((this.awaited = run));
       if (this.run === run) {
         taken();
         this.#ask();

@@ -55,7 +55,7 @@ export class Tools {
     this.group = el("select", { class: "chip", "aria-label": "Group", onchange: () => change({ group: this.group.value, opened: [] }) });
     this.hidden = el("div", { popover: "auto", class: "hidden-runs" });
     this.archived = checkbox("Show archived", (on) => change({ archived: on }));
-    this.forgotten = checkbox("Show forgotten", (on) => change({ forgotten: on }));
+    this.forgotten = checkbox("Show deleted", (on) => change({ forgotten: on }));
     this.hidden.append(this.archived.label, this.forgotten.label);
     const hiddenButton = el("button", { class: "btn", type: "button", onclick: () => hang(this.hidden, hiddenButton) }, "Hidden");
     this.csv = el("a", { class: "btn", download: "runs.csv", "data-exports": "" }, "CSV");
@@ -152,7 +152,7 @@ export class Tools {
   /** @param {number} found @param {number} known */
   #drawNone(found, known) {
     this.none.hidden = found > 0;
-    if (known) this.none.replaceChildren(el("p", {}, "No run matches. Esc clears the filter; archived and forgotten runs are behind Hidden."));
+    if (known) this.none.replaceChildren(el("p", {}, "No run matches. Esc clears the filter; archived and deleted runs are behind Hidden."));
     else {
       const { sentence, more } = firstRun(this.log_dir);
       this.none.replaceChildren(el("p", {}, sentence), ...more);

@@ -57,6 +57,7 @@ from .runs import (
     read_run,
     read_sample_names,
     read_samples,
+    read_size,
     read_sources,
 )
 from .thinning import Thinner
@@ -172,6 +173,10 @@ class SqliteStore:
     @store_errors(UNREADABLE, AGAIN)
     def run(self, name: str) -> Run | None:
         return next((run for _, db in self._readers.runs() if (run := read_run(db, name)) is not None), None)
+
+    @store_errors(UNREADABLE, AGAIN)
+    def size_of(self, run: str) -> int:
+        return sum(read_size(db, run) for _, db in self._readers.runs())
 
     @store_errors(UNREADABLE, AGAIN)
     def series(self, run: str | None = None, match: str = "") -> list[Series]:

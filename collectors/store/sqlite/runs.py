@@ -478,3 +478,20 @@ def _offset(row: Sequence[Any]) -> Offset:
 
 def _events(rows: Iterable[tuple[Any, ...]]) -> list[Event]:
     return [Event._make([*row[:7], orjson.loads(row[7])]) for row in rows]
+
+
+_SIZES = (
+    "SELECT total(length(data)) FROM pack WHERE stream IN (SELECT id FROM stream WHERE run = ?)",
+    "SELECT total(length(data)) FROM chunk WHERE series IN (SELECT series.id FROM series JOIN stream ON stream.id = stream WHERE run = ?)",
+    "SELECT total(length(coarse) + length(fine)) FROM page WHERE series IN (SELECT series.id FROM series JOIN stream ON stream.id = stream WHERE run = ?)",
+    "SELECT total(length(columns) + length(texts)) FROM log WHERE run = ?",
+    "SELECT total(length(text) + length(fields)) FROM event WHERE run = ?",
+    "SELECT total(length(data)) FROM sample WHERE run = ?",
+    "SELECT total(bytes) FROM source_text WHERE sha IN (SELECT sha FROM source WHERE run = ?)",
+    "SELECT total(length(info)) FROM run WHERE name = ?",
+)
+
+
+def read_size(db: sqlite3.Connection, run: str) -> int:
+    """Without what waits to be packed, and the tables' own overhead."""
+    return int(sum(db.execute(query, (run,)).fetchone()[0] for query in _SIZES))
