@@ -287,7 +287,7 @@ def test_an_odd_tombstone_costs_itself(tmp_path: Path) -> None:
 def test_what_was_known_is_read_however_odd_the_tombstone_is(row: dict[str, Any] | None) -> None:
     known = last_known(row)
     view = forgotten_view(ForgottenRun("a", T0, 1, 1, "", RunNotes(forgotten=True), known))
-    assert view.state in OVER and "forgotten" in view.state_reason
+    assert view.state in OVER and "deleted" in view.state_reason
     assert (
         json.loads(json.dumps(known._asdict(), allow_nan=False)) == known._asdict()
         and last_known(known._asdict()) == known

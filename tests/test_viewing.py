@@ -272,10 +272,13 @@ def test_a_report_for_a_viewer_keeps_nothing(viewed: Viewed) -> None:
 
 
 def test_a_view_is_shared_listed_and_revoked(viewed: Viewed) -> None:
+    place = json.loads(viewed.ask("/api/v1/share", by="owner").text)
+    assert not place["others"] and "Nobody else can open this link" in place["text"], place
+    assert place["commands"][0].startswith("ssh -N -L ") and "--host 0.0.0.0" in place["commands"][1]
     made = viewed.ask("/api/v1/share", "POST", {"address": "/flame?run=a&from=1&to=2", "days": 1}, by="owner")
     answer = json.loads(made.text)
     assert made.status == 200 and answer["link"].startswith(f"http://127.0.0.1:{viewed.port}/login#token=dsk_")
-    assert answer["link"].endswith("&next=%2Fflame%3Frun%3Da%26from%3D1%26to%3D2") and "ssh -L" in answer["note"]
+    assert answer["link"].endswith("&next=%2Fflame%3Frun%3Da%26from%3D1%26to%3D2") and "ssh -N -L" in answer["note"]
     listed = json.loads(viewed.ask("/api/v1/tokens", by="owner").text)["tokens"]
     row = next(row for row in listed if row["name"] == answer["name"])
     assert row["view"] == "/flame?run=a&from=1&to=2" and row["role"] == "viewer" and "dsk_" not in json.dumps(listed)

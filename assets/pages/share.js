@@ -1,6 +1,6 @@
-/** Share: a link to exactly this view, for a colleague to look at until it is over. */
+/** Share: a link to exactly this view, for a colleague to look at until it is over. It says first who can open it. */
 
-import { change, sentenceOf } from "../lib/api.js";
+import { change, get, sentenceOf } from "../lib/api.js";
 import { copyText } from "../lib/clipboard.js";
 import { dialogOf, el } from "../lib/dom.js";
 import { here } from "../lib/url.js";
@@ -11,12 +11,14 @@ export function openShare() {
   const days = el("select", { class: "chip", "aria-label": "The link is good for" }, ...DAYS.map((n) => el("option", { value: String(n), selected: n === 7 }, n === 1 ? "1 day" : `${n} days`)));
   const source = el("input", { type: "checkbox" });
   const link = el("input", { class: "input share-link", readonly: true, hidden: true, "aria-label": "Link" });
-  const said = el("p", { class: "dim", role: "status" }, "Those who have the link see this view and the other pages, without command lines, paths and processes of the machine. They change nothing.");
+  const place = el("div", { class: "share-place", role: "status" }, el("p", { class: "dim" }, "Checking who can open it …"));
+  const said = el("p", { class: "dim", role: "status" }, "Whoever opens it sees this view and the other pages, but no command lines, paths or processes of this machine, and can change nothing.");
   const make = el("button", { class: "btn pri", type: "button", onclick: () => share() }, "Copy link");
   const body = el(
     "div",
     { class: "share" },
     el("h2", {}, "Share this view"),
+    place,
     el("label", {}, "Good for ", days),
     el("label", {}, source, " with source lines"),
     el("p", {}, make),
@@ -27,6 +29,10 @@ export function openShare() {
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
+  get("share").then(
+    ({ others, text, commands }) => place.replaceChildren(el("p", { class: others ? "" : "warn" }, text), ...commands.map(commandOf)),
+    (error) => place.replaceChildren(el("p", { class: "warn" }, sentenceOf(error))),
+  );
 
   async function share() {
     make.disabled = true;
@@ -37,10 +43,16 @@ export function openShare() {
       link.hidden = false;
       const copied = await copyText(answer.link);
       link.select();
-      said.textContent = `${copied ? "Copied." : "Copy it from the field."} Its name is ${answer.name}: Settings lists and revokes it. ${answer.note}`;
+      said.textContent = `${copied ? "Copied." : "Copy it from the field."} Settings lists it as ${answer.name}, and revokes it.`;
     } catch (error) {
       said.textContent = sentenceOf(error);
     }
     make.disabled = false;
   }
+}
+
+/** A line for a shell, with a button that copies it. @param {string} line */
+function commandOf(line) {
+  const copy = el("button", { class: "btn", type: "button", onclick: async () => (copy.textContent = (await copyText(line)) ? "Copied" : "Select it, Ctrl C") }, "Copy");
+  return el("div", { class: "share-command" }, el("code", {}, line), copy);
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -14,6 +16,7 @@ from access.hosts import is_loopback
 from access.roles import Role, needs
 from access.tokens import GRANTS_SCOPE, RUNS, VIEW, Credential, DamagedTokens, TokenError, Tokens, free_name
 
+from ..address import port_of, public_of
 from ..auth import link_of, safe_path
 from ..mutations import Changes
 from ..network import path_to
@@ -70,6 +73,15 @@ class TokenList(TypedDict):
     trouble: str
 
 
+class SharePlace(TypedDict):
+    """Who can open a link: `others` is whether any but this machine can reach `address`; `text` says it, `commands` are ways to change it."""
+
+    address: str
+    others: bool
+    text: str
+    commands: list[str]
+
+
 class ShareAnswer(TypedDict):
     """`link` is shown once. `note` says what its holder needs besides, "" for nothing."""
 
@@ -95,7 +107,35 @@ class RevokedToken(BaseModel):
     name: StrictStr = Field(max_length=MAX_CHARACTERS)
 
 
-LOOPBACK_NOTE = "This address is of your own machine: others reach it through a tunnel of their own (ssh -L), or after --host is set (docs/remote.md)."
+ONLY_HERE = (
+    "Nobody else can open this link: the dashboard listens on this machine only. Somebody with an account on {host} can open a tunnel "
+    "with the first command and then the link. With the second, the dashboard listens on the network and every visitor needs a link; "
+    "behind a proxy, name its host with --allow-host."
+)
+OTHERS = "Anyone who can reach {place} and has the link can open it until it expires."
+
+
+def share_place(request: Request, data_dir: Path) -> SharePlace:
+    """Where others reach this dashboard: as this browser does, else under the address that it has for other machines."""
+    here = request.headers.get("origin") or f"{request.url.scheme}://{request.url.netloc}"
+    for address in (here, _origin_of(public_of(data_dir) or "")):
+        name = urlsplit(address).hostname or ""
+        if name and not is_loopback(name):
+            return {
+                "address": address,
+                "others": True,
+                "text": OTHERS.format(place=urlsplit(address).netloc),
+                "commands": [],
+            }
+    host, port = socket.gethostname(), port_of(data_dir) or urlsplit(here).port or 80
+    mine = urlsplit(here).port or port
+    commands = [f"ssh -N -L {mine}:127.0.0.1:{port} {host}", f"deepseek-dashboard --host 0.0.0.0 --port {port}"]
+    return {"address": here, "others": False, "text": ONLY_HERE.format(host=host), "commands": commands}
+
+
+def _origin_of(address: str) -> str:
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
 def add_routes(router: APIRouter, queries: Queries, tokens: Tokens) -> None:
@@ -120,6 +160,11 @@ def add_routes(router: APIRouter, queries: Queries, tokens: Tokens) -> None:
             raise BadRequest(str(error)) from None
         return Answer(token_list(tokens))
 
+    @router.get("/share", response_model=None, summary="Who can open a link to this dashboard")
+    @needs(Role.OWNER)
+    def place_of_links(request: Request) -> Answer[SharePlace]:
+        return Answer(share_place(request, queries.data_dir))
+
     @router.post("/share", response_model=None, summary="A link by which others see this view, and look around")
     @needs(Role.OWNER)
     def share(request: Request, given: NewShare) -> Answer[ShareAnswer]:
@@ -133,11 +178,9 @@ def add_routes(router: APIRouter, queries: Queries, tokens: Tokens) -> None:
             secret = tokens.new(name, Role.VIEWER, expires_s, scopes)
         except (DamagedTokens, TokenError) as error:
             raise BadRequest(str(error)) from None
-        place = (
-            request.headers.get("origin") or f"{request.url.scheme}://{request.url.netloc}"
-        )  # where the page is for its browser
-        link = link_of(f"{place}{path_to('/')}", secret, address)
-        note = LOOPBACK_NOTE if is_loopback(urlsplit(place).hostname or "") else ""
+        place = share_place(request, queries.data_dir)
+        link = link_of(f"{place['address']}{path_to('/')}", secret, address)
+        note = "" if place["others"] else " ".join([place["text"], *place["commands"]])
         return Answer({"name": name, "link": link, "expires_s": expires_s, "note": note})
 
 
