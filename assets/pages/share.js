@@ -30,7 +30,7 @@ export function openShare() {
   document.body.append(dialog);
   dialog.showModal();
   get("share").then(
-    ({ others, text, commands }) => place.replaceChildren(el("p", { class: others ? "" : "warn" }, text), ...commands.map(commandOf)),
+    ({ others, text, ways }) => place.replaceChildren(el("p", { class: others ? "" : "warn" }, text), ...ways.flatMap(({ text, command }) => [el("p", { class: "dim" }, text), commandOf(command)])),
     (error) => place.replaceChildren(el("p", { class: "warn" }, sentenceOf(error))),
   );
 

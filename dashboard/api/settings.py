@@ -73,13 +73,20 @@ class TokenList(TypedDict):
     trouble: str
 
 
+class ShareWay(TypedDict):
+    """What a command does for whoever may open the link."""
+
+    text: str
+    command: str
+
+
 class SharePlace(TypedDict):
-    """Who can open a link: `others` is whether any but this machine can reach `address`; `text` says it, `commands` are ways to change it."""
+    """Who can open a link: `others` is whether any but this machine can reach `address`; `text` says it, `ways` change it."""
 
     address: str
     others: bool
     text: str
-    commands: list[str]
+    ways: list[ShareWay]
 
 
 class ShareAnswer(TypedDict):
@@ -107,11 +114,9 @@ class RevokedToken(BaseModel):
     name: StrictStr = Field(max_length=MAX_CHARACTERS)
 
 
-ONLY_HERE = (
-    "Nobody else can open this link: the dashboard listens on this machine only. Somebody with an account on {host} can open a tunnel "
-    "with the first command and then the link. With the second, the dashboard listens on the network and every visitor needs a link; "
-    "behind a proxy, name its host with --allow-host."
-)
+ONLY_HERE = "Nobody else can open this link: the dashboard listens on this machine only."
+TUNNEL = "Somebody with an account on {host} can run this first:"
+LISTEN = "Or start the dashboard with this option, and everybody on the network who has a link can open it. Behind a proxy, name its host with --allow-host."
 OTHERS = "Anyone who can reach {place} and has the link can open it until it expires."
 
 
@@ -125,12 +130,17 @@ def share_place(request: Request, data_dir: Path) -> SharePlace:
                 "address": address,
                 "others": True,
                 "text": OTHERS.format(place=urlsplit(address).netloc),
-                "commands": [],
+                "ways": [],
             }
     host, port = socket.gethostname(), port_of(data_dir) or urlsplit(here).port or 80
     mine = urlsplit(here).port or port
-    commands = [f"ssh -N -L {mine}:127.0.0.1:{port} {host}", f"deepseek-dashboard --host 0.0.0.0 --port {port}"]
-    return {"address": here, "others": False, "text": ONLY_HERE.format(host=host), "commands": commands}
+    tunnel: ShareWay = {"text": TUNNEL.format(host=host), "command": f"ssh -N -L {mine}:127.0.0.1:{port} {host}"}
+    return {
+        "address": here,
+        "others": False,
+        "text": ONLY_HERE,
+        "ways": [tunnel, {"text": LISTEN, "command": "--host 0.0.0.0"}],
+    }
 
 
 def _origin_of(address: str) -> str:
@@ -180,7 +190,11 @@ def add_routes(router: APIRouter, queries: Queries, tokens: Tokens) -> None:
             raise BadRequest(str(error)) from None
         place = share_place(request, queries.data_dir)
         link = link_of(f"{place['address']}{path_to('/')}", secret, address)
-        note = "" if place["others"] else " ".join([place["text"], *place["commands"]])
+        note = (
+            ""
+            if place["others"]
+            else " ".join([place["text"], *(f"{way['text']} {way['command']}" for way in place["ways"])])
+        )
         return Answer({"name": name, "link": link, "expires_s": expires_s, "note": note})
 
 

@@ -5,12 +5,15 @@ The view of the page draws the tools above the grid, gives it its rows and its k
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import dash_ag_grid
 from dash import Dash, Input, Output, dcc, html, no_update
+
+from collectors.keeping import DAY_S, days_of
 
 from ..components import RunFilling, RunNotify, RunProvenance, RunShares, RunsHead
 from ..queries import NotFound, Queries, RunSize
@@ -138,6 +141,7 @@ def definition(column: TableColumn) -> dict[str, Any]:
     return found
 
 
+OLDER = "Its last line is older than that: delete it instead"
 WORDS = {"failed": "crashed", "killed": "crashed"}  # as the chips above the table say it
 
 
@@ -173,7 +177,7 @@ def panel_of(view: RunView, size: RunSize | None, command: str, filling: str) ->
             className="actions",
         ),
         html.P(freed(size, lives), className="dim") if size else None,
-        None if about.forgotten else keeping_of(about.keep),
+        None if about.forgotten else keeping_of(about.keep, view.stored.last_time_s),
         forgotten(command) if about.forgotten else None,
     ]  # fmt: skip
 
@@ -190,10 +194,15 @@ def bytes_word(size: int) -> str:
     return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
 
 
-def keeping_of(keep: str) -> html.Div:
-    """After how long the run is deleted by itself."""
-    known = {"": "forever", "7d": "7 days", "30d": "30 days", "90d": "90 days", "365d": "1 year"}
+def keeping_of(keep: str, last_time_s: float | None) -> html.Div:
+    """After how long the run is deleted by itself. A choice that would delete it at once is no choice: there is a button for that."""
+    known = {"": "forever", "30d": "30 days", "90d": "90 days", "365d": "1 year"}
     days = {} if keep in known else {keep: f"{keep.removesuffix('d')} days"}
+
+    def is_over(value: str) -> bool:
+        period = days_of(value)
+        return period is not None and last_time_s is not None and last_time_s + period * DAY_S < time.time()
+
     return html.Div(
         [
             html.Span("Keep"),
@@ -203,6 +212,8 @@ def keeping_of(keep: str) -> html.Div:
                     className="chip",
                     type="button",
                     value=value,
+                    title=OLDER if is_over(value) else None,
+                    disabled=value != keep and is_over(value),
                     **{"data-act": "keep", "aria-pressed": str(value == keep).lower()},
                 )
                 for value, word in {**known, **days}.items()
