@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,9 @@ from .provenance import RAN
 
 ABOUT_FOLDER, ABOUT_SUFFIX = "runs", ".yaml"  # of the data folder; of its files
 FOLDER, SUFFIX = "events", ".jsonl"
+KEEP, FOREVER = "keep", "forever"  # how long a run is kept after its newest line: `keep: 30d`
+PERIOD = re.compile(r"([1-9]\d{0,4})d")
+DAY_S = 86400.0
 LONGEST_FILE, PREFIX = 255, 180  # bytes of a file's name
 ADDED_MOST_BYTES = 4 << 20  # of a file
 RESERVED = frozenset(("start", "end", *OWN_LIFETIMES, RAN))  # kinds that runs and the collector write
@@ -43,3 +47,13 @@ def rename_about(data_dir: Path, run: str, new: str) -> None:
     if not os.path.lexists(to):
         with suppress(FileNotFoundError):
             old.rename(to)
+
+
+def days_of(text: str) -> float | None:
+    """`30d` -> 30; None for `forever`. Raises ValueError."""
+    if text in ("", FOREVER):
+        return None
+    found = PERIOD.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{KEEP}: a number of days such as 30d, or {FOREVER}")
+    return float(found[1])

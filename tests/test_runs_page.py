@@ -7,6 +7,7 @@ import json
 import time
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Dialog, Page, Route
 
 from collectors.records import Points, RunInfo
@@ -20,6 +21,7 @@ from tests.runs_house import queries as queries  # a fixture
 from tests.runs_house import web as web  # a fixture
 from tests.runs_house import writer as writer  # a fixture
 from tests.serving import Web
+from tests.test_layout_page import WATCH_SHIFTS
 
 EXPECTED_ERRORS = ("400 (Bad Request)",)  # a mistaken filter
 
@@ -349,3 +351,14 @@ def test_a_living_run_grows_in_its_row_and_nothing_moves(page: Page, web: Web, w
     writer.append([Points("alive", LABELS, ("train/loss",), (1.5,), time.time(), 4321)])
     wait_for(lambda: steps.inner_text() == "4,321", because="the row does not grow")
     assert (page.locator(".ag-cell-focus").inner_text(), shown(page)) == (focused, before)
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
+def test_nothing_moves_while_the_page_loads(page: Page, web: Web, size: tuple[int, int]) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.add_init_script(WATCH_SHIFTS)
+    opened(page, web, f"?runs={NAMES[0]}&runs={NAMES[1]}")
+    wait_for(lambda: page.evaluate("() => globalThis.deepseekPainted?.curves.metric?.curves") == 2)
+    page.wait_for_selector(".comparison-table tbody td")
+    shifts = page.evaluate("shifts")
+    assert sum(value for value, _ in shifts) <= 0.02, shifts

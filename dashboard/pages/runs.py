@@ -13,7 +13,7 @@ from typing import Any
 import dash_ag_grid
 from dash import Dash, Input, Output, dcc, html, no_update
 
-from collectors.keeping import DAY_S, days_of
+from collectors.user_files import DAY_S, days_of
 
 from ..components import RunFilling, RunNotify, RunProvenance, RunShares, RunsHead
 from ..queries import NotFound, Queries, RunSize

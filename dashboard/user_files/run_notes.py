@@ -14,9 +14,8 @@ from time import time_ns
 from typing import Any, NamedTuple
 
 from access.files import SETTLED_NS, FileStamp, stamp_of
-from collectors.keeping import days_of
 from collectors.records import Searched
-from collectors.user_files import ABOUT_FOLDER, file_name
+from collectors.user_files import ABOUT_FOLDER, days_of, file_name
 
 from . import yaml_file
 from .yaml_file import SUFFIX, MalformedFile, Table, is_seen
