@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from analysis.directions import HELD_OUT, direction_of, is_held_out, words
 from analysis.findings.life import Standing
+from collectors.machine.run_state import is_ahead
 from collectors.records import ITEMS
 from collectors.step_axis import are_near
 from collectors.store.store import Outcomes
@@ -571,6 +572,9 @@ class Row:
 
     def __init__(self, facts: Facts, setting: TableSetting, place: int) -> None:
         self.facts, self.place = facts, place
+        started_s = facts.view.started_s
+        ahead = started_s is None or is_ahead(started_s, facts.now_s)  # years: it must not hide all others
+        self.started_s = -math.inf if ahead or started_s is None else started_s
         self._setting = setting
         self._cells: dict[str, Cell] = {}
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from collectors.machine.run_state import is_ahead
 from collectors.store.store import Outcomes
 
 from ..user_files.directions import Direction
@@ -55,18 +54,12 @@ def ordered(rows: Sequence[Row], column: TableColumn | None, *, descending: bool
     Values of several series do not mix: those of the first series come first in either order.
     """
     if column is None:
-        return sorted(rows, key=lambda row: (-_started_s(row), row.place))
+        return sorted(rows, key=lambda row: (-row.started_s, row.place))
     keyed = [(order_key(column, row.cell(column)), row) for row in sorted(rows, key=lambda row: row.place)]
     known = [(key, row) for key, row in keyed if key is not None]
     known.sort(key=lambda pair: pair[0], reverse=descending)
     known.sort(key=lambda pair: (pair[0].kind == NAN, pair[1].series_of(column)))
     return [*(row for _, row in known), *(row for key, row in keyed if key is None)]
-
-
-def _started_s(row: Row) -> float:
-    """One that claims to start years ahead must not hide all others."""
-    started_s = row.facts.view.started_s
-    return -math.inf if started_s is None or is_ahead(started_s, row.facts.now_s) else started_s
 
 
 def order_key(column: TableColumn, value: Cell) -> OrderKey | None:
