@@ -53,7 +53,6 @@ WATCH_S = 0.5  # how often the parent and the data folder are checked
 EXIT_WITHIN_S = 4.0  # at the end, even if a thread hangs
 FRESH_S = 0.4  # how old an answer about the runs' processes may be: three collectors use it
 UNDO_S = 600.0  # a deleted run can be restored as it was for so long
-DELETE_EVERY_S = 10.0  # looks for runs that were kept for as long as users wanted
 LAST_LINES = 200  # of a run's text log, that are searched for the reason of its end
 MAX_WATCHED = 200  # runs, of one question
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -112,7 +111,7 @@ class Collectors:
         self._quarantine = Quarantine(data_dir, self._tree)
         offsets = self._store.offsets()
         tombstones = self._tombstones = Tombstones(data_dir)
-        self._next_deletion_s = 0.0  # CLOCK_MONOTONIC
+        self._expiry = keeping.Expiry(data_dir)
         is_polled = any(map(is_remote, self._tree.tops))
         tail = self._tail = LogFolderTail(
             log_dir,
@@ -219,9 +218,11 @@ class Collectors:
         self._supervisor.start()
         while not self._ending.wait(WATCH_S):
             self._look_around()
-            if time.monotonic() >= self._next_deletion_s:
-                self._next_deletion_s = time.monotonic() + DELETE_EVERY_S
-                self._delete_what_was_kept_long_enough()
+            if self._expiry.is_due():
+                try:
+                    self._delete_what_was_kept_long_enough()
+                except Exception:  # of a store or a file that cannot be read just now
+                    logging.exception("what is to be deleted is not known; asked again in a minute")
         last = threading.Timer(EXIT_WITHIN_S, os._exit, (self._exit_code,))  # a thread that hangs must not delay us
         last.daemon = True
         last.start()

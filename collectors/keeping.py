@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,25 @@ from .user_files import ABOUT_FOLDER, DAY_S, KEEP, days_of, file_name
 from .yaml_tree import YamlError, tree_of
 
 MAX_BYTES = 256 << 10
+LOOK_S = 60.0
+
+
+class Expiry:
+    """When to look for runs that were kept long enough: after their descriptions have changed, and each minute, since they grow old."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._folder = data_dir / ABOUT_FOLDER
+        self._changed_ns, self._due_s = 0, 0.0
+
+    def is_due(self) -> bool:
+        try:
+            changed_ns = self._folder.stat().st_mtime_ns
+        except OSError:  # nothing is described
+            return False
+        if changed_ns == self._changed_ns and time.monotonic() < self._due_s:
+            return False
+        self._changed_ns, self._due_s = changed_ns, time.monotonic() + LOOK_S
+        return True
 
 
 def over(runs: Iterable[Run], data_dir: Path, now_s: float) -> Iterator[tuple[Run, float]]:
@@ -25,7 +45,10 @@ def over(runs: Iterable[Run], data_dir: Path, now_s: float) -> Iterator[tuple[Ru
         if run.last_time_s is None or (name := file_name(run.name)) not in described:
             continue
         with suppress(OSError, ValueError, YamlError):
-            table = tree_of(bytes_of(data_dir / ABOUT_FOLDER / name, most=MAX_BYTES).decode()).value
+            text = bytes_of(data_dir / ABOUT_FOLDER / name, most=MAX_BYTES).decode()
+            if KEEP not in text:  # parsing thousands would take seconds
+                continue
+            table = tree_of(text).value
             node = table.get(KEEP) if isinstance(table, dict) else None
             days = days_of(node.value) if node is not None and isinstance(node.value, str) else None
             if days is not None and run.last_time_s + days * DAY_S < now_s:
