@@ -118,7 +118,9 @@ def test_a_comparison_begins_with_the_loss_whatever_each_run_calls_it(
         assert [text.split() for text in legend.all_inner_texts()] == [["a", "10.00"], ["b", "10.00"], ["c", "10.00"]]
         metric.select_option(label="lr")
         wait_for(lambda: "metric=lr" in page.url, because="the metric is not in the address")
-        wait_for(lambda: float(legend.all_inner_texts()[0].split()[1]) == 0.1, because="another metric is drawn")
+        wait_for(
+            lambda: [*map(float, legend.all_inner_texts()[0].split()[1:])] == [0.1], because="another metric is drawn"
+        )
         page.goto(f"http://127.0.0.1:{web.port}/runs?runs=a&runs=d")
         wait_for(lambda: page.evaluate(read) == 2, because="what both runs have does not come first")
         assert metric.evaluate("(select) => select.selectedOptions[0].textContent") == "train/loss"

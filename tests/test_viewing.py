@@ -21,6 +21,7 @@ from access.tokens import Tokens
 from collectors.records import OfProcess, Points, Privacy, Private, Public, Searched, UserFields, labels_of
 from collectors.store.engines import open_store
 from dashboard import visitors
+from dashboard.address import publish
 from dashboard.api.answers import Answer, AnswerRoute, ErrorAnswer, encode
 from dashboard.app import make_app
 from dashboard.queries import Queries
@@ -269,6 +270,14 @@ def test_a_report_for_a_viewer_keeps_nothing(viewed: Viewed) -> None:
     path = "/api/v1/report?run=a&from=1764000000&to=1764000008"
     assert viewed.ask(path, by="granted").status == 200 and not (viewed.folder / "kept.jsonl").exists()
     assert viewed.ask(path, by="owner").status == 200 and (viewed.folder / "kept.jsonl").exists()
+
+
+def test_a_dashboard_that_others_reach_shares_the_address_that_they_open(viewed: Viewed) -> None:
+    with publish(viewed.folder, f"http://127.0.0.1:{viewed.port}", f"http://box:{viewed.port}"):
+        place = json.loads(viewed.ask("/api/v1/share", by="owner").text)
+        made = json.loads(viewed.ask("/api/v1/share", "POST", {"address": "/runs", "days": 1}, by="owner").text)
+    assert place["others"] and not place["ways"] and f"Anyone who can reach box:{viewed.port}" in place["text"], place
+    assert made["link"].startswith(f"http://box:{viewed.port}/login#token=dsk_") and made["note"] == ""
 
 
 def test_a_view_is_shared_listed_and_revoked(viewed: Viewed) -> None:

@@ -85,7 +85,8 @@ export default class RunsPage extends PageView {
     this.signature = "";
     this.total = 0; // runs
     this.tools.draw(this.question);
-    this.parts = { RunsHead: this.element, RunsCompared: this.overlay.head, RunsCurves: this.overlay.element, RunProvenance: this.panel.ran, RunShares: this.panel.shares };
+    const filling = el("span", { hidden: true }); // draws nothing: its properties say that the panel was filled
+    this.parts = { RunFilling: filling, RunsHead: this.element, RunsCompared: this.overlay.head, RunsCurves: this.overlay.element, RunProvenance: this.panel.ran, RunShares: this.panel.shares };
     listen(document, "visibilitychange", () => document.hidden || this.reloadRows());
     this.markReady();
     this.ask(this.question);
