@@ -64,6 +64,9 @@ export function secondsOf(text) {
 /** @param {ChartFields} fields */
 export const titleOf = ({ title, series, kind }) => title || (series ?? []).map((entry) => (typeof entry === "string" ? entry : entry.label || entry.name || entry.glob || entry.regex || entry.expr || "")).join(", ").slice(0, 200) || kind || "";
 
+/** @param {ChartFields} fields */
+export const logIdOf = (fields) => `board ${titleOf(fields)}`;
+
 // What a curve comes to in a range: last, mean, least, greatest, sum, change (pure).
 
 /** @typedef {import("../curves/curve.js").Curve} Curve */

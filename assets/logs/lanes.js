@@ -4,6 +4,7 @@ import { colourAt } from "../data/colours.js";
 import { lane } from "../data/lanes.js";
 import { Series, keyOf } from "../data/series.js";
 import { get, newest } from "../lib/api.js";
+import { chartTools } from "../lib/chart_tools.js";
 import { el, emptyContext, onResize, setText } from "../lib/dom.js";
 import { count, duration } from "../lib/format.js";
 import { onTheme, token } from "../lib/theme.js";
@@ -43,6 +44,7 @@ export class DensityLane {
     this.counts = null;
     this.note = el("span", {});
     this.element = el("section", { class: "lane lane-density" }, el("div", { class: "name" }, el("b", {}, "Log lines"), this.note), this.plot, this.values);
+    this.element.append(chartTools({ element: this.element, focus: this.plot, title: () => "Log lines by level", table: () => this.#table(), picture: () => (this.density ? { canvas: this.canvas, legend: LEVELS.map(([, label, , colour]) => ({ label, colour })) } : null), stage: () => this.element.closest(".timeline") }, { menuOnly: true }));
     onResize(this.plot, () => this.#paint());
     onTheme(() => this.#paint());
     this.read = newest(
@@ -114,6 +116,14 @@ export class DensityLane {
   }
 
   #said = "";
+
+  /** Lines by level, a row for each bucket. */
+  #table() {
+    const { t, t_end, levels } = this.density ?? { t: 0, t_end: 0, levels: [] };
+    const buckets = levels[0]?.counts.length ?? 0;
+    const rows = Array.from({ length: buckets }, (_, i) => [t + (i / buckets) * (t_end - t), ...this.#counts(i)]);
+    return { columns: ["time_s", ...LEVELS.map(([, label]) => label)], rows };
+  }
 
   #paint() {
     const { density, view } = this;
