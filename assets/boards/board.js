@@ -13,7 +13,7 @@ import { counted } from "../lib/format.js";
 import { listen } from "../lib/life.js";
 import { onTheme } from "../lib/theme.js";
 import { KINDS } from "./kinds.js";
-import { COLUMNS, asks, boardRows, reasonsOf, rowsOf, scaleOf, scaled, secondsOf, titleOf, tokensOf } from "./model.js";
+import { COLUMNS, asks, boardRows, briefNames, reasonsOf, rowsOf, scaleOf, scaled, secondsOf, titleOf, tokensOf } from "./model.js";
 
 /** @typedef {import("./model.js").BoardFields} BoardFields */
 /** @typedef {import("./model.js").PlacedChart} PlacedChart */
@@ -57,7 +57,8 @@ export class BoardView {
     this.said = el("div", { class: "board-said empty", role: "status", hidden: true });
     this.about = el("p", { class: "board-about dim", hidden: true });
     this.field = el("div", { class: "board-rows" });
-    this.element = el("section", { class: "board", "aria-label": "Charts" }, this.about, this.said, this.field);
+    this.gone = el("p", { class: "board-gone dim", hidden: true });
+    this.element = el("section", { class: "board", "aria-label": "Charts" }, this.about, this.said, this.field, this.gone);
     this.tip = new Tip();
     this.reader = new CurveReader({ question: (/** @type {Asked} */ asked) => this.#questionOf(asked), changed: (charts, answer) => this.#drawRead(charts, answer), read: readAnyway });
     this.scene = {
@@ -76,16 +77,20 @@ export class BoardView {
 
   // What is shown
 
-  /** A chart that is the same as before stays as it is drawn. @param {BoardFields} fields @param {import("./model.js").ChartExpression[]} exprs of its charts */
-  show(fields, exprs) {
+  /** A chart that is the same as before stays as it is drawn. @param {BoardFields} fields @param {import("./model.js").ChartExpression[]} exprs of its charts @param {boolean} [all] also the charts without data */
+  show(fields, exprs, all = false) {
     this.fields = fields;
-    this.rows = rowsOf(fields, exprs);
+    this.rows = rowsOf(fields, exprs, all);
+    const left = this.rows.flatMap((row) => row.left);
+    setText(this.gone, left.length ? `No data in this run: ${left.join(", ")}.` : "");
+    this.gone.hidden = !left.length;
     setText(this.about, fields.about ?? "");
     this.about.hidden = !fields.about;
     const before = this.frames;
     /** @type {typeof before} */
     const frames = new Map();
     const rows = this.rows.map((row, i) => {
+      if (!row.charts.length && row.left.length) return "";
       const cells = row.charts.map((chart) => {
         const frame = this.#frame(chart, before, frames);
         frame.placed = chart;
@@ -111,9 +116,9 @@ export class BoardView {
     while (frames.has(key)) key += "'"; // a chart that is there twice
     const frame = before.get(key) ?? new ChartFrame(chart, this.scene);
     if (!before.has(key)) {
-      this.#byElement.set(frame.element, frame);
+      this.#byElement.set(frame.body, frame);
       this.seen.observe(frame.element);
-      this.sized.observe(frame.element);
+      this.sized.observe(frame.body);
     }
     frames.set(key, frame);
     return frame;
@@ -122,7 +127,7 @@ export class BoardView {
   /** @param {ChartFrame} frame */
   #drop(frame) {
     this.seen.unobserve(frame.element);
-    this.sized.unobserve(frame.element);
+    this.sized.unobserve(frame.body);
     frame.destroy();
   }
 
@@ -401,15 +406,18 @@ class ChartFrame {
     const shown = rows.map((row, i) => ({ row, colour: tokens[i] })).filter(({ row }) => row.item >= 0);
     const more = shown.length - MAX_NAMES;
     const gone = left && rows.length ? el("span", { class: "warn", title: reasons.join("\n") }, counted(left, "series", "series"), " not there") : null;
-    this.legend.replaceChildren(...shown.slice(0, MAX_NAMES).map(({ row, colour }) => el("span", { title: row.label }, lineKey(colour, shown.length === 1), row.label)), more > 0 ? el("span", { class: "dim" }, `${more} more`) : "", gone ?? "");
+    const brief = briefNames(shown.map(({ row }) => row.label));
+    this.legend.replaceChildren(...shown.slice(0, MAX_NAMES).map(({ row, colour }, i) => el("span", { title: row.label }, lineKey(colour, shown.length === 1), brief[i])), more > 0 ? el("span", { class: "dim" }, `${more} more`) : "", gone ?? "");
     this.#hint();
   }
 
-  /** Names that do not fit fade at the edge, and are reached by scrolling. */
+  /** Names that do not fit in a line have two; beyond these they fade at the edge, and are reached by scrolling. */
   #hint() {
-    const hidden = this.legend.scrollWidth - this.legend.clientWidth - this.legend.scrollLeft;
+    this.legend.classList.remove("two");
+    if (this.legend.scrollWidth > this.legend.clientWidth + 1) this.legend.classList.add("two");
+    const hidden = this.legend.scrollHeight - this.legend.clientHeight - this.legend.scrollTop;
     this.legend.classList.toggle("more", hidden > 1);
-    if (this.legend.scrollWidth > this.legend.clientWidth + 1) this.legend.tabIndex = 0;
+    if (this.legend.scrollHeight > this.legend.clientHeight + 1) this.legend.tabIndex = 0;
     else this.legend.removeAttribute("tabindex");
   }
 
