@@ -1,7 +1,7 @@
 /** The frame around all pages: theme, keys, the links to the pages, and the page of the address. */
 
 import { askAhead } from "./lib/api.js";
-import { CHART_KEYS, listenToCharts } from "./lib/chart_tools.js";
+import { CHART_KEYS, leaveFull, listenToCharts } from "./lib/chart_tools.js";
 import { el, setText } from "./lib/dom.js";
 import { helpDialog, listen } from "./lib/keys.js";
 import { addPlotlyTools } from "./lib/plotly_tools.js";
@@ -43,6 +43,7 @@ export function start() {
     openPalette();
   });
   listenToCharts();
+  session().onShow(leaveFull);
   listen(keys);
   onVisit(showPage);
   showPage();

@@ -79,8 +79,7 @@ export function listenToCharts() {
     if (event.key === "Tab") pointed = false;
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || menu?.matches(":popover-open")) return;
     const target = /** @type {HTMLElement} */ (event.target);
-    if (full && !full.stage.isConnected) full = null; // another page is shown
-    if (event.key === "Escape" && full) leave();
+    if (event.key === "Escape" && full) leaveFull();
     else {
       const chart = full?.chart ?? (pointed ? undefined : charts.get(target.closest(`[${TOOLED}]`) ?? target));
       const act = KEYS[event.key];
@@ -101,12 +100,12 @@ let full = null;
 function enlarge(chart) {
   if (chart.open) return chart.open();
   const again = full?.chart === chart;
-  leave();
+  leaveFull();
   if (again) return undefined;
   const stage = chart.stage?.() ?? chart.element;
   const gap = el("div", { class: stage.className, style: stage.getAttribute("style") });
   gap.style.visibility = "hidden";
-  const close = el("button", { class: "full-close", type: "button", title: "Back to the page (Esc)", "aria-label": "Back to the page", onclick: leave }, "×");
+  const close = el("button", { class: "full-close", type: "button", title: "Back to the page (Esc)", "aria-label": "Back to the page", onclick: leaveFull }, "×");
   full = { chart, stage, gap, close };
   stage.before(gap);
   stage.append(close);
@@ -118,7 +117,8 @@ function enlarge(chart) {
   return undefined;
 }
 
-function leave() {
+/** Back to the page, where a chart fills the window. */
+export function leaveFull() {
   if (!full) return;
   const { chart, stage, gap, close } = full;
   full = null;

@@ -35,7 +35,7 @@ export default class SettingsPage extends PageView {
     listen(document, "focusout", (event) => /** @type {HTMLElement} */ (event.target).closest?.("[data-setting]") && this.save());
     const drawn = new MutationObserver(() => this.drawTheme()); // once Dash has laid the page out
     drawn.observe(document.body, { childList: true, subtree: true });
-    this.life.addEventListener("abort", () => drawn.disconnect());
+    this.life.signal.addEventListener("abort", () => drawn.disconnect());
     this.markReady();
   }
 
