@@ -25,7 +25,7 @@ with RunLog(sys.argv[1], run="steady") as log:
 CHARTS = {
     "/": ".lane[data-lane=loss] .plot",
     "/training": '.chart[data-tag="train/loss"] .chart-plot',
-    "/boards": ".board-chart[data-kind=line] .chart-plot",
+    "/boards": ".board-chart[data-kind=line] .board-body",
     "/logs": ".lane-density .plot",
 }
 
@@ -76,3 +76,26 @@ def test_a_chart_with_the_focus_is_saved_and_fills_the_window_by_keys(
     assert box
     page.keyboard.press("Escape")
     wait_for(lambda: chart.bounding_box() and abs(chart.bounding_box()["height"] - small["height"]) < 40)  # type: ignore[index]
+
+
+def test_a_chart_has_a_log_axis_of_its_own_which_the_browser_remembers(running: Dashboard, page: Page) -> None:
+    chart = page.locator(open_page(running, page, "/training"))
+    wait_for(lambda: painted_log(page) is False)
+    chart.focus()
+    page.keyboard.press("y")
+    wait_for(lambda: painted_log(page), because="its axis is linear")
+    assert "ylog" not in address(page), "the others stay as they are"
+    open_page(running, page, "/training")
+    wait_for(lambda: painted_log(page), because="it is forgotten")
+
+
+def painted_log(page: Page) -> bool | None:
+    found: bool | None = page.evaluate("() => globalThis.deepseekPainted?.curves['train/loss']?.ylog")
+    return found
+
+
+def test_a_click_into_a_chart_leaves_the_keys_to_the_page(running: Dashboard, page: Page) -> None:
+    chart = page.locator(open_page(running, page, "/boards")).first
+    chart.click()
+    page.keyboard.press("e")
+    page.wait_for_selector(".board-editor")

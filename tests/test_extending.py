@@ -93,7 +93,7 @@ def test_a_page_of_dash_components_is_one_file(running: Dashboard, browser: Brow
     figure = page.locator("#histogram .js-plotly-plot")
     for item, starts in (("Save as CSV", b"trace,x"), ("Save as PNG", b"\x89PNG")):
         figure.hover()
-        figure.get_by_role("button", name="Chart menu").click()
+        figure.get_by_role("button", name="Chart tools").click()
         with page.expect_download() as download:
             page.locator(".chart-menu").get_by_text(item, exact=True).click()
         assert Path(download.value.path()).read_bytes().startswith(starts)

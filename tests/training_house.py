@@ -118,5 +118,5 @@ def titles(page: Page) -> list[str]:
 def use_menu(page: Page, tag: str, item: str) -> None:
     """Of the menu of a series' chart."""
     page.locator(f'.chart[data-tag="{tag}"]').hover()
-    page.get_by_role("button", name=f"Chart menu: {tag}", exact=True).click()
+    page.get_by_role("button", name=f"Chart tools: {tag}", exact=True).click()
     page.locator(".chart-menu").get_by_text(item, exact=True).click()

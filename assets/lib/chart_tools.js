@@ -34,7 +34,7 @@ export function chartTools(chart, { menuOnly = false } = {}) {
   const focus = chart.focus ?? chart.element;
   if (!focus.hasAttribute("tabindex")) focus.tabIndex = 0;
   const tool = (/** @type {string} */ word, /** @type {string} */ title, /** @type {() => void} */ act) => el("button", { class: "chart-tool", type: "button", tabindex: "-1", title, "aria-label": `${title.replace(/ \(.*/, "")}: ${chart.title()}`, onclick: act }, word);
-  const dots = tool("⋯", "Chart menu", () => openMenu(chart, dots));
+  const dots = tool("⋯", "Chart tools", () => openMenu(chart, dots));
   dots.removeAttribute("tabindex");
   dots.classList.add("dots");
   if (menuOnly) return el("span", { class: "chart-tools" }, dots);

@@ -129,8 +129,9 @@ export class DensityLane {
     const { density, view } = this;
     const width = this.plot.clientWidth;
     if (!width) return;
-    const ctx = emptyContext(this.canvas, width, DENSITY_HEIGHT_PX + HITS);
-    if (density) paintDensity(ctx, density, view, width);
+    const height = Math.max(DENSITY_HEIGHT_PX, this.plot.clientHeight - HITS); // more of it where the lane fills the window
+    const ctx = emptyContext(this.canvas, width, height + HITS);
+    if (density) paintDensity(ctx, density, view, width, height);
   }
 }
 
@@ -140,19 +141,19 @@ function byWeight({ levels }) {
   return { warnings: lines((level) => level >= 30 && level < 40), errors: lines((level) => level >= 40) };
 }
 
-/** @param {CanvasRenderingContext2D} ctx @param {Density} density @param {View} view @param {number} width */
-function paintDensity(ctx, { t, t_end, levels, hits }, { lo, hi }, width) {
+/** @param {CanvasRenderingContext2D} ctx @param {Density} density @param {View} view @param {number} width @param {number} height above the matches */
+function paintDensity(ctx, { t, t_end, levels, hits }, { lo, hi }, width, height) {
   const buckets = levels[0]?.counts.length ?? 0;
   const x = (/** @type {number} */ i) => ((t + (i / buckets) * (t_end - t) - lo) / (hi - lo)) * width;
   const layers = LEVELS.map(([least, , , colour], k) => ({ colour: token(colour), members: levels.filter(({ level }) => level >= least && level < (LEVELS[k - 1]?.[0] ?? Infinity)) }));
   const sums = Array.from({ length: buckets }, (_, i) => levels.reduce((sum, { counts }) => sum + counts[i], 0));
   const most = Math.max(1, ...sums);
-  const tall = (/** @type {number} */ lines) => (lines ? Math.max(1.5, (lines / most) * (DENSITY_HEIGHT_PX - 4)) : 0);
+  const tall = (/** @type {number} */ lines) => (lines ? Math.max(1.5, (lines / most) * (height - 4)) : 0);
   for (let i = 0; i < buckets; i++) {
     if (!sums[i]) continue;
     const [left, right] = [x(i), x(i + 1)];
     if (right < 0 || left > width) continue;
-    let y = DENSITY_HEIGHT_PX;
+    let y = height;
     for (const { colour, members } of layers) {
       const h = tall(members.reduce((sum, { counts }) => sum + counts[i], 0));
       ctx.fillStyle = colour;
@@ -162,7 +163,7 @@ function paintDensity(ctx, { t, t_end, levels, hits }, { lo, hi }, width) {
   }
   if (!hits) return;
   ctx.fillStyle = token("mark-edge");
-  hits.forEach((found, i) => found && ctx.fillRect(x(i), DENSITY_HEIGHT_PX + 2, Math.max(2, Math.min(4, x(i + 1) - x(i))), HITS - 4));
+  hits.forEach((found, i) => found && ctx.fillRect(x(i), height + 2, Math.max(2, Math.min(4, x(i + 1) - x(i))), HITS - 4));
 }
 
 // Numbers of lines as curves: what `plot this field` has drawn, one lane each below the lines' density.
