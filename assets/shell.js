@@ -1,8 +1,10 @@
 /** The frame around all pages: theme, keys, the links to the pages, and the page of the address. */
 
 import { askAhead } from "./lib/api.js";
+import { CHART_KEYS, leaveFull, listenToCharts } from "./lib/chart_tools.js";
 import { el, setText } from "./lib/dom.js";
 import { helpDialog, listen } from "./lib/keys.js";
+import { addPlotlyTools } from "./lib/plotly_tools.js";
 import { followPaper, setTheme, theme } from "./lib/theme.js";
 import { here, linkPages, onVisit, pageLinks, pathTo, visit, writeAddress } from "./lib/url.js";
 import { Palette } from "./pages/palette.js";
@@ -40,6 +42,8 @@ export function start() {
     event.preventDefault(); // also in a field: browsers have their own search behind it
     openPalette();
   });
+  listenToCharts();
+  session().onShow(leaveFull);
   listen(keys);
   onVisit(showPage);
   showPage();
@@ -137,7 +141,7 @@ function keysOfPages() {
 let help = null;
 
 function showHelp() {
-  help ??= helpDialog(keys(), session().view?.gestures() ?? []);
+  help ??= helpDialog(keys(), [...(session().view?.gestures() ?? []), ...CHART_KEYS]);
   help.showModal();
 }
 
@@ -166,6 +170,7 @@ function mendDashParts() {
 }
 
 function mend() {
+  for (const figure of document.querySelectorAll(".js-plotly-plot:not(.tooled)")) addPlotlyTools(figure);
   for (const target of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(TARGETS))) target.tabIndex = -1;
   for (const list of document.querySelectorAll(LISTS)) {
     if (list.closest(".dash-dropdown-content")) continue; // of a dropdown: it is one

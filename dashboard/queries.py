@@ -34,7 +34,8 @@ from collectors.store.store import (
     Store,
 )
 
-from .boards.files import BoardFile, Boards, first_of
+from .boards.files import BoardFile, Boards
+from .boards.overview import OVERVIEW, Logged, overview_of
 from .findings import ActivityReader, Alerts, FindingsReader
 from .jobs import JobsReader
 from .logs.changes import LogChanges
@@ -247,9 +248,17 @@ class Queries:
             self.check_run(run)
         return found
 
-    def first_board(self, boards: Sequence[BoardFile], run: str | None) -> str:
-        """The one that is opened where none is named."""
-        return first_of(boards, self.curves.chooses_any([] if run is None else [run]))
+    def board(self, name: str, run: str | None) -> BoardFile | None:
+        """A file's, or the one that is made of what the run logs, unless a user has a file of that name."""
+        found = self.boards.named(name)
+        return overview_of(self._logged(run)) if found is None and name == OVERVIEW else found
+
+    def _logged(self, run: str | None) -> Logged:
+        machine = {series.name for series in self._store.series(None)}
+        if run is None or not self.has_run(run):
+            return Logged((), machine)
+        lines = self._store.logs(LogQuery(run, limit=1)).lines
+        return Logged(self._store.series(run), machine, self._store.profiled_from(run) is not None, bool(lines))
 
     def last(self, series: Sequence[Series]) -> dict[int, LastPoint]:
         return self._store.last([found.id for found in series])

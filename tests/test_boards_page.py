@@ -98,10 +98,8 @@ def test_a_board_draws_and_what_the_host_lacks_is_one_sentence(scene: Scene, pag
     assert painted(page, "GPU power")["curves"] == 2
     expect(chart(page, "GPU power").locator(".board-legend")).to_have_text("GPU 0GPU 1")
     expect(chart(page, "Total power").locator(".board-value")).to_have_text("601")
-    chart(page, "NVLink").scroll_into_view_if_needed()
-    expect(chart(page, "NVLink").locator(".board-body > .chart-instead")).to_contain_text(
-        "no series gpu/nvlink_rx_bytes_per_s"
-    )
+    expect(page.locator(".board-gone")).to_contain_text("NVLink")
+    expect(chart(page, "NVLink")).to_have_count(0)
 
 
 def test_new_points_are_drawn_without_reading_all_again(scene: Scene, page: Page) -> None:

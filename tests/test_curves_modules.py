@@ -244,7 +244,7 @@ def test_a_step_is_found_between_the_points_around_it_and_of_two_attempts_in_the
 
 def test_cells_that_a_spreadsheet_would_run_are_inert_and_numbers_stay_numbers(ask: Ask) -> None:
     code = """
-    const { csvOf } = await load("curves/export.js");
+    const { csvOf } = await load("lib/chart_tools.js");
     return csvOf(["run", "x"], [["=HYPERLINK()", -1.5], ["a,\\"b\\"\\n", NaN], ["@x", null], ["-run", 2]]);"""
     rows = list(csv.reader(io.StringIO(ask(code))))
     assert rows == [["run", "x"], ["'=HYPERLINK()", "-1.5"], ['a,"b"\n', ""], ["'@x", ""], ["'-run", "2"]]

@@ -90,6 +90,13 @@ def test_a_page_of_dash_components_is_one_file(running: Dashboard, browser: Brow
     numbers = page.locator("#numbers")
     wait_for(lambda: "points" in numbers.inner_text(), because="the callback did not answer")
     wait_for(lambda: page.locator("#histogram .js-plotly-plot").count() == 1, because="no figure")
+    figure = page.locator("#histogram .js-plotly-plot")
+    for item, starts in (("Save as CSV", b"trace,x"), ("Save as PNG", b"\x89PNG")):
+        figure.hover()
+        figure.get_by_role("button", name="Chart tools").click()
+        with page.expect_download() as download:
+            page.locator(".chart-menu").get_by_text(item, exact=True).click()
+        assert Path(download.value.path()).read_bytes().startswith(starts)
     assert "Losses" in page.locator("#menu a").all_text_contents()
     wait_for(
         lambda: page.evaluate("() => globalThis.deepseekPainted.drawn['train/loss'].count > 60"),

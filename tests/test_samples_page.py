@@ -136,6 +136,77 @@ def test_nothing_that_was_logged_becomes_a_part_of_the_page(scene: Scene, page: 
     assert page.locator(".samples img, .samples script, .samples svg, .samples iframe").count() == 0 and alerts == []
 
 
+MARKDOWN = """# Title <img src=x onerror=alert(1)>
+**bold** and `code <b>`
+- one <script>alert(1)</script>
+- [web](https://example.org/a) [run](javascript:alert(1)) [data](data:text/html,x) [odd](JaVaScRiPt:alert(1)) ![pixel](https://example.org/track.png)
+
+> quote <iframe src=https://example.org></iframe>
+
+| a | b |
+|---|---|
+| <svg onload=alert(1)> | 2 |
+```
+<style>*{display:none}</style>
+```
+"""
+
+
+def test_markdown_is_rendered_and_nothing_in_it_is_html_or_runs(scene: Scene, page: Page) -> None:
+    alerts: list[str] = []
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda request: asked.append(request.url) if "example.org" in request.url else None)
+    scene.text("marked", "notes", 1, MARKDOWN)
+    scene.text("marked", "nested", 1, "> " * 500 + "**" * 3000 + "[" * 3000)
+    scene.open(page, "run=marked")
+    notes = card(page, "notes").locator(".markdown")
+    expect(notes.locator("h4")).to_have_text("Title <img src=x onerror=alert(1)>")
+    expect(notes.locator("strong")).to_have_text("bold")
+    expect(notes.locator("td").first).to_have_text("<svg onload=alert(1)>")
+    expect(card(page, "nested").locator(".markdown")).to_be_attached()
+    links = notes.locator("a")
+    assert links.evaluate_all("links => links.map((link) => link.href)") == [
+        "https://example.org/a",
+        "https://example.org/track.png",
+    ]
+    assert links.first.get_attribute("rel") == "noopener noreferrer nofollow"
+    assert page.locator(".samples :is(img, script, svg, iframe, style)").count() == 0 and alerts == [] and asked == []
+    card(page, "notes").get_by_role("button", name="Source").click()
+    expect(card(page, "notes").locator("pre")).to_contain_text("# Title <img")
+
+
+def test_a_list_of_images_is_one_gallery_with_captions(scene: Scene, page: Page) -> None:
+    (scene.log_dir / "lists").mkdir()
+    names = ["examples", "examples/1", "examples/2"]
+    for name in names:
+        path = f"{name.replace('/', '-')}.png"
+        (scene.log_dir / "lists" / path).write_bytes(png(24, 16, (0, 0, 255)))
+        scene.store.append([Sample("lists", name, "image", "image/png", None, 1, path=path)])
+    captions = {"columns": ["caption"], "rows": [["a cat"], [BAD], [""]]}
+    scene.text("lists", "examples/captions", 1, json.dumps(captions), kind="table")
+    scene.open(page, "run=lists")
+    expect(page.locator(".sample-card")).to_have_count(1)
+    expect(card(page, "examples").locator("canvas")).to_have_count(3)
+    expect(card(page, "examples").locator(".sample-words")).to_have_text(["a cat", BAD, ""])
+    image = card(page, "examples").locator("canvas").first
+    assert image.evaluate("image => getComputedStyle(image).imageRendering") == "pixelated"
+    page.get_by_role("button", name="Pixels").click()
+    wait_for(lambda: image.evaluate("image => image.clientWidth") == 24, because="a pixel is not a pixel")
+    wait_for(lambda: "fit=pixels" in page.url)
+    card(page, "examples").get_by_role("button").first.click()
+    large = page.locator("dialog.sample-large img")
+    wait_for(lambda: large.evaluate("image => image.clientWidth") > 200)
+    assert large.evaluate("image => getComputedStyle(image).imageRendering") == "pixelated"
+
+
+def test_a_run_without_samples_links_to_runs_that_have_some(scene: Scene, page: Page) -> None:
+    scene.store.append([Event("bare", "note", 1e9)])
+    scene.open(page, "run=bare")
+    page.locator(".sample-elsewhere").get_by_role("link").first.click()
+    wait_for(lambda: page.locator(".sample-card").count() > 0)
+
+
 def test_thousands_of_names_are_searched_and_few_are_loaded(scene: Scene, page: Page) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/api/v1/sample" in request.url else None)

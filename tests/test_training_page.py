@@ -15,7 +15,19 @@ from dashboard.queries import Queries
 from dashboard.user_files.run_notes import save_about
 from tests.conftest import standing, wait_for
 from tests.serving import served
-from tests.training_house import NAMELESS, ODD, House, address, curve, drag, open_training, painted, plot, titles
+from tests.training_house import (
+    NAMELESS,
+    ODD,
+    House,
+    address,
+    curve,
+    drag,
+    open_training,
+    painted,
+    plot,
+    titles,
+    use_menu,
+)
 from tests.training_house import house as house  # a fixture
 
 EXPECTED_ERRORS = (
@@ -84,14 +96,12 @@ def test_all_runs_below_the_pointer_are_told_the_highest_first_on_one_crosshair(
 
 def test_charts_are_pinned_hidden_moved_and_folded_and_the_browser_remembers(house: House, page: Page) -> None:
     open_training(house, page, "val/acc", run="a")
-    page.locator('.chart[data-tag="val/acc"]').hover()
-    page.locator('[aria-label="Pin val/acc"]').click()
+    use_menu(page, "val/acc", "Pin")
     wait_for(lambda: "Pinned" in page.locator(".curves-head").first.inner_text())
     assert titles(page)[0] == "val/acc"
     page.locator('.chart[data-tag="train/lr"] .chart-name').focus()
     page.keyboard.press("Shift+ArrowLeft")
-    page.locator('.chart[data-tag="tokens"]').hover()
-    page.locator('[aria-label="Hide tokens"]').click()
+    use_menu(page, "tokens", "Hide")
     wait_for(lambda: "tokens" not in titles(page))
     open_training(house, page, "train/loss", run="b")
     open_training(house, page, "val/acc", run="a")
@@ -132,14 +142,13 @@ def test_names_are_text_wherever_they_stand(house: House, page: Page) -> None:
 
 
 @pytest.mark.parametrize(
-    ("item", "ending"), [("PNG", "png"), ("SVG", "svg"), ("CSV of what is visible", "csv"), ("JSON", "json")]
+    ("item", "ending"),
+    [("Save as PNG", "png"), ("Save as SVG", "svg"), ("Save as CSV", "csv"), ("Save as JSON", "json")],
 )
 def test_a_chart_is_saved_as_a_file(house: House, page: Page, item: str, ending: str) -> None:
     open_training(house, page, "train/loss", runs=["a", "b"])
-    page.locator('.chart[data-tag="train/loss"]').hover()
-    page.locator('[aria-label="Export train/loss"]').click()
     with page.expect_download() as download:
-        page.locator(".curves-menu").get_by_text(item, exact=True).click()
+        use_menu(page, "train/loss", item)
     assert download.value.suggested_filename == f"train-loss.{ending}"
     content = Path(download.value.path()).read_bytes()
     if ending == "csv":

@@ -113,3 +113,10 @@ def address(page: Page) -> dict[str, list[str]]:
 def titles(page: Page) -> list[str]:
     names: list[str] = page.locator(".chart").evaluate_all("charts => charts.map((chart) => chart.dataset.tag)")
     return names
+
+
+def use_menu(page: Page, tag: str, item: str) -> None:
+    """Of the menu of a series' chart."""
+    page.locator(f'.chart[data-tag="{tag}"]').hover()
+    page.get_by_role("button", name=f"Chart tools: {tag}", exact=True).click()
+    page.locator(".chart-menu").get_by_text(item, exact=True).click()

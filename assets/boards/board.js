@@ -2,16 +2,18 @@
 
 import { FrameQueue } from "../curves/chart.js";
 import { curveOf } from "../curves/curve.js";
+import { tableOf } from "../curves/export.js";
 import { Tip, lineKey } from "../curves/tip.js";
 import { runColours } from "../data/colours.js";
 import { CurveReader, readCurves } from "../data/curve_reader.js";
 import { Refused } from "../lib/api.js";
+import { chartTools, flip } from "../lib/chart_tools.js";
 import { el, nearView, onResize, setClass, setText } from "../lib/dom.js";
 import { counted } from "../lib/format.js";
 import { listen } from "../lib/life.js";
 import { onTheme } from "../lib/theme.js";
 import { KINDS } from "./kinds.js";
-import { COLUMNS, asks, boardRows, reasonsOf, rowsOf, scaleOf, scaled, secondsOf, titleOf, tokensOf } from "./model.js";
+import { COLUMNS, asks, boardRows, briefNames, reasonsOf, rowsOf, scaleOf, scaled, secondsOf, titleOf, tokensOf } from "./model.js";
 
 /** @typedef {import("./model.js").BoardFields} BoardFields */
 /** @typedef {import("./model.js").PlacedChart} PlacedChart */
@@ -55,7 +57,8 @@ export class BoardView {
     this.said = el("div", { class: "board-said empty", role: "status", hidden: true });
     this.about = el("p", { class: "board-about dim", hidden: true });
     this.field = el("div", { class: "board-rows" });
-    this.element = el("section", { class: "board", "aria-label": "Charts" }, this.about, this.said, this.field);
+    this.gone = el("p", { class: "board-gone dim", hidden: true });
+    this.element = el("section", { class: "board", "aria-label": "Charts" }, this.about, this.said, this.field, this.gone);
     this.tip = new Tip();
     this.reader = new CurveReader({ question: (/** @type {Asked} */ asked) => this.#questionOf(asked), changed: (charts, answer) => this.#drawRead(charts, answer), read: readAnyway });
     this.scene = {
@@ -66,23 +69,28 @@ export class BoardView {
       edit: (/** @type {PlacedChart} */ chart) => page.edit(chart),
     };
     this.seen = nearView((entries) => this.#seen(entries), AHEAD_PX);
-    onResize(this.field, () => this.#fit());
+    onResize(this.field, () => (this.#width = this.field.clientWidth));
+    this.sized = new ResizeObserver((entries) => entries.forEach(({ target }) => this.#byElement.get(target)?.fit()));
     listen(window, "scroll", () => this.tip.hide(), true);
     onTheme(() => this.frames.forEach((frame) => frame.drawer.redraw()));
   }
 
   // What is shown
 
-  /** A chart that is the same as before stays as it is drawn. @param {BoardFields} fields @param {import("./model.js").ChartExpression[]} exprs of its charts */
-  show(fields, exprs) {
+  /** A chart that is the same as before stays as it is drawn. @param {BoardFields} fields @param {import("./model.js").ChartExpression[]} exprs of its charts @param {boolean} [all] also the charts without data */
+  show(fields, exprs, all = false) {
     this.fields = fields;
-    this.rows = rowsOf(fields, exprs);
+    this.rows = rowsOf(fields, exprs, all);
+    const left = this.rows.flatMap((row) => row.left);
+    setText(this.gone, left.length ? `No data in this run: ${left.join(", ")}.` : "");
+    this.gone.hidden = !left.length;
     setText(this.about, fields.about ?? "");
     this.about.hidden = !fields.about;
     const before = this.frames;
     /** @type {typeof before} */
     const frames = new Map();
     const rows = this.rows.map((row, i) => {
+      if (!row.charts.length && row.left.length) return "";
       const cells = row.charts.map((chart) => {
         const frame = this.#frame(chart, before, frames);
         frame.placed = chart;
@@ -107,7 +115,11 @@ export class BoardView {
     let key = JSON.stringify(looks);
     while (frames.has(key)) key += "'"; // a chart that is there twice
     const frame = before.get(key) ?? new ChartFrame(chart, this.scene);
-    if (!before.has(key)) this.seen.observe(frame.element);
+    if (!before.has(key)) {
+      this.#byElement.set(frame.body, frame);
+      this.seen.observe(frame.element);
+      this.sized.observe(frame.body);
+    }
     frames.set(key, frame);
     return frame;
   }
@@ -115,8 +127,12 @@ export class BoardView {
   /** @param {ChartFrame} frame */
   #drop(frame) {
     this.seen.unobserve(frame.element);
+    this.sized.unobserve(frame.body);
     frame.destroy();
   }
+
+  /** @type {WeakMap<Element, ChartFrame>} */
+  #byElement = new WeakMap();
 
   /** A sentence in place of the charts, or none. @param {string} sentence @param {...(Node | string)} more */
   say(sentence, ...more) {
@@ -270,13 +286,7 @@ export class BoardView {
 
   #fit() {
     this.#width = this.field.clientWidth;
-    for (const frame of this.frames.values()) this.#fitOne(frame);
-  }
-
-  /** @param {ChartFrame} frame */
-  #fitOne(frame) {
-    const { clientWidth, clientHeight } = frame.element;
-    frame.fit(clientWidth, clientHeight);
+    for (const frame of this.frames.values()) frame.fit();
   }
 
   /** @param {import("../curves/chart.js").Chart | null} chart @param {number | null} x @param {MouseEvent | null} event */
@@ -307,7 +317,6 @@ export class BoardView {
 
 /** @typedef {import("../data/curve_reader.js").Held} Held */
 
-const [HEAD_PX, LEGEND_PX] = [24, 18];
 const MAX_NAMES = 24; // of a legend
 
 class ChartFrame {
@@ -316,13 +325,14 @@ class ChartFrame {
     this.placed = placed;
     this.drawer = new KINDS[placed.fields.kind ?? "text"](placed, scene);
     this.unit = el("span", {});
-    this.tools = el("button", { class: "chart-edit", type: "button", "data-owners": "", "aria-label": `Edit ${titleOf(placed.fields)}`, title: "Edit this chart", onclick: () => scene.edit(this.placed) }, "✎");
     this.title = el("h3", { class: "chart-name", title: titleOf(placed.fields) }, el("b", {}, titleOf(placed.fields)), this.unit);
-    this.head = el("header", { class: "chart-head" }, this.title, this.tools);
+    this.head = el("header", { class: "chart-head" }, this.title);
     this.said = el("p", { class: "chart-instead", role: "status", hidden: true });
     this.body = el("div", { class: "board-body" }, this.drawer.element, this.said);
     this.legend = el("footer", { class: "board-legend" });
     this.element = el("article", { class: "chart board-chart", "data-chart": placed.key, "data-kind": placed.fields.kind ?? "" }, this.head, this.body, this.legend);
+    this.edit = el("button", { class: "chart-edit", type: "button", "data-owners": "", "aria-label": `Edit ${titleOf(placed.fields)}`, title: "Edit this chart", onclick: () => scene.edit(this.placed) }, "✎");
+    this.head.append(this.edit, ...(placed.fields.kind === "text" ? [] : [chartTools(this.#tooled())]));
     this.legend.hidden = !this.drawer.legend;
     this.legend.addEventListener("scroll", () => this.#hint(), { passive: true });
     this.names = "";
@@ -331,12 +341,29 @@ class ChartFrame {
     setClass(this.element, "waiting", asks(placed.fields));
   }
 
-  /** In CSS pixels of the whole element. @param {number} width @param {number} height */
-  fit(width, height) {
+  /** @returns {import("../lib/chart_tools.js").Tooled} */
+  #tooled() {
+    const { drawer, body } = this;
+    return {
+      element: this.element,
+      focus: /** @type {HTMLElement} */ (body.querySelector("[tabindex]") ?? body),
+      title: () => titleOf(this.placed.fields),
+      table: () => (drawer.table ? drawer.table() : this.drawing && tableOf(this.drawing.curves, this.drawing.span)),
+      picture: () => drawer.paper?.() ?? (drawer.canvas && this.drawing ? { canvas: drawer.canvas, legend: this.drawing.curves.map(({ label, colour }) => ({ label, colour: colour ?? "ink" })) } : null),
+      logY: drawer.logId ? { on: () => Boolean(drawer.isLog), turn: () => (flip(drawer.logId ?? ""), this.drawing && drawer.show(this.drawing)) } : null,
+    };
+  }
+
+  /** @type {import("./kinds.js").Drawing | null} what is drawn now */
+  drawing = null;
+
+  /** To the size of its place. */
+  fit() {
+    const { clientWidth: width, clientHeight: height } = this.body;
     const key = `${width} ${height}`;
     if (key === this.fitted || width < 20) return;
     this.fitted = key;
-    this.drawer.fit(width, Math.max(20, height - HEAD_PX - (this.drawer.legend ? LEGEND_PX : 0)));
+    this.drawer.fit(width, Math.max(20, height));
     this.#hint();
   }
 
@@ -357,7 +384,8 @@ class ChartFrame {
     this.#say(some ? "" : held.trouble || sentence(left[0] ?? "no point in this range"));
     const reasons = [...new Set(left.map(sentence))];
     this.title.title = [titleOf(fields), ...reasons].join("\n");
-    this.drawer.show({ curves, span, axis, unit, by, run, stale });
+    this.drawing = { curves, span, axis, unit, by, run, stale };
+    this.drawer.show(this.drawing);
     if (this.drawer.legend) this.#name(rows, tokens, left.length, reasons);
     return undefined;
   }
@@ -378,15 +406,18 @@ class ChartFrame {
     const shown = rows.map((row, i) => ({ row, colour: tokens[i] })).filter(({ row }) => row.item >= 0);
     const more = shown.length - MAX_NAMES;
     const gone = left && rows.length ? el("span", { class: "warn", title: reasons.join("\n") }, counted(left, "series", "series"), " not there") : null;
-    this.legend.replaceChildren(...shown.slice(0, MAX_NAMES).map(({ row, colour }) => el("span", { title: row.label }, lineKey(colour, shown.length === 1), row.label)), more > 0 ? el("span", { class: "dim" }, `${more} more`) : "", gone ?? "");
+    const brief = briefNames(shown.map(({ row }) => row.label));
+    this.legend.replaceChildren(...shown.slice(0, MAX_NAMES).map(({ row, colour }, i) => el("span", { title: row.label }, lineKey(colour, shown.length === 1), brief[i])), more > 0 ? el("span", { class: "dim" }, `${more} more`) : "", gone ?? "");
     this.#hint();
   }
 
-  /** Names that do not fit fade at the edge, and are reached by scrolling. */
+  /** Names that do not fit in a line have two; beyond these they fade at the edge, and are reached by scrolling. */
   #hint() {
-    const hidden = this.legend.scrollWidth - this.legend.clientWidth - this.legend.scrollLeft;
+    this.legend.classList.remove("two");
+    if (this.legend.scrollWidth > this.legend.clientWidth + 1) this.legend.classList.add("two");
+    const hidden = this.legend.scrollHeight - this.legend.clientHeight - this.legend.scrollTop;
     this.legend.classList.toggle("more", hidden > 1);
-    if (this.legend.scrollWidth > this.legend.clientWidth + 1) this.legend.tabIndex = 0;
+    if (this.legend.scrollHeight > this.legend.clientHeight + 1) this.legend.tabIndex = 0;
     else this.legend.removeAttribute("tabindex");
   }
 

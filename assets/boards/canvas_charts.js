@@ -3,10 +3,11 @@
 import { nearest } from "../curves/curve.js";
 import { xTicks, xWord } from "../curves/training_view.js";
 import { logTicks, ticks } from "../lib/axis.js";
+import { isFlipped } from "../lib/chart_tools.js";
 import { el, emptyContext, setText } from "../lib/dom.js";
 import { AXIS_PX, count, counted, figure, tick } from "../lib/format.js";
 import { faded, mixed, token } from "../lib/theme.js";
-import { binned, endsOf, thresholdsOf, titleOf, toneOf, valuesOf } from "./model.js";
+import { binned, endsOf, logIdOf, thresholdsOf, titleOf, toneOf, valuesOf } from "./model.js";
 
 // What charts on a canvas of their own have in common: the canvas, a tip beside the pointer, and the last drawing.
 
@@ -23,11 +24,15 @@ class CanvasChart {
     this.fields = chart.fields;
     /** @type {Drawing | null} */
     this.drawing = null;
-    this.canvas = new Canvas(titleOf(chart.fields), (context, width, height) => this.drawing && this.paint(context, width, height, this.drawing));
+    this.drawn = new Canvas(titleOf(chart.fields), (context, width, height) => this.drawing && this.paint(context, width, height, this.drawing));
     this.tip = el("div", { class: "tip", hidden: true, role: "tooltip" });
-    this.element = el("div", { class: "board-drawn" }, this.canvas.element, this.tip);
+    this.element = el("div", { class: "board-drawn" }, this.drawn.element, this.tip);
     this.element.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => this.#point(event));
     this.element.addEventListener("pointerleave", () => (this.tip.hidden = true));
+  }
+
+  get canvas() {
+    return this.drawn.element;
   }
 
   /** @param {CanvasRenderingContext2D} _context @param {number} _width @param {number} _height @param {Drawing} _drawing */
@@ -50,17 +55,17 @@ class CanvasChart {
 
   /** @param {number} width @param {number} height */
   fit(width, height) {
-    this.canvas.fit(width, height);
+    this.drawn.fit(width, height);
   }
 
   /** @param {Drawing} drawing */
   show(drawing) {
     this.drawing = drawing;
-    this.canvas.draw();
+    this.drawn.draw();
   }
 
   redraw() {
-    this.canvas.draw();
+    this.drawn.draw();
   }
 
   /** @param {number | null} _x */
@@ -159,7 +164,7 @@ export class BarChart extends CanvasChart {
 
   /** @param {number} _x @param {number} y */
   at(_x, y) {
-    const step = Math.max(MIN_PX, Math.min(ROW_PX, this.canvas.height / Math.max(1, this.rows.length)));
+    const step = Math.max(MIN_PX, Math.min(ROW_PX, this.drawn.height / Math.max(1, this.rows.length)));
     const row = this.rows[Math.floor(y / step)];
     return row ? `${row.label}: ${figure(row.value)} ${this.drawing?.unit ?? ""}`.trim() : "";
   }
@@ -262,10 +267,10 @@ export class HeatMap extends CanvasChart {
 
   /** @param {number} x @param {number} y */
   at(x, y) {
-    const { drawing, canvas, cells } = this;
+    const { drawing, drawn, cells } = this;
     if (!drawing || x < LABEL_PX) return "";
     const { curves, span, axis, unit } = drawing;
-    const rowHeight = Math.max(2, (canvas.height - FOOT_PX - KEY_PX) / Math.max(1, curves.length));
+    const rowHeight = Math.max(2, (drawn.height - FOOT_PX - KEY_PX) / Math.max(1, curves.length));
     const [r, k] = [Math.floor(y / rowHeight), Math.floor((x - LABEL_PX) / CELL_PX)];
     const value = cells[r]?.[k];
     if (value === undefined) return "";
@@ -328,10 +333,10 @@ export class HistogramChart extends CanvasChart {
 
   /** @param {number} x */
   at(x) {
-    const { found, canvas, drawing } = this;
+    const { found, drawn, drawing } = this;
     if (!found || !drawing) return "";
     const bins = found.counts[0].length;
-    const i = Math.floor(((x - LEFT_PX) / (canvas.width - LEFT_PX - 8)) * bins);
+    const i = Math.floor(((x - LEFT_PX) / (drawn.width - LEFT_PX - 8)) * bins);
     if (i < 0 || i >= bins) return "";
     const width = (found.hi - found.lo) / bins;
     const n = found.counts.reduce((sum, row) => sum + row[i], 0);
@@ -388,6 +393,11 @@ export class ScatterChart extends CanvasChart {
   dots = [];
   /** @type {(dot: Dot) => [number, number]} */
   pixel = () => [0, 0];
+  logId = logIdOf(this.fields);
+
+  get isLog() {
+    return Boolean(this.fields.log) !== isFlipped(this.logId);
+  }
 
   /** @param {Drawing} drawing */
   show(drawing) {
@@ -397,13 +407,13 @@ export class ScatterChart extends CanvasChart {
 
   /** @param {CanvasRenderingContext2D} context @param {number} width @param {number} height @param {Drawing} drawing */
   paint(context, width, height, { by }) {
-    const { log } = this.fields;
+    const log = this.isLog;
     const dots = log ? this.dots.filter(({ x, y }) => x > 0 && y > 0) : this.dots;
     if (!dots.length) return;
     const scale = log ? Math.log10 : (/** @type {number} */ value) => value;
     const [low, high] = endsOf(this.fields.range, by);
-    const xs = spread(dots.map(({ x }) => x), Boolean(log));
-    const found = spread(dots.map(({ y }) => y), Boolean(log));
+    const xs = spread(dots.map(({ x }) => x), log);
+    const found = spread(dots.map(({ y }) => y), log);
     const ys = { lo: low !== null && !(log && low <= 0) ? low : found.lo, hi: high ?? found.hi };
     const [inner, foot] = [width - LEFT_PX - 12, height - FOOT_PX];
     const share = (/** @type {number} */ value, /** @type {{lo: number, hi: number}} */ { lo, hi }) => (scale(value) - scale(lo)) / (scale(hi) - scale(lo));

@@ -2,6 +2,7 @@
 
 import { change, get, sentenceOf } from "../lib/api.js";
 import { el } from "../lib/dom.js";
+import { count, counted } from "../lib/format.js";
 import { guard } from "../lib/life.js";
 import { areaField, button, chartForm, choiceField, focusOf, labelled, textField } from "./forms.js";
 import { COLUMNS } from "./model.js";
@@ -33,14 +34,14 @@ export class Editor {
     this.chosen = null;
     /** @type {Kind[]} */
     this.kinds = [];
-    /** @type {string[]} */
-    this.series = [];
+    /** @type {Map<string, number>} how many points each series with data has */
+    this.points = new Map();
     this.asText = Boolean(about.file?.trouble);
     this.arranger = new ChartArranger(board.field, { apply: (edits, chart) => this.apply(edits, chart), choose: (chart) => this.choose(chart) });
     this.back = button("Undo", () => this.undo(), "Undo (u)");
     this.keep = button("Save", () => this.save(), "Save (Ctrl S)", "btn pri");
     this.gone = button("Delete", () => this.#remove(), "Delete the board's file");
-    this.name = el("input", { class: "input", type: "text", maxlength: 80, "aria-label": "Name of the file", spellcheck: "false", placeholder: "name of the file" });
+    this.name = el("input", { class: "input", type: "text", maxlength: 80, "aria-label": "Name of the file", spellcheck: "false", placeholder: "File name, else from the title" });
     this.tabs = el("div", { class: "actions", role: "group", "aria-label": "How to edit" }, button("Form", () => this.#turn(false)), button("YAML", () => this.#turn(true)));
     this.said = el("p", { class: "board-edit-said", role: "status" });
     this.body = el("div", { class: "board-edit-body" });
@@ -65,7 +66,8 @@ export class Editor {
     try {
       const [{ kinds }, machine, own] = await Promise.all([get("boards"), get("series"), run === null ? null : get("series", { run })]);
       this.kinds = kinds;
-      this.series = [...new Set([...(own?.series ?? []), ...machine.series].map(({ name }) => name))];
+      this.points = new Map();
+      for (const { name, points } of [...(own?.series ?? []), ...machine.series]) if (points) this.points.set(name, (this.points.get(name) ?? 0) + points);
     } catch (error) {
       this.#say(sentenceOf(error));
     }
@@ -102,7 +104,7 @@ export class Editor {
     if (!trouble) {
       const some = (board.rows ?? []).some(({ charts }) => charts?.length);
       this.board.say(some ? "" : "This board has no charts yet. Find a series in the editor to add one.");
-      this.board.show(board, content.exprs);
+      this.board.show(board, content.exprs, true);
     }
     if (this.text !== document.activeElement) this.text.value = typed;
     this.arranger.mount();
@@ -156,7 +158,7 @@ export class Editor {
   #chart(row, chart, fields) {
     const { title = "", height } = this.draft.board.rows?.[row] ?? {};
     const set = (/** @type {string} */ key, /** @type {unknown} */ value) => this.apply([value === "" ? { kind: "remove", place: ["rows", row, key] } : { kind: "set", place: ["rows", row, key], value }]);
-    const acts = { apply: (/** @type {Edit[]} */ edits, /** @type {string | null | undefined} */ chosen) => this.apply(edits, chosen), move: (/** @type {[number, number]} */ by) => this.#move(row, chart, by), names: () => this.series };
+    const acts = { apply: (/** @type {Edit[]} */ edits, /** @type {string | null | undefined} */ chosen) => this.apply(edits, chosen), move: (/** @type {[number, number]} */ by) => this.#move(row, chart, by), names: () => [...this.points.keys()], exprs: this.draft.content.exprs.filter((expr) => expr.row === row && expr.chart === chart).map(({ expr }) => expr) };
     return [
       button("← All of the board", () => ((this.chosen = null), this.#fill(), this.#mark()), "", "link"),
       chartForm(fields, [row, chart], this.kinds, acts),
@@ -202,12 +204,18 @@ export class Editor {
     const found = el("div", { class: "board-found" });
     const list = () => {
       const words = input.value.toLowerCase().split(/\s+/);
-      const names = this.series.filter((name) => words.every((/** @type {string} */ word) => name.toLowerCase().includes(word)));
-      found.replaceChildren(...names.slice(0, MAX_FOUND).map((name) => button(name, () => this.#add({ kind: "line", series: [name] }), `Add a chart of ${name}`, "board-hit")), names.length > MAX_FOUND ? el("span", { class: "dim" }, `${names.length - MAX_FOUND} more: type a part of the name`) : names.length ? "" : el("span", { class: "dim" }, "No series has that in its name."));
+      const names = [...this.points.keys()].filter((name) => words.every((/** @type {string} */ word) => name.toLowerCase().includes(word)));
+      const used = JSON.stringify(this.draft.board.rows ?? []);
+      const hit = (/** @type {string} */ name) => {
+        const row = button(name, () => this.#add({ kind: "line", series: [name] }), `Add a chart of ${name}`, "board-hit");
+        row.replaceChildren(el("code", {}, name), el("span", { class: "dim" }, counted(this.points.get(name) ?? 0, "point")), used.includes(JSON.stringify(name)) ? el("span", { class: "dim" }, "in use") : el("span", { class: "acc" }, "Add"));
+        return row;
+      };
+      found.replaceChildren(...names.slice(0, MAX_FOUND).map(hit), names.length > MAX_FOUND ? el("span", { class: "dim" }, `${names.length - MAX_FOUND} more: type a part of the name`) : names.length ? "" : el("span", { class: "dim" }, "No metric with data has that in its name."));
     };
-    const input = el("input", { class: "input", type: "search", placeholder: "find a series", "aria-label": "Find a series to add", value: this.searched, oninput: () => ((this.searched = input.value), list()) });
+    const input = el("input", { class: "input", type: "search", placeholder: "Filter metrics", "aria-label": "Find a series to add", value: this.searched, oninput: () => ((this.searched = input.value), list()) });
     list();
-    return el("section", { class: "board-form", "aria-label": "Add a chart" }, el("h3", {}, "Add a chart"), input, found, el("div", { class: "actions" }, button("Note", () => this.#add({ kind: "text", text: "A note." })), button("Flame graph", () => this.#add({ kind: "flame graph" })), button("Log lines", () => this.#add({ kind: "log lines" }))));
+    return el("section", { class: "board-form", "aria-label": "Add a chart" }, el("h3", {}, "Add a chart", el("span", { class: "dim" }, `${count(this.points.size)} metrics, all have data`)), input, found, el("div", { class: "actions" }, button("Note", () => this.#add({ kind: "text", text: "A note." })), button("Flame graph", () => this.#add({ kind: "flame graph" })), button("Log lines", () => this.#add({ kind: "log lines" }))));
   }
   searched = "";
 

@@ -13,7 +13,8 @@ import { el } from "../lib/dom.js";
  * @typedef {Object} FormActs
  * @property {(edits: Edit[], chart?: string | null) => void} apply and which chart is chosen then
  * @property {(by: [number, number]) => void} move along its row, or to another row
- * @property {() => string[]} names of series that there are
+ * @property {() => string[]} names of series that have data
+ * @property {string[]} exprs that it asks for
  */
 
 const REDUCTIONS = /** @type {[string, string][]} */ (["last", "mean", "min", "max", "sum", "change"].map((name) => [name, name]));
@@ -52,6 +53,7 @@ export function chartForm(fields, [row, chart], kinds, acts) {
       has("log") ? labelled("Log axis", flagField(Boolean(fields.log), (value) => set("log", value))) : null,
     ),
     has("thresholds") ? labelled("Thresholds", textField(thresholdText(fields.thresholds), (value) => set("thresholds", thresholdsOf(value)), { placeholder: "80: warn, 90: bad" }), "from which value on a number is ok, warn or bad") : null,
+    acts.exprs.length ? el("details", { class: "board-expr" }, el("summary", {}, "Expression"), ...acts.exprs.map((expr) => el("code", {}, expr))) : null,
     el("div", { class: "actions" }, button("←", () => acts.move([0, -1]), "Move it to the left"), button("→", () => acts.move([0, 1]), "Move it to the right"), button("↑", () => acts.move([-1, 0]), "Move it to the row above"), button("↓", () => acts.move([1, 0]), "Move it to the row below"), button("Copy", () => acts.apply([{ kind: "insert", place: ["rows", row, "charts", chart + 1], value: fields }], `${row}.${chart + 1}`), "Another chart like this"), button("Remove", () => acts.apply([{ kind: "remove", place }], null), "Remove the chart")),
   );
 }
@@ -103,6 +105,9 @@ function closed({ by, text, name: _n, glob: _g, regex: _r, expr: _e, ...rest }) 
   return word && !Object.keys(more).length ? text : /** @type {SeriesFields} */ ({ [by]: text, ...more });
 }
 
+/** Of which series, by place, the details are open: the form is made anew with each change. @type {Set<number>} */
+const moreOpen = new Set();
+
 /** @param {Entry[]} series @param {() => string[]} names @param {(series: Entry[]) => void} report @returns {HTMLElement} */
 function seriesForm(series, names, report) {
   const entries = series.map(open);
@@ -115,15 +120,20 @@ function seriesForm(series, names, report) {
     el(
       "div",
       { class: "board-series" },
-      choiceField(entry.by, SELECTORS.map((by) => [by, WORDS[by]]), (by) => put(i, { by: /** @type {typeof SELECTORS[number]} */ (by), ...(by === "expr" ? { runs: undefined, labels: undefined } : {}) }), { "aria-label": "How the series are named" }),
       textField(entry.text, (text) => put(i, { text }), { list: "board-series", spellcheck: "false", "aria-label": "Series" }),
       button("×", () => report(entries.filter((_, k) => k !== i).map(closed)), "Remove the series"),
-      textField(entry.label ?? "", (label) => put(i, { label }), { placeholder: "label: GPU {gpu}", "aria-label": "Label" }),
-      choiceField(String(entry.colour ?? ""), [["", "colour"], .../** @type {[string, string][]} */ (Array.from({ length: COLOURS }, (_, k) => [String(k + 1), String(k + 1)]))], (colour) => put(i, { colour: colour ? Number(colour) : undefined }), { "aria-label": "Colour", style: entry.colour ? `border-left: 6px solid var(--c${entry.colour})` : null }),
-      entry.by === "expr" ? null : textField(Object.entries(entry.labels ?? {}).map(([key, value]) => `${key}=${value}`).join(", "), (text) => put(i, { labels: labelsOf(text) }), { placeholder: "only gpu=0", "aria-label": "Labels" }),
-      entry.by === "expr" ? null : textField((entry.runs ?? []).join(", "), (text) => put(i, { runs: text ? text.split(",").map((run) => run.trim()).filter(Boolean) : undefined }), { placeholder: "runs: a*", "aria-label": "Runs" }),
+      el(
+        "details",
+        { open: moreOpen.has(i), ontoggle: (/** @type {Event} */ event) => moreOpen[/** @type {HTMLDetailsElement} */ (event.target).open ? "add" : "delete"](i) },
+        el("summary", {}, "Label, colour, selection"),
+        labelled("Label", textField(entry.label ?? "", (label) => put(i, { label }), { placeholder: "GPU {gpu}" })),
+        labelled("Colour", choiceField(String(entry.colour ?? ""), [["", "automatic"], .../** @type {[string, string][]} */ (Array.from({ length: COLOURS }, (_, k) => [String(k + 1), String(k + 1)]))], (colour) => put(i, { colour: colour ? Number(colour) : undefined }), { style: entry.colour ? `border-left: 6px solid var(--c${entry.colour})` : null })),
+        labelled("Named by", choiceField(entry.by, SELECTORS.map((by) => [by, WORDS[by]]), (by) => put(i, { by: /** @type {typeof SELECTORS[number]} */ (by), ...(by === "expr" ? { runs: undefined, labels: undefined } : {}) }))),
+        entry.by === "expr" ? null : labelled("Only labels", textField(Object.entries(entry.labels ?? {}).map(([key, value]) => `${key}=${value}`).join(", "), (text) => put(i, { labels: labelsOf(text) }), { placeholder: "all, or gpu=0, host=a*" })),
+        entry.by === "expr" ? null : labelled("Runs", textField((entry.runs ?? []).join(", "), (text) => put(i, { runs: text ? text.split(",").map((run) => run.trim()).filter(Boolean) : undefined }), { placeholder: "the board's, or names such as sweep*" })),
+      ),
     );
-  const add = textField("", (text) => text && report([...entries.map(closed), closed(open(text))]), { list: "board-series", placeholder: "add: a name or an expression", spellcheck: "false", "aria-label": "Add a series" });
+  const add = textField("", (text) => text && report([...entries.map(closed), closed(open(text))]), { list: "board-series", placeholder: "Add a metric or an expression", spellcheck: "false", "aria-label": "Add a series" });
   return el("div", { class: "board-series-list" }, list, ...entries.map(row), add);
 }
 

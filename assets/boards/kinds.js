@@ -4,11 +4,12 @@ import { Chart, FOOT_PX, HEAD_PX } from "../curves/chart.js";
 import { yRangeOf } from "../curves/curve.js";
 import { PLAIN } from "../curves/training_view.js";
 import { FlameGraph } from "../flame/flame.js";
-import { Tree } from "../flame/tree.js";
+import { Tree, tableOf } from "../flame/tree.js";
 import { get, newest, sentenceOf } from "../lib/api.js";
+import { isFlipped } from "../lib/chart_tools.js";
 import { el, setText } from "../lib/dom.js";
 import { BarChart, HeatMap, HistogramChart, ScatterChart } from "./canvas_charts.js";
-import { endsOf, filled, stacked, titleOf } from "./model.js";
+import { endsOf, filled, logIdOf, stacked, titleOf } from "./model.js";
 import { LogLines, NoteChart, NumberChart, TableChart } from "./text_charts.js";
 
 // Lines, areas and areas on top of each other: one chart of curves, as on the Training page.
@@ -25,8 +26,17 @@ class CurveChart {
     this.fields = chart.fields;
     const name = titleOf(chart.fields);
     const tag = { key: chart.key, name, title: name, unit: "", machine: true, runs: 0, points: 0, ranks: 0, direction: null };
-    this.chart = new Chart(/** @type {any} */ (tag), { ...scene, point: (at, x, event) => scene.hover(at, x, event), act: () => {} }, false);
+    this.chart = new Chart(/** @type {any} */ (tag), { ...scene, point: (at, x, event) => scene.hover(at, x, event), act: () => {} });
     this.element = this.chart.place;
+    this.logId = chart.fields.kind === "stacked" ? null : logIdOf(chart.fields);
+  }
+
+  get isLog() {
+    return Boolean(this.fields.log) !== (this.logId !== null && isFlipped(this.logId));
+  }
+
+  get canvas() {
+    return this.chart.plot?.ctx.canvas ?? null;
   }
 
   /** The chart's own head and foot are not shown: the board has its own. @param {number} width @param {number} height */
@@ -36,9 +46,9 @@ class CurveChart {
 
   /** @param {Drawing} drawing */
   show({ curves, span, axis, by, stale }) {
-    const { kind, log } = this.fields;
+    const { kind } = this.fields;
     const drawn = kind === "stacked" ? stacked(curves) : kind === "area" ? curves.map(filled) : curves;
-    const view = { ...PLAIN, x: axis, ylog: Boolean(log) };
+    const view = { ...PLAIN, x: axis, ylog: this.isLog };
     const y = this.#range(yRangeOf(drawn, span, view), kind !== "line", by);
     this.chart.show({ curves: drawn, view, span, colourOf: ({ colour }) => colour ?? "accent", lit: "", trouble: "", stale, y, thin: drawn.length > FEW });
   }
@@ -46,8 +56,8 @@ class CurveChart {
   /** @param {YRange} found @param {boolean} down filled down to 0 @param {number} by @returns {YRange} */
   #range(found, down, by) {
     const [low, high] = endsOf(this.fields.range, by);
-    const y = down && !this.fields.log ? { ...found, lo: Math.min(0, found.lo), hi: Math.max(0, found.hi) } : found;
-    const lo = low !== null && !(this.fields.log && low <= 0) ? low : y.lo;
+    const y = down && !this.isLog ? { ...found, lo: Math.min(0, found.lo), hi: Math.max(0, found.hi) } : found;
+    const lo = low !== null && !(this.isLog && low <= 0) ? low : y.lo;
     const hi = high ?? y.hi;
     return hi > lo ? { ...y, lo, hi } : { ...y, lo, hi: lo + (Math.abs(lo) || 1) };
   }
@@ -92,6 +102,14 @@ class FlameChart {
       },
       (error) => this.#say(sentenceOf(error)),
     );
+  }
+
+  table() {
+    return this.graph.tree && tableOf(this.graph.tree);
+  }
+
+  paper() {
+    return this.graph.tree ? { canvas: this.graph.canvas, legend: [] } : null;
   }
 
   /** @param {Drawing} drawing */
@@ -151,6 +169,11 @@ class FlameChart {
  * @property {() => void} redraw the theme has changed
  * @property {(x: number | null) => void} crosshair
  * @property {() => void} destroy
+ * @property {HTMLCanvasElement | null} [canvas] on which it is drawn
+ * @property {() => import("../lib/chart_tools.js").Table | null} [table] where that is not the values of its curves
+ * @property {() => import("../lib/chart_tools.js").Picture | null} [paper] where that is not its canvas with the names of its curves
+ * @property {string | null} [logId] by which a reader's choice of a log axis is kept; null where it can have none
+ * @property {boolean} [isLog]
  */
 
 /** @type {Record<string, new (chart: PlacedChart, scene: Scene) => Drawer>} */

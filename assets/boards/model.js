@@ -9,7 +9,7 @@ import { COLOURS, colourAt, runColours } from "../data/colours.js";
 /** @typedef {import("../types/api").Row<"ChartFields">} ChartFields */
 /** @typedef {import("../types/api").Row<"ChartExpression">} ChartExpression */
 /** @typedef {{key: string, row: number, chart: number, fields: ChartFields, width: number, asked: Asked | null}} PlacedChart `width`: of 12 columns; `asked`: null where it draws no series */
-/** @typedef {{title: string, height: number, charts: PlacedChart[]}} PlacedRow */
+/** @typedef {{title: string, height: number, charts: PlacedChart[], left: string[]}} PlacedRow `left`: titles of charts that are left out */
 
 /**
  * @typedef {Object} Asked what a chart asks: what changes its data, and nothing of its looks
@@ -25,8 +25,13 @@ import { COLOURS, colourAt, runColours } from "../data/colours.js";
 export const COLUMNS = 12;
 const HEIGHT = 220;
 
-/** The rows with the widths of their charts: those without one share what the others leave. @param {BoardFields} board @param {ChartExpression[]} exprs of its charts @returns {PlacedRow[]} */
-export function rowsOf(board, exprs) {
+/**
+ * The rows with the widths of their charts: those without one share what the others leave. Charts of which there is nothing are left out, and
+ * those beside them take their room.
+ * @param {BoardFields} board @param {ChartExpression[]} exprs of its charts @param {boolean} [all] also the charts without data
+ * @returns {PlacedRow[]}
+ */
+export function rowsOf(board, exprs, all = true) {
   return (board.rows ?? []).map(({ title = "", height = HEIGHT, charts = [] }, row) => {
     const taken = charts.reduce((sum, { width }) => sum + (width ?? 0), 0);
     const open = charts.filter(({ width }) => width === undefined).length;
@@ -34,11 +39,18 @@ export function rowsOf(board, exprs) {
     const placed = charts.map((fields, chart) => {
       const own = exprs.filter((expr) => expr.row === row && expr.chart === chart);
       const width = fields.width ?? share;
-      return { key: `${row}.${chart}`, row, chart, fields, width, asked: asks(fields) ? askedOf(fields, own, fields.axis ?? board.axis ?? "time", width) : null };
+      return { key: `${row}.${chart}`, row, chart, fields, width, asked: asks(fields) ? askedOf(fields, own, fields.axis ?? board.axis ?? "time", width) : null, absent: !all && isAbsent(own) };
     });
-    return { title, height, charts: placed };
+    const shown = placed.filter(({ absent }) => !absent);
+    const left = placed.filter(({ absent }) => absent).map(({ fields }) => titleOf(fields));
+    const sum = shown.reduce((wide, { width }) => wide + width, 0);
+    const widened = left.length && sum < COLUMNS ? shown.map((chart) => ({ ...chart, width: Math.floor((chart.width * COLUMNS) / sum) })) : shown;
+    return { title, height, charts: widened, left };
   });
 }
+
+/** Of a scatter chart also where nothing lies along x. @param {ChartExpression[]} own */
+const isAbsent = (own) => own.length > 0 && (own.filter(({ item }) => item >= 0).every(({ absent }) => absent) || own.some(({ item, absent }) => item < 0 && absent));
 
 /** Whether it draws series. @param {ChartFields} fields */
 export const asks = ({ kind }) => !["text", "flame graph", "log lines"].includes(kind ?? "");
@@ -63,6 +75,22 @@ export function secondsOf(text) {
 
 /** @param {ChartFields} fields */
 export const titleOf = ({ title, series, kind }) => title || (series ?? []).map((entry) => (typeof entry === "string" ? entry : entry.label || entry.name || entry.glob || entry.regex || entry.expr || "")).join(", ").slice(0, 200) || kind || "";
+
+/** @param {ChartFields} fields */
+export const logIdOf = (fields) => `board ${titleOf(fields)}`;
+
+/** Names that stand side by side, without what all of them begin and end with: `host/pressure_cpu_pct`, `host/pressure_io_pct` are `cpu`, `io`. @param {string[]} names */
+export function briefNames(names) {
+  if (new Set(names).size < 2) return names;
+  const parts = names.map((name) => name.split(/(?<=[/_.])|(?=[/_.])/)); // words, and what is between them
+  const least = Math.min(...parts.map(({ length }) => length)) - 1;
+  const same = (/** @type {(words: string[]) => string} */ of) => new Set(parts.map(of)).size === 1;
+  let [begin, end] = [0, 0];
+  while (begin < least && same((words) => words[begin])) begin++;
+  while (end < least - begin && same((words) => words[words.length - 1 - end])) end++;
+  const brief = parts.map((words) => words.slice(begin, words.length - end).join("").replace(/^[/_.]|[/_.]$/g, ""));
+  return brief.every(Boolean) ? brief : names;
+}
 
 // What a curve comes to in a range: last, mean, least, greatest, sum, change (pure).
 

@@ -57,6 +57,11 @@ export class NumberChart {
     for (const { spark } of this.cells) spark.draw();
   }
 
+  /** Its values are words. */
+  paper() {
+    return this.cells.length ? { canvas: null, legend: wordsOf(this.cells, this.fields.title ?? "") } : null;
+  }
+
   #add() {
     const [value, unit, label, tone] = [el("b", { class: "board-value" }), el("span", { class: "dim" }), el("span", { class: "board-label" }), el("span", { class: "unseen" })];
     /** @type {Canvas} */
@@ -114,6 +119,9 @@ export class NumberChart {
   destroy() {}
 }
 
+/** @param {{label: HTMLElement, value: HTMLElement, unit: HTMLElement, colour: string}[]} cells @param {string} title */
+const wordsOf = (cells, title) => cells.map(({ label, value, unit, colour }) => ({ label: `${label.textContent || title}: ${value.textContent} ${unit.textContent}`.trim(), colour }));
+
 // A row per series: last, least, mean and greatest value of the shown range.
 
 const COLUMNS = /** @type {const} */ (["last", "min", "mean", "max"]);
@@ -127,6 +135,15 @@ export class TableChart {
     this.fields = chart.fields;
     this.body = el("tbody");
     this.element = el("div", { class: "board-table", tabindex: "0", role: "region", "aria-label": chart.fields.title ?? "Values" }, el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, "series"), ...COLUMNS.map((name) => el("th", { class: "num" }, VALUE_WORDS[name])))), this.body));
+  }
+
+  table() {
+    return { columns: ["series", ...COLUMNS.map((name) => VALUE_WORDS[name])], rows: [...this.body.rows].map((row) => [...row.cells].map(({ textContent }) => textContent)) };
+  }
+
+  paper() {
+    const legend = [...this.body.rows].map((row) => ({ label: [...row.cells].map(({ textContent }) => textContent).join("   "), colour: "ink-3" }));
+    return legend.length ? { canvas: null, legend } : null;
   }
 
   /** @param {Drawing} drawing */
@@ -169,6 +186,7 @@ export class TableChart {
 
 const EVERY_MS = 1000; // while the range grows
 const MAX_LINES = 100; // lines
+const MAX_PICTURED = 40;
 const NO_RUN = "There is no run to show lines of. Choose one above.";
 const BY_STEP = "Lines have a time. Choose time as the board's axis.";
 
@@ -191,8 +209,20 @@ export class LogLines {
     );
   }
 
+  table() {
+    return { columns: ["time_s", "text"], rows: this.lines.map(({ time_s, text }) => [time_s, text]) };
+  }
+
+  paper() {
+    return this.lines.length ? { canvas: null, legend: this.lines.slice(-MAX_PICTURED).map(({ text }) => ({ label: text, colour: "ink-3" })) } : null;
+  }
+
+  /** @type {import("../logs/line.js").LogLine[]} */
+  lines = [];
+
   /** @param {import("../logs/line.js").LogLine[]} lines @param {number} total */
   #show(lines, total) {
+    this.lines = lines;
     this.#say(lines.length ? "" : this.text ? `No line of this range has “${this.text}”.` : "No log line in this range.");
     this.log.title = total > lines.length ? `the newest ${lines.length} of ${counted(total, "line")}` : "";
     const newestLine = lines.at(-1)?.number ?? -1;

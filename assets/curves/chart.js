@@ -27,7 +27,7 @@ import { xTicks } from "./training_view.js";
  * @property {Span | null} [window] a selected stretch
  * @property {import("./curve.js").YRange} [y] of the values, where it does not follow from the curves
  */
-/** @typedef {"open" | "pin" | "hide" | "export"} Act */
+/** @typedef {"open" | "pin" | "hide" | "log"} Act */
 /**
  * @typedef {Object} Gestures
  * @property {(chart: Chart, x: number | null, event: PointerEvent | null) => void} hover
@@ -35,13 +35,14 @@ import { xTicks } from "./training_view.js";
  * @property {(factor: number, x: number) => void} scale
  * @property {() => void} whole
  * @property {(chart: Chart, x: number, event: MouseEvent, touched: boolean) => void} point
- * @property {(chart: Chart, act: Act, button: HTMLElement) => void} act
+ * @property {(chart: Chart, act: Act) => void} act
  */
 
 const Plot = /** @type {any} */ (UPlot); // its types are not vendored
 const X_PX = 20;
 const TICK_Y_PX = 34;
 const TICK_X_PX = 64;
+const MAX_TICKS = 8; // of the y axis
 const CHARACTER_PX = 7; // of a tick's word, at most
 const MIN_RIGHT_PX = 8;
 const DRAG_PX = 4; // less is a click
@@ -50,8 +51,8 @@ export const HEAD_PX = 24;
 export const FOOT_PX = 16;
 
 export class Chart {
-  /** @param {Tag} tag @param {Gestures} gestures @param {boolean} pinned */
-  constructor(tag, gestures, pinned) {
+  /** @param {Tag} tag @param {Gestures} gestures */
+  constructor(tag, gestures) {
     this.tag = tag;
     this.gestures = gestures;
     /** @type {any} */
@@ -60,26 +61,15 @@ export class Chart {
     this.picture = null;
     this.y = { lo: 0.1, hi: 1, cut: 0, most: NaN, notPositive: 0 };
     this.unit = el("span", {}, tag.unit);
-    this.name = el("button", { class: "chart-name", type: "button", title: `${tag.name}: opens to full size; drag to move, Shift and an arrow key move it, too`, onclick: () => this.#act("open", this.name) }, el("b", {}, tag.title), this.unit);
-    this.head = el("header", { class: "chart-head" }, this.name, el("span", { class: "chart-tools" }, this.#tool("pin", pinned ? "★" : "☆", pinned ? "Unpin" : "Pin"), this.#tool("hide", "×", "Hide"), this.#tool("export", "↓", "Export")));
+    this.name = el("button", { class: "chart-name", type: "button", title: `${tag.name}: opens to full size; drag to move, Shift and an arrow key move it, too`, onclick: () => gestures.act(this, "open") }, el("b", {}, tag.title), this.unit);
     this.cross = el("i", { class: "chart-cross", hidden: true });
     this.dragged = el("i", { class: "chart-drag", hidden: true });
     this.instead = el("p", { class: "chart-instead", role: "status", hidden: true });
     this.place = el("div", { class: "chart-plot", role: "img", "aria-label": tag.name }, this.cross, this.dragged, this.instead);
     this.foot = el("footer", { class: "chart-foot" });
+    this.head = el("header", { class: "chart-head" }, this.name);
     this.element = el("article", { class: "chart waiting", "data-tag": tag.name }, this.head, this.place, this.foot);
     this.#listen();
-  }
-
-  /** @param {Act} act @param {string} sign @param {string} label */
-  #tool(act, sign, label) {
-    const button = el("button", { type: "button", title: label, "aria-label": `${label} ${this.tag.name}`, onclick: () => this.#act(act, button) }, sign);
-    return button;
-  }
-
-  /** @param {Act} act @param {HTMLElement} button */
-  #act(act, button) {
-    this.gestures.act(this, act, button);
   }
 
   get built() {
@@ -178,7 +168,7 @@ export class Chart {
     const xOf = () => owner.chart.picture?.view.x ?? "step";
     const [ylog, xlog] = [view?.ylog ?? false, view?.xlog ?? false];
     const axis = { stroke: token("ink-3"), font: `11px ${token("font-ui")}`, ticks: { show: false } };
-    const wanted = Math.max(2, Math.floor((height - X_PX) / TICK_Y_PX));
+    const wanted = Math.max(2, Math.min(MAX_TICKS, Math.floor((height - X_PX) / TICK_Y_PX)));
     const words = () => new Map(xTicks(xOf(), xlog, owner.chart.span, wantedTicks(width)).map(({ at, word }) => [at, word]));
     return {
       width,

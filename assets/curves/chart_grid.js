@@ -3,6 +3,7 @@
 import { CurveReader } from "../data/curve_reader.js";
 import { Retry, retryText } from "../data/refresh.js";
 import { get, sentenceOf } from "../lib/api.js";
+import { flip, isFlipped } from "../lib/chart_tools.js";
 import { el } from "../lib/dom.js";
 import { listen } from "../lib/life.js";
 import { onTheme } from "../lib/theme.js";
@@ -10,7 +11,7 @@ import { finder, groupsOf, keep, kept, move, tagOf, turn } from "./catalogue.js"
 import { Chart, FrameQueue } from "./chart.js";
 import { ChartScroller } from "./chart_scroller.js";
 import { curveOf, extentOf } from "./curve.js";
-import { Files } from "./export.js";
+import { addTools } from "./export.js";
 import { Full } from "./full_chart.js";
 import { Names, Strip } from "./legend.js";
 import { Machine, machineExpr } from "./machine.js";
@@ -65,9 +66,12 @@ export class ChartGrid {
     this.machine = new Machine();
     this.reader = new CurveReader({ question: (/** @type {Tag} */ tag) => this.#questionOf(tag), changed: (tags, answer) => this.#drawRead(tags, answer?.cursor ?? 0) });
     this.pointer = new CurvePointer(this);
-    this.files = new Files();
     this.strip = new Strip({ whole: () => this.zoom(null), happened: (event) => this.pointer.happened(event), restore: (keys) => this.#restore(keys), turn: (name) => this.names.turn(name), only: (name) => this.names.only(name), light: (name) => this.names.light(name) });
-    const make = (/** @type {Tag} */ tag, pinned = false) => new Chart(tag, this.#gestures(), pinned);
+    const make = (/** @type {Tag} */ tag, pinned = false) => {
+      const chart = new Chart(tag, this.#gestures());
+      addTools(chart, pinned);
+      return chart;
+    };
     const built = (/** @type {Chart} */ chart) => this.#show(chart);
     this.scroller = new ChartScroller({ make, built, scrolled: () => this.#want(), rested: () => this.#state(), fold: (name) => this.#arranged(() => turn("folded", name)), moved: (...change) => this.#moved(...change) });
     this.full = new Full({ make, built, closed: () => this.open(null) });
@@ -335,7 +339,8 @@ export class ChartGrid {
   /** @param {Chart} chart */
   #show(chart) {
     const held = this.reader.of(chart.tag);
-    const { view, names } = this;
+    const { names } = this;
+    const view = isFlipped(chart.tag.key) ? { ...this.view, ylog: !this.view.ylog } : this.view;
     const read = this.#curvesOf(chart.tag, held);
     const all = read.filter(({ x }) => x.length);
     const known = held !== null && held.whole_ms > -Infinity; // else it could not be read
@@ -373,17 +378,18 @@ export class ChartGrid {
       scale: (/** @type {number} */ factor, /** @type {number} */ x) => this.scale(factor, x),
       whole: () => this.zoom(null),
       point: (/** @type {Chart} */ chart, /** @type {number} */ x, /** @type {MouseEvent} */ event, /** @type {boolean} */ touched) => (touched ? this.pointer.tap(chart, x, event) : this.pointer.click(chart, x, event)),
-      act: (/** @type {Chart} */ chart, /** @type {import("./chart.js").Act} */ act, /** @type {HTMLElement} */ button) => this.#act(chart, act, button),
+      act: (/** @type {Chart} */ chart, /** @type {import("./chart.js").Act} */ act) => this.#act(chart, act),
     };
   }
 
-  /** @param {Chart} chart @param {import("./chart.js").Act} act @param {HTMLElement} button */
-  #act(chart, act, button) {
+  /** @param {Chart} chart @param {import("./chart.js").Act} act */
+  #act(chart, act) {
     const { key } = chart.tag;
     if (act === "open") return this.open(this.opened === key ? null : key);
     if (act === "pin") return this.#arranged(() => turn("pinned", key));
     if (act === "hide") return this.#arranged(() => turn("hidden", key));
-    return this.files.open(chart, button);
+    flip(key);
+    return this.#show(chart);
   }
 
   /** @param {string[]} keys of hidden charts */

@@ -83,7 +83,7 @@ export class EmbeddedChart {
   #lay(names) {
     for (const { chart } of this.lanes) chart.destroy();
     this.lanes = names.map((name) => {
-      const chart = new Chart({ key: name, name, title: visibleName(name), unit: "", points: 0, direction: null, machine: false, progress: false }, this.#gestures, false);
+      const chart = new Chart({ key: name, name, title: visibleName(name), unit: "", points: 0, direction: null, machine: false, progress: false }, this.#gestures);
       chart.head.replaceChildren(el("b", {}, visibleName(name)), chart.unit);
       return { key: name, rows: null, curves: [], chart };
     });

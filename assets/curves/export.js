@@ -1,6 +1,7 @@
-/** A chart as a file: PNG, SVG, CSV of what is visible, or JSON, and the menu that saves it. */
+/** The tools of a chart of curves, and what it is as a file: a table of what is visible, a drawing in SVG, and JSON. */
 
-import { el, hang, visible } from "../lib/dom.js";
+import { chartTools, save } from "../lib/chart_tools.js";
+import { visible } from "../lib/dom.js";
 import { tickWords } from "../lib/format.js";
 import { mixed, token } from "../lib/theme.js";
 import { yTicks } from "./chart.js";
@@ -26,16 +27,6 @@ const SVG = "http://www.w3.org/2000/svg";
 const ROW_PX = 16;
 const TITLE_PX = 24;
 const MAX_ROWS = 40; // of a legend
-
-/** Hand a file to the browser's downloads. @param {string} name @param {Blob} content */
-function save(name, content) {
-  const url = URL.createObjectURL(content);
-  el("a", { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
-}
-
-/** `"train/loss" -> "train-loss.csv"` @param {string} title @param {string} ending */
-const fileName = (title, ending) => `${title.replace(/[^\w.-]+/g, "-").slice(0, 100) || "chart"}.${ending}`;
 
 /** @param {string} name @param {Record<string, string | number>} attributes @param {...(Node | string)} children */
 function part(name, attributes, ...children) {
@@ -96,105 +87,56 @@ export function svgOf(picture) {
   return new XMLSerializer().serializeToString(svg);
 }
 
-/** Title, chart and legend as one picture. @param {HTMLCanvasElement} canvas as it is drawn @param {Picture} picture @returns {Promise<Blob>} */
-function pngOf(canvas, picture) {
-  const legend = picture.legend.slice(0, MAX_ROWS);
-  const ratio = canvas.width / picture.width;
-  const out = document.createElement("canvas");
-  out.width = canvas.width;
-  out.height = Math.round(canvas.height + (TITLE_PX + legend.length * ROW_PX + 8) * ratio);
-  const ctx = /** @type {CanvasRenderingContext2D} */ (out.getContext("2d"));
-  ctx.fillStyle = token("bg");
-  ctx.fillRect(0, 0, out.width, out.height);
-  ctx.drawImage(canvas, 0, TITLE_PX * ratio);
-  ctx.scale(ratio, ratio);
-  ctx.font = `12px ${token("font-ui")}`;
-  ctx.fillStyle = token("ink");
-  ctx.fillText(picture.title, 8, 16);
-  legend.forEach(({ label, colour }, i) => {
-    const y = picture.height + TITLE_PX + i * ROW_PX;
-    ctx.fillStyle = token(colour);
-    ctx.fillRect(8, y + 4, 8, 8);
-    ctx.fillStyle = token("ink-2");
-    ctx.fillText(label, 22, y + 12);
-  });
-  return new Promise((done, failed) => out.toBlob((blob) => (blob ? done(blob) : failed(new Error("the picture is too large")))));
-}
-
-/** Cells that a spreadsheet would run as a formula begin with an apostrophe. @param {unknown} value */
-function csvCell(value) {
-  if (value === null || value === undefined || (typeof value === "number" && Number.isNaN(value))) return "";
-  if (typeof value === "number") return String(value);
-  const text = String(value);
-  const inert = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
-  return /[",\n\r]/.test(inert) ? `"${inert.replaceAll('"', '""')}"` : inert;
-}
-
-/** @param {string[]} columns @param {unknown[][]} rows */
-export const csvOf = (columns, rows) => [columns, ...rows].map((row) => row.map(csvCell).join(",")).join("\n") + "\n";
-
-// The menu that saves a chart as PNG, SVG, CSV or JSON.
+// Of a chart that is drawn.
 
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {import("./curve.js").Curve} Curve */
 
 const COLUMNS = /** @type {const} */ (["run", "group", "series", "x", "x_end", "step", "segment", "min", "max", "mean", "last", "count", "non_finite", "smooth", "superseded"]);
 
-export class Files {
-  constructor() {
-    /** @type {Chart | null} */
-    this.chart = null;
-    const item = (/** @type {string} */ label, /** @type {(chart: Chart) => void | Promise<void>} */ write) =>
-      el("button", { type: "button", onclick: () => this.#write(write) }, label);
-    this.element = el("div", { class: "curves-menu", popover: "auto", "aria-label": "Export" }, item("PNG", writePng), item("SVG", writeSvg), item("CSV of what is visible", writeCsv), item("JSON", writeJson));
-    document.body.append(this.element);
-  }
-
-  /** @param {Chart} chart @param {HTMLElement} button */
-  open(chart, button) {
-    this.chart = chart;
-    hang(this.element, button);
-    this.element.firstElementChild?.focus();
-  }
-
-  /** @param {(chart: Chart) => void | Promise<void>} write */
-  #write(write) {
-    this.element.hidePopover();
-    if (this.chart?.picture?.curves && this.chart.built) write(this.chart);
-  }
+/** At the end of its head. @param {Chart} chart @param {boolean} pinned */
+export function addTools(chart, pinned) {
+  const act = (/** @type {import("./chart.js").Act} */ act) => () => chart.gestures.act(chart, act);
+  const tools = chartTools({
+    element: chart.element,
+    focus: chart.place,
+    title: () => chart.tag.name,
+    table: () => (chart.picture?.curves ? tableOf(chart.picture.curves, chart.span) : null),
+    picture: () => paperOf(chart),
+    logY: { on: () => chart.picture?.view.ylog ?? false, turn: act("log") },
+    open: act("open"),
+    more: () => [[pinned ? "Unpin" : "Pin", act("pin")], ["Hide", act("hide")], ...(chart.picture?.curves && chart.built ? /** @type {[string, () => void][]} */ ([["Save as SVG", () => saveSvg(chart)], ["Save as JSON", () => saveJson(chart)]]) : [])],
+  });
+  chart.head.append(tools);
 }
+
+/** @param {Chart} chart @returns {import("../lib/chart_tools.js").Picture | null} */
+export const paperOf = (chart) => (chart.plot && chart.picture?.curves ? { canvas: chart.plot.ctx.canvas, legend: legendOf(chart) } : null);
 
 /** @param {Chart} chart */
-async function writePng(chart) {
-  save(fileName(chart.tag.name, "png"), await pngOf(chart.plot.ctx.canvas, drawingOf(chart)));
-}
+const saveSvg = (chart) => save(chart.tag.name, "svg", new Blob([svgOf(drawingOf(chart))], { type: "image/svg+xml" }));
 
 /** @param {Chart} chart */
-function writeSvg(chart) {
-  save(fileName(chart.tag.name, "svg"), new Blob([svgOf(drawingOf(chart))], { type: "image/svg+xml" }));
-}
+const saveJson = (chart) => save(chart.tag.name, "json", new Blob([JSON.stringify(dataOf(chart))], { type: "application/json" }));
 
-/** @param {Chart} chart */
-function writeCsv(chart) {
-  save(fileName(chart.tag.name, "csv"), new Blob([csvOf([...COLUMNS], rowsOf(chart))], { type: "text/csv" }));
-}
-
-/** @param {Chart} chart */
-function writeJson(chart) {
-  save(fileName(chart.tag.name, "json"), new Blob([JSON.stringify(dataOf(chart))], { type: "application/json" }));
-}
-
-/** A row for each bucket that is visible. @param {Chart} chart */
-export function rowsOf({ picture, span }) {
-  return (picture?.curves ?? []).flatMap(({ row, x }) => {
+/** A row for each bucket that is visible. @param {Curve[]} curves @param {{lo: number, hi: number}} span @returns {import("../lib/chart_tools.js").Table} */
+export function tableOf(curves, span) {
+  const rows = curves.flatMap(({ row, x, label }) => {
     const inside = [...x.keys()].filter((i) => x[i] >= span.lo && x[i] <= span.hi);
     return inside.map((i) =>
       COLUMNS.map((name) => {
-        const column = name === "series" ? row.name : row[name];
+        const column = name === "series" ? row.name || label : row[name];
         return Array.isArray(column) ? column[i] : (column ?? "");
       }),
     );
   });
+  return { columns: [...COLUMNS], rows };
+}
+
+/** Its names and their colours. @param {Chart} chart */
+function legendOf({ picture }) {
+  const colourOf = picture?.colourOf ?? (() => "ink");
+  return [...new Map((picture?.curves ?? []).map((curve) => [curve.label, colourOf(curve)]))].map(([label, colour]) => ({ label, colour }));
 }
 
 /** The chart's data as uPlot takes it (mode 2: each series with its own x), and the curves as they were read. @param {Chart} chart */
@@ -229,6 +171,6 @@ function drawingOf(chart) {
     bad: badOf(curves, pixels),
     xTicks: xTicks(x, xlog, span, Math.max(2, Math.floor(plot.width / 90))).map(({ at, word }) => ({ at: pixels.x(at), word })),
     yTicks: yAt.map((value, i) => ({ at: pixels.y(value), word: words[i] })),
-    legend: [...new Map(curves.map((curve) => [curve.label, colourOf(curve)]))].map(([label, colour]) => ({ label, colour })),
+    legend: legendOf(chart),
   };
 }

@@ -1,5 +1,6 @@
 /** The main thread in time order: its stacks as a flame chart on the page's time axis, a lane like the others. */
 
+import { chartTools } from "../lib/chart_tools.js";
 import { el, emptyContext, onResize, setClass, setText } from "../lib/dom.js";
 import { clock, duration, place } from "../lib/format.js";
 import { onTheme } from "../lib/theme.js";
@@ -35,6 +36,7 @@ export class ChartLane {
     this.values = el("div", { class: "vals" });
     this.tip = el("div", { class: "tip", hidden: true });
     this.element = el("section", { class: "lane lane-chart" }, this.name, this.plot, this.values, this.tip);
+    this.element.append(chartTools({ element: this.element, focus: this.plot, title: () => this.title.textContent ?? "", table: () => this.#table(), picture: () => (this.chart ? { canvas: this.canvas, legend: [] } : null), stage: () => this.element.closest(".timeline") }, { menuOnly: true }));
     onResize(this.plot, () => this.#paint());
     onTheme(() => this.#paint());
   }
@@ -72,6 +74,13 @@ export class ChartLane {
     setText(this.title, thread?.rank ? `${who}, rank ${thread.rank}` : who);
     setClass(this.element, "empty", this.chart !== null && !thread);
     setText(this.values, !this.chart ? "" : !thread ? "no stacks" : thread.depth - hidden > rows ? `${rows} of ${thread.depth - hidden} rows` : "");
+  }
+
+  /** What is drawn. */
+  #table() {
+    const { spans } = this.chart?.lanes[0] ?? { spans: null };
+    const rows = spans ? this.boxes.map(({ span, row }) => [row, spans.start[span], spans.end[span], this.chart?.frames[spans.frame[span]].name, this.chart?.frames[spans.frame[span]].file, this.chart?.frames[spans.frame[span]].line]) : [];
+    return { columns: ["row", "from_s", "to_s", "function", "file", "line"], rows };
   }
 
   /** @param {Painter} painter @param {Box} box @param {Chart} chart @param {Spans} spans @param {boolean} trunk stands all the time, whatever else differs */

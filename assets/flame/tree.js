@@ -346,3 +346,13 @@ export function tableRows(tree) {
   });
   return [el("caption", {}, "Functions by their own time"), row("th", ["function", "place", "own share", "own time"]), ...rows];
 }
+
+/** A row for each node, the frames above it as a path. @param {Tree} tree @returns {import("../lib/chart_tools.js").Table} */
+export function tableOf(tree) {
+  const { nodes } = tree;
+  const rows = Array.from({ length: tree.count }, (_, i) => {
+    const { name, file, line } = tree.frame(i);
+    return [tree.path(i).map((at) => tree.frame(at).name).join(";"), name, file, line, nodes.total_s[i], nodes.self_s[i], nodes.base_total_s?.[i] ?? null, nodes.base_self_s?.[i] ?? null];
+  });
+  return { columns: ["path", "function", "file", "line", "total_s", "self_s", "baseline_total_s", "baseline_self_s"], rows };
+}

@@ -43,6 +43,13 @@ class SharesLane extends LaneView {
     this.#showValues(cursor_s ?? view.hi);
   }
 
+  /** A row for each block and kind. */
+  table() {
+    const { start, end, labels, seconds } = this.shares?.blocks ?? { start: [], end: [], labels: [], seconds: [] };
+    const rows = start.flatMap((from, at) => labels.map((label, i) => [label, from, end[at], seconds[i][at]]));
+    return { columns: ["kind", "from_s", "to_s", "seconds"], rows };
+  }
+
   data() {
     return [
       [this.view.lo, this.view.hi],

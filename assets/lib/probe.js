@@ -8,7 +8,7 @@
  */
 export const painted = { drawn: Object.create(null), curves: Object.create(null), window: null, flame: { names: [], window: null, at: 0 } };
 
-/** @typedef {{at: number, curves: number, points: number, lines: number, bad: string[], top: number, x: [number, number], y: [number, number], stale: boolean}} PaintedCurves `top`: the highest pixel that is painted, as a share of the plot's height from its foot */
+/** @typedef {{at: number, curves: number, points: number, lines: number, bad: string[], top: number, x: [number, number], y: [number, number], ylog: boolean, stale: boolean}} PaintedCurves `top`: the highest pixel that is painted, as a share of the plot's height from its foot */
 
 Object.defineProperty(globalThis, "deepseekPainted", { value: painted });
 
@@ -32,7 +32,7 @@ export function paintedLane(lane) {
 
 /**
  * @param {string} name of the chart's series
- * @param {{curves: import("../curves/curve.js").Curve[], shapes: import("../curves/curve.js").Shape[], bad: import("../curves/curve.js").Bad[], span: {lo: number, hi: number}, y: {lo: number, hi: number}, place: {top: number, bottom: number}, stale: boolean}} chart
+ * @param {{curves: import("../curves/curve.js").Curve[], shapes: import("../curves/curve.js").Shape[], bad: import("../curves/curve.js").Bad[], span: {lo: number, hi: number}, y: {lo: number, hi: number}, place: {top: number, bottom: number, ylog: boolean}, stale: boolean}} chart
  */
 export function paintedCurves(name, { curves, shapes, bad, span, y, place, stale }) {
   let least = place.bottom;
@@ -46,6 +46,7 @@ export function paintedCurves(name, { curves, shapes, bad, span, y, place, stale
     top: (place.bottom - least) / (place.bottom - place.top),
     x: [span.lo, span.hi],
     y: [y.lo, y.hi],
+    ylog: place.ylog,
     stale,
   };
 }

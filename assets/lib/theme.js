@@ -17,6 +17,15 @@ export function setTheme(name) {
   show(name);
 }
 
+/** What the reader has chosen; "system" until then. @returns {"system" | "dark" | "light"} */
+export const themeChoice = () => /** @type {any} */ (localStorage.getItem("theme")) ?? "system";
+
+/** From now on as the system is. */
+export function followSystem() {
+  localStorage.removeItem("theme");
+  show(system.matches ? "light" : "dark");
+}
+
 /** @param {"dark" | "light"} name */
 function show(name) {
   document.documentElement.dataset.theme = name;

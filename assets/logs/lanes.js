@@ -4,6 +4,7 @@ import { colourAt } from "../data/colours.js";
 import { lane } from "../data/lanes.js";
 import { Series, keyOf } from "../data/series.js";
 import { get, newest } from "../lib/api.js";
+import { chartTools } from "../lib/chart_tools.js";
 import { el, emptyContext, onResize, setText } from "../lib/dom.js";
 import { count, duration } from "../lib/format.js";
 import { onTheme, token } from "../lib/theme.js";
@@ -43,6 +44,7 @@ export class DensityLane {
     this.counts = null;
     this.note = el("span", {});
     this.element = el("section", { class: "lane lane-density" }, el("div", { class: "name" }, el("b", {}, "Log lines"), this.note), this.plot, this.values);
+    this.element.append(chartTools({ element: this.element, focus: this.plot, title: () => "Log lines by level", table: () => this.#table(), picture: () => (this.density ? { canvas: this.canvas, legend: LEVELS.map(([, label, , colour]) => ({ label, colour })) } : null), stage: () => this.element.closest(".timeline") }, { menuOnly: true }));
     onResize(this.plot, () => this.#paint());
     onTheme(() => this.#paint());
     this.read = newest(
@@ -115,12 +117,21 @@ export class DensityLane {
 
   #said = "";
 
+  /** Lines by level, a row for each bucket. */
+  #table() {
+    const { t, t_end, levels } = this.density ?? { t: 0, t_end: 0, levels: [] };
+    const buckets = levels[0]?.counts.length ?? 0;
+    const rows = Array.from({ length: buckets }, (_, i) => [t + (i / buckets) * (t_end - t), ...this.#counts(i)]);
+    return { columns: ["time_s", ...LEVELS.map(([, label]) => label)], rows };
+  }
+
   #paint() {
     const { density, view } = this;
     const width = this.plot.clientWidth;
     if (!width) return;
-    const ctx = emptyContext(this.canvas, width, DENSITY_HEIGHT_PX + HITS);
-    if (density) paintDensity(ctx, density, view, width);
+    const height = Math.max(DENSITY_HEIGHT_PX, this.plot.clientHeight - HITS); // more of it where the lane fills the window
+    const ctx = emptyContext(this.canvas, width, height + HITS);
+    if (density) paintDensity(ctx, density, view, width, height);
   }
 }
 
@@ -130,19 +141,19 @@ function byWeight({ levels }) {
   return { warnings: lines((level) => level >= 30 && level < 40), errors: lines((level) => level >= 40) };
 }
 
-/** @param {CanvasRenderingContext2D} ctx @param {Density} density @param {View} view @param {number} width */
-function paintDensity(ctx, { t, t_end, levels, hits }, { lo, hi }, width) {
+/** @param {CanvasRenderingContext2D} ctx @param {Density} density @param {View} view @param {number} width @param {number} height above the matches */
+function paintDensity(ctx, { t, t_end, levels, hits }, { lo, hi }, width, height) {
   const buckets = levels[0]?.counts.length ?? 0;
   const x = (/** @type {number} */ i) => ((t + (i / buckets) * (t_end - t) - lo) / (hi - lo)) * width;
   const layers = LEVELS.map(([least, , , colour], k) => ({ colour: token(colour), members: levels.filter(({ level }) => level >= least && level < (LEVELS[k - 1]?.[0] ?? Infinity)) }));
   const sums = Array.from({ length: buckets }, (_, i) => levels.reduce((sum, { counts }) => sum + counts[i], 0));
   const most = Math.max(1, ...sums);
-  const tall = (/** @type {number} */ lines) => (lines ? Math.max(1.5, (lines / most) * (DENSITY_HEIGHT_PX - 4)) : 0);
+  const tall = (/** @type {number} */ lines) => (lines ? Math.max(1.5, (lines / most) * (height - 4)) : 0);
   for (let i = 0; i < buckets; i++) {
     if (!sums[i]) continue;
     const [left, right] = [x(i), x(i + 1)];
     if (right < 0 || left > width) continue;
-    let y = DENSITY_HEIGHT_PX;
+    let y = height;
     for (const { colour, members } of layers) {
       const h = tall(members.reduce((sum, { counts }) => sum + counts[i], 0));
       ctx.fillStyle = colour;
@@ -152,7 +163,7 @@ function paintDensity(ctx, { t, t_end, levels, hits }, { lo, hi }, width) {
   }
   if (!hits) return;
   ctx.fillStyle = token("mark-edge");
-  hits.forEach((found, i) => found && ctx.fillRect(x(i), DENSITY_HEIGHT_PX + 2, Math.max(2, Math.min(4, x(i + 1) - x(i))), HITS - 4));
+  hits.forEach((found, i) => found && ctx.fillRect(x(i), height + 2, Math.max(2, Math.min(4, x(i + 1) - x(i))), HITS - 4));
 }
 
 // Numbers of lines as curves: what `plot this field` has drawn, one lane each below the lines' density.

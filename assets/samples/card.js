@@ -14,15 +14,18 @@ import { samplesAt } from "./loader.js";
  * @property {import("./loader.js").SampleLoader} loader
  * @property {(title: string, blob: Blob) => void} enlarge
  * @property {() => void} learned there are new rows
+ * @property {() => boolean} pixels images as large as they are
  */
+/** @typedef {{name: string, members: string[], captions: string | null}} Entry of the page: a name, or the members of a list, and the name of the table that says what stands below each */
 
 const MAX_ROWS = 5000;
 const MAX_RANKS = 4;
 
 export class Card {
-  /** @param {string} name @param {Around} around */
-  constructor(name, around) {
-    this.name = name;
+  /** @param {Entry} entry @param {Around} around */
+  constructor(entry, around) {
+    const { name } = entry;
+    this.entry = entry;
     this.around = around;
     /** @type {Pane[]} */
     this.panes = [];
@@ -30,24 +33,29 @@ export class Card {
     this.step = null;
     this.inView = false;
     this.about = el("span", { class: "dim" });
-    this.body = el("div", { class: "panes" });
+    this.body = el("div", { class: entry.members.length > 1 ? "panes gallery" : "panes" });
     this.element = el("article", { class: "sample-card", "data-name": name }, el("header", {}, el("h3", { title: name }, visibleName(name)), this.about), this.body);
   }
 
-  /** @param {{run: string, name: Name | null}[]} parts one a run */
-  draw(parts) {
-    const same = parts.length === this.panes.length && parts.every(({ run }, i) => this.panes[i].run === run);
-    if (!same) {
-      this.panes = parts.map(({ run }) => new Pane(this.name, run, parts.length > 1, this.around));
+  /** @param {{run: string, names: Map<string, Name>}[]} runs what is known of each */
+  draw(runs) {
+    const { members, captions } = this.entry;
+    const key = runs.map(({ run }) => run).join("\n");
+    if (key !== this.#runs) {
+      this.#runs = key;
+      this.panes = members.flatMap((name, i) => runs.map(({ run }) => new Pane(name, run, runs.length > 1, this.around, { list: members.length > 1, number: i, of: captions })));
       this.body.replaceChildren(...this.panes.map(({ element }) => element));
     }
-    parts.forEach(({ name }, i) => (this.panes[i].about = name));
-    const counts = parts.flatMap(({ name }) => (name ? [name.count] : []));
-    const kinds = parts.flatMap(({ name }) => name?.kinds ?? []);
-    this.element.dataset.kind = kinds[0] ?? "";
-    setText(this.about, counts.length === 1 ? counted(counts[0], "sample") : `${counts.map(count).join(" and ")} samples`);
+    this.panes.forEach((pane, i) => (pane.about = runs[i % runs.length].names.get(pane.name) ?? null));
+    const known = this.panes.flatMap(({ about }) => about ?? []);
+    this.element.dataset.kind = known[0]?.kinds[0] ?? "";
+    const counts = runs.flatMap(({ names }) => names.get(members[0])?.count ?? []);
+    const samples = counts.length === 1 ? counted(counts[0], "sample") : `${counts.map(count).join(" and ")} samples`;
+    setText(this.about, members.length > 1 ? `${counted(members.length, this.element.dataset.kind === "image" ? "image" : "item")}, ${counted(counts[0] ?? 0, "step")}` : samples);
     this.#show();
   }
+
+  #runs = "";
 
   /** @param {boolean} inView */
   see(inView) {
@@ -79,9 +87,10 @@ export class Card {
 }
 
 class Pane {
-  /** @param {string} name @param {string} run @param {boolean} named whether the run's name is shown @param {Around} around */
-  constructor(name, run, named, around) {
+  /** @param {string} name @param {string} run @param {boolean} named whether the run's name is shown @param {Around} around @param {{list: boolean, number: number, of: string | null}} place in a list, and the name of its captions */
+  constructor(name, run, named, around, place) {
     this.name = name;
+    this.place = place;
     this.run = run;
     this.around = around;
     /** @type {Name | null} what is known of the name in this run */
@@ -94,7 +103,8 @@ class Pane {
     this.hosts = el("div", { class: "ranks" });
     const colour = runColours.of(run);
     const key = el("i", { class: swatchClass(colour, "key"), style: `background: var(--${colour})` });
-    this.element = el("section", { class: "pane" }, el("div", { class: "caption" }, named && key, named && el("b", { class: "run-name" }, run), this.caption), this.hosts);
+    this.words = el("p", { class: "sample-words", hidden: !place.list });
+    this.element = el("section", { class: "pane" }, el("div", { class: "caption" }, named && key, named && el("b", { class: "run-name" }, run), this.caption), this.hosts, this.words);
   }
 
   /** @param {number | null} step */
@@ -128,16 +138,29 @@ class Pane {
     const { step } = found[0];
     const isNear = this.wanted !== null && step !== this.wanted;
     const more = this.about.count > this.rows.length ? `; the newest ${count(this.rows.length)} are shown` : "";
-    setText(this.caption, `${step === null ? "without a step" : `step ${count(step)}`}${isNear ? `, nearest to ${count(this.wanted)}` : ""}${more}`);
+    if (this.place.of) this.#readCaption(this.place.of, step);
+    setText(this.caption, this.place.list && !isNear && !more ? "" : `${step === null ? "without a step" : `step ${count(step)}`}${isNear ? `, nearest to ${count(this.wanted)}` : ""}${more}`);
     setClass(this.caption, "warn", isNear);
     const shown = found.slice(0, MAX_RANKS);
-    const key = JSON.stringify(shown.map(({ id }) => id)) + (shown[0].kind === "histogram" ? this.rows.length : "");
+    const key = JSON.stringify([shown.map(({ id }) => id), this.around.pixels()]) + (shown[0].kind === "histogram" ? this.rows.length : "");
     if (key === this.#shown) return;
     this.#shown = key;
     this.#fill(shown, found.length - shown.length, key);
   }
 
   #shown = "";
+
+  /** What stands below it: of a table with a row for each member of the list. @param {string} captions @param {number | null} step */
+  async #readCaption(captions, step) {
+    try {
+      const { samples } = await get("samples", { run: this.run, name: captions, limit: MAX_ROWS });
+      const [found] = samplesAt(samples.filter((sample) => sample.step === step), step);
+      const text = found ? await this.around.loader.load(this.run, found, ({ blob }) => blob.text(), () => true) : "{}";
+      setText(this.words, String(JSON.parse(text).rows?.[this.place.number]?.[0] ?? ""));
+    } catch (error) {
+      sentenceOf(error); // the image stands without
+    }
+  }
 
   /** Out of view: thumbnails take memory, and are made again. */
   leave() {
@@ -157,7 +180,7 @@ class Pane {
       setText(label, shown.length + rest > 1 ? `rank ${sample.rank}${rest && i === shown.length - 1 ? `; ${rest} further ranks are not shown` : ""}` : "");
       label.hidden = shown.length + rest < 2;
       host.className = `sample ${sample.kind}`;
-      const place = { run: this.run, loader: this.around.loader, rows: this.rows, wanted, enlarge: this.around.enlarge };
+      const place = { run: this.run, loader: this.around.loader, rows: this.rows, wanted, enlarge: this.around.enlarge, pixels: this.around.pixels() };
       fill(host, sample, place);
     });
   }

@@ -1,10 +1,12 @@
 /** What a sample looks like, by its kind: an image as a thumbnail, audio as a player, all else as text. Nothing that is logged becomes HTML. */
 
 import { sentenceOf } from "../lib/api.js";
+import { chartTools } from "../lib/chart_tools.js";
 import { el, emptyContext, onResize, setText } from "../lib/dom.js";
 import { count, figure, size, tick } from "../lib/format.js";
-import { faded, token } from "../lib/theme.js";
+import { mixed, onTheme, token } from "../lib/theme.js";
 import { Dropped, linkOf, some } from "./loader.js";
+import { isMarkdown, markdown } from "./markdown.js";
 
 /** @typedef {import("./loader.js").Sample} Sample */
 /** @typedef {import("./loader.js").Loaded} Loaded */
@@ -15,9 +17,12 @@ import { Dropped, linkOf, some } from "./loader.js";
  * @property {Sample[]} rows all samples of the name
  * @property {() => boolean} wanted whether this is still what is to be shown
  * @property {(title: string, blob: Blob) => void} enlarge
+ * @property {boolean} pixels images as large as they are, a pixel a pixel
  */
 
 const THUMB_PX = 360;
+const SMALL_PX = 128; // an image is drawn larger, without blur
+const MAX_PIXELS_PX = 2048; // of a side, where a pixel is a pixel
 const MAX_TEXT = 100_000; // characters
 const MAX_AUDIO_BYTES = 16e6; // a longer one is loaded when it is asked for
 const RIDGES = 12;
@@ -41,7 +46,8 @@ const makers = { image, audio, text, table, histogram, file: async (sample, plac
 async function image(sample, place) {
   return load(sample, place, async ({ blob, width, height }) => {
     if (!blob.type.startsWith("image/")) return [link(sample, place)];
-    const scale = Math.min(1, (THUMB_PX * Math.min(2, devicePixelRatio)) / Math.max(width, height, 1));
+    const most = place.pixels ? MAX_PIXELS_PX : THUMB_PX * Math.min(2, devicePixelRatio);
+    const scale = Math.min(1, most / Math.max(width, height, 1));
     const wanted = scale < 1 ? { resizeWidth: Math.max(1, Math.round(width * scale)), resizeHeight: Math.max(1, Math.round(height * scale)) } : {};
     /** @type {ImageBitmap} */
     let bitmap;
@@ -50,7 +56,7 @@ async function image(sample, place) {
     } catch {
       return [el("p", { class: "sample-trouble" }, "The image is damaged."), link(sample, place)];
     }
-    const canvas = el("canvas", { width: bitmap.width, height: bitmap.height, class: Math.max(width, height) <= 64 ? "pixels" : "" });
+    const canvas = el("canvas", { width: bitmap.width, height: bitmap.height, class: !place.pixels && Math.max(width, height) <= SMALL_PX ? "pixels" : "", style: place.pixels ? `width:${bitmap.width / devicePixelRatio}px` : null });
     canvas.getContext("2d").drawImage(bitmap, 0, 0);
     bitmap.close();
     const title = `${sample.name}${sample.step === null ? "" : `, step ${sample.step}`}`;
@@ -78,7 +84,19 @@ async function audio(sample, place) {
 
 /** @param {Sample} sample @param {Place} place */
 async function text(sample, place) {
-  return load(sample, place, async (loaded) => plain(sample, place, await loaded.blob.text(), loaded));
+  return load(sample, place, async (loaded) => {
+    const found = await loaded.blob.text();
+    const source = plain(sample, place, found, loaded);
+    if (!isMarkdown(found) || /\.(svg|html?|jsonl)$/i.test(sample.path)) return source;
+    const rendered = [markdown(found.slice(0, MAX_TEXT))];
+    const body = el("div", {}, ...rendered);
+    const turn = el("button", { class: "sample-turn", type: "button", "aria-pressed": "false", onclick: () => {
+      const asSource = turn.getAttribute("aria-pressed") === "false";
+      turn.setAttribute("aria-pressed", String(asSource));
+      body.replaceChildren(...(asSource ? source : rendered));
+    } }, "Source");
+    return [turn, body];
+  });
 }
 
 /** @param {Sample} sample @param {Place} place */
@@ -107,7 +125,11 @@ async function histogram(sample, place) {
   if (!own) return [el("p", { class: "sub" }, "It holds no values."), link(sample, place)];
   const chart = new RidgeChart();
   chart.show(ridges, sample.step);
-  return [chart.canvas, el("p", { class: "sub" }, wordsOf(own.histogram))];
+  const element = el("div", { class: "tooled ridges" }, chart.canvas);
+  const title = () => `${sample.name}${sample.step === null ? "" : `, step ${sample.step}`}`;
+  const rows = () => ridges.flatMap(({ step, histogram: { edges, counts } }) => counts.map((one, i) => [step, edges[i], edges[i + 1], one]));
+  element.append(chartTools({ element, focus: chart.canvas, title, table: () => ({ columns: ["step", "from", "to", "count"], rows: rows() }), picture: () => ({ canvas: chart.canvas, legend: [] }) }, { menuOnly: true }));
+  return [element, el("p", { class: "sub" }, wordsOf(own.histogram))];
 }
 
 /** A neighbour that cannot be read is left out. @param {unknown} error */
@@ -224,7 +246,7 @@ const word = (value) => (value === null || value === undefined ? "" : typeof val
 /** @typedef {{edges: number[], counts: number[]}} Histogram */
 /** @typedef {{step: number | null, histogram: Histogram}} Ridge */
 
-const RIDGE_PX = 44; // height of the highest bar
+const MAX_RIDGE_PX = 96; // height of the highest bar
 const FOOT_PX = 18;
 const LABEL_PX = 52;
 const BUCKETS = 60; // of equal width, into which all histograms of a chart are spread: writers choose widths that differ a thousandfold
@@ -271,6 +293,7 @@ class RidgeChart {
     /** @type {number | null} */
     this.chosen = null;
     onResize(this.canvas, () => this.draw());
+    onTheme(() => this.draw());
   }
 
   /** @param {Ridge[]} ridges the oldest first @param {number | null} chosen step */
@@ -290,10 +313,12 @@ class RidgeChart {
     const lo = Math.min(...ridges.map(({ histogram }) => histogram.edges[0]));
     const hi = Math.max(...ridges.map(({ histogram: { edges } }) => edges[edges.length - 1]));
     const plot = { lo, hi: hi > lo ? hi : lo + 1, width: width - LABEL_PX };
-    const room = height - FOOT_PX - RIDGE_PX - 4;
+    const high = Math.min(MAX_RIDGE_PX, (height - FOOT_PX) / Math.max(2, ridges.length / 2));
+    const room = height - FOOT_PX - high - 4;
+    drawGrid(context, plot, height);
     ridges.forEach((ridge, i) => {
-      const foot_px = RIDGE_PX + 4 + (ridges.length > 1 ? (room * i) / (ridges.length - 1) : room);
-      drawRidge(context, ridge, { ...plot, foot_px, isChosen: ridge.step === this.chosen });
+      const foot_px = high + 4 + (ridges.length > 1 ? (room * i) / (ridges.length - 1) : room);
+      drawRidge(context, ridge, { ...plot, foot_px, high, age: ridges.length > 1 ? i / (ridges.length - 1) : 1, isChosen: ridge.step === this.chosen });
     });
     drawAxis(context, plot, height);
   }
@@ -301,23 +326,25 @@ class RidgeChart {
 
 /** @typedef {{lo: number, hi: number, width: number}} Plot */
 
-/** @param {CanvasRenderingContext2D} context @param {Ridge} ridge @param {Plot & {foot_px: number, isChosen: boolean}} place */
-function drawRidge(context, { step, histogram }, { lo, hi, width, foot_px, isChosen }) {
+/** @param {CanvasRenderingContext2D} context @param {Plot} plot @param {number} height */
+function drawGrid(context, { width }, height) {
+  context.fillStyle = token("line");
+  for (const part of [0.25, 0.5, 0.75]) context.fillRect(Math.round(part * width), 0, 1, height - FOOT_PX);
+}
+
+/** Opaque, so that what is newer hides what is older behind it. @param {CanvasRenderingContext2D} context @param {Ridge} ridge @param {Plot & {foot_px: number, high: number, age: number, isChosen: boolean}} place `age`: 0 of the oldest, 1 of the newest */
+function drawRidge(context, { step, histogram }, { lo, hi, width, foot_px, high, age, isChosen }) {
   const counts = evened(histogram, lo, hi);
   const most = Math.max(...counts) || 1;
+  const [ridge, ground] = [token("c3"), token("bg")];
   context.beginPath();
   context.moveTo(0, foot_px);
-  counts.forEach((count, i) => {
-    const top = foot_px - (count / most) * RIDGE_PX;
-    context.lineTo((i / BUCKETS) * width, top);
-    context.lineTo(((i + 1) / BUCKETS) * width, top);
-  });
+  counts.forEach((count, i) => context.lineTo(((i + 0.5) / BUCKETS) * width, foot_px - (count / most) * high));
   context.lineTo(width, foot_px);
   context.closePath();
-  const colour = token(isChosen ? "accent" : "phase-backward");
-  context.fillStyle = isChosen ? faded(colour, 0.55) : faded(colour, 0.18);
+  context.fillStyle = isChosen ? ridge : mixed(ridge, ground, 0.16 + 0.26 * age);
   context.fill();
-  context.strokeStyle = isChosen ? colour : faded(colour, 0.6);
+  context.strokeStyle = isChosen ? token("accent") : mixed(ridge, ground, 0.85);
   context.lineWidth = isChosen ? 1.5 : 1;
   context.stroke();
   if (step === null) return;

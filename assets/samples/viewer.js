@@ -2,7 +2,7 @@
 
 import { runColours } from "../data/colours.js";
 import { get, sentenceOf } from "../lib/api.js";
-import { dialogOf, el, nearView, setText } from "../lib/dom.js";
+import { dialogOf, el, nearView, setText, visibleName } from "../lib/dom.js";
 import { count, counted, duration } from "../lib/format.js";
 import { Card } from "./card.js";
 import { SampleLoader, allSteps, indexOf } from "./loader.js";
@@ -11,11 +11,14 @@ import { SampleLoader, allSteps, indexOf } from "./loader.js";
 
 const CARDS = 60; // made at a time
 const AHEAD_PX = 300;
+const SMALL_PX = 256; // an image is enlarged in whole pixels
+const LARGE = 0.75; // of the window, for an enlarged one
+const [LOOKED_AT, LISTED] = [24, 6]; // runs, where this one has none
 const EXAMPLE = 'log.sample("val/image", "images/7.png", step)\nlog.sample("val/answer", text, step)';
 
 export class Viewer {
-  /** @param {{step: number | null, find: string}} from the address @param {() => void} moved the step or the words of the search */
-  constructor({ step, find }, moved) {
+  /** @param {{step: number | null, find: string, pixels: boolean}} from the address @param {() => void} moved the step, the words of the search or how images are shown */
+  constructor({ step, find, pixels }, moved) {
     this.moved = moved;
     /** @type {number | null} the newest where it is null */
     this.step = step;
@@ -39,10 +42,14 @@ export class Viewer {
     const back = el("button", { class: "btn", type: "button", "aria-label": "Previous step", onclick: () => this.move(-1) }, "‹");
     const on = el("button", { class: "btn", type: "button", "aria-label": "Next step", onclick: () => this.move(1) }, "›");
     this.stepper = el("div", { class: "stepper" }, back, this.slider, on, this.label, this.newest);
-    this.notice = el("p", { class: "sample-notice", role: "status" });
+    this.notice = el("div", { class: "sample-notice", role: "status" });
+    this.elsewhere = el("p", { class: "sample-elsewhere" });
     this.grid = el("div", { class: "sample-grid" });
     this.more = el("button", { class: "btn more", type: "button", hidden: true, onclick: () => this.#showMore() });
-    this.bar = el("div", { class: "sample-bar" }, el("label", { class: "find" }, this.input), this.matches, this.stepper);
+    this.pixels = pixels;
+    this.fits = ["Fit", "Pixels"].map((word, i) => el("button", { type: "button", "aria-pressed": String(Boolean(i) === pixels), title: i ? "One pixel of an image is one pixel of the screen" : "Images fill their place", onclick: () => this.#fit(Boolean(i)) }, word));
+    this.fitting = el("div", { class: "segments", role: "group", "aria-label": "Size of images" }, ...this.fits);
+    this.bar = el("div", { class: "sample-bar" }, el("label", { class: "find" }, this.input), this.matches, this.stepper, this.fitting);
     this.element = el("div", { class: "samples" }, this.bar, this.notice, this.grid, this.more);
     this.large = el("img", { alt: "" });
     this.caption = el("p", { class: "mid" });
@@ -75,8 +82,26 @@ export class Viewer {
     } catch (error) {
       this.trouble = sentenceOf(error);
     }
+    if (this.isRead && !this.names.some(({ size }) => size)) this.#findElsewhere();
     this.#draw();
   }
+
+  /** Runs with samples, where the shown one has none. */
+  async #findElsewhere() {
+    if (this.#looked) return;
+    this.#looked = true;
+    for (const run of this.others().slice(0, LOOKED_AT)) {
+      const found = await get("samples", { run }).catch(() => ({ names: [] })); // it may just be forgotten
+      if (!found.names.length) continue;
+      const links = this.elsewhere.querySelectorAll("a").length;
+      this.elsewhere.append(links ? ", " : "Runs with samples: ", el("a", { href: `?${new URLSearchParams({ run })}` }, visibleName(run)));
+      if (links + 1 >= LISTED) return;
+    }
+  }
+
+  #looked = false;
+  /** Names of other runs, the newest first. @type {() => string[]} */
+  others = () => [];
 
   isRead = false;
   trouble = "";
@@ -94,6 +119,14 @@ export class Viewer {
     if (!this.steps.length) return;
     const at = indexOf(this.steps, this.step);
     this.go(this.steps[Math.max(0, Math.min(this.steps.length - 1, at + by))]);
+  }
+
+  /** @param {boolean} pixels */
+  #fit(pixels) {
+    this.pixels = pixels;
+    this.fits.forEach((button, i) => button.setAttribute("aria-pressed", String(Boolean(i) === pixels)));
+    for (const card of this.cards.values()) card.at(this.step);
+    this.moved();
   }
 
   get find() {
@@ -121,39 +154,41 @@ export class Viewer {
   }
 
   #draw() {
-    const all = [...new Set(this.names.flatMap((names) => [...names.keys()]))].sort();
+    const all = entriesOf(this.names);
     const words = this.find.toLowerCase().split(/\s+/);
-    const found = all.filter((name) => words.every((/** @type {string} */ word) => name.toLowerCase().includes(word)));
+    const found = all.filter(({ name }) => words.every((/** @type {string} */ word) => name.toLowerCase().includes(word)));
     const shown = found.slice(0, this.most);
     this.#drawNotice(all.length, found.length);
     setText(this.matches, all.length ? (found.length < all.length ? `${count(found.length)} of ${counted(all.length, "name")}` : counted(all.length, "name")) : "");
     this.#drawCards(shown);
     this.more.hidden = shown.length >= found.length;
     setText(this.more, `Show ${count(Math.min(CARDS, found.length - shown.length))} of ${count(found.length - shown.length)} further names`);
-    this.bar.hidden = !all.length;
+    this.bar.hidden = this.isRead && !all.length;
+    this.fitting.style.visibility = !this.names.some((names) => [...names.values()].some(({ kinds }) => kinds.includes("image"))) ? "hidden" : "";
     this.#drawStep();
   }
 
-  /** @param {string[]} shown names */
+  /** @param {import("./card.js").Entry[]} shown */
   #drawCards(shown) {
-    const wanted = new Set(shown);
-    for (const [name, { element }] of this.cards) {
-      if (wanted.has(name)) continue;
+    const wanted = new Map(shown.map((entry) => [entry.name, JSON.stringify(entry)]));
+    for (const [name, { element, entry }] of this.cards) {
+      if (wanted.get(name) === JSON.stringify(entry)) continue;
       this.seen.unobserve(element);
       this.cards.delete(name);
     }
-    const around = { loader: this.loader, enlarge: this.#enlarge, learned: () => this.#learned() };
-    for (const name of shown) {
+    const around = { loader: this.loader, enlarge: this.#enlarge, learned: () => this.#learned(), pixels: () => this.pixels };
+    for (const entry of shown) {
+      const { name } = entry;
       let card = this.cards.get(name);
       if (!card) {
-        card = new Card(name, around);
+        card = new Card(entry, around);
         card.step = this.step;
         this.cards.set(name, card);
         this.seen.observe(card.element);
       }
-      card.draw(this.runs.map((run, i) => ({ run, name: this.names[i]?.get(name) ?? null })));
+      card.draw(this.runs.map((run, i) => ({ run, names: this.names[i] ?? new Map() })));
     }
-    const elements = shown.map((name) => /** @type {Card} */ (this.cards.get(name)).element);
+    const elements = shown.map(({ name }) => /** @type {Card} */ (this.cards.get(name)).element);
     if (elements.some((element, i) => this.grid.children[i] !== element) || this.grid.children.length !== elements.length) this.grid.replaceChildren(...elements);
     this.grid.classList.toggle("two", this.runs.length > 1);
   }
@@ -162,9 +197,9 @@ export class Viewer {
   #drawNotice(all, found) {
     const more = this.moreNames ? `${counted(this.moreNames, "further name")} are not listed. ` : "";
     const kept = this.leftOut ? `${counted(this.leftOut, "further sample")} were not kept: a run has at most 50,000 of a kind, and 50 MB of texts.` : "";
-    const none = this.isRead && !all ? "No samples yet. These lines log one, and images, audio, text and histograms of TensorBoard’s files are shown, too:" : "";
+    const none = this.isRead && !all ? "No samples yet. These lines log one; images, audio, text and histograms of TensorBoard’s files are shown as well." : "";
     setText(this.notice, this.trouble || none || (all && !found ? "No name has these words in it." : more + kept));
-    if (none && !this.trouble) this.notice.append(el("pre", {}, EXAMPLE));
+    if (none && !this.trouble) this.notice.append(this.elsewhere, el("pre", {}, EXAMPLE));
     this.notice.hidden = !this.notice.textContent;
   }
 
@@ -181,16 +216,56 @@ export class Viewer {
     this.slider.setAttribute("aria-valuetext", steps.length ? `step ${count(step ?? steps[at])}` : "no steps");
     const newest = this.runs.length > 1 ? "last common" : `step ${count(steps[at])}`;
     setText(this.label, step !== null ? `step ${count(step)}` : steps.length ? newest : "");
-    this.stepper.hidden = steps.length < 2 && step === null;
+    this.stepper.style.visibility = steps.length < 2 && step === null ? "hidden" : ""; // its room stays
     this.newest.setAttribute("aria-pressed", String(step === null));
   }
 
   #enlarge = (/** @type {string} */ title, /** @type {Blob} */ blob) => {
     this.large.src = URL.createObjectURL(blob);
     this.large.alt = title;
+    this.large.onload = () => {
+      const { naturalWidth: width, naturalHeight: height } = this.large;
+      const times = Math.max(1, Math.floor(Math.min((innerWidth * LARGE) / width, (innerHeight * LARGE) / height)));
+      this.large.classList.toggle("pixels", Math.max(width, height) <= SMALL_PX);
+      this.large.style.width = Math.max(width, height) <= SMALL_PX ? `${width * times}px` : "";
+    };
     setText(this.caption, title);
     this.dialog.showModal();
   };
+}
+
+// A list that was logged under one name is one entry: `examples`, `examples/1`, `examples/2`, and what stands below each in `examples/captions` (pure).
+
+const CAPTIONS = "/captions";
+const LISTS = new Set(["image", "audio"]);
+
+/** @param {Map<string, Name>[]} names of each run @returns {import("./card.js").Entry[]} by name */
+export function entriesOf(names) {
+  /** @type {Map<string, Name>} */
+  const all = new Map(names.flatMap((some) => [...some]));
+  /** @type {Map<string, [number, string][]>} */
+  const lists = new Map();
+  const isMedia = (/** @type {string} */ name) => all.get(name)?.kinds.every((kind) => LISTS.has(kind)) ?? false;
+  for (const name of all.keys()) {
+    const [, base = "", number = ""] = /^(.+)\/(\d{1,4})$/.exec(name) ?? [];
+    if (base && isMedia(name)) lists.set(base, [...(lists.get(base) ?? []), [Number(number), name]]);
+  }
+  const taken = new Set();
+  const entries = [...lists].flatMap(([base, numbered]) => {
+    const first = isMedia(base) ? [base] : [];
+    const members = [...first, ...numbered.sort(([a], [b]) => a - b).map(([, name]) => name)];
+    if (members.length < 2 || (all.has(base) && !first.length)) return [];
+    for (const name of members) taken.add(name);
+    return [{ name: base, members, captions: null }];
+  });
+  const rest = [...all.keys()].filter((name) => !taken.has(name)).map((name) => ({ name, members: [name], captions: null }));
+  const found = [...entries, ...rest];
+  const media = new Set(found.filter(({ members }) => isMedia(members[0])).map(({ name }) => name));
+  const captioned = (/** @type {string} */ name) => (media.has(name) && all.get(name + CAPTIONS)?.kinds[0] === "table" ? name + CAPTIONS : null);
+  return found
+    .filter(({ name }) => !(name.endsWith(CAPTIONS) && captioned(name.slice(0, -CAPTIONS.length))))
+    .map((entry) => ({ ...entry, captions: captioned(entry.name) }))
+    .sort((a, b) => Number(b.members.length > 1) - Number(a.members.length > 1) || (a.name < b.name ? -1 : 1)); // galleries are the largest
 }
 
 // A run's checkpoints: step, age and size of each, the newest first.

@@ -5,6 +5,7 @@ import { holders, layersOf, median, peaksOf, stepSeconds } from "../data/phases.
 import { counterOf, rateColumns, rateNow } from "../data/progress.js";
 import { columns } from "../data/series.js";
 import { TIME, anyStep, fromZero, logTicks, robust, robustLog, ticks } from "../lib/axis.js";
+import { chartTools, flip, isFlipped } from "../lib/chart_tools.js";
 import { el, setClass, setText, visibleName } from "../lib/dom.js";
 import { AXIS_PX, counted, figure, tick, tickWords } from "../lib/format.js";
 import { faded, fillOf, theme, token } from "../lib/theme.js";
@@ -25,6 +26,7 @@ const VALUE_HEIGHT = 14; // of a row in the right column, and what is above the 
 const VALUES_TOP = 6;
 const JUDGE_MS = 1000;
 const GROWN = 1.2; // growth in bins after which it is judged at once
+const PICTURE_TICK_PX = 90;
 const FOLDED = "folded lanes";
 const PERCENT = { lo: 0, hi: 104 };
 const MAX_BINS = 50_000;
@@ -80,7 +82,59 @@ export class LaneView {
       this.values,
       this.trouble,
     );
+    this.element.append(chartTools(this.#tooled(), { menuOnly: true }));
     this.fold(foldedLanes().includes(spec.id));
+  }
+
+  /** @returns {import("../lib/chart_tools.js").Tooled} */
+  #tooled() {
+    const { spec } = this;
+    return {
+      element: this.element,
+      focus: this.plot,
+      title: () => spec.title,
+      table: () => this.table(),
+      picture: () => this.#paper(),
+      stage: () => this.element.closest(".timeline"),
+      logY: spec.kind === "lines" ? { on: () => this.y === "log", turn: () => (flip(spec.id), this.fit(), this.#drawAgain()) } : null,
+    };
+  }
+
+  /** How its values are spread: as the page says, or the other way. */
+  get y() {
+    const { id, y } = this.spec;
+    return isFlipped(id) ? (y === "log" ? "robust" : "log") : y;
+  }
+
+  #drawAgain() {
+    this.range = this.#yRange();
+    this.chart?.setData(this.data());
+  }
+
+  /** What is drawn, a row for each bin and line. @returns {import("../lib/chart_tools.js").Table | null} */
+  table() {
+    const { axis, spec, columns, times, view } = this;
+    const inside = times.flatMap((at, i) => (at >= view.lo && at <= view.hi ? [i] : []));
+    const rows = spec.lines.flatMap(({ label }, k) =>
+      inside.flatMap((i) => {
+        const { mean = [], min = [], max = [] } = columns[k] ?? {};
+        return typeof mean[i] === "number" ? [[label, times[i], mean[i], min[i] ?? null, max[i] ?? null]] : [];
+      }),
+    );
+    return { columns: ["line", axis === TIME ? "time_s" : "step", `mean${spec.unit ? `, ${spec.unit}` : ""}`, "min", "max"], rows };
+  }
+
+  /** @returns {import("../lib/chart_tools.js").Picture | null} */
+  #paper() {
+    const { chart, axis, view, spec } = this;
+    if (!chart) return null;
+    const left = chart.bbox.left / devicePixelRatio;
+    const ticks = axis.ticks(view, chart.width / PICTURE_TICK_PX);
+    return {
+      canvas: chart.ctx.canvas,
+      xTicks: ticks.map(({ at, word }) => ({ at: left + chart.valToPos(at, "x"), word })),
+      legend: spec.lines.map(({ label, colour }) => ({ label, colour })),
+    };
   }
 
   get folded() {
@@ -184,7 +238,8 @@ export class LaneView {
   }
 
   #yRange() {
-    const { y, kind } = this.spec;
+    const { kind } = this.spec;
+    const { y } = this;
     const numbers = (/** @type {(number | null | undefined)[]} */ values) =>
       /** @type {number[]} */ (values.filter((v) => v !== null && v !== undefined));
     const highs = kind === "stack" ? numbers(this.#tops()) : this.columns.flatMap((column) => numbers(column.max));
@@ -216,7 +271,8 @@ export class LaneView {
 
   /** @param {number} width @param {number} height */
   options(width, height) {
-    const { kind, y, lines } = this.spec;
+    const { kind, lines } = this.spec;
+    const { y } = this;
     const wanted = Math.max(1, Math.min(TICKS, Math.floor(height / TICK_HEIGHT)));
     const splits = () =>
       kind === "heat"
@@ -275,7 +331,7 @@ export class LaneView {
   /** The series of one line: the two edges of its band, and its mean. @param {Lane["lines"][0]} line */
   #line(line) {
     const many = this.spec.lines.length > 3;
-    const smooth = this.spec.height >= SMOOTH && ["robust", "log"].includes(this.spec.y);
+    const smooth = this.spec.height >= SMOOTH && ["robust", "log"].includes(this.y);
     const edge = { stroke: "transparent", width: 0, points: { show: false } };
     const paths = this.spec.stepped ? Plot.paths.stepped({ align: 1 }) : Plot.paths.linear();
     const index = this.spec.lines.indexOf(line);

@@ -82,6 +82,8 @@ export class Timeline {
       view: () => this.picture?.view ?? { lo: 0, hi: 1 },
       window: () => this.picture?.window ?? null,
     });
+    this.surface.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => this.#point(event.clientY));
+    this.surface.addEventListener("pointerleave", () => this.#point(NaN));
     onResize(this.element, () => this.fit());
     onTheme(() => this.fit());
     NARROW.addEventListener("change", () =>
@@ -110,6 +112,14 @@ export class Timeline {
     for (const lane of this.lanes) {
       lane.ondrawn = this.drawn;
       this.#resized.observe(lane.plot);
+    }
+  }
+
+  /** The surface covers the lane that a pointer is on, whose tools are shown. @param {number} y */
+  #point(y) {
+    for (const { element } of this.lanes) {
+      const { top, bottom } = element.getBoundingClientRect();
+      setClass(element, "pointed", y >= top && y < bottom);
     }
   }
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NotRequired
 
-from fastapi import APIRouter, Body, Path, Query
+from fastapi import APIRouter, Body, Path
 from pydantic import Field, WithJsonSchema
 from typing_extensions import TypedDict
 
@@ -15,6 +15,7 @@ from collectors.store.store import Axis
 
 from ..boards.board import KINDS, MAX_EDITS, MAX_PLACE, Board, BoardEdit, EditKind, exprs_of, plain_board
 from ..boards.files import BoardFile, BoardSource, board_of
+from ..boards.overview import OVERVIEW, Logged, overview_of
 from ..mutations import Changes
 from ..queries import BadRequest, NotFound, Queries
 from .answers import Answer, OtherVersionAnswer
@@ -91,23 +92,21 @@ class ChartKindRow(TypedDict):
 
 
 class BoardList(TypedDict):
-    """`first` is the one to be opened where none is named, if that is asked for."""
-
     boards: list[BoardRowOfList]
     kinds: list[ChartKindRow]
-    first: Public | None
 
 
 class ChartExpression(TypedDict):
     """What `/curves` is asked for an entry of a chart: `item` is its place in the chart's series, -1 is its x.
 
-    An entry that names several runs has an expression for each.
+    An entry that names several runs has an expression for each. `absent`: neither the run nor the machine has such a series.
     """
 
     row: int
     chart: int
     item: int
     expr: Public
+    absent: bool
 
 
 class BoardAnswer(TypedDict):
@@ -128,14 +127,13 @@ class EditedBoard(TypedDict):
     exprs: list[ChartExpression]
 
 
-def board_list(files: Sequence[BoardFile], first: str | None = None) -> BoardList:
+def board_list(files: Sequence[BoardFile]) -> BoardList:
     return {
         "boards": [_list_row(file) for file in files],
         "kinds": [
             {"name": kind.name, "help": kind.help, "fields": list(kind.fields), "needed": list(kind.needed)}
             for kind in KINDS
         ],
-        "first": first,
     }
 
 
@@ -152,7 +150,10 @@ def _list_row(file: BoardFile) -> BoardRowOfList:
     }
 
 
-def board_answer(file: BoardFile) -> BoardAnswer:
+def board_answer(file: BoardFile, lacks: Callable[[str], bool] | None = None) -> BoardAnswer:
+    """Nothing of a board that names its runs is said to be absent: there may be more of them at any time."""
+    if file.board is not None and file.board.runs:
+        lacks = None
     board = board_fields(file.board) if file.board is not None else None
     return {
         "name": file.name,
@@ -160,7 +161,7 @@ def board_answer(file: BoardFile) -> BoardAnswer:
         "text": file.text,
         "version": file.version,
         "board": board,
-        "exprs": exprs_of_board(file.board) if file.board is not None else [],
+        "exprs": exprs_of_board(file.board, lacks) if file.board is not None else [],
         "trouble": file.trouble,
     }
 
@@ -172,10 +173,10 @@ def board_fields(board: Board) -> BoardFields:
 X_ITEM = -1  # the item of a scatter chart's `x`
 
 
-def exprs_of_board(board: Board) -> list[ChartExpression]:
+def exprs_of_board(board: Board, lacks: Callable[[str], bool] | None = None) -> list[ChartExpression]:
     """In the order of the rows, charts and entries."""
     return [
-        {"row": i, "chart": k, "item": item, "expr": expr}
+        {"row": i, "chart": k, "item": item, "expr": expr, "absent": lacks is not None and lacks(expr)}
         for i, row in enumerate(board.rows)
         for k, chart in enumerate(row.charts)
         for item, entry in [*enumerate(chart.series), *([(X_ITEM, chart.x)] if chart.x is not None else [])]
@@ -213,7 +214,6 @@ def edit_of(body: BoardEditBody) -> BoardEdit:
 
 
 BoardName = Annotated[str, Path(max_length=MAX_CHARACTERS, description="a board's name; GET /boards lists them")]
-WithFirst = Annotated[bool, Query(description="also say which board has something to show of the machine or of `run`")]
 Text = Annotated[str, Body(description="the whole file")]
 Version = Annotated[str, Body(max_length=200, description='of the board that the editor began with; "" for a new one')]
 
@@ -232,17 +232,19 @@ CHANGED_MEANWHILE: dict[int | str, dict[str, Any]] = {
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/boards", response_model=None, summary="All boards")
     @needs(Role.VIEWER)
-    def boards(first: WithFirst = False, run: OptionalRun = None) -> Answer[BoardList]:
+    def boards() -> Answer[BoardList]:
         found = queries.boards.all()
-        return Answer(board_list(found, queries.first_board(found, run) if first else None))
+        made = [] if any(file.name == OVERVIEW for file in found) else [overview_of(Logged())]
+        return Answer(board_list([*made, *found]))
 
     @router.get("/boards/{name}", response_model=None, summary="A board: its text, and what it says")
     @needs(Role.VIEWER)
-    def board(name: BoardName) -> Answer[BoardAnswer]:
-        found = queries.boards.named(name)
+    def board(name: BoardName, run: OptionalRun = None) -> Answer[BoardAnswer]:
+        found = queries.board(name, run)
         if found is None:
             raise NotFound(f"no board {name!r}; GET /api/v1/boards lists them")
-        return Answer(board_answer(found))
+        runs = [run] if run is not None and queries.has_run(run) else []
+        return Answer(board_answer(found, queries.curves.lacks_series(runs)))
 
     @router.post("/board_edits", response_model=None, summary="The text of a board with some changes; nothing is saved")
     @needs(Role.OWNER, audited=False)

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISDIR
@@ -20,7 +20,7 @@ from access.files import SETTLED_NS, FileStamp, Unwritable, bytes_of, stamp_of, 
 
 from ..user_files.yaml_file import ODD_BREAK, SUFFIX
 from . import board as board_module
-from .board import Board, BoardError, exprs_of, plain_board, tree_of
+from .board import Board, BoardError, plain_board, tree_of
 
 
 def board_of(text: str) -> Board:
@@ -198,33 +198,6 @@ def _check_folder(folder: Path) -> None:
     with suppress(FileNotFoundError):
         if not S_ISDIR(folder.lstat().st_mode):
             raise Unwritable(f"{folder} is a link or a file; move it away, so that boards have a folder")
-
-
-# The board that is opened where none is named.
-
-FIRST = "gpus"
-
-
-def first_of(boards: Sequence[BoardFile], chooses_any: Callable[[str], bool]) -> str:
-    """Of those with a chart that has something to show: FIRST, else a user's own, else the one with most such charts."""
-    counts = {
-        file.name: sum(
-            any(
-                chooses_any(expr)
-                for entry in (*chart.series, *([chart.x] if chart.x else []))
-                for expr in exprs_of(entry)
-            )
-            for row in file.board.rows
-            for chart in row.charts
-        )
-        for file in boards
-        if file.board is not None
-    }
-    having = [file for file in boards if counts.get(file.name)]
-    order = sorted(
-        having, key=lambda file: (file.name == FIRST, file.source != "template", counts[file.name]), reverse=True
-    )
-    return order[0].name if order else FIRST
 
 
 # Write a board as YAML: what is read from it again is the same board.

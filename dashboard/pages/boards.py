@@ -6,20 +6,18 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
+from ..boards.overview import OVERVIEW
 from ..components import BoardsView
 from .page import Page, PageRequest, question
 
 
 def early(opening: PageRequest) -> Iterable[str]:
     """The board, too: its charts are asked for by what it says."""
-    boards, name, run = opening.queries.boards.all(), opening.query.get("board"), opening.run
+    name, run = str(opening.query.get("board") or OVERVIEW), opening.run
     yield question("runs")
     yield question("boards")
-    if not name:
-        yield question("boards", first="true", **({} if run is None else {"run": run}))
-        name = opening.queries.first_board(boards, run)
-    if any(board.name == name for board in boards):
-        yield question("boards/" + quote(str(name), safe="!'()*"))
+    if opening.queries.board(name, None) is not None:
+        yield question("boards/" + quote(name, safe="!'()*"), **({} if run is None else {"run": run}))
 
 
 def layout(**_: Any) -> BoardsView:

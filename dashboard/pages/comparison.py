@@ -76,8 +76,7 @@ DRAW = """function(raw, theme) {
     : value && typeof value === "object" ? Object.fromEntries(Object.entries(value).map(([key, part]) => [key, coloured(part)]))
     : typeof value === "string" && /^var\\(--[\\w-]+\\)$/.test(value) ? style.getPropertyValue(value.slice(4, -1)).trim() : value;
   const figure = coloured(raw);
-  const displayModeBar = figure.data[0].type === "parcoords" ? false : "hover";  // it would cover the last axis's title
-  const config = {displayModeBar, displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]};
+  const config = {displayModeBar: false, responsive: true};  // every chart has the same tools
   return {type: "Graph", namespace: "dash_core_components", props: {id: "GRAPH", figure, config, style: {height: "100%"}}};
 }""".replace("THEME", THEME).replace("GRAPH", f"{COMPARISON}-graph")
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import shutil
+import sqlite3
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,56 +16,173 @@ from dash import Dash, Input, Output, dcc, html
 
 from access.roles import Role
 from access.tokens import GRANTS_SCOPE, VIEW, Credential, DamagedTokens, Tokens
+from collectors import VERSION
 
 from ..queries import Queries
-from ..user_files.settings import FILE, SETTINGS, Setting, Settings, SettingValue
+from ..user_files.settings import FILE, ROWS, Setting, Settings, SettingValue
 from ..visitors import visitor
 from .page import DCC, Page
 
-BODY, OPENED = "settings-body", "settings-opened"
+BODY, ASIDE, OPENED = "settings-body", "settings-aside", "settings-opened"
+SECTIONS = {
+    "general": "General",
+    "times": "Times",
+    "retention": "Data and retention",
+    "prices": "Prices",
+    "access": "Access and sharing",
+    "about": "About and diagnosis",
+}
+KEYS = {"times": ["time_zone"], "retention": ["retention"], "prices": ["price_per_gpu_hour", "currency"]}
+OTHER = "Other files"
+PARTS = {"Runs: metrics, log lines, samples": "runs.", "GPUs, host and stacks": "machine-", OTHER: "\0"}
+COLOURS = ("c3", "c1", "c8")  # of the parts
+
+
+DIAGNOSIS = html.Section(
+    [
+        html.H2("About and diagnosis"),
+        html.Div(
+            [
+                html.Button("Copy diagnosis", id="copy-diagnosis", className="btn", type="button"),
+                html.A("Documentation", href="api/docs", target="_blank", className="btn"),
+            ],
+            className="actions",
+        ),
+        html.P(
+            "The findings of deepseek-dashboard doctor on this host, as JSON for a bug report. It contains no secrets.",
+            id="diagnosed",
+            role="status",
+            className="dim",
+        ),
+    ],
+    id="about",
+)
 
 
 def layout(**_: Any) -> html.Div:
-    return html.Div([html.H1("Settings"), html.Div(id=BODY), dcc.Store(OPENED, data=0)], className="settings-page")
+    """The sections, and what a browser keeps for itself; what the server knows comes by a callback, into its place."""
+    links = [
+        html.A(title, href=f"#{key}", **{"data-section": key, "aria-current": "true" if key == "general" else None})
+        for key, title in SECTIONS.items()
+    ]
+    return html.Div(
+        [
+            html.Nav(links, className="settings-sections", **{"aria-label": "Sections"}),
+            html.Div([general(), html.Div(id=BODY)], className="settings-main"),
+            html.Aside(id=ASIDE, className="settings-aside", **{"aria-label": "Storage and version"}),
+            dcc.Store(OPENED, data=0),
+        ],
+        className="settings-page",
+    )
+
+
+def general() -> html.Section:
+    choices = [
+        html.Button(name, type="button", **{"data-theme-choice": name.lower(), "aria-pressed": "false"})
+        for name in ("System", "Dark", "Light")
+    ]
+    field = html.Div(choices, className="segments", role="group", **{"aria-label": "Theme"})
+    theme = [html.Div(html.Span("Theme", className="name"), className="setting-name"), field]
+    about = html.P("Stored in this browser.", className="dim")
+    return html.Section([html.H2("General"), html.Div([*theme, about], className="setting")], id="general")
 
 
 def callbacks(dash: Dash, queries: Queries) -> None:
-    @dash.callback(Output(BODY, "children"), Input(OPENED, "data"))  # type: ignore[untyped-decorator]
+    @dash.callback(Output(BODY, "children"), Output(ASIDE, "children"), Input(OPENED, "data"))  # type: ignore[untyped-decorator]
     def body(opened: Any) -> Any:
         """When the page is opened. What is saved then, the module knows from the answer."""
         if visitor().role is not Role.OWNER:
-            return [html.P("The settings are the owner's.", className="dim")]
+            return [html.P("Only the owner can see and change the other settings.", className="dim")], []
         settings = body_of(queries.settings(), queries.read_only() or "", str(queries.data_dir / FILE))
-        return [*settings, *access_of(Tokens(queries.data_dir))]
+        return [*settings, access_of(Tokens(queries.data_dir)), DIAGNOSIS], aside_of(queries.data_dir)
 
 
 def body_of(settings: Settings, read_only: str, path: str) -> list[Any]:
     why_not = settings.trouble or read_only
-    rows = [row(setting, settings.values[setting.key], locked=bool(why_not)) for setting in SETTINGS]
+    sections = [
+        html.Section(
+            [
+                html.H2(SECTIONS[section]),
+                *(row(ROWS[key], settings.values[key], locked=bool(why_not)) for key in keys),
+            ],
+            id=section,
+        )
+        for section, keys in KEYS.items()
+    ]
+    kept = html.P(["Saved at once, in ", html.Code(path), ", which can also be edited by hand."], className="dim kept")
+    said = html.P(why_not, className="warn", role="status") if why_not else None
+    return [said, html.P(id="said", role="status", className="said"), *sections, kept]
+
+
+def aside_of(data_dir: Path) -> list[Any]:
+    parts = sizes_of(data_dir)
+    total = sum(size for _, size in parts)
+    bar = [
+        html.I(style={"flexGrow": size, "background": f"var(--{colour})"})
+        for (_, size), colour in zip(parts, COLOURS, strict=True)
+    ]
+    rows = [
+        html.Div([html.I(style={"background": f"var(--{colour})"}), html.Span(name), html.B(_size(size))])
+        for (name, size), colour in zip(parts, COLOURS, strict=True)
+    ]
+    free = shutil.disk_usage(data_dir).free
+    facts = {
+        "Dashboard": VERSION,
+        "Store": f"SQLite {sqlite3.sqlite_version}",
+        "Python": platform.python_version(),
+    }
     return [
-        html.P(why_not, className="warn", role="status") if why_not else None,
-        html.Div(rows, className="setting-rows"),
-        html.Div([html.Button("Save", id="save", className="btn pri", type="button", disabled=bool(why_not)), html.Span(id="said", role="status")], className="actions"),
-        html.P(["These are kept in ", html.Code(path), ", which may be edited by hand, too."], className="dim"),
-        html.Div([html.Button("Copy diagnosis", id="copy-diagnosis", className="btn", type="button"), html.Span("What deepseek-dashboard doctor finds on this host, as JSON for a bug report; without secrets.", id="diagnosed", role="status", className="dim")], className="actions"),
-    ]  # fmt: skip
+        html.H3("Storage"),
+        html.Div(bar, className="storage-bar"),
+        html.Div(rows, className="storage-rows"),
+        html.P(
+            [f"{_size(total)} in ", html.Code(str(data_dir)), f"; {_size(free)} free on its disk."], className="dim"
+        ),
+        html.H3("Version"),
+        html.Dl([part for name, value in facts.items() for part in (html.Dt(name), html.Dd(value))]),
+    ]
 
 
-def access_of(tokens: Tokens) -> list[Any]:
+def sizes_of(data_dir: Path) -> list[tuple[str, int]]:
+    """What the store's files take, largest part first as they usually are; a file that vanishes meanwhile takes nothing."""
+    found = dict.fromkeys(PARTS, 0)
+    with suppress(OSError), os.scandir(data_dir) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                if entry.is_file(follow_symlinks=False):
+                    part = next((name for name, start in PARTS.items() if entry.name.startswith(start)), OTHER)
+                    found[part] += entry.stat(follow_symlinks=False).st_size
+    return list(found.items())
+
+
+def _size(size: int) -> str:
+    """`1_500_000_000 -> "1.4 GiB"`"""
+    value, unit = float(size), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+
+
+def access_of(tokens: Tokens) -> html.Section:
     """Who may come in, each with a button that ends it; the module sends that."""
     try:
         found = tokens.all()
     except DamagedTokens as error:
-        return [html.H2("Tokens and links"), html.P(str(error), className="warn", role="status")]
+        return html.Section(
+            [html.H2(SECTIONS["access"]), html.P(str(error), className="warn", role="status")], id="access"
+        )
     rows = [token_row(each, sum(other.of == each.name for other in found)) for each in found if not each.of]
-    none = (
-        "There are none. Share, in the bar of each page, makes a link; deepseek-dashboard token new NAME makes a token."
+    none = "No tokens or links yet. Share, in the bar of each page, makes a link; deepseek-dashboard token new NAME makes a token."
+    return html.Section(
+        [
+            html.H2(SECTIONS["access"]),
+            html.Div(rows or html.P(none, className="dim"), className="token-rows"),
+            html.P(id="token-said", role="status"),
+        ],
+        id="access",
     )
-    return [
-        html.H2("Tokens and links"),
-        html.Div(rows or html.P(none, className="dim"), className="token-rows"),
-        html.P(id="token-said", role="status"),
-    ]
 
 
 def token_row(credential: Credential, browsers: int) -> html.Div:

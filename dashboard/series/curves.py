@@ -39,7 +39,7 @@ from .axis import (
     units,
 )
 from .export import Rows
-from .expressions import LeftOut, Member, Scope, choose, chooses_any
+from .expressions import LeftOut, Member, Scope, choose, lacks_series
 from .smoothing import Smoothing, smoother_of
 
 # What a client asks, and what it gets.
@@ -453,10 +453,10 @@ class Curves:
             for name, of_runs in sorted(places.items())
         ]
 
-    def chooses_any(self, runs: Sequence[str]) -> Callable[[str], bool]:
-        """Whether these runs or the machine have a series that an expression is about."""
+    def lacks_series(self, runs: Sequence[str]) -> Callable[[str], bool]:
+        """Whether neither these runs nor the machine have the series that an expression is about."""
         scope = Scope(CurveReader(self._store), runs)
-        return lambda text: chooses_any(text, scope)
+        return lambda text: lacks_series(text, scope)
 
 
 class _Answering:

@@ -223,15 +223,15 @@ def expression_of(text: str, scope: Scope) -> Expression | list[Series]:
         raise
 
 
-def chooses_any(text: str, scope: Scope) -> bool:
-    """Whether there is a series that the expression is about."""
+def lacks_series(text: str, scope: Scope) -> bool:
+    """Whether there is no series that the expression is about, or none for a part of it. One that is wrong lacks nothing."""
     try:
         expression = expression_of(text, scope)
     except ExpressionError:
         return False
     if isinstance(expression, list):
-        return bool(expression)
-    return any(not need.selector.clock and scope.chosen(need.selector) for need in expression.needs)
+        return not expression
+    return any(not need.selector.clock and not scope.chosen(need.selector) for need in expression.needs)
 
 
 def _names_runs(expression: Expression | list[Series]) -> bool:

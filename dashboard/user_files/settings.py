@@ -167,7 +167,7 @@ SETTINGS = (
         "retention",
         "",
         "duration",
-        "Drop GPU, host and profile samples after so long, such as 30d; empty: never. Holds from the next start without --retention.",
+        "Delete GPU, host and profile samples after this time, e.g. 30d. Empty keeps them. Applies after a restart unless --retention is set.",
         _retention,
     ),
 )

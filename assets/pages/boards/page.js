@@ -13,6 +13,7 @@ import { PageView } from "../session.js";
 /** @typedef {import("../../types/api").Row<"BoardAnswer">} BoardAnswer */
 /** @typedef {import("../../types/api").Row<"BoardRowOfList">} ListRow */
 
+const OVERVIEW = "overview"; // as in dashboard/boards/overview.py
 const EVERY_MS = 1000; // the files are looked at again
 const REDRAW_MS = 900; // the axis of a live board moves, whether there are new points or not
 const MAX_NAMES = 16; // of a run, on the live socket: that something is new is enough, since the charts read their points themselves
@@ -39,7 +40,7 @@ export default class BoardsPage extends PageView {
     super(session, readAddress().run, HINTS);
     const query = new URLSearchParams(location.search);
     const number = (/** @type {string} */ name) => (query.get(name) !== null && Number.isFinite(Number(query.get(name))) ? Number(query.get(name)) : null);
-    this.name = query.get("board") ?? ""; // "": the first that has something to show
+    this.name = query.get("board") || OVERVIEW;
     /** @type {ListRow[]} */
     this.list = [];
     /** @type {BoardAnswer | null} as it was last read */
@@ -85,9 +86,8 @@ export default class BoardsPage extends PageView {
 
   async #begin() {
     try {
-      const run = this.runs.choose().catch((error) => void sentenceOf(error));
-      if (!this.name) await this.#first((await run) ?? null);
-      await Promise.all([run, this.#loadBoards()]);
+      await this.runs.choose().catch((error) => void sentenceOf(error)); // a board of the machine stands without
+      await this.#loadBoards();
       this.retry.done();
       this.keepAddress();
     } catch (error) {
@@ -104,15 +104,8 @@ export default class BoardsPage extends PageView {
 
   // Files
 
-  /** Of a board that the address does not name. @param {string | null} run */
-  async #first(run) {
-    const { first } = await get("boards", { first: "true", run });
-    this.name ||= first ?? "";
-  }
-
   /** Which boards there are, and the shown one. */
   async #loadBoards() {
-    if (!this.name) return;
     const { boards } = await get("boards");
     this.list = boards;
     const row = boards.find(({ name }) => name === this.name);
@@ -121,8 +114,15 @@ export default class BoardsPage extends PageView {
       if (!this.editor) this.board.say(`There is no board “${this.name}”. Choose one above, or press n to make one.`);
       return;
     }
-    if (row.version !== this.file?.version || row.name !== this.file.name || row.source !== this.file.source || row.trouble !== this.file.trouble) this.#setFile(/** @type {BoardAnswer} */ (await get(/** @type {any} */ (`boards/${encodeURIComponent(this.name)}`))));
+    const { current } = this.runs;
+    const has = `${current?.run} ${current?.series}`; // with another run, or another series of it, other charts have data
+    if (row.version === this.file?.version && row.name === this.file.name && row.source === this.file.source && row.trouble === this.file.trouble && has === this.#has) return;
+    const file = /** @type {BoardAnswer} */ (await get(/** @type {any} */ (`boards/${encodeURIComponent(this.name)}`), { run: this.shown.run }));
+    this.#has = has;
+    this.#setFile(file);
   }
+
+  #has = ""; // the run and how many series it has, of which the file was read
 
   /** @param {BoardAnswer} file */
   #setFile(file) {
@@ -144,7 +144,6 @@ export default class BoardsPage extends PageView {
 
   async #reloadBoards() {
     try {
-      if (!this.name && this.list.length) await this.#first(this.shown.run); // the shown one was deleted
       await this.#loadBoards();
       this.trouble = "";
     } catch (error) {
@@ -180,6 +179,7 @@ export default class BoardsPage extends PageView {
     this.board.restart();
     this.keepAddress();
     this.invalidate();
+    this.#reloadBoards();
   }
 
   // Editing
@@ -200,13 +200,16 @@ export default class BoardsPage extends PageView {
   async #openEditor(fresh) {
     const { Editor } = await import("../../boards/editor.js").catch(() => ({ Editor: null }));
     if (!Editor) return void (this.trouble = "The dashboard does not answer.");
-    const file = fresh ? null : this.file;
+    const isMade = this.file?.name === OVERVIEW && !this.file.version;
+    const file = fresh ? null : this.file && isMade ? { ...this.file, name: "" } : this.file; // the overview has no file: a copy gets one
+    this.fresh = file?.name ? "" : isMade && file ? "New board, a copy of Overview" : "New board";
     this.editor = new Editor(this.board, {
       file,
       names: () => this.list.map(({ name }) => name),
       readOnly: () => this.runs.message?.read_only ?? null,
       run: () => this.shown.run,
       saved: (saved) => {
+        this.fresh = "";
         this.name = saved.name;
         this.file = saved;
         this.keepAddress();
@@ -214,12 +217,13 @@ export default class BoardsPage extends PageView {
       },
       deleted: (behind) => {
         this.file = behind;
-        if (!behind) this.name = "";
+        if (!behind) this.name = OVERVIEW;
         this.editor?.close();
         this.#reloadBoards();
       },
       closed: () => {
         this.editor = null;
+        this.fresh = "";
         this.side.hidden = true;
         this.side.replaceChildren();
         this.element.classList.remove("editing");
@@ -234,6 +238,8 @@ export default class BoardsPage extends PageView {
     this.editor.begin();
     this.invalidate();
   }
+
+  fresh = ""; // what the menu says of a board that has no file yet
 
   // Messages of the server
 
@@ -276,7 +282,7 @@ export default class BoardsPage extends PageView {
   draw() {
     super.draw();
     const { lost_s, now_s } = this.runs;
-    this.tools.draw({ list: this.list, name: this.name, runs: this.runs, window_s: this.board.window_s, fields: this.board.fields, held: this.board.span, editing: this.editor !== null });
+    this.tools.draw({ list: this.list, name: this.name, runs: this.runs, window_s: this.board.window_s, fields: this.board.fields, held: this.board.span, editing: this.editor !== null, fresh: this.fresh });
     const broken = this.file?.trouble && this.file.board ? `${this.file.name}.yaml is broken, ${this.file.trouble}. The charts are those of its last good state.` : "";
     const sentence = lost_s === null ? this.trouble || (this.editor ? "" : broken) : `Connection lost ${duration(Math.max(1, Math.round(now_s - lost_s)))} ago, retrying. The charts stop at the last point.`;
     this.notice.hidden = !sentence;
@@ -311,7 +317,7 @@ export default class BoardsPage extends PageView {
 // The line above a board: which board, whose run, which range, and the buttons that change it.
 
 /** @typedef {{open: (name: string) => void, window: (window_s: number | null) => void, live: () => void, edit: () => void, make: () => void}} Acts */
-/** @typedef {{list: ListRow[], name: string, runs: import("../../data/runs.js").Runs, window_s: number | null, fields: import("../../boards/model.js").BoardFields, held: {lo: number, hi: number} | null, editing: boolean}} Shown */
+/** @typedef {{list: ListRow[], name: string, runs: import("../../data/runs.js").Runs, window_s: number | null, fields: import("../../boards/model.js").BoardFields, held: {lo: number, hi: number} | null, editing: boolean, fresh: string}} Shown `fresh`: what a board without a file is called */
 
 const WINDOWS_S = [60, 300, 900, 3600, 6 * 3600, 86400];
 const SOURCES = /** @type {const} */ ([
@@ -335,14 +341,15 @@ class Tools {
   }
 
   /** @param {Shown} shown */
-  draw({ list, name, runs, window_s, fields, held, editing }) {
-    const key = JSON.stringify([list.map((row) => [row.name, row.title, row.source, Boolean(row.trouble)]), name, window_s, fields.window]);
+  draw({ list, name, window_s, fields, held, editing, fresh }) {
+    const key = JSON.stringify([fresh, list.map((row) => [row.name, row.title, row.source, Boolean(row.trouble)]), name, window_s, fields.window]);
     if (key !== this.seen) {
       this.seen = key;
-      const groups = SOURCES.map(([source, label]) => ({ label, rows: list.filter((row) => row.source === source) })).filter(({ rows }) => rows.length);
-      const gone = list.some((row) => row.name === name) ? [] : [el("option", { value: name }, name)];
-      this.boards.replaceChildren(...gone, ...groups.map(({ label, rows }) => el("optgroup", { label }, ...rows.map((row) => el("option", { value: row.name, title: row.about }, `${row.title}${row.trouble ? " (broken)" : ""}`)))));
-      this.boards.value = name;
+      const option = (/** @type {ListRow} */ row) => el("option", { value: row.name, title: row.about }, `${row.title}${row.trouble ? " (broken)" : ""}`);
+      const groups = SOURCES.map(([source, label]) => ({ label, rows: list.filter((row) => row.source === source && row.name !== OVERVIEW) })).filter(({ rows }) => rows.length);
+      const gone = fresh ? [el("option", { value: "" }, fresh)] : !list.length || list.some((row) => row.name === name) ? [] : [el("option", { value: name }, name)];
+      this.boards.replaceChildren(...gone, ...list.filter((row) => row.name === OVERVIEW).map(option), ...groups.map(({ label, rows }) => el("optgroup", { label }, ...rows.map(option))));
+      this.boards.value = fresh ? "" : name;
       const own = fields.window && fields.window !== "all" ? `last ${fields.window}` : "whole run";
       const more = window_s !== null && !WINDOWS_S.includes(window_s) ? [window_s] : [];
       this.window.replaceChildren(el("option", { value: "" }, own), ...[...WINDOWS_S, ...more].map((seconds) => el("option", { value: String(seconds) }, `last ${duration(seconds)}`)));

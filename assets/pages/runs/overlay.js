@@ -2,12 +2,14 @@
 
 import { runColours } from "../../data/colours.js";
 import { CurveReader } from "../../data/curve_reader.js";
+import { chartTools, flip, isFlipped } from "../../lib/chart_tools.js";
 import { el, setText, visibleName } from "../../lib/dom.js";
 import { counted } from "../../lib/format.js";
 import { pathTo } from "../../lib/url.js";
 import { onTheme } from "../../lib/theme.js";
 import { Chart, FOOT_PX, HEAD_PX } from "../../curves/chart.js";
 import { curveOf, extentOf } from "../../curves/curve.js";
+import { paperOf, tableOf } from "../../curves/export.js";
 import { foundAt, lineKey, valueWord } from "../../curves/tip.js";
 import { PLAIN, questionOf, xWord } from "../../curves/training_view.js";
 
@@ -18,6 +20,7 @@ import { PLAIN, questionOf, xWord } from "../../curves/training_view.js";
 const MAX_BUCKETS = 800;
 const MAX_DRAWN = 50; // runs
 const STEP = "step";
+const OVERLAY = "overlay"; // whose log axis a reader keeps
 
 export class Overlay {
   /** @param {{title: (run: string) => string, chosen: (metric: string) => void, clear: () => void}} does */
@@ -44,11 +47,20 @@ export class Overlay {
 
     this.choice = el("select", { class: "chip metric", "aria-label": "Metric", onchange: () => (chosen(this.choice.value), this.choose(this.choice.value)) });
     this.said = el("span", { class: "dim" });
-    this.chart = new Chart({ key: "", name: "metric", title: "", unit: "", points: 0, direction: null, machine: false, progress: false }, this.#gestures, false);
+    this.chart = new Chart({ key: "", name: "metric", title: "", unit: "", points: 0, direction: null, machine: false, progress: false }, this.#gestures);
     this.chart.head.remove();
     this.chart.foot.remove();
     this.place = el("div", { class: "overlay-place" }, this.chart.element);
     this.element = el("div", { class: "overlay" }, el("div", { class: "overlay-head" }, this.choice, this.said), this.place);
+    this.element.classList.add("tooled");
+    this.element.append(chartTools({
+      element: this.element,
+      focus: this.chart.place,
+      title: () => this.metric?.title ?? "Comparison",
+      table: () => this.curves && tableOf(this.curves, this.shown),
+      picture: () => paperOf(this.chart),
+      logY: { on: () => isFlipped(OVERLAY), turn: () => (flip(OVERLAY), this.#draw()) },
+    }, { menuOnly: true }));
     this.reader = new CurveReader({ question: () => this.#question(), changed: () => this.#read() });
     this.sized = new ResizeObserver(() => this.#fit());
     this.sized.observe(this.place);
@@ -161,7 +173,7 @@ export class Overlay {
     setText(this.said, this.metric ? words.filter(Boolean).join(" · ") : "");
     this.chart.show({
       curves: this.metric || none ? this.curves : null,
-      view: { ...PLAIN, x: this.axis },
+      view: { ...PLAIN, x: this.axis, ylog: isFlipped(OVERLAY) },
       span: this.shown,
       colourOf: ({ name }) => runColours.of(name),
       lit: "",

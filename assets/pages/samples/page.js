@@ -19,7 +19,8 @@ export default class SamplesPage extends PageView {
     /** @type {string | null} the second run */
     this.other = query.getAll("runs").find((name) => name !== run) ?? null;
     const step = parseFloat(query.get("step") ?? "");
-    this.viewer = new Viewer({ step: Number.isFinite(step) ? step : null, find: query.get("find") ?? "" }, () => this.keepAddress());
+    this.viewer = new Viewer({ step: Number.isFinite(step) ? step : null, find: query.get("find") ?? "", pixels: query.get("fit") === "pixels" }, () => this.keepAddress());
+    this.viewer.others = () => this.runs.list.map(({ run }) => run).filter((name) => name !== this.runs.name);
     this.beside = new Picker((name) => this.compare(name));
     this.alone = el("button", { class: "btn", type: "button", onclick: () => this.compare(null) }, "Alone");
     this.checkpoints = new Checkpoints();
@@ -103,7 +104,7 @@ export default class SamplesPage extends PageView {
   }
 
   address() {
-    return { ...super.address(), step: this.viewer.step, find: this.viewer.find || null };
+    return { ...super.address(), step: this.viewer.step, find: this.viewer.find || null, fit: this.viewer.pixels ? "pixels" : null };
   }
 
   selection() {

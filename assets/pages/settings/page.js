@@ -5,6 +5,7 @@ import { copyText } from "../../lib/clipboard.js";
 import { el, setText } from "../../lib/dom.js";
 import { setZone } from "../../lib/format.js";
 import { listen } from "../../lib/life.js";
+import { followSystem, setTheme, themeChoice } from "../../lib/theme.js";
 import { PageView } from "../session.js";
 
 export default class SettingsPage extends PageView {
@@ -15,40 +16,72 @@ export default class SettingsPage extends PageView {
   /** @param {import("../session.js").Session} session */
   constructor(session) {
     super(session, new URLSearchParams(location.search).get("run"), [
-      ["Enter", "save"],
+      ["Enter", "save a field"],
       ["?", "all keys"],
     ]);
     listen(document, "click", (event) => {
       const target = /** @type {HTMLElement} */ (event.target);
       const revoke = target.closest?.("[data-revoke]");
       if (revoke) this.revoke(/** @type {HTMLButtonElement} */ (revoke));
-      if (target.id === "save") this.save();
+      const choice = /** @type {HTMLElement | null} */ (target.closest?.("[data-theme-choice]"))?.dataset.themeChoice;
+      if (choice) this.chooseTheme(choice);
+      const section = /** @type {HTMLElement | null} */ (target.closest?.("[data-section]"));
+      if (section) this.openSection(section, event);
       if (target.id === "copy-diagnosis") this.copyDiagnosis();
     });
     listen(document, "keydown", (event) => {
       if (event.key === "Enter" && /** @type {HTMLElement} */ (event.target).closest?.("[data-setting]")) this.save();
     });
+    listen(document, "focusout", (event) => /** @type {HTMLElement} */ (event.target).closest?.("[data-setting]") && this.save());
+    const drawn = new MutationObserver(() => this.drawTheme()); // once Dash has laid the page out
+    drawn.observe(document.body, { childList: true, subtree: true });
+    this.life.signal.addEventListener("abort", () => drawn.disconnect());
     this.markReady();
+  }
+
+  /** @param {string} choice */
+  chooseTheme(choice) {
+    if (choice === "dark" || choice === "light") setTheme(choice);
+    else followSystem();
+    this.drawTheme();
+  }
+
+  drawTheme() {
+    for (const button of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-theme-choice]"))) {
+      const pressed = String(button.dataset.themeChoice === themeChoice());
+      if (button.ariaPressed !== pressed) button.ariaPressed = pressed;
+    }
+  }
+
+  /** @param {HTMLElement} link @param {MouseEvent} event */
+  openSection(link, event) {
+    event.preventDefault();
+    document.getElementById(link.dataset.section ?? "")?.scrollIntoView({ block: "start" });
+    for (const other of document.querySelectorAll("[data-section]")) other.ariaCurrent = other === link ? "true" : null;
   }
 
   /** Only what differs from what was read is sent. */
   async save() {
     const fields = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("[data-setting]")]);
     const changed = fields.filter((field) => valueOf(field) !== field.dataset.saved);
-    for (const field of fields) say(`wrong-${field.dataset.setting}`, "");
-    say("said", changed.length ? "" : "Nothing to save.");
-    if (!changed.length) return;
+    for (const field of fields) if (!changed.includes(field)) say(`wrong-${field.dataset.setting}`, "");
+    const key = JSON.stringify(changed.map((field) => [field.dataset.setting, valueOf(field)]));
+    if (!changed.length || key === this.#sent) return;
+    this.#sent = key;
     try {
       const { settings } = await change("settings", Object.fromEntries(changed.map((field) => [field.dataset.setting, sent(field)])));
       /** @type {Map<string, string>} */
       const held = new Map(settings.map((/** @type {{key: string, value: unknown}} */ { key, value }) => [key, String(value)]));
       for (const field of fields) field.dataset.saved = held.get(field.dataset.setting ?? ""); // what is typed meanwhile stays
       setZone(held.get("time_zone") ?? "");
-      say("said", "Saved.");
+      for (const field of changed) say(`wrong-${field.dataset.setting}`, "");
+      say("said", "All changes saved");
     } catch (error) {
       this.#mistaken(sentenceOf(error), changed);
     }
   }
+
+  #sent = ""; // what was refused is not sent again
 
   /** What is wrong on the host is said beside the button, all of it copied. */
   async copyDiagnosis() {
@@ -83,9 +116,7 @@ export default class SettingsPage extends PageView {
     const found = mistakesOf(sentence, keys);
     for (const [key, mistake] of found) say(`wrong-${key}`, mistake);
     if (!found.size) say("said", sentence);
-    else say("said", found.size > 1 ? `Nothing is saved: ${found.size} fields are wrong.` : "");
-    const first = keys.find((key) => found.has(key));
-    document.getElementById(`setting-${first}`)?.focus();
+    else say("said", found.size > 1 ? `Nothing is saved: ${found.size} fields are wrong.` : "Not saved");
   }
 }
 

@@ -114,11 +114,14 @@ def media_of(value: Any) -> list[Media]:
 
 
 def log_media(log: Any, place: MediaFolder, step: int, things: Mapping[str, Sequence[Media]]) -> None:
-    """Further ones of a list have their number behind the name."""
+    """Further ones of a list have their number behind the name; what stands below them is a table of its own, `name/captions`."""
     place.step = step
     for name, several in things.items():
         for number, thing in enumerate(several):
             _log(log, place, f"{name}/{number}" if number else name, thing)
+        captions = [[thing.caption if isinstance(thing.caption, str) else ""] for thing in several]
+        if any(caption for (caption,) in captions):
+            log.sample(f"{name}/captions", table_text(["caption"], captions), step, kind="table")
 
 
 @guarded
