@@ -75,7 +75,7 @@ def test_a_chart_is_the_same_element_and_is_there_without_an_answer(scene: Scene
 def test_the_window_that_another_page_chose_is_shown(scene: Scene, page: Page) -> None:
     scene.open(page, "/?run=a")
     expect(page.locator("section.lane canvas").first).to_be_visible()
-    arrive(page, "Logs", ".log-rows .entry")
+    arrive(page, "Logs", "#react-entry-point .log-rows .entry")
     drag(page, 0.4, 0.6)
     wait_for(lambda: "from=" in page.url)
     chosen = re.findall(r"from=([\d.]+)", page.url)
