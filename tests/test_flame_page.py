@@ -236,7 +236,7 @@ def test_two_ticked_runs_lead_to_a_flame_graph_of_one_beside_the_other(page: Pag
     queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
     with served(queries) as web:
         page.goto(f"http://127.0.0.1:{web.port}/runs?runs=slow&runs=fast")
-        page.get_by_role("link", name="Flame graph").click()
+        page.get_by_role("link", name="Flame difference").click()
         wait_for(lambda: "Compared with fast" in page.inner_text(".flame-head .sub"), because="not compared")
         assert "decode" in page.inner_text(".flame-head .said") and address(page)["baseline"] == "@fast"
         page.goto(f"http://127.0.0.1:{web.port}/flame?run=slow&baseline=@fast&from={T0 + 20}&to={T0 + 50}")

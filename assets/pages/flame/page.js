@@ -81,13 +81,14 @@ export default class FlamePage extends RunPage {
   }
 
   showNoTimes() {
-    this.#comesNot();
     this.stage.show(null, { run: this.runs.name ?? "", asked: { from: 0, to: 0 }, now: true, baseline: null, quick: false, done: true, filter: {} }, {
       growing: false,
       trouble: { sentence: this.noTimes, remedy: "", action: null },
     });
     this.strip.chart.show(null, this.stage.tinting());
     this.head.say(null, { said: [], aside: "" }, false, null);
+    this.#drawStacks();
+    this.#comesNot();
   }
 
   loadPoints() {
@@ -119,14 +120,20 @@ export default class FlamePage extends RunPage {
     this.strip.chart.draw(view);
     this.stage.side.trace.of(this.runs.current?.run ?? null, !this.runs.over);
     setClass(this.element, "bare", !this.runs.current || this.range.axis !== TIME);
-    setClass(this.element, "without", !this.stage.tree);
-    this.found.draw(!this.stage.tree && this.runs.current !== null);
+    this.#drawStacks();
+    this.found.draw(this.stage.isWithout && this.runs.current !== null);
     this.head.drawComparison(this.baseline.pending || this.baseline.value !== null, window !== null);
     if (shown && this.range.axis === TIME) this.head.drawWindow(shown, window !== null, this.steps(window, stepper));
   }
 
   address() {
     return { ...super.address(), ...addressOf(this.stage.choice) };
+  }
+
+  /** Whether there are stacks, none, or some on their way. */
+  #drawStacks() {
+    setClass(this.element, "without", this.stage.isWithout);
+    setClass(this.element, "awaiting", !this.stage.tree && !this.stage.isWithout);
   }
 
   // What the user does
@@ -181,8 +188,9 @@ export default class FlamePage extends RunPage {
 
   /** @param {import("../../flame/tree.js").Flame | null} flame @param {import("../../blame/requests.js").Question} question @param {{growing: boolean, trouble: import("../../blame/requests.js").Trouble | null}} about */
   showFlame(flame, question, { growing, trouble }) {
-    this.#came("stacks");
     this.stage.show(flame, question, { growing, trouble });
+    this.#drawStacks();
+    this.#came("stacks");
     this.strip.chart.colour(this.stage.tinting());
     this.head.say(this.stage.blame, this.stage.own, question.baseline !== null, this.stage.comparable);
     paintedFlame(this.stage.graph.names, question.asked);

@@ -33,6 +33,7 @@ export class FlameStage {
     this.tree = null;
     /** @type {Blame | null} */
     this.blame = null;
+    this.isWithout = false; // there are no stacks, and none are on their way
     this.own = { said: /** @type {(Node | string)[]} */ ([]), aside: "" }; // the page's words while the server has none
     this.tools = new FlameTools((change) => this.choose(change));
     this.graph = new FlameGraph({ row: ROW, chosen: (node) => this.choose({ frame: this.graph.tree?.name(node) ?? null }) });
@@ -51,6 +52,8 @@ export class FlameStage {
     const own = ownWords(flame, this.tree, { asked, now, growing, comparable: this.comparable, baseline });
     const none = { said: [now ? "No stacks to show" : "No stacks in this window"], aside: "" };
     this.own = this.kernels ? KERNELS : flame && !flame.samples && trouble ? none : own;
+    const areComing = flame === null || (growing && flame.profile_until !== null && flame.profile_until < asked.to);
+    this.isWithout = !this.tree && (trouble !== null || !areComing);
     this.trouble.show(flame?.samples ? null : trouble);
     this.draw();
   }
