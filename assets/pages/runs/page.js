@@ -93,8 +93,8 @@ export default class RunsPage extends PageView {
     this.grid.ready.then(() => {
       setProps("columns", { data: this.columns.keys });
       if (this.ticked.length) this.#tell();
-      this.panel.offerDeleted();
     });
+    this.panel.offerDeleted();
   }
 
   // Questions
