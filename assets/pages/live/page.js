@@ -63,8 +63,14 @@ export default class LivePage extends RunPage {
     );
     this.parts = { LiveView: this.element };
     this.ahead = this.element;
-    this.ready.then(() => this.inquire()); // the lanes' data goes first
+    this.ready.then(() => {
+      this.#isCharted = true;
+      this.inquire();
+      this.invalidate();
+    });
   }
+
+  #isCharted = false; // the lanes' data goes first
 
   async loadCatalogue() {
     await this.ledger.wanted();
@@ -130,7 +136,7 @@ export default class LivePage extends RunPage {
     super.drawMore(view, stepper);
     this.further.draw(this.store.metas);
     this.#lookAtLedger(view);
-    this.crash.draw(this.runs.current);
+    if (this.#isCharted) this.crash.draw(this.runs.current);
     this.#drawStrip(view, stepper);
     this.#drawPanel(view, stepper);
     this.tail.point(this.range.axis === TIME ? this.cursor_s : null);
