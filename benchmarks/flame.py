@@ -115,7 +115,7 @@ POINT = """async (frames) => {
   return costs;
 }"""
 DRAWN = """() => {
-  const { window, flame } = deepseek;
+  const { window, flame } = deepseekPainted;
   return window && flame.window && window.from === flame.window.from && window.to === flame.window.to ? [flame.at - moved, window.to - window.from] : null;
 }"""
 
@@ -167,7 +167,7 @@ def serve(route: Route) -> None:
     if name:
         route.fulfill(path=ASSETS / name, content_type="text/css" if name.endswith(".css") else "text/javascript")
         return
-    styles = "".join(f'<link rel="stylesheet" href="/{name}.css">' for name in ("tokens", "app", "flame"))
+    styles = "".join(f'<link rel="stylesheet" href="/{name}.css">' for name in ("tokens", "app", "flame/flame"))
     place = '<div id="place" style="position:absolute;inset:0;display:flex;flex-direction:column"></div>'
     route.fulfill(body=f"<!doctype html>{styles}<body>{place}", content_type="text/html")
 
