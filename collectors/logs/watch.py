@@ -336,7 +336,7 @@ class FolderWatch:
         self._stats_per_s += stats_per_s - folder.stats_per_s
         folder.stats_per_s = stats_per_s
         stretch = min(self._stats_per_s * self._stat_s / SHARE, MAX_STRETCH)
-        if self._events is not None and self._events.are_sent:
+        if self._events is not None and (self._events.are_sent or not self.is_complete):  # soon, if not yet
             stretch = max(REPORTED_STRETCH, stretch)
         return max(SHORTEST_S, by_age_s * stretch)
 
