@@ -34,7 +34,7 @@
     /** @type {Record<string, Function>} */
     const known = {};
     const get = (/** @type {unknown} */ _, /** @type {string | symbol} */ name) =>
-      typeof name === "string" && /^[A-Z]/.test(name) ? (known[name] ??= make(name)) : more()?.[name];
+      typeof name === "string" && /^[A-Z]/.test(name) ? (known[name] ??= make(name)) : (/** @type {any} */ (known)[name] ?? more()?.[name]);
     return new Proxy(known, { get });
   }
 
@@ -58,7 +58,7 @@
       },
       () => real,
     );
-    Object.defineProperty(window, name, { get: () => later, set: (found) => (real = found) });
+    Object.defineProperty(window, name, { get: () => later, set: (found) => found === later || (real = found) }); // a package may set what it got
   }
 
   /** @param {string} source */

@@ -54,6 +54,14 @@ def test_runs_are_filtered_sorted_and_ticked_and_ticks_outlive_both(page: Page, 
     wait_for(lambda: ticked(page) == sorted([first, third]), because="the address does not hold the ticks")
 
 
+def test_its_rows_are_there_also_when_it_is_reached_from_another_page(page: Page, web: Web) -> None:
+    """The package of the table is loaded then, not with the document."""
+    page.goto(f"http://127.0.0.1:{web.port}/settings")
+    page.wait_for_selector("#setting-currency")
+    page.locator("a[data-page='Runs']").first.click()
+    page.wait_for_selector("#runs-grid .ag-row .run-cell")
+
+
 def test_a_mistaken_filter_says_why_and_the_rows_stay(page: Page, web: Web, queries: Queries) -> None:
     opened(page, web)
     before = shown(page)

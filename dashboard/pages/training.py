@@ -60,8 +60,8 @@ def layout(**query: Any) -> html.Div:
         _few("size", SIZES, value, "Size"),
     ]
     options = html.Details(
-        [html.Summary("View options", className="btn"), html.Div(more, className="view-options-list")],
-        className="view-options",
+        [html.Summary("View options", className="btn"), html.Div(more, className="training-options-list")],
+        className="training-options",
     )
     controls = html.Div([html.Div(row, className="controls-row"), options], className="training-controls")
     return html.Div([controls, TrainingCharts(GRID)], className="training-layout")

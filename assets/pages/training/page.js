@@ -54,7 +54,7 @@ export default class TrainingPage extends PageView {
     this.parts = { TrainingCharts: this.grid.element };
     this.ahead = el("div", { class: "training-layout" }, el("div", { class: "training-controls" }), this.grid.element);
     this.controls = new DashControls(CONTROLS, (view) => this.#show(view));
-    listen(document, "pointerdown", ({ target }) => target.closest?.(".view-options, .dash-dropdown-content") || closeOptions());
+    listen(document, "pointerdown", ({ target }) => target.closest?.(".training-options, .dash-dropdown-content") || closeOptions());
     this.retry = new Retry(() => this.#begin());
     this.grid.element.append(this.notice);
     if (this.shown.length) this.#show(this.view); // the address names them: no need to wait for the list of runs
@@ -243,7 +243,7 @@ export default class TrainingPage extends PageView {
 
 /** @returns {boolean} whether they were open */
 function closeOptions() {
-  const open = document.querySelector(".view-options[open]");
+  const open = document.querySelector(".training-options[open]");
   open?.removeAttribute("open");
   return open !== null;
 }
