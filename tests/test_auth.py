@@ -22,6 +22,7 @@ OWNERS_READ = {
     "/api/v1/diagnosis",
     "/api/v1/settings",
     "/api/v1/forgotten",
+    "/api/v1/share",
     "/api/v1/alerts",
     "/api/v1/alerts/history",
     "/api/v1/alerts/notify",

@@ -80,7 +80,7 @@ def about(web: Web, run: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("run", RUNS)
 def test_what_is_said_about_a_run_stands_in_its_row(web: Web, run: str) -> None:
-    nothing = {"name": "", "tags": [], "note": "", "archived": False, "forgotten": False, "trouble": ""}
+    nothing = {"name": "", "tags": [], "note": "", "archived": False, "forgotten": False, "keep": "", "trouble": ""}
     assert about(web, run) == nothing
     path = f"runs/{quote(run, safe='')}/about"
     assert post(web, path, {"name": "wide", "tags": ["no", "x"]}).json == {

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from dashboard.pages.page import query_of
-from dashboard.pages.training import described, values_of, view_of
+from dashboard.pages.training import PARAMETERS, described, values_of, view_of
 from tests.conftest import Ask
 
 CURVE = """
@@ -57,7 +57,7 @@ def test_a_view_survives_its_own_address(ask: Ask, search: str) -> None:
 
 @pytest.mark.parametrize("odd", [None, 7, [1], {}, "x" * 9000, ["a", None, "a"], True, math.inf])
 def test_controls_of_any_value_describe_a_view(odd: Any) -> None:
-    view = described([odd] * 11)
+    view = described([odd] * len(PARAMETERS))
     assert view == described(values_of(view)), "and it is one that they can show"
 
 

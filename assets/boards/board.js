@@ -348,11 +348,14 @@ class ChartFrame {
       element: this.element,
       focus: /** @type {HTMLElement} */ (body.querySelector("[tabindex]") ?? body),
       title: () => titleOf(this.placed.fields),
-      table: () => (drawer.table ? drawer.table() : this.drawing && tableOf(this.drawing.curves, this.drawing.span)),
+      table: () => (drawer.table ? drawer.table() : this.drawing && tableOf(this.stored, this.drawing.span)),
       picture: () => drawer.paper?.() ?? (drawer.canvas && this.drawing ? { canvas: drawer.canvas, legend: this.drawing.curves.map(({ label, colour }) => ({ label, colour: colour ?? "ink" })) } : null),
       logY: drawer.logId ? { on: () => Boolean(drawer.isLog), turn: () => (flip(drawer.logId ?? ""), this.drawing && drawer.show(this.drawing)) } : null,
     };
   }
+
+  /** @type {import("../curves/curve.js").Curve[]} what is drawn, in the unit in which it was logged: a file names the series alone */
+  stored = [];
 
   /** @type {import("./kinds.js").Drawing | null} what is drawn now */
   drawing = null;
@@ -377,13 +380,15 @@ class ChartFrame {
     const tokens = tokensOf(rows);
     const found = unitOf(rows.filter(({ item }) => item >= 0).map((row) => row.unit), fields.unit);
     const { by, unit } = fields.unit ? { by: 1, unit: found.unit } : scaleOf(rows, found.unit);
-    const curves = rows.map((row, i) => ({ ...curveOf(scaled(row, row.item < 0 ? 1 : by)), label: row.label, name: row.label, colour: tokens[i] }));
+    const curvesOf = (/** @type {number} */ factor) => rows.map((row, i) => ({ ...curveOf(scaled(row, row.item < 0 ? 1 : factor)), label: row.label, name: row.label, colour: tokens[i] }));
+    const curves = curvesOf(by);
     const some = curves.some(({ x }) => x.length);
     setText(this.unit, found.units.length > 1 ? found.units.join(", ") : unit);
     const left = reasonsOf(held, asked);
     this.#say(some ? "" : held.trouble || sentence(left[0] ?? "no point in this range"));
     const reasons = [...new Set(left.map(sentence))];
     this.title.title = [titleOf(fields), ...reasons].join("\n");
+    this.stored = curvesOf(1);
     this.drawing = { curves, span, axis, unit, by, run, stale };
     this.drawer.show(this.drawing);
     if (this.drawer.legend) this.#name(rows, tokens, left.length, reasons);

@@ -2,7 +2,7 @@
 
 import { el } from "../lib/dom.js";
 
-const SIGNS = /^(#{1,6} |[-*+] |\d{1,9}[.)] |> |```|\|.+\|)|\*\*[^*\s]|\]\(|`[^`\n]+`/m;
+const SIGNS = /^(#{1,6} |[-*+] |\d{1,9}[.)] |> |\x60\x60\x60|\|.+\|)|\*\*[^*\s]|\]\(|\x60[^\x60\n]+\x60/m;
 const MAX_DEPTH = 4; // of quotes and emphasis in each other
 
 /** Whether a text is written for it; all else is shown as it is. @param {string} text */

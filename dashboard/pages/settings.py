@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import sqlite3
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -128,7 +127,6 @@ def aside_of(data_dir: Path) -> list[Any]:
     free = shutil.disk_usage(data_dir).free
     facts = {
         "Dashboard": VERSION,
-        "Store": f"SQLite {sqlite3.sqlite_version}",
         "Python": platform.python_version(),
     }
     return [
