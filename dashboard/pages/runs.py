@@ -187,7 +187,7 @@ def freed(size: RunSize, lives: bool) -> str:
     if lives:
         return "It goes on: stop it first, then it can be deleted."
     files = f"{size.files} {'file' if size.files == 1 else 'files'} of the run ({bytes_word(size.file_bytes)})"
-    return f"Delete frees {bytes_word(size.store_bytes)} in the dashboard's store, ten minutes later; until then it can be restored. {files} stay: the dashboard never changes them."
+    return f"Deleting this run frees {bytes_word(size.store_bytes)} in the dashboard's store after ten minutes; until then you can restore it. {files} stay: the dashboard never changes them."
 
 
 def bytes_word(size: int) -> str:
@@ -220,7 +220,7 @@ def keeping_of(keep: str, last_time_s: float | None) -> html.Div:
             ),
         ],
         className="keep",
-        title="Deleted so long after its last line; its files stay",
+        title="Deleted this long after its last line; its files stay",
     )
 
 
