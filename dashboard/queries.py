@@ -254,10 +254,10 @@ class Queries:
         return overview_of(self._logged(run)) if found is None and name == OVERVIEW else found
 
     def _logged(self, run: str | None) -> Logged:
-        machine = {series.name for series in self._store.series(None)}
         if run is None or not self.has_run(run):
-            return Logged((), machine)
+            return Logged((), self.curves.machine_names([]))
         lines = self._store.logs(LogQuery(run, limit=1)).lines
+        machine = self.curves.machine_names([run])
         return Logged(self._store.series(run), machine, self._store.profiled_from(run) is not None, bool(lines))
 
     def last(self, series: Sequence[Series]) -> dict[int, LastPoint]:

@@ -50,7 +50,7 @@ def ends(fields: Mapping[str, object]) -> object:
     [
         ("failed", "crash", "failed at step"),
         ("killed", "crash", "was killed at step"),
-        ("finished", "finished", "is finished after"),
+        ("finished", "finished", "finished after"),
     ],
 )
 def test_an_end_is_found_in_time(tmp_path: Path, windows: int, status: str, rule: str, words: str) -> None:
@@ -86,7 +86,7 @@ def test_ranks_that_fail_in_turn_are_one_crash(store: Store) -> None:
     ("status", "sentence"),
     [
         ("failed", "The run failed at step 11: Exit code 3."),
-        ("finished", "The run is finished after 20 s, at step 11, last loss 1."),
+        ("finished", "The run finished after 20 s, at step 11, last loss 1."),
     ],
 )
 def test_the_end_of_a_short_run_whose_numbers_come_after_it_has_its_step(
@@ -137,7 +137,7 @@ def test_the_best_result_and_the_duration_are_in_the_words(store: Store) -> None
     judged.take([Event("run", "end", judged.now_s, fields={"status": "finished"})])
     judged.go_on(10)
     assert [found.sentence for found in judged.of("finished")] == [
-        "The run is finished after 5 min, at step 300, best val/loss 1.005."
+        "The run finished after 5 min, at step 300, best val/loss 1.005."
     ]
 
 
@@ -277,7 +277,7 @@ def test_a_run_that_only_prints_took_as_long_as_its_process_lived(store: Store, 
     judged.take([Event("run", "end", judged.now_s, fields={"status": "finished"})])
     judged.go_on(10)
     (found,) = judged.of("finished")
-    assert found.sentence.startswith("The run is finished after 51 s, at step 48")
+    assert found.sentence.startswith("The run finished after 51 s, at step 48")
     assert found.fields["numbers"]["seconds"] == pytest.approx(51.2)
 
 
@@ -291,7 +291,7 @@ def test_a_run_is_finished_when_its_last_rank_is(store: Store) -> None:
     judged.go_on(10)
     (found,) = judged.of("finished")
     assert (found.weight, found.from_s) == ("note", T0 + 150)
-    assert found.sentence.startswith("The run is finished after 2 min, at step 150")
+    assert found.sentence.startswith("The run finished after 2 min, at step 150")
 
 
 def test_findings_of_a_run_end_with_it(store: Store) -> None:

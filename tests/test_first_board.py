@@ -16,6 +16,7 @@ from tests.serving import Web, served
 
 T0 = 1_764_000_000.0
 HOST = Points(None, labels_of(host="box"), ("host/cpu_pct",), (50.0,), T0, None)
+LATER = Points(None, labels_of(host="box"), ("host/cpu_pct",), (50.0,), T0 + 60, None)
 GPU = Points(None, labels_of(host="box", gpu=0), ("gpu/utilization_pct",), (90.0,), T0, None)
 LOSS = Points("a", labels_of(host="box"), ("train/loss", "val/loss"), (1.0, 2.0), T0, 1)
 PHASES = Points("a", labels_of(host="box"), ("phase/data_s", "phase/forward_s"), (0.1, 0.2), T0, 1)
@@ -41,6 +42,7 @@ def serving(tmp_path: Path, records: list[Record]) -> Iterator[Web]:
         ([ODD], ["an odd name", "=1"]),
         ([LOSS, LogLine("a", "a.log", T0, 20, "hello")], ["Loss", "val/loss", "Loss", "Log"]),
         ([HOST], ["CPU", "CPU"]),
+        ([LATER, LOSS], ["Loss", "val/loss", "Loss"]),
     ],
 )
 def test_the_overview_is_made_of_what_is_logged(tmp_path: Path, records: list[Record], titles: list[str]) -> None:

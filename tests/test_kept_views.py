@@ -62,6 +62,11 @@ def arrive(page: Page, name: str, selector: str) -> None:
     expect(page.locator(selector).first).to_be_visible()
 
 
+def pick_run(page: Page, name: str) -> None:
+    page.locator("button.picker").click()
+    page.locator(".pick .rows").get_by_text(name, exact=True).click()
+
+
 def test_a_chart_is_the_same_element_and_is_there_without_an_answer(scene: Scene, page: Page) -> None:
     scene.open(page, "/?run=a")
     wait_for(lambda: page.evaluate("() => deepseekPainted.drawn['train/loss']?.v") == 1)
@@ -89,12 +94,27 @@ def test_another_run_of_the_address_is_drawn_anew(scene: Scene, page: Page) -> N
     scene.open(page, "/?run=a")
     expect(page.locator("section.lane canvas").first).to_be_visible()
     arrive(page, "Training", ".chart .uplot")
-    page.locator("button.picker").click()
-    page.locator(".pick .rows").get_by_text("b", exact=True).click()
+    pick_run(page, "b")
     wait_for(lambda: "run=b" in page.url)
     go(page, "Live")
     wait_for(lambda: page.evaluate("() => deepseekPainted.drawn['train/loss']?.v") == 7)
     assert "run=b" in page.url
+
+
+def test_back_leads_to_the_run_before_and_closes_a_chart_that_was_opened(scene: Scene, page: Page) -> None:
+    scene.open(page, "/training?run=a")
+    page.locator(".chart .chart-name").first.click()
+    expect(page.locator(".curves-full")).to_be_visible()
+    page.go_back()
+    expect(page.locator(".curves-full")).to_be_hidden()
+    page.go_forward()
+    expect(page.locator(".curves-full")).to_be_visible()
+    arrive(page, "Live", "section.lane canvas")
+    pick_run(page, "b")
+    wait_for(lambda: page.evaluate("() => deepseekPainted.drawn['train/loss']?.v") == 7)
+    page.go_back()
+    wait_for(lambda: page.evaluate("() => deepseekPainted.drawn['train/loss']?.v") == 1)
+    assert "run=a" in page.url
 
 
 def test_what_was_scrolled_stays_scrolled(scene: Scene, page: Page) -> None:

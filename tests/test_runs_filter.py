@@ -34,8 +34,8 @@ def test_a_filter_is_a_list_of_terms() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("lr<=", "no value behind lr<= (character 4)"),
-        ("a model: b", "no value behind model: (character 8)"),
+        ("lr<=", "lr<= needs a value (character 4)"),
+        ("a model: b", "model: needs a value (character 8)"),
         ("<= 3", "no name before '<=' (character 1)"),
         ('vit "open', "this quote is not closed (character 5)"),
         ("a " * 99, f"more than {MAX_TERMS} terms (character {2 * MAX_TERMS + 1})"),

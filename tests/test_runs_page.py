@@ -67,7 +67,7 @@ def test_a_mistaken_filter_says_why_and_the_rows_stay(page: Page, web: Web, quer
     before = shown(page)
     page.fill("#filter", "lr<=")
     wait_for(
-        lambda: page.locator(".runs-said").inner_text() == "no value behind lr<= (character 4)", because="no sentence"
+        lambda: page.locator(".runs-said").inner_text() == "lr<= needs a value (character 4)", because="no sentence"
     )
     assert shown(page) == before
     opacity = "(grid) => getComputedStyle(grid).opacity"

@@ -299,7 +299,7 @@ def finished(subject: RunSubject) -> Iterator[Detection]:
     ]
     known = [part for part in parts if part is not None]
     yield Detection(
-        phrase("The run is finished {parts}.", parts=known) if known else phrase("The run is finished."),
+        phrase("The run finished {parts}.", parts=known) if known else phrase("The run finished."),
         ended_s,
         ended_s,
         key=_attempt(subject),

@@ -7,6 +7,7 @@ import { flip, isFlipped } from "../lib/chart_tools.js";
 import { el } from "../lib/dom.js";
 import { listen } from "../lib/life.js";
 import { onTheme } from "../lib/theme.js";
+import { keepBack } from "../lib/url.js";
 import { finder, groupsOf, keep, kept, move, tagOf, turn } from "./catalogue.js";
 import { Chart, FrameQueue } from "./chart.js";
 import { ChartScroller } from "./chart_scroller.js";
@@ -17,7 +18,7 @@ import { Names, Strip } from "./legend.js";
 import { Machine, machineExpr } from "./machine.js";
 import { Card } from "./moments.js";
 import { Tip, foundAt, valueWord } from "./tip.js";
-import { PLAIN, axisKey, lengthOf, onTime, questionOf, roundAmount, smoothWord, spanWord, xWord } from "./training_view.js";
+import { PLAIN, axisKey, lengthOf, onTime, placeOf, questionOf, roundAmount, smoothWord, spanWord, xWord } from "./training_view.js";
 
 /** @typedef {import("./catalogue.js").Tag} Tag */
 /** @typedef {import("./curve.js").Curve} Curve */
@@ -212,6 +213,7 @@ export class ChartGrid {
 
   /** @param {string | null} key of a tag, to show at full size */
   open(key) {
+    if (key !== null && key !== placeOf(location.search).chart) keepBack();
     this.opened = key;
     this.pointer.hide();
     const before = this.full.chart?.tag.key;

@@ -75,6 +75,9 @@ export function windowOf(query, from = "", to = "") {
 /** Whether a clock can say that time, or it can be a step. @param {URLSearchParams} query @param {number} place */
 const canBe = (query, place) => (query.get("axis") === "step" ? Math.abs(place) <= LAST_STEP : place >= 0 && place <= LAST_S);
 
+/** Where *Back* leads from what is shown next on this page: the address as it is. */
+export const keepBack = () => history.pushState(history.state, "", location.href);
+
 /** Replace parameters of the address; null removes one, a list repeats one. @param {Record<string, string | number | string[] | null>} changes */
 export function writeAddress(changes) {
   const search = withChanges(new URLSearchParams(location.search), changes).toString();

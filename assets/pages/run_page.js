@@ -17,7 +17,7 @@ import { TimePage } from "./time_page.js";
 const NO_STACK = "No stack was sampled in this time: choose a window in which the dashboard saw the run.";
 const ELSEWHERE = "No process on this machine writes this run, so it has no stacks.";
 const FROM_ANOTHER_HOST = "Another host handed this run over: it has curves and lines. Stacks, GPUs and the host are seen by a dashboard on that host only.";
-const NOT_THERE = "The dashboard was not there while this run was: it has curves and lines, but no stacks, GPU or host samples. The next run has them if the dashboard starts first, or starts it:";
+const NOT_THERE = "The dashboard was not running during this run, so there are curves and log lines but no stacks, GPU or host samples. To have them for the next run, start the dashboard first, or let it start the run:";
 const START_IT = "deepseek-dashboard run -- python train.py";
 const SAME_START_S = 5; // a start this near to the first point after it is the same
 const NOW_EVERY_MS = 2000; // while nothing is selected, the flame graph is requested this often

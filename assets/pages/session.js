@@ -6,7 +6,7 @@ import { isOwner } from "../lib/api.js";
 import { el, scrolled, setClass, setText } from "../lib/dom.js";
 import { duration, figure, megabytes } from "../lib/format.js";
 import { Life, enter, life } from "../lib/life.js";
-import { pathTo, withChanges, writeAddress } from "../lib/url.js";
+import { keepBack, pathTo, withChanges, writeAddress } from "../lib/url.js";
 import { troubleOf } from "./run_strip.js";
 import { Scope } from "./scope.js";
 
@@ -16,7 +16,10 @@ const LATEST_MS = 3000; // that Dash waits for a first picture
 export class Session {
   /** @param {HTMLElement} ahead where a page is until it is laid out @param {HTMLElement} foot the status line */
   constructor(ahead, foot) {
-    this.scope = new Scope((run) => this.view?.pick(run));
+    this.scope = new Scope((run) => {
+      if (run !== this.view?.runs.name) keepBack();
+      this.view?.pick(run);
+    });
     this.ahead = ahead;
     this.runs = new Runs(null);
     this.status = new Status(foot);

@@ -219,7 +219,7 @@ def number_of(node: YamlNode) -> float:
     except ValueError:
         value = math.nan
     if not abs(value) <= MAX_VALUE or "_" in text:
-        raise BoardError(node.line, f"{text[:40]!r} is no number")
+        raise BoardError(node.line, f"{text[:40]!r} is not a number")
     return value
 
 

@@ -102,7 +102,7 @@ def _machine(machine: Collection[str]) -> Iterator[BoardChart]:
                 yield _line(title, name)._replace(range=ValueRange(0.0, None))
         return
     if "host/cpu_pct" in machine:
-        waits = [SeriesChoice("name", "host/cpu_iowait_pct", label="waits for the disk")]
+        waits = [SeriesChoice("name", "host/cpu_iowait_pct", label="waiting for disk")]
         yield BoardChart(
             "line",
             "CPU",

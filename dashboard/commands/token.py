@@ -59,7 +59,7 @@ def days(text: str) -> float:
     except ValueError:
         found = -1.0
     if not 0 <= found <= MAX_DAYS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days from 0 (never over) to {MAX_DAYS:g}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days; give 0 (never expires) to {MAX_DAYS:g}")
     return found
 
 

@@ -31,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def steps(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= 20:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of steps; 1 to 20")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of steps; give 1 to 20")
     return int(text)
 
 

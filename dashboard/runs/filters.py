@@ -81,7 +81,7 @@ def _term(text: str, start: int) -> tuple[Term, int]:
         raise FilterError(f"no name before {operator!r}", start)
     value_at = after if operator == ":" else _after_spaces(text, after)
     if value_at >= len(text) or (operator == ":" and text[value_at].isspace()):
-        raise FilterError(f"no value behind {_short(key)}{operator}", after - 1)
+        raise FilterError(f"{_short(key)}{operator} needs a value", after - 1)
     value, at = _atom(text, value_at, stops=False)
     return Term(negated, key, operator, value, start, value_at), at
 
@@ -233,7 +233,7 @@ def _state(term: Term, notes: list[str]) -> Test:
         wanted = frozenset(state for state in (*STATES, *DOINGS) if _glob(word)(state))
     if not wanted:
         known = ", ".join([*STATES, *DOINGS, *STATE_WORDS])
-        raise FilterError(f"{_short_of(term.value)} is no state; these are: {known}", term.value_at)
+        raise FilterError(f"{_short_of(term.value)} is not a state; the states are {known}", term.value_at)
     if term.operator not in (":", "=", "!="):
         raise FilterError(f"state has no order; write state:{word}", term.at)
     return lambda row: (not wanted.isdisjoint(_words(row))) != (term.operator == "!=")

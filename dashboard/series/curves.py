@@ -453,9 +453,13 @@ class Curves:
             for name, of_runs in sorted(places.items())
         ]
 
+    def machine_names(self, runs: Sequence[str]) -> set[str]:
+        """The names of what was measured on the machine while these runs lasted, or ever without runs."""
+        return set(Scope(CurveReader(self._store), runs, measured=True).machine.by_name)
+
     def lacks_series(self, runs: Sequence[str]) -> Callable[[str], bool]:
-        """Whether neither these runs nor the machine have the series that an expression is about."""
-        scope = Scope(CurveReader(self._store), runs)
+        """Whether neither these runs, nor the machine while they lasted, have the series that an expression is about."""
+        scope = Scope(CurveReader(self._store), runs, measured=True)
         return lambda text: lacks_series(text, scope)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
@@ -46,6 +47,7 @@ from .subscription import is_glob, matches
 # The series that a question may choose from.
 
 MAX_RUNS = 200  # of a question; of globs, the newest
+STILL_S = 10.0  # after its last point a run may still be going on, and what is measured slowly may still come
 MAX_KNOWN = 2 * MAX_RUNS  # with those that selectors name
 
 
@@ -53,10 +55,11 @@ class Scope:
     """Selectors choose among the series of the named runs, and where none of these has one, among those of the machine.
 
     A series of the machine with a label `run` belongs to that run alone. A selector that names runs (`run=`) chooses among those.
+    With `measured`, those of the machine are only the ones that have points while the runs lasted, once these are over.
     """
 
-    def __init__(self, reader: CurveReader, names: Sequence[str]) -> None:
-        self._reader = reader
+    def __init__(self, reader: CurveReader, names: Sequence[str], measured: bool = False) -> None:
+        self._reader, self._measured = reader, measured
         self._known: dict[str | None, KnownSeries] = {}
         self._all: list[str] | None = None
         found = dict.fromkeys(run for name in dict.fromkeys(names) for run in self._runs(name))
@@ -80,7 +83,11 @@ class Scope:
         if not self.runs:
             return machine
         runs = {None, *(known.run for known in self.runs)}
-        return KnownSeries.of(None, [one for one in machine.series if dict(one.labels).get(RUN) in runs])
+        series = [one for one in machine.series if dict(one.labels).get(RUN) in runs]
+        if self._measured and self.last_s is not None and self.last_s < time.time() - STILL_S:
+            points = self._reader.ranges(series, self.first_s, self.last_s, "time", 1)
+            series = [one for one in series if points[one.id].points_total]
+        return KnownSeries.of(None, series)
 
     def begin(self, run: str | None) -> float:
         """Where the relative times of a run begin; those of the machine's series begin with the first run."""

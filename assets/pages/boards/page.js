@@ -7,7 +7,7 @@ import { get, isOwner, sentenceOf } from "../../lib/api.js";
 import { el, setText } from "../../lib/dom.js";
 import { duration } from "../../lib/format.js";
 import { every } from "../../lib/life.js";
-import { readAddress } from "../../lib/url.js";
+import { keepBack, readAddress } from "../../lib/url.js";
 import { PageView } from "../session.js";
 
 /** @typedef {import("../../types/api").Row<"BoardAnswer">} BoardAnswer */
@@ -157,6 +157,7 @@ export default class BoardsPage extends PageView {
   /** @param {string} name */
   open(name) {
     if (this.editor && !this.editor.leave()) return;
+    if (name !== this.name) keepBack();
     this.name = name;
     this.file = null;
     this.board.span = null;
@@ -292,7 +293,7 @@ export default class BoardsPage extends PageView {
   // The address, and the keys
 
   address() {
-    return { ...super.address(), board: this.name, ...this.board.address() };
+    return { ...super.address(), board: this.name === OVERVIEW ? null : this.name, ...this.board.address() };
   }
 
   gestures() {

@@ -173,7 +173,7 @@ export default class JobsPage extends PageView {
     this.empty.append(
       el("p", {}, before ? "No job waits or runs. Submit the next one here, or type:" : "No job was submitted yet. Submit one here, or type:"),
       el("pre", { tabindex: "0" }, FIRST),
-      el("p", { class: "dim" }, "A job starts when a GPU, or a core slot on a host without GPUs, is free for it; until then it stands here with its reason."),
+      el("p", { class: "dim" }, "A job starts when a GPU, or a core slot on a host without GPUs, is free for it; until then it waits here, with the reason."),
     );
   }
 

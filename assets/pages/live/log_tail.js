@@ -9,7 +9,7 @@ import { barLine, folded, linesIn, logLine, pointLine, timeOf } from "../../logs
 /** @typedef {import("../../logs/line.js").LogLine} Line */
 /** @typedef {import("../../types/api").Row<"ProgressBar">} Bar */
 
-const NO_LINES = "What the program writes into a *.log file in the run’s folder, or prints into any file, stands here: python train.py 2>&1 | tee logs/NAME/train.log";
+const NO_LINES = "Whatever the program prints, or writes to a *.log file in the run’s folder, appears here: python train.py 2>&1 | tee logs/NAME/train.log";
 const LINES = 5;
 const RANKS = 16; // whose equal lines are one row
 const MAX_LINES = 200; // that are asked for

@@ -114,7 +114,7 @@ export class TemplateFilters {
 // Why there are no lines, in one sentence (pure).
 
 const NO_FILE = "This run is over and wrote no line of text that the dashboard reads: its curves are on Live. For the next one: python train.py 2>&1 | tee logs/NAME/train.log";
-const NO_LINES = "No lines yet. What the program prints into a *.log file in the run’s folder stands here: python train.py 2>&1 | tee logs/NAME/train.log";
+const NO_LINES = "No lines yet. Whatever the program writes to a *.log file in the run’s folder appears here: python train.py 2>&1 | tee logs/NAME/train.log";
 
 /**
  * @param {{run: string | null, absent: string, folder: string, view: import("../../logs/logs_view.js").View, chosen: import("../../logs/logs_view.js").Chosen, hasWindow: boolean, isSearching: boolean, over: boolean}} shown

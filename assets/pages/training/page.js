@@ -65,7 +65,11 @@ export default class TrainingPage extends PageView {
     return true;
   }
 
+  moving = ["chart"];
+
   onReturn() {
+    const { chart } = placeOf(location.search);
+    if (chart !== this.grid.opened) this.grid.open(chart);
     this.grid.reader.touch(() => true);
     this.#begin();
   }
