@@ -33,6 +33,7 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
+from watchdog.observers.inotify_c import Watch
 from watchdog.utils import BaseThread
 
 from ..folders import FOLDER as RECEIVED
@@ -432,6 +433,10 @@ REMEDIES = {
     errno.ENOSPC: "sudo sysctl fs.inotify.max_user_watches=524288",
     errno.EMFILE: "sudo sysctl fs.inotify.max_user_instances=1024",
 }
+# A folder that is moved or filled while watchdog walks over it is met twice. Watchdog 7.1 warns of each with the text of the watch, and that
+# names all others: 300 new folders, one inside the other, held the collector for 2 s.
+warnings.filterwarnings("ignore", "Callback with id .* already exists", RuntimeWarning)
+Watch.__repr__ = object.__repr__  # type: ignore[method-assign]
 logging.getLogger("watchdog.observers.inotify").setLevel(logging.CRITICAL)  # what it cannot follow is looked at
 
 
@@ -532,8 +537,6 @@ class FolderEvents(FileSystemEventHandler):
     def _watch(self, places: Sequence[str]) -> None:
         try:
             if self._observer is None:
-                # A folder that is moved or filled while watchdog walks over it is met twice.
-                warnings.filterwarnings("ignore", "Callback with id .* already exists", RuntimeWarning)
                 before = set(threading.enumerate())
                 observer = Observer()
                 observer.start()
