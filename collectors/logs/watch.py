@@ -433,9 +433,8 @@ REMEDIES = {
     errno.ENOSPC: "sudo sysctl fs.inotify.max_user_watches=524288",
     errno.EMFILE: "sudo sysctl fs.inotify.max_user_instances=1024",
 }
-# A folder that is moved or filled while watchdog walks over it is met twice. Watchdog 7.1 warns of each with the text of the watch, and that
-# names all others: 300 new folders, one inside the other, held the collector for 2 s.
-warnings.filterwarnings("ignore", "Callback with id .* already exists", RuntimeWarning)
+# Watchdog 7.1 warns of each folder that it meets twice, with the text of the watch, and that names all others: 300 new folders, one inside
+# the other, held the collector for 2 s.
 Watch.__repr__ = object.__repr__  # type: ignore[method-assign]
 logging.getLogger("watchdog.observers.inotify").setLevel(logging.CRITICAL)  # what it cannot follow is looked at
 
@@ -537,6 +536,8 @@ class FolderEvents(FileSystemEventHandler):
     def _watch(self, places: Sequence[str]) -> None:
         try:
             if self._observer is None:
+                # A folder that is moved or filled while watchdog walks over it is met twice.
+                warnings.filterwarnings("ignore", "Callback with id .* already exists", RuntimeWarning)
                 before = set(threading.enumerate())
                 observer = Observer()
                 observer.start()
