@@ -1,5 +1,6 @@
 /** A component in an app elsewhere: its place, styles, theme and troubles. */
 
+import { listenToCharts } from "./lib/chart_tools.js";
 import { el, setText } from "./lib/dom.js";
 import { Life, living } from "./lib/life.js";
 import { followTheme } from "./lib/theme.js";
@@ -45,6 +46,7 @@ export function embed(place, height, props, make) {
     element.style.visibility = "";
     part = living(life, () => {
       followTheme(element);
+      listenToCharts();
       return make({ head, body, signal: life.signal, say }, props);
     });
   };

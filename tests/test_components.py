@@ -140,6 +140,36 @@ def test_the_example_of_the_docs_runs(scene: Scene, page: Page, tmp_path: Path, 
         wait_for(lambda: drawn(page, "phase/data_s")["points"] == 60, because="new points do not come")
 
 
+def test_charts_in_an_app_elsewhere_have_the_tools_of_every_chart(scene: Scene, page: Page, tmp_path: Path) -> None:
+    with scene.app(tmp_path, EXAMPLE[1]):
+        page.goto(scene.origin)
+        assert drawn(page, "phase/data_s")["points"] == 50
+        for chart, first in (("#live .chart-plot >> nth=0", "run,"), ("#flame canvas", "path,")):
+            focus = page.locator(chart)
+            focus.focus()
+            with page.expect_download() as table:
+                page.keyboard.press("e")
+            head, *rows = table.value.path().read_text().splitlines()
+            assert head.startswith(first) and rows
+            with page.expect_download() as picture:
+                page.keyboard.press("p")
+            assert picture.value.path().read_bytes().startswith(b"\x89PNG")
+        plot = page.locator("#live .chart-plot").first
+        plot.focus()
+        page.keyboard.press("y")
+        wait_for(lambda: drawn(page, "train/loss")["ylog"], because="its axis is linear")
+        small = plot.bounding_box()
+        page.keyboard.press("Enter")
+        wait_for(lambda: (box := plot.bounding_box()) and small and box["height"] > 2 * small["height"])
+        page.keyboard.press("Escape")
+        wait_for(lambda: plot.bounding_box() == small, because="it does not go back to its place")
+        page.locator("#live .chart").first.hover()
+        page.locator("#live .dots").first.click()
+        menu = page.locator("#live .chart-menu")
+        expect(menu).to_contain_text("Linear y")
+        assert menu.evaluate("(menu) => getComputedStyle(menu).borderTopStyle") == "solid", "it has our styles"
+
+
 def test_what_is_wrong_stands_in_the_component_and_is_tried_again(scene: Scene, page: Page, tmp_path: Path) -> None:
     text = """
 import os

@@ -70,7 +70,8 @@ export class ChartGrid {
     this.strip = new Strip({ whole: () => this.zoom(null), happened: (event) => this.pointer.happened(event), restore: (keys) => this.#restore(keys), turn: (name) => this.names.turn(name), only: (name) => this.names.only(name), light: (name) => this.names.light(name) });
     const make = (/** @type {Tag} */ tag, pinned = false) => {
       const chart = new Chart(tag, this.#gestures());
-      addTools(chart, pinned);
+      const act = (/** @type {import("./chart.js").Act} */ act) => () => chart.gestures.act(chart, act);
+      addTools(chart, { open: act("open"), more: () => [[pinned ? "Unpin" : "Pin", act("pin")], ["Hide", act("hide")]] });
       return chart;
     };
     const built = (/** @type {Chart} */ chart) => this.#show(chart);

@@ -3,10 +3,12 @@
 import { Colours } from "../data/colours.js";
 import { CurveReader, readCurves } from "../data/curve_reader.js";
 import { RemoteDashboard } from "../data/remote.js";
+import { leaveFull } from "../lib/chart_tools.js";
 import { el, setText, visibleName } from "../lib/dom.js";
 import { onTheme } from "../lib/theme.js";
 import { Chart } from "./chart.js";
 import { curveOf, extentOf } from "./curve.js";
+import { addTools } from "./export.js";
 import { Tip, lineKey } from "./tip.js";
 import { PLAIN } from "./training_view.js";
 
@@ -15,7 +17,7 @@ import { PLAIN } from "./training_view.js";
 /** @typedef {{from: number, to: number}} Window */
 /** @typedef {{axis: string, curves: Partial<import("./curve.js").Row>[]}} Data as `chart_data` of `dashboard/component_data.py` makes it */
 /** @typedef {{runs: string[], series: string[], axis: string, window?: Window | null, data?: Data, source?: string, token?: string}} Props */
-/** @typedef {{key: string, rows: object | null, curves: Curve[], chart: Chart}} Lane of one series */
+/** @typedef {{key: string, rows: object | null, curves: Curve[], chart: Chart, ylog: boolean}} Lane of one series */
 
 export const LANE_PX = 160;
 const BUCKETS = 600;
@@ -35,9 +37,9 @@ export class EmbeddedChart {
     /** @type {import("../data/feed.js").Feed | null} */
     this.feed = null;
     this.colours = new Colours(); // by line
-    const sized = new ResizeObserver(() => this.#fit());
-    sized.observe(frame.body);
-    frame.signal.addEventListener("abort", () => sized.disconnect());
+    this.sized = new ResizeObserver(() => this.#fit());
+    this.sized.observe(frame.body);
+    frame.signal.addEventListener("abort", () => this.sized.disconnect());
     onTheme(() => this.lanes.forEach(({ chart }) => chart.recolour()));
     this.props = props;
     this.#begin();
@@ -56,6 +58,7 @@ export class EmbeddedChart {
     this.reader?.want([]);
     this.reader?.forget();
     this.feed?.close();
+    leaveFull(this.frame.body);
     for (const { chart } of this.lanes) chart.destroy();
   }
 
@@ -81,11 +84,17 @@ export class EmbeddedChart {
 
   /** @param {string[]} names of the series */
   #lay(names) {
-    for (const { chart } of this.lanes) chart.destroy();
+    leaveFull(this.frame.body);
+    for (const { chart } of this.lanes) {
+      this.sized.unobserve(chart.element);
+      chart.destroy();
+    }
     this.lanes = names.map((name) => {
       const chart = new Chart({ key: name, name, title: visibleName(name), unit: "", points: 0, direction: null, machine: false, progress: false }, this.#gestures);
       chart.head.replaceChildren(el("b", {}, visibleName(name)), chart.unit);
-      return { key: name, rows: null, curves: [], chart };
+      addTools(chart);
+      this.sized.observe(chart.element); // it may fill the window
+      return { key: name, rows: null, curves: [], chart, ylog: false };
     });
     this.frame.body.append(...this.lanes.map(({ chart }) => chart.element));
     this.frame.body.style.minHeight = `${names.length * LANE_PX}px`;
@@ -187,7 +196,7 @@ export class EmbeddedChart {
       lane.chart.element.hidden = Boolean(held?.trouble) && !lane.curves.length; // the sentence above says why
       lane.chart.show({
         curves: known ? lane.curves : null,
-        view,
+        view: { ...view, ylog: lane.ylog },
         span,
         colourOf: ({ label }) => this.colours.of(label),
         lit: "",
@@ -227,7 +236,11 @@ export class EmbeddedChart {
       this.#zoom(null);
     },
     point: () => {},
-    act: () => {},
+    act: (chart, act) => {
+      const lane = this.lanes.find((lane) => lane.chart === chart);
+      if (lane && act === "log") lane.ylog = !lane.ylog;
+      this.#draw();
+    },
   };
 
   /** @param {Window | null} window */

@@ -94,18 +94,18 @@ export function svgOf(picture) {
 
 const COLUMNS = /** @type {const} */ (["run", "group", "series", "x", "x_end", "step", "segment", "min", "max", "mean", "last", "count", "non_finite", "smooth", "superseded"]);
 
-/** At the end of its head. @param {Chart} chart @param {boolean} pinned */
-export function addTools(chart, pinned) {
-  const act = (/** @type {import("./chart.js").Act} */ act) => () => chart.gestures.act(chart, act);
+/** At the end of its head. @param {Chart} chart @param {Partial<import("../lib/chart_tools.js").Tooled>} [own] what its page does in another way, or beside */
+export function addTools(chart, own = {}) {
+  const files = () => /** @type {[string, () => void][]} */ (chart.picture?.curves && chart.built ? [["Save as SVG", () => saveSvg(chart)], ["Save as JSON", () => saveJson(chart)]] : []);
   const tools = chartTools({
     element: chart.element,
     focus: chart.place,
     title: () => chart.tag.name,
     table: () => (chart.picture?.curves ? tableOf(chart.picture.curves, chart.span) : null),
     picture: () => paperOf(chart),
-    logY: { on: () => chart.picture?.view.ylog ?? false, turn: act("log") },
-    open: act("open"),
-    more: () => [[pinned ? "Unpin" : "Pin", act("pin")], ["Hide", act("hide")], ...(chart.picture?.curves && chart.built ? /** @type {[string, () => void][]} */ ([["Save as SVG", () => saveSvg(chart)], ["Save as JSON", () => saveJson(chart)]]) : [])],
+    logY: { on: () => chart.picture?.view.ylog ?? false, turn: () => chart.gestures.act(chart, "log") },
+    ...own,
+    more: () => [...(own.more?.() ?? []), ...files()],
   });
   chart.head.append(tools);
 }

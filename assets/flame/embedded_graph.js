@@ -3,6 +3,7 @@
 import { RemoteDashboard } from "../data/remote.js";
 import { Retry } from "../data/refresh.js";
 import { lasting, newest, sentenceOf } from "../lib/api.js";
+import { leaveFull } from "../lib/chart_tools.js";
 import { el } from "../lib/dom.js";
 import { counted, duration } from "../lib/format.js";
 import { onTheme } from "../lib/theme.js";
@@ -24,6 +25,7 @@ export class EmbeddedGraph {
     /** @type {RemoteDashboard | null} */
     this.dashboard = null;
     this.graph = new FlameGraph({ chosen: (node) => setProps({ selected: this.#describe(node) }) });
+    this.graph.addTools(() => (this.props.run ? `Flame graph of ${this.props.run}` : "Flame graph"));
     this.about = el("span");
     this.kinds = el("span", { class: "kinds" });
     frame.head.append(this.about, this.kinds);
@@ -46,6 +48,7 @@ export class EmbeddedGraph {
   }
 
   close() {
+    leaveFull(this.frame.body);
     this.retry.done();
   }
 

@@ -1,12 +1,13 @@
 /** The flame graph on a canvas: draw, zoom, pan, point, walk by keys; a hidden table serves screen readers. */
 
+import { chartTools } from "../lib/chart_tools.js";
 import { el, emptyContext, onResize } from "../lib/dom.js";
 import { brief, percent, signed, toneOf } from "../lib/figures.js";
 import { count, duration } from "../lib/format.js";
 import { onTheme, token } from "../lib/theme.js";
 import { layout, panned, zoomed } from "./layout.js";
 import { Painter, tints, words } from "./paint.js";
-import { tableRows } from "./tree.js";
+import { tableOf, tableRows } from "./tree.js";
 
 const TIP_PX = 16; // from the pointer to the tip of a frame
 const KEY_ZOOM = 0.5;
@@ -47,6 +48,12 @@ export class FlameGraph {
     this.#listen();
     onResize(this.scroll, () => this.draw());
     onTheme(() => this.draw());
+  }
+
+  /** @param {() => string} title */
+  addTools(title) {
+    const { element, canvas } = this;
+    element.append(chartTools({ element, focus: canvas, title, table: () => this.tree && tableOf(this.tree), picture: () => this.tree && { canvas, legend: [] } }, { menuOnly: true }));
   }
 
   /** A refetched tree keeps the place that the user zoomed to and the frame that is selected. @param {Tree | null} tree */

@@ -42,6 +42,12 @@ export function chartTools(chart, { menuOnly = false } = {}) {
   return el("span", { class: "chart-tools" }, log ?? null, tool("CSV", "CSV (e)", () => saveCsv(chart)), tool("PNG", "PNG (p)", () => savePng(chart)), tool("⤢", "Fill the window (Enter)", () => enlarge(chart)), dots);
 }
 
+/** Where what lies above the page belongs: the document's body, or a component's own root in an app elsewhere, where our styles are. @param {Node} node @returns {Node} */
+function homeOf(node) {
+  const root = node.getRootNode();
+  return root instanceof ShadowRoot ? (root.querySelector(".deepseek") ?? root) : document.body;
+}
+
 // The menu: one for all charts.
 
 /** @type {HTMLElement} made with the first chart that needs it */
@@ -49,7 +55,8 @@ let menu;
 
 /** @param {Tooled} chart @param {HTMLElement} button */
 function openMenu(chart, button) {
-  if (!menu) document.body.append((menu = el("div", { class: "curves-menu chart-menu", popover: "auto", "aria-label": "Chart" })));
+  menu ??= el("div", { class: "curves-menu chart-menu", popover: "auto", "aria-label": "Chart" });
+  homeOf(button).appendChild(menu);
   const item = (/** @type {string} */ label, /** @type {string} */ key, /** @type {() => void} */ act) =>
     el("button", { type: "button", onclick: () => (menu.hidePopover(), act()) }, el("span", {}, label), key && el("kbd", {}, key));
   const { logY } = chart;
@@ -71,14 +78,19 @@ const KEYS = { Enter: enlarge, p: savePng, e: saveCsv, y: (chart) => chart.logY?
 /** @type {[string, string][]} */
 export const CHART_KEYS = [["Tab, then Enter, y, e, p", "of a chart: fill the window, log y, CSV, PNG"]];
 
-/** Called once for a document. */
+let listens = false;
+
+/** Hear the keys of this document's charts. */
 export function listenToCharts() {
+  if (listens) return;
+  listens = true;
   let pointed = false;
   document.addEventListener("pointerdown", () => (pointed = true), true);
   document.addEventListener("keydown", (event) => {
     if (event.key === "Tab") pointed = false;
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || menu?.matches(":popover-open")) return;
-    const target = /** @type {HTMLElement} */ (event.target);
+    const target = /** @type {HTMLElement} */ (event.composedPath()[0]); // in a shadow root, too
+    if (!(target instanceof Element)) return;
     if (event.key === "Escape" && full) leaveFull();
     else {
       const chart = full?.chart ?? (pointed ? undefined : charts.get(target.closest(`[${TOOLED}]`) ?? target));
@@ -104,8 +116,8 @@ function enlarge(chart) {
   if (again) return undefined;
   const stage = chart.stage?.() ?? chart.element;
   const gap = el("div", { class: stage.className, style: stage.getAttribute("style") });
-  gap.style.visibility = "hidden";
-  const close = el("button", { class: "full-close", type: "button", title: "Back to the page (Esc)", "aria-label": "Back to the page", onclick: leaveFull }, "×");
+  Object.assign(gap.style, { visibility: "hidden", minHeight: `${stage.offsetHeight}px` });
+  const close = el("button", { class: "full-close", type: "button", title: "Back to the page (Esc)", "aria-label": "Back to the page", onclick: () => leaveFull() }, "×");
   full = { chart, stage, gap, close };
   stage.before(gap);
   stage.append(close);
@@ -117,9 +129,9 @@ function enlarge(chart) {
   return undefined;
 }
 
-/** Back to the page, where a chart fills the window. */
-export function leaveFull() {
-  if (!full) return;
+/** Back to the page, where a chart fills the window. @param {Node} [within] only if the chart lies in it */
+export function leaveFull(within) {
+  if (!full || (within && !within.contains(full.stage))) return;
   const { chart, stage, gap, close } = full;
   full = null;
   gap.remove();
@@ -142,7 +154,7 @@ export function save(title, ending, content) {
 function saveCsv(chart) {
   const table = chart.table();
   if (table?.rows.length) save(chart.title(), "csv", new Blob([csvOf(table.columns, table.rows)], { type: "text/csv" }));
-  else say("There are no values to save yet.");
+  else say(chart, "There are no values to save yet.");
 }
 
 /** @param {Tooled} chart */
@@ -150,16 +162,17 @@ async function savePng(chart) {
   const found = await chart.picture();
   const blob = found instanceof Blob ? found : found && (await pngOf(chart.title(), found));
   if (blob) save(chart.title(), "png", blob);
-  else say("There is nothing to draw yet.");
+  else say(chart, "There is nothing to draw yet.");
 }
 
 /** @type {HTMLElement} */
 let said;
 let silent = 0;
 
-/** @param {string} sentence */
-function say(sentence) {
-  if (!said) document.body.append((said = el("p", { class: "chart-said", role: "status", popover: "manual" })));
+/** @param {Tooled} chart @param {string} sentence */
+function say({ element }, sentence) {
+  said ??= el("p", { class: "chart-said", role: "status", popover: "manual" });
+  homeOf(element).appendChild(said);
   setText(said, sentence);
   said.showPopover();
   clearTimeout(silent);

@@ -5,8 +5,7 @@ import { TroubleBox } from "../../blame/requests.js";
 import { holders } from "../../data/phases.js";
 import { FlameGraph } from "../../flame/flame.js";
 import { differenceTint, kindToken, legendOfDifference, legendOfKinds, tokenTint } from "../../flame/paint.js";
-import { Tree, callersOf, nameOf, spent, tableOf } from "../../flame/tree.js";
-import { chartTools } from "../../lib/chart_tools.js";
+import { Tree, callersOf, nameOf, spent } from "../../flame/tree.js";
 import { el, setText } from "../../lib/dom.js";
 import { percent } from "../../lib/figures.js";
 import { count, duration } from "../../lib/format.js";
@@ -41,7 +40,7 @@ export class FlameStage {
     this.caption = el("p", { class: "graph-foot dim" });
     this.side = new FlameSide((name) => this.choose({ frame: name }));
     this.place = el("div", { class: "graph-place" }, this.trouble.element, this.graph.element, this.caption);
-    this.graph.element.append(chartTools({ element: this.graph.element, focus: this.graph.canvas, title: () => `Flame graph of ${this.run}`, table: () => this.graph.tree && tableOf(this.graph.tree), picture: () => this.graph.tree && { canvas: this.graph.canvas, legend: [] } }, { menuOnly: true }));
+    this.graph.addTools(() => `Flame graph of ${this.run}`);
   }
 
   /** @param {Flame | null} flame @param {Question} question @param {{growing: boolean, trouble: import("../../blame/requests.js").Trouble | null}} about */

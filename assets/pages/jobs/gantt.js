@@ -1,7 +1,9 @@
 /** Who was on which slot, and when: a lane a slot on an axis of time, jobs as bars. */
 
 import { TIME } from "../../lib/axis.js";
+import { chartTools } from "../../lib/chart_tools.js";
 import { el, onResize, setClass, setText } from "../../lib/dom.js";
+import { mixed, token } from "../../lib/theme.js";
 import { endOf, exactly, place } from "./queue.js";
 
 /** @typedef {import("../../types/api").Answer<"jobs/attempts">} Attempts */
@@ -37,16 +39,17 @@ export class Gantt {
     this.does = does;
     this.spans = SPANS.map(([word, seconds]) => el("button", { class: "btn", type: "button", onclick: () => does.span(seconds) }, word));
     this.axis = el("div", { class: "gantt-scale" });
-    this.lanes = el("div", { class: "gantt-lanes" });
+    this.lanes = el("div", { class: "gantt-lanes", role: "group", "aria-label": "Jobs by slot" });
     this.note = el("p", { class: "dim", hidden: true });
     this.element = el(
       "section",
       { class: "jobs-slots", "aria-label": "Slots" },
-      el("div", { class: "jobs-part" }, el("h2", {}, "Slots"), el("div", { class: "jobs-spans", role: "group", "aria-label": "Time shown" }, ...this.spans)),
+      (this.head = el("div", { class: "jobs-part" }, el("h2", {}, "Slots"), el("div", { class: "jobs-spans", role: "group", "aria-label": "Time shown" }, ...this.spans))),
       el("div", { class: "gantt" }, el("div", { class: "gantt-axis", "aria-hidden": "true" }, this.axis), this.lanes),
       el("p", { class: "gantt-legend dim" }, ...LEGEND.map(([kind, says]) => el("span", {}, el("i", { class: `gantt-key ${kind}` }), says))),
       this.note,
     );
+    this.head.append(chartTools({ element: this.element, focus: this.lanes, title: () => (this.#word ? `Jobs by slot, last ${this.#word}` : "Jobs by slot"), table: () => this.#table(), picture: () => this.#paper() }));
     this.lanes.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#move(event));
     onResize(this.lanes, () => this.#answer && this.draw(this.#answer, this.#span_s, this.#now_s));
   }
@@ -60,7 +63,7 @@ export class Gantt {
   draw(answer, span_s, now_s) {
     [this.#answer, this.#span_s, this.#now_s] = [answer, span_s, now_s];
     this.spans.forEach((button, i) => button.setAttribute("aria-pressed", String(SPANS[i][1] === span_s)));
-    const view = { lo: now_s - span_s, hi: now_s + AHEAD * span_s };
+    const view = this.#view;
     const lanes = lanesOf(answer.slots, answer.attempts);
     const width = this.axis.clientWidth;
     if (!width) return; // it has no place yet, and is drawn again when it has
@@ -75,10 +78,78 @@ export class Gantt {
     place(this.lanes, rows.map(([, { element }]) => element));
     const bars = this.#bars();
     if (!bars.some(({ tabIndex }) => tabIndex === 0)) bars.at(-1)?.setAttribute("tabindex", "0");
-    const word = SPANS.find(([, seconds]) => seconds === span_s)?.[0] ?? "";
-    const nothing = lanes.length ? (bars.length ? "" : `No job ran in the last ${word}.`) : "No slots are known yet: the daemon writes down what it sees when it starts.";
+    const nothing = lanes.length ? (bars.length ? "" : `No job ran in the last ${this.#word}.`) : "No slots are known yet: the daemon writes down what it sees when it starts.";
     this.note.hidden = !(nothing || answer.left_out);
     setText(this.note, nothing || "Older jobs of this time are left out: only the newest 5,000 starts are drawn.");
+  }
+
+  get #word() {
+    return SPANS.find(([, seconds]) => seconds === this.#span_s)?.[0] ?? "";
+  }
+
+  get #view() {
+    return { lo: this.#now_s - this.#span_s, hi: this.#now_s + AHEAD * this.#span_s };
+  }
+
+  /** A row for each slot of each job in view, whether or not it is long enough to have a bar of its own. */
+  #table() {
+    const { lo, hi } = this.#view;
+    const { slots = [], attempts = [] } = this.#answer ?? {};
+    const rows = lanesOf(slots, attempts).flatMap(({ id, name }) =>
+      attempts
+        .filter(({ slots, start, started, end }) => slots.includes(id) && (started ?? start) <= hi && (end ?? this.#now_s) >= lo)
+        .map((attempt) => [name, attempt.job, attempt.name, attempt.number, attempt.started ?? attempt.start, attempt.end, attempt.end === null ? "running" : endOf(attempt) || "finished"]),
+    );
+    return { columns: ["slot", "job", "name", "attempt", "from_s", "to_s", "state"], rows };
+  }
+
+  /** What is drawn, on a canvas. @returns {import("../../lib/chart_tools.js").Picture | null} */
+  #paper() {
+    if (!this.#answer || !this.lanes.children.length) return null;
+    const { left, top, width, height } = this.lanes.getBoundingClientRect();
+    const canvas = el("canvas", { style: `width: ${width}px` });
+    Object.assign(canvas, { width: Math.round(width * devicePixelRatio), height: Math.round(height * devicePixelRatio) });
+    const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    ctx.scale(devicePixelRatio, devicePixelRatio);
+    ctx.font = `11px ${token("font-ui")}`;
+    ctx.textBaseline = "middle";
+    const box = (/** @type {Element} */ node) => {
+      const found = node.getBoundingClientRect();
+      return { x: found.left - left, y: found.top - top, width: found.width, height: found.height };
+    };
+    const words = (/** @type {string} */ text, /** @type {{x: number, y: number, width: number, height: number}} */ { x, y, width, height }, /** @type {string} */ colour) => {
+      ctx.save();
+      ctx.beginPath();
+      ctx.rect(x, y, width, height);
+      ctx.clip();
+      ctx.fillStyle = token(colour);
+      ctx.fillText(text, x + 5, y + height / 2);
+      ctx.restore();
+    };
+    for (const lane of this.lanes.children) {
+      const { y, height } = box(lane);
+      ctx.fillStyle = token("line");
+      ctx.fillRect(0, y + height - 1, width, 1);
+      const name = /** @type {HTMLElement} */ (lane.querySelector(".gantt-name"));
+      words(name.firstChild?.textContent ?? "", box(name), "ink-2");
+      const track = box(/** @type {Element} */ (lane.querySelector(".gantt-track")));
+      ctx.save();
+      ctx.beginPath();
+      ctx.rect(track.x, track.y, track.width, track.height);
+      ctx.clip();
+      for (const bar of lane.querySelectorAll(".gantt-bar")) {
+        const place = box(bar);
+        const colour = token(bar.classList.contains("is-open") ? RUNNING : ENDED);
+        ctx.fillStyle = mixed(colour, token("bg"), place.width < NARROW_PX ? 1 : 0.28);
+        ctx.fillRect(place.x, place.y, place.width, place.height);
+        ctx.fillStyle = colour;
+        ctx.fillRect(place.x, place.y, 3, place.height);
+        words(bar.textContent ?? "", place, "ink");
+      }
+      ctx.restore();
+    }
+    const ticks = [...this.axis.querySelectorAll("span")].map((tick) => ({ at: box(tick).x, word: tick.textContent ?? "" }));
+    return { canvas, xTicks: ticks, legend: [{ label: "finished", colour: ENDED }, { label: "running", colour: RUNNING }] };
   }
 
   /** @type {Map<string, SlotLane>} */
