@@ -87,6 +87,7 @@ class ConfigProblem(NamedTuple):
     what: str
     part: str = ""  # "rules", "receivers"
     name: str = ""
+    key: str = ""  # whose value is wrong or missing, where it is one
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.what}"
@@ -254,9 +255,9 @@ T = TypeVar("T")
 
 
 class _ConfigError(Exception):
-    def __init__(self, line: int, what: str) -> None:
+    def __init__(self, line: int, what: str, key: str = "") -> None:
         super().__init__(what)
-        self.line, self.what = line, what
+        self.line, self.what, self.key = line, what, key
 
 
 @dataclass
@@ -312,10 +313,10 @@ def _each(node: Any, most: int, what: str, read: Callable[[Any], T], found: _Par
                 getattr(entry, "name", "") and getattr(entry, "name", "") == getattr(known, "name", None)
                 for known in entries[-MAX_RULES:]
             ):
-                raise _ConfigError(item.line, f"the name {getattr(entry, 'name', '')!r} is there twice")
+                raise _ConfigError(item.line, f"the name {getattr(entry, 'name', '')!r} is there twice", "name")
             entries.append(entry)
         except _ConfigError as wrong:
-            found.troubles.append(ConfigProblem(wrong.line, wrong.what, what, _name_in(item)))
+            found.troubles.append(ConfigProblem(wrong.line, wrong.what, what, _name_in(item), wrong.key))
     if len(node.value) > most:
         found.troubles.append(ConfigProblem(node.value[most].line, f"at most {most:,} {what} are read"))
     return entries
@@ -327,7 +328,7 @@ def _one(node: Any, read: Callable[[Any], T], default: T, found: _ParseContext) 
     try:
         return read(node)
     except _ConfigError as wrong:
-        found.troubles.append(ConfigProblem(wrong.line, wrong.what))
+        found.troubles.append(ConfigProblem(wrong.line, wrong.what, key=wrong.key))
         return default
 
 
@@ -351,9 +352,9 @@ def _receiver(node: Any, found: _ParseContext) -> Receiver:
         values[key] = text
     for key in NEEDS[kind]:
         if not values.get(key):
-            raise _ConfigError(node.line, f"the receiver {name!r} of kind {kind} needs {key}")
+            raise _ConfigError(node.line, f"the receiver {name!r} of kind {kind} needs {key}", key)
     if "user" in values and "password" not in values:
-        raise _ConfigError(node.line, f"the receiver {name!r} has a user and no password")
+        raise _ConfigError(node.line, f"the receiver {name!r} has a user and no password", "password")
     return Receiver(name, kind, node.line, values)  # type: ignore[arg-type]  # of MAY
 
 
@@ -363,12 +364,14 @@ def _check_secret(kind: str, key: str, text: str, line: int, found: _ParseContex
     if (kind, key) in SECRET:
         found.literals.append(text)
         raise _ConfigError(
-            line, f"{key} is a secret: write env:NAME of a variable, or file:/path of a file that holds it"
+            line, f"{key} is a secret: write env:NAME of a variable, or file:/path of a file that holds it", key
         )
     if not is_plain(text) if web_address(text) else (redacted(text) != text or "@" in text):
         found.literals.append(text)
         raise _ConfigError(
-            line, f"there is a secret in {key}: write env:NAME of a variable, or file:/path of a file that holds it"
+            line,
+            f"there is a secret in {key}: write env:NAME of a variable, or file:/path of a file that holds it",
+            key,
         )
 
 
@@ -376,17 +379,17 @@ def _check_value(kind: str, key: str, text: str, line: int) -> None:
     if is_reference(text):
         return
     if key == "url" and kind != "apprise" and web_address(text) is None:
-        raise _ConfigError(line, "url is an address such as https://example.org/hook, or env:NAME, or file:/path")
+        raise _ConfigError(line, "url is an address such as https://example.org/hook, or env:NAME, or file:/path", key)
     if key == "topic" and not TOPIC.fullmatch(text):
-        raise _ConfigError(line, "topic has up to 64 letters, digits, - and _")
+        raise _ConfigError(line, "topic has up to 64 letters, digits, - and _", key)
     if key == "security" and text not in ("starttls", "ssl", "none"):
-        raise _ConfigError(line, "security is starttls, ssl or none")
+        raise _ConfigError(line, "security is starttls, ssl or none", key)
     if key in ("to", "from") and not all(ADDRESS.fullmatch(word) for word in text.split(", ")):
-        raise _ConfigError(line, f"{key} is an address such as anna@example.org, or a list of them")
+        raise _ConfigError(line, f"{key} is an address such as anna@example.org, or a list of them", key)
     if key == "server" and not (
         (server := SERVER.fullmatch(text)) and int(server[1] or server[2] or 1) in range(1, 1 << 16)
     ):
-        raise _ConfigError(line, "server is a host and a port such as smtp.example.org:587")
+        raise _ConfigError(line, "server is a host and a port such as smtp.example.org:587", key)
 
 
 def _rule(node: Any, receivers: list[str]) -> UserRule | FindingPolicy:
@@ -457,13 +460,15 @@ def _quiet(node: Any) -> QuietHours:
         text = _text(_needed(table, key, node, "quiet"))
         clock = CLOCK.fullmatch(text)
         if clock is None:
-            raise _ConfigError(table[key].line, f"{key} is a time of the day such as 22:00")
+            raise _ConfigError(table[key].line, f"{key} is a time of the day such as 22:00", key)
         minutes.append(60 * int(clock[1]) + int(clock[2]))
     zone = _text(_needed(table, "zone", node, "quiet"))
     try:
         found = ZoneInfo(zone)
     except (ValueError, OSError, KeyError):
-        raise _ConfigError(table["zone"].line, f"{zone[:80]!r} is no time zone such as Europe/Berlin") from None
+        raise _ConfigError(
+            table["zone"].line, f"{zone[:80]!r} is not a time zone, such as Europe/Berlin", "zone"
+        ) from None
     return QuietHours(minutes[0], minutes[1], found, tuple(_words(table["but"])) if "but" in table else ())
 
 
@@ -512,7 +517,7 @@ def _truth(node: Any) -> bool:
 def _name(table: Mapping[str, Any], node: Any, what: str) -> str:
     text = _text(_needed(table, "name", node, f"a {what}"))
     if not 0 < len(text) <= MAX_NAME or not text.isprintable():
-        raise _ConfigError(table["name"].line, f"the name of a {what} has 1 to {MAX_NAME} printable characters")
+        raise _ConfigError(table["name"].line, f"the name of a {what} has 1 to {MAX_NAME} printable characters", "name")
     return text
 
 
@@ -529,7 +534,7 @@ def _only(table: Mapping[str, Any], known: Iterable[str], what: str) -> None:
 
 def _needed(table: Mapping[str, Any], key: str, node: Any, what: str) -> Any:
     if key not in table or table[key].empty:
-        raise _ConfigError(node.line, f"{what} needs {key}")
+        raise _ConfigError(node.line, f"{what} needs {key}", key)
     return table[key]
 
 

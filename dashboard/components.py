@@ -226,13 +226,16 @@ class RulePreview(BrowserComponent):
     def __init__(
         self,
         id: str | None = None,
+        title: str = "",
         curves: Sequence[Mapping[str, Any]] = (),
         firings: Sequence[Mapping[str, Any]] = (),
         limit: float | None = None,
         className: str = "rule-preview",
     ) -> None:
         """Curves are `{"run", "t", "v"}`, firings `{"run", "t", "v"}` of a moment; `limit` is a line across."""
-        super().__init__(id=id, curves=list(curves), firings=list(firings), limit=limit, className=className)
+        super().__init__(
+            id=id, title=title, curves=list(curves), firings=list(firings), limit=limit, className=className
+        )
 
 
 class DesktopChoice(PagePart):

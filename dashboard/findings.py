@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from alerts.config import AlertSettings, AlertsFile, shown_text
+from alerts.config import AlertSettings, AlertsFile, UserRule, shown_text
 from alerts.delivery import DESKTOP_S, OutboxReader
 from alerts.messages import AlertMessage
 from alerts.routing import FINISHED, AcknowledgementsFile, Mute, MutesFile, fires, is_alert, is_muted
@@ -212,6 +212,11 @@ class Alerts:
             sent,
             self._troubles(),
         )
+
+    def rules(self) -> tuple[UserRule, ...]:
+        """Those of alerts.yaml about series."""
+        with self._lock:
+            return self._file.look().rules
 
     def text(self) -> str:
         """Of alerts.yaml as it is, secrets included: for what writes it, never for an answer."""

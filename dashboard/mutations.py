@@ -20,10 +20,11 @@ from jobs.state_folder import QueueError
 
 from .attach import AttachedRun, AttachRefused, attach
 from .boards.files import BoardFile
-from .queries import BadRequest, NotFound, Queries
+from .queries import BadField, BadRequest, NotFound, Queries
 from .received_files import ReceivedFiles
 from .runs.runs import ALIVE, known_of
 from .user_files.alerts import (
+    WrongField,
     channel_of,
     check_mistakes,
     check_secret,
@@ -208,7 +209,9 @@ class Changes:
             secret = secret_keys(channel["kind"])
             for key in secret:
                 check_secret(channel["kind"], key, channel.get(key) or "env:X")
-            after: dict[str, Any] = {key: value for key, value in channel.items() if value and key not in secret}
+            after: dict[str, Any] = {
+                key: value for key, value in channel.items() if (value or key == "name") and key not in secret
+            }
             kept = before if before.get("kind") == channel["kind"] else {}
             given = {key: channel.get(key) or kept.get(key, "") for key in secret}
             trial = after | {key: "env:X" for key, value in given.items() if value}
@@ -330,6 +333,8 @@ class Changes:
                 saved = save()
             self._queries.table.stale()
             return saved
+        except WrongField as error:
+            raise BadField(str(error), error.field) from error
         except (ValueError, MalformedFile) as error:
             raise BadRequest(str(error)) from error
 

@@ -74,6 +74,14 @@ class BadRequest(Exception):
     """A parameter that cannot be; the text is one sentence with the remedy."""
 
 
+class BadField(BadRequest):
+    """A change that cannot be, for the value of one of its fields; `field` is its key."""
+
+    def __init__(self, sentence: str, field: str) -> None:
+        super().__init__(sentence)
+        self.field = field
+
+
 class Remedy(NamedTuple):
     sentence: Searched
     remedy: Searched

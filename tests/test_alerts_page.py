@@ -157,6 +157,78 @@ def test_a_rule_is_made_by_form_with_a_preview_of_real_runs(scene: FindingsScene
     wait_for(lambda: "enabled: false" in (scene.data_dir / "alerts.yaml").read_text(), because="it is still on")
 
 
+def test_the_preview_of_a_rule_has_the_tools_of_every_chart(scene: FindingsScene, page: Page) -> None:
+    say(scene, RECEIVERS + "rules:\n- {name: high, when: train/loss > 0.5, for: 2 min}\n")
+    scene.open(page, "/alerts", tab="rules", edit="rule:high")
+    expect(page.locator("#rule-preview .fires")).to_be_visible()
+    plot = page.locator("#rule-preview .chart-plot")
+    small = plot.bounding_box()
+    plot.focus()
+    with page.expect_download() as table:
+        page.keyboard.press("e")
+    assert len(table.value.path().read_text().splitlines()) > 2
+    with page.expect_download() as picture:
+        page.keyboard.press("p")
+    assert picture.value.path().read_bytes().startswith(b"\x89PNG")
+    page.keyboard.press("Enter")
+    wait_for(lambda: (box := plot.bounding_box()) and small and box["height"] > 2 * small["height"])
+    page.keyboard.press("Escape")
+    wait_for(lambda: plot.bounding_box() == small, because="it does not go back to its place")
+
+
+def test_an_alert_shows_the_series_around_its_time_with_its_limit(scene: FindingsScene, page: Page) -> None:
+    say(scene, "rules:\n- {name: high, when: train/loss > 0.5}\n")
+    own = scene.find("vit", "rule:high", -100, -90, weight="alert", over=False, said="It is high.", id_="rule:high-0a")
+    scene.open(page, "/alerts")
+    expect(page.locator(".alerts-aside .said")).to_have_text("It is high.")
+    painted = wait_for(
+        lambda: page.evaluate("() => globalThis.deepseekPainted?.curves['train/loss'] ?? null"),
+        because="no chart of the evidence",
+    )
+    assert painted["points"] > 10
+    expect(page.locator(".evidence-chart")).to_contain_text("limit")
+    expect(page.locator(".evidence-chart")).to_contain_text("fired")
+    assert serious(page) == []
+    scene.find("vit", "rule:high", -7200, -7100, weight="alert", said="It was high.", id_=own)
+
+
+def test_what_is_wrong_with_a_channel_or_quiet_hours_stands_below_its_field(scene: FindingsScene, page: Page) -> None:
+    say(scene, "")
+    scene.open(page, "/alerts", tab="rules", edit="channel:")
+    page.locator("#channel-save").click()
+    expect(page.locator("#channel-name-wrong")).to_have_text("The name of a receiver has 1 to 80 printable characters.")
+    page.locator("#channel-name").fill("phone")
+    page.locator("#channel-topic").fill("no such/topic")
+    page.locator("#channel-save").click()
+    expect(page.locator("#channel-topic-wrong")).to_have_text("Topic has up to 64 letters, digits, - and _.")
+    expect(page.locator("#channel-name-wrong")).to_have_text("")
+    expect(page.locator("#alerts-form-said")).to_have_text("")
+    page.get_by_text("Webhook", exact=True).click()
+    page.locator("[data-secret='webhook url']").fill("nowhere")
+    page.locator("#channel-save").click()
+    expect(page.locator("#channel-webhook-url-wrong")).to_contain_text("Url is an address such as")
+    scene.open(page, "/alerts", tab="rules", edit="quiet")
+    page.get_by_label("On", exact=True).check()
+    page.locator("#quiet-to").fill("25:00")
+    page.locator("#quiet-save").click()
+    expect(page.locator("#quiet-to-wrong")).to_have_text("To is a time of the day such as 22:00.")
+    page.locator("#quiet-to").fill("07:00")
+    page.locator("#quiet-save").click()
+    expect(page.locator("#alerts-form-said")).to_have_text("Saved.")
+    expect(page.locator("#quiet-to-wrong")).to_have_text("")
+
+
+def test_a_built_in_rule_is_changed_for_some_runs_by_form(scene: FindingsScene, page: Page) -> None:
+    say(scene, RECEIVERS)
+    scene.open(page, "/alerts", tab="rules", edit="hung")
+    page.locator("#policy-runs").fill("sweep/*")
+    page.get_by_label("Mark on the axis only").check()
+    page.locator("#policy-save").click()
+    expect(page.locator("#alerts-rules tr.own")).to_contain_text("in sweep/*")
+    policy = settings_of((scene.data_dir / "alerts.yaml").read_text()).policies[0]
+    assert (policy.rules, policy.runs, policy.alerts) == (("hung",), "sweep/*", False)
+
+
 def test_a_channel_is_made_by_form_and_its_secret_never_comes_back(scene: FindingsScene, page: Page) -> None:
     say(scene, "")
     seen: list[str] = []

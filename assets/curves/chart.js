@@ -6,7 +6,7 @@ import { AXIS_PX, count, counted, figure, tickWords } from "../lib/format.js";
 import { paintedCurves } from "../lib/probe.js";
 import { faded, mixed, token } from "../lib/theme.js";
 import UPlot from "../vendor/uPlot.min.js";
-import { badOf, shapesOf, yRangeOf } from "./curve.js";
+import { badOf, linesOf, shapesOf, yRangeOf } from "./curve.js";
 import { xTicks } from "./training_view.js";
 
 /** @typedef {import("./catalogue.js").Tag} Tag */
@@ -25,6 +25,8 @@ import { xTicks } from "./training_view.js";
  * @property {boolean} stale other curves are on their way
  * @property {boolean} [thin] its lines are a pixel wide
  * @property {Span | null} [window] a selected stretch
+ * @property {number | null} [limit] a line across
+ * @property {number[]} [moments] lines down, at these places of the axis
  * @property {import("./curve.js").YRange} [y] of the values, where it does not follow from the curves
  */
 /** @typedef {"open" | "pin" | "hide" | "log"} Act */
@@ -213,7 +215,7 @@ export class Chart {
     const { picture, plot } = this;
     if (!plot || !picture?.curves) return;
     const place = this.pixels;
-    const [shapes, bad] = [shapesOf(picture.curves, picture.colourOf, place, picture.lit, picture.thin), badOf(picture.curves, place)];
+    const [shapes, bad] = [[...shapesOf(picture.curves, picture.colourOf, place, picture.lit, picture.thin), ...linesOf(picture, place)], badOf(picture.curves, place)];
     paint(plot, shapes, bad);
     if (!this.#dragging) this.#mark(picture.window ?? null);
     paintedCurves(this.tag.name, { curves: picture.curves, shapes, bad, span: this.span, y: this.y, place, stale: picture.stale });

@@ -77,6 +77,13 @@ export function curveOf(row) {
   };
 }
 
+/** A whole row. Columns of given data may be left out: without buckets, each place has one value. @param {Partial<Row>} row @returns {Row} */
+export function rowOf(row) {
+  const { x = [], mean = [], run = null, labels = {} } = row;
+  const plain = { group: "", runs: [], name: "", unit: "", x_end: x, step: null, segment: null, min: mean, max: mean, last: mean, non_finite: null, smooth: null, superseded: null, points_total: x.length };
+  return /** @type {any} */ ({ ...plain, ...row, x, mean, run, labels });
+}
+
 /** `baseline`, `ddp, rank 1`, `optimizer.lr 0.001 (3 runs)` @param {Row} row @param {string} [title] the name that users gave the run */
 export function labelOf({ run, group, key, runs, labels }, title) {
   const name = title || visibleName(run ?? "") || `${key ? `${key} ` : ""}${group} (${counted(runs.length, "run")})`;
@@ -220,6 +227,14 @@ export function extentOf(curves, positive) {
  */
 /** @typedef {{x: (value: number) => number, y: (value: number) => number, span: import("./training_view.js").Span, left: number, right: number, top: number, bottom: number, ylog: boolean}} Place in pixels */
 /** @typedef {{from: number, to: number, text: string}} Bad values that are not finite, from pixel to pixel */
+
+/** A limit across and moments down, over the curves. @param {{limit?: number | null, moments?: number[]}} picture @param {Place} place @returns {Shape[]} */
+export function linesOf({ limit = null, moments = [] }, { x, y, span, left, right, top, bottom, ylog }) {
+  const across = limit === null || (ylog && limit <= 0) ? [] : [[left, y(limit), right, y(limit)]];
+  const down = moments.filter((at) => at >= span.lo && at <= span.hi).map((at) => [x(at), top, x(at), bottom]);
+  const line = { kind: /** @type {const} */ ("line"), alpha: 1, width: 1 };
+  return [{ ...line, colour: "bad", dash: [4, 3], parts: across }, { ...line, colour: "warn", dash: [3, 3], parts: down }];
+}
 
 const FEW = 4; // curves that have a strong band each, and their restarts marked
 const SOME = 12; // more have thin lines

@@ -7,7 +7,7 @@ import { leaveFull } from "../lib/chart_tools.js";
 import { el, setText, visibleName } from "../lib/dom.js";
 import { onTheme } from "../lib/theme.js";
 import { Chart } from "./chart.js";
-import { curveOf, extentOf } from "./curve.js";
+import { curveOf, extentOf, rowOf } from "./curve.js";
 import { addTools } from "./export.js";
 import { Tip, lineKey } from "./tip.js";
 import { PLAIN } from "./training_view.js";
@@ -72,7 +72,7 @@ export class EmbeddedChart {
     if (data) {
       const names = [...new Set(data.curves.map(({ name }) => name ?? ""))];
       this.#lay(names);
-      for (const lane of this.lanes) lane.curves = data.curves.filter(({ name }) => name === lane.key).map((row) => curveOf(whole(row)));
+      for (const lane of this.lanes) lane.curves = data.curves.filter(({ name }) => name === lane.key).map((row) => curveOf(rowOf(row)));
       if (!names.length) this.frame.say("There is nothing to draw: the data has no columns of numbers.");
     } else if (source) {
       this.#lay([...new Set(series)]);
@@ -256,11 +256,4 @@ export class EmbeddedChart {
     this.reader?.want(this.lanes);
     this.#draw();
   }
-}
-
-/** Columns that a row of given data may leave out: without buckets, each place has one value. @param {Partial<import("./curve.js").Row>} row @returns {import("./curve.js").Row} */
-function whole(row) {
-  const { x = [], mean = [], run = null, labels = {} } = row;
-  const plain = { group: "", runs: [], name: "", unit: "", x_end: x, step: null, segment: null, min: mean, max: mean, last: mean, non_finite: null, smooth: null, superseded: null, points_total: x.length };
-  return /** @type {any} */ ({ ...plain, ...row, x, mean, run, labels });
 }

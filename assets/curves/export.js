@@ -5,7 +5,7 @@ import { visible } from "../lib/dom.js";
 import { tickWords } from "../lib/format.js";
 import { mixed, token } from "../lib/theme.js";
 import { yTicks } from "./chart.js";
-import { badOf, shapesOf } from "./curve.js";
+import { badOf, linesOf, shapesOf } from "./curve.js";
 import { xTicks, xUnit } from "./training_view.js";
 
 /** @typedef {import("./curve.js").Shape} Shape */
@@ -167,7 +167,7 @@ function drawingOf(chart) {
     width: plot.width,
     height: plot.height,
     plot: { left, right, top, bottom },
-    shapes: shapesOf(curves, colourOf, pixels),
+    shapes: [...shapesOf(curves, colourOf, pixels), ...linesOf(picture ?? {}, pixels)],
     bad: badOf(curves, pixels),
     xTicks: xTicks(x, xlog, span, Math.max(2, Math.floor(plot.width / 90))).map(({ at, word }) => ({ at: pixels.x(at), word })),
     yTicks: yAt.map((value, i) => ({ at: pixels.y(value), word: words[i] })),

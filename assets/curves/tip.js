@@ -51,6 +51,7 @@ export class Tip {
     this.rows = el("table");
     this.more = el("span", { class: "dim" });
     this.element = el("div", { class: "tip curves-tip", hidden: true, role: "tooltip" }, this.where, this.rows, this.more);
+    this.home = home;
     home.append(this.element);
   }
 
@@ -64,6 +65,8 @@ export class Tip {
     const smooth = found.some(({ curve }) => curve.smooth);
     this.rows.replaceChildren(...found.slice(0, MOST).map((hit) => row(hit, picture, smooth, head)));
     setText(this.more, found.length > MOST ? `${count(found.length - MOST)} more` : found.length ? "" : "no point here");
+    const home = chart.element.closest(".is-full") ?? this.home; // above which nothing else is seen
+    if (this.element.parentElement !== home) home.append(this.element);
     this.element.hidden = false;
     const { offsetWidth: width, offsetHeight: height } = this.element;
     const left = clientX + AWAY_PX + width > innerWidth ? clientX - AWAY_PX - width : clientX + AWAY_PX;

@@ -10,10 +10,11 @@ export class Unreachable extends Error {}
 
 /** The server's sentence on why it cannot answer. */
 export class Refused extends Error {
-  /** @param {string} sentence @param {number} status of HTTP */
-  constructor(sentence, status) {
+  /** @param {string} sentence @param {number} status of HTTP @param {string} [field] whose value is wrong, where it is one */
+  constructor(sentence, status, field = "") {
     super(sentence);
     this.status = status;
+    this.field = field;
   }
 }
 
@@ -82,9 +83,9 @@ async function answer(response) {
 /** The JSON of an answer. Throws Refused and Unreachable. @param {Response} response @returns {Promise<any>} */
 export async function read(response) {
   if (response.ok) return whole(response.json());
-  const said = response.headers.get("Content-Type")?.includes("json") ? (await response.json()).error : null;
+  const { error: said = null, field = "" } = response.headers.get("Content-Type")?.includes("json") ? await response.json() : {};
   const { status, statusText } = response;
-  throw new Refused(said ?? `The dashboard failed on this question (${status} ${statusText}); its terminal says why.`, status);
+  throw new Refused(said ?? `The dashboard failed on this question (${status} ${statusText}); its terminal says why.`, status, field);
 }
 
 /** A body may break off. @template T @param {Promise<T>} body of an answer @returns {Promise<T>} */

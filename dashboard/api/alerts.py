@@ -30,7 +30,7 @@ from ..findings import AlertsSnapshot
 from ..mutations import Changes
 from ..queries import BadRequest, Queries
 from ..user_files.alerts import MAX_SECRET, notified
-from .answers import Answer
+from .answers import Answer, WrongFieldAnswer
 from .findings import FindingRow, finding_row
 from .parameters import MAX_CHARACTERS
 
@@ -280,6 +280,11 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         return Answer(_notice(queries, run))
 
 
+WRONG_FIELD: dict[int | str, dict[str, Any]] = {
+    400: {"model": WrongFieldAnswer, "description": "a value cannot be; nothing is saved"}
+}
+
+
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @router.post("/alerts/rule", response_model=None, summary="Add, replace or delete a rule of alerts.yaml")
     @needs(Role.OWNER)
@@ -302,7 +307,12 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
         changes.switch_rule(given.rule, given.on)
         return Answer(alerts_answer(queries))
 
-    @router.post("/alerts/channel", response_model=None, summary="Add, replace or delete a channel of alerts.yaml")
+    @router.post(
+        "/alerts/channel",
+        response_model=None,
+        summary="Add, replace or delete a channel of alerts.yaml",
+        responses=WRONG_FIELD,
+    )
     @needs(Role.OWNER)
     def set_channel(given: ChannelChange) -> Answer[AlertsAnswer]:
         if given.channel is not None and not {"name", "kind"} <= given.channel.keys():
@@ -310,7 +320,7 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
         changes.set_channel(given.name, given.channel)
         return Answer(alerts_answer(queries))
 
-    @router.post("/alerts/quiet", response_model=None, summary="Set the quiet hours, or none")
+    @router.post("/alerts/quiet", response_model=None, summary="Set the quiet hours, or none", responses=WRONG_FIELD)
     @needs(Role.OWNER)
     def set_quiet(given: QuietChange) -> Answer[AlertsAnswer]:
         quiet = given.quiet

@@ -33,7 +33,7 @@ from ..boards.files import VersionConflict
 from ..commands.doctor import NoDiagnosis
 from ..logs.lines import NoSuchTemplate
 from ..logs.search import BadExpression
-from ..queries import BadRequest, NotFound
+from ..queries import BadField, BadRequest, NotFound
 from ..received_files import OffsetConflict
 from ..viewing import OBJECT, as_object, view_for, view_of
 from ..visitors import NotGranted, visitor
@@ -219,6 +219,12 @@ class ErrorAnswer(TypedDict):
     error: Searched
 
 
+class WrongFieldAnswer(ErrorAnswer):
+    """`field` is the key of the value that is wrong, "" where it is no single one."""
+
+    field: str
+
+
 class OffsetAnswer(ErrorAnswer):
     """`size` is the file's: a writer goes on from there."""
 
@@ -257,6 +263,7 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _answering(500, _unexpected))
     app.add_exception_handler(RequestValidationError, _wrong_parameter)
+    app.add_exception_handler(BadField, _wrong_field)
     app.add_exception_handler(BadRequest, _answering(400, str))
     app.add_exception_handler(NotGranted, _answering(403, str))
     app.add_exception_handler(NotFound, _answering(404, str))
@@ -306,6 +313,11 @@ def _unread(cause: BaseException) -> str:
 async def _other_length(_: Request, error: Exception) -> Response:
     assert isinstance(error, OffsetConflict)
     return json_response(encode({"error": str(error), "size": error.size}, OffsetAnswer), 409)
+
+
+async def _wrong_field(_: Request, error: Exception) -> Response:
+    assert isinstance(error, BadField)
+    return json_response(encode({"error": str(error), "field": error.field}, WrongFieldAnswer), 400)
 
 
 async def _other_version(_: Request, error: Exception) -> Response:

@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from access.roles import Role, needs
 from alerts.config import OWN
+from alerts.evidence import evidence_of
 from analysis.dumps import MemorySnapshot
 from analysis.findings.rule import CodeLocation, RuleTopic
 from analysis.findings.rules import BY_NAME, RULES
@@ -60,12 +61,20 @@ class FindingStack(TypedDict):
     frames: list[tuple[Searched, Searched, int]]
 
 
+class EvidenceRow(TypedDict):
+    """What the rule looked at, as `GET /curves` takes it, and the number that it compares with, if it is a fixed one."""
+
+    expression: Searched
+    limit: float | None
+
+
 class FindingDetail(FindingRow):
     """With what was kept for it: the stacks of all threads of a run that hangs, its last lines, of one that ran out of a card's memory what held it, and fields of the rule's own."""
 
     stacks: list[FindingStack]
     lines: list[Searched]
     snapshot: MemorySnapshot | None
+    evidence: EvidenceRow | None
     more: UserFields
 
 
@@ -139,6 +148,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             "stacks": fields.get("stacks", []),
             "lines": fields.get("lines", []),
             "snapshot": fields.get("snapshot"),
+            "evidence": evidence._asdict() if (evidence := evidence_of(found, queries.alerts.rules())) else None,
         }
         return Answer({**finding_row(found), **kept, "more": more})  # type: ignore[typeddict-item]
 

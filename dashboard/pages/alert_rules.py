@@ -179,16 +179,21 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         *(Output(change_.component_id, change_.component_property, allow_duplicate=True) for change_ in change),
         Input("policy-save", "n_clicks"),
         State(EDITING, "data"),
+        State("policy-runs", "value"),
         State("policy-to", "value"),
         State("policy-alert", "value"),
         prevent_initial_call=True,
     )
-    def save_policy(clicks: Any, editing: Any, to: Any, alert: Any) -> Any:
+    def save_policy(clicks: Any, editing: Any, runs: Any, to: Any, alert: Any) -> Any:
         settings = queries.alerts.now().settings
         if not clicks:
             return same
         policy = {"to": _to(to, settings), "alert": alert == "on"}
-        return "alerts/policy", {"findings": [str(editing)], "runs": "*", "policy": policy}, _press(editing, clicks)
+        return (
+            "alerts/policy",
+            {"findings": [str(editing)], "runs": str(runs or "").strip() or "*", "policy": policy},
+            _press(editing, clicks),
+        )
 
     channel_keys = sorted({key for kind in FIELDS for key, _, _ in FIELDS[kind] if key not in secret_keys(kind)} | {"url"})  # fmt: skip
 
@@ -411,6 +416,7 @@ def policy_form(name: str, settings: AlertSettings, queries: Queries) -> list[An
         html.Div(
             [
                 *_field("policy-alert", "Alert", dcc.RadioItems(id="policy-alert", options={"on": "On", "off": "Mark on the axis only"}, value="on" if on else "off", inline=True)),
+                *_field("policy-runs", "In runs", dcc.Input(id="policy-runs", value="*", placeholder="* for all, or sweep/*")),
                 *_field("policy-to", "Notify", _channels_field("policy-to", settings, to, {})),
             ],
             className="fields",
@@ -617,7 +623,12 @@ def _drawn(rule: UserRule, found: Preview) -> RulePreview:
         step = max(1, len(curve.time_s) // MAX_DRAWN)
         curves.append({"run": curve.run, "t": curve.time_s[::step].tolist(), "v": [value if abs(value) < 1e300 else None for value in curve.value[::step].tolist()]})  # fmt: skip
     firings = [{"run": each.run, "t": each.from_s, "v": None} for each in found.firings[-50:]]
-    return RulePreview(curves=curves, firings=firings, limit=simple.number if simple else None)
+    return RulePreview(
+        title=visible(simple.name if simple else rule.text),
+        curves=curves,
+        firings=firings,
+        limit=simple.number if simple else None,
+    )
 
 
 def _fired(run: str | None, from_s: float, to_s: float, sentence: str) -> html.Div:

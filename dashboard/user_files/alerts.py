@@ -29,6 +29,16 @@ from deepseek.log.redaction import LEFT_OUT
 from .yaml_lines import Table, changed, data_of
 
 Entry: TypeAlias = dict[str, Any]
+
+
+class WrongField(ValueError):
+    """A change that cannot be, for the value of one of its fields, whose key is `field`."""
+
+    def __init__(self, sentence: str, field: str) -> None:
+        super().__init__(sentence)
+        self.field = field
+
+
 SECRETS = "alerts/secrets"  # in the data folder: a file for each secret that was typed into a form
 MAX_SECRET = 4096
 
@@ -58,7 +68,7 @@ def check_mistakes(text: str, before: str | None) -> None:
     known = {trouble.what for trouble in settings_of(before).troubles} if before is not None else set()
     for trouble in settings_of(text).troubles:
         if trouble.what not in known:
-            raise ValueError(str(trouble) if before is None else trouble.what)
+            raise WrongField(str(trouble) if before is None else trouble.what, trouble.key)
 
 
 # Changes by form: each takes the text as it is, and returns it with one entry more, less or otherwise.
@@ -234,4 +244,4 @@ def drop_secrets(data_dir: Path, values: Mapping[str, Any], kept: Mapping[str, A
 def check_secret(kind: str, key: str, text: str) -> None:
     """Raises ValueError for an address that is none: once it is kept, only its delivery would say so."""
     if key == "url" and kind != "apprise" and not is_reference(text.strip()) and web_address(text.strip()) is None:
-        raise ValueError("url is an address such as https://example.org/hook")
+        raise WrongField("url is an address such as https://example.org/hook", key)

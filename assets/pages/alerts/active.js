@@ -1,13 +1,17 @@
 /** The Active tab: what fires, what is over, what finished, and the evidence of the selected one. */
 
+import { curveOf } from "../../curves/curve.js";
+import { readCurves } from "../../data/curve_reader.js";
 import { looksOf } from "../../findings/marks.js";
 import { change, get, newest, sentenceOf } from "../../lib/api.js";
 import { el, fill, hang, icon, setText, visibleName } from "../../lib/dom.js";
 import { clock, count, day, duration, minute, place, sameDay } from "../../lib/format.js";
 import { pathTo } from "../../lib/url.js";
+import { RuleChart } from "./rule_chart.js";
 
 const MOST = 100; // rows of a part
 const AROUND_S = 5;
+const [BEFORE_S, AFTER_S, BUCKETS] = [300, 120, 400]; // of a chart of evidence, at least; its curves
 const MUTES = /** @type {const} */ ([["1 h", 1], ["8 h", 8], ["1 day", 24], ["7 days", 168], ["Indefinitely", null]]);
 const USUAL = "By default you are alerted when a run crashes, hangs, does not come back after preemption or has had NaN for ten steps; when memory or disk will run out within the hour; and when a GPU is lost or reports a fatal XID.";
 
@@ -30,6 +34,8 @@ export class ActiveAlerts {
     this.all = el("button", { class: "btn", type: "button", onclick: () => this.#acknowledge(this.#unseen().map(({ id }) => id), true) }, "Acknowledge all");
     this.list = el("div", { class: "alerts-left" });
     this.evidence = el("aside", { class: "alerts-aside", "aria-label": "Evidence" });
+    this.chart = new RuleChart();
+    this.chart.element.classList.add("evidence-chart");
     this.mutes = el("div", { class: "mute-for", popover: "auto" });
     this.element = el(
       "div",
@@ -43,6 +49,15 @@ export class ActiveAlerts {
       (/** @type {string} */ id) => Promise.all([get("finding", { id }), get("alerts/history")]),
       ([found, { messages }], id) => id === this.selected && this.#drawEvidence(found, messages),
       (error) => this.say(sentenceOf(error)),
+    );
+    this.readCurves = newest(
+      (/** @type {{id: string, expression: string, limit: number | null, start: number, question: import("../../data/curve_reader.js").Parameters}} */ { expression, question }) => readCurves([expression], question),
+      ({ curves, left_out }, { id, expression, limit, start }) => {
+        if (id !== this.selected) return;
+        const title = curves[0]?.name || expression;
+        this.chart.show(title, { curves: curves.map(curveOf), limit, moments: [start], trouble: curves.length ? "" : (left_out[0]?.reason ?? "No values of this time are stored any more.") });
+      },
+      (error, { id, expression, limit, start }) => id === this.selected && this.chart.show(expression, { curves: [], limit, moments: [start], trouble: sentenceOf(error) }),
     );
   }
 
@@ -185,6 +200,7 @@ export class ActiveAlerts {
       el("p", { class: "said" }, found.sentence),
       found.place && el("p", { class: "mid" }, el("code", {}, found.place.line === null ? found.place.file : place(found.place.file, found.place.line)), found.place.function ? ` in ${found.place.function}` : ""),
       found.lines.length > 0 && el("pre", { class: "evidence-lines" }, found.lines.slice(-6).join("\n")),
+      found.evidence && this.chart.element,
       numbers.length > 0 && el("table", { class: "evidence-numbers" }, ...numbers.map(([name, value]) => el("tr", {}, el("td", {}, name.replaceAll("_", " ")), el("td", { class: "num" }, String(Number(Number(value).toPrecision(5))))))),
       el("h3", {}, "History"),
       el("table", { class: "evidence-history" }, ...history.map(([time_s, said]) => el("tr", {}, el("td", { class: "dim" }, clock(Number(time_s))), el("td", {}, String(said))))),
@@ -197,7 +213,24 @@ export class ActiveAlerts {
         el("a", { class: "btn", href: `${pathTo("/alerts")}?tab=rules&edit=${encodeURIComponent(found.rule)}` }, "Edit rule"),
       ),
     );
+    this.#readChart(found);
   }
+
+  /** The series around the time, once for what is over. @param {import("../../types/api").Answer<"finding">} found */
+  #readChart({ id, run, start, end, over, evidence }) {
+    const key = `${id} ${over ? end : Math.floor(this.page.now_s())}`;
+    if (!evidence || key === this.#charted) return;
+    if (!this.#charted.startsWith(`${id} `)) {
+      this.chart.forget();
+      this.chart.show("", { curves: null, limit: null, moments: [] });
+    }
+    this.#charted = key;
+    const lasted = end - start;
+    const question = { run: run ?? "*", x: "time", from: start - Math.max(BEFORE_S, lasted), to: end + Math.max(AFTER_S, lasted / 2), buckets: BUCKETS };
+    this.readCurves({ id, expression: evidence.expression, limit: evidence.limit, start, question });
+  }
+
+  #charted = "";
 
   // What a user does
 

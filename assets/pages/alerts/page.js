@@ -1,6 +1,6 @@
 /** The Alerts page: the Active tab, and what a user changes in the others, which Python fills (`dashboard/pages/alerts.py`). */
 
-import { change, get, sentenceOf } from "../../lib/api.js";
+import { Refused, change, get, sentenceOf } from "../../lib/api.js";
 import { el, setText } from "../../lib/dom.js";
 import { clock, day, minute, sameDay } from "../../lib/format.js";
 import { every, guard, listen } from "../../lib/life.js";
@@ -138,6 +138,7 @@ export default class AlertsPage extends PageView {
       setText(place, sentence);
       place.className = wrong ? "bad" : "mid";
     };
+    for (const wrong of document.querySelectorAll(".alerts-form .wrong")) setText(wrong, "");
     const secret = /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("[data-secret]"));
     if (body.channel) for (const field of secret) {
       const [kind, key] = (field.dataset.secret ?? "").split(" ");
@@ -154,7 +155,11 @@ export default class AlertsPage extends PageView {
       this.reload();
       if (testsNow && body.channel) await this.#test(body.channel.name, say);
     } catch (error) {
-      say(sentenceOf(error), true);
+      const sentence = sentenceOf(error);
+      const below = error instanceof Refused && error.field ? placeOfWrong(body, error.field) : null;
+      if (below) setText(below, `${sentence[0].toUpperCase()}${sentence.slice(1)}.`);
+      say(below ? "" : sentence, true);
+      /** @type {HTMLElement | null} */ (below?.parentElement?.querySelector("input, [tabindex]"))?.focus();
     }
   }
 
@@ -219,6 +224,12 @@ export default class AlertsPage extends PageView {
 
 /** @param {string} shown */
 const tabsOf = (shown) => el("nav", { class: "alerts-tabs", "aria-label": "Alerts" }, ...TABS.map(([tab, name]) => el("a", { href: `${pathTo("/alerts")}?tab=${tab}`, "aria-current": tab === shown ? "page" : null }, name)));
+
+/** Below the field of a form that has this key. @param {{channel?: {kind: string}, quiet?: object}} body @param {string} field */
+function placeOfWrong({ channel, quiet }, field) {
+  const ids = channel ? [`channel-${channel.kind}-${field}`, `channel-${field}`] : quiet ? [`quiet-${field}`] : [];
+  return ids.map((id) => document.getElementById(`${id}-wrong`)).find(Boolean) ?? null;
+}
 
 /** @param {string} id @param {Object} props */
 const setProps = (id, props) => /** @type {any} */ (window).dash_clientside?.set_props(id, props);
