@@ -155,7 +155,7 @@ export class LaneView {
   fit() {
     const { clientWidth: width, clientHeight: height } = this.plot;
     this.rows = this.narrow ? Infinity : Math.floor((this.values.clientHeight - VALUES_TOP) / VALUE_HEIGHT);
-    const looks = `${width} ${height} ${devicePixelRatio} ${theme()}`;
+    const looks = `${width} ${height} ${devicePixelRatio} ${theme()} ${this.y}`;
     if (!width || !height || looks === this.#looks) return;
     this.#looks = looks;
     this.chart?.destroy();
