@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser, BrowserContext, Error, FloatRect, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, FloatRect, Locator, Page, Route, expect, sync_playwright
 
 from tests import leash, longest_first
 from tests.following import Follower
@@ -346,6 +346,27 @@ def drag(page: Page, lo: float, hi: float) -> None:
     page.mouse.down()
     page.mouse.move(at[1], surface["y"] + 22, steps=6)
     page.mouse.up()
+
+
+def saved(page: Page, key: str) -> bytes:
+    """What that key saves of the chart that has the focus."""
+    with page.expect_download() as download:
+        page.keyboard.press(key)
+    return Path(download.value.path()).read_bytes()
+
+
+def tools_work(page: Page, chart: Locator, *, grows: float = 2.0) -> list[str]:
+    """Its keys save CSV, whose lines are returned, and PNG, and have it fill the window and go back to its place."""
+    small = chart.bounding_box()
+    chart.focus()
+    table = saved(page, "e").decode().splitlines()
+    assert len(table) > 1
+    assert saved(page, "p").startswith(b"\x89PNG")
+    page.keyboard.press("Enter")
+    wait_for(lambda: (box := chart.bounding_box()) and small and box["height"] > grows * small["height"])
+    page.keyboard.press("Escape")
+    wait_for(lambda: chart.bounding_box() == small, because="it does not go back to its place")
+    return table
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from alerts.delivery import Outbox
 from alerts.messages import AlertMessage
 from dashboard.pages import pages
 from tests.axe import serious
-from tests.conftest import wait_for
+from tests.conftest import tools_work, wait_for
 from tests.findings_scene import HOSTILE, FindingsScene, findings_scene
 
 EXPECTED_ERRORS = ("400 (Bad Request)",)  # of texts with a mistake
@@ -161,19 +161,7 @@ def test_the_preview_of_a_rule_has_the_tools_of_every_chart(scene: FindingsScene
     say(scene, RECEIVERS + "rules:\n- {name: high, when: train/loss > 0.5, for: 2 min}\n")
     scene.open(page, "/alerts", tab="rules", edit="rule:high")
     expect(page.locator("#rule-preview .fires")).to_be_visible()
-    plot = page.locator("#rule-preview .chart-plot")
-    small = plot.bounding_box()
-    plot.focus()
-    with page.expect_download() as table:
-        page.keyboard.press("e")
-    assert len(table.value.path().read_text().splitlines()) > 2
-    with page.expect_download() as picture:
-        page.keyboard.press("p")
-    assert picture.value.path().read_bytes().startswith(b"\x89PNG")
-    page.keyboard.press("Enter")
-    wait_for(lambda: (box := plot.bounding_box()) and small and box["height"] > 2 * small["height"])
-    page.keyboard.press("Escape")
-    wait_for(lambda: plot.bounding_box() == small, because="it does not go back to its place")
+    tools_work(page, page.locator("#rule-preview .chart-plot"))
 
 
 def test_an_alert_shows_the_series_around_its_time_with_its_limit(scene: FindingsScene, page: Page) -> None:

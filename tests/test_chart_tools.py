@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
 
-from tests.conftest import Dashboard, address, dashboard, script, wait_for
+from tests.conftest import Dashboard, address, dashboard, saved, script, wait_for
 
 TRAINER = """
 import sys, time
@@ -47,12 +46,6 @@ def open_page(running: Dashboard, page: Page, path: str) -> str:
     return CHARTS[path]
 
 
-def saved(page: Page, key: str) -> bytes:
-    with page.expect_download() as download:
-        page.keyboard.press(key)
-    return Path(download.value.path()).read_bytes()
-
-
 @pytest.mark.parametrize("path", CHARTS)
 def test_a_chart_with_the_focus_is_saved_and_fills_the_window_by_keys(
     running: Dashboard, page: Page, path: str
@@ -87,6 +80,17 @@ def test_a_chart_has_a_log_axis_of_its_own_which_the_browser_remembers(running: 
     assert "ylog" not in address(page), "the others stay as they are"
     open_page(running, page, "/training")
     wait_for(lambda: painted_log(page), because="it is forgotten")
+
+
+def test_a_lane_has_a_log_scale_by_key_and_a_linear_one_again(running: Dashboard, page: Page) -> None:
+    lane = page.locator(open_page(running, page, "/")).first
+    scale = "() => globalThis.deepseekPainted?.drawn['train/loss']?.ylog"
+    wait_for(lambda: page.evaluate(scale) is False)
+    lane.focus()
+    page.keyboard.press("y")
+    wait_for(lambda: page.evaluate(scale) is True, because="its scale stays linear")
+    page.keyboard.press("y")
+    wait_for(lambda: page.evaluate(scale) is False, because="its scale stays logarithmic")
 
 
 def painted_log(page: Page) -> bool | None:

@@ -23,7 +23,7 @@ from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.app import make_app
 from dashboard.queries import Queries
-from tests.conftest import ROOT, START_S, wait_for
+from tests.conftest import ROOT, START_S, saved, tools_work, wait_for
 from tests.serving import served_app
 from tests.test_stacks import T0, recorded
 
@@ -144,25 +144,13 @@ def test_charts_in_an_app_elsewhere_have_the_tools_of_every_chart(scene: Scene, 
     with scene.app(tmp_path, EXAMPLE[1]):
         page.goto(scene.origin)
         assert drawn(page, "phase/data_s")["points"] == 50
-        for chart, first in (("#live .chart-plot >> nth=0", "run,"), ("#flame canvas", "path,")):
-            focus = page.locator(chart)
-            focus.focus()
-            with page.expect_download() as table:
-                page.keyboard.press("e")
-            head, *rows = table.value.path().read_text().splitlines()
-            assert head.startswith(first) and rows
-            with page.expect_download() as picture:
-                page.keyboard.press("p")
-            assert picture.value.path().read_bytes().startswith(b"\x89PNG")
         plot = page.locator("#live .chart-plot").first
+        assert tools_work(page, plot)[0].startswith("run,")
+        page.locator("#flame canvas").focus()
+        assert saved(page, "e").startswith(b"path,") and saved(page, "p").startswith(b"\x89PNG")
         plot.focus()
         page.keyboard.press("y")
         wait_for(lambda: drawn(page, "train/loss")["ylog"], because="its axis is linear")
-        small = plot.bounding_box()
-        page.keyboard.press("Enter")
-        wait_for(lambda: (box := plot.bounding_box()) and small and box["height"] > 2 * small["height"])
-        page.keyboard.press("Escape")
-        wait_for(lambda: plot.bounding_box() == small, because="it does not go back to its place")
         page.locator("#live .chart").first.hover()
         page.locator("#live .dots").first.click()
         menu = page.locator("#live .chart-menu")

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.axe import serious
-from tests.conftest import Ask, wait_for
+from tests.conftest import Ask, tools_work, wait_for
 from tests.jobs_scene import JobsScene, answering, jobs_served
 from tests.serving import Web
 
@@ -241,21 +241,9 @@ def test_lanes_are_the_hosts_slots_and_then_those_that_are_gone(ask: Ask) -> Non
 
 
 def test_the_slots_have_the_tools_of_every_chart_without_a_log_axis(shown: Page) -> None:
-    lanes = shown.locator(".gantt-lanes")
-    small = lanes.bounding_box()
-    lanes.focus()
-    with shown.expect_download() as table:
-        shown.keyboard.press("e")
-    head, *rows = table.value.path().read_text().splitlines()
+    head, *rows = tools_work(shown, shown.locator(".gantt-lanes"), grows=1.5)
     assert head == "slot,job,name,attempt,from_s,to_s,state"
     assert any(row.startswith("GPU 0,7,") and row.endswith(",running") for row in rows), rows
-    with shown.expect_download() as picture:
-        shown.keyboard.press("p")
-    assert picture.value.path().read_bytes().startswith(b"\x89PNG")
-    shown.keyboard.press("Enter")
-    wait_for(lambda: (box := lanes.bounding_box()) and small and box["height"] > 1.5 * small["height"])
-    shown.keyboard.press("Escape")
-    wait_for(lambda: lanes.bounding_box() == small, because="it does not go back to its place")
     shown.get_by_role("button", name="Chart tools: Jobs by slot").click()
     assert shown.locator(".chart-menu button").all_inner_texts() == [
         "Fill the window\nEnter",

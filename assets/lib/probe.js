@@ -1,10 +1,10 @@
 /** The painted contents, for tests and benchmarks: a global of the page. */
 
 /**
- * `deepseekPainted.drawn["train/loss"] -> {t, v, at, count}`: the newest point on the canvas, the wall time of its painting in ms, and
- * the number of points of the line. `deepseekPainted.flame`: the functions and the window of the flame graph, and when it was first drawn.
+ * `deepseekPainted.drawn["train/loss"] -> {t, v, at, count, ylog}`: the newest point on the canvas, the wall time of its painting in ms, the
+ * number of points of the line, and whether the scale is logarithmic. `deepseekPainted.flame`: the functions and the window of the flame graph, and when it was first drawn.
  * `deepseekPainted.curves["train/loss"]`: what the chart of that tag has on its canvas.
- * @type {{drawn: Record<string, {t: number, v: number, at: number, count: number}>, curves: Record<string, PaintedCurves>, window: {from: number, to: number} | null, flame: {names: string[], window: {from: number, to: number} | null, at: number}}}
+ * @type {{drawn: Record<string, {t: number, v: number, at: number, count: number, ylog: boolean}>, curves: Record<string, PaintedCurves>, window: {from: number, to: number} | null, flame: {names: string[], window: {from: number, to: number} | null, at: number}}}
  */
 export const painted = { drawn: Object.create(null), curves: Object.create(null), window: null, flame: { names: [], window: null, at: 0 } };
 
@@ -26,7 +26,7 @@ export function paintedLane(lane) {
   const at = now_ms();
   for (const series of lane.spec.lines.flatMap((line) => line.keys).map((key) => lane.series.get(key))) {
     if (!series?.bin.length || series.newest.t > lane.view.hi) continue;
-    painted.drawn[series.meta.name] = { t: series.newest.t, v: series.newest.v, at, count: series.points };
+    painted.drawn[series.meta.name] = { t: series.newest.t, v: series.newest.v, at, count: series.points, ylog: lane.chart?.scales.y.distr === 3 };
   }
 }
 

@@ -85,9 +85,18 @@ class Scope:
         runs = {None, *(known.run for known in self.runs)}
         series = [one for one in machine.series if dict(one.labels).get(RUN) in runs]
         if self._measured and self.last_s is not None and self.last_s < time.time() - STILL_S:
-            points = self._reader.ranges(series, self.first_s, self.last_s, "time", 1)
-            series = [one for one in series if points[one.id].points_total]
+            series = self._while_they_lasted(series)
         return KnownSeries.of(None, series)
+
+    def _while_they_lasted(self, series: Sequence[Series]) -> list[Series]:
+        """Those of what was measured then. What is measured together, such as all of `gpu/`, is looked up once: by the series with most points."""
+        sources: dict[tuple[str, str | None], Series] = {}
+        for one in series:
+            source = _source_of(one)
+            if source not in sources or sources[source].points < one.points:
+                sources[source] = one
+        points = self._reader.ranges(list(sources.values()), self.first_s, self.last_s, "time", 1)
+        return [one for one in series if points[sources[_source_of(one)].id].points_total]
 
     def begin(self, run: str | None) -> float:
         """Where the relative times of a run begin; those of the machine's series begin with the first run."""
@@ -228,6 +237,10 @@ def expression_of(text: str, scope: Scope) -> Expression | list[Series]:
         if plain:
             return []
         raise
+
+
+def _source_of(series: Series) -> tuple[str, str | None]:
+    return series.name.partition("/")[0], dict(series.labels).get(RUN)
 
 
 def lacks_series(text: str, scope: Scope) -> bool:
