@@ -128,7 +128,7 @@ def moved(shifts: list[tuple[float, Any]]) -> float:
 def arrived(page: Page, path: str) -> bool:
     """What it is about is drawn, or the sentence in its place is there."""
     if path == "/flame?run=old":
-        return "not there while this run was" in page.locator(".graph-place").inner_text()
+        return "not running during this run" in page.locator(".graph-place").inner_text()
     if path == "/flame?run=busy":
         return page.locator(".flame-side .title").inner_text() != ""
     if (mark := MARKS.get(path.partition("?")[0])) is not None:

@@ -116,7 +116,7 @@ def test_an_old_run_is_shown_whole_and_tells_nothing_of_today(running: Dashboard
     ]
     assert page.locator('[data-lane="loss"] .row').all_inner_texts() == ["train\n1.0000", "val\n2.0000"]
     wait_for(
-        lambda: "not there while this run was" in page.locator(".panel").inner_text(),
+        lambda: "not running during this run" in page.locator(".panel").inner_text(),
         10,
         "nothing says why there are no stacks",
     )
@@ -124,7 +124,7 @@ def test_an_old_run_is_shown_whole_and_tells_nothing_of_today(running: Dashboard
     assert "*.log file" in page.locator(".tail").inner_text()
     page.goto(f"{running.address}/flame?run=old")
     wait_for(
-        lambda: "not there while this run was" in page.locator(".graph-place").inner_text(),
+        lambda: "not running during this run" in page.locator(".graph-place").inner_text(),
         because="the Flame page stays blank",
     )
 
