@@ -103,6 +103,7 @@ def page(page: Page) -> Page:
         "/flame?run=busy",
         "/flame?run=old",
         "/gpus",
+        "/runs?runs=busy&runs=old",
         "/training?run=busy",
         *(f"{page.path}?run=busy" for page in pages() if page.path not in ("/", "/flame", "/gpus", "/training")),
     ],
@@ -191,6 +192,10 @@ def test_the_bar_has_seven_entries_that_never_move(running: Dashboard, page: Pag
         "() => [...new Set([...document.querySelectorAll('a[data-page]')].map((link) => link.pathname))]"
     )
     assert sorted(linked) == sorted(page.path for page in pages())
-    page.get_by_role("button", name="Menu").click()
+    button = page.get_by_role("button", name="Menu")
+    button.click()
+    menu, beside = page.locator("#menu").bounding_box(), button.bounding_box()
+    assert menu and beside and menu["y"] > beside["y"] and menu["x"] > width / 4
+    assert menu["x"] + menu["width"] <= width, "it lies below its button"
     page.locator("#menu").get_by_role("link", name="Settings").click()
     page.wait_for_url("**/settings?**")

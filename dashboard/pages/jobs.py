@@ -34,7 +34,7 @@ def grid() -> Any:
         rowData=[],
         columnDefs=columns(),
         defaultColDef={"resizable": True, "sortable": False, "suppressHeaderMenuButton": True, "minWidth": 44},
-        getRowId="params.data.job",
+        getRowId="'' + params.data.job",
         dashGridOptions={"theme": {"function": " ".join(THEME.split())}, "animateRows": False, "suppressNoRowsOverlay": True, "enableCellTextSelection": True, "ensureDomOrder": True},
         style=HIDDEN,
     )  # fmt: skip

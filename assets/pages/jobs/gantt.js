@@ -49,7 +49,7 @@ export class Gantt {
       el("p", { class: "gantt-legend dim" }, ...LEGEND.map(([kind, says]) => el("span", {}, el("i", { class: `gantt-key ${kind}` }), says))),
       this.note,
     );
-    this.head.append(chartTools({ element: this.element, focus: this.lanes, title: () => (this.#word ? `Jobs by slot, last ${this.#word}` : "Jobs by slot"), table: () => this.#table(), picture: () => this.#paper() }));
+    this.head.lastElementChild?.before(chartTools({ element: this.element, focus: this.lanes, title: () => (this.#word ? `Jobs by slot, last ${this.#word}` : "Jobs by slot"), table: () => this.#table(), picture: () => this.#paper() }));
     this.lanes.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#move(event));
     onResize(this.lanes, () => this.#answer && this.draw(this.#answer, this.#span_s, this.#now_s));
   }
