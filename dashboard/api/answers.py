@@ -8,7 +8,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import wraps
 from inspect import iscoroutinefunction
 from operator import attrgetter
-from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NotRequired,
+    TypeAlias,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 import orjson
@@ -220,9 +231,9 @@ class ErrorAnswer(TypedDict):
 
 
 class WrongFieldAnswer(ErrorAnswer):
-    """`field` is the key of the value that is wrong, "" where it is no single one."""
+    """`field` is the key of the value that is wrong; left out, or "", where it is not a single one."""
 
-    field: str
+    field: NotRequired[str]
 
 
 class OffsetAnswer(ErrorAnswer):
