@@ -81,9 +81,13 @@ class QueueClient:
                     f"the daemon{f' (pid {pid})' if pid else ''} has not answered for {ANSWER_S:g} s; what was asked may be done yet: look with "
                     f"deepseek-jobs queue, and if it hangs, end it with kill -9 and ask again: jobs run on"
                 ) from None
-            except (ConnectionError, ValueError) as error:
+            except ConnectionError:
                 raise NoDaemon(
-                    f"the daemon of {self._folder} does not answer ({error}); see {self._folder}/daemon.log"
+                    f"the daemon of {self._folder} ended before it answered; see {self._folder}/daemon.log, and ask again"
+                ) from None
+            except ValueError as error:
+                raise NoDaemon(
+                    f"the daemon of {self._folder} gave an answer that cannot be read ({error}); see {self._folder}/daemon.log"
                 ) from None
         if not isinstance(answer, dict) or "error" in answer:
             raise QueueError(str(answer.get("error") if isinstance(answer, dict) else answer))
@@ -137,7 +141,9 @@ def _line(connection: socket.socket) -> bytes:
     data = b""
     while not data.endswith(b"\n"):
         part = connection.recv(1 << 16)
-        if not part or len(data) > MAX_BYTES:
-            raise ValueError("it closed the connection")
+        if not part:
+            raise ConnectionResetError
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"it is longer than {MAX_BYTES >> 20} MiB")
         data += part
     return data

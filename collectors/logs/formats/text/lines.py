@@ -393,6 +393,7 @@ class Progress(NamedTuple):
     kind: CounterKind = CounterKind.NAMED
     is_fraction: bool = False  # the innermost of `outer` is a part of an epoch: 0.25
     is_global: bool = False  # `done` does not begin again with an epoch
+    is_of_items: bool = False  # `done` are images, tokens, bytes: a bar names its unit
 
 
 class MetricLine(NamedTuple):
@@ -528,6 +529,8 @@ class _LineParser:
             values = with_part(values, "train" if found[1].lower().startswith("train") else part_of(found[1]))
         if self._part == OTHER:
             values = {}
+        elif not values and count is not None and count.progress.is_of_items:  # a download, a tokenizer
+            return None
         if count is None:
             values = {name: where for name, where in values.items() if not is_of_past(name)}
         if count is None and not (values and self._is_all_said(values, rest)):
@@ -620,11 +623,11 @@ class _LineParser:
             return LineCounters(Progress(counter="step", is_global=True), [], found.span("done"), None, self.begin)
         if BAR_OF_OTHER.search(title):
             self._part = self._part or part_of(title) or OTHER
-        elif (groups.get("unit") or "it").lower() not in STEPS_OF_BARS:  # images, tokens, bytes
-            self._part = OTHER
+        is_of_items = (groups.get("unit") or "it").lower() not in STEPS_OF_BARS
         total = bar.span("total") if groups.get("total") else None
         name = "|" + " ".join(LETTERS.findall(title))[:80].lower()
-        return LineCounters(Progress(counter=name, kind=CounterKind.BAR), outer, bar.span("done"), total, start)
+        progress = Progress(counter=name, kind=CounterKind.BAR, is_of_items=is_of_items)
+        return LineCounters(progress, outer, bar.span("done"), total, start)
 
     def _unnamed(self, outers: Sequence[re.Match[str]]) -> LineCounters | None:
         """A count that no word names."""

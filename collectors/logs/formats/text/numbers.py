@@ -519,16 +519,10 @@ class TextNumbers:
         self._held = [*self._held[-MAX_HELD + 1 :], line]
 
     def _hold_count(self, line: MetricLine, time_s: float | None) -> None:
-        """Until it is known whether these are steps. Lines that were waiting for a bar have its count."""
+        """Until it is known whether these are steps."""
         progress = line.progress
         assert progress is not None
-        held = PendingLine(progress.counter, *self._steps.count_of(progress), time_s, line.values, line.is_sure)
-        if progress.kind is CounterKind.BAR:
-            self._held = [
-                one if one.counter else one._replace(counter=held.counter, base=held.base, done=held.done)
-                for one in self._held
-            ]
-        self._hold(held)
+        self._hold(PendingLine(progress.counter, *self._steps.count_of(progress), time_s, line.values, line.is_sure))
 
     def _released(self, progress: Progress, place: LinePosition) -> list[Points]:
         """Lines whose step is known by now, or known not to be known."""

@@ -2,7 +2,8 @@
 
 A count may begin again with each epoch, at another run of the program, or never. `[640/12800]` may be samples: it is a step where the
 counts have no common divisor (each step is counted, or 1, 11, 21), where the first one is a batch of which the others are multiples
-(64, 6464, 12864: batches of 64, each hundredth), or where it ends at one less than its total. Else the line has no step.
+(64, 6464, 12864: batches of 64, each hundredth), or where it ends at one less than its total. Else the line has no step. A progress
+bar counts steps unless it names another unit: tqdm draws every second or third one of fast steps, so common divisors say nothing there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 
 from .lines import CounterKind, MetricLine, Progress
 
-MIN_COUNTS = {CounterKind.UNNAMED: 4, CounterKind.BAR: 9}  # until counts with a common divisor are taken for samples
+MIN_COUNTS = 4  # until counts in brackets with a common divisor are taken for samples
 DISORDER = 2  # lines of several processes that are mixed
 MAX_TRACKS = 16
 OF_TRAINING = ("step", "iteration", "iter", "update", "global_step", "num_update", "num_updates")
@@ -96,7 +97,7 @@ class StepCounter:
         self.done, self.total, self.outer = done, progress.total, progress.outer
         if self.meaning != STEP:
             self.divisor = math.gcd(self.divisor, done)
-            self._judge(progress.kind, done)
+            self._judge(progress, done)
         return begins_anew
 
     def again(self, progress: Progress) -> None:
@@ -152,22 +153,16 @@ class StepCounter:
     def _length(self, total: int) -> int:
         return -(-total // self.scale)
 
-    def _judge(self, kind: CounterKind, done: int) -> None:
-        if kind is CounterKind.NAMED or self.divisor == 1:
+    def _judge(self, progress: Progress, done: int) -> None:
+        if progress.is_of_items:
+            self.meaning = ITEM
+        elif progress.kind is not CounterKind.UNNAMED or self.divisor == 1:
             self.meaning = STEP
-        elif kind is CounterKind.BAR and self.lines < MIN_COUNTS[kind]:
-            self.meaning = STEP if done and done == self.total else self.meaning
-        elif kind is CounterKind.UNNAMED and self.total and done == self.total - 1:
+        elif self.total and done == self.total - 1:
             self.meaning = STEP
-        elif (
-            kind is CounterKind.UNNAMED
-            and self.first
-            and self.lines > 1
-            and self.apart > self.first
-            and not self.apart % self.first
-        ):
+        elif self.first and self.lines > 1 and self.apart > self.first and not self.apart % self.first:
             self.meaning, self.scale = STEP, self.first
-        elif self.lines >= MIN_COUNTS[kind]:
+        elif self.lines >= MIN_COUNTS:
             self.meaning = ITEM
 
 
