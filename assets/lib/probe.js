@@ -21,8 +21,9 @@ export function paintedFlame(names, window) {
   painted.flame = { names, window, at: again ? flame.at : now_ms() };
 }
 
-/** @param {import("../timeline/lane.js").LaneView} lane whose canvas has just been painted */
+/** @param {import("../timeline/lane.js").LaneView} lane whose canvas has just been painted; a lane of rates draws no value that was logged */
 export function paintedLane(lane) {
+  if (lane.spec.rate) return;
   const at = now_ms();
   for (const series of lane.spec.lines.flatMap((line) => line.keys).map((key) => lane.series.get(key))) {
     if (!series?.bin.length || series.newest.t > lane.view.hi) continue;
