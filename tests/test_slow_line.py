@@ -23,7 +23,7 @@ from tests.serving import served
 from tests.slow_line import ROUND_TRIP_S, SlowLine, slow_line
 
 T0 = 1_764_000_000.0
-CHAIN = 3
+CHAIN, LOADS = 3, 8
 SECOND_BYTES = 40_000  # answers of the API; browser code is not sent again
 KEPT = "/assets/v"
 DRAWN = {
@@ -48,6 +48,20 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlowLine]:
 def test_no_chain_has_more_than_three_requests_and_the_second_load_moves_few_bytes(
     line: SlowLine, browser: Browser, path: str
 ) -> None:
+    """What a load shows is never less than what is needed, and more where a busy machine delays what waits for nothing: so the least of some."""
+    for _ in range(LOADS):
+        first, (second, passed_bytes) = both_loads(line, browser, path)
+        chains = [longest_chain(requested) for requested in (first, second)]
+        if all(len(chain) <= CHAIN for chain in chains):
+            break
+    assert all(2 <= len(chain) <= CHAIN for chain in chains), [shown(chain) for chain in chains]
+    assert any(request.path.startswith(KEPT) for request in first)
+    assert not [asked for asked in second if asked.path.startswith(KEPT)]
+    assert passed_bytes < SECOND_BYTES
+
+
+def both_loads(line: SlowLine, browser: Browser, path: str) -> tuple[list[Asked], tuple[list[Asked], int]]:
+    """By a browser without a cache and again: the requests until the page was drawn; of the second one the bytes that came over the line, too."""
     context = browser.new_context(viewport={"width": 1200, "height": 800})
     page = context.new_page()
     watch(page, DRAWN[path])
@@ -64,15 +78,9 @@ def test_no_chain_has_more_than_three_requests_and_the_second_load_moves_few_byt
 
     first, _ = loaded()
     page.goto("about:blank")
-    second, passed_bytes = loaded()
+    second = loaded()
     context.close()
-    for requested in (first, second):
-        chain = longest_chain(requested)
-        assert 2 <= len(chain) <= CHAIN, shown(chain)
-    assert any(request.path.startswith(KEPT) for request in first) and not [
-        asked for asked in second if asked.path.startswith(KEPT)
-    ]
-    assert passed_bytes < SECOND_BYTES
+    return first, second
 
 
 def test_bytes_take_half_a_round_trip_each_way_and_share_the_line() -> None:

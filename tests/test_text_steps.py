@@ -70,7 +70,10 @@ UNKNOWN = "[{0}/12800 ({1}%)] loss: 0.5{0}"
         ([f"[{e}, {n:5}] loss: 0.{n}" for e in EPOCHS for n in (2000, 4000)], [2000, 4000, None, None]),
         ([f"epoch {e} batch {n} loss 0.{n}" for e in EPOCHS for n in range(3)], [0, 1, 2, 3, 4, 5]),
         ([f"Epoch {e}/9: {n}/50 [00:01<00:09, 9.5it/s, loss=0.{n}]" for e in (4, 5) for n in (49, 50)], [None] * 4),
-        ([f"{n}/300 [00:01<00:09, 15.1it/s, loss=0.{n}]" for n in [*range(2, 40, 2), 39, 40]], [*range(2, 40, 2), 39, 40]),
+        (
+            [f"{n}/300 [00:01<00:09, 15.1it/s, loss=0.{n}]" for n in [*range(2, 40, 2), 39, 40]],
+            [*range(2, 40, 2), 39, 40],
+        ),
         ([f"{n}/300 [00:01<00:09, 15.1img/s, loss=0.{n}]" for n in range(2, 40)], [None] * 38),
     ],
 )
