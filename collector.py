@@ -28,7 +28,7 @@ from collectors.folders import is_remote
 from collectors.logs import user_events
 from collectors.logs.outputs import OutputFiles
 from collectors.logs.tail import LogFolderTail
-from collectors.logs.tombstones import LastKnown, Tombstones, last_known
+from collectors.logs.tombstones import UNDO_S, LastKnown, Tombstones, last_known
 from collectors.machine.exit_reason import words_at_the_end
 from collectors.machine.finder import Finder
 from collectors.machine.host import HostCollector
@@ -52,7 +52,6 @@ THIN_AFTER_S = 7 * 86400.0  # samples of the machine
 WATCH_S = 0.5  # how often the parent and the data folder are checked
 EXIT_WITHIN_S = 4.0  # at the end, even if a thread hangs
 FRESH_S = 0.4  # how old an answer about the runs' processes may be: three collectors use it
-UNDO_S = 600.0  # a deleted run can be restored as it was for so long
 LAST_LINES = 200  # of a run's text log, that are searched for the reason of its end
 MAX_WATCHED = 200  # runs, of one question
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -125,7 +124,7 @@ class Collectors:
             front=options.front,
             last_times={run.name: run.last_time_s for run in self._store.runs()},
             tombstones=tombstones,
-            remove=self._store.forget,
+            remove=self._store.delete,
             rename=self._rename,
         )
         live_runs = tail.live_runs
@@ -266,9 +265,8 @@ class Collectors:
             "profile": self._switch_profile,
             "exited": self._lives.exited,
             "read": self._tail.read_anyway,
-            "forget": self._forget,
             "delete": self._delete,
-            "take_back": self._take_back,
+            "restore": self._restore,
             "trace": self._trace,
             "doings": lambda: self._judge.doings() if self._judge else {},
             "alerts": lambda: self._alerts.status() if self._alerts else {},
@@ -293,9 +291,11 @@ class Collectors:
         except NoEntry as error:
             return {"id": "", "refused": str(error)}
 
-    def _delete(self, run: str, known: Any = None) -> dict[str, str]:
-        """As `_forget`, and until some minutes are over it can be restored as it was."""
-        return self._forget(run, known, time.time() + UNDO_S)
+    def _delete(self, run: str, known: Any = None, undo_s: float = UNDO_S) -> dict[str, str]:
+        """Why it cannot be deleted, or "": then the tail deletes it in its next turn."""
+        if self._lives.knows_a_process_of(run):
+            return {"refused": "one of its processes is running, or ended a moment ago"}
+        return {"refused": self._tail.delete(run, last_known(known), undo_s)}
 
     def _delete_what_was_kept_long_enough(self) -> None:
         for stored, days in keeping.over(self._store.runs(), self._data_dir, time.time()):
@@ -313,15 +313,6 @@ class Collectors:
                 refused = self._delete(stored.name, known._asdict())["refused"]
                 logging.info("%r, kept for %g days, is deleted%s", stored.name, days, refused and f" not: {refused}")
 
-    def _forget(self, run: str, known: Any = None, purge_s: float = 0.0) -> dict[str, str]:
-        """Why it cannot be forgotten, or "": then the tail forgets it in its next turn."""
-        alive = self._lives.knows_a_process_of(run)
-        return {
-            "refused": "a process of it lives, or was alive a moment ago"
-            if alive
-            else self._tail.forget(run, last_known(known), purge_s)
-        }
-
     def _rename(self, run: str, new: str, paths: Mapping[str, str]) -> bool:
         """As `Store.rename`, with what users say about the run. That goes first: an interrupted rename is completed at the next start."""
         if self._store.series(new) or self._store.line_extents([new]):
@@ -329,11 +320,11 @@ class Collectors:
         user_files.rename_about(self._data_dir, run, new)
         return self._added.rename(run, new, lambda moves: self._store.rename(run, new, {**paths, **moves}))
 
-    def _take_back(self, run: str) -> bool:
+    def _restore(self, run: str) -> bool:
         found = self._tombstones.of(run)
-        if found is None or not found.purge_s:
-            self._added.take_back(run)
-        return self._tail.take_back(run)
+        if found is not None and not found.purge_s:
+            self._added.restore(run)
+        return self._tail.restore(run)
 
     def _last_lines(self, run: str) -> list[str]:
         return [line.text for line in self._store.logs(LogQuery(run, limit=LAST_LINES)).lines]

@@ -41,16 +41,15 @@ from .user_files.alerts import (
     with_switch,
 )
 from .user_files.cases import save_case
+from .user_files.deleted_runs import DeletedRun
 from .user_files.directions import Direction, save_direction
 from .user_files.events import add_event
-from .user_files.forgotten_runs import ForgottenRun
-from .user_files.run_notes import NOTHING, RunNotes, about_run, of_program, save_about
+from .user_files.run_notes import RunNotes, about_run, of_program, save_about
 from .user_files.settings import Settings, save_settings
 from .user_files.yaml_file import MalformedFile
 
 T = TypeVar("T")
-FORGOTTEN = "forgotten"
-FORGETTING_S, LOOK_S = 10.0, 0.05  # how long the collector may take for it, and how often that is looked at
+DELETING_S, LOOK_S = 10.0, 0.05  # how long the collector may take for it, and how often that is looked at
 TEST_S, MAX_TESTED = 12.0, 200  # how long a test message is waited for, and among how many
 WRITER = "local"  # who hands over without a writer's token: a process of this host, or its owner
 
@@ -75,55 +74,37 @@ class Changes:
         self._received: dict[str, ReceivedFiles] = {}  # by writer
 
     def set_about(self, run: str, fields: Mapping[str, Any]) -> RunNotes:
-        """Change only these fields of what is said about a run. Raises NotFound, BadRequest, Unwritable.
+        """Change only these fields of what is said about a run. Raises NotFound, BadRequest, Unwritable."""
+        program = of_program(self._queries.stored_run(run).info)
+        return self._saved(lambda: save_about(self._queries.data_dir, run, fields, program))
 
-        `forgotten` forgets the run, or takes it back.
-        """
-        is_buried = self._queries.forgotten_run(run) is not None
-        if not (is_buried and fields.get(FORGOTTEN) is False):
-            self._queries.check_run(run)
-        kept = {
-            name: value for name, value in fields.items() if name != FORGOTTEN or not value
-        }  # a tombstone says that it is
-        program = NOTHING if is_buried else of_program(self._queries.stored_run(run).info)
-        about = self._saved(lambda: save_about(self._queries.data_dir, run, kept, program))
-        if fields.get(FORGOTTEN) is True:
-            return self.forget(run).about
-        if is_buried and fields.get(FORGOTTEN) is False:
-            self.take_back(run)
-        return about
-
-    def delete(self, run: str) -> ForgottenRun:
-        """As `forget`, but it can be restored as it was for some minutes: only then its data leaves the store. Raises NotFound, BadRequest."""
-        return self.forget(run, "delete")
-
-    def forget(self, run: str, verb: str = "forget") -> ForgottenRun:
-        """Take a run that has ended out of the store; a tombstone keeps its files from being read again. Raises NotFound, BadRequest."""
+    def delete(self, run: str, undo_s: float) -> DeletedRun:
+        """Delete a run that has ended. Its data leaves the store after `undo_s`; its files stay and are not read. Raises NotFound, BadRequest."""
         self._check()
         self._queries.check_run(run)
         view = next((view for view in self._queries.runs() if view.stored.name == run), None)
         if view is not None and view.state in ALIVE:
-            raise BadRequest(f"{run!r} is alive; a run can be forgotten once it is over")
+            raise BadRequest(f"{run!r} is running; stop it, then delete it")
         known = known_of(view)._asdict() if view is not None else {}
-        refused = self._ask_collector(verb, run=run, known=known)["refused"]
+        refused = self._ask_collector("delete", run=run, known=known, undo_s=undo_s)["refused"]
         if refused:
-            raise BadRequest(f"{run!r} cannot be forgotten: {refused}")
-        until_s = time.monotonic() + FORGETTING_S
+            raise BadRequest(f"{run!r} cannot be deleted: {refused}")
+        until_s = time.monotonic() + DELETING_S
         while time.monotonic() < until_s:
-            found = self._queries.forgotten_run(run)
+            found = self._queries.deleted_run(run)
             if found is not None and not self._queries.has_run(run):
                 self._queries.table.stale()
                 return found
             time.sleep(LOOK_S)
-        raise BadRequest(f"{run!r} is not forgotten yet; the collector's log says why if it stays")
+        raise BadRequest(f"{run!r} is not deleted yet; if it stays, see the collector's log")
 
-    def take_back(self, run: str) -> None:
-        """Have the files of a forgotten run read anew. Raises NotFound, BadRequest."""
+    def restore(self, run: str) -> None:
+        """Bring a deleted run back: as it was, or from its files once its data has left the store. Raises NotFound, BadRequest."""
         self._check()
         if about_run(self._queries.data_dir, run).keep:  # else it would be deleted again
             self._saved(lambda: save_about(self._queries.data_dir, run, {"keep": ""}))
-        if not self._ask_collector("take_back", run=run):
-            raise NotFound(f"no forgotten run {run!r}; GET /api/v1/forgotten lists them")
+        if not self._ask_collector("restore", run=run):
+            raise NotFound(f"no deleted run {run!r}; GET /api/v1/deleted lists them")
 
     def set_direction(self, series: str, direction: str) -> dict[str, Direction]:
         """Say whether less or more of a series is better; "" takes it back. Raises BadRequest, Unwritable."""

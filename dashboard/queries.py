@@ -44,15 +44,15 @@ from .machine import Cost, CostMeter, GpuUser, HostProcesses, HostSnapshot, Mach
 from .runs.previous_run import RunDetail, requeued
 from .runs.run_ledgers import RunLedgers
 from .runs.run_values import RunComparer
-from .runs.runs import Runs, RunView, forgotten_view, rank_view
+from .runs.runs import Runs, RunView, deleted_view, rank_view
 from .runs.search import NamedPage, SearchHits, SearchQuery, Sources, search
 from .runs.table import RunsSource, RunsTable
 from .samples import Checkpoint, NotShown, RunPlaces, SampleContent, checkpoints_of, read_sample
 from .series.curves import Curves
 from .stacks.flame import Prefetcher
 from .stacks.stacks import Stacks
+from .user_files.deleted_runs import DeletedRun, DeletedRuns
 from .user_files.directions import Direction, directions_of
-from .user_files.forgotten_runs import ForgottenRun, ForgottenRuns
 from .user_files.run_notes import RunNotesReader, about_run, of_program
 from .user_files.settings import Settings, settings_of
 
@@ -151,7 +151,7 @@ class Queries:
         self.ahead = Prefetcher(self.stacks.minutes, self.stacks.ledgers)
         self.read_only, self._note = read_only, note
         self._host_processes = HostProcesses(self._owners)
-        self._notes, self._forgotten = RunNotesReader(data_dir), ForgottenRuns(data_dir)
+        self._notes, self._deleted = RunNotesReader(data_dir), DeletedRuns(data_dir)
         self.comparing = RunComparer(store, self.runs, self.stored_run, self.tree)
         self.run_ledgers = RunLedgers(store, self.stacks.ledgers, self.tree, data_dir, self.comparing.attempts)
         of_store = store.outcomes, store.names, store.configs
@@ -168,7 +168,7 @@ class Queries:
 
     def runs(self) -> list[RunView]:
         """All runs, the newest first, with what users say about them, else their programs."""
-        deleted = self._forgotten.pending()
+        deleted = self._deleted.pending()
         views = [view for view in requeued(self._runs.views()) if view.stored.name not in deleted]
         said = self._notes.of([view.stored.name for view in views])
         abouts = [said.get(view.stored.name) or of_program(view.stored.info) for view in views]
@@ -192,18 +192,18 @@ class Queries:
         """Of these runs, of those that have one, flat: `{"a": {"optimizer.lr": 0.1}}`."""
         return self._store.configs(runs)
 
-    def forgotten(self) -> list[ForgottenRun]:
-        """Runs that users have forgotten, whose files may still be there."""
-        return self._forgotten.all()
+    def deleted(self) -> list[DeletedRun]:
+        """Runs that users have deleted, whose files may still be there."""
+        return self._deleted.all()
 
-    def forgotten_run(self, run: str) -> ForgottenRun | None:
-        return self._forgotten.one(run)
+    def deleted_run(self, run: str) -> DeletedRun | None:
+        return self._deleted.one(run)
 
     def _known_runs(self) -> list[RunView]:
-        """With their attempts, and with those that were forgotten: the table shows them where a user asks for them."""
+        """With their attempts, and with those that were deleted: the table shows them where a user asks for them."""
         runs = self.comparing.finder.joined(self.runs())
         stored = {view.stored.name for view in runs}
-        return [*runs, *(forgotten_view(found) for found in self.forgotten() if found.run not in stored)]
+        return [*runs, *(deleted_view(found) for found in self.deleted() if found.run not in stored)]
 
     def directions(self) -> dict[str, Direction]:
         """Of series, where a user has said whether less or more is better."""
@@ -345,8 +345,8 @@ class Queries:
         """Raises NotFound where there is no such run."""
         if (stored := self._store.run(run)) is None:
             raise NotFound(NO_RUN.format(run))
-        if run in self._forgotten.pending():
-            raise NotFound(f"{run!r} is deleted; the Runs page can restore it for some minutes")
+        if run in self._deleted.pending():
+            raise NotFound(f"{run!r} is deleted; restore it on the Runs page")
         return stored
 
     def size_of(self, run: str) -> RunSize:
@@ -364,7 +364,7 @@ class Queries:
             self.stored_run(run)
 
     def has_run(self, run: str) -> bool:
-        return self._store.run(run) is not None and run not in self._forgotten.pending()
+        return self._store.run(run) is not None and run not in self._deleted.pending()
 
     # -- the machine ---------------------------------------------------------------------------------------------------
 

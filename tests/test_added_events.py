@@ -48,14 +48,14 @@ def test_what_is_added_is_read_once(tmp_path: Path, run: str) -> None:
     assert [record.kind for record in again.collect() if isinstance(record, Event)] == ["deployed"]
 
 
-def test_events_of_a_run_that_is_taken_back_come_back_whenever_the_tail_comes_to_it(tmp_path: Path) -> None:
-    forgotten = {"a"}
+def test_events_of_a_restored_run_come_back_whenever_the_tail_comes_to_it(tmp_path: Path) -> None:
+    deleted = {"a"}
     add_event(tmp_path, "a", {"text": "one"})
-    collector = AddedEvents(tmp_path, [], lambda run: run in forgotten)
+    collector = AddedEvents(tmp_path, [], lambda run: run in deleted)
     assert collector.collect() == []
-    collector.take_back("a")
+    collector.restore("a")
     assert collector.collect() == collector.collect() == [], "its tombstone still stands"
-    forgotten.clear()
+    deleted.clear()
     assert texts(collector.collect()) == ["one"] and collector.collect() == []
 
 

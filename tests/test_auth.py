@@ -21,7 +21,7 @@ WRITERS = {"/api/v1/ingest/{run:path}/{file}"}
 OWNERS_READ = {
     "/api/v1/diagnosis",
     "/api/v1/settings",
-    "/api/v1/forgotten",
+    "/api/v1/deleted",
     "/api/v1/share",
     "/api/v1/alerts",
     "/api/v1/alerts/history",

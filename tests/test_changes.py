@@ -80,7 +80,7 @@ def about(web: Web, run: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("run", RUNS)
 def test_what_is_said_about_a_run_stands_in_its_row(web: Web, run: str) -> None:
-    nothing = {"name": "", "tags": [], "note": "", "archived": False, "forgotten": False, "keep": "", "trouble": ""}
+    nothing = {"name": "", "tags": [], "note": "", "archived": False, "keep": "", "trouble": ""}
     assert about(web, run) == nothing
     path = f"runs/{quote(run, safe='')}/about"
     assert post(web, path, {"name": "wide", "tags": ["no", "x"]}).json == {
@@ -113,7 +113,13 @@ def test_what_is_said_about_a_run_stands_in_its_row(web: Web, run: str) -> None:
         ("runs/plain/about", {"tags": [""]}, 400, "tags: at most 20"),
         ("runs/plain/about", {"archived": "yes"}, 400, "archived must be true or false"),
         ("runs/plain/about", {"trouble": "x"}, 400, "trouble is unknown here"),
+        ("runs/plain/about", {"forgotten": True}, 400, "forgotten is unknown here"),
         ("runs/plain/about", [], 400, "/api/docs lists"),
+        ("runs/plain/delete", {"undo_s": -1}, 400, "undo_s"),
+        ("runs/plain/delete", {"undo_s": 86401}, 400, "undo_s"),
+        ("runs/plain/delete", {"undo_s": float("nan")}, 400, "undo_s"),
+        ("runs/plain/delete", {"undo_s": "600"}, 400, "undo_s must be"),
+        ("runs/nobody/delete", {}, 404, "GET /api/v1/runs lists them"),
         ("events", {"run": "nobody", "text": "x"}, 404, "GET /api/v1/runs lists them"),
         ("events", {"text": "x"}, 400, "run is missing"),
         ("events", {"run": "plain"}, 400, "text: a note needs one"),

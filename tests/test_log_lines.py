@@ -143,11 +143,11 @@ def test_lines_that_come_are_put_where_their_time_is(store: Store) -> None:
             pass
 
 
-def test_a_run_that_is_forgotten_is_gone_and_read_anew(store: Store) -> None:
+def test_a_deleted_run_is_gone_and_read_anew(store: Store) -> None:
     asking, search = LogLines(store), LineQuery(("a",), LineFilter(), Needle("loss"), True)
     store.append(made(100, 1))
     before = finished(asking, search)
-    store.forget("a")
+    store.delete("a")
     assert asking.stretch(search, 0, 10).total == 0 and asking.stretch(ALL, 0, 10).total == 0
     assert asking.templates(ALL, 5, 10)[1] == [] and store.templates("a") == []
     store.append(made(100, 1))
@@ -336,7 +336,7 @@ def test_lines_that_arrive_while_the_table_is_read_come_once(store: Store, monke
     assert sorted(numbers(asking.stretch(ALL, 0, 2000))) == sorted(line.number for line in stored(store))
 
 
-def test_a_run_may_be_forgotten_and_written_while_it_is_read(store: Store) -> None:
+def test_a_run_may_be_deleted_and_written_while_it_is_read(store: Store) -> None:
     asking, failures = LogLines(store), list[BaseException]()
     ends = threading.Event()
 
@@ -359,7 +359,7 @@ def test_a_run_may_be_forgotten_and_written_while_it_is_read(store: Store) -> No
         store.append(made(60, seed, "ab"))
         store.compact(0.05)
         if seed % 3 == 2:
-            store.forget("a")
+            store.delete("a")
     ends.set()
     for reader in readers:
         reader.join()

@@ -43,7 +43,7 @@ class Renaming(Ingest):
             self.store.offsets(),
             self.wake,
             tombstones=Tombstones(self.data_dir),
-            remove=self.store.forget,
+            remove=self.store.delete,
             rename=self.store.rename,
         )
 

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from analysis.directions import direction_of
+from collectors.logs.tombstones import Tombstone, Tombstones
 from collectors.records import Points, RunInfo, labels_of
 from collectors.store.engines import open_store
 from collectors.store.store import Store
@@ -275,17 +276,16 @@ def test_groups_hold_every_run_once_and_sum_them_up(queries: Queries) -> None:
 # What users say, and what changes
 
 
-def test_archived_and_forgotten_runs_are_left_out_until_asked_for(queries: Queries) -> None:
+def test_archived_and_deleted_runs_are_left_out_until_asked_for(queries: Queries) -> None:
     changes = Changes(queries)
     changes.set_about("sweep/0", {"archived": True, "tags": ["old one"]})
-    save_about(
-        queries.data_dir, "sweep/1", {"forgotten": True, "name": "gone"}
-    )  # by hand: a collector removes what is stored
+    changes.set_about("sweep/1", {"name": "gone"})
+    Tombstones(queries.data_dir).put(Tombstone("sweep/1", T0, "", (), purge_s=time.time() + 600))
     assert set(names(ask(queries, "sweep"))) == {"sweep/2"}
     assert set(names(ask(queries, "sweep", archived=True))) == {"sweep/0", "sweep/2"}
-    assert set(names(ask(queries, "sweep", archived=True, forgotten=True))) == {"sweep/0", "sweep/1", "sweep/2"}
+    assert set(names(ask(queries, "sweep", archived=True, deleted=True))) == {"sweep/0", "sweep/1", "sweep/2"}
     assert names(ask(queries, 'tag:"old one"', archived=True)) == ["sweep/0"] and names(
-        ask(queries, "gone", forgotten=True)
+        ask(queries, "gone", deleted=True)
     ) == ["sweep/1"]
 
 
@@ -332,14 +332,12 @@ def test_the_data_frame_has_the_cells(queries: Queries) -> None:
     assert len(frame([], list(found.columns.values()))) == 0
 
 
-def test_a_run_that_is_alive_cannot_be_forgotten(queries: Queries, writer: Store) -> None:
+def test_a_run_that_is_alive_cannot_be_deleted(queries: Queries, writer: Store) -> None:
     now_s = time.time()
     writer.append([Points("alive", HOST, ("loss",), (1.0,), now_s - second, 9 - second) for second in range(9, -1, -1)])
     writer.append([Points("also alive", HOST, ("loss",), (1.0,), now_s, 0)])
-    with pytest.raises(BadRequest, match="is alive; a run can be forgotten once it is over"):
-        Changes(queries).set_about("alive", {"forgotten": True})
-    assert not Changes(queries).set_about("alive", {"archived": True, "forgotten": False}).forgotten
-    Changes(queries).set_about("alive", {"archived": False})
+    with pytest.raises(BadRequest, match="is running; stop it, then delete it"):
+        Changes(queries).delete("alive", 0)
     assert set(names(ask(queries))[:2]) == {"alive", "also alive"}, "living runs stand on top"
 
 

@@ -388,11 +388,11 @@ def test_any_bytes_have_a_kind_and_a_size_or_none(data: bytes, sign: bytes) -> N
     samples.readable(sample._replace(media=samples.OF_TENSOR, kind="histogram"), data)
 
 
-def test_a_run_that_is_forgotten_takes_its_samples_with_it(tmp_path: Path) -> None:
+def test_a_deleted_run_takes_its_samples_with_it(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path, write=True)
     for run in ("a", "b"):
         store.append([Sample(run, "x", "text", "text/plain", None, 1, data=b"x")])
-    store.forget("a")
+    store.delete("a")
     assert store.sample_names("a") == ([], 0, 0) and [found.count for found in store.sample_names("b").names] == [1]
     assert [run.name for run in store.runs()] == ["b"]
     store.append([Sample("a", "y", "text", "text/plain", None, 1, data=b"x")])

@@ -116,7 +116,7 @@ def test_a_writer_that_starts_again_knows_the_axis(opened: Open, packed: bool) -
 
 def test_a_run_that_is_read_anew_counts_anew(store: Store) -> None:
     store.append(points_of(epochs_of(100)))
-    store.forget("a")
+    store.delete("a")
     store.append(points_of(("loss/test", epoch) for epoch in range(5)))
     assert last_step(store) == 4
 

@@ -59,7 +59,7 @@ def test_points_without_a_time_stand_on_the_step_axis_only(store: Store) -> None
     assert store.last([LOSS])[LOSS] == (None, 3, 1.0)
 
 
-def test_a_forgotten_run_is_gone_with_its_offsets_and_others_stay(store: Store, opened: Open) -> None:
+def test_a_deleted_run_is_gone_with_its_offsets_and_others_stay(store: Store, opened: Open) -> None:
     offset = Offset("a/metrics.jsonl", "a", 1, 2, 3, 4, 0, 0, "", {})
     store.append(
         [
@@ -70,7 +70,7 @@ def test_a_forgotten_run_is_gone_with_its_offsets_and_others_stay(store: Store, 
             Event("a", "note", START_S),
         ]
     )
-    store.forget("a")
+    store.delete("a")
     for reader in (store, opened(False)):
         assert [run.name for run in reader.runs()] == ["b"] and [*reader.offsets()] == ["b/metrics.jsonl"]
         assert reader.series("a") == [] and reader.events("a") == []
@@ -99,7 +99,7 @@ def test_an_offset_must_follow_the_stored_one(store: Store) -> None:
         [offset._replace(offset=0, lines_read=0, after=(60, 8)), line(1, 0.5), offset._replace(offset=5, after=(0, 0))]
     )
     store.append([offset._replace(offset=7)])
-    store.forget("a")
+    store.delete("a")
     store.append([line(1, 0.5), offset._replace(after=(0, 0))])
 
 

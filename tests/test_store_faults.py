@@ -237,12 +237,12 @@ def test_too_large_a_store_drops_machine_files_then_pauses(tmp_path: Path) -> No
     assert store.range([LOSS], None, None)[LOSS].points_total == 10
 
 
-def test_a_forgotten_run_is_gone_and_can_come_back(tmp_path: Path) -> None:
+def test_a_deleted_run_is_gone_and_can_come_back(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path, write=True)
     other = Points("b", HOST, ("loss",), (1.0,), START_S, 0)
     cursor = store.append([*lines(0, 3000), other, LogLine("a", "out.log", START_S, 20, "hello")])
     store.append(lines(3000, 10))
-    store.forget("a")
+    store.delete("a")
     assert (
         [run.name for run in store.runs()] == ["b"] and store.series("a") == [] and store.logs(LogQuery()).lines == []
     )
@@ -366,9 +366,9 @@ def test_head_rows_go_when_they_are_packed_and_old(tmp_path: Path) -> None:
 def test_texts_go_with_their_last_run(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path, write=True)
     store.append([SourceText(run, "/job/train.py", "5f", "step = 1\n", 1.0) for run in ("a", "b")])
-    store.forget("a")
+    store.delete("a")
     assert store.source_text("a", "/job/train.py") is None and store.source_text("b", "/job/train.py") is not None
-    store.forget("b")
+    store.delete("b")
     store.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "runs.sqlite")) as db:
         assert db.execute("SELECT count(*) FROM source_text").fetchone() == (0,)

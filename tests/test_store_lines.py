@@ -76,7 +76,7 @@ def test_lines_come_as_columns_texts_and_templates(opened: Open) -> None:
         steps = [line for line in own if line.text.startswith("step")]
         ends = min(line.time_s for line in steps), max(line.time_s for line in steps)
         assert step[2:] == (steps[0].text, False, max(line.level for line in steps), len(steps), *ends)
-    store.forget("a")
+    store.delete("a")
     assert reader.templates("a") == [] and reader.line_extents().keys() == {"b"} and reader.lines("a", [1]) == []
 
 

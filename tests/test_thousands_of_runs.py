@@ -80,7 +80,7 @@ def test_runs_that_have_said_how_they_ended_are_judged_once(monkeypatch: pytest.
     assert counted[runs[7].run] > looked and counted.total() - counted[runs[7].run] == (RUNS - 1) * looked
 
 
-def test_runs_that_were_forgotten_are_not_kept() -> None:
+def test_deleted_runs_are_not_kept() -> None:
     finder, lives_runs = Finder(HOST), [over(number) for number in range(20)]
     lives = LifetimeCollector(lambda names: lives_runs, finder, lambda run: (), host=HOST)
     for _ in range(2):

@@ -208,13 +208,13 @@ def test_a_run_has_the_name_that_a_user_gave_it(house: House, page: Page) -> Non
     )
 
 
-def test_a_run_that_is_forgotten_leaves_the_charts(house: House, page: Page) -> None:
+def test_a_deleted_run_leaves_the_charts(house: House, page: Page) -> None:
     for run in ("stays", "leaves"):
         house.writer.append(curve(run, "loss", [1.0] * 50, time.time() - 50))
     open_training(house, page, "loss", runs=["stays", "leaves"])
     assert painted(page, "loss")["curves"] == 2
-    house.writer.forget("leaves")
-    wait_for(lambda: painted(page, "loss").get("curves") == 1, because="the forgotten run is drawn still")
+    house.writer.delete("leaves")
+    wait_for(lambda: painted(page, "loss").get("curves") == 1, because="the deleted run is drawn still")
 
 
 def test_where_nothing_is_found_the_search_can_be_changed(house: House, page: Page) -> None:

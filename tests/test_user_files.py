@@ -69,17 +69,16 @@ def test_runs_with_undecodable_names_have_a_file_too(tmp_path: Path) -> None:
     name=st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=MAX_NAME),
     note=st.text(max_size=300),
     archived=st.booleans(),
-    forgotten=st.booleans(),
 )
-def test_what_is_said_is_read_again(name: str, note: str, archived: bool, forgotten: bool) -> None:
+def test_what_is_said_is_read_again(name: str, note: str, archived: bool) -> None:
     assume(not name.strip() or is_seen(name))
     with tempfile.TemporaryDirectory() as folder:
         said = save_about(
             Path(folder),
             "a/b",
-            {"name": name, "note": note, "archived": archived, "forgotten": forgotten, "tags": ["x", "no"]},
+            {"name": name, "note": note, "archived": archived, "tags": ["x", "no"]},
         )
-        assert about_run(Path(folder), "a/b") == said == RunNotes(name.strip(), ("x", "no"), note, archived, forgotten)
+        assert about_run(Path(folder), "a/b") == said == RunNotes(name.strip(), ("x", "no"), note, archived)
 
 
 @pytest.mark.parametrize("character", ["x", "\x01", "😀", "\U0010ffff", "\u2028", "'", "\n"])
@@ -218,12 +217,21 @@ def test_no_bytes_raise_anything_else(data: bytes) -> None:
 def test_what_users_write_by_hand_is_taken_as_they_mean_it(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     file_of(tmp_path, "a").write_text(
-        "\ufeff# ours\nname: no\ntags: [1, 2026-11-25, yes]\nnote: >\n  two\n  lines\narchived: Yes\nforgotten:\n"
+        "\ufeff# ours\nname: no\ntags: [1, 2026-11-25, yes]\nnote: >\n  two\n  lines\narchived: Yes\n"
     )
-    assert about_run(tmp_path, "a") == RunNotes("no", ("1", "2026-11-25", "yes"), "two lines\n", True, False)
+    assert about_run(tmp_path, "a") == RunNotes("no", ("1", "2026-11-25", "yes"), "two lines\n", True)
     (tmp_path / "settings.yaml").write_text('price_per_gpu_hour: "2.50"\nretention: 30d\n')
     found = settings_of(tmp_path)
     assert (found.values["price_per_gpu_hour"], retention_s(found), found.trouble) == (2.5, 30 * 86400.0, "")
+
+
+@pytest.mark.parametrize(("word", "archived"), [("true", True), ("false", False)])
+def test_a_run_that_an_older_version_hid_as_forgotten_is_archived(tmp_path: Path, word: str, archived: bool) -> None:
+    (tmp_path / "runs").mkdir()
+    file_of(tmp_path, "a").write_text(f"name: wide\narchived: false\nforgotten: {word}\n")
+    assert about_run(tmp_path, "a") == RunNotes("wide", archived=archived)
+    save_about(tmp_path, "a", {"archived": False})
+    assert about_run(tmp_path, "a") == RunNotes("wide")
 
 
 def test_an_edit_is_seen_at_the_next_look_also_one_that_leaves_size_and_time(tmp_path: Path) -> None:

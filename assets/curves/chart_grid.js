@@ -106,7 +106,7 @@ export class ChartGrid {
       this.reader.forget(); // places on the other axis
     }
     const known = new Set(rows?.map(({ run }) => run));
-    if (rows && this.known.some((run) => !known.has(run))) this.reader.touch(() => true); // one was forgotten
+    if (rows && this.known.some((run) => !known.has(run))) this.reader.touch(() => true); // one was deleted
     this.known = [...known];
     this.names.set(runs, view.group);
     if (JSON.stringify(runs) !== JSON.stringify(before.runs)) {

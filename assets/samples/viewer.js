@@ -91,7 +91,7 @@ export class Viewer {
     if (this.#looked) return;
     this.#looked = true;
     for (const run of this.others().slice(0, LOOKED_AT)) {
-      const found = await get("samples", { run }).catch(() => ({ names: [] })); // it may just be forgotten
+      const found = await get("samples", { run }).catch(() => ({ names: [] })); // it may just be deleted
       if (!found.names.length) continue;
       const links = this.elsewhere.querySelectorAll("a").length;
       this.elsewhere.append(links ? ", " : "Runs with samples: ", el("a", { href: `?${new URLSearchParams({ run })}` }, visibleName(run)));

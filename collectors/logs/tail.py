@@ -1,4 +1,4 @@
-"""Tails a log folder, without forgotten runs: which file is read next, renamed and duplicate files, and files set aside after an error."""
+"""Tails a log folder, without deleted runs: which file is read next, renamed and duplicate files, and files set aside after an error."""
 
 from __future__ import annotations
 
@@ -812,16 +812,16 @@ class ReadScheduler:
         return path
 
 
-# The tail that the collector runs. What users do with runs is done in its turns: forgetting them, taking them back, renaming their folders.
+# The tail that the collector runs. What users do with runs is done in its turns: deleting and restoring them, renaming their folders.
 
 OF_A_DATABASE = "#"  # in the key of a run that shares its file with others
 log = logging.getLogger("collectors")
 
 
 class LogFolderTail(Tail):
-    """A tail that also forgets runs, takes them back and gives them other names.
+    """A tail that also deletes runs, restores them and gives them other names.
 
-    `forget` and `take_back` may be called from any thread; the work is done in the tail's turn, when all that it has read is stored.
+    `delete` and `restore` may be called from any thread; the work is done in the tail's turn, when all that it has read is stored.
     """
 
     def __init__(
@@ -843,19 +843,19 @@ class LogFolderTail(Tail):
             if not tombstone.purge_s and self._is_wholly_covered(tombstone.run):
                 self._take_out(tombstone.run, [str(self._tree.path_of(key)) for key in self._keys_of(tombstone.run)])
 
-    def forget(self, run: str, known: LastKnown = NOTHING_KNOWN, purge_s: float = 0.0) -> str:
-        """Why that is not possible, or ""; `known` stays readable. With `purge_s` its data leaves the store only then."""
+    def delete(self, run: str, known: LastKnown = NOTHING_KNOWN, undo_s: float = 0.0) -> str:
+        """Why that is not possible, or ""; `known` stays readable. Its data leaves the store after `undo_s`."""
         shared = next((key for key in self._keys_of(run) if _is_in_database(key)), None)
         if shared is not None:
-            return f"it is one of the runs in {shared.partition(OF_A_DATABASE)[0]}, and cannot be forgotten without the others; archive it instead"
-        self._requests.append((partial(self._forget, known=known, purge_s=purge_s), run))
+            return f"it is one of the runs in {shared.partition(OF_A_DATABASE)[0]}, and cannot be deleted without the others; archive it instead"
+        self._requests.append((partial(self._delete, known=known, undo_s=undo_s), run))
         self._wake.set()
         return ""
 
-    def take_back(self, run: str) -> bool:
-        """Whether it was forgotten; its files are read anew, or where its data has not left the store, read on."""
+    def restore(self, run: str) -> bool:
+        """Whether it was deleted; its files are read anew, or where its data has not left the store, read on."""
         found = self._tombstones.has(run)
-        self._requests.append((self._take_back, run))
+        self._requests.append((self._restore, run))
         self._wake.set()
         return found
 
@@ -896,10 +896,12 @@ class LogFolderTail(Tail):
         self._backlog.update(map(Path, left))
         self._schedule.new(Path(each) for each in left if is_followed(each))
 
-    def _forget(self, run: str, known: LastKnown, purge_s: float) -> None:
+    def _delete(self, run: str, known: LastKnown, undo_s: float) -> None:
         paths = self._paths_of(run)
         files = tuple(found for path in paths[:MAX_FILES] if (found := identity_of_file(path)) is not None)
-        self._tombstones.put(Tombstone(run, time.time(), self._own_folder(run, paths), files, known, purge_s))
+        now_s = time.time()
+        purge_s = now_s + undo_s if undo_s else 0.0
+        self._tombstones.put(Tombstone(run, now_s, self._own_folder(run, paths), files, known, purge_s))
         if purge_s:
             self._close_files_of(run)
             return
@@ -975,7 +977,7 @@ class LogFolderTail(Tail):
         self._runs.forget(run)
         del self._renaming[new]
 
-    def _take_back(self, run: str) -> None:
+    def _restore(self, run: str) -> None:
         found = self._tombstones.remove(run)
         if found is not None and found.purge_s:  # all that was read of it is stored
             self._look_again(file.path for file in found.files)

@@ -1,4 +1,4 @@
-"""Forgotten runs: their data leaves the store, and tombstones keep their files from being read again."""
+"""Deleted runs: their data leaves the store, and tombstones keep their files from being read again."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import os
 import stat
 import threading
 from collections.abc import Iterable
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-# Tombstones: which files of a forgotten run are not read again, by their identity.
+# Tombstones: which files of a deleted run are not read again, by their identity.
 #
-# `<data>/forgotten/<run, percent-encoded>-<hash>.json`:
+# `<data>/deleted/<run, percent-encoded>-<hash>.json`:
 #
-#     {"run": "a", "forgotten_s": 1764000000.5, "folder": "/logs/a", "files": [["/logs/a/metrics.jsonl", 4127, 81920, "9f86d0..."]],
+#     {"run": "a", "deleted_s": 1764000000.5, "folder": "/logs/a", "files": [["/logs/a/metrics.jsonl", 4127, 81920, "9f86d0..."]],
 #      "known": {"state": "finished", "last_step": 4000, ...}}
 #
-# With `purge_s` the run is deleted, but its data leaves the store only then: until then it can be restored as it was, and none of its files
-# is read, whatever is written to them. 0: the data has left.
-#
-# Otherwise a file is one of these while its inode, its size and the SHA-256 of its first 4 kB are the same. Otherwise it is a new file.
+# Until `purge_s` the run can be restored as it was, and none of its files is read, whatever is written to them. 0: its data has left the
+# store. Then a file is one of these while its inode, its size and the SHA-256 of its first 4 kB are the same. Otherwise it is a new file.
 
-FOLDER = "forgotten"
+FOLDER = "deleted"
+OLD_FOLDER, OLD_TIME = "forgotten", "forgotten_s"  # names in older versions
+UNDO_S, MAX_UNDO_S = 600.0, 86400.0  # how long a deleted run can be restored as it was
 SUFFIX = ".json"
 HEAD_BYTES = 4096
 MAX_FILES = 100_000  # of a run
@@ -47,7 +47,7 @@ class FileIdentity(NamedTuple):
 
 
 class LastKnown(NamedTuple):
-    """What the pages knew of a run when it was forgotten. `state` is "" where they did not say: nothing is known then."""
+    """What the pages knew of a run when it was deleted. `state` is "" where they did not say: nothing is known then."""
 
     state: str = ""
     reason: str = ""
@@ -64,7 +64,7 @@ NOTHING_KNOWN = LastKnown()
 
 class Tombstone(NamedTuple):
     run: str
-    forgotten_s: float
+    deleted_s: float
     folder: str  # that holds nothing but this run's files and what was never read; "" where there is none
     files: tuple[FileIdentity, ...]
     known: LastKnown = NOTHING_KNOWN
@@ -75,6 +75,7 @@ class Tombstones:
     """Those of a data folder. The collector is the only one who writes them; may be asked from many threads."""
 
     def __init__(self, data_dir: Path) -> None:
+        _move_old(data_dir)
         self._folder = data_dir / FOLDER
         self._lock = threading.Lock()
         self._kept = {found.run: found for found in read_all(data_dir)}
@@ -85,7 +86,7 @@ class Tombstones:
         self._same: dict[str, int] = {}  # by path, when a file last changed that was found to be the same, ctime in ns
 
     def covers(self, path: str) -> bool:
-        """Whether it is a file of a forgotten run, and has not changed since. Costs a look at it, where one of that name was forgotten."""
+        """Whether it is a file of a deleted run, and has not changed since. Costs a look at it, where one of that name was deleted."""
         known = self._files.get(path)
         if any(path.startswith(folder) for folder in self._put_away.values()):
             return True
@@ -127,7 +128,7 @@ class Tombstones:
             return list(self._kept.values())
 
     def owner_below(self, folder: str, run: str) -> bool:
-        """Whether a file of another forgotten run lies below this folder."""
+        """Whether a file of another deleted run lies below this folder."""
         start = f"{folder.rstrip('/')}/"
         return any(file.path.startswith(start) for found in self.all() if found.run != run for file in found.files)
 
@@ -182,14 +183,24 @@ def file_name(run: str) -> str:
     return f"{quote(run, safe='', errors='surrogatepass')[:PREFIX].lstrip('.')}-{digest}{SUFFIX}"
 
 
+def _move_old(data_dir: Path) -> None:
+    """Move tombstones of older versions one by one: wherever this is interrupted, each is in one of the two folders. Raises OSError."""
+    old, folder = data_dir / OLD_FOLDER, data_dir / FOLDER
+    if old.is_dir():
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        for path in old.iterdir():
+            path.replace(folder / path.name)
+        old.rmdir()
+
+
 def read_all(data_dir: Path) -> list[Tombstone]:
-    """Those that can be read; an odd one costs itself, and is named in the log."""
-    folder = data_dir / FOLDER
+    """Those that can be read, of older versions as well; an odd one costs itself, and is named in the log."""
     try:
-        paths = sorted(islice(folder.glob(f"*{SUFFIX}"), MAX_TOMBSTONES))
+        found = chain(*((data_dir / folder).glob(f"*{SUFFIX}") for folder in (OLD_FOLDER, FOLDER)))
+        paths = sorted(islice(found, MAX_TOMBSTONES))
     except OSError:
         return []
-    return [found for path in paths if (found := _read(path)) is not None]
+    return [tombstone for path in paths if (tombstone := _read(path)) is not None]
 
 
 def _read(path: Path) -> Tombstone | None:
@@ -207,9 +218,8 @@ def _typed(row: Any) -> Tombstone:
         FileIdentity(str(path), int(inode), int(size), str(head))
         for path, inode, size, head in row["files"][:MAX_FILES]
     )
-    return Tombstone(
-        str(row["run"]), float(row["forgotten_s"]), str(row["folder"]), files, last_known(row.get("known")), _time(row)
-    )
+    deleted_s = float(row["deleted_s"] if "deleted_s" in row else row[OLD_TIME])
+    return Tombstone(str(row["run"]), deleted_s, str(row["folder"]), files, last_known(row.get("known")), _time(row))
 
 
 def _time(row: dict[str, Any]) -> float:

@@ -35,20 +35,20 @@ class AddedEvents:
     period_s = 0.5
 
     def __init__(
-        self, data_dir: Path, offsets: Iterable[Offset], is_forgotten: Callable[[str], bool] = lambda run: False
+        self, data_dir: Path, offsets: Iterable[Offset], is_deleted: Callable[[str], bool] = lambda run: False
     ) -> None:
-        """`offsets` are those of the store. Events of a forgotten run wait until it is taken back."""
-        self._is_forgotten = is_forgotten
-        self._taken_back: deque[str] = deque()
+        """`offsets` are those of the store. Events of a deleted run wait until it is restored."""
+        self._is_deleted = is_deleted
+        self._restored: deque[str] = deque()
         self._lock = threading.Lock()  # a look at the files, or a new name of one
         self._folder = (data_dir / FOLDER).resolve()
         self._offsets = {offset.path: offset for offset in offsets if offset.path.startswith(PREFIX)}
         self._stamps: dict[str, tuple[int, int, int]] = {}
         self._troubles: dict[str, str] = {}  # by the file's name
 
-    def take_back(self, run: str) -> None:
+    def restore(self, run: str) -> None:
         """Read the events of this run anew; from any thread."""
-        self._taken_back.append(run)
+        self._restored.append(run)
 
     def rename(self, run: str, new: str, store: Callable[[Mapping[str, str]], bool]) -> bool:
         """Give the file of a run's events the run's new name once `store`, which gets the new path of its offset, has returned True.
@@ -87,12 +87,12 @@ class AddedEvents:
 
     def _collect(self) -> list[Record]:
         records: list[Record] = []
-        for _ in range(len(self._taken_back)):
-            run = self._taken_back.popleft()
-            if self._is_forgotten(run):  # the tail has not come to it yet: what is read now would wait for ever
-                self._taken_back.append(run)
+        for _ in range(len(self._restored)):
+            run = self._restored.popleft()
+            if self._is_deleted(run):  # the tail has not come to it yet: what is read now would wait for ever
+                self._restored.append(run)
             else:
-                self._forget_offsets(run)
+                self._drop_offsets(run)
         stamps = stamps_of(self._folder)
         for name, stamp in stamps.items():
             if self._stamps.get(name) != stamp:
@@ -137,9 +137,9 @@ class AddedEvents:
         counts = tally.lines_skipped, tally.fields_skipped, tally.first_skip
         offset = Offset(path, run, found.st_dev, found.st_ino, len(data), len(lines), *counts, {})
         self._offsets[path] = offset
-        return [] if known is None and self._is_forgotten(run) else [*events, offset]
+        return [] if known is None and self._is_deleted(run) else [*events, offset]
 
-    def _forget_offsets(self, run: str) -> None:
+    def _drop_offsets(self, run: str) -> None:
         for path in [path for path, offset in self._offsets.items() if offset.run == run]:
             del self._offsets[path]
             self._stamps.pop(path.removeprefix(PREFIX), None)

@@ -423,7 +423,7 @@ class Store(Protocol):
     def rehearse(self, records: Iterable[Record]) -> None:
         """Keep nothing, but raise what `append` would raise, except OffsetGap: to find the record of a batch that cannot be stored."""
 
-    def forget(self, run: str) -> None:
+    def delete(self, run: str) -> None:
         """Remove a run with all that was read of it, offsets included: its files, if they are still there, would be read again."""
 
     def rename(self, run: str, new: str, paths: Mapping[str, str]) -> bool:
@@ -445,7 +445,7 @@ class Store(Protocol):
         """With all of run.json."""
 
     def size_of(self, run: str) -> int:
-        """About how many bytes of the store are this run's: what `forget` frees for others."""
+        """About how many bytes of the store are this run's: what `delete` frees for others."""
 
     def series(self, run: str | None = None, match: str = "") -> list[Series]:
         """Those of a run, or of the machine where `run` is None; `match` is a case-insensitive substring, with * or ? a glob."""

@@ -1,4 +1,4 @@
-"""Runs: the list and its search, progress in their files, notes, events, forgotten runs, and a report to keep."""
+"""Runs: the list and its search, progress in their files, notes, events, deleted runs, and a report to keep."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 from access.roles import EXPORTS, SOURCE, Role, needs
 from analysis.findings.life import Standing
 from collectors import retention
+from collectors.logs.tombstones import MAX_UNDO_S, UNDO_S
 from collectors.machine.run_state import StateName
 from collectors.records import Event, Offset, Privacy, Private, Public, Searched, UserFields
 
@@ -23,7 +24,7 @@ from ..report.page import html_of
 from ..runs.previous_run import RunAttempts, RunDetail
 from ..runs.runs import RankView, RunView
 from ..runs.search import SearchHits
-from ..user_files.forgotten_runs import ForgottenRun
+from ..user_files.deleted_runs import DeletedRun
 from ..user_files.run_notes import RunNotes
 from ..visitors import visitor
 from .answers import Answer, of_media, subset
@@ -67,6 +68,7 @@ class RunRow(TypedDict):
     trouble: Searched
     info: UserFields  # as the user wrote it, else as its processes were seen
     about: RunNotes
+    deleted: bool
 
 
 class RunList(TypedDict):
@@ -161,7 +163,6 @@ class AboutChange(BaseModel):
     tags: list[StrictStr] = []
     note: StrictStr = ""
     archived: StrictBool = False
-    forgotten: StrictBool = False
     keep: StrictStr = ""
 
 
@@ -178,23 +179,17 @@ class NewEvent(BaseModel):
     step: Annotated[StrictInt, Field(ge=-(2**53), le=2**53)] | None = None
 
 
-FILTERS = {
-    "q",
-    "state",
-    "sort",
-    "desc",
-    "archived",
-    "forgotten",
-}  # with one of these, archived and forgotten runs are left out unless asked for
+# With one of these, archived and deleted runs are left out unless asked for.
+FILTERS = {"q", "state", "sort", "desc", "archived", "deleted"}
 
-# Forgotten runs: which there are, how one becomes forgotten, and how it is taken back.
+# Deleted runs: which there are, how one is deleted, and how it is restored.
 
 
-class ForgottenRow(TypedDict):
+class DeletedRow(TypedDict):
     """`remove` is the line of a shell that removes its files, "" where it would be too long. Until `purge_s` it can be restored as it was; 0: its data has left."""
 
     run: str
-    forgotten_s: float
+    deleted_s: float
     files: int
     size_bytes: int
     remove: Private
@@ -202,15 +197,23 @@ class ForgottenRow(TypedDict):
     purge_s: float
 
 
-forgotten_row = subset(ForgottenRun, ForgottenRow)
+deleted_row = subset(DeletedRun, DeletedRow)
 
 
-class ForgottenList(TypedDict):
-    forgotten: list[ForgottenRow]
+class DeletedList(TypedDict):
+    deleted: list[DeletedRow]
 
 
-class TakenBack(TypedDict):
+class RestoredRun(TypedDict):
     run: str
+
+
+class Deletion(BaseModel):
+    """`undo_s`: how long the run can be restored as it was; 0: its data leaves the store at once."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    undo_s: Annotated[StrictFloat, Field(ge=0, le=MAX_UNDO_S)] = UNDO_S
 
 
 class Nothing(BaseModel):
@@ -276,11 +279,11 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         return Answer({"cursor": cursor, "events": [event_row(event) for event in queries.events(run, *between)]})
 
     @router.get(
-        "/forgotten", response_model=None, summary="Forgotten runs, the newest first, and how to remove their files"
+        "/deleted", response_model=None, summary="Deleted runs, the newest first, and how to remove their files"
     )
     @needs(Role.OWNER)
-    def forgotten() -> Answer[ForgottenList]:
-        return Answer({"forgotten": list(map(forgotten_row, queries.forgotten()))})
+    def deleted() -> Answer[DeletedList]:
+        return Answer({"deleted": list(map(deleted_row, queries.deleted()))})
 
     @router.get(
         "/search",
@@ -343,27 +346,20 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
         return Answer(event_row(changes.add_event(given.run, given.model_dump(exclude={"run"}, exclude_none=True))))
 
     @router.post(
-        "/runs/{run:any}/forget",
-        response_model=None,
-        summary="Remove a run that has ended from the dashboard; its files stay",
-    )
-    @needs(Role.OWNER)
-    def forget(run: RunInPath, given: Nothing) -> Answer[ForgottenRow]:
-        return Answer(forgotten_row(changes.forget(run)))
-
-    @router.post(
         "/runs/{run:any}/delete",
         response_model=None,
-        summary="Delete a run that has ended from the dashboard, to be restored for ten minutes; its files stay",
+        summary="Delete a run that has ended from the dashboard; its files stay",
     )
     @needs(Role.OWNER)
-    def delete(run: RunInPath, given: Nothing) -> Answer[ForgottenRow]:
-        return Answer(forgotten_row(changes.delete(run)))
+    def delete(run: RunInPath, given: Deletion) -> Answer[DeletedRow]:
+        return Answer(deleted_row(changes.delete(run, given.undo_s)))
 
-    @router.post("/runs/{run:any}/take_back", response_model=None, summary="Read the files of a forgotten run again")
+    @router.post(
+        "/runs/{run:any}/restore", response_model=None, summary="Bring a deleted run back: as it was, or from its files"
+    )
     @needs(Role.OWNER)
-    def take_back(run: RunInPath, given: Nothing) -> Answer[TakenBack]:
-        changes.take_back(run)
+    def restore(run: RunInPath, given: Nothing) -> Answer[RestoredRun]:
+        changes.restore(run)
         return Answer({"run": run})
 
 
@@ -394,6 +390,7 @@ def run_row(view: RunView) -> RunRow:
         "trouble": stored.trouble,
         "info": stored.info,
         "about": view.about,
+        "deleted": view.deleted,
     }
 
 

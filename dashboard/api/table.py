@@ -75,7 +75,7 @@ class TableRow(TypedDict):
     doing: Standing | None
     reason: Searched
     archived: bool
-    forgotten: bool
+    deleted: bool
     progress: float | None  # 0 to 1, or null
     best_of: Public  # the series of the best value
     best_differs: bool  # that is another metric than most runs are judged by
@@ -135,7 +135,7 @@ def _run_row(row: Row, found: TableResult) -> TableRow:
         "doing": view.doing.word if view.doing else None,
         "reason": view.state_reason,
         "archived": view.about.archived,
-        "forgotten": view.about.forgotten,
+        "deleted": view.deleted,
         "progress": cast(float | None, row.cell(FIXED["progress"])),
         "best_of": row.judged_by,
         "best_differs": row.judges_otherwise,
@@ -158,7 +158,7 @@ def _group_row(line: GroupRow, found: TableResult, asked: TableQuery) -> TableRo
         "doing": None,
         "reason": "",
         "archived": False,
-        "forgotten": False,
+        "deleted": False,
         "progress": None,
         "best_of": "",
         "best_differs": False,
@@ -205,9 +205,9 @@ def filter_of(
     sort: ColumnKey = "",
     desc: bool = False,
     archived: Annotated[bool, Query(description="archived runs, too")] = False,
-    forgotten: Annotated[bool, Query(description="forgotten runs, too")] = False,
+    deleted: Annotated[bool, Query(description="deleted runs, too")] = False,
 ) -> TableQuery:
-    return TableQuery(q, state, sort, desc, archived, forgotten)
+    return TableQuery(q, state, sort, desc, archived, deleted)
 
 
 def question_of(

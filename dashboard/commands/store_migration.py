@@ -18,7 +18,7 @@ from collectors.folders import LogTree
 from collectors.log_folders import LogFolders, is_store, legacy_store_of
 from collectors.logs.formats import Tally
 from collectors.logs.formats.values import escape_control
-from collectors.logs.tombstones import FOLDER as FORGOTTEN
+from collectors.logs.tombstones import FOLDER as DELETED
 from collectors.logs.tombstones import Tombstones
 from collectors.logs.user_events import PREFIX as EVENTS_PREFIX
 from collectors.logs.user_events import events_of, with_run
@@ -127,7 +127,7 @@ def _merge_runs(source: Store, target: Store, name_of: Callable[[str], str]) -> 
         is_livelier = source.profiled_from(run) is not None and target.profiled_from(name) is None
         if name not in known or name not in whole or is_livelier:
             if name in known:
-                target.forget(name)
+                target.delete(name)
             append_all(target, map(renamed, records_of(source, run, set())))
             offsets = [offset for offset in source.offsets().values() if offset.run == run]
             named = [
@@ -182,7 +182,7 @@ def _merge_files(old: Path, new: Path, name_of: Callable[[str], str]) -> None:
     tombstones = Tombstones(new)
     for found in Tombstones(old).all():
         tombstones.put(found._replace(run=name_of(found.run)))
-    shutil.rmtree(old / FORGOTTEN, ignore_errors=True)
+    shutil.rmtree(old / DELETED, ignore_errors=True)
     for path in sorted((old / user_files.ABOUT_FOLDER).glob(f"*{SUFFIX}")):
         _take_file(path, new / user_files.ABOUT_FOLDER / _renamed_file(path.name, SUFFIX, name_of))
     for path in sorted(path for path in old.rglob("*") if path.is_file() and path.name not in NOT_OURS_TO_MOVE):

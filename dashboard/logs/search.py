@@ -239,7 +239,7 @@ class LineSearch:
         return LineHits(self._base, list(self._parts), self.hit_count)
 
     def _note(self, extents: Mapping[str, LineExtent]) -> None:
-        """Lines that have come; where a run was forgotten the search starts again."""
+        """Lines that have come; where a run was deleted the search starts again."""
         if any(run not in extents or extents[run].first != before.first for run, before in self._extents.items()):
             self._extents, self._waiting, self._parts = {}, [], []
             self._searched = self.hit_count = 0

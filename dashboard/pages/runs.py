@@ -18,8 +18,8 @@ from collectors.user_files import DAY_S, days_of
 from ..components import RunFilling, RunNotify, RunProvenance, RunShares, RunsHead
 from ..queries import NotFound, Queries, RunSize
 from ..runs.columns import TableColumn
-from ..runs.runs import ALIVE, RunView, forgotten_view
-from ..user_files.forgotten_runs import quoted
+from ..runs.runs import ALIVE, RunView, deleted_view
+from ..user_files.deleted_runs import quoted
 from ..user_files.run_notes import MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS
 from ..user_files.yaml_file import visible, visible_name
 from . import comparison
@@ -107,9 +107,9 @@ def callbacks(dash: Dash, queries: Queries) -> None:
                 view, queries.size_of(name), f"rm -r -- {quoted(str(queries.tree.path_of(name)))}", f"{name} {times}"
             )
         except NotFound as error:
-            found = queries.forgotten_run(name)
+            found = queries.deleted_run(name)
             return (
-                panel_of(forgotten_view(found), None, found.remove, f"{name} {times}")
+                panel_of(deleted_view(found), None, found.remove, f"{name} {times}")
                 if found
                 else [html.P(visible(str(error)))]
             )
@@ -153,32 +153,45 @@ def panel_of(view: RunView, size: RunSize | None, command: str, filling: str) ->
         ("State", WORDS.get(view.state, view.state) + (f": {view.state_reason}" if view.state_reason else "")),
         ("Run", visible_name(run)),
         ("Attempts", " → ".join(view.attempts)),
-        ("Last step", f"{view.stored.last_step:,}" if about.forgotten and view.stored.last_step is not None else ""),
+        ("Last step", f"{view.stored.last_step:,}" if view.deleted and view.stored.last_step is not None else ""),
     ]
     tags = ", ".join(about.tags)
-    return [
+    table = html.Table(
+        html.Tbody([html.Tr([html.Th(name), html.Td(visible(value))]) for name, value in facts if value])
+    )
+    said = html.Span(id="about-said", role="status")
+    head = [
         html.Div([html.H2(visible_name(about.name or run), className="title"), button("close", "×", "Close (Esc)", "plain")], className="head"),
-        RunFilling(run=None if about.forgotten else run, filling=filling),
+        RunFilling(run=None if view.deleted else run, filling=filling),
         html.P(about.trouble, className="warn") if about.trouble else None,
         html.Section(dcc.Markdown(about.note, className="note-shown", link_target="_blank")) if about.note else None,
-        html.Section([html.Table(html.Tbody([html.Tr([html.Th(name), html.Td(visible(value))]) for name, value in facts if value])), None if about.forgotten else RunNotify(run=run)]),
-        None if about.forgotten else html.Section([html.H3("What ran"), RunProvenance("about-ran")], className="ran-part"),
-        None if about.forgotten else html.Section([html.H3("Where its time went"), RunShares("about-ledger")], className="ledger-part"),
+    ]  # fmt: skip
+    if view.deleted:
+        return [
+            *head,
+            html.Section(table),
+            html.Div([button("restore", "Restore", "", "btn"), said], className="actions"),
+            removal(command),
+        ]
+    return [
+        *head,
+        html.Section([table, RunNotify(run=run)]),
+        html.Section([html.H3("What ran"), RunProvenance("about-ran")], className="ran-part"),
+        html.Section([html.H3("Where its time went"), RunShares("about-ledger")], className="ledger-part"),
         field("Name", "name", about.name, MAX_NAME, dcc.Input(id="about-name", value=about.name, placeholder=visible_name(run), className="input")),
         field("Tags, separated by commas", "tags", tags, MAX_TAGS * (MAX_TAG + 2), dcc.Input(id="about-tags", value=tags, className="input")),
         field("Note, in Markdown", "note", about.note, MAX_NOTE, dcc.Textarea(id="about-note", value=about.note, rows=6, className="input")),
-        html.Div([button("save", "Save", "Ctrl Enter", "btn pri"), html.Span(id="about-said", role="status")], className="actions"),
+        html.Div([button("save", "Save", "Ctrl Enter", "btn pri"), said], className="actions"),
         html.P("It is archived: left out of the table until it is asked for behind Hidden.", className="dim") if about.archived else None,
         html.Div(
             [
                 button("archive", "Bring back" if about.archived else "Archive", "Hidden from the table until asked for", "btn"),
-                button("restore", "Restore", "", "btn") if about.forgotten else button("delete", "Delete", "A run that goes on cannot be deleted" if lives else "It can be restored for ten minutes", "btn", disabled=lives),
+                button("delete", "Delete", "Stop the run, then delete it" if lives else "It can be restored for ten minutes", "btn", disabled=lives),
             ],
             className="actions",
         ),
         html.P(freed(size, lives), className="dim") if size else None,
-        None if about.forgotten else keeping_of(about.keep, view.stored.last_time_s),
-        forgotten(command) if about.forgotten else None,
+        keeping_of(about.keep, view.stored.last_time_s),
     ]  # fmt: skip
 
 
@@ -224,7 +237,8 @@ def keeping_of(keep: str, last_time_s: float | None) -> html.Div:
     )
 
 
-def forgotten(line: str) -> html.Section:
+def removal(line: str) -> html.Section:
+    """The command that removes the files of a deleted run."""
     command = html.Code(line or "Its files are too many for one line.", className="command")
     return html.Section(
         [
@@ -251,7 +265,7 @@ def early(opening: PageRequest) -> Iterable[str]:
     """The rows as they are without a choice; a user may have chosen other columns in this browser."""
     yield question("columns")
     if not opening.query.keys() - {"run"}:
-        flags = dict.fromkeys(("desc", "archived", "forgotten"), "false")
+        flags = dict.fromkeys(("desc", "archived", "deleted"), "false")
         limit = str(OPTIONS["cacheBlockSize"])
         yield question("table", q="", state="", sort="", **flags, group="", columns="", offset=0, limit=limit)
 

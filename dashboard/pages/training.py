@@ -197,13 +197,13 @@ def _positive(value: object) -> float | None:
 
 
 def run_options(queries: Queries, chosen: Sequence[str], search: object) -> list[Option]:
-    """The chosen ones, then the newest that the search finds. Archived and forgotten runs are offered only where they are chosen."""
+    """The chosen ones, then the newest that the search finds. Archived runs are offered only where they are chosen."""
     words = _text(search).lower().split()
     found = []
     for view in queries.runs():
         name = view.stored.name
         label = f"{view.about.name} ({name})" if view.about.name else name
-        shown = name not in chosen and not view.about.archived and not view.about.forgotten and "__proto__" not in label
+        shown = name not in chosen and not view.about.archived and "__proto__" not in label
         if shown and all(word in label.lower() for word in words):
             found.append({"label": label, "value": name})
         if len(found) == MAX_OPTIONS:

@@ -36,13 +36,13 @@ from collectors.records import Event
 from collectors.rights import claims_count
 from collectors.store.store import Run, Store
 
-from ..user_files.forgotten_runs import ForgottenRun
+from ..user_files.deleted_runs import DeletedRun
 from ..user_files.run_notes import NOTHING, RunNotes
 
 ALIVE = ("running", "stalled")
-FORGOTTEN = "it is deleted: its curves have left the store, its files stay"
-DELETED = "it is deleted, and can be restored as it was until {}"
-FORGOTTEN_LONG_AGO = "it is deleted, and an earlier version did not keep how it ended; Restore reads its files again"
+PURGED = "it is deleted: its curves have left the store, its files stay"
+RESTORABLE = "it is deleted, and can be restored as it was until {}"
+UNKNOWN_END = "it is deleted, and an earlier version did not keep how it ended; Restore reads its files again"
 OVER: tuple[StateName, ...] = ("ended", "finished", "failed", "killed", "preempted", "requeued")
 BUDGET_S = 0.1  # of one look, for the states that may have changed; the others wait for the next look
 KEPT_S = 60.0  # a run that is over is looked at so often: something may hold its files again
@@ -62,6 +62,7 @@ class RunView:
     cwd: str  # of run.json, else of the process; "" where unknown
     ended_s: float | None = None  # as its files or its end say; None while it lives, and where nothing says so
     about: RunNotes = NOTHING
+    deleted: bool = False
     restarts: int = 0  # of its rank that started most often
     host: str = ""  # of run.json, else of its newest process; "" where unknown
     job_id: str | None = None  # of its newest process, where a launcher gave one
@@ -255,12 +256,12 @@ def rank_view(process: RunProcess, gpus: Sequence[Mapping[str, Any]]) -> RankVie
     return RankView(process, identity_of(environment), gpus_of(pids, environment, gpus))
 
 
-def forgotten_view(found: ForgottenRun) -> RunView:
-    """Nothing is stored of it but what was known when it was forgotten."""
+def deleted_view(found: DeletedRun) -> RunView:
+    """Nothing is stored of it but what was known when it was deleted."""
     known = found.known
     state: StateName = next((state for state in OVER if state == known.state), "ended")
-    deleted = DELETED.format(time.strftime("%H:%M", time.localtime(found.purge_s))) if found.purge_s else ""
-    reason = "; ".join(filter(None, [known.reason, deleted or (FORGOTTEN if known.state else FORGOTTEN_LONG_AGO)]))
+    restorable = RESTORABLE.format(time.strftime("%H:%M", time.localtime(found.purge_s))) if found.purge_s else ""
+    reason = "; ".join(filter(None, [known.reason, restorable or (PURGED if known.state else UNKNOWN_END)]))
     ranks = RanksSeen([], None, "")
     return RunView(
         _unstored(found.run, known),
@@ -272,11 +273,12 @@ def forgotten_view(found: ForgottenRun) -> RunView:
         "",
         ended_s=known.ended_s,
         about=found.about,
+        deleted=True,
     )
 
 
 def known_of(view: RunView) -> LastKnown:
-    """What stays readable of a run that is forgotten."""
+    """What stays readable of a run that is deleted."""
     stored = view.stored
     return LastKnown(
         view.state,

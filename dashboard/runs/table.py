@@ -178,7 +178,7 @@ class TableQuery:
     sort: str = ""
     descending: bool = False
     archived: bool = False
-    forgotten: bool = False
+    deleted: bool = False
     group: str = ""
     opened: frozenset[str] = frozenset()
     columns: tuple[str, ...] = ()  # none: the usual ones
@@ -389,8 +389,8 @@ def _plain_keys(text: str, series: Collection[str]) -> set[str]:
 
 
 def _is_shown(row: Row, question: TableQuery) -> bool:
-    about = row.facts.view.about
-    return (question.archived or not about.archived) and (question.forgotten or not about.forgotten)
+    view = row.facts.view
+    return (question.archived or not view.about.archived) and (question.deleted or not view.deleted)
 
 
 def _is_earlier(row: Row, question: TableQuery) -> bool:

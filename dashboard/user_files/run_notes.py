@@ -1,4 +1,4 @@
-"""What users say about a run: display name, tags, a note, archived, forgotten."""
+"""What users say about a run: display name, tags, a note, archived, how long it is kept."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class RunNotes:
     tags: tuple[Searched, ...] = ()
     note: Searched = ""
     archived: bool = False
-    forgotten: bool = False
     keep: str = ""  # after its newest line, such as "30d"; "" is forever
     trouble: Searched = ""
 
 
 NOTHING = RunNotes()
-FIELDS = ("name", "tags", "note", "archived", "forgotten", "keep")
+FIELDS = ("name", "tags", "note", "archived", "keep")
+OLD_ARCHIVED = "forgotten"  # a key of older versions: such a run is hidden as an archived one is
 
 
 class RunNotesReader:
@@ -160,7 +160,10 @@ def _strict(path: Path) -> RunNotes:
 
 def _typed(table: Table) -> dict[str, Any]:
     """Words as what they stand for: `{"archived": "yes"} -> {"archived": True}`. Raises ValueError."""
-    return {key: _field(key, value) for key, value in table.items()}
+    typed = {key: _field(key, value) for key, value in table.items()}
+    if typed.pop(OLD_ARCHIVED, False):
+        typed["archived"] = True
+    return typed
 
 
 def _field(key: str, value: str | list[str]) -> Any:
@@ -170,7 +173,7 @@ def _field(key: str, value: str | list[str]) -> Any:
         return tuple(value)
     if isinstance(value, list):
         raise ValueError(f"{key}: not a list")
-    if key in ("archived", "forgotten"):
+    if key in ("archived", OLD_ARCHIVED):
         if value.lower() not in WORDS:
             raise ValueError(f"{key}: true or false")
         return WORDS[value.lower()]

@@ -100,7 +100,7 @@ class MemoryStore:
             if isinstance(record, Event) and not (isinstance(record.kind, str) and np.isfinite(record.time_s)):
                 raise TypeError("an event needs a kind and a time")
 
-    def forget(self, run: str) -> None:
+    def delete(self, run: str) -> None:
         kept = [[record for record in batch if getattr(record, "run", None) != run] for batch in self._shared.commits]
         self._shared.commits[:] = kept
 

@@ -287,7 +287,7 @@ function name(grid, data) {
   }
   const shown = visibleName(data.name || data.run);
   const title = visible(data.name ? `${data.name}: ${data.run}` : data.run);
-  const flags = [data.archived && "archived", data.forgotten && "deleted"].filter(Boolean).join(", ");
+  const flags = [data.archived && "archived", data.deleted && "deleted"].filter(Boolean).join(", ");
   const open = (/** @type {MouseEvent} */ event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();

@@ -116,8 +116,8 @@ export default class RunsPage extends PageView {
   }
 
   /** @param {Question} question @param {number} offset @param {number} limit */
-  #parameters({ q, chip, sort, desc, archived, forgotten, group, opened }, offset, limit) {
-    const flags = { desc: String(desc), archived: String(archived), forgotten: String(forgotten) };
+  #parameters({ q, chip, sort, desc, archived, deleted, group, opened }, offset, limit) {
+    const flags = { desc: String(desc), archived: String(archived), deleted: String(deleted) };
     return { q, state: chip, sort, ...flags, group, open: opened, columns: this.columns.asked, offset, limit };
   }
 
@@ -266,7 +266,7 @@ export default class RunsPage extends PageView {
  * @property {string} sort key of a column, "" for the usual order
  * @property {boolean} desc
  * @property {boolean} archived with archived runs
- * @property {boolean} forgotten with forgotten runs
+ * @property {boolean} deleted with deleted runs
  * @property {string} group key of a column
  * @property {string[]} opened groups
  * @property {string} metric of the comparison: the name of a series, "" for the loss
@@ -287,7 +287,7 @@ function readQuestion() {
     sort: text("sort"),
     desc: text("desc") === "true",
     archived: text("archived") === "true",
-    forgotten: text("forgotten") === "true",
+    deleted: text("deleted") === "true",
     group: text("group"),
     opened: query.getAll("open"),
     metric: text("metric"),
@@ -296,9 +296,9 @@ function readQuestion() {
 }
 
 /** Replaces this page's parameters; others stay. @param {Question} question @param {string[]} ticked */
-function writeQuestion({ q, chip, sort, desc, archived, forgotten, group, opened, metric }, ticked) {
+function writeQuestion({ q, chip, sort, desc, archived, deleted, group, opened, metric }, ticked) {
   const query = new URLSearchParams(location.search);
-  const words = { q, state: chip, sort, desc: desc && "true", archived: archived && "true", forgotten: forgotten && "true", group, metric: ticked.length ? metric : "" };
+  const words = { q, state: chip, sort, desc: desc && "true", archived: archived && "true", deleted: deleted && "true", group, metric: ticked.length ? metric : "" };
   for (const [name, value] of Object.entries(words)) {
     if (value) query.set(name, value);
     else query.delete(name);

@@ -163,7 +163,7 @@ export class Panel {
     try {
       const { purge_s } = await change(`runs/${encodeURIComponent(run)}/delete`, {});
       this.#taken(run);
-      this.offerBack(run, purge_s);
+      this.offerUndo(run, purge_s);
     } catch (error) {
       if (run === this.run) say(sentenceOf(error));
     }
@@ -172,13 +172,13 @@ export class Panel {
   /** Runs that were deleted lately can be restored. */
   async offerDeleted() {
     if (!isOwner) return;
-    const { forgotten } = await get("forgotten").catch(() => ({ forgotten: [] }));
-    const [newest] = forgotten.filter(({ purge_s }) => purge_s > 0);
-    if (newest) this.offerBack(newest.run, newest.purge_s);
+    const { deleted } = await get("deleted").catch(() => ({ deleted: [] }));
+    const [newest] = deleted.filter(({ purge_s }) => purge_s > 0);
+    if (newest) this.offerUndo(newest.run, newest.purge_s);
   }
 
   /** @param {string} run @param {number} purge_s when its data leaves the store */
-  offerBack(run, purge_s) {
+  offerUndo(run, purge_s) {
     this.offer(`${visible(run)} is deleted. Its data leaves the store at ${minute(purge_s)}.`, () => this.#restore(run));
   }
 
@@ -186,7 +186,7 @@ export class Panel {
   async #restore(run) {
     if (run === null) return;
     try {
-      await change(`runs/${encodeURIComponent(run)}/take_back`, {});
+      await change(`runs/${encodeURIComponent(run)}/restore`, {});
       if (this.run !== run) this.show(run);
       this.#await((this.awaited = run));
       this.#taken(run);

@@ -55,8 +55,8 @@ export class Tools {
     this.group = el("select", { class: "chip", "aria-label": "Group", onchange: () => change({ group: this.group.value, opened: [] }) });
     this.hidden = el("div", { popover: "auto", class: "hidden-runs" });
     this.archived = checkbox("Show archived", (on) => change({ archived: on }));
-    this.forgotten = checkbox("Show deleted", (on) => change({ forgotten: on }));
-    this.hidden.append(this.archived.label, this.forgotten.label);
+    this.deleted = checkbox("Show deleted", (on) => change({ deleted: on }));
+    this.hidden.append(this.archived.label, this.deleted.label);
     const hiddenButton = el("button", { class: "btn", type: "button", onclick: () => hang(this.hidden, hiddenButton) }, "Hidden");
     this.csv = el("a", { class: "btn", download: "runs.csv", "data-exports": "" }, "CSV");
     this.said = el("p", { class: "runs-said", id: "filter-said", role: "status", hidden: true }); // below the field, over the table: nothing moves
@@ -104,7 +104,7 @@ export class Tools {
     for (const { state, chip } of this.chips) chip.setAttribute("aria-pressed", String(state === question.chip));
     this.#drawGroups(question.group);
     this.archived.box.checked = question.archived;
-    this.forgotten.box.checked = question.forgotten;
+    this.deleted.box.checked = question.deleted;
     this.asked = question;
     this.#drawCsv();
   }
@@ -186,8 +186,8 @@ export class Tools {
 }
 
 /** @param {Question} question @param {string[]} columns */
-function csvOf({ q, chip, sort, desc, archived, forgotten }, columns) {
-  const flags = { desc: String(desc), archived: String(archived), forgotten: String(forgotten) };
+function csvOf({ q, chip, sort, desc, archived, deleted }, columns) {
+  const flags = { desc: String(desc), archived: String(archived), deleted: String(deleted) };
   const chosen = columns.length ? `${columns.join("\n")}\n` : ""; // none: the usual ones
   return pathTo(`/api/v1/table?${new URLSearchParams({ format: "csv", q, state: chip, sort, ...flags, columns: chosen })}`);
 }

@@ -142,11 +142,11 @@ class SqliteStore:
             for compactor in self._compactors.values():
                 compactor.settle()
 
-    def forget(self, run: str) -> None:
+    def delete(self, run: str) -> None:
         """Remove a run from the store, offsets included: its folder, if it still exists, will be read again."""
         writer = self._writer(files.RUNS_FILE)
         with store_errors(), writer.packing, self._lock:
-            writer.forget(run)
+            writer.delete(run)
 
     def rename(self, run: str, new: str, paths: Mapping[str, str]) -> bool:
         writer = self._writer(files.RUNS_FILE)

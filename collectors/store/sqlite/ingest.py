@@ -207,7 +207,7 @@ class FileWriter:
         else:
             del self._pending[stream]
 
-    def forget(self, run: str) -> None:
+    def delete(self, run: str) -> None:
         """Remove a run. The caller holds `packing` and `lock`."""
         with schema.transaction(self.db) as db:
             streams = runs.remove(db, run)

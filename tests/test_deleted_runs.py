@@ -1,4 +1,4 @@
-"""Runs are forgotten and taken back, by a real collector; their files are never changed."""
+"""Runs are deleted and restored, by a real collector; their files are never changed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pytest
@@ -29,8 +30,8 @@ from collectors.logs.tombstones import (
     last_known,
     read_all,
 )
-from dashboard.runs.runs import OVER, forgotten_view
-from dashboard.user_files.forgotten_runs import ForgottenRun, quoted, remove_line
+from dashboard.runs.runs import OVER, deleted_view
+from dashboard.user_files.deleted_runs import DeletedRun, DeletedRuns, quoted, remove_line
 from dashboard.user_files.run_notes import RunNotes
 from tests.conftest import Dashboard, dashboard, script, wait_for
 
@@ -75,8 +76,25 @@ def post(running: Dashboard, path: str, body: Any) -> Any:
         return json.load(error)
 
 
-def forget(running: Dashboard, run: str) -> Any:
-    return post(running, f"runs/{quote(run, safe='')}/forget", {})
+def delete(running: Dashboard, run: str, undo_s: float = 0.0) -> Any:
+    return post(running, f"runs/{quote(run, safe='')}/delete", {"undo_s": undo_s})
+
+
+def restore(running: Dashboard, run: str) -> Any:
+    return post(running, f"runs/{quote(run, safe='')}/restore", {})
+
+
+def deleted(running: Dashboard) -> list[dict[str, Any]]:
+    return list(running.get("/api/v1/deleted")["deleted"])
+
+
+def purge_s(running: Dashboard, run: str) -> float:
+    (row,) = [row for row in deleted(running) if row["run"] == run]
+    return float(row["purge_s"])
+
+
+def events(running: Dashboard, run: str) -> int:
+    return len(running.get(f"/api/v1/events?run={run}")["events"])
 
 
 def names(running: Dashboard) -> set[str]:
@@ -94,7 +112,7 @@ def settled(running: Dashboard) -> None:
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    logs = tmp_path_factory.mktemp("forgotten") / "logs"
+    logs = tmp_path_factory.mktemp("deleted") / "logs"
     for name in (*NAMES, "group", "bystander"):
         write_run(logs / name)
     (logs / "single.jsonl").write_text(
@@ -116,16 +134,14 @@ def run_called(running: Dashboard, name: str) -> str:
     return name if name in NAMES[:2] else next(run for run in names(running) if run.startswith("odd"))
 
 
-def test_forgotten_runs_stay_away_until_they_are_taken_back_or_their_files_change(
-    logs: Path, running: Dashboard
-) -> None:
+def test_deleted_runs_stay_away_until_they_are_restored_or_their_files_change(logs: Path, running: Dashboard) -> None:
     before = contents(logs)
     odd = run_called(running, NAMES[2])
     for run in ("plain", "group/a", odd, "single"):
-        answer = forget(running, run)
-        assert answer.get("run") == run and answer["about"]["forgotten"] and answer["remove"].startswith("rm "), answer
+        answer = delete(running, run)
+        assert answer.get("run") == run and answer["purge_s"] == 0 and answer["remove"].startswith("rm "), answer
         assert run not in names(running)
-    rows = {row["run"]: row for row in running.get("/api/v1/forgotten")["forgotten"]}
+    rows = {row["run"]: row for row in deleted(running)}
     assert (rows["plain"]["files"], rows["plain"]["remove"]) == (3, f"rm -r -- {logs}/plain")
     assert rows["single"]["remove"] == f"rm -- {logs}/single.jsonl"
     assert names(running) == {"group", "bystander"}
@@ -135,8 +151,8 @@ def test_forgotten_runs_stay_away_until_they_are_taken_back_or_their_files_chang
     settled(running)
     assert names(running) == {"group", "bystander", "another"} and contents(logs).items() >= before.items()
 
-    post(running, "runs/plain/take_back", {})
-    post(running, f"runs/{quote(odd, safe='')}/about", {"forgotten": False})
+    for run in ("plain", odd):
+        assert restore(running, run) == {"run": run}
     wait_for(lambda: points(running, "plain") == points(running, odd) == 50)
     assert running.get("/api/v1/run?run=plain")["info"]["config"] == {"lr": 1}
     assert running.get("/api/v1/logs?run=plain")["total"] == 1
@@ -144,71 +160,100 @@ def test_forgotten_runs_stay_away_until_they_are_taken_back_or_their_files_chang
     with (logs / "group" / "a" / "metrics.jsonl").open("a") as file:  # a new attempt in the same folder
         file.write(json.dumps({"time_s": T0 + 99, "step": 99, "train/loss": 2.0}) + "\n")
     wait_for(lambda: points(running, "group/a") == 51)
-    assert running.run("group/a")["info"] == {}, "its other files are as they were when it was forgotten"
+    assert running.run("group/a")["info"] == {}, "its other files are as they were when it was deleted"
 
 
-def test_they_stay_away_after_a_restart_and_notes_come_back_with_them(logs: Path) -> None:
-    write_run(logs / "noted")
+def test_of_two_deletes_at_the_same_time_one_restore_brings_the_run_back(logs: Path, running: Dashboard) -> None:
+    write_run(logs / "twice")
+    wait_for(lambda: points(running, "twice") == 50)
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda undo_s: delete(running, "twice", undo_s), (600, 600)))
+    assert "twice" in [answer.get("run") for answer in answers]
+    assert [row["run"] for row in deleted(running)].count("twice") == 1
+    restore(running, "twice")
+    wait_for(lambda: points(running, "twice") == 50)
+
+
+class Restarted(NamedTuple):
+    """A dashboard that was killed with its collector after runs were deleted, and started again."""
+
+    running: Dashboard
+    logs: Path
+    before: dict[str, bytes]  # what the log folder held at the start
+
+
+def tombstone_of(logs: Path, run: str) -> Path:
+    return logs / ".deepseek" / "deleted" / file_name(run)
+
+
+@pytest.fixture(scope="module")
+def restarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restarted]:
+    """`pending` was deleted and then written to, the time of `due` is over, `older` was deleted by an older version."""
+    logs = tmp_path_factory.mktemp("killed") / "logs"
+    undo_s = {"pending": 600.0, "due": 0.5, "older": 0.0}
+    for run in undo_s:
+        write_run(logs / run)
     with dashboard(logs) as running:
-        wait_for(lambda: points(running, "noted") == 50)
-        post(running, "events", {"run": "noted", "text": "look here", "time_s": T0})
-        wait_for(lambda: running.get("/api/v1/events?run=noted")["events"])
-        assert post(running, "runs/noted/about", {"forgotten": True, "tags": ["t"]})["forgotten"]
-        assert "noted" not in names(running)
-    with dashboard(logs) as running:
-        settled(running)
-        assert "noted" not in names(running)
-        post(running, "runs/noted/take_back", {})
-        wait_for(lambda: points(running, "noted") == 50)
-        wait_for(lambda: running.get("/api/v1/events?run=noted")["events"])
-        assert running.run("noted")["about"]["tags"] == ["t"] and not running.run("noted")["about"]["forgotten"]
-
-
-def buried(logs: Path, run: str) -> Path:
-    return logs / ".deepseek" / "forgotten" / file_name(run)
-
-
-def killed(running: Dashboard) -> None:
-    """The dashboard and its collector, without a word."""
-    collector = running.collector_pid()
-    running.process.kill()
-    if collector is not None:
-        os.kill(collector, signal.SIGKILL)
-    running.process.wait()
-
-
-def test_a_deleted_run_is_restored_as_it_was_though_both_processes_were_killed(logs: Path) -> None:
-    write_run(logs / "deleted")
-    with dashboard(logs) as running:
-        wait_for(lambda: points(running, "deleted") == 50)
-        post(running, "events", {"run": "deleted", "text": "look here", "time_s": T0})
-        wait_for(lambda: running.get("/api/v1/events?run=deleted")["events"])
-        answer = post(running, "runs/deleted/delete", {})
-        assert answer["purge_s"] > time.time() + 500 and "deleted" not in names(running), answer
-        killed(running)
-    write_run(logs / "deleted", 1)  # goes on meanwhile
-    (logs / "deleted" / "late.jsonl").write_text(json.dumps({"time_s": T0, "step": 1, "late": 1.0}) + "\n")
+        wait_for(lambda: all(points(running, run) == 50 for run in undo_s))
+        for run in undo_s:
+            post(running, "events", {"run": run, "text": "look here", "time_s": T0})
+            wait_for(lambda run=run: events(running, run) == 1)
+            post(running, f"runs/{run}/about", {"tags": ["t"]})
+        for run, seconds in undo_s.items():
+            assert delete(running, run, seconds)["run"] == run
+        collector = running.collector_pid()
+        running.process.kill()
+        if collector is not None:
+            os.kill(collector, signal.SIGKILL)
+        running.process.wait()
+    write_run(logs / "pending", 1)
+    (logs / "pending" / "late.jsonl").write_text(json.dumps({"time_s": T0, "step": 1, "late": 1.0}) + "\n")
+    as_older_version(tombstone_of(logs, "older"))
     before = contents(logs)
     with dashboard(logs) as running:
         settled(running)
-        assert "deleted" not in names(running)
-        assert "is deleted; the Runs page" in post(running, "runs/deleted/about", {"note": "x"})["error"]
-        post(running, "runs/deleted/take_back", {})
-        wait_for(lambda: points(running, "deleted") == 52, because="what was written meanwhile is not read")
-        assert len(running.get("/api/v1/events?run=deleted")["events"]) == 1
-        assert running.get("/api/v1/run?run=deleted")["info"]["config"] == {"lr": 1}
-        assert not buried(logs, "deleted").exists() and contents(logs) == before
+        yield Restarted(running, logs, before)
 
-        assert post(running, "runs/deleted/delete", {})["purge_s"]
-        killed(running)
-    tombstone = json.loads(buried(logs, "deleted").read_text())
-    buried(logs, "deleted").write_text(json.dumps(tombstone | {"purge_s": 1.0}))  # ten minutes are over
-    with dashboard(logs) as running:
-        wait_for(lambda: json.loads(buried(logs, "deleted").read_text())["purge_s"] == 0, because="it is not purged")
-        settled(running)
-        assert "deleted" not in names(running) and contents(logs) == before
-        post(running, "runs/deleted/take_back", {})
-        wait_for(lambda: points(running, "deleted") == 52, because="its files are not read again")
+
+def as_older_version(tombstone: Path) -> None:
+    """As if the move to the new folder was interrupted before this one."""
+    row = json.loads(tombstone.read_text())
+    row["forgotten_s"] = row.pop("deleted_s")
+    old = tombstone.parent.with_name("forgotten")
+    old.mkdir()
+    (old / tombstone.name).write_text(json.dumps(row))
+    tombstone.unlink()
+
+
+def test_deleted_runs_stay_away_though_both_processes_were_killed(restarted: Restarted) -> None:
+    assert names(restarted.running) == set()
+    assert {row["run"] for row in deleted(restarted.running)} == {"pending", "due", "older"}
+
+
+def test_a_deleted_run_takes_no_change(restarted: Restarted) -> None:
+    answer = post(restarted.running, "runs/pending/about", {"note": "x"})
+    assert answer["error"] == "'pending' is deleted; restore it on the Runs page"
+
+
+def test_a_run_is_restored_as_it_was_with_what_was_written_meanwhile(restarted: Restarted) -> None:
+    restore(restarted.running, "pending")
+    wait_for(lambda: points(restarted.running, "pending") == 52, because="what was written meanwhile is not read")
+    assert events(restarted.running, "pending") == 1
+    assert restarted.running.get("/api/v1/run?run=pending")["info"]["config"] == {"lr": 1}
+    assert not tombstone_of(restarted.logs, "pending").exists()
+
+
+@pytest.mark.parametrize("run", ["due", "older"])
+def test_a_run_whose_data_has_left_the_store_is_restored_from_its_files(restarted: Restarted, run: str) -> None:
+    wait_for(lambda: purge_s(restarted.running, run) == 0, because="it is not purged")
+    restore(restarted.running, run)
+    wait_for(lambda: points(restarted.running, run) == 50, because="its files are not read again")
+    wait_for(lambda: events(restarted.running, run) == 1, because="its events are not read again")
+    assert restarted.running.run(run)["about"]["tags"] == ["t"]
+
+
+def test_neither_deleting_nor_restoring_changes_the_files(restarted: Restarted) -> None:
+    assert contents(restarted.logs) == restarted.before
 
 
 def test_a_run_is_kept_for_as_long_as_its_owner_says(logs: Path) -> None:
@@ -221,18 +266,18 @@ def test_a_run_is_kept_for_as_long_as_its_owner_says(logs: Path) -> None:
         about = logs / ".deepseek" / "runs" / "kept.yaml"
         assert "keep: 30d" in about.read_text()
         wait_for(lambda: "kept" not in names(running), because="it was to be kept for 30 days")
-        assert running.get("/api/v1/forgotten")["forgotten"][0]["purge_s"] > time.time() + 500
-        post(running, "runs/kept/take_back", {})
+        assert purge_s(running, "kept") > time.time() + 500
+        restore(running, "kept")
         wait_for(lambda: points(running, "kept") == 50)
         assert running.run("kept")["about"]["keep"] == "" and running.run("kept")["about"]["note"] == "keep: forever"
 
 
-def test_a_run_that_is_alive_and_one_that_is_not_there_cannot_be_forgotten(logs: Path, running: Dashboard) -> None:
+def test_a_run_that_is_alive_and_one_that_is_not_there_cannot_be_deleted(logs: Path, running: Dashboard) -> None:
     with script(LIVING, str(logs)):
         wait_for(lambda: running.run("living").get("state") == "running")
-        assert forget(running, "living")["error"] == "'living' is alive; a run can be forgotten once it is over"
-    assert "error" in forget(running, "nobody")
-    assert "GET /api/v1/forgotten" in post(running, "runs/nobody/take_back", {})["error"]
+        assert delete(running, "living")["error"] == "'living' is running; stop it, then delete it"
+    assert "error" in delete(running, "nobody")
+    assert "GET /api/v1/deleted" in restore(running, "nobody")["error"]
     assert "living" in names(running)
 
 
@@ -270,11 +315,21 @@ def test_an_odd_tombstone_costs_itself(tmp_path: Path) -> None:
     known = LastKnown("finished", "", T0, T0 + 9, T0 + 9, 4000, 3, 900)
     kept.put(Tombstone("a\ud800/..", T0, "", (found,), known))
     for i, text in enumerate(
-        ["", "[]", "{", '{"run": 1}', "null", '{"run": "x", "forgotten_s": "y", "folder": "", "files": [[1]]}']
+        ["", "[]", "{", '{"run": 1}', "null", '{"run": "x", "deleted_s": "y", "folder": "", "files": [[1]]}']
     ):
-        (tmp_path / "forgotten" / f"odd{i}.json").write_text(text)
+        (tmp_path / "deleted" / f"odd{i}.json").write_text(text)
     (again,) = read_all(tmp_path)
     assert (again.run, again.known) == ("a\ud800/..", known) and Tombstones(tmp_path).covers(found.path)
+
+
+def test_a_data_folder_of_an_older_version_keeps_its_deleted_runs(tmp_path: Path) -> None:
+    Tombstones(tmp_path).put(Tombstone("a", T0, "", (), purge_s=T0 + 600))
+    as_older_version(tmp_path / "deleted" / file_name("a"))
+    runs = DeletedRuns(tmp_path)
+    for _ in range(2):
+        assert [(found.run, found.deleted_s) for found in runs.all()] == [("a", T0)] and runs.pending() == {"a"}
+        assert Tombstones(tmp_path).has("a"), "a collector has started"
+    assert not (tmp_path / "forgotten").exists()
 
 
 @settings(deadline=None, max_examples=60)
@@ -286,7 +341,7 @@ def test_an_odd_tombstone_costs_itself(tmp_path: Path) -> None:
 )
 def test_what_was_known_is_read_however_odd_the_tombstone_is(row: dict[str, Any] | None) -> None:
     known = last_known(row)
-    view = forgotten_view(ForgottenRun("a", T0, 1, 1, "", RunNotes(forgotten=True), known))
+    view = deleted_view(DeletedRun("a", T0, 1, 1, "", RunNotes(), known))
     assert view.state in OVER and "deleted" in view.state_reason
     assert (
         json.loads(json.dumps(known._asdict(), allow_nan=False)) == known._asdict()
