@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis.expressions.language import parsed
 from tests.conftest import Ask
 
 # Columns of points, some of them together in buckets: `from` to `to` of each bucket are indices.
@@ -215,3 +216,49 @@ def test_the_front_of_a_scatter_is_what_no_other_dot_beats(ask: Ask, dots: list[
     up, right = (1 if "top" in best else -1), (1 if "right" in best else -1)
     beaten = {a for a in dots for b in dots if a != b and up * b[1] >= up * a[1] and right * b[0] >= right * a[0]}
     assert [tuple(dot) for dot in ask(code)] == sorted(set(dots) - beaten)
+
+
+READ = [
+    ("train/loss", ["train/loss", "", "", "mean"]),
+    ("phase/data_s / phase/step_s", ["phase/data_s", "phase/step_s", "", "mean"]),
+    ("sum(gpu/power_w)", ["gpu/power_w", "", "all", "sum"]),
+    ("sum(gpu/power_w) by host", ["gpu/power_w", "", "host", "sum"]),
+    (
+        'max(gpu/power_w{gpu!="0"}) by (host,rank) / "odd (name)"',
+        ['gpu/power_w{gpu!="0"}', '"odd (name)"', "host, rank", "max"],
+    ),
+    ("gpu/memory_used_bytes / 1 GiB", ["gpu/memory_used_bytes", "1 GiB", "", "mean"]),
+    ("mean(gpu/power_w) over 10 s", None),
+    ("rate(gpu/energy_j) / train/tokens_per_s", None),
+    ("a / b / c", None),
+    ("a / b * 100", None),
+    ("a > 2", None),
+]
+
+
+@pytest.mark.parametrize(("text", "fields"), READ)
+def test_an_expression_is_read_as_fields_where_it_is_of_their_shape(
+    ask: Ask, text: str, fields: list[str] | None
+) -> None:
+    found = ask(f"""const {{ shapeOf }} = await load("boards/shape.js");
+        const shape = shapeOf({json.dumps(text)});
+        return shape && [shape.source, shape.by, shape.keys, shape.summary];""")
+    assert found == fields
+
+
+@settings(max_examples=30)
+@given(
+    st.sampled_from(["train/loss", 'gpu/power_w{gpu="0"}', '"odd name"']),
+    st.sampled_from(["", "phase/step_s", "1 GiB", "1e-3", "odd name", 'with "quotes"']),
+    st.sampled_from(["", "all", "gpu", "host, rank"]),
+    st.sampled_from(["mean", "sum", "count", "stddev"]),
+)
+def test_what_the_fields_write_is_an_expression_and_is_read_back_as_the_same_fields(
+    ask: Ask, source: str, by: str, keys: str, summary: str
+) -> None:
+    text, same = ask(f"""const {{ divisorOf, shapeOf, textOf }} = await load("boards/shape.js");
+        const shape = {{ source: {json.dumps(source)}, by: divisorOf({json.dumps(by)}), keys: "{keys}", summary: "{summary}" }};
+        const text = textOf(shape);
+        return [text, JSON.stringify(shapeOf(text)) === JSON.stringify(shape) || (shape.keys === "" && textOf(shapeOf(text)) === text)];""")
+    assert same, text
+    parsed(text)

@@ -2,6 +2,7 @@
 
 import { COLOURS } from "../data/colours.js";
 import { el } from "../lib/dom.js";
+import { ALL, SUMMARIES, areKeys, divisorOf, shapeOf, textOf } from "./shape.js";
 
 // The form of one chart: what it draws and how. Each field changes one key of the file.
 
@@ -112,6 +113,7 @@ const moreOpen = new Set();
 function seriesForm(series, names, report) {
   const entries = series.map(open);
   const list = el("datalist", { id: "board-series" }, ...names().map((name) => el("option", { value: name })));
+  const labels = el("datalist", { id: "board-labels" }, ...["gpu", "host", "rank", "run", ALL].map((name) => el("option", { value: name })));
   const put = (/** @type {number} */ i, /** @type {Partial<ReturnType<typeof open>>} */ part) => {
     entries[i] = { ...entries[i], ...part };
     report(entries.filter(({ text }) => text).map(closed));
@@ -122,6 +124,7 @@ function seriesForm(series, names, report) {
       { class: "board-series" },
       textField(entry.text, (text) => put(i, { text }), { list: "board-series", spellcheck: "false", "aria-label": "Series" }),
       button("×", () => report(entries.filter((_, k) => k !== i).map(closed)), "Remove the series"),
+      shapeFields(entry, () => entries[i].text, (text) => put(i, { text, by: PLAIN_NAME.test(text) ? "name" : "expr" })),
       el(
         "details",
         { open: moreOpen.has(i), ontoggle: (/** @type {Event} */ event) => moreOpen[/** @type {HTMLDetailsElement} */ (event.target).open ? "add" : "delete"](i) },
@@ -134,7 +137,27 @@ function seriesForm(series, names, report) {
       ),
     );
   const add = textField("", (text) => text && report([...entries.map(closed), closed(open(text))]), { list: "board-series", placeholder: "Add a metric or an expression", spellcheck: "false", "aria-label": "Add a series" });
-  return el("div", { class: "board-series-list" }, list, ...entries.map(row), add);
+  return el("div", { class: "board-series-list" }, list, labels, ...entries.map(row), add);
+}
+
+/** What many expressions are made of, as fields which write it; null where an entry is of another shape. @param {ReturnType<typeof open>} entry @param {() => string} now its text, after changes that are on their way @param {(text: string) => void} report */
+function shapeFields({ by, text, labels, runs }, now, report) {
+  const shape = by === "expr" || (by === "name" && PLAIN_NAME.test(text) && !labels && !runs) ? shapeOf(text) : null;
+  if (!shape) return null;
+  const put = (/** @type {Partial<import("./shape.js").Shape>} */ part) => report(textOf({ ...(shapeOf(now()) ?? shape), ...part }));
+  const keys = textField(shape.keys, (typed) => {
+    const wrong = !areKeys(typed);
+    keys.setCustomValidity(wrong ? "Write labels such as gpu, or host, rank; or all." : "");
+    if (wrong) keys.reportValidity();
+    else put({ keys: typed });
+  }, { list: "board-labels", placeholder: "none: each by itself", spellcheck: "false" });
+  return el(
+    "div",
+    { class: "board-shape" },
+    labelled("Divide by", textField(shape.by, (typed) => put({ by: divisorOf(typed) }), { list: "board-series", placeholder: "nothing; a metric, or 1 GiB", spellcheck: "false" })),
+    labelled("Group by", keys, `labels, such as gpu or host, rank; ${ALL} for one line of all series`),
+    shape.keys === "" ? null : labelled("Summary", choiceField(shape.summary, SUMMARIES.map((name) => [name, name]), (summary) => put({ summary }))),
+  );
 }
 
 /** `gpu=0, host=a*` @param {string} text */
@@ -151,7 +174,10 @@ export const labelled = (label, control, help = "") => el("label", { class: "boa
 /** A change is reported when the field is left, or with Enter. @param {string} value @param {(value: string) => void} report @param {Record<string, any>} [more] */
 export function textField(value, report, more = {}) {
   const input = el("input", { class: "input", type: "text", maxlength: 2000, value, ...more });
-  input.addEventListener("change", () => report(input.value.trim()));
+  input.addEventListener("change", () => {
+    input.defaultValue = input.value; // it is reported: the form may be made anew
+    report(input.value.trim());
+  });
   return input;
 }
 
