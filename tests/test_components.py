@@ -127,7 +127,7 @@ def test_the_example_of_the_docs_runs(scene: Scene, page: Page, tmp_path: Path, 
         page.goto(scene.origin)
         assert drawn(page, "phase/data_s")["points"] == 50
         page.locator("#flame canvas").wait_for()
-        wait_for(lambda: "decode" in (page.locator("#flame table.unseen").text_content() or ""), because="no stacks")
+        wait_for(lambda: "decode" in (page.locator("#flame .unseen table").text_content() or ""), because="no stacks")
 
         drag(page, "#live")
         expect(page.locator("#window")).to_contain_text("s selected")

@@ -120,7 +120,7 @@ def pick(page: Page, menu: str, name: str, press: bool = True) -> None:
 
 def first_row(page: Page) -> str:
     """Of the table behind the graph: the function with most time of its own."""
-    return page.locator(".flame table.unseen tr:has(td)").first.inner_text()
+    return page.locator(".flame .unseen table tr:has(td)").first.inner_text()
 
 
 def test_the_page_names_the_line_its_source_its_callers_and_what_it_was_compared_with(run: Run, page: Page) -> None:
@@ -160,7 +160,7 @@ def test_the_graph_can_be_walked_and_zoomed_by_keys_and_read_as_a_table(run: Run
     )
     page.keyboard.press("Enter")
     wait_for(
-        lambda: "decode_image" in page.locator(".flame table.unseen").inner_text(),
+        lambda: "decode_image" in page.locator(".flame .unseen table").inner_text(),
         because="the table says something else",
     )
     page.keyboard.press("Escape")

@@ -41,10 +41,10 @@ export class FlameGraph {
     this.rows = [];
     this.canvas = el("canvas", { tabindex: 0, role: "application", "aria-label": "Flame graph" });
     this.tip = el("div", { class: "tip", role: "status", hidden: true });
-    this.table = el("table", { class: "unseen" });
+    this.table = el("table");
     this.room = el("div", { class: "flame-room" }, this.canvas);
     this.scroll = el("div", { class: "flame-scroll" }, this.room);
-    this.element = el("div", { class: "flame" }, this.scroll, this.tip, this.table);
+    this.element = el("div", { class: "flame" }, this.scroll, this.tip, el("div", { class: "unseen" }, this.table));
     this.#listen();
     onResize(this.scroll, () => this.draw());
     onTheme(() => this.draw());
