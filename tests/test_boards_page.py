@@ -227,6 +227,39 @@ def test_a_chart_is_added_by_search_changed_undone_and_saved(scene: Scene, page:
     expect(page.get_by_role("button", name="Save")).to_be_disabled()
 
 
+def test_text_that_is_no_board_yet_is_not_lost_without_a_question(scene: Scene, page: Page) -> None:
+    scene.write("typed", MINE)
+    scene.open(page, "typed")
+    painted(page, "Power")
+    page.keyboard.press("e")
+    page.get_by_role("button", name="YAML").click()
+    page.get_by_label("The board as YAML").fill("title: [")
+    asked = list[str]()
+    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    page.get_by_role("button", name="Close").click()
+    assert asked == ["There are changes that are not saved. Leave without them?"]
+    expect(page.get_by_label("The board as YAML")).to_have_value("title: [")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator(".board-editor")).to_have_count(0)
+
+
+def test_the_key_that_edits_waits_for_the_file_of_the_board(scene: Scene, page: Page) -> None:
+    scene.write("late", MINE)
+    held, comes = list[Route](), list[bool]()
+    page.route("**/api/v1/boards/late?*", lambda route: route.continue_() if comes else held.append(route))
+    scene.open(page, "late")
+    wait_for(lambda: len(held) >= 1, because="the file is not asked for")
+    page.keyboard.press("e")
+    page.keyboard.press("e")
+    comes.append(True)
+    for route in held:
+        route.continue_()
+    expect(page.locator(".board-editor")).to_have_count(1)
+    expect(page.get_by_label("Name of the file")).to_have_value("late")
+    expect(page.get_by_role("region", name="The board").get_by_label("Title")).to_have_value("Mine")
+
+
 def test_charts_are_moved_and_sized_by_hand(scene: Scene, page: Page) -> None:
     path = scene.write("moved", MINE)
     scene.open(page, "moved")

@@ -55,7 +55,7 @@ export class Editor {
     });
     this.body.addEventListener("focusout", () => setTimeout(() => this.#waits && this.#fill()));
     this.isClosed = false;
-    guard(() => (this.draft.dirty && !this.isClosed ? "changes of the board" : ""));
+    guard(() => (this.draft.isChanged && !this.isClosed ? "changes of the board" : ""));
   }
 
   async begin() {
@@ -129,6 +129,7 @@ export class Editor {
   }
 
   #typed() {
+    this.draft.typed = this.text.value; // it counts at once, and is sent with the next pause
     clearTimeout(this.#later);
     this.#later = setTimeout(() => this.draft.type(this.text.value), TYPED_MS);
   }
@@ -293,7 +294,7 @@ export class Editor {
 
   /** @returns {boolean} whether it is closed */
   leave() {
-    if (this.draft.dirty && this.draft.back.length && !confirm(LEAVE)) return false;
+    if (this.draft.isChanged && !confirm(LEAVE)) return false;
     this.close();
     return true;
   }
@@ -351,6 +352,11 @@ class Draft {
   /** Something would be lost without saving. */
   get dirty() {
     return this.typed !== this.saved;
+  }
+
+  /** Something of the user's would be lost: a change, or text that is no board yet. */
+  get isChanged() {
+    return this.dirty && (this.back.length > 0 || this.typed !== this.content.text);
   }
 
   /** Change the text at some places; comments stay. @param {Edit[]} edits */

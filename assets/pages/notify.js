@@ -1,4 +1,4 @@
-/** "Notify": which channels hear that a run crashed or finished, in two clicks from the run. */
+/** "Notify": which channels hear that a run that goes on crashed or finished, in two clicks from the run. */
 
 import { change, get, isOwner, sentenceOf } from "../lib/api.js";
 import { el, fill, hang, setText, visibleName } from "../lib/dom.js";
@@ -27,7 +27,7 @@ export class NotifyButton {
     this.element = el("span", { class: "notify" }, this.button, this.popover);
   }
 
-  /** @param {string | null} run the shown one */
+  /** @param {string | null} run the shown one; null where it is over */
   draw(run) {
     if (run !== this.run && this.popover.matches(":popover-open")) this.popover.hidePopover();
     this.run = run;
@@ -86,7 +86,7 @@ export class NotifyButton {
       input.type = kind.value === "ntfy" ? "text" : "password"; // the address is a key
       setText(note, kind.value === "ntfy" ? "Install the ntfy app and subscribe to the same topic." : kind.value === "email" ? "A mail server has more fields: continue on the Alerts page." : "");
     };
-    const save = el("button", { class: "btn pri", type: "button", onclick: () => make() }, "Notify me");
+    const save = el("button", { class: "btn pri", type: "button", onclick: () => make() }, "Add channel");
     const make = async () => {
       if (kind.value === "email") {
         location.assign(`${pathTo("/alerts")}?tab=rules&edit=channel:`);
@@ -98,14 +98,14 @@ export class NotifyButton {
       try {
         await change("alerts/channel", { name: null, channel: { name, kind: kind.value, ...(input.hidden ? {} : { [key]: input.value.trim() }) } });
         if (kind.value === "desktop" && "Notification" in window) await Notification.requestPermission();
-        this.#draw(run, await get("alerts/notify", { run }), `A crash of this run is sent to ${name}.`);
+        this.#draw(run, await get("alerts/notify", { run }), `Crashes of all runs are sent to ${name}.`);
       } catch (error) {
         setText(said, sentenceOf(error));
         save.disabled = false;
       }
     };
     choose();
-    fill(this.popover, el("p", { class: "mid" }, "Notify me when this run crashes"), kind, input, note, said, save);
+    fill(this.popover, el("p", { class: "mid" }, "Notify me when a run crashes, this one or any other"), kind, input, note, said, save);
     input.focus();
   }
 }

@@ -46,7 +46,7 @@ export class RunStrip {
 
   /** @param {Standing} standing */
   draw(standing) {
-    this.#drawRun(standing.runs.current);
+    this.#drawRun(standing.runs.current, standing.runs.over);
     if (standing.runs.read_once) setClass(this.element, "arriving", false); // which figures there are is known
     const { step, total, steps_per_s, items_per_s, loss, lossBefore, span } = standing;
     const { now_s, current: run } = standing.runs;
@@ -69,14 +69,14 @@ export class RunStrip {
     this.#drawFinding(standing.finding);
   }
 
-  /** @param {import("../types/api").Run | null} run */
-  #drawRun(run) {
+  /** @param {import("../types/api").Run | null} run @param {boolean} over */
+  #drawRun(run, over) {
     this.files.draw(run);
     this.ran.draw(run);
     this.last.draw(run);
     this.run = run?.run ?? null;
     this.report.element.hidden = this.run === null;
-    this.notify.draw(this.run);
+    this.notify.draw(over ? null : this.run);
   }
 
   /** @type {string | null} */

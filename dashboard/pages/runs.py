@@ -175,7 +175,7 @@ def panel_of(view: RunView, size: RunSize | None, command: str, filling: str) ->
         ]
     return [
         *head,
-        html.Section([table, RunNotify(run=run)]),
+        html.Section([table, RunNotify(run=run) if lives else None]),
         html.Section([html.H3("What ran"), RunProvenance("about-ran")], className="ran-part"),
         html.Section([html.H3("Where its time went"), RunShares("about-ledger")], className="ledger-part"),
         field("Name", "name", about.name, MAX_NAME, dcc.Input(id="about-name", value=about.name, placeholder=visible_name(run), className="input")),
@@ -209,7 +209,7 @@ def bytes_word(size: int) -> str:
 
 def keeping_of(keep: str, last_time_s: float | None) -> html.Div:
     """After how long the run is deleted by itself. A choice that would delete it at once is no choice: there is a button for that."""
-    known = {"": "forever", "30d": "30 days", "90d": "90 days", "365d": "1 year"}
+    known = {"": "never", "30d": "30 days", "90d": "90 days", "365d": "1 year"}
     days = {} if keep in known else {keep: f"{keep.removesuffix('d')} days"}
 
     def is_over(value: str) -> bool:
@@ -218,7 +218,7 @@ def keeping_of(keep: str, last_time_s: float | None) -> html.Div:
 
     return html.Div(
         [
-            html.Span("Keep"),
+            html.Span("Delete after"),
             *(
                 html.Button(
                     word,
@@ -233,7 +233,7 @@ def keeping_of(keep: str, last_time_s: float | None) -> html.Div:
             ),
         ],
         className="keep",
-        title="Deleted this long after its last line; its files stay",
+        title="So long after its last line; it can be restored for ten minutes, and its files stay",
     )
 
 

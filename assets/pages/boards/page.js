@@ -187,7 +187,8 @@ export default class BoardsPage extends PageView {
 
   /** @param {string | null} chart the one whose fields are opened */
   async edit(chart) {
-    if (!this.editor) await this.#openEditor(false);
+    if (!this.file) await this.#reloadBoards(); // it is still on its way
+    if (!this.editor && this.file) await this.#openEditor(false);
     if (chart !== null) this.editor?.choose(chart);
   }
 
@@ -201,6 +202,7 @@ export default class BoardsPage extends PageView {
   async #openEditor(fresh) {
     const { Editor } = await import("../../boards/editor.js").catch(() => ({ Editor: null }));
     if (!Editor) return void (this.trouble = "The dashboard does not answer.");
+    if (this.editor) return; // the key was pressed twice
     const isMade = this.file?.name === OVERVIEW && !this.file.version;
     const file = fresh ? null : this.file && isMade ? { ...this.file, name: "" } : this.file; // the overview has no file: a copy gets one
     this.fresh = file?.name ? "" : isMade && file ? "New board, a copy of Overview" : "New board";
