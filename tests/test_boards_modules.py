@@ -169,6 +169,18 @@ def test_what_lies_along_x_has_no_colour_and_comes_first(ask: Ask) -> None:
     assert ask(code) == [[[-1, "lr", "lr"], [0, "loss", "loss"]], ["ink-3", "c3"]]
 
 
+def test_phases_have_the_colours_that_they_have_on_live(ask: Ask) -> None:
+    phases = ["warmup", "validation", "data", "forward", "backward", "optimizer", "h2d"]
+    code = f"""{ROWS}
+    const {{ lanesOf }} = await load("data/lanes.js");
+    const names = {json.dumps(phases)}.map((phase) => `phase/${{phase}}_s`);
+    const rows = named(names.map((name) => ({{ name, run: "a" }})), {{ series: [{{ glob: "phase/*_s" }}] }});
+    const lane = lanesOf(names.map((name) => ({{ run: "a", name, labels: {{}} }}))).find(({{ id }}) => id === "phases");
+    return [Object.fromEntries(rows.map(({{ series }}, i) => [series, tokensOf(rows)[i]])), Object.fromEntries(lane.lines.map(({{ label, colour }}) => [`phase/${{label}}_s`, colour]))];"""
+    boards, live = ask(code)
+    assert boards == live and len(set(live.values())) == len(phases)
+
+
 def test_a_newer_attempt_replaces_on_the_step_axis_and_a_smoothed_curve_is_its_smoothed_values(ask: Ask) -> None:
     code = f"""{COMMON} {ROWS}
     const row = {{ ...columns([[0, 5], [1, 6], [2, 7]], [1]), superseded: [false, true, false], smooth: [1, 2, 3] }};

@@ -102,6 +102,16 @@ def test_a_board_draws_and_what_the_host_lacks_is_one_sentence(scene: Scene, pag
     expect(chart(page, "NVLink")).to_have_count(0)
 
 
+def test_the_numbers_of_a_row_stand_on_one_line_whether_they_have_a_label_or_not(scene: Scene, page: Page) -> None:
+    titles = ["train/loss", "Newest"]
+    tiles = "".join(f"\n      - {{kind: number, title: {title}, series: [train/loss]}}" for title in titles)
+    scene.write("tiles", f"title: Tiles\nrows:\n  - charts:{tiles}\n")
+    scene.open(page, "tiles")
+    expect(chart(page, "Newest").locator(".board-label")).to_have_text("train/loss")
+    tops = [chart(page, title).locator(".board-value").bounding_box()["y"] for title in titles]
+    assert tops[0] == tops[1]
+
+
 def test_new_points_are_drawn_without_reading_all_again(scene: Scene, page: Page) -> None:
     scene.write("mine", MINE)
     scene.open(page, "mine", window=300)

@@ -1,7 +1,7 @@
 /** A board as the server describes it, and the numbers, units and colours of its charts (pure). */
 
 import { nearest } from "../curves/curve.js";
-import { COLOURS, colourAt, runColours } from "../data/colours.js";
+import { COLOURS, colourAt, phaseColours, runColours } from "../data/colours.js";
 
 // A board as the server describes it, with what is usual filled in (pure).
 
@@ -299,7 +299,9 @@ export function endsOf(range, by) {
 /** @param {Record<string, string> | undefined} thresholds @param {number} by */
 export const thresholdsOf = (thresholds, by) => (by === 1 || !thresholds ? thresholds : Object.fromEntries(Object.entries(thresholds).map(([at, tone]) => [String(Number(at) / by), tone])));
 
-// The colours of a chart's curves: what its file says, else the card's or the run's own, else one after the other (pure).
+// The colours of a chart's curves: what its file says, else the card's, the run's or the phase's own, else one after the other (pure).
+
+const PHASE = /^(?:gpu_)?phase\/(.+)_s$/;
 
 /** A token a curve. @param {BoardRow[]} rows @returns {string[]} */
 export function tokensOf(rows) {
@@ -312,5 +314,8 @@ export function tokensOf(rows) {
   const byRun = new Set(runs).size === rows.length && rows.length > 1 && runs.every(Boolean);
   const cards = rows.map(({ labels }) => labels.gpu);
   const byGpu = new Set(cards).size === rows.length && cards.every((gpu) => gpu !== undefined && Number(gpu) < COLOURS);
-  return rows.map(({ colour }, i) => (colour ? colourAt(colour - 1) : byRun ? runColours.of(runs[i]) : byGpu ? colourAt(Number(cards[i])) : rows.length === 1 ? "accent" : colourAt(i)));
+  const phases = rows.map(({ series }) => PHASE.exec(series)?.[1] ?? "");
+  const byPhase = new Set(phases).size === rows.length && rows.length > 1 && phases.every(Boolean);
+  const ofPhases = phaseColours(phases);
+  return rows.map(({ colour }, i) => (colour ? colourAt(colour - 1) : byRun ? runColours.of(runs[i]) : byGpu ? colourAt(Number(cards[i])) : byPhase ? (ofPhases.get(phases[i]) ?? "accent") : rows.length === 1 ? "accent" : colourAt(i)));
 }

@@ -16,6 +16,23 @@ export const dashOf = (token) => (isDashed(token) ? [7, 3] : token === GREY ? [2
 /** A swatch's class. @param {string} token @param {string} name of the plain one */
 export const swatchClass = (token, name) => (isDashed(token) ? `${name} striped` : name);
 
+/** The colours of phases: shades of computing, else of the kind of time that the ledger counts them as (`analysis/ledger/evidence.py`). @type {Map<string, string>} */
+const PHASE_COLOURS = new Map([
+  ...["forward", "backward", "optimizer"].map((name) => /** @type {const} */ ([name, name])),
+  ...["data", "load", "batch", "dataloader", "fetch"].map((name) => /** @type {const} */ ([name, "c2"])),
+  ...["checkpoint", "save"].map((name) => /** @type {const} */ ([name, "c6"])),
+  ...["log", "logging", "report"].map((name) => /** @type {const} */ ([name, "c14"])),
+  ...["validation", "val", "eval", "evaluate", "evaluation", "test"].map((name) => /** @type {const} */ ([name, "c7"])),
+  ["other", "c8"],
+]);
+const OTHERS = ["c1", "c5", "c4", "c9", "c13", "c12"]; // phases of other names
+
+/** Of the phases of a step, the same on all pages. @param {string[]} names @returns {Map<string, string>} */
+export function phaseColours(names) {
+  const others = names.filter((name) => !PHASE_COLOURS.has(name)).sort();
+  return new Map(names.map((name) => [name, PHASE_COLOURS.get(name) ?? OTHERS[others.indexOf(name) % OTHERS.length]]));
+}
+
 /**
  * Gives names their colours: a name keeps its colour for as long as it is chosen, whatever happens to the others.
  *

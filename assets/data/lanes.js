@@ -1,6 +1,6 @@
 /** The lanes of a run and their lines (pure): a new lane is a row here. */
 
-import { colourAt } from "./colours.js";
+import { colourAt, phaseColours } from "./colours.js";
 import { keyOf } from "./series.js";
 
 /** @typedef {import("./series.js").Meta} Meta */
@@ -177,16 +177,6 @@ const PHASE = /^phase\/(.+)_s$/;
 export const ITEMS_PER_S = ["progress/items_per_s"]; // samples, or steps: text does not say which
 const PROGRESS = ["progress/step", "progress/batch", "progress/item", ...ITEMS_PER_S];
 const GPU_PHASE = /^gpu_phase\/(.+)_s$/;
-/** The colours of phases: shades of computing, else of the kind of time that the ledger counts them as (`analysis/ledger/evidence.py`). @type {Map<string, string>} */
-const PHASE_COLOURS = new Map([
-  ...["forward", "backward", "optimizer"].map((name) => /** @type {const} */ ([name, name])),
-  ...["data", "load", "batch", "dataloader", "fetch"].map((name) => /** @type {const} */ ([name, "c2"])),
-  ...["checkpoint", "save"].map((name) => /** @type {const} */ ([name, "c6"])),
-  ...["log", "logging", "report"].map((name) => /** @type {const} */ ([name, "c14"])),
-  ...["validation", "val", "eval", "evaluate", "evaluation", "test"].map((name) => /** @type {const} */ ([name, "c7"])),
-  ["other", "c8"],
-]);
-const OTHERS = ["c1", "c5", "c4", "c9", "c13", "c12"]; // phases of other names
 const PHASES = ["data", "forward", "backward", "optimizer"]; // from the top of the stack down
 
 /** The phases of a step on the host and the GPU. @param {Meta[]} own @returns {Lane[]} */
@@ -200,11 +190,12 @@ function phaseLanes(own) {
 function stackLane(own, pattern, id, title, height) {
   const phases = own.filter((meta) => pattern.test(meta.name));
   const rank = phases.reduce((least, meta) => Math.min(least, rankOf(meta)), Infinity);
-  const lines = phases
+  const named = phases
     .filter((meta) => rankOf(meta) === rank)
     .map((meta) => ({ label: meta.name.replace(pattern, "$1"), keys: [keyOf(meta)] }))
-    .sort((a, b) => order(a.label) - order(b.label))
-    .map((line, i) => ({ ...line, colour: PHASE_COLOURS.get(line.label) ?? OTHERS[i % OTHERS.length] }));
+    .sort((a, b) => order(a.label) - order(b.label));
+  const colours = phaseColours(named.map(({ label }) => label));
+  const lines = named.map((line) => ({ ...line, colour: colours.get(line.label) ?? "accent" }));
   const note = phases.some((meta) => rankOf(meta) !== rank) ? `rank ${rank}` : undefined;
   return lane(id, title, height, "zero", lines, { kind: "stack", note, scale: 1000, digits: 0 });
 }
