@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from collectors.records import Event, Sample
+from collectors.records import Event, Points, Sample, labels_of
 from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.queries import Queries
@@ -198,6 +199,18 @@ def test_a_list_of_images_is_one_gallery_with_captions(scene: Scene, page: Page)
     large = page.locator("dialog.sample-large img")
     wait_for(lambda: large.evaluate("image => image.clientWidth") > 200)
     assert large.evaluate("image => getComputedStyle(image).imageRendering") == "pixelated"
+
+
+def test_the_histograms_of_a_run_stand_below_its_curves(scene: Scene, page: Page) -> None:
+    scene.store.append([Points("torch", labels_of(rank=0), ("loss",), (1.0,), 1e9, 1)])
+    page.goto(f"http://127.0.0.1:{scene.web.port}/training?run=torch")
+    cards = page.get_by_role("region", name="Histograms").locator(".sample-card")
+    expect(cards).to_have_count(1)
+    expect(cards).to_have_attribute("data-kind", "histogram")
+    cards.scroll_into_view_if_needed()
+    expect(cards.locator("canvas")).to_have_attribute("aria-label", re.compile("Histogram at step"))
+    page.goto(f"http://127.0.0.1:{scene.web.port}/training?run=torch&q=nothing")
+    expect(page.get_by_role("region", name="Histograms")).to_have_count(0)
 
 
 def test_a_run_without_samples_links_to_runs_that_have_some(scene: Scene, page: Page) -> None:

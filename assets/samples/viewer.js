@@ -17,9 +17,13 @@ const [LOOKED_AT, LISTED] = [24, 6]; // runs, where this one has none
 const EXAMPLE = 'log.sample("val/image", "images/7.png", step)\nlog.sample("val/answer", text, step)';
 
 export class Viewer {
-  /** @param {{step: number | null, find: string, pixels: boolean}} from the address @param {() => void} moved the step, the words of the search or how images are shown */
-  constructor({ step, find, pixels }, moved) {
+  /**
+   * @param {{step: number | null, find: string, pixels: boolean}} from the address @param {() => void} moved the step, the words of the search or how images are shown
+   * @param {Name["kinds"][number] | null} [only] of this kind, as a part of a page that has its own runs, search and colours
+   */
+  constructor({ step, find, pixels }, moved, only = null) {
     this.moved = moved;
+    this.only = only;
     /** @type {number | null} the newest where it is null */
     this.step = step;
     /** @type {string[]} */
@@ -63,7 +67,7 @@ export class Viewer {
   async show(runs) {
     if (runs.join("\n") !== this.runs.join("\n")) {
       this.runs = runs;
-      runColours.choose(runs);
+      if (!this.only) runColours.choose(runs);
       this.names = [];
       this.cards.forEach(({ element }) => this.seen.unobserve(element));
       this.cards.clear();
@@ -82,7 +86,7 @@ export class Viewer {
     } catch (error) {
       this.trouble = sentenceOf(error);
     }
-    if (this.isRead && !this.names.some(({ size }) => size)) this.#findElsewhere();
+    if (this.isRead && !this.only && !this.names.some(({ size }) => size)) this.#findElsewhere();
     this.#draw();
   }
 
@@ -133,6 +137,13 @@ export class Viewer {
     return this.input.value.trim();
   }
 
+  /** @param {string} words */
+  search(words) {
+    if (words === this.input.value) return;
+    this.input.value = words;
+    this.#found();
+  }
+
   #slid() {
     this.go(this.steps[Number(this.slider.value)] ?? null);
   }
@@ -154,7 +165,8 @@ export class Viewer {
   }
 
   #draw() {
-    const all = entriesOf(this.names);
+    const { only } = this;
+    const all = entriesOf(this.names).filter(({ members: [first] }) => !only || this.names.some((names) => names.get(first)?.kinds.includes(only)));
     const words = this.find.toLowerCase().split(/\s+/);
     const found = all.filter(({ name }) => words.every((/** @type {string} */ word) => name.toLowerCase().includes(word)));
     const shown = found.slice(0, this.most);
@@ -163,7 +175,8 @@ export class Viewer {
     this.#drawCards(shown);
     this.more.hidden = shown.length >= found.length;
     setText(this.more, `Show ${count(Math.min(CARDS, found.length - shown.length))} of ${count(found.length - shown.length)} further names`);
-    this.bar.hidden = this.isRead && !all.length;
+    this.bar.hidden = Boolean(only) || (this.isRead && !all.length);
+    this.element.hidden = Boolean(only) && !shown.length;
     this.fitting.style.visibility = !this.names.some((names) => [...names.values()].some(({ kinds }) => kinds.includes("image"))) ? "hidden" : "";
     this.#drawStep();
   }
@@ -200,7 +213,7 @@ export class Viewer {
     const none = this.isRead && !all ? "No samples yet. These lines log one; images, audio, text and histograms of TensorBoard’s files are shown as well." : "";
     setText(this.notice, this.trouble || none || (all && !found ? "No name has these words in it." : more + kept));
     if (none && !this.trouble) this.notice.append(this.elsewhere, el("pre", {}, EXAMPLE));
-    this.notice.hidden = !this.notice.textContent;
+    this.notice.hidden = Boolean(this.only) || !this.notice.textContent;
   }
 
   #learned() {

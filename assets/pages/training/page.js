@@ -7,8 +7,9 @@ import { sentenceOf } from "../../lib/api.js";
 import { DashControls } from "../../lib/dash_controls.js";
 import { el, setText } from "../../lib/dom.js";
 import { count, duration } from "../../lib/format.js";
-import { listen } from "../../lib/life.js";
+import { every, listen } from "../../lib/life.js";
 import { readAddress } from "../../lib/url.js";
+import { Viewer } from "../../samples/viewer.js";
 import { PageView } from "../session.js";
 import { firstRun } from "../first_run.js";
 
@@ -19,6 +20,7 @@ const MAX_WISHES = 100; // runs that the live socket takes
 const MAX_NAMES = 4000;
 const MAX_BYTES = 60_000; // of its message
 const ALIVE = ["running", "stalled"];
+const HISTOGRAMS_MS = 10_000; // how often those of a living run are looked for
 /** @type {[string, string][]} */
 const HINTS = [
   ["drag", "zoom"],
@@ -51,6 +53,8 @@ export default class TrainingPage extends PageView {
     this.view = viewOf(location.search);
     this.grid = new ChartGrid({ changed: () => this.keepAddress(), follow: (cursor) => this.#follow(cursor), drawn: () => this.#drew() }, placeOf(location.search));
     this.notice = el("p", { class: "notice", role: "status", hidden: true });
+    this.histograms = new Viewer({ step: null, find: "", pixels: false }, () => {}, "histogram");
+    this.grid.scroller.element.append(el("section", { class: "training-histograms", "aria-label": "Histograms" }, el("h2", {}, "Histograms"), this.histograms.element));
     this.parts = { TrainingCharts: this.grid.element };
     this.ahead = el("div", { class: "training-layout" }, el("div", { class: "training-controls" }), this.grid.element);
     this.controls = new DashControls(CONTROLS, (view) => this.#show(view));
@@ -59,6 +63,7 @@ export default class TrainingPage extends PageView {
     this.grid.element.append(this.notice);
     if (this.shown.length) this.#show(this.view); // the address names them: no need to wait for the list of runs
     this.#begin();
+    every(HISTOGRAMS_MS, () => document.hidden || this.runs.over || this.#showHistograms(true));
   }
 
   get isKept() {
@@ -97,6 +102,14 @@ export default class TrainingPage extends PageView {
     this.grid.setView(view, this.shown, this.runs.read_once ? this.rows : null);
     this.#sayEmpty();
     this.keepAddress();
+    if (this.#drawn) this.#showHistograms();
+  }
+
+  /** Below the charts: of the first two runs, by what the charts are searched for. @param {boolean} [again] there may be new ones */
+  #showHistograms(again = false) {
+    this.histograms.search(this.view.match === "text" ? this.view.q : "");
+    const runs = this.rows.slice(0, 2).map(({ run }) => run);
+    if (again || runs.join("\n") !== this.histograms.runs.join("\n")) this.histograms.show(runs);
   }
 
   /** It alone is drawn. @param {string} run */
@@ -158,6 +171,7 @@ export default class TrainingPage extends PageView {
   #drew() {
     this.#drawn = true;
     this.markReady();
+    this.#showHistograms();
   }
 
   async #newRuns() {
