@@ -362,7 +362,7 @@ def _link(base: str, runs: Sequence[str]) -> str:
     if not base:
         return ""
     if not runs:
-        return f"{base}/gpus"
+        return f"{base}/hosts"
     if len(runs) > MAX_LINKED:
         return f"{base}/runs"
     query = "&".join(f"runs={quote(run, safe='', errors='replace')}" for run in runs)

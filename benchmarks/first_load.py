@@ -29,7 +29,7 @@ BEFORE = os.environ.get("FIRST_LOAD_BEFORE")
 LOADS = int(os.environ.get("FIRST_LOAD_LOADS", "9"))
 BUDGET_MS = 1000.0
 STEPS = 5_000
-PAGES = {"/": "Live", "/flame": "Flame", "/gpus": "GPUs", "/training": "Training", "/boards": "Boards"}
+PAGES = {"/": "Live", "/flame": "Flame", "/hosts": "Hosts", "/training": "Training", "/boards": "Boards"}
 WATCH = """() => {
   const look = () => {
     const { drawn, curves, flame } = globalThis.deepseekPainted ?? globalThis.deepseek ?? {};

@@ -130,7 +130,7 @@ def tabs(running: Dashboard, path: Path) -> list[Row]:
     with writing(path, QUICK_HZ, 2 * 10**6), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *QUIET.split()])
         context = browser.new_context(viewport={"width": 1440, "height": 900})
-        addresses = ["/", "/flame", "/gpus", "/logs", "/runs", "/training", "/boards", "/alerts", "/", "/training"]
+        addresses = ["/", "/flame", "/hosts", "/logs", "/runs", "/training", "/boards", "/alerts", "/", "/training"]
         for address in addresses:
             context.new_page().goto(f"{running.address}{address}")
         time.sleep(2 * SETTLE_S)

@@ -52,7 +52,7 @@ class Shown(NamedTuple):
 PAGES = (
     Shown("Live", "/", LANES),
     Shown("Flame", "/flame", "deepseekPainted?.flame.names.length > 3"),
-    Shown("GPUs", "/gpus", LANES),
+    Shown("Hosts", "/hosts", LANES),
     Shown("Logs", "/logs", "document.querySelector('.log-rows .entry .m')"),
     Shown("Boards", "/boards", "Object.values(deepseekPainted?.curves ?? {}).some(({ stale }) => !stale)"),
     Shown(

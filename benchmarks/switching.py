@@ -24,7 +24,7 @@ ROUNDS = int(os.environ.get("SWITCHING_ROUNDS", "5"))
 CHARTS = {  # what is there when the page shows something, by its path
     "/": "section.lane canvas",
     "/flame": "section.lane canvas",
-    "/gpus": "section.lane canvas",
+    "/hosts": "section.lane canvas",
     "/training": ".chart .uplot",
     "/boards": ".board-chart .uplot",
 }

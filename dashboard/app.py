@@ -8,7 +8,7 @@ from importlib import import_module
 
 import zstandard
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -97,6 +97,7 @@ NOT_FOUND = """<!doctype html><html lang="en"><meta charset="utf-8"><title>No su
 OWNERS_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title>
 <link rel="stylesheet" href="{base}assets/tokens.css"><link rel="stylesheet" href="{base}assets/docs.css">
 <main><h1>{name}</h1><p>This page is the owner's. These are the pages of your link: {links}.</p></main></html>"""
+MOVED = {"/gpus": "/hosts"}  # addresses of older versions
 VIEWERS = RouteNeed(Role.VIEWER)
 NEEDS_OF_OTHERS = {  # routes that the framework and Dash add: by path, what they need; what is not here is the owner's
     "/_dash-layout": VIEWERS,
@@ -173,6 +174,9 @@ def _page(request: Request, path: str = "") -> Response:
     if page is not None:
         dash = request.app.state.dash
         return HTMLResponse(dash.page_index(page, request), headers={"Content-Security-Policy": dash.policy})
+    if (moved := MOVED.get(f"/{path}")) is not None:
+        query = request.url.query
+        return RedirectResponse(path_to(moved) + (f"?{query}" if query else ""), 308)
     return HTMLResponse(
         NOT_FOUND.format(base=html.escape(path_to("/")), path=html.escape(f"/{path}"), links=_links()), 404
     )

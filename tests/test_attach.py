@@ -180,7 +180,7 @@ def test_the_gpus_page_attaches_a_process(tmp_path: Path, page: Page, monkeypatc
         for name, value in fake_nvml.environment(tmp_path / "nvml", fake_nvml.eight_gpus(process.pid)).items():
             monkeypatch.setenv(name, value)
         with dashboard(log_dir, "--no-profile") as running:
-            page.goto(f"{running.address}/gpus")
+            page.goto(f"{running.address}/hosts")
             row = page.locator(f'.processes tbody[data-pid="{process.pid}"]')
             row.get_by_role("button", name="Attach").click(timeout=60_000)
             wait_for(

@@ -45,7 +45,7 @@ NO_ADDRESSES = {
         "/alerts",
         "/boards",
         "/flame",
-        "/gpus",
+        "/hosts",
         "/jobs",
         "/logs",
         "/runs",
@@ -249,7 +249,7 @@ def test_no_module_forgets_it() -> None:
     assert {
         str(path.relative_to(ROOT)): found for path in files if (found := forgetful(path.read_text()))
     } == NO_ADDRESSES
-    assert forgetful('a.href = "/flame";\nb = pathTo("/gpus"); c(`/${x}`)') == ["/flame", "/${x}"]
+    assert forgetful('a.href = "/flame";\nb = pathTo("/hosts"); c(`/${x}`)') == ["/flame", "/${x}"]
 
 
 def test_no_style_and_no_html_forgets_it() -> None:

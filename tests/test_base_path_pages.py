@@ -81,7 +81,7 @@ def context(browser: Browser, proxy: tuple[PrefixProxy, Tokens]) -> Iterator[Bro
         link_of(f"http://localhost:{proxy[0].port}{BASE}", proxy[1].new("me", Role.OWNER, None, {}), "/gpus?run=run")
     )
     page.get_by_role("button", name="Open the dashboard").click()
-    page.wait_for_url(f"http://localhost:{proxy[0].port}{BASE}gpus?run=run")
+    page.wait_for_url(f"http://localhost:{proxy[0].port}{BASE}hosts?run=run")  # the address of older versions leads on
     page.close()
     yield context
     context.close()
@@ -121,7 +121,7 @@ def test_a_page_draws(window: Window, path: str) -> None:
 def test_keys_and_links_stay_below_it(window: Window) -> None:
     window.open("/?run=run")
     window.page.keyboard.press("7")
-    window.page.wait_for_url("**/user/ada/box/gpus?**")
+    window.page.wait_for_url("**/user/ada/box/hosts?**")
     window.laid_out()
     window.page.keyboard.press("f")
     window.page.wait_for_url("**/user/ada/box/flame?**")

@@ -23,13 +23,13 @@ from tests.serving import Web, served
 T0 = 1_764_000_000.0
 GRID, PLOTLY = "dash_ag_grid", "plotly"
 OURS = dict.fromkeys(
-    ("/", "/gpus", "/flame", "/samples", "/boards", "/training", "/logs", "/alerts", "/settings"), 500
+    ("/", "/hosts", "/flame", "/samples", "/boards", "/training", "/logs", "/alerts", "/settings"), 500
 )  # kB
 BUDGET_KB = {**OURS, "/runs": 1100, "/jobs": 1100, "/grid": 1100, "/figure": 2600}
 WITH_GRID = {"/runs", "/jobs", "/grid", "/figure"}
 DRAWN = {
     "/": "() => globalThis.dash_clientside !== undefined",
-    "/gpus": "() => globalThis.dash_clientside !== undefined",
+    "/hosts": "() => globalThis.dash_clientside !== undefined",
     "/flame": "() => globalThis.dash_clientside !== undefined",
     "/samples": "() => globalThis.dash_clientside !== undefined",
     "/boards": "() => globalThis.dash_clientside !== undefined && document.querySelector('.board-chart') !== null",

@@ -251,7 +251,7 @@ def test_flame_shows_the_runs_findings_and_gpus_those_of_the_machine(
     expect(page.locator(".found-count")).to_contain_text("findings")
     page.keyboard.press("[")
     expect(page.locator(".side .found-detail h2")).to_be_visible()
-    scene.open(page, "/gpus")
+    scene.open(page, "/hosts")
     expect(page.locator(".found-count")).to_have_text("1 finding")
     page.keyboard.press("]")
     expect(page.locator(".found-detail h2")).to_have_text("Alert: Disk runs full")

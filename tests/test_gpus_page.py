@@ -1,4 +1,4 @@
-"""The GPUs page, `/gpus`, `/processes` and `/metrics` on a node of eight cards: a real dashboard over the fake NVML, a real Chromium."""
+"""The Hosts page, `/gpus` of the API, `/processes` and `/metrics` on a node of eight cards: a real dashboard over the fake NVML, a real Chromium."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def metrics(running: Dashboard) -> dict[str, Family]:
 
 
 def test_eight_gpus_arrive_with_a_lane_a_metric_and_the_measured_sample_period(node: Node, page: Page) -> None:
-    page.goto(f"{node.running.address}/gpus")
+    page.goto(f"{node.running.address}/hosts")
     wait_for(
         lambda: len(heat_rows(page)) == 8 and all(row.endswith("%") for row in heat_rows(page)),
         because="not eight rows",
@@ -97,7 +97,8 @@ def test_eight_gpus_arrive_with_a_lane_a_metric_and_the_measured_sample_period(n
 
 
 def test_every_other_metric_is_one_key_away(node: Node, page: Page) -> None:
-    page.goto(f"{node.running.address}/gpus?all=1")
+    page.goto(f"{node.running.address}/gpus?all=1")  # as older versions called it
+    assert "/hosts?all=1" in page.url
     host = {row["name"] for row in node.running.get("/api/v1/series")["series"] if row["name"].startswith("host/")}
     shown = {metric.name for source in catalog.GPU for metric in source.metrics} | host
     assert len(host) > 10
@@ -122,7 +123,7 @@ def limits() -> set[str]:
 
 
 def test_a_process_leads_to_the_flame_graph_of_its_run(node: Node, page: Page) -> None:
-    page.goto(f"{node.running.address}/gpus")
+    page.goto(f"{node.running.address}/hosts")
     row = page.locator(f'.processes tbody[data-pid="{node.trainer_pid}"]')
     wait_for(lambda: "0–7" in row.inner_text(), because="the process is not listed")
     told = row.inner_text()
@@ -137,7 +138,7 @@ def test_a_process_leads_to_the_flame_graph_of_its_run(node: Node, page: Page) -
 
 
 def test_a_dragged_window_is_the_same_on_the_flame_page(node: Node, page: Page) -> None:
-    page.goto(f"{node.running.address}/gpus?theme=light")
+    page.goto(f"{node.running.address}/hosts?theme=light")
     wait_for(lambda: "gpu/utilization_pct" in drawn(page), because="nothing drawn")
     surface = page.locator(".surface").bounding_box()
     assert surface is not None
@@ -192,7 +193,7 @@ def test_prometheus_reads_every_metric_of_all_cards(node: Node) -> None:
 
 
 def test_a_lost_gpu_leaves_seven_lanes_and_says_why(node: Node, page: Page) -> None:
-    page.goto(f"{node.running.address}/gpus")
+    page.goto(f"{node.running.address}/hosts")
     wait_for(lambda: len(heat_rows(page)) == 8, because="not eight rows")
     node.control.xid[3], node.control.gpu_error[3] = 79, pynvml.NVML_ERROR_GPU_IS_LOST
     wait_for(lambda: "GPU 3 lost" in heat_rows(page), because="the strip does not show the loss")
@@ -223,7 +224,7 @@ def advanced(before: dict[str, float], after: dict[str, float], gpus: int) -> di
 
 
 def test_a_gpu_that_was_lost_before_the_start_is_found_by_its_index(node: Node, page: Page) -> None:
-    page.goto(f"{node.running.address}/gpus")
+    page.goto(f"{node.running.address}/hosts")
     told: Any = page.evaluate(
         """async () => {
           const { lostSince } = await import("/assets/data/gpu_loss.js");
@@ -240,7 +241,7 @@ def test_a_machine_without_a_gpu_says_so_and_shows_the_host(tmp_path: Path, page
     if ctypes.util.find_library("nvidia-ml"):
         pytest.skip("this machine has a driver")
     with dashboard(tmp_path / "logs", "--no-profile") as running:
-        page.goto(f"{running.address}/gpus")
+        page.goto(f"{running.address}/hosts")
         wait_for(
             lambda: {"host/cpu_pct", "host/memory_used_bytes", "host/cpu_core_pct"} <= drawn(page),
             because="no host lanes",
@@ -257,6 +258,6 @@ def test_a_library_without_its_driver_says_so_and_shows_the_host(
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path / "library"))
     monkeypatch.delenv("FAKE_NVML_TRACE", raising=False)
     with dashboard(tmp_path / "logs", "--no-profile") as running:
-        page.goto(f"{running.address}/gpus")
+        page.goto(f"{running.address}/hosts")
         wait_for(lambda: "host/cpu_pct" in drawn(page), because="no host lanes")
         wait_for(lambda: page.inner_text(".finding") == DRIVER_NOT_LOADED_TEXT, because="not one clear sentence")

@@ -130,7 +130,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
 
 def test_the_page_lists_the_run_its_worker_and_a_neighbour_without_a_gpu(running: Dashboard, page: Page) -> None:
     with process(BUSY, "a-neighbour") as neighbour:
-        page.goto(f"{running.address}/gpus#host-processes")
+        page.goto(f"{running.address}/hosts#host-processes")
         row = page.locator(f'.host-processes tbody[data-pid="{neighbour.pid}"]')
         wait_for(lambda: row.count() and "a-neighbour" in row.inner_text(), because="the neighbour is not listed")
         worker = page.locator(".host-processes a", has_text="busy, worker")
@@ -144,7 +144,7 @@ def test_the_page_lists_the_run_its_worker_and_a_neighbour_without_a_gpu(running
         wait_for(lambda: not row.count(), because="it is still listed")
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto("about:blank")
-    page.goto(f"{running.address}/gpus#host-processes")
+    page.goto(f"{running.address}/hosts#host-processes")
     wait_for(
         lambda: page.locator(".host-processes tbody").count() and page.evaluate(IN_VIEW),
         because="a phone stays at the top",

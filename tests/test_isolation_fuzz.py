@@ -134,7 +134,7 @@ ARGUMENTS = st.one_of(
 QUERIES = st.lists(st.tuples(st.sampled_from(PARAMETERS) | st.text(max_size=5), ARGUMENTS), max_size=8)
 PATHS = st.one_of(
     st.sampled_from(ROUTES).map(lambda route: f"/api/v1/{route}"),
-    st.sampled_from(["/", "/healthz", "/metrics", "/openmetrics", "/api/docs", "/openapi.json", "/assets/", "/_dash-layout", "/_dash-component-suites/", "/flame", "/gpus"]),
+    st.sampled_from(["/", "/healthz", "/metrics", "/openmetrics", "/api/docs", "/openapi.json", "/assets/", "/_dash-layout", "/_dash-component-suites/", "/flame", "/hosts"]),
     st.text(string.printable, max_size=20).map(lambda text: "/" + quote(text, safe="/%.")),
 )  # fmt: skip
 

@@ -102,10 +102,10 @@ def page(page: Page) -> Page:
         "/?run=old",
         "/flame?run=busy",
         "/flame?run=old",
-        "/gpus",
+        "/hosts",
         "/runs?runs=busy&runs=old",
         "/training?run=busy",
-        *(f"{page.path}?run=busy" for page in pages() if page.path not in ("/", "/flame", "/gpus", "/training")),
+        *(f"{page.path}?run=busy" for page in pages() if page.path not in ("/", "/flame", "/hosts", "/training")),
     ],
 )
 def test_nothing_is_cut_off_or_lies_over_its_neighbour_or_jumps(
@@ -178,7 +178,7 @@ def test_the_bar_has_seven_entries_that_never_move(running: Dashboard, page: Pag
     """Nor does the range of time, on the pages that have one. Every page is in the bar, among its tabs, in the menu, or the bell."""
     page.set_viewport_size({"width": width, "height": 800})
     places = set()
-    for path in ("/", "/gpus", "/settings", "/flame"):
+    for path in ("/", "/hosts", "/settings", "/flame"):
         page.goto(f"{running.address}{path}?run=busy")
         page.wait_for_selector("#content .page > *", state="attached")
         links = page.locator(".nav a")

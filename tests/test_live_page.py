@@ -238,7 +238,7 @@ def test_charts_are_there_before_dash_and_stay_as_they_are_when_it_comes(
         assert page.locator(field).input_value() == "loss 1"
 
 
-@pytest.mark.parametrize("path", ["/", "/gpus", "/flame"])
+@pytest.mark.parametrize("path", ["/", "/hosts", "/flame"])
 def test_the_first_load_is_at_most_500_kilobytes_on_the_wire(running: Dashboard, browser: Browser, path: str) -> None:
     """What makes up the page, without the points that it shows."""
     page = browser.new_page()  # with a cache of its own

@@ -106,14 +106,14 @@ def test_without_javascript_a_link_is_pasted(browser: Browser, house: House) -> 
     secret = house.tokens.new("pasted", Role.OWNER, None, {})
     window = Window(browser, java_script_enabled=False)
     try:
-        window.page.goto(f"{house.address}/gpus")
+        window.page.goto(f"{house.address}/hosts")
         assert window.page.title().startswith("Log in")
         window.page.get_by_label("Link or token").fill("nonsense")
         window.page.keyboard.press("Enter")
         assert "not known" in window.page.get_by_role("alert").inner_text()
         window.page.get_by_label("Link or token").fill(secret)
         window.page.get_by_role("button").click()
-        assert window.page.url == f"{house.address}/gpus" and window.page.get_attribute("html", "data-role") == "owner"
+        assert window.page.url == f"{house.address}/hosts" and window.page.get_attribute("html", "data-role") == "owner"
     finally:
         window.context.close()
 

@@ -155,7 +155,7 @@ def test_gpus_answers_what_is_known_of_each(odd_machine: Dashboard) -> None:
 
 
 def test_the_page_draws_a_row_for_each_that_has_a_counter(odd_machine: Dashboard, page: Page) -> None:
-    page.goto(f"{odd_machine.address}/gpus")
+    page.goto(f"{odd_machine.address}/hosts")
     rows = page.locator(f"{HEAT} .row")
     wait_for(lambda: " ".join(rows.all_inner_texts()).count("%") == 5, because="not five rows with a value")
     text = " ".join(" ".join(rows.all_inner_texts()).split())

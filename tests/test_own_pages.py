@@ -88,6 +88,8 @@ def test_broken_ones_cost_no_page_of_ours(running: Dashboard, page: Page) -> Non
     expect(page.locator("#setting-currency")).to_be_visible()
     page.goto(f"{running.address}/own/_words")
     expect(page.locator("h1")).to_have_text("No such page")
+    page.get_by_role("link", name="Hosts").click()
+    page.wait_for_url("**/hosts**")
 
 
 def test_who_else_may_write_it_keeps_it_from_running(tmp_path: Path) -> None:

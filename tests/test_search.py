@@ -69,7 +69,7 @@ def test_runs_are_found_by_all_that_is_said_of_them(web: Web) -> None:
     for q in ("wide", "MODEL wide", "baseline", "sweep/07", "base mod"):
         assert found(web, q)[0] == ("run", "wide model"), q
     assert found(web, "by far") == [("note", "beats the others by far")]
-    assert ("page", "GPUs") in found(web, "gpu")
+    assert ("page", "Hosts") in found(web, "gpu")
 
 
 def test_equal_hits_are_in_natural_order_and_open_their_chart(web: Web) -> None:
@@ -136,7 +136,7 @@ def test_any_text_is_searched(words: str, text: str) -> None:
 
 
 def test_a_failure_stands_in_place_of_earlier_hits_and_is_asked_again(web: Web, page: Page) -> None:
-    page.goto(f"http://127.0.0.1:{web.port}/gpus")
+    page.goto(f"http://127.0.0.1:{web.port}/hosts")
     page.wait_for_selector("#menu a[data-page]", state="attached")
     page.keyboard.press("Control+k")
     page.wait_for_selector(".palette[open] .hit")
@@ -152,7 +152,7 @@ def test_a_failure_stands_in_place_of_earlier_hits_and_is_asked_again(web: Web, 
 
 
 def test_the_palette_is_used_by_keys_alone_and_shows_names_as_text(web: Web, page: Page) -> None:
-    page.goto(f"http://127.0.0.1:{web.port}/gpus?theme=light")
+    page.goto(f"http://127.0.0.1:{web.port}/hosts?theme=light")
     page.wait_for_selector("#menu a[data-page]", state="attached")
     assert not page.evaluate("performance.getEntriesByType('resource').some(({ name }) => name.includes('palette'))")
     page.keyboard.press("Control+k")

@@ -124,7 +124,7 @@ def test_behind_nginx_with_tls_and_a_path(tmp_path: Path, browser: Browser) -> N
             assert page.locator("html").get_attribute("data-role") == "viewer"
             [cookie] = page.context.cookies()
             assert (cookie["secure"], cookie["path"]) == (True, "/box/")
-            for path in ("gpus", "training", "flame", "logs", "runs", "boards", "samples"):
+            for path in ("hosts", "training", "flame", "logs", "runs", "boards", "samples"):
                 page.goto(f"https://localhost:{port}/box/{path}")
                 drew(page)
             tokens.revoke("ada")
@@ -169,7 +169,7 @@ def test_behind_jupyter_server_proxy(tmp_path: Path, browser: Browser) -> None:
         page.on("request", lambda request: wrong.append(request.url) if f":{port}{base}" not in request.url else None)
         page.goto(f"http://localhost:{port}{base}?token=secret")
         wrong.clear()  # Jupyter's own log-in
-        for name in ("", "gpus", "training", "flame", "logs", "runs", "boards", "alerts", "settings", "samples"):
+        for name in ("", "hosts", "training", "flame", "logs", "runs", "boards", "alerts", "settings", "samples"):
             page.goto(f"http://localhost:{port}{base}{name}")
             drew(page)
         assert wrong == []

@@ -180,10 +180,10 @@ def test_a_browser_logs_in_with_a_secure_cookie(pair: Certificate, tmp_path: Pat
     context = browser.new_context(ignore_https_errors=True, extra_http_headers=PROXIED)
     with served_tls(tmp_path, pair) as (port, _, tokens):
         page = context.new_page()
-        page.goto(link_of(f"https://localhost:{port}", tokens.new("me", Role.OWNER, None, {}), "/gpus"))
+        page.goto(link_of(f"https://localhost:{port}", tokens.new("me", Role.OWNER, None, {}), "/hosts"))
         with page.expect_websocket() as opened:
             page.get_by_role("button", name="Open the dashboard").click()
-        page.wait_for_url(f"https://localhost:{port}/gpus")
+        page.wait_for_url(f"https://localhost:{port}/hosts")
         [cookie] = context.cookies()
         assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Lax")
         assert opened.value.url == f"wss://localhost:{port}/api/v1/live"

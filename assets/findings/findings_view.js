@@ -280,7 +280,7 @@ function heading(found, now_s, close) {
 }
 
 /** Where to look next. @param {Found} found */
-const furtherOf = ({ rule }) => (rule === "cpu_taken" && isOwner ? [el("p", { class: "found-line" }, el("a", { href: pathTo("/gpus#host-processes") }, "Host processes"))] : []);
+const furtherOf = ({ rule }) => (rule === "cpu_taken" && isOwner ? [el("p", { class: "found-line" }, el("a", { href: pathTo("/hosts#host-processes") }, "Host processes"))] : []);
 
 const MEASURED = ["share", "bytes_per_s"]; // numbers that may have bounds, in the same unit
 /** @type {Record<string, string>} */

@@ -299,7 +299,7 @@ function notes(row, inside, communication) {
   return [
     line ? el("small", {}, link(line, inside)) : "",
     row.kind === "busy" && communication ? el("small", {}, communication) : "",
-    row.kind === "cpu_taken" && isOwner ? el("small", {}, el("a", { href: pathTo("/gpus#host-processes") }, "host processes")) : "",
+    row.kind === "cpu_taken" && isOwner ? el("small", {}, el("a", { href: pathTo("/hosts#host-processes") }, "host processes")) : "",
     exposed ? el("small", {}, "exposed by ", link(exposed, inside), ", which waits for the GPU") : "",
   ];
 }

@@ -634,5 +634,5 @@ def _drawn(rule: UserRule, found: Preview) -> RulePreview:
 def _fired(run: str | None, from_s: float, to_s: float, sentence: str) -> html.Div:
     """A row with the way to its window."""
     query = {"from": f"{from_s - 5:.3f}", "to": f"{max(to_s, from_s + 1) + 5:.3f}"}
-    where = f"/?{urlencode({'run': run, **query})}" if run is not None else f"/gpus?{urlencode(query)}"
+    where = f"/?{urlencode({'run': run, **query})}" if run is not None else f"/hosts?{urlencode(query)}"
     return html.Div([html.B(visible_name(run) if run is not None else "this host"), Moment(time_s=from_s), html.Span(sentence, className="mid"), html.A("Open", href=path_to(where))])  # fmt: skip

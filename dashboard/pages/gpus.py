@@ -1,4 +1,4 @@
-"""The GPUs page: the heat strip, a lane per metric, and the processes."""
+"""The Hosts page, of this host: the heat strip, a lane per metric, and the processes."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ def layout(**_: Any) -> GpusView:
     return GpusView()
 
 
-PAGE = Page("7", "GPUs", "/gpus", layout, early=early, entry="Hosts")
+PAGE = Page("7", "Hosts", "/hosts", layout, early=early, tab="GPUs")

@@ -124,6 +124,9 @@ class NamedPage(Protocol):
     def name(self) -> str: ...
 
     @property
+    def tab(self) -> str: ...
+
+    @property
     def path(self) -> str: ...
 
 
@@ -161,7 +164,7 @@ def search(typed: SearchQuery, sources: Sources, runs: Sequence[str], most: int)
 
 def _pages(typed: SearchQuery, pages: Sequence[NamedPage]) -> Iterator[_RankedHit]:
     for age, page in enumerate(pages):
-        if (place := typed.place(page.name)) is not None:
+        if (place := typed.best((page.name, page.tab))) is not None:
             yield _RankedHit(
                 place, KINDS.index("page"), age, Hit("page", page.name, f"page, key {page.key}", None, page.path)
             )

@@ -314,5 +314,5 @@ const moment = (time_s, now_s) => (sameDay(time_s, now_s) ? minute(time_s) : `${
 function addressOf({ id, run, start, end }) {
   const [from, to] = end - start >= 1 ? [start, end] : [start - AROUND_S, start + AROUND_S];
   const query = new URLSearchParams({ ...(run === null ? {} : { run }), from: from.toFixed(3), to: to.toFixed(3), finding: id });
-  return run === null ? pathTo(`/gpus?${query}`) : pathTo(`/?${query}`);
+  return run === null ? pathTo(`/hosts?${query}`) : pathTo(`/?${query}`);
 }

@@ -1,4 +1,4 @@
-/** The lanes of the GPUs page (pure): the heat strip, the most useful metrics, then all others of the catalog, those of the host last. */
+/** The lanes of the Hosts page (pure): the heat strip, the most useful metrics, then all others of the catalog, those of the host last. */
 
 import { colourAt } from "../../data/colours.js";
 import { withLost } from "../../data/gpu_loss.js";

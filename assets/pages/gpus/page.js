@@ -1,4 +1,4 @@
-/** The GPUs page: every metric of every card on one time axis, their processes and those of the host, and how they are read. */
+/** The Hosts page: every metric of every card on one time axis, their processes and those of the host, and how they are read. */
 
 import { lostSince } from "../../data/gpu_loss.js";
 import { average } from "../../data/series.js";
@@ -195,7 +195,7 @@ export default class GpusPage extends TimePage {
   }
 }
 
-// The strip at the top of the GPUs page: the cards, their figures now or in the window, and what is wrong.
+// The strip at the top of the Hosts page: the cards, their figures now or in the window, and what is wrong.
 
 /** @typedef {import("../../data/series.js").Series} Series */
 /** @typedef {import("../run_strip.js").Finding} Finding */
