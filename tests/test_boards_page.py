@@ -237,6 +237,21 @@ def test_a_chart_is_added_by_search_changed_undone_and_saved(scene: Scene, page:
     expect(page.get_by_role("button", name="Save")).to_be_disabled()
 
 
+def test_a_new_board_of_one_metric_takes_three_clicks_from_any_page(scene: Scene, page: Page) -> None:
+    for name in ("new-board", "new-board-2"):
+        page.goto(f"http://127.0.0.1:{scene.web.port}/logs?run=a")
+        page.get_by_role("navigation", name="Pages").get_by_role("link", name="Boards").click()
+        page.get_by_role("button", name="New n").click()
+        expect(page.get_by_label("Find a series to add")).to_be_focused()
+        page.keyboard.type("temp")
+        page.keyboard.press("Enter")
+        assert painted(page, "gpu/temperature_c")["curves"] == 2
+        page.get_by_role("button", name="Save").click()
+        expect(page.locator(".board-edit-said")).to_have_text("Saved.")
+        (row,) = board_of((scene.boards / f"{name}.yaml").read_text()).rows
+        assert [entry.series[0].text for entry in row.charts] == ["gpu/temperature_c"]
+
+
 def test_text_that_is_no_board_yet_is_not_lost_without_a_question(scene: Scene, page: Page) -> None:
     scene.write("typed", MINE)
     scene.open(page, "typed")

@@ -73,6 +73,7 @@ export class Editor {
     }
     if (!this.about.file) await this.draft.apply([]);
     this.#fill();
+    if (!this.draft.name) /** @type {HTMLElement | null} */ (this.body.querySelector("[type=search]"))?.focus(); // a new board begins with a metric
   }
 
   // Changes
@@ -203,18 +204,26 @@ export class Editor {
   /** A chart by search. */
   #search() {
     const found = el("div", { class: "board-found" });
-    const list = () => {
+    const addLine = (/** @type {string} */ name) => this.#add({ kind: "line", series: [name] });
+    const hits = () => {
       const words = input.value.toLowerCase().split(/\s+/);
-      const names = [...this.points.keys()].filter((name) => words.every((/** @type {string} */ word) => name.toLowerCase().includes(word)));
+      return [...this.points.keys()].filter((name) => words.every((/** @type {string} */ word) => name.toLowerCase().includes(word)));
+    };
+    const list = () => {
+      const names = hits();
       const used = JSON.stringify(this.draft.board.rows ?? []);
       const hit = (/** @type {string} */ name) => {
-        const row = button(name, () => this.#add({ kind: "line", series: [name] }), `Add a chart of ${name}`, "board-hit");
+        const row = button(name, () => addLine(name), `Add a chart of ${name}`, "board-hit");
         row.replaceChildren(el("code", {}, name), el("span", { class: "dim" }, counted(this.points.get(name) ?? 0, "point")), used.includes(JSON.stringify(name)) ? el("span", { class: "dim" }, "in use") : el("span", { class: "acc" }, "Add"));
         return row;
       };
       found.replaceChildren(...names.slice(0, MAX_FOUND).map(hit), names.length > MAX_FOUND ? el("span", { class: "dim" }, `${names.length - MAX_FOUND} more: type a part of the name`) : names.length ? "" : el("span", { class: "dim" }, "No metric with data has that in its name."));
     };
-    const input = el("input", { class: "input", type: "search", placeholder: "Filter metrics", "aria-label": "Find a series to add", value: this.searched, oninput: () => ((this.searched = input.value), list()) });
+    const input = el("input", { class: "input", type: "search", placeholder: "Filter metrics; Enter adds the first", "aria-label": "Find a series to add", value: this.searched, oninput: () => ((this.searched = input.value), list()) });
+    input.addEventListener("keydown", ({ key }) => {
+      const [first] = hits();
+      if (key === "Enter" && first) addLine(first);
+    });
     list();
     return el("section", { class: "board-form", "aria-label": "Add a chart" }, el("h3", {}, "Add a chart", el("span", { class: "dim" }, `${count(this.points.size)} metrics, all have data`)), input, found, el("div", { class: "actions" }, button("Note", () => this.#add({ kind: "text", text: "A note." })), button("Flame graph", () => this.#add({ kind: "flame graph" })), button("Log lines", () => this.#add({ kind: "log lines" }))));
   }
@@ -233,7 +242,8 @@ export class Editor {
   // The file
 
   async save() {
-    const name = this.name.value.trim() || slugOf(this.draft.board.title ?? "");
+    const slug = slugOf(this.draft.board.title ?? "");
+    const name = this.name.value.trim() || (this.about.names().includes(slug) ? freeName(slug, this.about.names()) : slug);
     this.name.value = name;
     try {
       const saved = await this.draft.save(name);

@@ -7,7 +7,7 @@ import { pathTo } from "../lib/url.js";
 /** @typedef {import("../types/api").Answer<"alerts/notify">} Notice */
 
 const ENDS = /** @type {const} */ ([["crash", "When this run crashes"], ["finished", "When it finishes"]]);
-const FIRST = { ntfy: ["Topic", "hard to guess, such as my-trainings-7f3a91"], slack: ["Webhook URL", "https://hooks.slack.com/services/..."], webhook: ["URL", "https://example.org/hook"] };
+const FIRST = { ntfy: ["Topic", "such as my-trainings-7f3a91"], slack: ["Webhook URL", "https://hooks.slack.com/services/..."], webhook: ["URL", "https://example.org/hook"] };
 
 /** The button by itself, in a layout of Dash's. @param {HTMLElement} place @param {{run: string}} props */
 export function RunNotify(place, { run }) {
@@ -84,7 +84,7 @@ export class NotifyButton {
       input.ariaLabel = label;
       input.placeholder = example;
       input.type = kind.value === "ntfy" ? "text" : "password"; // the address is a key
-      setText(note, kind.value === "ntfy" ? "Install the ntfy app and subscribe to the same topic." : kind.value === "email" ? "A mail server has more fields: continue on the Alerts page." : "");
+      setText(note, kind.value === "ntfy" ? "Choose a topic that is hard to guess, and subscribe to it in the ntfy app." : kind.value === "email" ? "A mail server has more fields: continue on the Alerts page." : "");
     };
     const save = el("button", { class: "btn pri", type: "button", onclick: () => make() }, "Add channel");
     const make = async () => {
