@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from urllib.request import urlopen
 
 import pytest
@@ -250,6 +251,9 @@ def test_what_is_gone_changed_special_or_too_large_is_a_sentence(scene: Scene) -
     gone = scene.add("gone.png", png())
     (scene.log_dir / "a" / "gone.png").unlink()
     assert "not there" in scene.shown(gone).json["error"]
+    with urlopen(f"http://127.0.0.1:{scene.web.port}/api/v1/sample?run=a&id={gone}&quiet=true") as answer:
+        assert (answer.status, answer.read()) == (204, b"")
+        assert json.loads(unquote(answer.headers["X-Error"])) == scene.shown(gone).json
     resized = scene.add("resized.png", png(), length=7)
     assert "has changed since" in scene.shown(resized).json["error"]
     rewritten = scene.add("rewritten.png", png(), length=len(png()), written_s=time.time())

@@ -23,7 +23,6 @@ from tests.pictures import png
 from tests.serving import Web, served
 
 BAD = "<img src=x onerror=alert(1)>"
-EXPECTED_ERRORS = ("404 (Not Found)",)  # of a sample whose file is gone: the browser logs it, too
 RED = "() => [...document.querySelector('[data-name=\"val/image\"] canvas').getContext('2d').getImageData(2, 2, 1, 1).data]"
 
 

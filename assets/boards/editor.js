@@ -220,7 +220,7 @@ export class Editor {
       found.replaceChildren(...names.slice(0, MAX_FOUND).map(hit), names.length > MAX_FOUND ? el("span", { class: "dim" }, `${names.length - MAX_FOUND} more: type a part of the name`) : names.length ? "" : el("span", { class: "dim" }, "No metric with data has that in its name."));
     };
     const input = el("input", { class: "input", type: "search", placeholder: "Filter metrics; Enter adds the first", "aria-label": "Find a series to add", value: this.searched, oninput: () => ((this.searched = input.value), list()) });
-    input.addEventListener("keydown", ({ key }) => {
+    input.addEventListener("keydown", (/** @type {KeyboardEvent} */ { key }) => {
       const [first] = hits();
       if (key === "Enter" && first) addLine(first);
     });

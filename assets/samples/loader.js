@@ -1,12 +1,13 @@
 /** The bytes of samples, a few at once, and which samples belong to a step. */
 
-import { addressOf, raw } from "../lib/api.js";
+import { Refused, addressOf, raw } from "../lib/api.js";
 
 // The bytes of samples: a few are loaded and decoded at once, those that are still wanted, and the newest are kept.
 
 /** @typedef {import("../types/api").Row<"SampleRow">} Sample */
 /** @typedef {{blob: Blob, total: number, width: number, height: number}} Loaded `total`: bytes of all of it, where only the beginning came */
 
+const NOT_FOUND = 404; // also of a sample whose file is gone: a request for it is quiet
 const AT_ONCE = 3;
 const MAX_BYTES = 48e6; // kept
 const LARGE_BYTES = 4e6; // not kept
@@ -48,7 +49,9 @@ export class SampleLoader {
       this.#kept.set(path, known);
       return known;
     }
-    const response = await raw(path);
+    const response = await raw(`${path}&quiet=true`);
+    const refused = response.headers.get("X-Error");
+    if (refused !== null) throw new Refused(JSON.parse(decodeURIComponent(refused)).error, NOT_FOUND);
     const number = (/** @type {string} */ name) => Number(response.headers.get(name) ?? 0);
     const loaded = { blob: await response.blob(), total: number("X-Total-Bytes"), width: number("X-Width"), height: number("X-Height") };
     if (loaded.blob.size < LARGE_BYTES) this.#keep(path, loaded);

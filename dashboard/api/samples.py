@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
 from typing_extensions import TypedDict
@@ -12,11 +13,11 @@ from access.roles import EXPORTS, Role, needs
 from collectors.records import Sample, SampleKind, Searched
 from collectors.store.store import SampleName, SampleQuery
 
-from ..queries import Queries
+from ..queries import NotFound, Queries
 from ..samples import INLINE, PLAIN, UNKNOWN, Checkpoint, SampleContent
 from ..viewing import bytes_for_viewer
 from ..visitors import check_grant
-from .answers import Answer, of_media
+from .answers import Answer, of_media, refusal
 from .parameters import MAX_CHARACTERS, RunParameter
 
 MAX_ROWS = 5_000
@@ -72,14 +73,21 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         "/sample",
         response_model=None,
         response_class=Response,
-        responses=of_media(PLAIN, UNKNOWN, *INLINE),
+        responses={**of_media(PLAIN, UNKNOWN, *INLINE), 204: {"description": "with `quiet`, in place of 404"}},
         summary="The bytes of a sample: an image, audio or plain text",
     )
     @needs(Role.VIEWER)
     def sample(
-        run: RunParameter, id: Annotated[int, Query(ge=0, le=MAX_STEP, description="GET /samples lists them")]
+        run: RunParameter,
+        id: Annotated[int, Query(ge=0, le=MAX_STEP, description="GET /samples lists them")],
+        quiet: Annotated[bool, Query(description="204 in place of 404, which a browser would log")] = False,
     ) -> Response:
-        found = queries.sample(run, id)
+        try:
+            found = queries.sample(run, id)
+        except NotFound as error:
+            if not quiet:
+                raise
+            return Response(status_code=204, headers={"X-Error": quote(bytes(refusal(str(error), 404).body))})
         if found.media == UNKNOWN:
             check_grant(EXPORTS)  # nothing is known of what it holds
         return sample_response(replace(found, data=bytes_for_viewer(found.data)) if found.media == PLAIN else found)
