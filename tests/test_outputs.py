@@ -170,7 +170,7 @@ def test_only_files_of_the_process_that_it_writes_and_that_are_here_are_outputs(
         with subprocess.Popen(["sleep", "60"], stdout=descriptor, stderr=subprocess.DEVNULL, text=True) as process:
             outputs.look({"a": [process_of(process)]})
             process.kill()
-    assert outputs.files() == {tmp_path / "written": "a"}
+    assert {path: writer.run for path, writer in outputs.files().items()} == {tmp_path / "written": "a"}
     for descriptor in taken:
         os.close(descriptor)
 
@@ -195,3 +195,58 @@ with open(sys.argv[1], "w") as log:
             process.kill()
             process.wait()
     assert lines[0]["file"] == f"{tmp_path.name}/job-7" and lines[-1]["text"].startswith("said at ")
+
+
+def test_lines_of_one_output_belong_to_the_run_that_writes_it(tmp_path: Path) -> None:
+    """Two trainings one after the other, and then one process that logs two runs in turn."""
+    log_dir = tmp_path / "logs"
+    log_dir.mkdir()
+    code = """
+import sys, time
+from deepseek.log import RunLog
+for name in sys.argv[2:]:
+    with RunLog(sys.argv[1], name) as log:
+        for step in range(40):
+            time.sleep(0.1)
+            log.scalars(step, {"loss": 1 / (1 + step)})
+            print(f"{name} at {step}", flush=True)
+"""
+    with (tmp_path / "sweep").open("w") as out, dashboard(log_dir, "--no-profile") as running:
+        for names in (["a"], ["b"], ["c", "d"]):
+            subprocess.run([sys.executable, "-c", code, str(log_dir), *names], stdout=out, cwd=tmp_path, check=True)
+
+        def printed(run: str) -> list[str]:
+            found = running.get(f"/api/v1/logs?run={run}&limit=1000").get("lines", [])
+            return [line["text"].split()[0] for line in found if line["file"].endswith("/sweep")]
+
+        logs = wait_for(
+            lambda: found if sum(map(len, (found := {run: printed(run) for run in "abcd"}).values())) == 160 else {}
+        )
+        ledgers = {run: running.get(f"/api/v1/ledger?run={run}") for run in "abcd"}
+        runs = {run: running.run(run) for run in "abcd"}
+    for run in "abcd":
+        assert logs[run].count(run) >= 30, "but for what was printed in half a second after the run before"
+        assert ledgers[run]["seconds"] == pytest.approx(runs[run]["ended_s"] - runs[run]["started_s"], abs=0.01), run
+        assert ledgers[run]["goodput"] > 75, run
+
+
+def test_what_is_printed_after_the_end_of_a_run_does_not_lengthen_it(tmp_path: Path) -> None:
+    log_dir = tmp_path / "logs"
+    log_dir.mkdir()
+    code = """
+import sys, time
+from deepseek.log import RunLog
+with RunLog(sys.argv[1], "a") as log:
+    for step in range(20):
+        time.sleep(0.1)
+        log.scalars(step, {"loss": 1 / (1 + step)})
+for second in range(6):
+    time.sleep(0.5)
+    print("summary", second, flush=True)
+"""
+    with (tmp_path / "out").open("w") as out, dashboard(log_dir, "--no-profile") as running:
+        subprocess.run([sys.executable, "-c", code, str(log_dir)], stdout=out, cwd=tmp_path, check=True)
+        wait_for(lambda: "summary 5" in [line["text"] for line in running.get("/api/v1/logs?run=a").get("lines", [])])
+        run, ledger = running.run("a"), running.get("/api/v1/ledger?run=a")
+    assert ledger["seconds"] == pytest.approx(run["ended_s"] - run["started_s"], abs=0.01)
+    assert ledger["seconds"] < 3.5

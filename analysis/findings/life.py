@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from collectors.lines.tracebacks import shortened
-from collectors.machine.run_state import began_s, is_silent, last_sign_s, started_s
+from collectors.machine.run_state import SEEN, is_silent, last_sign_s, run_ended_s, run_started_s
 from collectors.message import Message, Value, counted, phrase
-from collectors.records import Event, Frame
+from collectors.records import Frame
 from collectors.store.store import StackColumns, TooMuch
 
 from ..dumps import MemorySnapshot, flight_sentence
@@ -291,7 +291,7 @@ def finished(subject: RunSubject) -> Iterator[Detection]:
     ended_s = _newly_ended_s(subject, of_last=True)
     if ended_s is None or _awaits_records(subject, ended_s):
         return
-    step, took_s = last_step(subject), _took_s(subject, ended_s)
+    step, took_s = last_step(subject), _took_s(subject)
     parts = [
         phrase("after {took_s:spoken}", took_s=took_s) if took_s else None,
         phrase("at step {step:,}", step=step) if step is not None else None,
@@ -621,15 +621,15 @@ def _ended_s(subject: RunSubject, *, of_last: bool = False) -> float | None:
     return (max if of_last else min)(ended_s, default=None)
 
 
-def _took_s(subject: RunSubject, ended_s: float) -> float | None:
-    """Since its first process began. None where nothing says when."""
-    begun: list[Event] = [
-        *(subject.activity.starts if subject.activity else []),
-        *(subject.activity.seen if subject.activity else []),
-    ]
-    begun = begun or list(subject.of_kind("start", "process"))
-    first_s = started_s(subject.info, min((began_s(event, subject.info) for event in begun), default=ended_s))
-    return ended_s - first_s if ended_s > first_s else None
+def _took_s(subject: RunSubject) -> float | None:
+    """As long as the run was there (`run_started_s`, `run_ended_s`). None where nothing says when."""
+    activity = subject.activity
+    begun = [*activity.starts, *activity.seen] if activity else []
+    started_s = run_started_s(subject.info, begun or subject.of_kind("start", SEEN))
+    ended_s = run_ended_s(activity) if activity else None
+    if ended_s is None:
+        ended_s = _ended_s(subject, of_last=True)
+    return ended_s - started_s if started_s is not None and ended_s is not None and ended_s > started_s else None
 
 
 def _lost_s(subject: RunSubject, ended_s: float) -> float:

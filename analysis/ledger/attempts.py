@@ -88,7 +88,7 @@ def _of_lowest_rank(events: Sequence[Event]) -> list[Event]:
 def _end(times: RunTimes, between: Interval, ended_s: float | None, exited_s: float | None) -> tuple[float, EndedBy]:
     last_s = _last_sign_s(times, *between)
     if ended_s is not None:
-        return max(ended_s, last_s), "end event"
+        return ended_s, "end event"  # what is printed after it is no part of the run
     if between[1] == np.inf and times.alive:
         return max(times.now_s, last_s), "alive"
     if exited_s is not None and (exited_s <= last_s + SOON_S or times.watched(exited_s)):

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from ..folders import LogTree
-from ..machine.run_state import RunActivity
+from ..machine.proc import alive
+from ..machine.run_state import RunActivity, end_of
 from ..records import DATA, GENERATION, Offset, Record
 from ..store.batches import RefusedRecord, sentence
 from ..store.store import StoreError
@@ -27,7 +28,7 @@ from .file import BATCH_BYTES, FollowedFile, with_skip, written_s
 from .formats import WholeFormat
 from .formats.values import escape_control_in_path
 from .open_files import DataFile, NotMetrics, NotRead, born_s, has_read_part, open_file, read_file
-from .outputs import ExternalOutputs
+from .outputs import ExternalOutputs, OutputWriter, of_next_run
 from .recognition import EVENTS, TEXT, FileFormat, Origin, format_of, main_of, rank_of, reading_order
 from .run import RunFolder
 from .runs import RunFolders
@@ -62,7 +63,7 @@ class Tail:
         *,
         poll_only: bool = False,
         left_alone: Callable[[str], str] = lambda path: "",
-        outputs: Callable[[], Mapping[Path, str]] = dict,
+        outputs: Callable[[], Mapping[Path, OutputWriter]] = dict,
         only: Sequence[str] = (),
         front: str = "",
         accept: Callable[[str], bool] | None = None,
@@ -70,7 +71,7 @@ class Tail:
     ) -> None:
         """`offsets` are those of the store, by key (`LogTree`); `left_alone` returns why a file is not read, or "".
 
-        `outputs` are files of any place with the run that each belongs to, read as text where no rule has them read already.
+        `outputs` are files of any place with the process that writes each, read as text where no rule has them read already.
         With `only`, folders of `root`, nothing else of it is followed (`front` as in `LogTree`); `accept` judges the path of a file. `last_times` are those
         of the lines that an earlier collector has read, Unix seconds by run.
         """
@@ -90,7 +91,7 @@ class Tail:
         self._again: dict[Path, float] = {}  # to be read again though nothing changes, by when, CLOCK_MONOTONIC
         self._schedule, self._skipped = ReadScheduler(), SkippedFiles()
         self._wanted: deque[str] = deque()  # paths of files that look like data, which a user asked for
-        self._outputs = ExternalOutputs(self._tree, outputs, self._offsets)
+        self._outputs = ExternalOutputs(self._tree, outputs, self._offsets, self._is_over)
         self._swept_s = time.monotonic()
         first = self._runs.written_lately()
         self._watch = FolderWatch(
@@ -197,6 +198,13 @@ class Tail:
         `reached` are the stored offsets of its files in bytes, by key.
         """
         return any(self._waiting(run)) or any(self._holds_more(key, offset) for key, offset in reached.items())
+
+    def _is_over(self, writer: OutputWriter) -> bool:
+        """Whether the process is gone, or has said that this run of it is over."""
+        if not alive(writer.process.pid, writer.process.start_ticks):
+            return True
+        run = self._runs.get(writer.run)
+        return run is not None and end_of(run.activity(), writer.process) is not None
 
     def _waiting(self, run: str) -> Iterator[Path]:
         """The files in the run's folder whose turn has not come: by its own few, since all that wait may be thousands."""
@@ -438,6 +446,8 @@ class Tail:
         if file is None:
             key, top = self._key(path), self._runs.top_of(path)
             offset = self._offsets[key] if key in self._offsets else self._renamed(path, run, known)
+            if offset is not None and offset.run != run.name and path in self._outputs:
+                offset = of_next_run(offset, run.name)
             file = FollowedFile(path, key, run, top, offset, known, live=path not in self._backlog)
             self._files[path] = file
         self._files.move_to_end(path)

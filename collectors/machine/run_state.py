@@ -136,6 +136,28 @@ def started_s(info: Mapping[str, Any], known_s: float) -> float:
     return min(known_s, max(earlier, default=known_s))
 
 
+def run_started_s(info: Mapping[str, Any], begun: Sequence[Event], first_line_s: float | None = None) -> float | None:
+    """When a run started, everywhere: its first process began it, by its `start` events; else as it was seen, as run.json says, or by its
+    first line. None where nothing says it."""
+    times_s = {kind: [began_s(event, info) for event in begun if event.kind == kind] for kind in ("start", SEEN)}
+    if times_s["start"]:
+        return min(times_s["start"])
+    if times_s[SEEN]:
+        return started_s(info, min([*times_s[SEEN], *filter(None, [first_line_s])]))
+    said_s = seconds(info.get("started_s"))
+    return first_line_s if said_s is None else said_s
+
+
+def run_ended_s(activity: RunActivity) -> float | None:
+    """When a run ended, everywhere: its last rank did, by the end of its own newest attempt, else as its process was seen to be gone."""
+    ends = {rank: end.time_s for rank, end in last_ends(activity).items()}
+    starts = newest_by_rank(activity.starts or activity.seen)
+    for rank, exited in newest_by_rank(activity.exits).items():
+        if rank not in ends and (rank not in starts or exited.time_s >= starts[rank].time_s):
+            ends[rank] = exited.time_s
+    return max((time_s for time_s in ends.values() if math.isfinite(time_s)), default=None)
+
+
 def end_of(activity: RunActivity, process: RunProcess) -> Event | None:
     """The end that a process's own attempt has logged, which others may have followed; of one without a start, that of the newest."""
     mine = [start for start in activity.starts if start.rank == process.rank]

@@ -27,7 +27,8 @@ from collectors.machine.run_state import (
     RunProcess,
     StateName,
     is_ahead,
-    seconds,
+    run_ended_s,
+    run_started_s,
     state_of,
     whole,
 )
@@ -138,13 +139,10 @@ class Runs:
             return RunView(
                 run, "ended", f"its state is unknown: {error}", None, run.first_time_s, RanksSeen([], None, ""), ""
             )
-        started_s = seconds(run.info.get("started_s")) or min(
-            (event.time_s for event in activity.starts), default=run.first_time_s
-        )
+        started_s = run_started_s(run.info, [*activity.starts, *activity.seen], run.first_time_s)
         folders = [event.fields.get("cwd") for event in reversed(activity.seen)]
         said = [run.info.get("cwd")] if claims_count() else []
         cwd = next((folder for folder in [*said, *folders] if isinstance(folder, str) and folder), "")
-        ends = () if state.state in ALIVE else [event.time_s for event in (*activity.ends, *activity.exits)]
         job_id, restart_count = job_of([*activity.starts, *activity.seen])
         attempts = Counter(event.rank for event in activity.starts)
         hosts = [
@@ -159,7 +157,7 @@ class Runs:
             started_s,
             ranks,
             cwd,
-            max(ends, default=None),
+            None if state.state in ALIVE else run_ended_s(activity),
             restarts=max(attempts.values(), default=1) - 1,
             host=next((host for host in hosts if isinstance(host, str) and host), ""),
             job_id=job_id,

@@ -41,6 +41,7 @@ BACKLOG_S = 0.001  # the pause between slices while more is queued
 SLICE_LINES = 64  # what is encoded in one go, about 0.5 ms: the training thread may be waiting for the GIL meanwhile
 GIVE_UP_S = 5.0  # close() waits as long as the writer gets on, and this long when it does not
 REASON_CHARS = 1000
+_begun_in: set[int] = set()  # this process, once a run of it has begun: the next one did not begin with the process
 
 
 class RunLog:
@@ -114,7 +115,9 @@ class RunLog:
             self._info.write()
         # written at once, because profilers wait for it, with both clocks at one moment
         place = run_info.place(self.rank, self.world_size)
-        self._events.add(event_line(time(), "start", {**place, **start, "mono_s": round(monotonic(), 6)}))
+        both = {} if os.getpid() in _begun_in else {"mono_s": round(monotonic(), 6)}
+        _begun_in.add(os.getpid())
+        self._events.add(event_line(time(), "start", {**place, **start, **both}))
         self._events.flush()
         self._writer = threading.Thread(target=self._write, name="run-log", daemon=True)
         self._writer.start()
