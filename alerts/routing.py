@@ -355,11 +355,11 @@ def _to(settings: AlertSettings, found: Finding, name: str) -> bool:
     return True
 
 
-def fires(settings: AlertSettings, found: Finding, now_s: float, moment_s: float = 3600.0) -> bool:
-    """It holds, or was a moment of the last hour."""
+def fires(settings: AlertSettings, found: Finding) -> bool:
+    """It holds, or was a moment, which is never over by itself."""
     if found.rule == FINISHED or not is_alert(settings, found):
         return False
-    return not found.over or (found.from_s == found.to_s and now_s - found.from_s < moment_s)
+    return not found.over or found.from_s == found.to_s
 
 
 # From findings to messages in the outbox: who gets which, once, muted ones never, and when one is over.

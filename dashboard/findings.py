@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -158,12 +159,14 @@ def _plain(column: Floats) -> list[float | None]:
 
 # What fires, what is muted, what was sent, and what alerts.yaml says: from the store and from files; nothing here changes any.
 
-HOUR_S, DAY_S = 3600.0, 86400.0
+DAY_S = 86400.0
+MOMENTS_S = 30 * DAY_S  # so long a crash that nobody has acknowledged is an alert
+UNDO_S = 3600.0
 LOOK_S = 1.0  # what fires is asked for by every state
 
 
 class AlertsSnapshot(NamedTuple):
-    """`acknowledged` are the ids of firing findings that somebody has seen, `muted` findings that would fire; `troubles` are by the name of a rule what went wrong when it was evaluated."""
+    """`acknowledged` are the ids of findings that somebody has seen, `muted` findings that would fire; `troubles` are by the name of a rule what went wrong when it was evaluated."""
 
     settings: AlertSettings
     text: str
@@ -182,8 +185,9 @@ class AlertsSnapshot(NamedTuple):
 class Alerts:
     """May be asked from many threads."""
 
-    def __init__(self, data_dir: Path, findings: FindingsReader) -> None:
-        self._data_dir, self._findings = data_dir, findings
+    def __init__(self, data_dir: Path, findings: FindingsReader, begun_s: Callable[[str], float]) -> None:
+        """`begun_s` says when the newest attempt of a run began, Unix seconds."""
+        self._data_dir, self._findings, self._begun_s = data_dir, findings, begun_s
         self._file, self._mutes, self._folders = AlertsFile(data_dir), MutesFile(data_dir), OutboxReader(data_dir)
         self._acknowledged = AcknowledgementsFile(data_dir)
         self._lock = Lock()
@@ -195,14 +199,14 @@ class Alerts:
             settings, mutes = self._file.look(), list(self._mutes.look())
             text, mutes_trouble, seen = self._file.text, self._mutes.trouble, self._acknowledged.look()
             waiting, sent = self._folders.look()
-        found = self._loud(settings, now_s)
+        found = self._loud(settings, seen, now_s)
         firing = [row for row in found if not is_muted(mutes, row.rule, row.run, now_s)]
         day = self._findings.findings(None, now_s - DAY_S, None)
         return AlertsSnapshot(
             settings,
             shown_text(text, settings.literals),
             firing,
-            seen & {row.id for row in firing},
+            seen,
             [row for row in day if is_alert(settings, row) and row.rule != FINISHED],
             [row for row in day if row.rule == FINISHED],
             [row for row in found if is_muted(mutes, row.rule, row.run, now_s)],
@@ -240,19 +244,25 @@ class Alerts:
         ]
 
     def firing(self) -> int:
-        """How many alerts hold, with the moments of the last hour, without acknowledged ones; about 1 ms, at most once a second."""
+        """How many alerts hold, with moments such as crashes, without acknowledged ones; about 1 ms, at most once a second."""
         now_s = time.time()
         if now_s - self._firing[0] >= LOOK_S:
             with self._lock:
                 settings, mutes, seen = self._file.look(), list(self._mutes.look()), self._acknowledged.look()
-            found = [row for row in self._loud(settings, now_s) if row.id not in seen]
+            found = [row for row in self._loud(settings, seen, now_s) if row.id not in seen]
             self._firing = now_s, sum(not is_muted(mutes, row.rule, row.run, now_s) for row in found)
         return self._firing[1]
 
-    def _loud(self, settings: AlertSettings, now_s: float) -> list[Finding]:
-        rows = [*self._findings.findings(None, holding=True), *self._findings.findings(None, now_s - HOUR_S, None)]
-        found = {row.id: row for row in rows if fires(settings, row, now_s)}
-        return sorted(found.values(), key=lambda row: (-row.from_s, row.id))
+    def _loud(self, settings: AlertSettings, seen: Collection[str], now_s: float) -> list[Finding]:
+        """What holds, and moments until they are acknowledged, which for an hour may be taken back, or their run has begun again."""
+        rows = [*self._findings.findings(None, holding=True), *self._findings.findings(None, now_s - MOMENTS_S, None)]
+        found = {row.id: row for row in rows if fires(settings, row)}
+        left = [row for row in found.values() if not row.over or self._stays(row, seen, now_s)]
+        return sorted(left, key=lambda row: (-row.from_s, row.id))
+
+    def _stays(self, moment: Finding, seen: Collection[str], now_s: float) -> bool:
+        is_settled = moment.id in seen and now_s - moment.from_s >= UNDO_S
+        return not is_settled and (moment.run is None or self._begun_s(moment.run) <= moment.from_s)
 
     def _troubles(self) -> dict[str, str]:
         with suppress(ControlError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -17,7 +18,7 @@ from alerts.preview import Preview, preview_of
 from collectors.control import ControlError, ask
 from collectors.folders import LogTree
 from collectors.machine.proc import descendants
-from collectors.machine.run_state import LIFETIMES, processes_of
+from collectors.machine.run_state import LIFETIMES, SEEN, began_s, processes_of
 from collectors.provenance import DIFF
 from collectors.records import Event, Offset, ProgressBar, Sample, Searched
 from collectors.store.store import (
@@ -146,7 +147,7 @@ class Queries:
         self.curves = Curves(store)
         self.boards = Boards(data_dir, (self.log_dir, self.tree.root))
         self.lines, self.findings = LogLines(store), FindingsReader(store)
-        self.alerts, self.jobs = Alerts(data_dir, self.findings), JobsReader(self.tree)
+        self.alerts, self.jobs = Alerts(data_dir, self.findings, self._begun_s), JobsReader(self.tree)
         self.log_changes = LogChanges(self.logs, self.run, self.stacks.show_sources, self.stacks.stepped_since)
         self.ahead = Prefetcher(self.stacks.minutes, self.stacks.ledgers)
         self.read_only, self._note = read_only, note
@@ -187,6 +188,15 @@ class Queries:
             self._runs.view(stored, lifetimes), about=about_run(self.data_dir, name, of_program(stored.info))
         )
         return RunDetail(view, attempts, processes, self.comparing.attempts(name))
+
+    def _begun_s(self, run: str) -> float:
+        """When the newest attempt of a run began, in its own folder or as another run; minus infinity where nothing says it."""
+        begun = self._store.events(run, kinds=("start", SEEN))
+        views = self._runs.views()
+        later = self.comparing.finder.find(views).get(run)
+        names = later.runs if later else ()
+        others = [view.started_s for view in views if view.stored.name in names and view.started_s is not None]
+        return max([*(began_s(event) for event in begun), *others], default=-math.inf)
 
     def configs(self, runs: Sequence[str]) -> dict[str, dict[str, object]]:
         """Of these runs, of those that have one, flat: `{"a": {"optimizer.lr": 0.1}}`."""

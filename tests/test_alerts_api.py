@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import pytest
 
 from alerts.collector import AlertsCollector
 from collectors.machine.finder import Finder
-from collectors.records import Finding, RunInfo
+from collectors.records import Event, Finding, RunInfo
 from collectors.store.engines import open_store
+from dashboard.pages.alerts import alert_rows
 from dashboard.queries import Queries
 from deepseek.log import RunLog
 from tests.alerting import receiving
@@ -37,6 +39,7 @@ def web(tmp_path: Path) -> Iterator[Web]:
             lasting,
             Finding("c", "b", "crash", "alert", now_s - 60, now_s - 60, True, "It failed."),
             Finding("o", "b", "crash", "alert", now_s - 7200, now_s - 7200, True, "It failed before."),
+            Event("b", "start", now_s - 3600),
             Finding("n", "a", "new_best", "note", now_s - 60, now_s - 60, True, "New best."),
             Finding("r", "a", "rule:high", "alert", now_s - 60, now_s, False, "high: 9."),
         ]
@@ -101,6 +104,27 @@ def test_an_acknowledged_alert_is_listed_and_no_longer_counts(web: Web, tmp_path
     assert web.ask("/api/v1/alerts").json["acknowledged"] == ["c"], "what was read before holds"
     refused = post(web, "acknowledge", {"findings": ["h"]})
     assert refused.status == 400 and "correct or delete it" in refused.json["error"]
+
+
+def test_a_crash_fires_until_it_is_acknowledged_or_its_run_starts_again(tmp_path: Path) -> None:
+    now_s = time.time()
+    with closing(open_store(tmp_path, write=True)) as writer:
+        crashes = [
+            Finding(run, run, "crash", "alert", now_s - 7 * 3600, now_s - 7 * 3600, True, "It failed.") for run in "xyz"
+        ]
+        writer.append(
+            [*(RunInfo(run, {}) for run in "xyz"), *(Event(run, "start", now_s - 8 * 3600) for run in "xyz"), *crashes]
+        )
+        queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
+        with served(queries) as web:
+            shown = web.ask("/api/v1/alerts").json
+            assert {row["id"] for row in shown["firing"]} == {"x", "y", "z"}
+            post(web, "acknowledge", {"findings": ["x"]})
+            writer.append([Event("y", "start", now_s - 6 * 3600)])
+            assert [row["id"] for row in web.ask("/api/v1/alerts").json["firing"]] == ["z"]
+            rows = {row["run"]: row["outcome"] for row in alert_rows(crashes, queries.alerts.now())}
+        queries.close()
+    assert rows == {"x": "acknowledged", "y": "run started again", "z": "active"}
 
 
 @pytest.mark.parametrize(

@@ -379,7 +379,7 @@ def alerts_answer(queries: Queries) -> AlertsAnswer:
     settings = now.settings
     return {
         "firing": [finding_row(found) for found in now.firing],
-        "acknowledged": sorted(now.acknowledged),
+        "acknowledged": [found.id for found in now.firing if found.id in now.acknowledged],
         "recent": [finding_row(found) for found in now.recent],
         "unresolved": [found.id for found in now.recent if found.fields.get(WITH_RUN)],
         "finished": [finding_row(found) for found in now.finished],

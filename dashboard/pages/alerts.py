@@ -17,6 +17,7 @@ from collectors.message import spoken
 from collectors.records import Finding
 
 from ..components import AlertsActive
+from ..findings import AlertsSnapshot
 from ..queries import Queries
 from ..user_files.yaml_file import visible, visible_name
 from . import alert_rules
@@ -70,7 +71,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         alerts = [row for row in found if is_alert(now.settings, row) or row.rule == FINISHED]
         messages = queries.alerts.messages(MAX_MESSAGES)
         none = "" if messages else "No message was sent yet. Each alert makes one for each channel."
-        return alert_rows(alerts, now.acknowledged), message_rows(messages), none
+        return alert_rows(alerts, now), message_rows(messages), none
 
     alert_rules.callbacks(dash, queries)
 
@@ -86,7 +87,8 @@ def alert_columns() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def alert_rows(found: Iterable[Finding], acknowledged: frozenset[str]) -> list[dict[str, Any]]:
+def alert_rows(found: Iterable[Finding], now: AlertsSnapshot) -> list[dict[str, Any]]:
+    firing, muted = {row.id for row in now.firing}, {row.id for row in now.muted}
     return [
         {
             "time": row.from_s,
@@ -94,21 +96,23 @@ def alert_rows(found: Iterable[Finding], acknowledged: frozenset[str]) -> list[d
             "run": visible_name(row.run) if row.run is not None else "this host",
             "sentence": visible(row.sentence),
             "lasted": spoken(row.to_s - row.from_s) if row.to_s > row.from_s else "",
-            "outcome": outcome_of(row, row.id in acknowledged),
+            "outcome": outcome_of(row, row.id in now.acknowledged, row.id in firing, row.id in muted),
         }
         for row in found
     ]
 
 
-def outcome_of(row: Finding, acknowledged: bool) -> str:
-    """`active`, `acknowledged`, `resolved`, `run ended without recovering`; of a moment nothing."""
+def outcome_of(row: Finding, acknowledged: bool, firing: bool, muted: bool) -> str:
+    """What became of an alert. A moment that neither fires nor was acknowledged is one after which its run has begun again."""
     if row.rule == FINISHED:
         return "notification"
-    if not row.over:
-        return "acknowledged" if acknowledged else "active"
-    if row.fields.get(WITH_RUN):
+    if row.over and row.fields.get(WITH_RUN):
         return "run ended without recovering"
-    return "resolved" if row.to_s > row.from_s else "acknowledged" if acknowledged else ""
+    if row.over and row.to_s > row.from_s:
+        return "resolved"
+    if acknowledged:
+        return "acknowledged"
+    return "muted" if muted else "active" if firing or not row.over else "run started again"
 
 
 # The tables of the history: alerts, and the messages about them.
