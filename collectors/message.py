@@ -86,6 +86,16 @@ def time_of(seconds: float) -> str:
     return f"{1000 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.3g} µs"
 
 
+def percent(pct: float) -> str:
+    """A share, everywhere: `61.7 -> "62%"`, `3.14 -> "3.1%"`, `0.04 -> "0.04%"`, `100.0 -> "100%"`."""
+    if not math.isfinite(pct):
+        return f"{pct}%"
+    size = abs(pct)
+    digits = 0 if size >= 9.95 or size == 0 else 1 if size >= 0.095 else 2
+    text = f"{pct:.{digits}f}"
+    return f"{text.rstrip('0').rstrip('.') if digits else text}%"
+
+
 def _latency(seconds: float) -> str:
     """`3.14 ms`, `1.25 s`."""
     return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
@@ -98,6 +108,7 @@ FORMATS: Final[Mapping[str, Callable[[Any], str]]] = {
     "unsigned": lambda seconds: _signed(seconds).lstrip("+"),
     "time": time_of,
     "latency": _latency,
+    "percent": percent,
     "pace": lambda seconds: f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms",
     "brief": lambda seconds: f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms",
     "times": lambda ratio: f"{ratio:.0f} times" if ratio >= 3 else f"{ratio:.1f} times",

@@ -34,7 +34,7 @@ from dashboard.runs.comparison import (
     pace_of,
     same,
 )
-from dashboard.runs.previous_run import script_of
+from dashboard.runs.previous_run import script_of, speed
 from dashboard.runs.run_values import effects, interval, ranks, spearman
 from dashboard.runs.runs import RunView
 from dashboard.runs.table import TableQuery
@@ -400,7 +400,7 @@ def test_what_cannot_be_compared_is_said(web: Web) -> None:
 def test_a_run_that_is_slower_than_the_last_one_of_its_script_says_so_with_what_differs(web: Web) -> None:
     answer = web.ask("/api/v1/since_last", run="slow").json
     assert answer["previous"] == "fast" and 0.15 < answer["ratio"] < 0.21
-    said = r"18 % slower than fast, the last run of train.py on this GPU: 59\d ms per step, previously 50\d ms\. Differs: .*"
+    said = r"Each step takes 18% longer than in fast, the last run of train.py on this GPU: 59\d ms per step, previously 50\d ms\. Differs: .*"
     assert re.fullmatch(said, answer["sentence"])
     assert answer["sentence"].endswith("Differs: torch 2.9 → 2.10, batch 32 → 24."), (
         "the name of the run itself is no difference"
@@ -417,6 +417,22 @@ def test_a_run_that_is_as_fast_as_the_last_one_says_nothing(web: Web) -> None:
     assert web.ask("/api/v1/since_last", run="fast").json["reason"] == "it is the first run of this script on this GPU"
     assert web.ask("/api/v1/since_last", run="untimed").json["reason"] == "nothing says which script it runs"
     assert web.ask("/api/v1/since_last", run="nobody").status == 404
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "before_ms", "said"),
+    [
+        (101, 381, "3.8x as fast as"),
+        (381, 101, "Each step takes 3.8x as long as in"),
+        (118, 100, "Each step takes 18% longer than in"),
+        (74, 100, "Each step takes 26% less time than in"),
+        (1, 2000, "2000.0x as fast as"),
+        (50, 100, "2.0x as fast as"),
+        (104.2, 100, "Each step takes 4.2% longer than in"),
+    ],
+)
+def test_the_difference_of_two_speeds_is_said_at_every_size(now_ms: float, before_ms: float, said: str) -> None:
+    assert speed(now_ms / before_ms, "step") == said
 
 
 def test_only_runs_that_count_the_same_are_compared(web: Web) -> None:
@@ -450,9 +466,9 @@ def test_the_live_page_says_it_where_nothing_is_wrong(tmp_path: Path, page: Page
     with dashboard(tmp_path / "logs") as running:
         wait_for(lambda: [running.run(name).get("points") for name in ("fast", "slow")] == [200, 200])
         page.goto(f"{running.address}/?run=slow")
-        page.wait_for_selector(".finding:has-text('slower')")
+        page.wait_for_selector(".finding:has-text('takes 18% longer')")
         sentence = page.locator(".finding").inner_text()
         page.goto("about:blank")
     assert sentence.startswith(
-        "18 % slower than fast, the last run of train.py on this host: 590 ms per step, previously 500 ms."
+        "Each step takes 18% longer than in fast, the last run of train.py on this host: 590 ms per step, previously 500 ms."
     )

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from collectors.folders import FOLDER, LogTree
 from collectors.machine.proc import PYTHON
 from collectors.machine.ranks import is_launchers_command, started
+from collectors.message import percent
 from collectors.records import Event
 from collectors.store.store import Run
 
@@ -21,6 +22,7 @@ from .comparison import CORES_TAKEN, MISSING, Change, Difference, Pace, Section,
 from .runs import RankView, RunView
 
 NAMED = 4  # differences in the sentence
+DOUBLE = 2.0  # from here on a share of the time misleads: it never reaches 100% for what is faster
 MAX_VALUE = 40  # characters of a value in it
 EXPLAINING: tuple[Section, ...] = ("packages", "config", "git", "hardware", "environment")  # in this order
 SAYS_NOTHING = frozenset(("host", "world_size"))  # of the same card
@@ -107,11 +109,19 @@ def said(
     """One sentence about two paces of the same unit; "" where the difference may be noise."""
     if not change.counts:
         return ""
-    word = "slower" if change.ratio > 0 else "faster"
     what = PurePosixPath(script.split()[1] if script.startswith("-m ") else script).name
     steps = f"{_seconds(now.step_s)} per {now.unit}, previously {_seconds(before.step_s)}"
-    head = f"{100 * abs(change.ratio):.0f} % {word} than {name}, the last run of {what} on {place}: {steps}"
+    head = f"{speed(1 + change.ratio, now.unit)} {name}, the last run of {what} on {place}: {steps}"
     return f"{head}. {_differs(differs, _taken(now, before))}"
+
+
+def speed(times: float, unit: str) -> str:
+    """How a unit that takes `times` as long compares: `1.18 -> "Each step takes 18% longer than in"`, `0.265 -> "3.8x as fast as"`."""
+    if times >= DOUBLE:
+        return f"Each {unit} takes {times:.1f}x as long as in"
+    if times <= 1 / DOUBLE:
+        return f"{1 / times:.1f}x as fast as"
+    return f"Each {unit} takes {percent(100 * abs(times - 1))} {'longer' if times > 1 else 'less time'} than in"
 
 
 def _taken(now: Pace, before: Pace) -> list[str]:

@@ -45,7 +45,7 @@ from .previous_run import (
     said,
     script_of,
 )
-from .runs import RunView
+from .runs import ALIVE, RunView
 
 MAX_LOOKED_AT = 50  # earlier runs whose command is compared
 MAX_TRIED = 3  # of them, whose steps are read
@@ -158,6 +158,8 @@ class RunComparer:
         pace, tried, others = self._pace(stored), 0, ""
         for other in earlier(views, view)[:MAX_LOOKED_AT] if view else ():
             check()
+            if other.state in ALIVE:
+                continue  # it runs beside this one
             before = self._store.run(other.stored.name)
             if before is None or script_of(before.info) != script:
                 continue
