@@ -780,7 +780,7 @@ class Dashboard:
         )
 
     def ledger(self, run: str, from_: AnyTime = None, to: AnyTime = None, *, rank: int | None = None) -> LedgerCard:
-        """Where the device's time of a window (default: the whole run) went: rows that add up to 100 %, each with its line."""
+        """Where the device's time of a window (default: the whole run) went: rows that add up to 100%, each with its line."""
         return LedgerCard(self._get("/ledger", run=run, rank=rank, **self._window(run, from_, to)))
 
     def last_stacks(self, run: str) -> pd.DataFrame:

@@ -86,7 +86,7 @@ class SizeLimit(NamedTuple):
 
 
 def default_limit(data_dir: Path) -> SizeLimit:
-    """The smaller of 20 GB and 5 % of the disk. A store that is larger already keeps its size: an update deletes nothing."""
+    """The smaller of 20 GB and 5% of the disk. A store that is larger already keeps its size: an update deletes nothing."""
     try:
         disk, used_bytes = os.statvfs(data_dir), _used_bytes(data_dir)
     except OSError as error:
@@ -202,7 +202,7 @@ FLAGS = {
     ),
     "max_bytes": Flag(
         "--max-size",
-        "maximum store size, e.g. 50GB, or none; deletes the oldest of those samples, then pauses collection (default: 20GB, at most 5 %% of the disk, and never pauses)",
+        "maximum store size, e.g. 50GB, or none; deletes the oldest of those samples, then pauses collection (default: 20GB, at most 5%% of the disk, and never pauses)",
         "SIZE",
         size_or_none,
         written_size,

@@ -13,6 +13,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from collectors.folders import LogTree
+from collectors.message import percent
 from jobs.fifo import FifoComparison, compare_with_fifo
 from jobs.queue import OVER
 from jobs.state_folder import QueueError, state_folder
@@ -139,4 +140,4 @@ def _difference(found: FifoComparison) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return percent(100 * share)

@@ -430,7 +430,7 @@ def shares(placed: Iterable[Job]) -> tuple[float, float]:
 
 
 def high_slots(slots: int) -> int:
-    """How many slots the high class may take back from others: 70 %, at least one."""
+    """How many slots the high class may take back from others: 70%, at least one."""
     return max(1, int(HIGH_WEIGHT * slots + 1e-9))
 
 

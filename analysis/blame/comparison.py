@@ -62,7 +62,7 @@ def look_at_gpus(
 
 
 def gpu_activity(history: History, around: Interval) -> RawPoints | None:
-    """How busy the GPUs at work are, 1 for 100 %; None where they idle, or there is none."""
+    """How busy the GPUs at work are, 1 for 100%; None where they idle, or there is none."""
     machine = history.machine_series()
     cards = _at_work(history, machine, GPU_BUSY, [around])
     points = [

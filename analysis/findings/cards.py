@@ -80,13 +80,13 @@ def _throttled(machine: MachineSubject, gpu: Gpu, name: str, why: Message, share
             if len(clock.since(machine.now_s - THROTTLE_S)[1])
             else most
         )
-        lost = phrase(", at {clock_pct:.0f} % of its highest clock", clock_pct=100 * mean / most)
+        lost = phrase(", at {clock_pct:percent} of its highest clock", clock_pct=100 * mean / most)
     degrees = temperature.last() if temperature is not None else None
     if degrees is not None:
         heat = phrase(", {temperature_c:.0f} °C", temperature_c=degrees)
     return Detection(
         phrase(
-            "GPU {gpu} is slowed by {why} {share_pct:.0f} % of the time{lost}{heat}.",
+            "GPU {gpu} is slowed by {why} {share_pct:percent} of the time{lost}{heat}.",
             gpu=gpu.index,
             why=why,
             share_pct=100 * share,
@@ -330,7 +330,7 @@ def tensor_cores_idle(machine: MachineSubject) -> Iterator[Detection]:
         if len(works) and float(np.nanmean(works)) < TENSOR_IDLE:
             yield Detection(
                 phrase(
-                    "GPU {gpu}'s tensor cores are idle ({tensor_pct:.1f} %) while its multiprocessors are {sm_pct:.0f} % busy: mixed precision (bf16, fp16 or TF32) is off.",
+                    "GPU {gpu}'s tensor cores are idle ({tensor_pct:percent}) while its multiprocessors are {sm_pct:percent} busy: mixed precision (bf16, fp16 or TF32) is off.",
                     gpu=gpu.index,
                     tensor_pct=float(np.nanmean(works)),
                     sm_pct=float(np.nanmean(busy)),

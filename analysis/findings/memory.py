@@ -207,7 +207,7 @@ def host_memory_out(machine: MachineSubject) -> Iterator[Detection]:
         left_s = slope.until_s(limit)
         yield Detection(
             phrase(
-                "{whose} is {full_pct:.0f} % full and grows by {per_min_bytes:.0f}B per minute: it runs out in {left_s:spoken}.",
+                "{whose} is {full_pct:percent} full and grows by {per_min_bytes:.0f}B per minute: it runs out in {left_s:spoken}.",
                 whose=whose,
                 full_pct=100 * slope.now / limit,
                 per_min_bytes=slope.per_s * 60,

@@ -79,7 +79,7 @@ def slow_steps(subject: RunSubject) -> Iterator[Detection]:
         )
         yield Detection(
             phrase(
-                "{text}: {share_pct:.0f} % of the time.",
+                "{text}: {share_pct:percent} of the time.",
                 text=on_rank(text, rank, subject.ranks()),
                 share_pct=100 * share,
             ),
@@ -454,7 +454,7 @@ def _held_by_stacks(new: _FunctionGrowth, window: Interval) -> Detection:
     where = f"{file_name(frame.file)}:{frame.line} {frame.name.rpartition('.')[2]}"
     return Detection(
         phrase(
-            "{where} takes {share_pct:.0f} % of the time, up from {before_pct:.0f} %: the rest of the loop runs about {ratio:times} slower. No steps are logged, so this is an estimate from the stacks.",
+            "{where} takes {share_pct:percent} of the time, up from {before_pct:percent}: the rest of the loop runs about {ratio:times} slower. No steps are logged, so this is an estimate from the stacks.",
             where=where,
             share_pct=100 * new.share,
             before_pct=100 * new.before,
@@ -502,7 +502,7 @@ def straggler(subject: RunSubject) -> Iterator[Detection]:
         return
     yield Detection(
         phrase(
-            "Rank {rank} comes last into the collectives nearly every time: the other ranks wait {cost_pct:.0f} % of the time for it.",
+            "Rank {rank} comes last into the collectives nearly every time: the other ranks wait {cost_pct:percent} of the time for it.",
             rank=ranks[late],
             cost_pct=cost,
         ),

@@ -153,7 +153,7 @@ AHEAD: Final = Threshold(0.1, "share", "of a step by which the host is ahead at 
 WORKERS: Final = Threshold(0.9, "share", "of blocks in which the main thread waits for workers: they set the pace")
 WAITED: Final = Threshold(0.05, "share", "of a block spent waiting for workers: less is the usual handing over")
 SMALL: Final = Threshold(2.0, "points", "rows below it are shown as other: healthy noise is 0.5, simulated")
-SURE: Final = Threshold(5.0, "points", "width of the range up to which 95 % of errors are below 1.3 points, simulated")
+SURE: Final = Threshold(5.0, "points", "width of the range up to which 95% of errors are below 1.3 points, simulated")
 LOOP: Final = Threshold(
     0.98, "share", "of a CPU's samples that a function of the training loop itself is on: a fix leaves it"
 )
@@ -161,9 +161,9 @@ REST: Final = Threshold(
     0.8, "share", "of a row's share by which all else is faster without it: measured, benchmarks/savings"
 )
 MIN_S: Final = Threshold(3.0, "s", "a shorter window has too few values of the counter: blame's job")
-SOON_S: Final = Threshold(10.0, "s", "below it confidence is low: 84 % within 3 points, simulated")
+SOON_S: Final = Threshold(10.0, "s", "below it confidence is low: 84% within 3 points, simulated")
 MIN_HZ: Final = Threshold(
-    20.0, "Hz", "below it confidence is low: 63 % within 3 points at 5 Hz, 87 % at 20 Hz, simulated"
+    20.0, "Hz", "below it confidence is low: 63% within 3 points at 5 Hz, 87% at 20 Hz, simulated"
 )
 COVERED: Final = Threshold(0.5, "share", "of the window that has both a counter and stacks: below it confidence is low")
 LINK: Final = Threshold(0.5, "share", "of a link's rate from which traffic is near it: protocols take up to a quarter")

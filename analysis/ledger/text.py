@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from collectors.message import Message, Sentence, phrase, text_of
+from collectors.message import Message, Sentence, percent, phrase, text_of
 
 from ..stacks.frames import file_name
 from . import kinds
@@ -54,10 +54,10 @@ def place_of(place: ChargeTarget) -> str:
 
 
 def share_of(row: KindRow) -> Message:
-    """`27 %`, or `about 27 %` where the range is wide."""
+    """`27%`, or `about 27%` where the range is wide."""
     if row.most - row.least <= kinds.SURE.value:
-        return phrase("{share_pct:.0f} %", share_pct=row.share)
-    return phrase("about {share_pct:.0f} %", share_pct=row.share)
+        return phrase("{share_pct:percent}", share_pct=row.share)
+    return phrase("about {share_pct:percent}", share_pct=row.share)
 
 
 def sentence_of(ledger: Ledger) -> Message:
@@ -74,12 +74,12 @@ def sentence_of(ledger: Ledger) -> Message:
 
 def _parts(rows: Sequence[KindRow], rest: float, ledger: Ledger | RunLedger) -> list[Message]:
     """These rows, and the points of all others."""
-    other = [phrase("other {share_pct:.0f} %", share_pct=rest)] if rest >= MIN_PART else []
+    other = [phrase("other {share_pct:percent}", share_pct=rest)] if rest >= MIN_PART else []
     return [*(_part(row, ledger) for row in rows), *other]
 
 
 def _part(row: KindRow, ledger: Ledger | RunLedger) -> Message:
-    """`waiting for data 27 % (data.py:88 decode)`"""
+    """`waiting for data 27% (data.py:88 decode)`"""
     label, share, about = label_of(row.kind, ledger), share_of(row), _about(row, ledger)
     if not about:
         return phrase("{label} {share}", label=label, share=share)
@@ -95,10 +95,10 @@ def _about(row: KindRow, ledger: Ledger | RunLedger) -> Sentence | None:
 
 
 def parts_of_busy(ledger: Ledger) -> Message | None:
-    """`compute 48 %, communication 13 %` where steps were traced, else `probably communication: 10 to 30 %`; None where nothing shows any."""
+    """`compute 48%, communication 13%` where steps were traced, else `probably communication: 10 to 30%`; None where nothing shows any."""
     if parts := ledger.busy_parts:
         named = [
-            phrase("{part} {share_pct:.0f} %", part=PARTS[part.kind], share_pct=part.share)
+            phrase("{part} {share_pct:percent}", part=PARTS[part.kind], share_pct=part.share)
             for part in parts
             if part.kind == "compute" or part.share >= MIN_PART
         ]
@@ -106,7 +106,7 @@ def parts_of_busy(ledger: Ledger) -> Message | None:
     least, most = ledger.communication or (0.0, 0.0)
     if most < kinds.SMALL.value:
         return None
-    return phrase("probably communication: {least_pct:.0f} to {most_pct:.0f} %", least_pct=least, most_pct=most)
+    return phrase("probably communication: {least_pct:.0f} to {most_pct:percent}", least_pct=least, most_pct=most)
 
 
 def why_empty(ledger: Ledger) -> Message:
@@ -150,7 +150,7 @@ def lines_of(ledger: Ledger, run: str) -> list[str]:
     kept, rest = shown[:most], small + sum(row.share for row in shown[most:])
     width = max(len(text_of(label_of(row.kind, ledger))) for row in kept)
     rows = [_line(row, ledger, width) for row in kept]
-    other = [f"{rest:5.1f} %  {text_of(phrase('other'))}"] if rest >= 0.05 else []
+    other = [f"{percent(rest):>5}  {text_of(phrase('other'))}"] if rest >= 0.05 else []
     foot = [foot_of(ledger)]
     if any(map(_saves_more, kept)):
         foot.append(phrase("A potential saving includes what the row slows elsewhere."))
@@ -160,14 +160,14 @@ def lines_of(ledger: Ledger, run: str) -> list[str]:
 def _line(row: KindRow, ledger: Ledger, width: int) -> str:
     notes = []
     if row.most - row.least > kinds.SURE.value:
-        notes.append(phrase("{least_pct:.0f} to {most_pct:.0f} %", least_pct=row.least, most_pct=row.most))
+        notes.append(phrase("{least_pct:.0f} to {most_pct:percent}", least_pct=row.least, most_pct=row.most))
     if _saves_more(row):
-        notes.append(phrase("potential saving up to {saved_pct:.0f} %", saved_pct=row.saves_at_most))
+        notes.append(phrase("potential saving up to {saved_pct:percent}", saved_pct=row.saves_at_most))
     if row.exposed_by is not None and (exposed := place_of(row.exposed_by)):
         notes.append(phrase("costs time since {place} waits for the GPU", place=exposed))
     noted = f" ({'; '.join(map(text_of, notes))})" if notes else ""
     label, about = text_of(label_of(row.kind, ledger)), text_of(_about(row, ledger))
-    return f"{row.share:5.1f} %  {label:<{width}}  {about}{noted}".rstrip()
+    return f"{percent(row.share):>5}  {label:<{width}}  {about}{noted}".rstrip()
 
 
 def _saves_more(row: KindRow) -> bool:
@@ -181,11 +181,11 @@ def basis_of(ledger: Ledger) -> Message:
 
 
 def covered_of(ledger: Ledger) -> Message:
-    """`from stacks and the log, 97 % of it seen`"""
+    """`from stacks and the log, 97% of it seen`"""
     tier = TIERS[ledger.tier]
     if ledger.covered_share >= 0.995:
         return tier
-    return phrase("{tier}, {seen_pct:.0f} % of it seen", tier=tier, seen_pct=100 * ledger.covered_share)
+    return phrase("{tier}, {seen_pct:percent} of it seen", tier=tier, seen_pct=100 * ledger.covered_share)
 
 
 def foot_of(ledger: Ledger) -> Message:
@@ -224,7 +224,7 @@ SOURCES = (
 
 
 def run_sentence_of(found: RunLedger) -> Message:
-    """`Goodput 71 % of 3 h 20 min: ...` The largest losses come first."""
+    """`Goodput 71% of 3 h 20 min: ...` The largest losses come first."""
     losses = sorted((row for row in found.rows if row.kind in LOST), key=lambda row: -row.share)
     named = [row for row in losses[:IN_SENTENCE] if row.share >= MIN_PART]
     attempts = None
@@ -239,9 +239,9 @@ def run_sentence_of(found: RunLedger) -> Message:
         )
     parts = _parts(named, sum(row.share for row in losses[len(named) :]), found)
     if found.goodput is not None:
-        head = phrase("Goodput {share_pct:.0f} %", share_pct=found.goodput)
+        head = phrase("Goodput {share_pct:percent}", share_pct=found.goodput)
     else:
-        head = phrase("Goodput at most {share_pct:.0f} %", share_pct=found.at_most)
+        head = phrase("Goodput at most {share_pct:percent}", share_pct=found.at_most)
     return phrase(
         "{head} of {seconds:spoken}{attempts}{losses}.{lost}",
         head=head,
@@ -253,7 +253,7 @@ def run_sentence_of(found: RunLedger) -> Message:
 
 
 def run_line_of(found: RunLedger) -> str:
-    """For a shell: `Whole run: goodput 71 % of ...`"""
+    """For a shell: `Whole run: goodput 71% of ...`"""
     text = text_of(run_sentence_of(found))
     return f"Whole run: {text[:1].lower()}{text[1:]}"
 

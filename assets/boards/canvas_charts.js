@@ -5,6 +5,7 @@ import { xTicks, xWord } from "../curves/training_view.js";
 import { logTicks, ticks } from "../lib/axis.js";
 import { isFlipped } from "../lib/chart_tools.js";
 import { el, emptyContext, setText } from "../lib/dom.js";
+import { behind } from "../lib/figures.js";
 import { AXIS_PX, count, counted, figure, tick } from "../lib/format.js";
 import { faded, mixed, token } from "../lib/theme.js";
 import { binned, endsOf, logIdOf, thresholdsOf, titleOf, toneOf, valuesOf } from "./model.js";
@@ -158,7 +159,7 @@ export class BarChart extends CanvasChart {
       context.fillStyle = faded(token(colour), 0.85);
       context.fillRect(from, y + 2, Math.max(1, to - from), step - 5);
       context.fillStyle = token("ink");
-      context.fillText(fitted(context, `${figure(value)} ${unit}`.trim(), VALUE_PX - 8), Math.max(from, to) + 6, y + step / 2);
+      context.fillText(fitted(context, `${figure(value)}${behind(unit)}`, VALUE_PX - 8), Math.max(from, to) + 6, y + step / 2);
     });
   }
 
@@ -166,7 +167,7 @@ export class BarChart extends CanvasChart {
   at(_x, y) {
     const step = Math.max(MIN_PX, Math.min(ROW_PX, this.drawn.height / Math.max(1, this.rows.length)));
     const row = this.rows[Math.floor(y / step)];
-    return row ? `${row.label}: ${figure(row.value)} ${this.drawing?.unit ?? ""}`.trim() : "";
+    return row ? `${row.label}: ${figure(row.value)}${behind(this.drawing?.unit ?? "")}` : "";
   }
 }
 
@@ -246,7 +247,7 @@ export class HeatMap extends CanvasChart {
   #key(context, width, height) {
     if (!(this.least <= this.most)) return;
     const unit = this.drawing?.unit ?? "";
-    const [from, to] = [figure(this.least), `${figure(this.most)} ${unit}`.trim()];
+    const [from, to] = [figure(this.least), `${figure(this.most)}${behind(unit)}`];
     const y = height - KEY_PX / 2;
     context.fillText(from, LABEL_PX, y);
     let x = LABEL_PX + context.measureText(from).width + 6;
@@ -275,7 +276,7 @@ export class HeatMap extends CanvasChart {
     const value = cells[r]?.[k];
     if (value === undefined) return "";
     const place = span.lo + ((k + 0.5) / cells[r].length) * (span.hi - span.lo);
-    return `${curves[r].label}: ${Number.isNaN(value) ? "no point" : `${figure(value)} ${unit}`.trim()}, ${xWord(axis, place)}`;
+    return `${curves[r].label}: ${Number.isNaN(value) ? "no point" : `${figure(value)}${behind(unit)}`}, ${xWord(axis, place)}`;
   }
 }
 
@@ -341,7 +342,7 @@ export class HistogramChart extends CanvasChart {
     const width = (found.hi - found.lo) / bins;
     const n = found.counts.reduce((sum, row) => sum + row[i], 0);
     const about = found.whole ? "" : "; of points that are read together the mean counts";
-    return `${figure(found.lo + i * width)} to ${figure(found.lo + (i + 1) * width)} ${drawing.unit}: ${counted(n, "point")} of ${count(found.points)}${about}`;
+    return `${figure(found.lo + i * width)} to ${figure(found.lo + (i + 1) * width)}${behind(drawing.unit)}: ${counted(n, "point")} of ${count(found.points)}${about}`;
   }
 }
 

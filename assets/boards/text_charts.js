@@ -3,6 +3,7 @@
 import { lineKey } from "../curves/tip.js";
 import { get, newest, sentenceOf } from "../lib/api.js";
 import { el, setText } from "../lib/dom.js";
+import { behind } from "../lib/figures.js";
 import { count, counted, figure } from "../lib/format.js";
 import { faded, token } from "../lib/theme.js";
 import { folded, logLine } from "../logs/line.js";
@@ -47,7 +48,7 @@ export class NumberChart {
       const found = valuesOf(curves[i], drawing.span)[/** @type {import("./model.js").ValueName} */ (value)];
       const tone = toneOf(found, thresholds);
       setText(cell.value, numberOf(found));
-      setText(cell.unit, drawing.unit);
+      setText(cell.unit, behind(drawing.unit));
       setText(cell.label, curves.length > 1 || curves[i].label !== this.fields.title ? curves[i].label : "");
       setText(cell.tone, TONE_WORDS[tone] ?? "");
       cell.value.className = `board-value ${tone}`;
@@ -69,7 +70,7 @@ export class NumberChart {
     spark.element.setAttribute("aria-hidden", "true");
     spark.element.removeAttribute("role");
     spark.element.removeAttribute("aria-label");
-    const element = el("div", { class: "board-number" }, label, el("span", {}, value, " ", unit, tone), spark.element);
+    const element = el("div", { class: "board-number" }, label, el("span", {}, value, unit, tone), spark.element);
     /** @type {typeof this.cells[number]} */
     const cell = { cell: element, value, unit, label, tone, spark, curve: null, colour: "accent" };
     this.cells.push(cell);
@@ -120,7 +121,7 @@ export class NumberChart {
 }
 
 /** @param {{label: HTMLElement, value: HTMLElement, unit: HTMLElement, colour: string}[]} cells @param {string} title */
-const wordsOf = (cells, title) => cells.map(({ label, value, unit, colour }) => ({ label: `${label.textContent || title}: ${value.textContent} ${unit.textContent}`.trim(), colour }));
+const wordsOf = (cells, title) => cells.map(({ label, value, unit, colour }) => ({ label: `${label.textContent || title}: ${value.textContent}${unit.textContent}`, colour }));
 
 // A row per series: last, least, mean and greatest value of the shown range.
 
@@ -161,7 +162,7 @@ export class TableChart {
       const found = valuesOf(curve, span);
       COLUMNS.forEach((name, k) => {
         const cell = row.children[k + 1];
-        setText(cell, Number.isNaN(found[name]) ? "–" : `${Number.isInteger(found[name]) ? count(found[name]) : figure(found[name])}${k === 0 && unit ? ` ${unit}` : ""}`);
+        setText(cell, Number.isNaN(found[name]) ? "–" : `${Number.isInteger(found[name]) ? count(found[name]) : figure(found[name])}${k === 0 ? behind(unit) : ""}`);
         cell.className = `num ${toneOf(found[name], thresholds)}`;
       });
     });

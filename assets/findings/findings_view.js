@@ -3,6 +3,7 @@
 import { Source } from "../flame/source.js";
 import { change, get, isOwner, sentenceOf } from "../lib/api.js";
 import { el, hang, icon, setText } from "../lib/dom.js";
+import { percent } from "../lib/figures.js";
 import { capital, clock, count, counted, day, duration, figure, place, sameDay } from "../lib/format.js";
 import { pathTo } from "../lib/url.js";
 import { FindingMarks, byTime, byWeight, looksOf, placeOf, windowOf } from "./marks.js";
@@ -304,7 +305,7 @@ function valueOf(name, value) {
   if (/bytes|^free$/.test(name)) return Math.abs(value) < 1e6 ? `${figure(value / 1e3)} kB` : `${figure(value / 1e6)} MB`;
   if (/_s$|^seconds$/.test(name)) return duration(Math.abs(value));
   if (/_gib$/.test(name)) return `${figure(value)} GiB`;
-  if (/^(share|cost|of_blocks|tensor|sm)$/.test(name)) return `${figure(value, 1)} %`;
+  if (/^(share|cost|of_blocks|tensor|sm)$/.test(name)) return percent(value / 100);
   return Number.isInteger(value) ? count(value) : figure(value);
 }
 

@@ -4,6 +4,7 @@ import { lane } from "../data/lanes.js";
 import { isOwner } from "../lib/api.js";
 import { TIME } from "../lib/axis.js";
 import { el, setClass, setText, visible } from "../lib/dom.js";
+import { percent } from "../lib/figures.js";
 import { capital, duration } from "../lib/format.js";
 import { fillOf } from "../lib/theme.js";
 import { pathTo } from "../lib/url.js";
@@ -68,7 +69,7 @@ class SharesLane extends LaneView {
     const rows = this.shares ? sharesAt(this.shares.blocks, time_s) : [];
     const fit = Math.max(1, Math.floor((this.values.clientHeight - TOP_PX) / ROW_PX));
     const shown = rows.slice(0, this.narrow ? rows.length : fit);
-    fillRows(this.values, shown.map(({ label, title, colour, share }) => ({ label, title, value: `${share.toFixed(0)} %`, colour: `c${colour}`, mark: "box" })));
+    fillRows(this.values, shown.map(({ label, title, colour, share }) => ({ label, title, value: percent(share / 100), colour: `c${colour}`, mark: "box" })));
   }
 }
 
@@ -278,7 +279,7 @@ export class LedgerTable {
 function tableRow(part, inside, communication) {
   const { row, label, colour } = part;
   const range = row ? rangeOf(row) : "";
-  const saves = row && row.saves_at_most > 0 ? `up to ${row.saves_at_most.toFixed(0)} %` : "";
+  const saves = row && row.saves_at_most > 0 ? `up to ${percent(row.saves_at_most / 100)}` : "";
   return el(
     "tr",
     {},
@@ -310,8 +311,8 @@ function link(where, inside) {
   return el("a", { href: pathTo(`/flame?${query}`), title: where.file }, lineOf(where));
 }
 
-/** `probably communication: 10 to 30 %` within the busy time, or "". @param {Ledger["communication"]} communication */
+/** `probably communication: 10 to 30%` within the busy time, or "". @param {Ledger["communication"]} communication */
 function communicationOf(communication) {
   const [least, most] = communication ?? [0, 0];
-  return most >= SMALL ? `probably communication: ${least.toFixed(0)} to ${most.toFixed(0)} %` : "";
+  return most >= SMALL ? `probably communication: ${least.toFixed(0)} to ${percent(most / 100)}` : "";
 }

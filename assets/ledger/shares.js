@@ -2,6 +2,7 @@
 
 import { swatchClass } from "../data/colours.js";
 import { el } from "../lib/dom.js";
+import { percent } from "../lib/figures.js";
 import { place } from "../lib/format.js";
 
 /** @typedef {import("../types/api").Row<"LedgerRow">} KindRow */
@@ -36,19 +37,19 @@ export function partsOf(rows) {
   return rest >= MIN_OTHER ? [...parts, { label: "other", share: rest, colour: OTHER, row: null }] : parts;
 }
 
-/** `27 %`, or `about 27 %` where the range is wide. @param {Part} part */
-export const shareOf = ({ share, row }) => `${row && isWide(row) ? "about " : ""}${share.toFixed(share < 9.5 && !Number.isInteger(share) ? 1 : 0)} %`;
+/** `27%`, or `about 27%` where the range is wide. @param {Part} part */
+export const shareOf = ({ share, row }) => `${row && isWide(row) ? "about " : ""}${percent(share / 100)}`;
 
 /** @param {KindRow} row */
 const isWide = ({ least, most }) => most - least > WIDE;
 
-/** `22 to 33 %`, where that is worth saying. @param {KindRow} row */
-export const rangeOf = (row) => (isWide(row) ? `${row.least.toFixed(0)} to ${row.most.toFixed(0)} %` : "");
+/** `22 to 33%`, where that is worth saying. @param {KindRow} row */
+export const rangeOf = (row) => (isWide(row) ? `${row.least.toFixed(0)} to ${percent(row.most / 100)}` : "");
 
 /** `data.py:88 decode` @param {{file: string, line: number | null, function: string}} where */
 export const lineOf = (where) => `${place(where.file, where.line ?? 0)} ${where.function.split(".").pop()}`;
 
-/** What a pointer reads at a part: `waiting for data, about 27 % (22 to 33 %): data.py:88 decode`. @param {Part} part */
+/** What a pointer reads at a part: `waiting for data, about 27% (22 to 33%): data.py:88 decode`. @param {Part} part */
 function tipOf(part) {
   const { label, row } = part;
   const range = row ? rangeOf(row) : "";

@@ -2,8 +2,14 @@
 
 import { count, duration } from "./format.js";
 
-/** `0.6204 -> "62 %"`, `0.0312 -> "3.1 %"` @param {number} share */
-export const percent = (share) => `${share > 0 && share < 0.095 ? (share * 100).toFixed(1) : count(Math.round(share * 100))} %`;
+/** `0.6204 -> "62%"`, `0.0312 -> "3.1%"`, `0.0004 -> "0.04%"`, `1 -> "100%"`; as `percent` of collectors/message.py. @param {number} share */
+export function percent(share) {
+  const size = Math.abs(share * 100);
+  return size >= 9.95 || size === 0 ? `${count(Math.round(share * 100))}%` : `${Number((share * 100).toFixed(size >= 0.095 ? 1 : 2))}%`;
+}
+
+/** As it stands behind a number: `"%"`, `" s"`, `""`. @param {string} unit */
+export const behind = (unit) => (unit === "" || unit.startsWith("%") ? unit : ` ${unit}`);
 
 export const NOTHING_S = 5e-5; // a smaller difference is shown as zero
 

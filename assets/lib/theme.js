@@ -146,7 +146,7 @@ function made(key, make) {
 
 const HEAT_STEPS = 101;
 
-/** The colours of utilization 0..100 %, one per percent. @returns {string[]} */
+/** The colours of utilization 0..100%, one per percent. @returns {string[]} */
 export function heatRamp() {
   const stops = [0, 1, 2, 3, 4].map((i) => channels(token(`heat-${i}`)));
   return Array.from({ length: HEAT_STEPS }, (_, percent) => {

@@ -4,7 +4,8 @@ import { Feed } from "../data/feed.js";
 import { Runs } from "../data/runs.js";
 import { isOwner } from "../lib/api.js";
 import { el, scrolled, setClass, setText } from "../lib/dom.js";
-import { duration, figure, megabytes } from "../lib/format.js";
+import { percent } from "../lib/figures.js";
+import { duration, megabytes } from "../lib/format.js";
 import { Life, enter, life } from "../lib/life.js";
 import { keepBack, pathTo, withChanges, writeAddress } from "../lib/url.js";
 import { troubleOf } from "./run_strip.js";
@@ -397,8 +398,8 @@ class Status {
     setText(this.parts, unwell.map(({ name, state }) => `${name} ${state}`).join(", "));
     this.parts.title = troubleOf(unwell) ?? "";
     if (message?.cost)
-      setText(this.cost, `dashboard costs ${figure(message.cost.cpu_pct, 1)} % of a core, ${megabytes(message.cost.rss_bytes)}`);
-    setText(this.profiler, message?.profile?.state === "on" ? `profiler ${figure(message.cost?.profiler_pct, 1)} %` : "");
+      setText(this.cost, `dashboard costs ${percent(message.cost.cpu_pct / 100)} of a core, ${megabytes(message.cost.rss_bytes)}`);
+    setText(this.profiler, message?.profile?.state === "on" ? `profiler ${percent((message.cost?.profiler_pct ?? 0) / 100)}` : "");
     setText(this.lag, behind_s === null ? "" : `${duration(Math.max(0, behind_s))} behind`);
   }
 }

@@ -7,6 +7,7 @@ import { columns } from "../data/series.js";
 import { TIME, anyStep, fromZero, logTicks, robust, robustLog, ticks } from "../lib/axis.js";
 import { chartTools, flip, isFlipped } from "../lib/chart_tools.js";
 import { el, setClass, setText, visibleName } from "../lib/dom.js";
+import { behind } from "../lib/figures.js";
 import { AXIS_PX, counted, figure, tick, tickWords } from "../lib/format.js";
 import { faded, fillOf, theme, token } from "../lib/theme.js";
 import UPlot from "../vendor/uPlot.min.js";
@@ -59,7 +60,7 @@ export class LaneView {
     this.series = new Map();
     this.trouble = el("p", { class: "lane-trouble", role: "status", hidden: true });
     this.note = el("span", {}, spec.note ?? "");
-    const ramp = spec.kind === "heat" && spec.height > 80 ? el("span", { class: "ramp" }, "0", el("i"), "100 %") : null;
+    const ramp = spec.kind === "heat" && spec.height > 80 ? el("span", { class: "ramp" }, "0", el("i"), "100%") : null;
     this.name = el(
       "button",
       {
@@ -490,7 +491,7 @@ export function legend(lane, values, bad, room = Infinity) {
 function valueText({ digits, unit }, value) {
   if (value === null) return figure(null);
   const number = figure(value, digits === 0 && value !== 0 && Math.abs(value) < 1 ? 1 : digits);
-  return unit ? `${number} ${unit}` : number;
+  return `${number}${behind(unit ?? "")}`;
 }
 
 /** @param {Lane} lane @param {(number | null)[]} values @param {"box" | "line"} mark @returns {Row[]} */

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias, TypedDict
 from ..machine.finder import Finder
 from ..machine.proc import alive, children_cpu_s, runs_python, start_ticks, uids_of, workers_of
 from ..machine.run_state import RunActivity, RunProcess
+from ..message import percent
 from ..records import ONE_AFTER_THE_OTHER_S, Record, StackRecording
 from ..rights import is_root
 from . import RunRank, Sampler, Target, Trouble
@@ -252,7 +253,7 @@ class ProfileCollector:
 
     def _state(self) -> tuple[ProfilerState, str, str]:
         if not self._enabled:
-            return "off", f"Profiling is off. It would cost about {self._allowed_pct():g} % of one core.", ""
+            return "off", f"Profiling is off. It would cost about {percent(self._allowed_pct())} of one core.", ""
         mains = [target for target in self._targets if target.role == "main"]
         troubles = self._troubles  # a new one at each turn, in the other thread
         refused = [troubles[target.pid] for target in mains if target.pid in troubles]
@@ -287,10 +288,10 @@ class ProfileCollector:
     def _about(self) -> str:
         live, pace = _processes(self._ranks), self._pacer.pace
         left_out = f"{len(self._targets)} of {live} processes are sampled at a time, in rotation."
-        slower = f"Sampled at {self._hz():g} Hz to stay inside {self._allowed_pct():.2g} % of a core."
+        slower = f"Sampled at {self._hz():g} Hz to stay inside {percent(self._allowed_pct())} of a core."
         if pace == LOWEST_PACE and self._pacer.cost_pct > self._allowed_pct():
             slower = (
-                f"Sampled at {self._hz():g} Hz, the lowest rate; this costs {self._pacer.cost_pct:.2g} % of a core."
+                f"Sampled at {self._hz():g} Hz, the lowest rate; this costs {percent(self._pacer.cost_pct)} of a core."
             )
         said = [
             _first_of(self._finder.left_alone()),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from ..machine.proc import alive, start_ticks
+from ..message import percent
 from ..records import Frame, StackRecording, StackSpan
 from . import Target
 from .samplers import FallbackSampler
@@ -54,7 +55,7 @@ def lines(profiles: list[StackRecording], pid: int, wait_of: WaitOf) -> Iterator
     main = threads.pop(pid, [])
     yield from ["", f"{names.get(pid, 'MainThread')}: {_times(main, wait_of)}", "   own s   share  line"]
     for frame, own_ns in _hottest(main).most_common(HOTTEST):
-        yield f"{own_ns / NS:8.2f}  {100 * own_ns / _total_ns(main):4.0f} %  {_place(frame)}"
+        yield f"{own_ns / NS:8.2f}  {percent(100 * own_ns / _total_ns(main)):>6}  {_place(frame)}"
     yield from _others(threads, names, wait_of)
 
 
@@ -88,19 +89,19 @@ def _others(threads: Mapping[int, list[StackSpan]], names: Mapping[int, str], wa
 
 
 def _times(samples: Sequence[StackSpan], wait_of: WaitOf) -> str:
-    """`"38 % waiting (data loader 31 %, queue 7 %), 55 % on a CPU, 7 % asleep or in the kernel"`; the CPU where the sampler knows it"""
+    """`"38% waiting (data loader 31%, queue 7%), 55% on a CPU, 7% asleep or in the kernel"`; the CPU where the sampler knows it"""
     if not samples:
         return "not seen"
     total_ns, waited = _total_ns(samples), _waited(samples, wait_of)
-    kinds = ", ".join(f"{what} {100 * ns / total_ns:.0f} %" for what, ns in waited.most_common())
-    said = f"{100 * waited.total() / total_ns:.0f} % waiting{f' ({kinds})' if kinds else ''}"
+    kinds = ", ".join(f"{what} {percent(100 * ns / total_ns)}" for what, ns in waited.most_common())
+    said = f"{percent(100 * waited.total() / total_ns)} waiting{f' ({kinds})' if kinds else ''}"
     known = [sample for sample in samples if sample.cpu_ns is not None]
     if not known:
         return said
     cpu_ns = sum(sample.cpu_ns or 0 for sample in known)
     off_ns = sum(sample.duration_ns for sample in known) - cpu_ns - _waited(known, wait_of).total()
-    off = f", {100 * off_ns / total_ns:.0f} % asleep or in the kernel" if off_ns >= total_ns / 200 else ""
-    return f"{said}, {100 * cpu_ns / total_ns:.0f} % on a CPU{off}"
+    off = f", {percent(100 * off_ns / total_ns)} asleep or in the kernel" if off_ns >= total_ns / 200 else ""
+    return f"{said}, {percent(100 * cpu_ns / total_ns)} on a CPU{off}"
 
 
 def _waited(samples: Iterable[StackSpan], wait_of: WaitOf) -> Counter[str]:

@@ -28,6 +28,7 @@ from collectors.folders import INSIDE, REMOTE, file_system_of
 from collectors.log_folders import LogFolders, add_place, default_log_folders, place_of
 from collectors.logs.watch import watch_error
 from collectors.machine.proc import ancestors, program_of, uid_of, user_of
+from collectors.message import percent
 from collectors.sampler import refusal
 from collectors.sampler.build import find_program
 from collectors.sampler.pyspy import find_program as find_pyspy
@@ -585,7 +586,7 @@ def check_running(place: CheckedHost) -> Symptom:
     facts |= {f"problem {number}": str(problem) for number, problem in enumerate(problems[:10])}
     if health.get("status") != "ok" or problems:
         return Symptom("warning", f"a dashboard runs and is degraded: {problems[0] if problems else 'no collector answers'}", f"Type: curl -s{'k' if url.startswith('https') else ''} {url}/healthz", facts)  # fmt: skip
-    return Symptom("ok", f"a dashboard runs and is well ({health.get('rss_bytes', 0) / 1e6:.0f} MB, {health.get('cpu_pct', 0):.1f} % of a core).", "", facts)  # fmt: skip
+    return Symptom("ok", f"a dashboard runs and is well ({health.get('rss_bytes', 0) / 1e6:.0f} MB, {percent(health.get('cpu_pct', 0))} of a core).", "", facts)  # fmt: skip
 
 
 def _direct(url: str) -> urllib.request.OpenerDirector:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from collectors.log_folders import LogFolders, add_place, place_of
+from collectors.message import percent
 
 from .command import Command, UsageError
 from .why import rank
@@ -85,7 +86,7 @@ def lines_of(found: TraceResult, run: str) -> list[str]:
         frame = line.frame
         where = f"{file_name(frame.file)}:{frame.line or '?'} {frame.name}" if frame else "no line of the script"
         rows.append(
-            f"{1e3 * line.seconds / trace.steps:9.3f}  {100 * line.seconds / total_s:4.0f} %  {'backward of ' * line.backward}{where}"
+            f"{1e3 * line.seconds / trace.steps:9.3f}  {percent(100 * line.seconds / total_s):>6}  {'backward of ' * line.backward}{where}"
         )
         rows += [
             f"{1e3 * kernel.seconds / trace.steps:9.3f}          {kernel.name[:LONGEST_NAME]} x {kernel.calls / trace.steps:g}"

@@ -270,7 +270,7 @@ def said_of(found: Effects) -> str:
     if any(row.lo is not None for row in found.correlations):
         count = sum(row.lo is not None for row in found.correlations)
         parts.append(
-            f"95 % intervals (Bonett and Wright); of {count}, {found.by_chance:.1f} would leave out zero by chance alone. Keys that were changed together share a correlation."
+            f"95% intervals (Bonett and Wright); of {count}, {found.by_chance:.1f} would leave out zero by chance alone. Keys that were changed together share a correlation."
         )
     notes = list(dict.fromkeys(row.note for row in found.correlations if row.note))
     parts += [f"{note[0].upper()}{note[1:]}." for note in notes[:2]]

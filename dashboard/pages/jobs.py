@@ -8,6 +8,7 @@ from typing import Any
 import dash_ag_grid
 from dash import Dash, Input, Output, State, ctx, dcc, html
 
+from collectors.message import percent
 from jobs.fifo import FifoComparison
 from jobs.queue import OVER
 from jobs.state_folder import QueueError
@@ -188,7 +189,7 @@ def comparison(found: FifoComparison | None, span_s: float) -> list[Any]:
                 html.Th(name, scope="row"),
                 html.Td(lasting(mean_s)),
                 html.Td(lasting(longest_s)),
-                html.Td(f"{100 * busy:.0f} %"),
+                html.Td(percent(100 * busy)),
             ]
         )
 

@@ -27,7 +27,7 @@ from analysis.stacks.frames import file_name, library_name
 from analysis.stacks.spans import Interval
 from collectors import VERSION
 from collectors.arrays import Floats, Ints
-from collectors.message import text_of, time_of
+from collectors.message import percent, text_of, time_of
 from collectors.records import Frame
 from collectors.store.store import Buckets
 from deepseek.log.redaction import LEFT_OUT, is_secret, redacted, without_secrets
@@ -74,7 +74,7 @@ def figure(value: float, unit: str = "") -> str:
         factor, name = next(((factor, name) for factor, name in BINARY if abs(value) >= factor), (1, "B"))
         return f"{value / factor:.3g} {name}"
     shown = _short(value)
-    return f"{shown} {unit}".rstrip() if unit != "%" else f"{shown} %"
+    return f"{shown} {unit}".rstrip() if unit != "%" else f"{shown}%"
 
 
 def _short(value: float) -> str:
@@ -459,7 +459,7 @@ def _places(tree: FlameTree) -> tuple[Ints, Floats]:
 def _box(tree: FlameTree, i: int, left: float, width: float, row: int, tone: str, characters: int) -> FlameBox:
     frame, total_s = tree.frames[int(tree.frame[i])], float(tree.total_s[i])
     name = frame.name if tone in ("own", "hot") or not frame.file else library_name(frame)
-    title = f"{shortened(name, characters)}{_where(frame, characters)}, {length_of(total_s)}, {width:.1f} %"
+    title = f"{shortened(name, characters)}{_where(frame, characters)}, {length_of(total_s)}, {percent(width)}"
     return FlameBox(left, width, row, tone, shortened(name, characters) if width >= NAMED_PCT else "", title)
 
 
@@ -572,10 +572,10 @@ def _row(row: KindRow, ledger: Ledger, characters: int) -> LedgerTableRow:
     return LedgerTableRow(
         TIME[row.kind],
         text_of(label_of(row.kind, ledger)),
-        f"{row.share:.1f} %",
+        percent(row.share),
         length_of(row.seconds),
-        f"{row.least:.1f} to {row.most:.1f} %" if wide and row.most > row.least else "",
-        f"up to {row.saves_at_most:.0f} %" if row.saves_at_most >= 0.5 else "",
+        f"{row.least:.1f} to {percent(row.most)}" if wide and row.most > row.least else "",
+        f"up to {percent(row.saves_at_most)}" if row.saves_at_most >= 0.5 else "",
         shortened(
             ", ".join([*dict.fromkeys(filter(None, (place_of(line.place) for line in row.lines)))][:2]), characters
         ),
@@ -617,8 +617,8 @@ def contrast_rows(found: LedgerContrast, characters: int) -> list[ContrastRow]:
         ContrastRow(
             TIME[change.kind],
             text_of(change.label),
-            f"{change.share:.1f} %",
-            f"{change.other_share:.1f} %",
+            percent(change.share),
+            percent(change.other_share),
             f"{change.points:+.1f}".replace("-", "−") if abs(change.points) >= MIN_POINTS else "0",
             "" if change.seconds is None else length_of(change.seconds),
             "" if change.other_seconds is None else length_of(change.other_seconds),

@@ -314,7 +314,7 @@ class Pace(NamedTuple):
 
 
 class Change(NamedTuple):
-    """`ratio` 0.18: a step takes 18 % longer than before; `lo` and `hi` are its 95 % interval, as far as both runs vary in themselves."""
+    """`ratio` 0.18: a step takes 18% longer than before; `lo` and `hi` are its 95% interval, as far as both runs vary in themselves."""
 
     ratio: float
     lo: float

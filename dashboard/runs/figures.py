@@ -149,7 +149,7 @@ def effects_of(measured: RunValues, value_name: str) -> Effects:
 
 
 def _interval(lo: float | None, hi: float | None, note: str) -> str:
-    said = "" if lo is None or hi is None else f", 95 % {lo:.2f} to {hi:.2f}"
+    said = "" if lo is None or hi is None else f", 95% {lo:.2f} to {hi:.2f}"
     return said + (f"<br>{text(note)}" if note else "")
 
 

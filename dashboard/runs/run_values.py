@@ -327,7 +327,7 @@ def ranks(values: Floats) -> Floats:
 
 
 def interval(rho: float, n: int) -> tuple[float, float]:
-    """95 %. A perfect order has the interval of the order that two neighbours' exchange makes of it, up to 1: no sample shows that there is no other."""
+    """95%. A perfect order has the interval of the order that two neighbours' exchange makes of it, up to 1: no sample shows that there is no other."""
     next_to_perfect = 1 - 12 / (n * (n * n - 1))
     within = max(-next_to_perfect, min(next_to_perfect, rho))
     z, half = math.atanh(within), NORMAL_975 * math.sqrt((1 + within**2 / 2) / (n - 3))

@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--priority",
         choices=("high", "normal"),
         default="normal",
-        help="high has 70 %% of the slots while both wait (default: normal)",
+        help="high has 70%% of the slots while both wait (default: normal)",
     )
     parser.add_argument(
         "--share",

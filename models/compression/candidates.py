@@ -381,7 +381,7 @@ class CandidateMaker:
         def on_epoch(epoch: EpochResult) -> None:
             run.scalars(steps, {"val/acc": epoch.accuracy, "train/lr": epoch.rate})
             self.say(
-                f"{run.name}, epoch {epoch.number}: {100 * epoch.accuracy:.2f} % on the validation, {epoch.seconds:.1f} s"
+                f"{run.name}, epoch {epoch.number}: {100 * epoch.accuracy:.2f}% on the validation, {epoch.seconds:.1f} s"
             )
 
         return train.TrainingListener(on_step, on_epoch)

@@ -37,7 +37,7 @@ class ShareEstimate:
 
     def __str__(self) -> str:
         """`88.4 % (87.8 to 89.0)`"""
-        return f"{100 * self.value:.1f} % ({100 * self.lowest:.1f} to {100 * self.highest:.1f})"
+        return f"{100 * self.value:.1f}% ({100 * self.lowest:.1f} to {100 * self.highest:.1f})"
 
 
 def answers(session: ModelSession, data: ImageSplits, images: LabelledImages) -> np.ndarray[Any, Any]:

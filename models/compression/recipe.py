@@ -92,7 +92,7 @@ class Gates:
         if smaller < self.smaller:
             found.append(f"{smaller:.1f} times smaller, not {self.smaller:g}")
         if kept.lowest < self.kept:
-            found.append(f"keeps {kept} of the teacher's accuracy, whose lower end is below {100 * self.kept:g} %")
+            found.append(f"keeps {kept} of the teacher's accuracy, whose lower end is below {100 * self.kept:g}%")
         if faster is not None and faster.lowest < self.faster:
             found.append(
                 f"{faster.value:.1f} times faster ({faster.lowest:.1f} to {faster.highest:.1f}), not {self.faster:g}"

@@ -150,7 +150,7 @@ export const waited = (job, passed_s) => job.waited + (job.waits ? passed_s : 0)
 /** Whole seconds at least: `42 s`, `2 h 34 min` @param {number} seconds */
 export const lasting = (seconds) => (seconds < 59.5 ? `${Math.round(seconds)} s` : duration(seconds));
 
-/** `on GPU 0 and GPU 1, beside job 7 since 14:02 with 92 % of its speed alone` @param {Job} job @param {number} now_s */
+/** `on GPU 0 and GPU 1, beside job 7 since 14:02 with 92% of its speed alone` @param {Job} job @param {number} now_s */
 export function whereabouts(job, now_s) {
   if (!job.on.length) return "";
   const beside = job.beside.length ? `, beside ${job.beside.length > 1 ? "jobs" : "job"} ${listed(job.beside.map(String))}` : "";
@@ -158,7 +158,7 @@ export function whereabouts(job, now_s) {
   return `on ${listed(job.on)}${beside}${since}${beside && pace(job)}`;
 }
 
-/** `, measured at 92 % of its speed alone` @param {Job} job */
+/** `, measured at 92% of its speed alone` @param {Job} job */
 const pace = (job) => (job.speed === null ? "; its speed beside it is not measured yet" : `; measured at ${percent(job.speed)} of its speed alone`);
 
 /** Why it waits, since when it runs, or how it ended. @param {Job} job @param {number} now_s */

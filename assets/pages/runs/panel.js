@@ -3,6 +3,7 @@
 import { aboutOf, change, get, isOwner, sentenceOf } from "../../lib/api.js";
 import { copyText } from "../../lib/clipboard.js";
 import { el, setClass, setText, visible } from "../../lib/dom.js";
+import { percent } from "../../lib/figures.js";
 import { count, duration, figure, minute } from "../../lib/format.js";
 import { colourOf, keyOf, segmentsOf } from "../../ledger/shares.js";
 import { guard, life, listen } from "../../lib/life.js";
@@ -308,7 +309,7 @@ function ledgerParts(ledger) {
       "tr",
       { title: `From: ${basis}` },
       el("th", {}, keyOf(colourOf({ colour })), label),
-      el("td", { class: "num" }, `${share.toFixed(1)} %`),
+      el("td", { class: "num" }, percent(share / 100)),
       el("td", { class: "num" }, duration(seconds)),
     ),
   );
