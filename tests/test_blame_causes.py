@@ -354,7 +354,7 @@ def test_the_parts_of_a_profile_add_up(share: float) -> None:
     )
     said = next(line for line in report_lines([profile], 7, what_waits) if "MainThread" in line)
     numbers = [int(word) for word in said.replace("%", " ").split() if word.isdigit()]
-    assert "0 % waiting" in said and sum(numbers) == 100, said
+    assert "0% waiting" in said and sum(numbers) == 100, said
 
 
 def test_a_lock_is_known_by_what_is_assigned_to_it(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_window_that_lost_little_or_holds_few_samples_or_units_is_told_by_what
     const part = words(new Tree({ ...flame, units: 2, baseline_units: 20 }));
     flame.nodes.base_total_s = [48, 48, 48, 19, 14, 29];
     return [short, part, words(new Tree(flame))];"""
-    said = "60 % of this window: load, most at load.py:5"
+    said = "60% of this window: load, most at load.py:5"
     few, share = (
         "Only 49 samples in this window: too few to blame a line.",
         "Share of the main thread’s time, native at 100 Hz.",

@@ -189,7 +189,7 @@ def test_a_line_does_not_repeat_what_its_columns_say(ask: Ask) -> None:
         ("duration(48)", "48 s"),
         ("duration(9240)", "2 h 34 min"),
         ("place('/home/me/data/images.py', 88)", "images.py:88"),
-        ("percent(0.0312)", "3.1 %"),
+        ("percent(0.0312)", "3.1%"),
         ("signed(0.369)", "+369 ms"),
         ("signed(-0.0042)", "−4.2 ms"),
         ("signed(0.00001)", "0 ms"),

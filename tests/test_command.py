@@ -171,9 +171,9 @@ def test_a_shell_is_shown_the_hottest_lines_and_what_is_waited_for(sampler: str)
         shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     head, empty, main, titles, hottest, *rows = shown.splitlines()
     assert re.fullmatch(rf"Process {target.pid}: [1-4]\.\d s by {sampler} at 100 Hz, [\d,]+ samples", head)
-    assert re.match(r"MainThread: (9\d|100) % waiting \(queue (9\d|100) %", main), shown
+    assert re.match(r"MainThread: (9\d|100)% waiting \(queue (9\d|100)%", main), shown
     assert (empty, titles) == ("", "   own s   share  line")
-    assert re.fullmatch(r" +\d\.\d\d +(9\d|100) %  threading.py:\d+ (Condition\.)?wait", hottest), shown
+    assert re.fullmatch(r" +\d\.\d\d +(9\d|100)%  threading.py:\d+ (Condition\.)?wait", hottest), shown
     assert re.match(r"feeder: \d % waiting.*, most at <string>:\d+ decode", rows[-1]), shown
 
 

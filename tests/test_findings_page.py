@@ -302,7 +302,7 @@ def test_bounds_have_the_unit_of_what_they_bound(scene: FindingsScene, page: Pag
     scene.find("bound", "data_stall", -20, said="It waits.", id_="bounds", numbers=numbers)
     scene.open(page, run="bound", finding="bounds")
     expect(page.locator(".found-numbers div")).to_have_text(
-        ["Share31.0 %", "At least20.0 %", "At most40.0 %", "Potential saving up to38.0 %"]
+        ["Share31%", "At least20%", "At most40%", "Potential saving up to38%"]
     )
 
 

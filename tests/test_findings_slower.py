@@ -217,7 +217,7 @@ def ill(store: Store, parts: Sequence[Part], source: str = "") -> JudgedRuns:
 def test_a_function_of_ones_own_that_takes_a_third_of_the_time_is_named(store: Store) -> None:
     judged = ill(store, [Part(40, of_loop(HISTOGRAM), gil=True), Part(60, of_loop(LINEAR))])
     (found,) = judged.of("slow_function")
-    assert "40 %" in found.sentence and found.fields["place"]["line"] == HISTOGRAM.line
+    assert "40%" in found.sentence and found.fields["place"]["line"] == HISTOGRAM.line
 
 
 def test_python_of_many_small_parts_is_as_it_should_be(store: Store) -> None:

@@ -141,7 +141,7 @@ def test_the_page_names_the_line_its_source_its_callers_and_what_it_was_compared
     assert "train" in side
     assert "train_step" in page.inner_text(".ranking")
     pick(page, "Phases", "data", press=False)
-    assert re.search(r"data\s+\d+ %", page.get_by_role("menu", name="Phases").inner_text()), "no share of a phase"
+    assert re.search(r"data\s+\d+%", page.get_by_role("menu", name="Phases").inner_text()), "no share of a phase"
 
 
 def test_the_graph_can_be_walked_and_zoomed_by_keys_and_read_as_a_table(run: Run, page: Page) -> None:

@@ -65,7 +65,7 @@ def drawn(page: Page) -> set[str]:
 
 
 def heat_rows(page: Page, lane: str = HEAT) -> list[str]:
-    """`["GPU 0 97 %", ...]`: what stands beside the heat strip."""
+    """`["GPU 0 97%", ...]`: what stands beside the heat strip."""
     return [" ".join(row.split()) for row in page.locator(f"{lane} .row").all_inner_texts()]
 
 

@@ -97,8 +97,8 @@ def test_the_comparison_is_said_in_plain_sentences() -> None:
     said = sentences_of(FifoComparison(38, 0.0, 754.0, 6000.0, 2900.0, 10800.0, 0.812, 0.64))
     assert said == [
         "The 38 jobs that were submitted waited 13 min on average, the longest 1 h 40 min. First in, first out it would have been 48 min and 3 h: "
-        "this queue's mean wait is 74 % shorter.",
-        "The slots were in use 81 % of the time; first in, first out 64 %.",
+        "this queue's mean wait is 74% shorter.",
+        "The slots were in use 81% of the time; first in, first out 64%.",
     ]  # fmt: skip
     assert "the same mean wait" in sentences_of(FifoComparison(1, 0.0, 0.0, 0.0, 0.4, 0.4, 0.0, 0.0))[0]
     assert sentences_of(FifoComparison(2, 0.0, 80.0, 90.0, 0.0, 0.0, 0.0, 0.0))[0].endswith(

@@ -83,7 +83,7 @@ def test_on_a_cpu_the_rows_are_what_the_main_thread_does(store: Store) -> None:
     assert ledger.rows[1].lines[0].place.frame == DECODE
     assert (
         text_of(sentence_of(ledger))
-        == "computing 70 % (train.py:40 train), waiting for data 30 % (data.py:88 decode_image)."
+        == "computing 70% (train.py:40 train), waiting for data 30% (data.py:88 decode_image)."
     )
 
 
@@ -131,7 +131,7 @@ def test_several_ranks_are_busy_with_compute_or_communication(store: Store) -> N
     ledger = ledger_of(store)
     assert "copy" not in shares(ledger), "with peers, traffic of the link is no copy"
     assert ledger.communication == pytest.approx((55, 75), abs=1)
-    assert "not separated) 75 % (probably communication: 55 to 75 %)" in text_of(sentence_of(ledger))
+    assert "not separated) 75% (probably communication: 55 to 75%)" in text_of(sentence_of(ledger))
 
 
 def test_a_gpu_that_no_counter_describes_is_never_called_idle(store: Store) -> None:
@@ -270,7 +270,7 @@ def test_why_says_it_in_ten_lines(store: Store, tmp_path: Path, capsys: pytest.C
     assert main(["why", "run", *place]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 10 and lines[0] == "run: 8 min profiled, from stacks alone"
-    assert " 30.0 %  waiting for data  data.py:88 decode_image" in lines[2]
+    assert "  30%  waiting for data  data.py:88 decode_image" in lines[2]
     assert main(["why", "run", "--from", str(T0 + 1), "--to", str(T0 + 2), *place]) == 0
     assert "shorter than 3 s" in capsys.readouterr().out
     assert main(["why", "nope", *place]) == 2

@@ -244,7 +244,7 @@ def test_a_loop_of_many_small_calls_of_pytorch_is_named(store: Store) -> None:
         store, [Part(70, of_loop(CLIP, NORM)), Part(30, of_loop(Frame("forward", "/job/model.py", 5), LINEAR))]
     )
     assert place(rows(found)["busy"]) == CLIP
-    assert text_of(sentence_of(found)).startswith("computing 100 % (train.py:66 clip_gradients)")
+    assert text_of(sentence_of(found)).startswith("computing 100% (train.py:66 clip_gradients)")
 
 
 def test_a_fix_saves_what_the_same_function_has_in_all_rows(store: Store) -> None:

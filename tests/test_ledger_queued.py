@@ -47,7 +47,7 @@ def test_a_window_that_begins_before_the_start_has_the_wait_beside_its_rows(stor
     assert ledger.queued_s == pytest.approx(600) and sum(shares(ledger).values()) == pytest.approx(100, abs=0.1)
     assert (
         text_of(sentence_of(ledger))
-        == "computing 70 % (train.py:40 train), waiting for data 30 % (data.py:88 decode_image). Besides, 10 min in the queue."
+        == "computing 70% (train.py:40 train), waiting for data 30% (data.py:88 decode_image). Besides, 10 min in the queue."
     )
     assert lines_of(ledger, "run")[-2] == "besides  10 min in the queue"
 
@@ -109,7 +109,7 @@ def test_the_table_has_a_row_without_a_share(ask: Ask) -> None:
       return [...place.querySelectorAll("tbody tr")].map((tr) => [...tr.children].map((cell) => cell.textContent));
     };
     return [said(720), said(0)];"""
-    busy = ["computing", "100 %", ""]
+    busy = ["computing", "100%", ""]
     assert ask(code) == [[busy, ["queuedbesides: not the device\u2019s time", "12 min", ""]], [busy]]
 
 

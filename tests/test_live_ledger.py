@@ -126,13 +126,13 @@ def test_the_bar_has_the_kinds_and_the_sentence_of_the_answer_and_its_lane_follo
     said = live.said("busy")
     (asked,) = live.asked()
     answer = web.ask("/api/v1/ledger", **{f"{name}_": value for name, value in asked.items()}).json
-    assert said == answer["sentence"] == "GPU busy 75 %, waiting for data about 25 % (data.py:88 decode_image)."
+    assert said == answer["sentence"] == "GPU busy 75%, waiting for data about 25% (data.py:88 decode_image)."
     parts = live.page.locator(".ledger-bar li")
     assert parts.evaluate_all("all => all.map(({ title }) => title)") == [
-        "GPU busy, 75 %",
-        "waiting for data, about 25 % (0 to 25 %): data.py:88 decode_image",
+        "GPU busy, 75%",
+        "waiting for data, about 25% (0 to 25%): data.py:88 decode_image",
     ]
-    assert parts.all_text_contents() == ["GPU busy 75 %", "waiting for data about 25 %"], "for a screen reader"
+    assert parts.all_text_contents() == ["GPU busy 75%", "waiting for data about 25%"], "for a screen reader"
     widths = parts.evaluate_all("all => all.map((part) => part.getBoundingClientRect().width)")
     assert widths[0] / sum(widths) == pytest.approx(0.75, abs=0.01)
     assert live.page.locator('[data-lane="ledger"]').count() == 0, "off until it is wanted"
@@ -157,7 +157,7 @@ def test_the_bar_has_the_kinds_and_the_sentence_of_the_answer_and_its_lane_follo
 def test_a_run_on_a_cpu_as_it_was_recorded(live: Live) -> None:
     live.open(run=RECORDED)
     said = live.said("waiting for data")
-    assert re.search(r"waiting for data (about )?\d+ % \(slow_decode.py:\d+ decode_image\)", said)
+    assert re.search(r"waiting for data (about )?\d+% \(slow_decode.py:\d+ decode_image\)", said)
     drag(live.page, 0.1, 0.9)
     rows = live.rows()
     assert [row[1] for row in rows if row[0].startswith("waiting for data slow_decode.py")], rows
@@ -204,8 +204,8 @@ def test_a_window_is_blamed_first_and_what_fails_leaves_the_bar_as_it_was(live: 
     assert len(live.asked()) == 1, "the ledger is asked before the blame is there"
     held.pop().continue_()
     assert live.rows() == [
-        ["GPU busy", "75 %", ""],
-        ["waiting for data data.py:88 decode_image", "about 25 % 0 to 25 %", "up to 25 %"],
+        ["GPU busy", "75%", ""],
+        ["waiting for data data.py:88 decode_image", "about 25% 0 to 25%", "up to 25%"],
     ]
     (blamed,) = live.asked("blame")
     assert [asked["from"] for asked in live.asked()].count(blamed["from"]) == 1
@@ -261,7 +261,7 @@ def test_of_several_ranks_nothing_moves_or_overflows_and_axe_finds_nothing_serio
     busy, data = live.rows()
     live.said("busy")
     assert boxes(live.page) == before
-    assert busy[0] == "GPU busy (compute or communication, not separated) probably communication: 12 to 31 %"
+    assert busy[0] == "GPU busy (compute or communication, not separated) probably communication: 12 to 31%"
     assert data[0].endswith("exposed by train.py:118 train, which waits for the GPU")
     assert (
         live.page.locator(".ledger > .dim")

@@ -103,7 +103,7 @@ def _silent(id_: str, said: Sentence) -> Finding:
 
 def test_each_kind_of_time_that_is_a_finding_has_a_sentence() -> None:
     for row in SPENT_ON.values():
-        assert "7 % of the time" in text_of(phrase(row.words, share_pct=7.0, where=None))
+        assert "7% of the time" in text_of(phrase(row.words, share_pct=7.0, where=None))
 
 
 def test_each_pattern_of_a_fault_has_the_groups_that_its_sentence_names() -> None:

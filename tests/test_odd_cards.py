@@ -1,4 +1,4 @@
-"""MIG, vGPU, WSL2, a container without pids, GeForce: what is known is shown, and nothing that is not known is 0 %."""
+"""MIG, vGPU, WSL2, a container without pids, GeForce: what is known is shown, and nothing that is not known is 0%."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_collector_reads_what_is_there_and_nothing_else(collected: dict[OddC
 def test_the_ledger_has_the_signal_that_the_card_gives(
     collected: dict[OddCard, Collected], kind: OddCard, tmp_path: Path
 ) -> None:
-    """The collector's own series, held for minutes beside a training that waits for its data for 30 % of its time."""
+    """The collector's own series, held for minutes beside a training that waits for its data for 30% of its time."""
     known, store = KNOWN[kind], open_store(tmp_path / "logs" / ".deepseek", write=True)
     filled(store, FED)
     for (labels, name), value in collected[kind].newest.items():
@@ -159,7 +159,7 @@ def test_the_page_draws_a_row_for_each_that_has_a_counter(odd_machine: Dashboard
     rows = page.locator(f"{HEAT} .row")
     wait_for(lambda: " ".join(rows.all_inner_texts()).count("%") == 5, because="not five rows with a value")
     text = " ".join(" ".join(rows.all_inner_texts()).split())
-    assert "GPU 0.1 80 %" in text and "GPU 0.2 0 %" in text, "an instance that is known to be idle reads 0"
+    assert "GPU 0.1 80%" in text and "GPU 0.2 0%" in text, "an instance that is known to be idle reads 0"
     assert "GPU 2" not in text, "WSL2 has no counter"
     wait_for(
         lambda: NO_PROCESSES in page.inner_text(".processes"), because="it does not say which processes are not named"

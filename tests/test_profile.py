@@ -229,7 +229,7 @@ def test_a_sampler_that_uses_too_much_is_slowed_down_and_the_page_is_told(
     status = collector.status()
     assert (status.budget_pct, status.hz) == (3.0, notebook.targets[0].hz)
     assert status.cost_pct == pytest.approx(4.0, rel=0.1)
-    assert status.about == f"Sampled at {status.hz:g} Hz to stay inside 3 % of a core."
+    assert status.about == f"Sampled at {status.hz:g} Hz to stay inside 3% of a core."
     wait_for(collector, lambda: "the lowest rate" in collector.status().about)
     assert collector.status().about.startswith("Sampled at 5 Hz, the lowest rate; this costs 4")
     share, begun_s = 0.0, time.monotonic()
@@ -345,7 +345,7 @@ def test_profiling_can_be_turned_off_and_on(notebook: Notebook, sleepers: list[s
     collector.collect()
     assert notebook.targets == []
     assert collector.status().state == "off"
-    assert collector.status().sentence == "Profiling is off. It would cost about 2 % of one core."
+    assert collector.status().sentence == "Profiling is off. It would cost about 2% of one core."
     collector.set_enabled(True)
     collector.collect()
     assert len(notebook.targets) == 1

@@ -59,7 +59,7 @@ def web(queries: Queries) -> Iterator[Web]:
 def test_a_whole_run_says_what_its_slowest_stretch_was_lost_to(queries: Queries) -> None:
     text = report_of(queries, "run").text
     assert "The whole run" in text and "The slowest stretch" in text
-    assert "Where every second went" in text and "GPU busy 70 %" in text and "decode_image" in text
+    assert "Where every second went" in text and "GPU busy 70%" in text and "decode_image" in text
     assert "train/loss" in text and "steps per second" in text and "GPU memory" in text
     assert "retrying shard" in text and "What it ran with" in text and "f" * 40 in text
 
@@ -153,7 +153,7 @@ def huge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReportContents]:
         (
             10,
             tuple(
-                Frame(f"{long}{(i * 7 + depth) % 997}", f"/job/{long[:80]}{i % 50}.py", depth + 1)
+                Frame(f"{long}{(i * 7 + depth)% 997}", f"/job/{long[:80]}{i % 50}.py", depth + 1)
                 for depth in range(2 + i % 90)
             ),
         )
@@ -204,7 +204,7 @@ def test_a_part_that_fails_or_takes_too_long_costs_only_itself(
 
     monkeypatch.setattr(Stacks, "fold", late)
     parsed = report_of(queries, "run", patience=0.05)
-    assert LATE in parsed.text and "GPU busy 70 %" in parsed.text
+    assert LATE in parsed.text and "GPU busy 70%" in parsed.text
     monkeypatch.undo()
     monkeypatch.setattr(LogChanges, "crash", late)
     assert LATE in report_of(queries, "run", patience=0.05).text

@@ -163,7 +163,7 @@ def test_steps_that_a_later_attempt_does_again_are_lost_where_they_were_done_fir
     assert seconds_of(found)["between"] == pytest.approx(10)
     assert seconds_of(found)["training"] == pytest.approx(30 + 50)
     assert (found.steps, found.redone_steps, found.attempts[0].redone_steps) == (80, 10, 10)
-    assert "steps done again later 8 % (10 steps)" in text_of(run_sentence_of(found))
+    assert "steps done again later 8.3% (10 steps)" in text_of(run_sentence_of(found))
 
 
 @pytest.mark.parametrize("every", [1, 10])
@@ -231,7 +231,7 @@ def test_an_attempt_without_a_step_gave_nothing_and_a_run_without_any_is_not_sep
     assert (single.goodput, single.at_most) == (None, 100), "how long a step takes is not known"
     assert (
         text_of(run_sentence_of(single)) == "Goodput of 50 s is not known: fewer than two lines have a step and a time."
-    ), "at most 100 % says nothing"
+    ), "at most 100% says nothing"
     saved = ledger_of([AttemptSpan(0, 50)], [], checkpoint=[(20, 25)])
     assert seconds_of(saved) == pytest.approx({"running": 45, "checkpoint": 5}), "events say it without steps, too"
     split = run_ledger(

@@ -141,7 +141,7 @@ def test_every_second_of_two_attempts_is_accounted_for(ask: Callable[..., Any]) 
     )
     assert answer["goodput"] == pytest.approx(64) and (answer["steps"], answer["redone_steps"]) == (64, 10)
     assert answer["sentence"].startswith(
-        "Goodput 64 % of 100 s in 2 attempts: initialisation 15 %, steps done again later 10 % (10 steps)"
+        "Goodput 64% of 100 s in 2 attempts: initialisation 15%, steps done again later 10% (10 steps)"
     )
     assert [attempt["ended_by"] for attempt in answer["attempts"]] == ["process exit", "end event"]
     assert {row["kind"]: row["basis"] for row in answer["rows"]}["checkpoint"] == "events with a duration"
@@ -274,10 +274,10 @@ def test_a_long_run_is_read_in_rows_of_several_lines(tmp_path: Path, monkeypatch
 def test_why_says_the_goodput_in_one_more_line(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = ["--log-dir", str(data_dir.parent), "--data-dir", str(data_dir)]
     assert main(["why", "stacks", *place]) == 0
-    assert "Whole run: goodput at most 75 % of 60 s" in capsys.readouterr().out.splitlines()[-1]
+    assert "Whole run: goodput at most 75% of 60 s" in capsys.readouterr().out.splitlines()[-1]
     assert main(["why", "host", *place]) == 0
     first, last = capsys.readouterr().out.splitlines()
-    assert "no stacks of it are stored" in first and last.startswith("Whole run: goodput 64 % of 100 s")
+    assert "no stacks of it are stored" in first and last.startswith("Whole run: goodput 64% of 100 s")
     assert main(["why", "timeless", *place]) == 2
 
 
@@ -289,8 +289,8 @@ def test_the_side_panel_of_runs_has_it(page: Page, web: Web, theme: str) -> None
     page.keyboard.press("i")
     page.wait_for_selector("#about-ledger table")
     text = page.locator("#about-ledger").inner_text()
-    assert "Goodput 64 % of 100 s in 2 attempts" in text and "64 steps count, 10 were done again." in text
-    assert "training\t64.0 %" in text and "between attempts\t9.0 %\t9 s" in text and "EUR lost" in text
+    assert "Goodput 64% of 100 s in 2 attempts" in text and "64 steps count, 10 were done again." in text
+    assert "training\t64%" in text and "between attempts\t9%\t9 s" in text and "EUR lost" in text
     assert (
         page.locator("#about-ledger tr").first.get_attribute("title")
         == "From: lines of the step log, without all other kinds"
