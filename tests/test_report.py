@@ -153,7 +153,7 @@ def huge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReportContents]:
         (
             10,
             tuple(
-                Frame(f"{long}{(i * 7 + depth)% 997}", f"/job/{long[:80]}{i % 50}.py", depth + 1)
+                Frame(f"{long}{(i * 7 + depth) % 997}", f"/job/{long[:80]}{i % 50}.py", depth + 1)
                 for depth in range(2 + i % 90)
             ),
         )

@@ -194,9 +194,7 @@ def test_the_busy_time_of_a_gpu_is_split_as_in_the_traced_steps(store: Store) ->
     trace = parsed(answer())
     ledger = replace(ledger_of(store), ranks=2, traced=TracedSteps(trace, traced_lines(trace, "/job")), tier="C")
     sentence = text_of(sentence_of(ledger))
-    assert sentence.startswith(
-        "GPU busy 75% (compute 50%, communication 20%, copies 5%), waiting for data about 25%"
-    )
+    assert sentence.startswith("GPU busy 75% (compute 50%, communication 20%, copies 5%), waiting for data about 25%")
     assert "as in the traced steps 4 to 6" in lines_of(ledger, "run")[-1]
     answered = ledger_answer(ledger)["traced"]
     assert answered is not None and sum(part.share for part in answered["parts"]) == pytest.approx(ledger.busy_share)

@@ -24,6 +24,7 @@ import { keyOf } from "./series.js";
  * @property {boolean} [rate] draws the steps per second of its series, not their values
  * @property {"percent" | "zero" | "robust" | "log"} y
  * @property {number} scale from the series' unit to the lane's
+ * @property {number} [stale_s] an older point is not the value of now, as of a run that is over
  * @property {number} [digits] after the point, in the values; without them, as many as say something
  * @property {LaneLine[]} lines
  * @property {string} [limit] key of the series whose newest value is drawn as the limit

@@ -393,7 +393,7 @@ export class LaneView {
       if (lost_s !== undefined && (cursor_s ?? Infinity) >= lost_s) return null;
       if (this.holding.has(i)) return null;
       const now = cursor_s === null && this.spec.kind !== "stack" && (following || series.every((member) => this.#shows(member.newest.t)));
-      if (now) return this.spec.rate ? rateNow(series[0]) : newest(series, this.spec.scale);
+      if (now) return this.spec.rate ? rateNow(series[0]) : newest(series, this.spec.scale, this.view.hi - (this.spec.stale_s ?? Infinity));
       return under(this.columns[i], this.times, cursor_s ?? this.view.hi);
     });
     const bad = this.columns.flatMap((column) => column.bad).at(-1);
@@ -431,9 +431,9 @@ function stacked(layers) {
   return out;
 }
 
-/** @param {Series[]} series @param {number} scale @returns {number | null} */
-function newest(series, scale) {
-  const known = series.filter((member) => member.newest.t > -Infinity);
+/** Of those with a point since then. @param {Series[]} series @param {number} scale @param {number} since_s @returns {number | null} */
+function newest(series, scale, since_s) {
+  const known = series.filter((member) => member.newest.t > -Infinity && member.newest.t >= since_s);
   return known.length ? (known.reduce((sum, member) => sum + member.newest.v, 0) / known.length) * scale : null;
 }
 

@@ -119,6 +119,7 @@ class AttemptRun(TypedDict):
 class RunDetailRow(RunRow):
     attempts: list[EventJson]
     processes: list[RankRow]
+    steps_per_s: float | None  # on average over the run, as the table of runs has it
     attempt_runs: list[AttemptRun]  # by their start, this one among them; [] where it is the only one
 
 
@@ -254,7 +255,8 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/run", response_model=None, summary="One run: config, attempts, processes")
     @needs(Role.VIEWER)
     def run(run: RunParameter) -> Answer[RunDetailRow]:
-        return Answer(run_detail(queries.run(run)))
+        rate = queries.table.cells("steps_per_s", [run]).get(run)
+        return Answer(run_detail(queries.run(run), rate if isinstance(rate, float | int) else None))
 
     @router.get(
         "/files", response_model=None, summary="Reading progress of each file of a run, and the first reason for a skip"
@@ -394,11 +396,12 @@ def run_row(view: RunView) -> RunRow:
     }
 
 
-def run_detail(detail: RunDetail) -> RunDetailRow:
+def run_detail(detail: RunDetail, steps_per_s: float | None) -> RunDetailRow:
     return {
         **run_row(detail.run),
         "attempts": [event_row(attempt) for attempt in detail.attempts],
         "processes": [rank_row(process) for process in detail.processes],
+        "steps_per_s": steps_per_s,
         "attempt_runs": attempt_runs(detail.same),
     }
 

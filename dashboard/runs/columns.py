@@ -390,6 +390,9 @@ def _commit(facts: Facts, _: TableSetting) -> Cell:
     return commit and commit[:7] + ("*" if facts.view.stored.info.get("git_dirty") is True else "")
 
 
+RATED_S = 0.5  # steps within less time say nothing of a rate: lines that are read together have nearly one time
+
+
 def steps_per_s(facts: Facts, setting: TableSetting) -> float | None:
     """On average, over the points of its loss, else of the longest series on the axis of steps that a column reads."""
     name, last = first_of(setting.roles.loss, facts.outcomes), facts.view.stored.last_step
@@ -401,7 +404,7 @@ def steps_per_s(facts: Facts, setting: TableSetting) -> float | None:
         (outcome.points, steps / seconds)
         for outcome in found
         if (steps := outcome.last_step - outcome.first_step) > 0
-        and (seconds := outcome.last_time_s - outcome.first_time_s) > 0
+        and (seconds := outcome.last_time_s - outcome.first_time_s) >= RATED_S
     ]
     return max(rates)[1] if rates else None
 

@@ -279,11 +279,15 @@ class RunsTable:
 
     def losses(self, runs: Sequence[str]) -> dict[str, str]:
         """The loss series of each of these runs that has one."""
+        return {run: str(name) for run, name in self.cells("curve", runs).items()}
+
+    def cells(self, key: str, runs: Sequence[str]) -> dict[str, Cell]:
+        """What stands in a column for each of these runs that has something there."""
         with self._lock:
             self._look()
-            column = self.column("curve")
+            column = self.column(key)
             rows = {run: self._rows[run] for run in runs if run in self._rows}
-            return {run: str(name) for run, row in rows.items() if column and (name := row.cell(column)) is not None}
+            return {run: cell for run, row in rows.items() if column and (cell := row.cell(column)) is not None}
 
     def _look(self) -> None:
         began_s, cursor = time.monotonic(), self._source.cursor()

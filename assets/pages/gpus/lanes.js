@@ -41,6 +41,8 @@ const LIMIT = new Map([
   ["gpu/memory_clock_mhz", "gpu/memory_clock_max_mhz"],
   ["host/cgroup_memory_used_bytes", "host/cgroup_memory_limit_bytes"],
 ]);
+const OF_RUNS = "host/run_"; // a line for each run, also of those that are over
+const STALE_S = 20; // they are measured every second or two
 const NO_LANE = new Set([
   ...LIMIT.values(),
   "gpu/utilization_pct", // the heat strip
@@ -90,7 +92,7 @@ function metricLane(metas, name) {
   const { label = name, unit = "" } = named(metas, name)[0] ?? {};
   const { shown, y = "zero", ...more } = UNITS.get(unit) ?? { shown: unit };
   const limit = limitOf(metas, LIMIT.get(name) ?? "");
-  return lane(name, label, LANE, y, tracesOf(metas, name), { ...more, note: shown, limit });
+  return lane(name, label, LANE, y, tracesOf(metas, name), { ...more, note: shown, limit, ...(name.startsWith(OF_RUNS) ? { stale_s: STALE_S } : {}) });
 }
 
 /** @param {Meta[]} metas @param {string} name @returns {LaneLine[]} */

@@ -108,6 +108,8 @@ export default class GpusPage extends TimePage {
       window ? `${duration(window.to - window.from)}: which Python code was running?` : "Drag over a dip to see which line of Python caused it.",
     );
     this.flame.hidden = window === null;
+    this.processes.name(window !== null);
+    this.hostProcesses?.name(window !== null);
     if (window) this.flame.href = pathTo(`/flame${location.search}`);
   }
 

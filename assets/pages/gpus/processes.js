@@ -13,13 +13,19 @@ import { pathTo } from "../../lib/url.js";
 export class Processes {
   constructor() {
     this.body = el("div", { class: "uses" });
+    this.title = el("h2", {}, "GPU processes");
     this.count = el("span", { class: "dim" });
     this.element = el(
       "section",
       { class: "processes", "aria-label": "Processes on the GPUs" },
-      el("div", { class: "head" }, el("h2", {}, "GPU processes"), this.count),
+      el("div", { class: "head" }, this.title, this.count),
       this.body,
     );
+  }
+
+  /** @param {boolean} windowed a window is selected, of which the list says nothing */
+  name(windowed) {
+    setText(this.title, windowed ? "GPU processes now" : "GPU processes");
   }
 
   /** @param {Use[]} uses in the order of the GPUs @param {string[]} notes why the list is not whole */
@@ -142,6 +148,7 @@ const BY = { cpu: ({ cpu_cores }) => cpu_cores, memory: ({ resident_bytes }) => 
 
 export class HostProcesses {
   constructor() {
+    this.title = el("h2", {}, "Host processes");
     this.count = el("span", { class: "dim" });
     this.note = el("p", { class: "dim", hidden: true });
     this.by = /** @type {"cpu" | "memory"} */ ("cpu");
@@ -152,7 +159,7 @@ export class HostProcesses {
     this.element = el(
       "section",
       { class: "host-processes", id: ID, "aria-label": "Processes on this host" },
-      el("div", { class: "head" }, el("h2", {}, "Host processes"), this.count),
+      el("div", { class: "head" }, this.title, this.count),
       this.table,
       this.note,
     );
@@ -162,6 +169,11 @@ export class HostProcesses {
       if (this.seen) this.#read();
     }).observe(this.element);
     every(PERIOD_MS, () => document.hidden || !this.seen || this.#read());
+  }
+
+  /** @param {boolean} windowed a window is selected, of which the list says nothing */
+  name(windowed) {
+    setText(this.title, windowed ? "Host processes now" : "Host processes");
   }
 
   /** Where the address asks for it, once what stands above has its height, and again when its rows are there. */

@@ -50,6 +50,7 @@ export default class LivePage extends RunPage {
     this.panel.hold(this.ledger.table);
     this.panel.lead(this.findings.detail);
     this.since = new SinceLast(() => this.invalidate());
+    this.average = new AverageRate(() => this.invalidate());
     this.crash = new CrashNote();
     this.strip = new RunStrip(session.scope.actions, this.findings.nav);
     this.tail = new LogTail({ hover: (time_s) => this.hoverTime(time_s), follow: (cursor) => this.feed?.follow(cursor), changed: () => this.keepAddress() });
@@ -189,7 +190,7 @@ export default class LivePage extends RunPage {
       runs: this.runs,
       step: stepper?.newest.step ?? this.runs.current?.last_step ?? null,
       total: totalSteps(this.runs.current?.info),
-      rate: this.store.pace.rate,
+      rate: this.runs.over ? this.average.rate(this.runs) : this.store.pace.rate,
       items_per_s: this.store.first(ITEMS_PER_S)?.newest.v ?? null,
       steps_per_s: this.store.pace.steps_per_s,
       loss: loss ? loss.newest.v : null,
@@ -359,6 +360,36 @@ class SinceLast {
     const answer = await get("since_last", { run }).catch(() => null); // the strip has other sentences for a lost connection
     if (!answer || run !== this.run || answer.sentence === this.sentence) return;
     this.sentence = answer.sentence;
+    this.changed();
+  }
+}
+
+/** The steps per second of a run that is over, as the table of runs has them. */
+class AverageRate {
+  /** @param {() => void} changed it is known */
+  constructor(changed) {
+    this.changed = changed;
+    /** @type {string | null} */
+    this.key = null;
+    /** @type {number | null} */
+    this.known = null;
+  }
+
+  /** @param {import("../../data/runs.js").Runs} runs */
+  rate({ current }) {
+    const key = current && JSON.stringify([current.run, current.ended_s, current.last_time_s]);
+    if (key !== this.key) {
+      [this.key, this.known] = [key, null];
+      if (current) this.#ask(current.run, key);
+    }
+    return this.known;
+  }
+
+  /** @param {string} run @param {string | null} key */
+  async #ask(run, key) {
+    const answer = await get("run", { run }).catch(() => null); // the strip says that the connection is lost
+    if (!answer || key !== this.key) return;
+    this.known = answer.steps_per_s;
     this.changed();
   }
 }
