@@ -241,6 +241,7 @@ ONE_AFTER_THE_OTHER_S = (
 WITHOUT_A_GAP_S = 0.05  # between windows of one process, by the wall clock: some hosts set it right by many small steps
 
 # In the state of an offset, beside what is the parser's own:
+SAMPLE = "sample"  # the run has logged the file to be looked at: it is no log
 DATA = "data"  # the file is not read because it looks like data
 GENERATION = "generation"  # rises when the file is read from its start again; 0 where it is absent
 

@@ -27,6 +27,7 @@ from dashboard.samples import MAX_BYTES, MAX_TEXT_BYTES
 from deepseek.log import RunLog
 from tests.event_records import RECORDED
 from tests.following import Follower, until
+from tests.ingesting import Ingest
 from tests.pictures import png, wav
 from tests.serving import Answer, Web, served
 
@@ -402,3 +403,28 @@ def test_a_deleted_run_takes_its_samples_with_it(tmp_path: Path) -> None:
     store.append([Sample("a", "y", "text", "text/plain", None, 1, data=b"x")])
     assert [found.name for found in store.sample_names("a").names] == ["y"]
     store.close()
+
+
+def test_a_table_that_a_run_logs_is_no_file_that_is_set_aside(tmp_path: Path) -> None:
+    """As in docs/run-log.md, also where the collector starts anew, or the table is read before the line that names it."""
+    ingest = Ingest(tmp_path / "logs")
+    (ingest.root / "answers").mkdir()
+    (ingest.root / "answers/confusion-0.csv").write_text("label,cat,dog\ncat,9,1\n")
+    ingest.until(lambda: [one.trouble for one in ingest.store.offsets().values() if one.trouble], "it is read as if it were metrics")
+    with RunLog(ingest.root, "answers") as log:
+        for step in (0, 50):
+            table = log.folder / f"confusion-{step}.csv"
+            table.write_text("label,cat,dog\ncat,9,1\ndog,2,8\n")
+            log.sample("val/confusion", table, step)
+    for _ in range(2):
+        ingest.until(
+            lambda: (
+                [offset.trouble for path, offset in ingest.store.offsets().items() if "confusion" in path] == ["", ""]
+            ),
+            "a table is set aside",
+        )
+        ingest.restart()
+        for _ in range(5):
+            ingest.turn()
+    assert ingest.store.run("answers").trouble == ""  # type: ignore[union-attr]
+    ingest.close()

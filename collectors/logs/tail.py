@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, cast
 from ..folders import LogTree
 from ..machine.proc import alive
 from ..machine.run_state import RunActivity, end_of
-from ..records import DATA, GENERATION, Offset, Record
+from ..records import DATA, GENERATION, SAMPLE, Offset, Record, Sample
 from ..store.batches import RefusedRecord, sentence
 from ..store.store import StoreError
 from . import user_events
@@ -331,7 +331,7 @@ class Tail:
         if known.reading == "database":
             self._backlog.discard(path)
             return self._read_database(path)
-        if self._is_double(path):
+        if self._is_double(path) or ((offset := self._offsets.get(self._key(path))) and SAMPLE in offset.state):
             return []
         before = None if self._key(path) in self._offsets else self._inodes.before(path, self._tree, known)
         if before is not None and self._is_of_a_renamed_run(before, path):
@@ -402,7 +402,21 @@ class Tail:
         else:
             self._backlog.discard(path)
         run.noticed(records)
+        if known.name == "samples":
+            self._leave_samples(run, records)
         return records
+
+    def _leave_samples(self, run: RunFolder, records: Iterable[Record]) -> None:
+        """Tables and texts that the run has logged are no metrics, whatever they are called. One that was read as such stays so."""
+        for path in {run.folder / one.path: None for one in records if isinstance(one, Sample) and one.path}:
+            if format_of(path) is None or not path.is_relative_to(run.folder):
+                continue
+            known = self._offsets.get(self._key(path)) or self._unread(path)
+            if known is None or known.offset or SAMPLE in known.state:
+                continue
+            self._skipped.heal(path)
+            self._close(path)
+            self._take([known._replace(state={**known.state, SAMPLE: True}, trouble="")])
 
     def _read_first(self, run: RunFolder, names: Iterable[str]) -> None:
         """Take what is new in these files of the run's folder."""
