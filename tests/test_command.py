@@ -100,7 +100,7 @@ def test_the_version_is_told() -> None:
 
 def test_help_names_every_flag() -> None:
     shown = subprocess.run(
-        [sys.executable, ROOT / "app.py", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, ROOT / "app.py", "doctor"], capture_output=True, text=True, check=True
     ).stdout
     profiling = ("--no-profile", "--sampler", "--profile-budget")
     for flag in ("--port", "--host", "--log-dir", "--data-dir", "--retention", "--max-size", "--demo", *profiling):
@@ -174,7 +174,7 @@ def test_a_shell_is_shown_the_hottest_lines_and_what_is_waited_for(sampler: str)
     assert re.match(r"MainThread: (9\d|100)% waiting \(queue (9\d|100)%", main), shown
     assert (empty, titles) == ("", "   own s   share  line")
     assert re.fullmatch(r" +\d\.\d\d +(9\d|100)%  threading.py:\d+ (Condition\.)?wait", hottest), shown
-    assert re.match(r"feeder: \d % waiting.*, most at <string>:\d+ decode", rows[-1]), shown
+    assert re.match(r"feeder: \d% waiting.*, most at <string>:\d+ decode", rows[-1]), shown
 
 
 def test_a_process_that_ends_while_it_is_profiled_is_shown_as_far_as_it_got() -> None:
@@ -327,3 +327,36 @@ def test_a_sentence_names_the_command_as_it_was_typed(tmp_path: Path, monkeypatc
     monkeypatch.setenv("PATH", str(script.parent))
     monkeypatch.setattr("sys.argv", [str(script)])
     assert typeable(sentence) == sentence
+
+
+@pytest.mark.parametrize("sampler", ["native", "py-spy"])
+def test_a_process_that_sleeps_waits(tmp_path: Path, sampler: str) -> None:
+    (tmp_path / "asleep.py").write_text("import time\nprint(flush=True)\nwhile True:\n    time.sleep(60)\n")
+    with subprocess.Popen([sys.executable, tmp_path / "asleep.py"], stdout=subprocess.PIPE, text=True) as target:
+        assert target.stdout and target.stdout.readline()
+        command = [
+            sys.executable,
+            ROOT / "app.py",
+            "profile",
+            "--pid",
+            str(target.pid),
+            "--seconds",
+            "1",
+            "--sampler",
+            sampler,
+        ]
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+        target.kill()
+    assert re.search(r"MainThread: (9\d|100)% waiting \(sleep (9\d|100)%\)", shown), shown
+
+
+def test_a_command_whose_output_nobody_reads_to_the_end_ends_without_an_error(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, ROOT / "app.py", "doctor", "--log-dir", tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as command:
+        assert command.stdout and command.stderr
+        command.stdout.close()
+        assert (command.stderr.read(), command.wait()) == ("", 0)

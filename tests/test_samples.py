@@ -410,7 +410,10 @@ def test_a_table_that_a_run_logs_is_no_file_that_is_set_aside(tmp_path: Path) ->
     ingest = Ingest(tmp_path / "logs")
     (ingest.root / "answers").mkdir()
     (ingest.root / "answers/confusion-0.csv").write_text("label,cat,dog\ncat,9,1\n")
-    ingest.until(lambda: [one.trouble for one in ingest.store.offsets().values() if one.trouble], "it is read as if it were metrics")
+    ingest.until(
+        lambda: [one.trouble for one in ingest.store.offsets().values() if one.trouble],
+        "it is read as if it were metrics",
+    )
     with RunLog(ingest.root, "answers") as log:
         for step in (0, 50):
             table = log.folder / f"confusion-{step}.csv"

@@ -279,6 +279,8 @@ class Ledger:
         0.0  # in a queue of jobs: before the window, too, where it was asked for from then on; no part of the rows
     )
 
+    profiled: bool = True  # stacks of the run are stored, of this window or another one
+
     @property
     def busy_share(self) -> float:
         """Percent of the window; 0 where nothing says how busy the device was."""

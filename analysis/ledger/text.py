@@ -120,6 +120,8 @@ def why_empty(ledger: Ledger) -> Message:
             "The window is shorter than {least_s:g} s: choose a longer one, or ask which line it was lost to.",
             least_s=kinds.MIN_S.value,
         )
+    if not ledger.profiled:
+        return phrase("No stacks of the run are stored, so where its time went is not known.")
     if ledger.device == "GPU":
         return phrase(
             "No moment of the window has both stacks and a GPU counter: choose a window in which the run was profiled."
@@ -153,7 +155,11 @@ def lines_of(ledger: Ledger, run: str) -> list[str]:
     other = [f"{percent(rest):>5}  {text_of(phrase('other'))}"] if rest >= 0.05 else []
     foot = [foot_of(ledger)]
     if any(map(_saves_more, kept)):
-        foot.append(phrase("A potential saving includes what the row slows elsewhere."))
+        foot.append(
+            phrase(
+                "A potential saving is a share of the whole window, and the most that could be saved if the row took no time, with what it slows elsewhere."
+            )
+        )
     return [text_of(head), *rows, *other, *queued, " ".join(map(text_of, foot))]
 
 

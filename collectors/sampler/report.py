@@ -53,7 +53,7 @@ def lines(profiles: list[StackRecording], pid: int, wait_of: WaitOf) -> Iterator
     seconds, samples = _seen_s(profiles), sum(profile.count for profile in profiles)
     yield f"Process {pid}: {seconds:.1f} s by {profiles[-1].sampler} at {profiles[-1].hz:g} Hz, {samples:,} samples"
     main = threads.pop(pid, [])
-    yield from ["", f"{names.get(pid, 'MainThread')}: {_times(main, wait_of)}", "   own s   share  line"]
+    yield from ["", f"{names.get(pid) or 'MainThread'}: {_times(main, wait_of)}", "   own s   share  line"]
     for frame, own_ns in _hottest(main).most_common(HOTTEST):
         yield f"{own_ns / NS:8.2f}  {percent(100 * own_ns / _total_ns(main)):>6}  {_place(frame)}"
     yield from _others(threads, names, wait_of)

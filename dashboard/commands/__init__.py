@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from argparse import RawDescriptionHelpFormatter
@@ -39,7 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     named = bool(words) and words[0] in OTHERS
     command = command_in(words[0] if named else MAIN)
     try:
-        return command.run(parser_of(command).parse_args(words[1:] if named else words))
+        code = command.run(parser_of(command).parse_args(words[1:] if named else words))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what Python would write at its end
+        return 0
     except UsageError as mistake:
         print(f"{PROGRAM}: {typeable(str(mistake))}", file=sys.stderr)
         return 2

@@ -76,7 +76,12 @@ def write(parsed: argparse.Namespace, store: Store, place: LogFolders, target: P
         return f"{target}: {written.points:,} points in {written.files} event files{left_out}; see them with: tensorboard --logdir {target}"
     manifest = write_zip(store, place.data_dir, parsed.run, target, place.tree)
     left_out = f"; without {', '.join(manifest.left_out)}" if manifest.left_out else ""
-    return f"{target}: {target.stat().st_size / 1e6:.1f} MB{left_out}; open it with: deepseek-dashboard open {target}"
+    return f"{target}: {_size(target.stat().st_size)}{left_out}; open it with: deepseek-dashboard open {target}"
+
+
+def _size(size_bytes: int) -> str:
+    """`812 -> "1 kB"`, `12_345_678 -> "12.3 MB"`."""
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{max(1, round(size_bytes / 1e3))} kB"
 
 
 COMMAND = Command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from linecache import getline
 
 from collectors.options import add_flags, positive
 from collectors.records import Frame
@@ -28,10 +29,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def what_waits(stack: tuple[Frame, ...]) -> str:
-    from analysis.stacks.waits import wait_of, waiting
+    """By its frames, else by its line of source: `time.sleep` has no frame of its own."""
+    from analysis.stacks.waits import wait_at, wait_of, waiting
 
-    found = waiting([wait_of(frame) for frame in stack])
-    return found.wait.what if found else ""
+    if found := waiting([wait_of(frame) for frame in stack]):
+        return found.wait.what
+    asleep = wait_at(getline(stack[-1].file, stack[-1].line)) if stack else None
+    return asleep.joined if asleep else ""
 
 
 COMMAND = Command(

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from analysis.history import History
@@ -59,12 +60,13 @@ class Ledgers:
     ) -> Ledger:
         """Of a window, or of all that was profiled of the run."""
         history = History(self._store, run)
-        given = window
-        window = history.inside(given or _profiled(history) or NO_TIME)
+        given, profiled = window, _profiled(history)
+        window = history.inside(given or profiled or NO_TIME)
         subject = subject_of(history, window, rank, given or (0.0, window[1]))
         whole = _whole(history, window)
         if len(whole) < MIN_MINUTES:
-            return _ledger(subject, window, [self._read(history, subject, window)])
+            found = _ledger(subject, window, [self._read(history, subject, window)])
+            return found if profiled else replace(found, profiled=False)
         edges = [(window[0], whole[0] * MINUTE_S), ((whole[-1] + 1) * MINUTE_S, window[1])]
         ends = [self._read(history, subject, edge) for edge in edges if edge[1] > edge[0]]
         asked = whole[:: 1 + len(whole) // MAX_KEPT]  # of weeks not every minute
