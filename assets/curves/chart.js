@@ -2,6 +2,7 @@
 
 import { anyStep, logTicks, ticks } from "../lib/axis.js";
 import { el, setClass, setText } from "../lib/dom.js";
+import { unitBeside } from "../lib/figures.js";
 import { AXIS_PX, count, counted, figure, tickWords } from "../lib/format.js";
 import { paintedCurves } from "../lib/probe.js";
 import { faded, mixed, token } from "../lib/theme.js";
@@ -62,7 +63,7 @@ export class Chart {
     /** @type {Picture | null} */
     this.picture = null;
     this.y = { lo: 0.1, hi: 1, cut: 0, most: NaN, notPositive: 0 };
-    this.unit = el("span", {}, tag.unit);
+    this.unit = el("span", {}, unitBeside(tag.name, tag.unit));
     this.name = el("button", { class: "chart-name", type: "button", title: `${tag.name}: opens to full size; drag to move, Shift and an arrow key move it, too`, onclick: () => gestures.act(this, "open") }, el("b", {}, tag.title), this.unit);
     this.cross = el("i", { class: "chart-cross", hidden: true });
     this.dragged = el("i", { class: "chart-drag", hidden: true });
@@ -95,7 +96,7 @@ export class Chart {
     this.instead.hidden = drawn || !trouble;
     setText(this.instead, trouble);
     if (curves) this.y = picture.y ?? yRangeOf(curves, span, view);
-    setText(this.unit, view.baseline && !this.tag.machine ? `% of ${view.baseline}, difference` : this.tag.unit);
+    setText(this.unit, view.baseline && !this.tag.machine ? `% of ${view.baseline}, difference` : unitBeside(this.tag.name, this.tag.unit));
     const [points, ...rest] = curves ? said(curves, this.y, view, span) : [""];
     setText(this.foot, (this.element.closest(".curves-full") ? [points, ...rest] : rest).join(" · "));
     this.foot.title = [points, ...rest].join(" · ");

@@ -2,6 +2,7 @@
 
 import { chartTools, save } from "../lib/chart_tools.js";
 import { visible } from "../lib/dom.js";
+import { unitBeside } from "../lib/figures.js";
 import { tickWords } from "../lib/format.js";
 import { mixed, token } from "../lib/theme.js";
 import { yTicks } from "./chart.js";
@@ -163,7 +164,7 @@ function drawingOf(chart) {
   const words = tickWords(yAt);
   const { left, right, top, bottom } = pixels;
   return {
-    title: tag.unit ? `${tag.name}, ${tag.unit}` : tag.name,
+    title: unitBeside(tag.name, tag.unit) ? `${tag.name}, ${tag.unit}` : tag.name,
     width: plot.width,
     height: plot.height,
     plot: { left, right, top, bottom },

@@ -45,8 +45,9 @@ export class Source {
         { class: first + i === line ? "line here" : "line" },
         el("i", {}, String(first + i)),
         el("span", {}, text.slice(indent)),
-        first + i === line ? el("b", { class: place.tone }, place.share) : null,
       );
-    this.#put(el("pre", {}, ...lines.map(row)), ...(kept ? [] : [el("p", { class: "dim" }, note)]));
+    const share = el("div", { class: "line here" }, el("i"), el("b", { class: place.tone }, place.share)); // below its line, whose code it does not cover
+    const rows = lines.flatMap((text, i) => (first + i === line && place.share ? [row(text, i), share] : [row(text, i)]));
+    this.#put(el("pre", {}, ...rows), ...(kept ? [] : [el("p", { class: "dim" }, note)]));
   }
 }

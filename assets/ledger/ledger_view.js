@@ -231,7 +231,7 @@ export class LedgerTable {
     this.rows = el("tbody");
     this.basis = el("p", { class: "dim" });
     this.why = el("p", { class: "why" });
-    const saves = el("th", { class: "num", scope: "col", title: "How much a loop without it would gain at most; a line may hide behind another" }, "potential saving");
+    const saves = el("th", { class: "num", scope: "col", title: "A share of the whole window: what could be saved at most if it took no time, with what it slows elsewhere" }, "potential saving");
     const head = el("tr", {}, el("th", { scope: "col" }, "Where time went"), el("th", { class: "num", scope: "col" }, "share"), saves);
     this.table = el("table", {}, el("thead", {}, head), this.rows);
     this.element.append(this.table, this.why, this.basis);

@@ -11,6 +11,11 @@ export function percent(share) {
 /** As it stands behind a number: `"%"`, `" s"`, `""`. @param {string} unit */
 export const behind = (unit) => (unit === "" || unit.startsWith("%") ? unit : ` ${unit}`);
 
+const ENDINGS = /** @type {Record<string, string>} */ ({ "%": "pct", B: "bytes", "B/s": "bytes_per_s", "°C": "c" });
+
+/** The unit behind a name, "" where the name ends with it: `("phase/backward_s", "s") -> ""`. @param {string} name @param {string} unit */
+export const unitBeside = (name, unit) => (name.toLowerCase().endsWith(`_${ENDINGS[unit] ?? unit.toLowerCase().replace("/", "_per_")}`) ? "" : unit);
+
 export const NOTHING_S = 5e-5; // a smaller difference is shown as zero
 
 /** `0.369 -> "+369 ms"` @param {number} seconds */
