@@ -228,7 +228,7 @@ export default class LogsPage extends TimePage {
     }
     this.pins.draw();
     this.density.draw(view, this.cursor_s);
-    this.crash.draw(this.runs.current);
+    this.crash.look(this.runs.current);
     const { counts } = this.density;
     this.bar.draw(this.runs, { searches: Boolean(this.view.text), errors: counts?.errors ?? 0, follows: list.following });
     this.dash.say(countsOf(counts));
