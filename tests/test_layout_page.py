@@ -31,6 +31,7 @@ with RunLog(sys.argv[1], run="busy") as log:
         log.scalars(step, {"train/loss": float("nan") if step % 50 > 40 else 1.0, "train/lr": 3e-4, **gpu})
         log.text(f"step {step}" + 30 * " is going on")
 """
+EXPECTED_ERRORS = ("/nowhere",)  # it has no page
 SIZES = ((1440, 900), (1000, 700), (390, 844))
 MAX_SHIFT = 0.02  # of the page, all together while it loads: https://web.dev/articles/cls
 CALM_S = 1.0  # next to nothing has moved for so long

@@ -397,8 +397,8 @@ class Status {
     setText(this.parts, unwell.map(({ name, state }) => `${name} ${state}`).join(", "));
     this.parts.title = troubleOf(unwell) ?? "";
     if (message?.cost)
-      setText(this.cost, `dashboard costs ${figure(message.cost.cpu_pct, 1)} % of a core, ${megabytes(message.cost.rss_bytes)}`);
-    setText(this.profiler, message?.profile?.state === "on" ? `profiler ${figure(message.cost?.profiler_pct, 1)} %` : "");
+      setText(this.cost, `Dashboard: ${figure(message.cost.cpu_pct, 1)} % of a core, ${megabytes(message.cost.rss_bytes)}`);
+    setText(this.profiler, message?.profile?.state === "on" ? `Profiler: ${figure(message.cost?.profiler_pct, 1)} %` : "");
     setText(this.lag, behind_s === null ? "" : `${duration(Math.max(0, behind_s))} behind`);
   }
 }
