@@ -52,7 +52,7 @@ SWEEP = "".join(f"&runs=sweep/{i}" for i in range(12))
 PATHS_OF_ODD_RUNS = (
     "/?run=crash",
     "/logs?run=crash",
-    "/logs?run=busy&q=going&level=warning&span=600",
+    "/logs?run=busy&log=going&level=warning&span=600",
     f"/training?run=old{SWEEP}",
     "/samples?run=old",
     "/jobs",

@@ -39,6 +39,7 @@ export default class LogsPage extends TimePage {
       searched: () => this.#askDensity(),
       answered: () => (this.#askDensity(), this.#askSide()),
       said: (sentence) => this.#say(sentence),
+      widen: () => this.controller.clear(),
       whyEmpty: () => this.#whyEmpty(),
       drawn: () => this.#drawn(),
     });
