@@ -272,3 +272,40 @@ def test_an_address_without_a_page_follows_the_theme(empty: Dashboard, page: Pag
     page.evaluate("(theme) => localStorage.setItem('theme', theme)", theme)
     page.goto(f"{empty.address}/nowhere")
     assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == ground
+
+
+def test_a_lane_at_full_size_has_an_address_and_back_returns_to_the_lanes(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/?run=busy")
+    wait_for(lambda: arrived(page, "/?run=busy"), because="the page does not arrive")
+    full = page.locator(".timeline.fills .lane.is-full")
+    page.locator('.lane[data-lane="loss"] .plot').focus()
+    page.keyboard.press("Enter")
+    full.wait_for()
+    assert "lane=loss" in page.url
+    page.go_back()
+    full.wait_for(state="detached")
+    assert "lane=" not in page.url and page.locator(".live-page").is_visible()
+    page.goto(f"{running.address}/?run=busy&lane=loss")
+    full.wait_for()
+    page.keyboard.press("Escape")
+    full.wait_for(state="detached")
+    assert "lane=" not in page.url
+
+
+def test_the_csv_of_a_lane_holds_what_was_logged(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/?run=old")
+    wait_for(lambda: arrived(page, "/?run=old"), because="the page does not arrive")
+    page.locator('.lane[data-lane="loss"] .plot').focus()
+    with page.expect_download() as download:
+        page.keyboard.press("e")
+    head, first, *rest = download.value.path().read_text().splitlines()
+    assert head.split(",") == ["run", "series", "labels", "segment", "step", "time_s", "value"]
+    assert len(rest) == 199 and first.split(",")[4] == "0" and first.split(",")[-1] == "1.0"
+
+
+def test_each_gpu_has_a_tile(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/gpus")
+    wait_for(lambda: arrived(page, "/gpus"), because="the page does not arrive")
+    tiles = page.locator(".gpu-tile")
+    assert tiles.count() == 8
+    wait_for(lambda: "°C" in tiles.last.inner_text() and "%" in tiles.last.inner_text(), because="a tile is empty")
