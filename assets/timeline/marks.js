@@ -303,12 +303,12 @@ function looks({ kind, step, seconds, text = "", ...fields }) {
       if (/(stopped|ended) by (SIGTERM|SIGUSR1|exit code 75)$/.test(String(/** @type {any} */ (fields).reason ?? "")))
         return { shape: "bar", tone: "dim", label: "pre-empted" };
       return /crash|error|fail|kill/.test(status)
-        ? { shape: "cross", tone: "bad", label: /kill/.test(status) ? "killed" : "failed" }
+        ? { shape: "cross", tone: "bad", label: /kill/.test(status) ? "killed" : "crashed" }
         : { shape: "bar", tone: "dim", label: "end" };
     case "exit": {
       const state = /** @type {any} */ (fields).state ?? "";
       return ["failed", "killed"].includes(state)
-        ? { shape: "cross", tone: "bad", label: state }
+        ? { shape: "cross", tone: "bad", label: state === "failed" ? "crashed" : state }
         : { shape: "bar", tone: "dim", label: { preempted: "pre-empted", requeued: "requeued" }[String(state)] ?? "ended" };
     }
     case "start":
