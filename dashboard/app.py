@@ -21,7 +21,7 @@ from collectors import VERSION
 from . import api, auth, live, static_files
 from .admission import ConcurrencyLimit
 from .audit import Audit
-from .auth import AuthMiddleware
+from .auth import AuthMiddleware, policy_of, script_hash
 from .callbacks import CallbackMiddleware
 from .network import NONE, BasePathMiddleware, ProxyHeadersMiddleware, path_to
 from .pages import frame, pages
@@ -89,14 +89,11 @@ _COMPRESSED = {"zstd": _zstd, "gzip": _gzip}
 
 # The web application: FastAPI with our API and socket, and Dash with our pages.
 
-NOT_FOUND = """<!doctype html><html lang="en"><meta charset="utf-8"><title>No such page</title>
+SENTENCE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
+<script>{theme}</script>
 <link rel="stylesheet" href="{base}assets/tokens.css"><link rel="stylesheet" href="{base}assets/docs.css">
-<main><h1>No such page</h1><p>There is no page {path}. These are the pages: {links}.</p></main></html>"""
-
-
-OWNERS_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title>
-<link rel="stylesheet" href="{base}assets/tokens.css"><link rel="stylesheet" href="{base}assets/docs.css">
-<main><h1>{name}</h1><p>This page is the owner's. These are the pages of your link: {links}.</p></main></html>"""
+<main><h1>{title}</h1><p>{sentence} {links}.</p></main></html>"""
+SENTENCE_POLICY = policy_of([script_hash(frame.EARLY)])
 MOVED = {"/gpus": "/hosts"}  # addresses of older versions
 VIEWERS = RouteNeed(Role.VIEWER)
 NEEDS_OF_OTHERS = {  # routes that the framework and Dash add: by path, what they need; what is not here is the owner's
@@ -168,18 +165,26 @@ def _behind_dash(app: FastAPI) -> None:
 def _page(request: Request, path: str = "") -> Response:
     page = next((page for page in pages() if page.path == f"/{path}"), None)
     if page is not None and page.owners and visitor().role is not Role.OWNER:
-        return HTMLResponse(
-            OWNERS_PAGE.format(base=html.escape(path_to("/")), name=html.escape(page.name), links=_links()), 403
-        )
+        return _sentence(page.name, "This page is for the owner. These are the pages of your link:", 403)
     if page is not None:
         dash = request.app.state.dash
         return HTMLResponse(dash.page_index(page, request), headers={"Content-Security-Policy": dash.policy})
     if (moved := MOVED.get(f"/{path}")) is not None:
         query = request.url.query
         return RedirectResponse(path_to(moved) + (f"?{query}" if query else ""), 308)
-    return HTMLResponse(
-        NOT_FOUND.format(base=html.escape(path_to("/")), path=html.escape(f"/{path}"), links=_links()), 404
+    return _sentence("No such page", f"There is no page /{path}. These are the pages:", 404)
+
+
+def _sentence(title: str, sentence: str, status: int) -> Response:
+    """A page of one sentence and the links to the pages, in the reader's theme."""
+    body = SENTENCE.format(
+        title=html.escape(title),
+        sentence=html.escape(sentence),
+        theme=frame.EARLY,
+        base=html.escape(path_to("/")),
+        links=_links(),
     )
+    return HTMLResponse(body, status, headers={"Content-Security-Policy": SENTENCE_POLICY})
 
 
 def _links() -> str:

@@ -191,7 +191,7 @@ class _Planner:
         others = (job for job in self.state.jobs.values() if job.id not in found and job.id not in self.started)
         for job in others:
             if job.state == "held":
-                found[job.id] = "is held by its user"
+                found[job.id] = "by its owner"
             elif job.waiting:
                 found[job.id] = reasons.impossible(job, _need(job))
         return found, frozenset(reasons.blocked)

@@ -54,13 +54,14 @@ def dialog_of(page: Page) -> Locator:
 
 
 def test_the_queue_says_what_runs_with_whom_and_what_waits_why(shown: Page) -> None:
-    expect(shown.locator(".jobs-summary")).to_have_text("3 running, 2 waiting, 1 on hold, 5 over")
+    expect(shown.locator(".jobs-summary")).to_have_text("3 running, 2 queued, 1 on hold, 5 over")
     expect(row(shown, 7)).to_contain_text("on GPU 0, beside job 6")
     expect(row(shown, 7)).to_contain_text("measured at 93% of its speed alone")
     expect(row(shown, 9)).to_contain_text("waits for 1 GPU")
     expect(row(shown, 9)).to_contain_text("1, 40 GiB")
-    expect(row(shown, 11)).to_contain_text("is held by its user")
+    expect(row(shown, 11)).to_contain_text("on hold by its owner")
     assert row(shown, 4).locator("a.run-name").get_attribute("href") == "/?run=pretrain-4"
+    shown.get_by_text("Compared with FIFO").click()
     expect(shown.locator(".fifo-figures")).to_contain_text("First in, first out")
     expect(shown.locator(".jobs-page")).to_contain_text("First in, first out, replayed on 4 slots, it would have been")
     assert serious(shown) == []

@@ -31,6 +31,7 @@ with RunLog(sys.argv[1], run="busy") as log:
         log.scalars(step, {"train/loss": float("nan") if step % 50 > 40 else 1.0, "train/lr": 3e-4, **gpu})
         log.text(f"step {step}" + 30 * " is going on")
 """
+EXPECTED_ERRORS = ("/nowhere",)  # it has no page
 SIZES = ((1440, 900), (1000, 700), (390, 844))
 MAX_SHIFT = 0.02  # of the page, all together while it loads: https://web.dev/articles/cls
 CALM_S = 1.0  # next to nothing has moved for so long
@@ -41,6 +42,21 @@ WATCH_SHIFTS = """
         if (!hadRecentInput) shifts.push([value, sources.map(({ node }) => node?.className ?? "")]);
     }).observe({ type: "layout-shift", buffered: true });
 """
+CRASH = """ERROR: CUDA out of memory. Tried to allocate 2.00 GiB
+Traceback (most recent call last):
+  File "train.py", line 88, in step
+    loss.backward()
+RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB
+"""
+SWEEP = "".join(f"&runs=sweep/{i}" for i in range(12))
+PATHS_OF_ODD_RUNS = (
+    "/?run=crash",
+    "/logs?run=crash",
+    "/logs?run=busy&log=going&level=warning&span=600",
+    f"/training?run=old{SWEEP}",
+    "/samples?run=old",
+    "/jobs",
+)
 MARKS = {  # what a page without lanes of its own is about
     "/alerts": ".alerts-page",
     "/boards": ".board-chart canvas",
@@ -79,12 +95,22 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     first_s = time.time() - 10 * 86400
     lines = [json.dumps({"time_s": first_s + step, "step": step, "loss": 1 / (1 + step)}) for step in range(200)]
     (log_dir / "old" / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    for name in ("crash", *(f"sweep/{i}" for i in range(12))):
+        (log_dir / name).mkdir(parents=True)
+        (log_dir / name / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    (log_dir / "crash" / "train.log").write_text(CRASH)
     with script(TRAINER, str(log_dir)) as trainer, ExitStack() as started:
         with pytest.MonkeyPatch.context() as patch:  # of the dashboard alone
             for name, value in fake_nvml.environment(folder, fake_nvml.eight_gpus(trainer.pid)).items():
                 patch.setenv(name, value)
             running = started.enter_context(dashboard(log_dir))
         wait_for(lambda: running.run("busy").get("last_step", 0) > 100, because="the run does not get on")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    with dashboard(tmp_path_factory.mktemp("empty") / "logs", "--no-profile") as running:
         yield running
 
 
@@ -115,6 +141,45 @@ def test_nothing_is_cut_off_or_lies_over_its_neighbour_or_jumps(
     page.goto(running.address + path)
     wait_for(lambda: arrived(page, path), because="the page does not arrive")
     assert page.evaluate(FAULTS) == []
+    assert_still(page)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_an_empty_folder_says_how_to_start_within_the_window_and_nothing_jumps(
+    empty: Dashboard, page: Page, width: int, height: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    page.goto(empty.address)
+    command = page.locator("#react-entry-point .first-run pre", has_text="python train.py")
+    command.wait_for()
+    box = command.bounding_box()
+    assert box and box["y"] + box["height"] < height
+    assert page.locator(".no-runs .panel, .no-runs .lane, .no-runs .verdict").locator("visible=true").count() == 0
+    assert_still(page)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize("path", PATHS_OF_ODD_RUNS)
+def test_nothing_jumps_with_a_crash_with_many_runs_or_with_an_address_that_asks_for_much(
+    running: Dashboard, page: Page, path: str, width: int, height: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    page.goto(running.address + path)
+    page.wait_for_selector("#react-entry-point .page > *")
+    assert_still(page)
+
+
+def test_a_crash_is_said_once_and_its_lines_are_in_the_panel(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/?run=crash")
+    frame = page.locator(".panel .crash li a").first
+    frame.wait_for()
+    assert "train.py:88" in frame.inner_text()
+    said = page.locator(".live-page").inner_text().count("GPU ran out of memory")
+    assert said == 1
+
+
+def assert_still(page: Page) -> None:
+    """All that moved while the page loaded, until it is calm."""
     shifts: list[tuple[float, Any]] = []
     while moved(shifts) != moved(shifts := page.evaluate("() => globalThis.shifts")):
         time.sleep(CALM_S)
@@ -199,3 +264,48 @@ def test_the_bar_has_seven_entries_that_never_move(running: Dashboard, page: Pag
     assert menu["x"] + menu["width"] <= width, "it lies below its button"
     page.locator("#menu").get_by_role("link", name="Settings").click()
     page.wait_for_url("**/settings?**")
+
+
+@pytest.mark.parametrize(("theme", "ground"), [("dark", "rgb(15, 18, 20)"), ("light", "rgb(252, 252, 251)")])
+def test_an_address_without_a_page_follows_the_theme(empty: Dashboard, page: Page, theme: str, ground: str) -> None:
+    page.goto(empty.address)
+    page.evaluate("(theme) => localStorage.setItem('theme', theme)", theme)
+    page.goto(f"{empty.address}/nowhere")
+    assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == ground
+
+
+def test_a_lane_at_full_size_has_an_address_and_back_returns_to_the_lanes(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/?run=busy")
+    wait_for(lambda: arrived(page, "/?run=busy"), because="the page does not arrive")
+    full = page.locator(".timeline.fills .lane.is-full")
+    page.locator('.lane[data-lane="loss"] .plot').focus()
+    page.keyboard.press("Enter")
+    full.wait_for()
+    assert "lane=loss" in page.url
+    page.go_back()
+    full.wait_for(state="detached")
+    assert "lane=" not in page.url and page.locator(".live-page").is_visible()
+    page.goto(f"{running.address}/?run=busy&lane=loss")
+    full.wait_for()
+    page.keyboard.press("Escape")
+    full.wait_for(state="detached")
+    assert "lane=" not in page.url
+
+
+def test_the_csv_of_a_lane_holds_what_was_logged(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/?run=old")
+    wait_for(lambda: arrived(page, "/?run=old"), because="the page does not arrive")
+    page.locator('.lane[data-lane="loss"] .plot').focus()
+    with page.expect_download() as download:
+        page.keyboard.press("e")
+    head, first, *rest = download.value.path().read_text().splitlines()
+    assert head.split(",") == ["run", "series", "labels", "segment", "step", "time_s", "value"]
+    assert len(rest) == 199 and first.split(",")[4] == "0" and first.split(",")[-1] == "1.0"
+
+
+def test_each_gpu_has_a_tile(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/gpus")
+    wait_for(lambda: arrived(page, "/gpus"), because="the page does not arrive")
+    tiles = page.locator(".gpu-tile")
+    assert tiles.count() == 8
+    wait_for(lambda: "°C" in tiles.last.inner_text() and "%" in tiles.last.inner_text(), because="a tile is empty")

@@ -263,6 +263,13 @@ def test_a_window_filters_the_lines_and_a_line_moves_the_crosshair(scene: Scene,
     expect(page.locator(".pin")).to_be_visible()
 
 
+def test_a_search_within_a_window_says_so_and_offers_all_lines(scene: Scene, page: Page) -> None:
+    scene.open(page, "small", f"&from={END_S - 100}&to={END_S - 50}&log=retrying")
+    expect(page.locator(".search-run .hits")).to_have_text("No match in 51 lines of the window")
+    page.get_by_role("button", name="Search all lines").click()
+    expect(page.locator(".search-run .hits")).to_have_text("40 matches")
+
+
 def test_a_template_filters_and_a_number_becomes_a_curve(scene: Scene, page: Page) -> None:
     scene.open(page, "small")
     group = page.locator(".template", has_text="retrying shard")
@@ -292,7 +299,7 @@ def test_a_template_filters_and_a_number_becomes_a_curve(scene: Scene, page: Pag
 def test_warnings_and_errors_are_counted_whichever_are_shown(scene: Scene, page: Page) -> None:
     scene.open(page, "small")
     expect(page.locator("#logs-count-30")).to_have_text("40")
-    expect(page.locator("#logs-count-40")).to_have_text("4")
+    expect(page.locator("#logs-count-40")).to_have_text("1")  # one traceback of four lines
     page.locator(".segments").get_by_text("Errors").click()
     expect(page.locator(".log-rows .entry")).to_have_count(1)
     wait_for(lambda: "level=40" in page.url)

@@ -410,6 +410,7 @@ def test_one_window_has_one_range_of_steps_on_every_page(running: Dashboard, pag
 def test_the_empty_page_names_the_log_folder_and_its_lines_make_a_run(tmp_path: Path, page: Page) -> None:
     with dashboard(tmp_path / "my logs", "--no-profile") as running:
         page.goto(running.address)
+        page.get_by_text("Write a line of JSON per step").click()
         code = page.locator(".empty pre", has_text="import json")
         wait_for(lambda: str(running.log_dir) in code.inner_text(), because="the folder is not named")
         pasted = code.inner_text().replace("range(100)", "range(3)")

@@ -132,7 +132,7 @@ def test_a_job_waits_with_a_reason_in_words(monkeypatch: pytest.MonkeyPatch) -> 
         13: "waits for 2 GPUs; job 12 should end 01:00",
         14: "waits for 1 GPU behind 1 job; job 12 should end 01:00",
         15: "asks for 3 GPUs; this host has 2",
-        16: "is held by its user",
+        16: "by its owner",
         17: "needs 90.0 GiB on 1 GPU; the largest has 80.0 GiB",
     }
 

@@ -57,13 +57,16 @@ export function groupsOf(tags, has, kept, elsewhere) {
   return { groups: groups.sort((a, b) => rank(a.name) - rank(b.name) || (a.name < b.name ? -1 : 1)).flatMap(parted), found: wanted.length, hidden: wanted.filter(({ key }) => hidden.has(key)) };
 }
 
+/** The loss is what one looks at first. @param {Tag} tag */
+const isLoss = ({ name }) => /(^|[/_.-])loss$/i.test(name);
+
 /** @param {string} name @param {Tag[]} members @param {string[]} order @param {string} elsewhere @returns {Group} */
 function group(name, members, order, elsewhere) {
   const prefix = plain(name);
   const title = Object.hasOwn(TITLES, prefix) ? /** @type {Record<string, string>} */ (TITLES)[prefix] : visibleName(prefix);
   if (name === "pinned") return { name, title: TITLES.pinned, tags: members, note: "" };
   if (name.startsWith("machine ") && elsewhere) return { name, title, tags: [], note: `${counted(members.length, "series", "series")}. ${elsewhere}` };
-  const byName = [...members].sort((a, b) => (a.name < b.name ? -1 : 1)).map((tag) => ({ ...tag, id: tag.key }));
+  const byName = [...members].sort((a, b) => Number(isLoss(b)) - Number(isLoss(a)) || (a.name < b.name ? -1 : 1)).map((tag) => ({ ...tag, id: tag.key }));
   const short = prefix && members.every(({ name: full }) => full.length > prefix.length + 1);
   return { name, title, tags: ordered(byName, order).map((tag) => ({ ...tag, title: visibleName(short ? tag.name.slice(prefix.length + 1) : tag.name) })), note: "" };
 }

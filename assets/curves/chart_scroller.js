@@ -207,16 +207,23 @@ export function layout(groups, folded, screen, size) {
   /** @type {Item[]} */
   const items = [];
   let y = 0; // below what is placed
-  let row = { y: 0, next: columns }; // which small groups share: its top, and the first free column
+  /** Which small groups share: its top, the first free column, and what stands in it with its column and columns. @type {{y: number, next: number, held: [Item, number, number][]}} */
+  let row = { y: 0, next: columns, held: [] };
   for (const group of shown) {
     const count = group.tags.length;
     const isSmall = count > 0 && count <= columns && !group.note && group.inside === undefined && !folded.has(group.name);
-    if (!isSmall) row = { y, next: columns };
-    else if (row.next + count > columns) row = { y, next: 0 };
+    if (!isSmall || row.next + count > columns) {
+      spread(row, columns, screen.width);
+      row = { y, next: isSmall ? 0 : columns, held: [] };
+    }
     const [top, first] = isSmall ? [row.y, row.next] : [y, 0];
     const indent = group.inside === undefined ? left(first) : INDENT;
     const width = isSmall ? left(count) - GAP : screen.width - indent;
-    items.push({ kind: "head", key: `head ${group.name}`, group, tag: null, x: indent, y: top, width: Math.max(1, width), height: HEAD });
+    const place = (/** @type {Item} */ item, /** @type {number} */ column, /** @type {number} */ wide) => {
+      items.push(item);
+      if (isSmall) row.held.push([item, column, wide]);
+    };
+    place({ kind: "head", key: `head ${group.name}`, group, tag: null, x: indent, y: top, width: Math.max(1, width), height: HEAD }, first, count);
     y = Math.max(y, top + HEAD);
     if (folded.has(group.name)) continue;
     if (group.note) {
@@ -225,13 +232,21 @@ export function layout(groups, folded, screen, size) {
     }
     const start = isSmall ? top + HEAD : y;
     group.tags.forEach((tag, i) => {
-      const place = { x: left(first + (i % columns)), y: start + Math.floor(i / columns) * (tall + ROW_GAP), width: cell, height: tall };
-      items.push({ kind: "chart", key: `chart ${group.name}\n${tag.key}`, group, tag, ...place });
+      const column = first + (i % columns);
+      place({ kind: "chart", key: `chart ${group.name}\n${tag.key}`, group, tag, x: left(column), y: start + Math.floor(i / columns) * (tall + ROW_GAP), width: cell, height: tall }, column, 1);
     });
     y = Math.max(y, start + Math.ceil(count / columns) * (tall + ROW_GAP));
     if (isSmall) row.next += count;
   }
+  spread(row, columns, screen.width);
   return { items: items.sort((a, b) => a.y - b.y || a.x - b.x), height: y, columns };
+}
+
+/** Fewer charts than there are columns share the whole width. @param {{next: number, held: [Item, number, number][]}} row @param {number} columns @param {number} width */
+function spread({ next, held }, columns, width) {
+  if (!held.length || next >= columns) return;
+  const cell = (width - GAP * (next - 1)) / next;
+  for (const [item, column, wide] of held) Object.assign(item, { x: column * (cell + GAP), width: Math.max(1, wide * (cell + GAP) - GAP) });
 }
 
 /** Of a chart, among so many. @param {number} count @param {{width: number, height: number}} screen @param {{width: number, height: number}} least */

@@ -9,7 +9,7 @@ export const STATES = {
   stalled: ["Stalled", "warn"],
   ended: ["Ended", "dim"],
   finished: ["Finished", "dim"],
-  failed: ["Failed", "bad"],
+  failed: ["Crashed", "bad"],
   killed: ["Killed", "bad"],
   preempted: ["Pre-empted", "warn"],
   requeued: ["Requeued", "warn"],

@@ -8,7 +8,7 @@ import { el } from "../lib/dom.js";
 /** @typedef {import("../data/lanes.js").Lane} Lane */
 
 const COMPLETE = "#content"; // Dash's layout, which the page has moved into then
-const LATER_MS = 300;
+const LATER_MS = 50;
 const SHOWN = "lane of the ledger"; // key of the browser's storage
 
 export class LedgerLoader {

@@ -16,6 +16,7 @@ import { token } from "./theme.js";
  * @property {HTMLElement} [focus] what the Tab key reaches; else the element
  * @property {() => string} title
  * @property {() => Table | null} table null where there is nothing yet
+ * @property {() => string | null} [logged] address of a CSV of what was logged, in place of what is drawn; null where only that is known
  * @property {() => Picture | Promise<Blob | null> | null} picture
  * @property {{on: () => boolean, turn: () => void} | null} [logY]
  * @property {() => HTMLElement | null} [stage] what fills the window with it: the lanes' axis is theirs
@@ -76,7 +77,7 @@ function openMenu(chart, button) {
 /** @type {Record<string, (chart: Tooled) => void>} */
 const KEYS = { Enter: enlarge, p: savePng, e: saveCsv, y: (chart) => chart.logY?.turn() };
 /** @type {[string, string][]} */
-export const CHART_KEYS = [["Tab, then Enter, y, e, p", "of a chart: fill the window, log y, CSV, PNG"]];
+export const CHART_KEYS = [["Tab to a chart, then Enter, y, e, p", "fill the window, log y, CSV, PNG"]];
 
 let listens = false;
 
@@ -126,7 +127,17 @@ function enlarge(chart) {
   stage.classList.add("fills");
   setClass(chart.element, "is-full", true);
   (chart.focus ?? chart.element).focus({ preventScroll: true });
+  chart.element.dispatchEvent(new CustomEvent(FULL, { bubbles: true, detail: true }));
   return undefined;
+}
+
+/** An event of a chart that fills the window from now on, or does not any more: `detail` says which. */
+export const FULL = "fullchart";
+
+/** Have it fill the window, as its address asks for. @param {Element} element of a chart */
+export function fillWindow(element) {
+  const chart = charts.get(element);
+  if (chart && full?.chart !== chart) enlarge(chart);
 }
 
 /** Back to the page, where a chart fills the window. @param {Node} [within] only if the chart lies in it */
@@ -139,22 +150,29 @@ export function leaveFull(within) {
   stage.classList.remove("fills");
   setClass(chart.element, "is-full", false);
   stage.removeAttribute("popover");
+  chart.element.dispatchEvent(new CustomEvent(FULL, { bubbles: true, detail: false }));
 }
 
 // Files
 
+/** @param {string} title */
+const fileName = (title) => title.replace(/[^\w.-]+/g, "-").slice(0, 100) || "chart";
+
 /** Hand a file to the browser's downloads. @param {string} title @param {string} ending @param {Blob} content */
 export function save(title, ending, content) {
   const url = URL.createObjectURL(content);
-  el("a", { href: url, download: `${title.replace(/[^\w.-]+/g, "-").slice(0, 100) || "chart"}.${ending}` }).click();
+  el("a", { href: url, download: `${fileName(title)}.${ending}` }).click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
 /** @param {Tooled} chart */
 function saveCsv(chart) {
+  const address = chart.logged?.();
+  if (address) return el("a", { href: address, download: `${fileName(chart.title())}.csv` }).click();
   const table = chart.table();
   if (table?.rows.length) save(chart.title(), "csv", new Blob([csvOf(table.columns, table.rows)], { type: "text/csv" }));
   else say(chart, "There are no values to save yet.");
+  return undefined;
 }
 
 /** @param {Tooled} chart */

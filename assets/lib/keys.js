@@ -34,7 +34,7 @@ export const ON_LANES = [
   ["Shift wheel", "move the view; a wheel sideways, too"],
   ["Ctrl wheel", "zoom at the cursor"],
   ["drag a lane’s name", "move the lane; Shift ↑ ↓ on a name, too"],
-  ["click a lane’s name", "fold it"],
+  ["click a lane’s name", "fold it; Enter on a name, too"],
 ];
 
 /** @param {Key[]} table @param {[string, string][]} rows gestures of the page @returns {HTMLDialogElement} */

@@ -136,9 +136,9 @@ export class DensityLane {
 }
 
 /** @param {Density} density */
-function byWeight({ levels }) {
+function byWeight({ levels, errors }) {
   const lines = (/** @type {(level: number) => boolean} */ of) => levels.filter(({ level }) => of(level)).reduce((sum, { counts }) => sum + counts.reduce((all, some) => all + some, 0), 0);
-  return { warnings: lines((level) => level >= 30 && level < 40), errors: lines((level) => level >= 40) };
+  return { warnings: lines((level) => level >= 30 && level < 40), errors };
 }
 
 /** @param {CanvasRenderingContext2D} ctx @param {Density} density @param {View} view @param {number} width @param {number} height above the matches */

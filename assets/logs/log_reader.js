@@ -20,8 +20,8 @@ const DENSITY_EVERY = 4; // slices of a search
 export class LogReader {
   /**
    * @param {{hover: (time_s: number | null) => void, chosen: (line: Line) => void, detail: (line: Line) => HTMLElement, followed: () => void,
-   *   searched: () => void, answered: () => void, said: (sentence: string) => void, whyEmpty: () => string, drawn: () => void}} page
-   * `answered`: a question has its first answer; `followed`: the list does not stay at the end any more; `searched`: there are further hits
+   *   searched: () => void, answered: () => void, said: (sentence: string) => void, widen: () => void, whyEmpty: () => string, drawn: () => void}} page
+   * `widen`: search all lines; `answered`: a question has its first answer; `followed`: the list does not stay at the end any more; `searched`: there are further hits
    */
   constructor(page) {
     this.page = page;
@@ -32,7 +32,7 @@ export class LogReader {
       progress: (progress) => this.search.onProgress(progress),
     });
     this.list = new LineList(this.cache, { hover: page.hover, chosen: (line) => page.chosen(line), detail: page.detail, followed: page.followed, gone: (end) => this.#gone(end) });
-    this.search = new SearchRun({ slice: (times) => this.#slice(times), failed: (error) => this.#failed(error) });
+    this.search = new SearchRun({ slice: (times) => this.#slice(times), failed: (error) => this.#failed(error), inWindow: () => (this.question?.from ?? null) !== null, widen: () => page.widen() });
     this.walk = new Walk({ found: (found) => this.#found(found), said: (sentence) => this.#nothing(sentence), failed: (error) => this.#failed(error) });
     this.notice = el("p", { class: "log-notice", role: "status", hidden: true });
     this.element = el("div", { class: "log-reader" }, this.list.element, this.notice);
@@ -305,7 +305,7 @@ class Walk {
 const PAUSE_MS = 30; // between two slices
 
 class SearchRun {
-  /** @param {{slice: (times: number) => Promise<void>, failed: (error: unknown) => void}} page `slice`: ask on; `times`: how often that was done */
+  /** @param {{slice: (times: number) => Promise<void>, failed: (error: unknown) => void, inWindow: () => boolean, widen: () => void}} page `slice`: ask on; `times`: how often that was done; `widen`: from the window to all lines */
   constructor(page) {
     this.page = page;
     /** @type {Progress | null} */
@@ -313,7 +313,8 @@ class SearchRun {
     this.isStopped = false;
     this.word = el("span", { class: "hits", role: "status" });
     this.button = el("button", { class: "btn", type: "button", hidden: true, onclick: () => this.turn() }, "Stop");
-    this.element = el("span", { class: "search-run" }, this.word, this.button);
+    this.all = el("button", { class: "btn", type: "button", hidden: true, onclick: () => page.widen() }, "Search all lines");
+    this.element = el("span", { class: "search-run" }, this.word, this.button, this.all);
   }
 
   #running = 0;
@@ -358,14 +359,16 @@ class SearchRun {
 
   draw() {
     const { progress, isStopped } = this;
-    setText(this.word, progress ? wordsOf(progress, isStopped) : "");
+    const inWindow = this.page.inWindow();
+    setText(this.word, progress ? wordsOf(progress, isStopped, inWindow ? " of the window" : "") : "");
+    this.all.hidden = !progress?.done || progress.hits > 0 || !inWindow;
     this.button.hidden = !progress || progress.done;
     setText(this.button, isStopped ? "Continue" : "Stop");
   }
 }
 
-/** @param {Progress} progress @param {boolean} isStopped */
-function wordsOf({ hits, searched, lines, done }, isStopped) {
-  if (done) return hits ? counted(hits, "match", "matches") : `No match in ${counted(lines, "line")}`;
+/** @param {Progress} progress @param {boolean} isStopped @param {string} where */
+function wordsOf({ hits, searched, lines, done }, isStopped, where) {
+  if (done) return hits ? counted(hits, "match", "matches") : `No match in ${counted(lines, "line")}${where}`;
   return `${counted(hits, "match", "matches")} in the newest ${count(searched)} of ${counted(lines, "line")}${isStopped ? "" : " …"}`;
 }

@@ -398,8 +398,8 @@ class Status {
     setText(this.parts, unwell.map(({ name, state }) => `${name} ${state}`).join(", "));
     this.parts.title = troubleOf(unwell) ?? "";
     if (message?.cost)
-      setText(this.cost, `dashboard costs ${percent(message.cost.cpu_pct / 100)} of a core, ${megabytes(message.cost.rss_bytes)}`);
-    setText(this.profiler, message?.profile?.state === "on" ? `profiler ${percent((message.cost?.profiler_pct ?? 0) / 100)}` : "");
+      setText(this.cost, `Dashboard: ${percent(message.cost.cpu_pct / 100)} of a core, ${megabytes(message.cost.rss_bytes)}`);
+    setText(this.profiler, message?.profile?.state === "on" ? `Profiler: ${percent((message.cost?.profiler_pct ?? 0) / 100)}` : "");
     setText(this.lag, behind_s === null ? "" : `${duration(Math.max(0, behind_s))} behind`);
   }
 }

@@ -4,6 +4,7 @@ import { dashOf, swatchClass } from "../data/colours.js";
 import { holders, layersOf, median, peaksOf, stepSeconds } from "../data/phases.js";
 import { counterOf, rateColumns, rateNow } from "../data/progress.js";
 import { columns } from "../data/series.js";
+import { addressOf, mayExport } from "../lib/api.js";
 import { TIME, anyStep, fromZero, logTicks, robust, robustLog, ticks } from "../lib/axis.js";
 import { chartTools, flip, isFlipped } from "../lib/chart_tools.js";
 import { el, setClass, setText, visibleName } from "../lib/dom.js";
@@ -95,10 +96,22 @@ export class LaneView {
       focus: this.plot,
       title: () => spec.title,
       table: () => this.table(),
+      logged: () => this.#logged(),
       picture: () => this.#paper(),
       stage: () => this.element.closest(".timeline"),
       logY: spec.kind === "lines" ? { on: () => this.y === "log", turn: () => (flip(spec.id), this.fit(), this.#drawAgain()) } : null,
     };
+  }
+
+  /** Of the pages of ours, whose data is all of this dashboard: the logged points of its series in the view. */
+  #logged() {
+    const { spec, series, view, axis } = this;
+    const metas = spec.lines.flatMap(({ keys }) => keys.flatMap((key) => series.get(key)?.meta ?? []));
+    if (!mayExport || spec.rate || !metas.length || !this.element.closest("[data-logged]")) return null;
+    const query = new URLSearchParams({ x: axis.name, from: String(view.lo), to: String(view.hi) });
+    for (const name of new Set(metas.map(({ name }) => name))) query.append("expr", name);
+    for (const run of new Set(metas.map(({ run }) => run))) if (run !== null) query.append("run", run);
+    return addressOf(`export?${query}`);
   }
 
   /** How its values are spread: as the page says, or the other way. */

@@ -226,6 +226,7 @@ const CHARACTER_PX = 5.8; // of an 11 px label, generously
 const ICON_PX = 16;
 const MOST = 80; // more markers than this are not shown
 const APART_PX = 4; // markers of a kind
+const CROWDED_PX = 12; // quiet ones of a kind that are closer are ticks without a word or a line
 const UNDRAWN = "ran"; // what ran is shown beside the run
 const MINOR = new Set(["validation", "gc", "collective", "process", "denied", "image"]); // drawn as ticks without a word
 
@@ -244,6 +245,7 @@ export function placed(events, view, width, taken) {
     x: ((event.time_s - view.lo) / (view.hi - view.lo)) * width,
     labelled: false,
   }));
+  for (const mark of crowded(marks)) Object.assign(mark, { shape: "bar", label: "" });
   let free = -Infinity;
   marks.forEach((mark, i) => {
     const next = marks.slice(i + 1).find(({ label }) => label);
@@ -253,6 +255,19 @@ export function placed(events, view, width, taken) {
     if (mark.labelled) free = end;
   });
   return marks;
+}
+
+/** Quiet marks with a neighbour of their kind too near for an icon. @param {Mark[]} marks from left to right @returns {Mark[]} */
+function crowded(marks) {
+  /** @type {Map<string, Mark>} by kind, the one before */
+  const last = new Map();
+  const found = new Set();
+  for (const mark of marks) {
+    const before = last.get(mark.event.kind);
+    last.set(mark.event.kind, mark);
+    if (before && mark.tone === "dim" && mark.x - before.x < CROWDED_PX) found.add(before).add(mark);
+  }
+  return [...found];
 }
 
 /** Those that are not there yet. @param {Event[]} events @param {Event[]} more */
@@ -288,12 +303,12 @@ function looks({ kind, step, seconds, text = "", ...fields }) {
       if (/(stopped|ended) by (SIGTERM|SIGUSR1|exit code 75)$/.test(String(/** @type {any} */ (fields).reason ?? "")))
         return { shape: "bar", tone: "dim", label: "pre-empted" };
       return /crash|error|fail|kill/.test(status)
-        ? { shape: "cross", tone: "bad", label: /kill/.test(status) ? "killed" : "failed" }
+        ? { shape: "cross", tone: "bad", label: /kill/.test(status) ? "killed" : "crashed" }
         : { shape: "bar", tone: "dim", label: "end" };
     case "exit": {
       const state = /** @type {any} */ (fields).state ?? "";
       return ["failed", "killed"].includes(state)
-        ? { shape: "cross", tone: "bad", label: state }
+        ? { shape: "cross", tone: "bad", label: state === "failed" ? "crashed" : state }
         : { shape: "bar", tone: "dim", label: { preempted: "pre-empted", requeued: "requeued" }[String(state)] ?? "ended" };
     }
     case "start":

@@ -201,7 +201,7 @@ export class Timeline {
     this.#help = looks;
     const { sentence, code, more = [] } = help;
     this.help.replaceChildren(
-      el("p", {}, sentence),
+      ...(sentence ? [el("p", {}, sentence)] : []),
       ...(code ? [el("pre", {}, code), copyButton("Copy", () => code)] : []),
       ...more,
     );

@@ -66,6 +66,7 @@ class DensityAnswer(TypedDict):
     t_end: float
     total: int
     levels: list[LevelCounts]
+    errors: int  # as entries: a traceback of many lines is one
     hits: Counts | None
     search: SearchProgress | None
 
@@ -227,6 +228,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
                 "t_end": found.to_s,
                 "total": total,
                 "levels": levels,
+                "errors": found.errors,
                 "hits": found.hits,
                 "search": progress,
             }

@@ -87,7 +87,7 @@ def _numbers(machine: Collection[str], names: Collection[str], roles: SeriesRole
     if "gpu/power_w" in machine:
         yield _number("Power", SeriesChoice("expr", "sum(gpu/power_w)", label="all GPUs"))
     elif "host/memory_used_bytes" in machine:
-        yield _number("Memory of the host", SeriesChoice("name", "host/memory_used_bytes"))
+        yield _number("Host memory", SeriesChoice("name", "host/memory_used_bytes"))
 
 
 def _number(title: str, series: SeriesChoice, unit: str = "", value: str = "last") -> BoardChart:

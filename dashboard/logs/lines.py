@@ -23,6 +23,7 @@ from deepseek.log.redaction import LEFT_OUT, redacted
 from ..visitors import sees_all, visible_text
 from .search import LineHits, LineSearches, Marker, Needle, ReadTexts, SearchProgress, TextSpan, in_utf16, number_places
 from .table import (
+    ERROR,
     LINE_BYTES,
     FilteredRows,
     LineDensity,
@@ -330,7 +331,6 @@ def opened(line: LogLine, template: LineTemplate | None) -> LineDetail:
 
 # What the Logs page asks: a stretch of lines, counts over time, the next hit or error, templates, a number of a template as a curve.
 
-ERROR = 40
 MAX_PAGE_CHARACTERS = 8_000_000
 MAX_FIELD_LINES = 20_000
 
@@ -421,7 +421,10 @@ class LogLines:
             picked = _LineRef.of(table, found, marked)
             total = rows.total
             if progress is not None and marked is not None and any(asked.filter):
+                among = held.chosen(asked.filter, None).total
                 progress = progress._replace(hits=total if asked.only_hits else held.chosen(asked.filter, marked).total)
+                if progress.done:
+                    progress = progress._replace(searched=among, lines=among)
         marker = Marker(asked.needle) if asked.needle else None
         return LineStretch(self._lines(picked, marker), offset, total, held.left_out, progress)
 

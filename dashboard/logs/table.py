@@ -254,6 +254,9 @@ MAX_S = 1e15  # a window that begins earlier or ends later is drawn from or to h
 LEVELS = (0, 10, 20, 30, 40, 50)
 
 
+ERROR = 40  # level
+
+
 class LineDensity(NamedTuple):
     """`counts[i]` are those of level LEVELS[i], one entry per bucket, as `hits`; buckets are equally wide from `from_s` to `to_s`."""
 
@@ -261,6 +264,7 @@ class LineDensity(NamedTuple):
     to_s: float
     counts: NDArray[np.int64]
     hits: NDArray[np.int64] | None
+    errors: int  # entries: a traceback of many lines is one
 
 
 class TemplateLines(NamedTuple):
@@ -280,13 +284,28 @@ def density(
 ) -> LineDensity:
     counts = np.zeros((len(LEVELS), buckets), np.int64)
     marked = None if hits is None else np.zeros(buckets, np.int64)
+    errors = 0
     for bucket, (start, stop) in enumerate(edges(table, rows, window, buckets)):
         part = rows.part(start, stop)
+        errors += _entries(table, start, stop, part)
         classes = np.minimum(table.level[start:stop][part] // 10, len(LEVELS) - 1)
         counts[:, bucket] = np.bincount(classes, minlength=len(LEVELS))
         if hits is not None and marked is not None:
             marked[bucket] = np.count_nonzero(hits[start:stop][part])
-    return LineDensity(*window, counts, marked)
+    return LineDensity(*window, counts, marked, errors)
+
+
+def _entries(table: LineTable, start: int, stop: int, part: slice | NDArray[np.bool_]) -> int:
+    """Errors among these lines. What follows an error directly, as another error of its source, continues it as a traceback does; the same message again is another one."""
+    is_error = table.level[start:stop] >= ERROR
+    if not is_error.any():
+        return 0
+    source, template = table.source[start:stop], table.template[start:stop]
+    continues = np.zeros(stop - start, np.bool_)
+    continues[1:] = (
+        is_error[1:] & is_error[:-1] & (source[1:] == source[:-1]) & (template[1:] != template[:-1])
+    )  # fmt: skip
+    return int(np.count_nonzero((is_error & ~continues)[part])) or int(np.any(is_error[part]))
 
 
 def by_template(table: LineTable, rows: FilteredRows, window: tuple[float, float], buckets: int) -> list[TemplateLines]:

@@ -94,7 +94,6 @@ ASKED, FIFO, FIND, STATE, TURNED, OLDER, NEWEST, SAID = (
     f"jobs-{name}" for name in ("asked", "fifo", "find", "state", "turned", "older", "newest", "found")
 )
 MAX_FOUND = 200  # characters
-FEW = 5  # jobs that are over: with fewer there is little to compare
 DAY_S, LONGEST_S = 86400.0, 366 * 86400.0
 
 
@@ -113,7 +112,7 @@ def layout(**query: Any) -> list[Any]:
         [
             dcc.Store(ASKED, data={"span": span_of(next(iter(several(query, "span")), ""))}),
             dcc.Store(TURNED, data=[]),
-            html.Section(id=FIFO),
+            html.Details([html.Summary(html.H2("Compared with FIFO"), className="jobs-part"), html.Div(id=FIFO)]),
             html.Section([html.Div([html.H2("History"), html.Label("Find in the history", htmlFor=FIND, className="unseen"), find, state], className="jobs-part"), grid(), html.Div(turning, className="jobs-turning")]),
         ],
         className="jobs-page",
@@ -126,10 +125,10 @@ def callbacks(dash: Dash, queries: Queries) -> None:
     def beside(asked: Any) -> Any:
         span_s = span_of(asked.get("span") if isinstance(asked, dict) else None)
         try:
-            found, over = queries.jobs.beside_fifo(span_s), queries.jobs.view.count()
+            found = queries.jobs.beside_fifo(span_s)
         except QueueError as error:
-            return folded([html.P(visible(str(error)), className="dim")], is_open=True)
-        return folded(comparison(found, span_s), is_open=found is not None and over >= FEW)
+            return [html.P(visible(str(error)), className="dim")]
+        return comparison(found, span_s)
 
     @dash.callback(  # type: ignore[untyped-decorator]
         Output(HISTORY, "rowData"), Output(HISTORY, "style"), Output(SAID, "children"), Output(OLDER, "hidden"), Output(NEWEST, "hidden"),
@@ -167,13 +166,6 @@ def span_of(given: Any) -> float:
 def next_of(turned: Any, place: int) -> int | None:
     found = turned[place] if isinstance(turned, list) and len(turned) == 2 else None
     return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found < 2**62 else None
-
-
-def folded(children: list[Any], is_open: bool) -> html.Details:
-    """A user who opens or folds it is not overruled: `open` is set where it changes."""
-    return html.Details(
-        [html.Summary(html.H2("Beside first in, first out"), className="jobs-part"), *children], open=is_open
-    )
 
 
 def comparison(found: FifoComparison | None, span_s: float) -> list[Any]:

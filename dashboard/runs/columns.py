@@ -315,7 +315,7 @@ def column_of(key: str, setting: TableSetting) -> TableColumn | None:
         return None
     if kind == "config":
         return TableColumn(
-            key, name, "text", 96, lambda facts, _: _configured(facts.config.get(name)), help=f"Configuration: {name}"
+            key, name, "text", 72, lambda facts, _: _configured(facts.config.get(name)), help=f"Configuration: {name}"
         )
     direction = direction_of(name, setting.directions)
     if kind == "best":

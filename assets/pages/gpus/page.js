@@ -11,6 +11,7 @@ import { Figure, worst } from "../run_strip.js";
 import { TimePage } from "../time_page.js";
 import { gpuPageLanes } from "./lanes.js";
 import { HostProcesses, Processes } from "./processes.js";
+import { GpuTiles } from "./tiles.js";
 
 const BUCKETS = 400; // each is drawn from its lowest to its highest value, so that fewer hide nothing
 const PROCESSES_MS = 2000;
@@ -26,6 +27,7 @@ export default class GpusPage extends TimePage {
     /** @type {Map<string, number>} by uuid, since when */
     this.lost = new Map();
     this.head = new GpuHead();
+    this.tiles = new GpuTiles();
     this.processes = new Processes();
     this.hostProcesses = isOwner ? new HostProcesses() : null; // a viewer sees no users and commands
     this.head.element.append(this.findings.nav);
@@ -47,6 +49,7 @@ export default class GpusPage extends TimePage {
       "div",
       { class: "live-page gpus-page arriving" },
       this.head.element,
+      this.tiles.element,
       el("div", { class: "left" }, this.timeline.element, el("div", { class: "further" }, this.more)),
       this.side,
     );
@@ -94,6 +97,7 @@ export default class GpusPage extends TimePage {
     const { window } = this.range;
     const working = [...this.store.series.values()].filter(({ meta }) => !this.lost.has(meta.labels.uuid));
     this.head.draw({ cards: this.cards, server: this.runs, series: working, view, window });
+    this.tiles.draw(this.store.series, view, window);
     this.#drawSide(window);
   }
 
@@ -186,6 +190,7 @@ export default class GpusPage extends TimePage {
     const notes = this.#processNotes().join();
     const reasons = new Map(this.cards.map(({ uuid, clock_reasons }) => [uuid, clock_reasons]));
     this.cards = cards.map((card) => ({ clock_reasons: reasons.get(card.uuid), ...card }));
+    this.tiles.set(this.cards.filter(({ mig }) => mig === null), troubleOf);
     if (notes !== this.#processNotes().join()) this.#readProcesses();
     if (changed) this.loadSeries(false);
   }
@@ -297,6 +302,12 @@ function together(series, name, how, value) {
   return how === "sum" ? sum : sum / values.length;
 }
 
+/** Why it runs slower than it could. @param {string[]} reasons */
+const slowing = (reasons) => reasons.filter((name) => !HARMLESS.has(name));
+
+/** What is wrong with a card, or "". @param {Card} card */
+const troubleOf = ({ state, reason, clock_reasons = [] }) => (state === "lost" ? reason : slowing(clock_reasons).length ? `Slowed down: ${slowing(clock_reasons).join(", ")}` : "");
+
 /** What is wrong, the worst first; [] if nothing. @param {Card[]} cards @param {import("../../data/runs.js").Runs} server @returns {Finding[]} */
 function findings(cards, server) {
   const general = worst(server);
@@ -305,7 +316,7 @@ function findings(cards, server) {
   /** @type {Map<string, string[]>} */
   const slowed = new Map();
   for (const { index, clock_reasons = [] } of cards)
-    for (const reason of clock_reasons.filter((name) => !HARMLESS.has(name))) slowed.set(reason, [...(slowed.get(reason) ?? []), String(index)]);
+    for (const reason of slowing(clock_reasons)) slowed.set(reason, [...(slowed.get(reason) ?? []), String(index)]);
   const slow = [...slowed].map(([reason, gpus]) => ({
     tone: /** @type {const} */ ("warn"),
     sentence: gpus.length > 1 ? `GPUs ${gpus.join(", ")} are slowed down: ${reason}.` : `GPU ${gpus[0]} is slowed down: ${reason}.`,

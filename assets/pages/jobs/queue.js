@@ -93,7 +93,7 @@ class JobLine {
     this.job = job;
     setText(this.number, String(job.job));
     this.number.setAttribute("aria-label", `Job ${job.job}: all about it`);
-    setText(this.state, job.state);
+    setText(this.state, job.state === "held" ? "on hold" : job.state);
     for (const state of ["running", "queued", "held"]) setClass(this.element, `is-${state}`, job.state === state);
     setText(this.reason, about(job, now_s));
     setText(this.where, whereabouts(job, now_s));
@@ -167,7 +167,7 @@ export function about(job, now_s) {
   if (job.state === "running" && job.started !== null) return `for ${lasting(Math.max(0, now_s - job.started))}`;
   if (job.state === "starting") return "is being started";
   if (job.state === "stopping") return job.resumes ? "was asked to save and end" : "was asked to end";
-  if (job.state === "held") return "is held by its user";
+  if (job.state === "held") return "by its owner";
   if (job.state === "queued") return "has just come in";
   return ended(job.exit_code);
 }
@@ -190,12 +190,12 @@ export const noLink = (job, followed) =>
 /** `["a", "b", "c"] -> "a, b and c"` @param {string[]} words */
 export const listed = (words) => (words.length > 1 ? `${words.slice(0, -1).join(", ")} and ${words.at(-1)}` : (words[0] ?? ""));
 
-/** How many are running, waiting and on hold. @param {Job[]} jobs @param {number} over */
+/** How many are running, queued and on hold. @param {Job[]} jobs @param {number} over */
 export function summary(jobs, over) {
   const many = (/** @type {string[]} */ states) => jobs.filter(({ state }) => states.includes(state)).length;
   const counts = [
     [many(["starting", "running", "stopping"]), "running"],
-    [many(["queued"]), "waiting"],
+    [many(["queued"]), "queued"],
     [many(["held"]), "on hold"],
     [over, "over"],
   ];

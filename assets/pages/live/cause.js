@@ -18,9 +18,9 @@ export function partsOf(run, cause, others, show) {
   const [first] = cause.lines;
   const link = show && first ? [el("button", { class: "btn", type: "button", onclick: () => show(first) }, "Show its lines")] : [];
   const lines = el("details", {}, el("summary", {}, "Its lines in the log"), el("pre", {}, cause.lines.map(({ text }) => text).join("\n")));
-  const also = others.filter(({ sentence }) => sentence !== cause.sentence).slice(-3);
+  const also = others.filter(({ kind, message }) => kind !== cause.kind && message !== cause.message).slice(-3); // the same one is said once
   return [
-    el("p", { class: "said" }, icon("cross", "bad"), " ", cause.sentence),
+    ...(show ? [el("p", { class: "said" }, icon("cross", "bad"), " ", cause.sentence)] : []),
     ...(inner.length ? [frames] : []),
     ...(rest.length ? [more] : []),
     ...also.map(({ sentence }) => el("p", { class: "dim" }, `Also: ${sentence}`)),

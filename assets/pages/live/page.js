@@ -6,12 +6,12 @@ import { totalSteps } from "../../data/progress.js";
 import { LedgerLoader } from "../../ledger/loader.js";
 import { get } from "../../lib/api.js";
 import { STEP, TIME } from "../../lib/axis.js";
-import { el, setText } from "../../lib/dom.js";
+import { el, setClass, setText } from "../../lib/dom.js";
 import { count } from "../../lib/format.js";
 import { go } from "../../lib/url.js";
 import { RunPage } from "../run_page.js";
 import { RunStrip, worst } from "../run_strip.js";
-import { firstRun } from "../first_run.js";
+import { firstPage } from "../first_run.js";
 import { CrashNote } from "./crash.js";
 import { LogTail } from "./log_tail.js";
 import { Panel, evidence } from "./panel.js";
@@ -51,7 +51,8 @@ export default class LivePage extends RunPage {
     this.panel.lead(this.findings.detail);
     this.since = new SinceLast(() => this.invalidate());
     this.average = new AverageRate(() => this.invalidate());
-    this.crash = new CrashNote();
+    this.crash = new CrashNote(null, () => this.invalidate());
+    this.panel.lead(this.crash.element);
     this.strip = new RunStrip(session.scope.actions, this.findings.nav);
     this.tail = new LogTail({ hover: (time_s) => this.hoverTime(time_s), follow: (cursor) => this.feed?.follow(cursor), changed: () => this.keepAddress() });
     this.element = el(
@@ -59,23 +60,23 @@ export default class LivePage extends RunPage {
       { class: "live-page with-ledger" },
       this.strip.element,
       this.ledger.bar,
-      el("div", { class: "left" }, this.crash.element, this.timeline.element, this.further.element, this.tail.element),
+      el("div", { class: "left" }, this.timeline.element, this.further.element, this.tail.element),
       this.panel.element,
     );
     this.parts = { LiveView: this.element };
     this.ahead = this.element;
-    this.ready.then(() => {
-      this.#isCharted = true;
+    this.ready.then(async () => {
+      await this.crash.known; // it stands above what is said of the stacks
       this.inquire();
       this.invalidate();
     });
   }
 
-  #isCharted = false; // the lanes' data goes first
-
   async loadCatalogue() {
     await this.ledger.wanted();
     await super.loadCatalogue();
+    this.further.draw(this.store.metas); // its room is taken before the lanes have theirs
+    this.crash.look(this.runs.current);
     this.#helpToStart();
   }
 
@@ -85,7 +86,7 @@ export default class LivePage extends RunPage {
 
   /** @param {import("../../data/series.js").Meta[]} metas */
   lanesOf(metas) {
-    if (this.absent) return [];
+    if (this.absent || this.runs.name === null) return [];
     const lanes = withLost(lanesOf(this.watched(metas), this.further?.choice), metas, this.silent(metas));
     return this.ledger?.among(lanes) ?? lanes;
   }
@@ -102,6 +103,7 @@ export default class LivePage extends RunPage {
   #helpToStart() {
     const { name, list, message } = this.runs;
     const none = name === null;
+    setClass(this.element, "no-runs", none); // the page of an empty folder has no lanes
     if (none || this.absent) this.panel.showTrouble({ sentence: "A run’s Python appears here when it starts.", remedy: "", action: null });
     if (this.absent) {
       const offer = list.slice(0, OFFERED).map(({ run }) => this.#offer(run));
@@ -109,7 +111,7 @@ export default class LivePage extends RunPage {
       const said = rest > 0 ? el("p", { class: "dim" }, `${rest} more are in the list at the top left.`) : "";
       this.timeline.showHelp({ sentence: `${this.absent} ${list.length ? "There are these:" : "There is none yet."}`, more: [...offer, said] });
     } else if (none && message)
-      this.timeline.showHelp(firstRun(message.log_dir));
+      this.timeline.showHelp(firstPage(message));
     else if (!none) this.timeline.showHelp(this.runs.current?.series === 0 && this.runs.current.lines_read ? this.#textOnly() : null);
   }
 
@@ -137,7 +139,7 @@ export default class LivePage extends RunPage {
     super.drawMore(view, stepper);
     this.further.draw(this.store.metas);
     this.#lookAtLedger(view);
-    if (this.#isCharted) this.crash.draw(this.runs.current);
+    this.crash.look(this.runs.current);
     this.#drawStrip(view, stepper);
     this.#drawPanel(view, stepper);
     this.tail.point(this.range.axis === TIME ? this.cursor_s : null);
@@ -196,8 +198,14 @@ export default class LivePage extends RunPage {
       loss: loss ? loss.newest.v : null,
       lossBefore: this.range.following && Number.isFinite(before) ? before : null,
       span: this.range.axis.length(loss ? Math.min(view.hi - view.lo, loss.newest.t - loss.t[0]) : 0),
-      finding: this.findings.foremost(foremost(worst(this.runs), this.since.finding(this.runs))),
+      finding: this.findings.foremost(foremost(this.#crashed() ?? worst(this.runs), this.since.finding(this.runs))),
     });
+  }
+
+  /** What ended the run, once it is known: the panel leads to the lines. @returns {import("../run_strip.js").Finding | null} */
+  #crashed() {
+    const { sentence } = this.crash;
+    return sentence && this.runs.lost_s === null ? { tone: "bad", sentence } : null;
   }
 
   /** @param {View} view @param {Series | null} stepper */

@@ -207,7 +207,7 @@ export class Panel {
 
   /** @param {Trouble | null} trouble */
   showTrouble(trouble) {
-    setClass(this.element, "arriving", false); // what is said first has its place, so that nothing jumps
+    requestAnimationFrame(() => requestAnimationFrame(() => setClass(this.element, "arriving", false))); // what is said first has its place before it is seen, so that nothing jumps
     if (trouble) setText(this.aside, "");
     this.#bare(!this.flame.tree);
     this.trouble.show(trouble);

@@ -39,6 +39,7 @@ export default class LogsPage extends TimePage {
       searched: () => this.#askDensity(),
       answered: () => (this.#askDensity(), this.#askSide()),
       said: (sentence) => this.#say(sentence),
+      widen: () => this.controller.clear(),
       whyEmpty: () => this.#whyEmpty(),
       drawn: () => this.#drawn(),
     });
@@ -228,7 +229,7 @@ export default class LogsPage extends TimePage {
     }
     this.pins.draw();
     this.density.draw(view, this.cursor_s);
-    this.crash.draw(this.runs.current);
+    this.crash.look(this.runs.current);
     const { counts } = this.density;
     this.bar.draw(this.runs, { searches: Boolean(this.view.text), errors: counts?.errors ?? 0, follows: list.following });
     this.dash.say(countsOf(counts));

@@ -16,7 +16,8 @@ const ID = "runs-grid";
 const NAME = "name";
 const WIDTHS = "runs.widths"; // key of localStorage
 const PHONE_PX = 640;
-const PHONE_NAME_PX = 148;
+/** On a phone the state is its shape, so that the first value has room. @type {Record<string, number>} */
+const PHONE_WIDTHS = { name: 132, state: 36, curve: 96, best: 86, loss: 86 };
 const TOUCH_PX = 44;
 
 /**
@@ -116,7 +117,7 @@ export class Grid {
   /** The widths that a user gave the columns. */
   #widen() {
     /** @type {Record<string, number>} */
-    const widths = { ...(innerWidth < PHONE_PX ? { name: PHONE_NAME_PX } : {}), ...keptWidths() };
+    const widths = { ...(innerWidth < PHONE_PX ? PHONE_WIDTHS : {}), ...keptWidths() };
     const state = this.#columns().flatMap((colId) => (Object.hasOwn(widths, colId) ? [{ colId, width: widths[colId] }] : []));
     if (state.length) this.api.applyColumnState({ state });
   }
@@ -243,7 +244,7 @@ const DAY_S = 86400;
 const SHAPES = { running: "●", stalled: "▲", finished: "✓", failed: "✕", killed: "✕", ended: "■", idle: "■", silent: "▲", hung: "✕" };
 
 /** As the chips above the table say it; the tooltip has more. @type {Record<string, string>} */
-const WORDS = { failed: "crashed", killed: "crashed" };
+const WORDS = { failed: "crashed" };
 
 /** @param {Grid} grid */
 export function registerCells(grid) {
@@ -302,7 +303,7 @@ function state(data) {
   const [, tone, meaning] = wordsOf(data);
   const word = data.doing ?? WORDS[data.state] ?? data.state;
   const shape = SHAPES[word] ?? SHAPES[data.state] ?? "■";
-  return h("span", { className: `run-state ${tone}`, title: visible([meaning, data.state === "killed" && "Killed.", data.reason].filter(Boolean).join(" ")) }, h("i", { "aria-hidden": true }, shape), word);
+  return h("span", { className: `run-state ${tone}`, title: visible([meaning, data.state === "killed" && "Killed.", data.reason].filter(Boolean).join(" ")) }, h("i", { "aria-hidden": true }, shape), h("span", { className: "state-word" }, word));
 }
 
 /** @param {Grid} grid @param {TableRow} data */
@@ -350,7 +351,7 @@ function groupCell(cell, { kind, direction, judged }) {
 /** @param {any} value @param {string} kind */
 function plain(value, kind) {
   if (value === null || value === undefined) return h("span", { className: "dim" }, "");
-  if (kind === "tags") return h("span", { className: "tags", title: visible(value.join(", ")) }, ...value.map((/** @type {string} */ tag) => h("span", { key: tag, className: "run-tag" }, visibleName(tag))));
+  if (kind === "tags") return h("span", { className: "tags", title: visible(value.join(", ")) }, h("span", { className: "run-tag" }, visibleName(value[0])), value.length > 1 && h("small", { className: "dim" }, `+${value.length - 1}`));
   const word = text(value, kind);
   const title = typeof value === "string" ? (word.length > 12 ? word : null) : typeof value === "number" && kind !== "time" && word.includes("e") ? String(value) : null;
   return h("span", title !== null ? { title } : word === "NaN" ? { className: "bad" } : null, word);
@@ -455,6 +456,10 @@ function draw(canvas, { share, tint, bad }, spark) {
   context.beginPath();
   context.arc(x, y, 1.75, 0, 2 * Math.PI);
   context.fill();
+  if (!spark.non_finite) return;
+  context.font = `600 9px ${token("font-ui")}`;
+  context.textAlign = "right";
+  context.fillText("NaN", WIDTH, 8);
 }
 
 /** Its finite points in pixels. @param {Spark} spark @param {number} share of the width @returns {[number, number][]} */

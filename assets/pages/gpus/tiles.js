@@ -1,0 +1,107 @@
+/** A tile for each card: how busy it is, its memory, heat and power, and whether something is wrong. The odd one is seen at a glance. */
+
+import { average } from "../../data/series.js";
+import { el, icon, setClass, setText } from "../../lib/dom.js";
+import { figure } from "../../lib/format.js";
+
+/** @typedef {import("./page.js").Card} Card */
+/** @typedef {import("../../data/series.js").Series} Series */
+
+const GIB = 2 ** -30;
+const [WIDTH, HEIGHT] = [80, 20]; // of a curve
+
+export class GpuTiles {
+  constructor() {
+    /** @type {Map<string, Tile>} by uuid */
+    this.tiles = new Map();
+    this.element = el("section", { class: "gpu-tiles", "aria-label": "Each GPU", hidden: true });
+  }
+
+  /** @param {Card[]} cards whole ones @param {(card: Card) => string} troubleOf one */
+  set(cards, troubleOf) {
+    const same = cards.length === this.tiles.size && cards.every(({ uuid }) => this.tiles.has(uuid));
+    if (!same) {
+      this.tiles = new Map(cards.map((card) => [card.uuid, new Tile(card)]));
+      this.element.replaceChildren(...[...this.tiles.values()].map(({ element }) => element));
+    }
+    this.element.hidden = cards.length < 2; // of one alone the head says all
+    for (const card of cards) this.tiles.get(card.uuid)?.warn(card, troubleOf(card));
+  }
+
+  /** @param {Map<string, Series>} series @param {{lo: number, hi: number}} view @param {{from: number, to: number} | null} window */
+  draw(series, view, window) {
+    /** @type {Map<string, Map<string, Series>>} by uuid and name */
+    const of = new Map();
+    for (const member of series.values()) {
+      const { name, labels } = member.meta;
+      if (!labels.uuid || labels.mig !== undefined) continue;
+      of.set(labels.uuid, (of.get(labels.uuid) ?? new Map()).set(name, member));
+    }
+    for (const [uuid, tile] of this.tiles) tile.draw(of.get(uuid) ?? new Map(), view, window);
+  }
+}
+
+class Tile {
+  /** @param {Card} card */
+  constructor({ index, uuid }) {
+    this.busy = el("b");
+    this.sign = el("span", { class: "tile-sign" });
+    this.path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+    svg.setAttribute("preserveAspectRatio", "none");
+    svg.setAttribute("aria-hidden", "true");
+    svg.append(this.path);
+    this.used = el("i");
+    this.memory = el("span");
+    this.heat = el("span");
+    this.power = el("span");
+    this.element = el(
+      "div",
+      { class: "gpu-tile", "data-gpu": uuid },
+      el("div", { class: "tile-head" }, `GPU ${index}`, this.sign),
+      el("div", { class: "tile-busy" }, this.busy, svg),
+      el("div", { class: "tile-memory" }, this.used),
+      el("div", { class: "tile-foot" }, this.memory, this.heat, this.power),
+    );
+  }
+
+  /** @param {Card} card @param {string} trouble */
+  warn({ state }, trouble) {
+    this.element.title = trouble;
+    setClass(this.element, "warned", Boolean(trouble));
+    const tone = state === "lost" ? "bad" : trouble ? "warn" : "";
+    if (this.sign.dataset.tone === tone) return;
+    this.sign.dataset.tone = tone;
+    this.sign.replaceChildren(...(tone ? [icon(tone === "bad" ? "cross" : "triangle", tone)] : []));
+  }
+
+  /** @param {Map<string, Series>} series by name @param {{lo: number, hi: number}} view @param {{from: number, to: number} | null} window */
+  draw(series, view, window) {
+    const value = (/** @type {string} */ name) => {
+      const member = series.get(name);
+      return member ? (window ? average(member, view, window, false).mean : member.newest.v) : NaN;
+    };
+    const said = (/** @type {string} */ name, /** @type {number} */ scale, /** @type {string} */ unit) => (Number.isFinite(value(name)) ? `${figure(value(name) * scale, 0)}${unit}` : "–");
+    setText(this.busy, said("gpu/utilization_pct", 1, "%"));
+    setText(this.memory, said("gpu/memory_used_bytes", GIB, " GiB"));
+    setText(this.heat, said("gpu/temperature_c", 1, " °C"));
+    setText(this.power, said("gpu/power_w", 1, " W"));
+    const share = value("gpu/memory_used_bytes") / (series.get("gpu/memory_total_bytes")?.newest.v ?? NaN);
+    this.used.style.width = `${Number.isFinite(share) ? Math.min(100, 100 * share).toFixed(0) : 0}%`;
+    this.path.setAttribute("d", curveOf(series.get("gpu/utilization_pct"), view));
+  }
+}
+
+/** @param {Series | undefined} series of percents @param {{lo: number, hi: number}} view */
+function curveOf(series, { lo, hi }) {
+  if (!series) return "";
+  const each = Math.max(1, Math.floor(series.t.length / WIDTH));
+  /** @type {string[]} */
+  const points = [];
+  for (let i = 0; i < series.t.length; i += each) {
+    const [x, v] = [((series.t[i] - lo) / (hi - lo)) * WIDTH, series.sum[i] / series.finite[i]];
+    if (x >= 0 && x <= WIDTH && Number.isFinite(v)) points.push(`${x.toFixed(1)} ${(HEIGHT - 1 - (v / 100) * (HEIGHT - 2)).toFixed(1)}`);
+  }
+  return points.length > 1 ? `M${points.join("L")}` : "";
+}
