@@ -156,9 +156,7 @@ class StepCounter:
     def _judge(self, progress: Progress, done: int) -> None:
         if progress.is_of_items:
             self.meaning = ITEM
-        elif progress.kind is not CounterKind.UNNAMED or self.divisor == 1:
-            self.meaning = STEP
-        elif self.total and done == self.total - 1:
+        elif progress.kind is not CounterKind.UNNAMED or self.divisor == 1 or (self.total and done == self.total - 1):
             self.meaning = STEP
         elif self.first and self.lines > 1 and self.apart > self.first and not self.apart % self.first:
             self.meaning, self.scale = STEP, self.first
