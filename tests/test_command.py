@@ -100,7 +100,7 @@ def test_the_version_is_told() -> None:
 
 def test_help_names_every_flag() -> None:
     shown = subprocess.run(
-        [sys.executable, ROOT / "app.py", "doctor"], capture_output=True, text=True, check=True
+        [sys.executable, ROOT / "app.py", "--help"], capture_output=True, text=True, check=True
     ).stdout
     profiling = ("--no-profile", "--sampler", "--profile-budget")
     for flag in ("--port", "--host", "--log-dir", "--data-dir", "--retention", "--max-size", "--demo", *profiling):

@@ -50,7 +50,7 @@ def test_a_finished_run_has_one_duration_and_one_rate(finished: Dashboard, page:
 
 
 def test_the_hosts_page_shows_no_value_of_now_for_a_run_that_is_over(finished: Dashboard, page: Page) -> None:
-    page.goto(f"{finished.address}/gpus?all=1")
+    page.goto(f"{finished.address}/hosts?all=1")
     lane = page.locator(".lane", has_text="CPU of the run").first
     expect(lane).to_contain_text("over")
     wait_for(
