@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -42,11 +44,14 @@ WATCH_SHIFTS = """
         if (!hadRecentInput) shifts.push([value, sources.map(({ node }) => node?.className ?? "")]);
     }).observe({ type: "layout-shift", buffered: true });
 """
-CRASH = """ERROR: CUDA out of memory. Tried to allocate 2.00 GiB
-Traceback (most recent call last):
-  File "train.py", line 88, in step
-    loss.backward()
-RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB
+CRASHER = """
+import sys
+from deepseek.log import RunLog
+
+log = RunLog(sys.argv[1], "crash")
+for step in range(200):
+    log.scalars(step, {"loss": 1 / (1 + step)})
+raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 """
 SWEEP = "".join(f"&runs=sweep/{i}" for i in range(12))
 PATHS_OF_ODD_RUNS = (
@@ -95,10 +100,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     first_s = time.time() - 10 * 86400
     lines = [json.dumps({"time_s": first_s + step, "step": step, "loss": 1 / (1 + step)}) for step in range(200)]
     (log_dir / "old" / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-    for name in ("crash", *(f"sweep/{i}" for i in range(12))):
+    for name in (f"sweep/{i}" for i in range(12)):
         (log_dir / name).mkdir(parents=True)
         (log_dir / name / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-    (log_dir / "crash" / "train.log").write_text(CRASH)
+    (folder / "crash.py").write_text(CRASHER)
+    subprocess.run([sys.executable, str(folder / "crash.py"), str(log_dir)], capture_output=True, timeout=60)
     with script(TRAINER, str(log_dir)) as trainer, ExitStack() as started:
         with pytest.MonkeyPatch.context() as patch:  # of the dashboard alone
             for name, value in fake_nvml.environment(folder, fake_nvml.eight_gpus(trainer.pid)).items():
@@ -173,7 +179,7 @@ def test_a_crash_is_said_once_and_its_lines_are_in_the_panel(running: Dashboard,
     page.goto(f"{running.address}/?run=crash")
     frame = page.locator(".panel .crash li a").first
     frame.wait_for()
-    assert "train.py:88" in frame.inner_text()
+    assert "crash.py:8" in frame.inner_text()
     said = page.locator(".live-page").inner_text().count("GPU ran out of memory")
     assert said == 1
 
@@ -304,8 +310,8 @@ def test_the_csv_of_a_lane_holds_what_was_logged(running: Dashboard, page: Page)
 
 
 def test_each_gpu_has_a_tile(running: Dashboard, page: Page) -> None:
-    page.goto(f"{running.address}/gpus")
-    wait_for(lambda: arrived(page, "/gpus"), because="the page does not arrive")
+    page.goto(f"{running.address}/hosts")
+    wait_for(lambda: arrived(page, "/hosts"), because="the page does not arrive")
     tiles = page.locator(".gpu-tile")
     assert tiles.count() == 8
     wait_for(lambda: "°C" in tiles.last.inner_text() and "%" in tiles.last.inner_text(), because="a tile is empty")
