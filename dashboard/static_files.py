@@ -77,7 +77,8 @@ def _version() -> str:
 
 # Files that are compressed once and kept so, with a tag by which a browser asks whether its own copy is still the same.
 
-LEVEL, ZSTD_LEVEL = 9, 12  # of a tenth of a second for AG Grid each; zstd is 12 % smaller
+LEVEL, ZSTD_LEVEL = 9, 12  # of a tenth of a second for AG Grid each; zstd is 12% smaller
+SMALL_BYTES, SMALL_ZSTD_LEVEL = 1 << 20, 16  # of what every page loads: 0.2 s once for our modules, which are 4% smaller for it
 LASTING = "public, max-age=31536000, immutable"
 ASKED_AGAIN = "no-cache"
 
@@ -94,7 +95,10 @@ class PackedFile:
     def coded(self, coding: str) -> bytes:
         """`coding` is `zstd`, `gzip`, or "" for the file as it is."""
         if coding == "zstd":
-            self._zstd = self._zstd or zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(self.coded(""))
+            if not self._zstd:
+                data = self.coded("")
+                level = SMALL_ZSTD_LEVEL if len(data) < SMALL_BYTES else ZSTD_LEVEL
+                self._zstd = zstandard.ZstdCompressor(level=level).compress(data)
             return self._zstd
         return self._gzip if coding == "gzip" else gzip.decompress(self._gzip)
 

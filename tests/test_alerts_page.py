@@ -243,6 +243,7 @@ def _text_of(answer: Response) -> str:
 
 def test_a_run_notifies_in_two_clicks_also_without_a_channel(scene: FindingsScene, page: Page) -> None:
     say(scene, "")
+    scene.run("vit", -30)  # it goes on
     scene.open(page, "/", run="vit")
     page.get_by_role("button", name="Notify", exact=True).click()
     page.get_by_label("Topic").fill("my-trainings-7f3a91")

@@ -108,7 +108,7 @@ def test_bars_are_walked_by_arrows_and_open_their_job(shown: Page) -> None:
 def test_a_job_is_held_and_released_by_keys(shown: Page) -> None:
     row(shown, 9).get_by_role("button", name="Hold job 9").focus()
     shown.keyboard.press("Enter")
-    expect(row(shown, 9).locator("b")).to_have_text("held")
+    expect(row(shown, 9).locator("b")).to_have_text("on hold")
     expect(shown.locator(".jobs-top > .jobs-said")).to_have_text("Job 9 is on hold until it is released.")
     row(shown, 9).get_by_role("button", name="Release job 9").focus()
     shown.keyboard.press("Enter")

@@ -44,7 +44,7 @@ def test_a_job_that_was_not_started_says_only_that(shown: Page) -> None:
 def test_the_focus_stays_where_the_keys_were(shown: Page, jobs: JobsScene) -> None:
     row(shown, 9).get_by_role("button", name="Hold job 9").focus()
     shown.keyboard.press("Enter")
-    expect(row(shown, 9).locator("b")).to_have_text("held")
+    expect(row(shown, 9).locator("b")).to_have_text("on hold")
     assert shown.evaluate(FOCUSED) == "Release job 9"
     shown.keyboard.press("Enter")
     expect(row(shown, 9).locator("b")).to_have_text("queued")
