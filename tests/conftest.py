@@ -166,6 +166,20 @@ class Dashboard:
         except urllib.error.HTTPError as error:
             return json.load(error)
 
+    def post(self, path: str, body: object) -> Any:
+        """The JSON of an answer to a change by the API, `path` below `/api/v1/`, also of an error."""
+        request = urllib.request.Request(
+            f"{self.address}/api/v1/{path}",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+            method="POST",
+        )
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            return json.load(error)
+
     def collector_pid(self) -> int | None:
         """None while there is none that answers."""
         health = self.get("/healthz")

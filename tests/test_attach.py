@@ -8,12 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page
@@ -21,7 +18,7 @@ from playwright.sync_api import Page
 from collectors.machine.proc import is_kernel_thread
 from dashboard.attach import AttachRefused, attach, name_of, why_not
 from tests import fake_nvml
-from tests.conftest import ROOT, Dashboard, dashboard, wait_for
+from tests.conftest import ROOT, dashboard, wait_for
 
 BUSY = """
 import sys, time
@@ -54,20 +51,6 @@ def attached(log_dir: Path, *words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-def posted(running: Dashboard, body: object) -> Any:
-    request = urllib.request.Request(
-        running.address + "/api/v1/attach",
-        json.dumps(body).encode(),
-        {"Content-Type": "application/json"},
-        method="POST",
-    )
-    try:
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer)
-    except urllib.error.HTTPError as error:
-        return json.load(error)
-
-
 def test_an_attached_process_has_stacks_use_of_the_machine_and_its_output(tmp_path: Path) -> None:
     log_dir = tmp_path / "logs"
     log_dir.mkdir()
@@ -96,7 +79,7 @@ def test_an_attached_process_has_stacks_use_of_the_machine_and_its_output(tmp_pa
         )
         wait_for(lambda: running.run(run)["info"].get("config") == {"lr": 3e-4}, because="what ran is not known")
         assert "hunter2" not in str(running.get(f"/api/v1/run?run={run}"))
-        again = posted(running, {"pid": process.pid})
+        again = running.post("attach", {"pid": process.pid})
         assert again == {"error": f"process {process.pid} belongs to the run {run!r} already"}
         process.send_signal(signal.SIGTERM)
         process.wait()
@@ -110,7 +93,7 @@ def test_over_http_too_and_odd_pids_get_a_sentence(tmp_path: Path) -> None:
     sleeping = [sys.executable, "-c", "import time; time.sleep(600)"]
     with subprocess.Popen(sleeping) as process, dashboard(log_dir, "--no-profile") as running:
         try:
-            answer = posted(running, {"pid": process.pid})
+            answer = running.post("attach", {"pid": process.pid})
             assert answer == {"run": f"{Path(sys.executable).name}-{process.pid}", "notes": []}
             wait_for(lambda: running.run(answer["run"]).get("state") == "running")
             for body in (
@@ -121,7 +104,7 @@ def test_over_http_too_and_odd_pids_get_a_sentence(tmp_path: Path) -> None:
                 {},
                 {"pid": running.process.pid},
             ):
-                assert set(posted(running, body)) == {"error"}
+                assert set(running.post("attach", body)) == {"error"}
         finally:
             process.kill()
 

@@ -153,22 +153,17 @@ while True:
 """
 
 
+def profiled(pid: int, sampler: str) -> str:
+    """What `profile` prints of a second of a process."""
+    command = [sys.executable, ROOT / "app.py", "profile", "--pid", str(pid), "--seconds", "1", "--sampler", sampler]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
 @pytest.mark.parametrize("sampler", ["native", "py-spy"])
 def test_a_shell_is_shown_the_hottest_lines_and_what_is_waited_for(sampler: str) -> None:
     with script(FED_BY_A_THREAD) as target:
         assert target.stdout and target.stdout.readline()
-        command = [
-            sys.executable,
-            ROOT / "app.py",
-            "profile",
-            "--pid",
-            str(target.pid),
-            "--seconds",
-            "1",
-            "--sampler",
-            sampler,
-        ]
-        shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        shown = profiled(target.pid, sampler)
     head, empty, main, titles, hottest, *rows = shown.splitlines()
     assert re.fullmatch(rf"Process {target.pid}: [1-4]\.\d s by {sampler} at 100 Hz, [\d,]+ samples", head)
     assert re.match(r"MainThread: (9\d|100)% waiting \(queue (9\d|100)%", main), shown
@@ -334,18 +329,7 @@ def test_a_process_that_sleeps_waits(tmp_path: Path, sampler: str) -> None:
     (tmp_path / "asleep.py").write_text("import time\nprint(flush=True)\nwhile True:\n    time.sleep(60)\n")
     with subprocess.Popen([sys.executable, tmp_path / "asleep.py"], stdout=subprocess.PIPE, text=True) as target:
         assert target.stdout and target.stdout.readline()
-        command = [
-            sys.executable,
-            ROOT / "app.py",
-            "profile",
-            "--pid",
-            str(target.pid),
-            "--seconds",
-            "1",
-            "--sampler",
-            sampler,
-        ]
-        shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+        shown = profiled(target.pid, sampler)
         target.kill()
     assert re.search(r"MainThread: (9\d|100)% waiting \(sleep (9\d|100)%\)", shown), shown
 

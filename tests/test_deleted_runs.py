@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -62,26 +60,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def post(running: Dashboard, path: str, body: Any) -> Any:
-    request = urllib.request.Request(
-        f"{running.address}/api/v1/{path}",
-        json.dumps(body).encode(),
-        {"Content-Type": "application/json"},
-        method="POST",
-    )
-    try:
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer)
-    except urllib.error.HTTPError as error:
-        return json.load(error)
-
-
 def delete(running: Dashboard, run: str, undo_s: float = 0.0) -> Any:
-    return post(running, f"runs/{quote(run, safe='')}/delete", {"undo_s": undo_s})
+    return running.post(f"runs/{quote(run, safe='')}/delete", {"undo_s": undo_s})
 
 
 def restore(running: Dashboard, run: str) -> Any:
-    return post(running, f"runs/{quote(run, safe='')}/restore", {})
+    return running.post(f"runs/{quote(run, safe='')}/restore", {})
 
 
 def deleted(running: Dashboard) -> list[dict[str, Any]]:
@@ -196,9 +180,9 @@ def restarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restarted]:
     with dashboard(logs) as running:
         wait_for(lambda: all(points(running, run) == 50 for run in undo_s))
         for run in undo_s:
-            post(running, "events", {"run": run, "text": "look here", "time_s": T0})
+            running.post("events", {"run": run, "text": "look here", "time_s": T0})
             wait_for(lambda run=run: events(running, run) == 1)
-            post(running, f"runs/{run}/about", {"tags": ["t"]})
+            running.post(f"runs/{run}/about", {"tags": ["t"]})
         for run, seconds in undo_s.items():
             assert delete(running, run, seconds)["run"] == run
         collector = running.collector_pid()
@@ -231,7 +215,7 @@ def test_deleted_runs_stay_away_though_both_processes_were_killed(restarted: Res
 
 
 def test_a_deleted_run_takes_no_change(restarted: Restarted) -> None:
-    answer = post(restarted.running, "runs/pending/about", {"note": "x"})
+    answer = restarted.running.post("runs/pending/about", {"note": "x"})
     assert answer["error"] == "'pending' is deleted; restore it on the Runs page"
 
 
@@ -260,9 +244,9 @@ def test_a_run_is_kept_for_as_long_as_its_owner_says(logs: Path) -> None:
     write_run(logs / "kept")
     with dashboard(logs) as running:
         wait_for(lambda: points(running, "kept") == 50)
-        assert "a number of days such as 30d" in post(running, "runs/kept/about", {"keep": "soon"})["error"]
-        assert post(running, "runs/kept/about", {"keep": "9999d"})["keep"] == "9999d"
-        post(running, "runs/kept/about", {"keep": "30d", "note": "keep: forever"})
+        assert "a number of days such as 30d" in running.post("runs/kept/about", {"keep": "soon"})["error"]
+        assert running.post("runs/kept/about", {"keep": "9999d"})["keep"] == "9999d"
+        running.post("runs/kept/about", {"keep": "30d", "note": "keep: forever"})
         about = logs / ".deepseek" / "runs" / "kept.yaml"
         assert "keep: 30d" in about.read_text()
         wait_for(lambda: "kept" not in names(running), because="it was to be kept for 30 days")

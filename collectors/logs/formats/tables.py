@@ -26,7 +26,7 @@ WITHOUT_UNIT = {"temperature": "_c"}
 IDENTITY = {"index": "gpu", "uuid": "uuid", "gpu_uuid": "uuid", "pci.bus_id": "bus", "gpu_bus_id": "bus"}
 """Columns that say which GPU it is, and the label that they become; the bus only where nothing else says it."""
 TEXT = {"name", "gpu_name", "driver_version", "vbios_version", "serial", "gpu_serial", "count"}
-NUMBER = re.compile(rb"P?([-+]?\d+(?:\.\d+)?)(?: ?[A-Za-z%]+)?")  # 45%, 1024 MiB, P0
+NUMBER = re.compile(rb"P?([-+]?\d+(?:\.\d+)?)(?: ?[A-Za-z%]+)?")  # 45 %, 1024 MiB, P0
 
 
 def is_nvidia_smi(header: Sequence[str]) -> bool:
