@@ -73,6 +73,13 @@ def test_a_script_that_names_no_file_is_found_where_it_works_above_and_is_alone(
         assert wait_for(lambda: appenders.find(run, all_but(training.pid, other.pid))) == training.pid
 
 
+def test_of_several_that_write_enough_the_only_one_that_works_above_is_found(tmp_path: Path) -> None:
+    run, appenders, elsewhere = run_in(tmp_path / "run"), Appenders(every_s=0.05), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with appending(cwd=tmp_path) as training, appending("a-longer-table.jsonl", cwd=elsewhere) as other:
+        assert wait_for(lambda: appenders.find(run, all_but(training.pid, other.pid))) == training.pid
+
+
 def test_who_only_may_be_the_writer_is_not_taken_for_it(tmp_path: Path) -> None:
     run, appenders = run_in(tmp_path / "run"), Appenders(every_s=0.0)
     log = run.folder / "metrics.jsonl"

@@ -24,6 +24,7 @@ from .proc import (
     environment_of,
     folder_of,
     is_for_writing,
+    parent,
     runs_python,
     start_ticks,
     uid_of,
@@ -326,13 +327,15 @@ def is_shown(pid: int, proc: Path = PROC) -> bool:
 # Find the process that opens its file anew for each line: no look at open files sees it, but what it writes rises with the file.
 #
 # Of the Python processes of the file's owner, one that has written less than the file has grown is not the writer. After some looks the
-# writer is the only one left whose command line names the file or a folder of it, else the only one left, if it works in a folder above.
+# writer is the only one left whose command line names the file or a folder of it, else the only one left, if it works in a folder above;
+# after many more looks the only one of those left that does.
 
 LOOKS, MAX_LOOKS = (
     5,
     20,
 )  # in which the file has grown: before a process is taken for the writer, and until the search is given up
 FEW_LOOKS = 3  # ... where only one process is left that can be it: some files grow once an epoch
+MANY_LOOKS = 15  # ... where others are left, but only one of them works in a folder above: others write as steadily elsewhere
 MAX_ASKED = 3600  # looks in all
 LOOK_EVERY_S = 1.0
 MAX_SEARCHES = 4  # at a time: each costs about 2 ms a look; who is not found makes room for others
@@ -392,21 +395,18 @@ class Appenders:
             left = {pid for pid, now in written.items() if now - search.written[pid] >= grown}
         search = self._looked_at(activity, left, search.asked + 1, search.looks + (grown > 0))
         self._searches[run] = search
-        found = self._sure(left, activity) if search.looks >= (FEW_LOOKS if len(left) == 1 else LOOKS) else None
+        found = self._sure(left, activity, search.looks) if search.looks >= (FEW_LOOKS if len(left) == 1 else LOOKS) else None
         if found is not None or not left or grown < 0 or search.is_over:
             del self._searches[run]
             self._ended_s[run] = now_s
         return found
 
-    def _sure(self, left: Collection[int], activity: RunActivity) -> int | None:
-        tops = [
-            pid
-            for pid in left
-            if not {*left}.intersection(ancestors(pid, self._proc)) and not is_launcher(pid, self._proc)
-        ]
+    def _sure(self, left: Collection[int], activity: RunActivity, looks: int) -> int | None:
+        able = {pid for pid in left if not is_launcher(pid, self._proc)}
+        tops = [pid for pid in able if able.isdisjoint(ancestors(pid, self._proc))]
         by_name = [pid for pid in tops if self._names(pid, activity)]
         sure = by_name or [pid for pid in tops if self._works_above(pid, activity)]
-        return sure[0] if len(sure) == 1 and (by_name or len(tops) == 1) else None
+        return sure[0] if len(sure) == 1 and (by_name or len(tops) == 1 or looks >= MANY_LOOKS) else None
 
     def _has_room(self, run: str, now_s: float) -> bool:
         if now_s - self._ended_s.get(run, -math.inf) < REST * self._every_s:
@@ -442,13 +442,14 @@ class Appenders:
     def _candidates(self, owners: Collection[int], taken: Collection[int]) -> list[int]:
         with os.scandir(self._proc) as entries:
             pids = [int(entry.name) for entry in entries if entry.name.isdecimal()]
-        return [pid for pid in pids if pid not in taken and self._may_write(pid, owners)]
+        able = [pid for pid in pids if runs_python(pid, self._proc) and uid_of(pid, self._proc) in owners]
+        dashboards = self._dashboards(able)
+        return [pid for pid in able if pid not in taken and pid not in dashboards]
 
-    def _may_write(self, pid: int, owners: Collection[int]) -> bool:
-        """No collector of another dashboard: that writes whenever a line comes."""
-        if not runs_python(pid, self._proc) or uid_of(pid, self._proc) not in owners:
-            return False
-        return started(command_of(pid, self._proc))[0] != "collector"
+    def _dashboards(self, pids: Iterable[int]) -> set[int]:
+        """Collectors and the servers that have started them: they write whenever a line comes."""
+        collectors = {pid for pid in pids if started(command_of(pid, self._proc))[0] == "collector"}
+        return collectors | {above for pid in collectors if (above := parent(pid, self._proc)) is not None}
 
 
 def _files_of(activity: RunActivity) -> list[Path]:
