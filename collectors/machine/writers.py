@@ -335,7 +335,9 @@ LOOKS, MAX_LOOKS = (
     20,
 )  # in which the file has grown: before a process is taken for the writer, and until the search is given up
 FEW_LOOKS = 3  # ... where only one process is left that can be it: some files grow once an epoch
-MANY_LOOKS = 15  # ... where others are left, but only one of them works in a folder above: others write as steadily elsewhere
+MANY_LOOKS = (
+    15  # ... where others are left, but only one of them works in a folder above: others write as steadily elsewhere
+)
 MAX_ASKED = 3600  # looks in all
 LOOK_EVERY_S = 1.0
 MAX_SEARCHES = 4  # at a time: each costs about 2 ms a look; who is not found makes room for others
@@ -395,7 +397,11 @@ class Appenders:
             left = {pid for pid, now in written.items() if now - search.written[pid] >= grown}
         search = self._looked_at(activity, left, search.asked + 1, search.looks + (grown > 0))
         self._searches[run] = search
-        found = self._sure(left, activity, search.looks) if search.looks >= (FEW_LOOKS if len(left) == 1 else LOOKS) else None
+        found = (
+            self._sure(left, activity, search.looks)
+            if search.looks >= (FEW_LOOKS if len(left) == 1 else LOOKS)
+            else None
+        )
         if found is not None or not left or grown < 0 or search.is_over:
             del self._searches[run]
             self._ended_s[run] = now_s
