@@ -470,7 +470,7 @@ _LAST = PICKS["last"]
 COLUMNS = (
     TableColumn("name", "Run", "text", 196, lambda facts, _: facts.view.about.name or facts.name, shown=True),
     TableColumn("state", "State", "state", 96, lambda facts, _: facts.view.state, shown=True),
-    TableColumn("curve", "Loss", "curve", 96, lambda facts, setting: first_of(setting.roles.loss, facts.outcomes), shown=True, help="The whole curve, as long as the run got"),
+    TableColumn("curve", "Loss", "curve", 108, lambda facts, setting: first_of(setting.roles.loss, facts.outcomes), shown=True, help="The whole curve, as long as the run got"),
     TableColumn("best", "Best", "number", 104, lambda facts, setting: best_of(facts, setting)[1], shown=True, help="The best validation value; the best training loss only if no run has a validation. A value of another metric says which; val/loss, val_loss and eval_loss are one metric", judged_by=""),
     TableColumn("loss", "Last loss", "number", 88, _by_role("loss", _LAST), shown=True, help="The last value of the training loss", direction="down"),
     TableColumn("best_step", "Best at step", "count", 96, _finite_step, help="The step of the best value"),

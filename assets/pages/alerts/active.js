@@ -10,6 +10,7 @@ import { pathTo } from "../../lib/url.js";
 import { RuleChart } from "./rule_chart.js";
 
 const MOST = 100; // rows of a part
+const FEW = 5; // finished runs, until the others are asked for
 const AROUND_S = 5;
 const [BEFORE_S, AFTER_S, BUCKETS] = [300, 120, 400]; // of a chart of evidence, at least; its curves
 const MUTES = /** @type {const} */ ([["1 h", 1], ["8 h", 8], ["1 day", 24], ["7 days", 168], ["Indefinitely", null]]);
@@ -27,6 +28,7 @@ export class ActiveAlerts {
     this.alerts = null;
     /** @type {string | null} the id of the selected one */
     this.selected = null;
+    this.showsAllFinished = false;
     this.seen = el("input", { type: "checkbox", onchange: () => this.draw() });
     this.seenLabel = el("label", { class: "mid seen" }, this.seen, el("span", {}, "Show acknowledged"));
     this.said = el("span", { class: "warn", role: "status" });
@@ -76,7 +78,12 @@ export class ActiveAlerts {
   #rows() {
     if (!this.alerts) return [];
     const firing = this.seen.checked ? this.alerts.firing : this.#unseen();
-    return [...firing, ...this.#earlier(), ...this.alerts.finished.toReversed()];
+    return [...firing, ...this.#earlier(), ...this.#finished()];
+  }
+
+  /** The newest first. */
+  #finished() {
+    return (this.alerts?.finished ?? []).toReversed().slice(0, this.showsAllFinished ? MOST : FEW);
   }
 
   #unseen() {
@@ -109,17 +116,30 @@ export class ActiveAlerts {
     const none = el("div", { class: "none" }, el("p", {}, "No active alerts."), el("p", { class: "dim" }, USUAL));
     const muted = alerts.mutes.map((mute) => this.#mute(mute, alerts.muted));
     const earlier = this.#earlier();
-    const finished = alerts.finished.toReversed();
+    const finished = this.#finished();
+    const more = Math.min(MOST, alerts.finished.length) - finished.length;
     const parts = [
       ...(firing.length ? listed(firing, (found) => this.#row(found, seen.has(found.id), true)) : [none]),
       ...(muted.length || alerts.mutes_trouble ? [head("Muted", ""), alerts.mutes_trouble && el("p", { class: "none warn" }, alerts.mutes_trouble), ...muted] : []),
       ...(earlier.length ? [head("Earlier", "last 24 hours"), ...listed(earlier, (found) => this.#row(found, false, false))] : []),
-      ...(finished.length ? [head("Notifications", "No action needed; not counted in the bell"), ...listed(finished, (found) => this.#row(found, false, false))] : []),
+      ...(finished.length ? [head("Notifications", "No action needed; not counted in the bell"), ...finished.map((found) => this.#row(found, false, false))] : []),
+      ...(more > 0 ? [el("p", { class: "none" }, el("button", { class: "link", type: "button", onclick: () => this.#showAllFinished() }, `Show ${count(more)} more`))] : []),
     ];
     const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.closest?.("[data-key]")?.getAttribute("data-key");
     fill(this.list, ...parts);
-    if (focused) /** @type {HTMLElement | null} */ (this.list.querySelector(`[data-key="${CSS.escape(focused)}"]`))?.focus();
+    if (focused) this.#focus(focused);
     if (this.selected) this.read(this.selected);
+  }
+
+  /** @param {string} key */
+  #focus(key) {
+    /** @type {HTMLElement | null} */ (this.list.querySelector(`[data-key="${CSS.escape(key)}"]`))?.focus();
+  }
+
+  #showAllFinished() {
+    this.showsAllFinished = true;
+    this.draw();
+    this.#focus(`row ${this.#finished()[FEW]?.id}`);
   }
 
   /** @param {Found} found @param {boolean} seen @param {boolean} fires */

@@ -233,7 +233,7 @@ class FlameHead {
     this.basis = el("p", { class: "sub" });
     this.logDifference = new LogDifference();
     this.report = new ReportButton(actions.report);
-    this.compare = el("button", { class: "btn compare", type: "button", "aria-pressed": "false", onclick: actions.compare }, "Compare");
+    this.compare = el("button", { class: "btn flame-compare", type: "button", "aria-pressed": "false", onclick: actions.compare }, "Compare");
     this.exports = new Menu("Export", () => this.#exports(), { kind: "export" });
     this.element = el(
       "section",
