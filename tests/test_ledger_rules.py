@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.ledger.device import CopyShares, DeviceUtilization, communication
-from analysis.ledger.evidence import ThreadSamples, sign_of, stands_of
+from analysis.ledger.evidence import ThreadSamples, phases_around, sign_of, stands_of
 from analysis.ledger.idle import LedgerInput, account_of
 from analysis.ledger.kinds import KINDS, NUMBER, ChargeTarget
 from analysis.ledger.shares import EMPTY, compacted, lane_of, ledger_of, summed
@@ -257,3 +257,50 @@ def test_a_folder_of_the_user_is_no_library() -> None:
 def test_a_library_that_is_imported_is_own_python_at_the_import(below: tuple[Frame, ...], kind: str, how: str) -> None:
     (stand,) = stands_of(trusted_spans(columns((0, 7, 1.0, (MAIN, *below)))), HOME, no_source)
     assert (stand.kind, stand.how) == (kind, how)
+
+
+SCRIPT = """
+for step in range(10):
+    with log.phase("data"):
+        batch = next(it)
+        if batch is None:
+
+            continue
+    with torch.no_grad(), log.phase(name="forward"): loss = model(batch)
+    with open("x") as file, \\
+            other:
+        file.write("x")
+    time.sleep(1)
+    with log.phase("backward"):
+        def hook():
+            work()
+        with torch.autocast("cuda"):
+            loss.backward()
+# a remark without an indent
+            loss.item()
+    with log.phase(name): again()
+"""
+
+
+def test_the_phase_of_a_line_is_that_of_the_block_around_it() -> None:
+    lines = SCRIPT.splitlines()
+
+    def phase_at(text: str, *below: Frame) -> str:
+        number = next(i for i, line in enumerate(lines, 1) if text in line)
+        stack = trusted_spans(columns((0, 7, 1.0, (Frame("<module>", "t.py", number), *below))))
+        return phases_around(stack, lambda file, line: lines[line - 1] if file == "t.py" else "")[0]
+
+    expected = {
+        "next(it)": "data",
+        "continue": "data",
+        "model(batch)": "forward",
+        "file.write": "",
+        "time.sleep": "",
+        "work()": "",
+        "loss.backward()": "backward",
+        "loss.item()": "backward",
+        "again()": "",
+        "for step": "",
+    }
+    assert {text: phase_at(text) for text in expected} == expected
+    assert phase_at("next(it)", Frame("__next__", "/usr/lib/x.py", 9)) == "data"

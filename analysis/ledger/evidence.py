@@ -442,7 +442,42 @@ CORRECTED = (
 )  # by which a step log corrects what samples say of a phase; beyond it the two speak of different things
 SEEN_S = 1.0  # of a phase in samples, from which on they are compared
 OTHER_PHASE: Final = len(NUMBER)
+PHASE_BLOCK = re.compile(r"""(?:async\s+)?with\b.*\bphase\(\s*(?:name\s*=\s*)?["']([^"']{1,100})["']""")
+BLOCK_ENDS = re.compile(r"(?:async\s+)?def\b|class\b")  # what stands in it runs elsewhere
+MAX_ABOVE = 400  # lines that are read
 LEAD, DATA = "host_lead_s", f"{PHASE}data_s"
+
+
+def phases_around(spans: TrustedSpans, line_of: LineOf) -> list[str]:
+    """Of each stack, the name in the innermost `with log.phase("data"):` around its lines; "" where there is none.
+
+    A step log says how long a phase took and not when; where much of a step is in no phase, only the source says which lines are.
+    """
+    known: dict[tuple[str, int], str] = {}
+
+    def around(frame: Frame) -> str:
+        place = frame.file, frame.line
+        if place not in known:
+            known[place] = _phase_block(*place, line_of) if frame.line > 0 else ""
+        return known[place]
+
+    return [next(filter(None, (around(spans.frames[i]) for i in reversed(stack))), "") for stack in spans.stacks]
+
+
+def _phase_block(file: str, line: int, line_of: LineOf) -> str:
+    inner = len(line_of(file, line)) + 1  # the line itself may be the block
+    for number in range(line, max(0, line - MAX_ABOVE), -1):
+        text = line_of(file, number)
+        code = text.lstrip()
+        indent = len(text) - len(code)
+        if not code or code.startswith("#") or indent >= inner:
+            continue
+        if found := PHASE_BLOCK.match(code):
+            return found[1]
+        if indent == 0 or BLOCK_ENDS.match(code):
+            return ""
+        inner = indent
+    return ""
 
 
 class PhaseShares(NamedTuple):
@@ -464,13 +499,26 @@ class LoggedKinds(NamedTuple):
     steps: StepLeads | None
     unit_name: str
     period_s: float  # between two samples of the stacks
+    names: list[str]  # of all phases
+    written: Ints | None = (
+        None  # of each stack, the phase that the source names around its line; -1 where it names none
+    )
+
+    def beside(self, main: TrustedSpans, line_of: LineOf) -> LoggedKinds:
+        """With what the source of these stacks says."""
+        if not self.names:
+            return self
+        numbers = {name: NUMBER[PHASES[name]] if name in PHASES else OTHER_PHASE for name in self.names}
+        named = phases_around(main, line_of)
+        return self._replace(written=np.array([numbers.get(name, -1) for name in named], np.int64))
 
     @property
     def any(self) -> bool:
-        return bool(self.phases or self.collections is not None or self.steps is not None)
+        return bool(self.names or self.collections is not None or self.steps is not None)
 
     def by_phases(self, main: TrustedSpans) -> Ints:
-        """Of each span, number of the kind of the phase in which more than half of its stack's samples are; -1 where none has so many."""
+        """Of each span, number of the kind of its stack's phase: that which the source names around its line, else that in which more
+        than half of the stack's samples surely are; -1 where there is none."""
         phase = self._phase_of(main)
         return np.where(phase == OTHER_PHASE, -1, phase)
 
@@ -486,8 +534,10 @@ class LoggedKinds(NamedTuple):
             inside = during(time_s, ranges)
             in_phase_s[:, number] += np.bincount(stack[inside], seconds[inside], len(main.stacks))
         clear = in_phase_s.max(axis=1) > np.bincount(main.stack, main.seconds, len(main.stacks)) / 2
-        found: Ints = np.where(clear, np.argmax(in_phase_s, axis=1), -1)[main.stack]
-        return found
+        of_stack: Ints = np.where(clear, np.argmax(in_phase_s, axis=1), -1)
+        if self.written is not None:
+            of_stack = np.where(self.written >= 0, self.written, of_stack)
+        return of_stack[main.stack]
 
     def weights(self, main: TrustedSpans, stands: list[StackState]) -> Floats:
         """Of each span, by what its time is multiplied so that each phase has the time that the step log gives it, and all have the same together.
@@ -548,6 +598,7 @@ def read(history: History, window: Interval, rank: int, period_s: float) -> Logg
         steps=_steps(history, log, around, rank),
         unit_name=log.unit_name,
         period_s=period_s,
+        names=log.phases.names,
     )
 
 

@@ -82,6 +82,8 @@ def account_in(
         main = main.within([window])
     if not len(main.start_s):
         return EMPTY, tier, columns.hz
+    if not everything.serves:
+        log = log.beside(main, line_of)
     stands, kinds, gil_s = _seen(subject, log, main, everything, line_of)
     below = None if everything.serves else _below(subject, window, everything, (main, stands), line_of)
     if below is not None:

@@ -547,7 +547,7 @@ function layerRows(lane, values, most) {
   const known = values.filter((value) => value !== null);
   const total = known.length ? known.reduce((sum, value) => Number(sum) + Number(value), 0) : null;
   const parts = each(lane, values, "box");
-  const step = /** @type {Row} */ ({ label: lane.whole ?? "step", value: valueText(lane, total), tone: "main" });
+  const step = /** @type {Row} */ ({ label: lane.whole ?? "sum", value: valueText(lane, total), tone: "main" });
   if (parts.length <= most) return [step, ...parts];
   const size = (/** @type {number} */ i) => values[i] ?? -Infinity;
   const large = new Set(parts.map((_, i) => i).sort((a, b) => size(b) - size(a)).slice(0, most - 1));
