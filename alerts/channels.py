@@ -36,7 +36,7 @@ def fields_of(message: AlertMessage) -> dict[str, Any]:
     """JSON, for programs: each text is as it was logged."""
     return {
         "id": message.id,
-        "state": "unresolved" if message.unresolved else WORDS[message.phase],
+        "state": "unresolved" if message.unresolved else "resolved" if message.over else WORDS[message.phase],
         "text": body(message),
         "rule": message.rule,
         "title": message.title,
@@ -158,8 +158,8 @@ def send_ntfy(values: Mapping[str, str], message: AlertMessage) -> None:
         "topic": values["topic"],
         "title": headline(message),
         "message": "",
-        "priority": 4 if message.severity == "alert" and message.phase == "begin" else 3,
-        "tags": [TAGS[message.phase]],
+        "priority": 4 if message.severity == "alert" and message.phase == "begin" and not message.over else 3,
+        "tags": [TAGS["end" if message.over else message.phase]],
     }
     if message.link and len(message.link) <= MAX_MESSAGE // 4:
         document["click"] = message.link

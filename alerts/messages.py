@@ -63,7 +63,8 @@ class AlertMessage:
     sparkline: str = ""
     sparkline_of: str = ""  # the series
     link: str = ""
-    unresolved: bool = False  # of an end: the runs ended, and what it is about held until then
+    over: bool = False  # an end, or a beginning that waited for others and was over by then
+    unresolved: bool = False  # ... with the runs, and what it is about held until then
     state: MessageState = "waiting"
     attempts: int = 0
     next_s: float = 0.0  # when it is tried again
@@ -164,7 +165,7 @@ def sparkline(values: Sequence[float]) -> str:
 def headline(message: AlertMessage) -> str:
     """One line: what it is about, and of which run."""
     head: Sentence = message.title
-    if message.phase == "end":
+    if message.over:
         ended = message.unresolved
         head = phrase("Run ended: {title}", title=head) if ended else phrase("Over: {title}", title=head)
     if len(message.runs) == 1:
@@ -261,6 +262,7 @@ class Composer:
         alone = len(real) <= 1
         name, blocks = self._sparkline(real[0], series) if alone and real else ("", "")
         ranks = sorted({row.rank for row in found if row.rank is not None})
+        is_over = phase == "end" or (phase == "begin" and all(row.over and row.to_s > row.from_s for row in found))
         return AlertMessage(
             id=id_of(phase, receiver, [row.id for row in found]),
             receiver=receiver,
@@ -282,7 +284,8 @@ class Composer:
             sparkline=blocks,
             sparkline_of=name,
             link=_link(settings.link, real),
-            unresolved=phase == "end" and all(row.fields.get(WITH_RUN) for row in found),
+            over=is_over,
+            unresolved=is_over and all(row.fields.get(WITH_RUN) for row in found),
         )
 
     def _sparkline(self, run: str, wanted: str) -> tuple[str, str]:

@@ -76,6 +76,19 @@ def test_what_lasts_is_said_to_be_over_once_its_beginning_has_arrived(tmp_path: 
         assert ended["sentences"][0].startswith("Over after ")
 
 
+def test_what_is_over_before_its_message_is_sent_is_not_said_to_fire(tmp_path: Path) -> None:
+    with receiving() as receiver, alerting(tmp_path, webhook(receiver.url)) as alerts:
+        alerts.store_all([hang("a", NOW_S - 400, NOW_S)])
+        alerts.turns(4)
+        alerts.store_all([hang("b", NOW_S - 400, NOW_S + 10, id_="b")])
+        alerts.turns(5)
+        alerts.store_all([hang("b", NOW_S - 400, NOW_S + 20, over=True, id_="b")])
+        alerts.turns(200)
+        said = [(got.json["state"], got.json["run"], got.json["text"][:10]) for got in receiver.got]
+        assert [row[:2] for row in said] == [("firing", "a"), ("resolved", "b")]
+        assert said[1][2] == "Over after"
+
+
 def test_a_receiver_that_was_dead_for_an_hour_gets_everything_once(tmp_path: Path) -> None:
     with receiving() as receiver, alerting(tmp_path, webhook(receiver.url, "group_s: 0\nrate: 1000/h\n")) as alerts:
         receiver.status = 500

@@ -53,6 +53,7 @@ MAX_LIFETIMES = 500  # starts and ends stored of one file: the newest
 LIFETIME_FIELDS = (
     "pid",
     "pid_start_ticks",
+    "mono_s",
     "boot_id",
     "host",
     "status",
@@ -340,6 +341,8 @@ def _is_fit(name: str, value: object) -> bool:
     """Whether the field of a start or an end can be believed: it is compared, and is a key of tables."""
     if name in ("boot_id", "host", "status", "reason", "job_id"):
         return isinstance(value, str)
+    if name == "mono_s":
+        return finite(value) is not None
     return whole(value) is not None
 
 
