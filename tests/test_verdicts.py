@@ -10,7 +10,7 @@ import pytest
 from analysis.blame.verdict import with_sentence
 from analysis.stacks.threads import ThreadSelection
 from collectors.message import text_of
-from collectors.records import Points, labels_of
+from collectors.records import Frame, Points, labels_of
 from collectors.store.store import Store
 from dashboard.api.blame import verdict_answer
 from dashboard.stacks.stacks import Stacks
@@ -105,6 +105,14 @@ def test_without_normal_shares_are_absolute_and_confidence_is_low(store: Store) 
         "decode (data.py:88), in PIL ImageFile.load, takes 55% of this window; there is no baseline to compare it with."
     )
     assert (verdict.confidence, verdict.baseline) == ("low", [])
+
+
+def test_without_normal_a_wait_that_is_most_of_the_window_is_named(store: Store) -> None:
+    wait = Frame("sleep", "/job/pause.py", 5)
+    run(store, (8, ((3, (MODULE, STEP, FORWARD)), (97, (MODULE, STEP, wait)))), on_core=((1.0, 0.0),))
+    assert blame(store, 0, 8).sentence == (
+        "Most of this window, 97%, is in sleep (pause.py:5); there is no baseline to compare it with."
+    )
 
 
 def test_what_the_graph_beside_a_sentence_does_not_show_is_said_and_confidence_is_low(store: Store) -> None:

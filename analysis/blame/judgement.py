@@ -12,6 +12,7 @@ import numpy as np
 from collectors.arrays import Bools, Floats, Ints
 from collectors.records import Frame
 
+from ..stacks.frames import are_own
 from ..stacks.spans import Interval, TrustedSpans, overlaps
 from ..stacks.threads import Function, always_there, common_ratio, on_stacks, parts_of
 from ..stacks.tree import Trie
@@ -289,6 +290,7 @@ FEW_WINDOWS = 20  # windows of the baseline side by side; with fewer, MIN_UNSURE
 PRESENT = 0.15  # of a short window, that a function which its whole units lost time to must have lost in it
 SPANS, STEPS = 3, 3  # a frame is named where it stands in so many spans of so many steps
 LONG = 3.0  # samples in a row: who stands so long stands
+MOST = 0.5  # of a window without a baseline, that a line has which is named
 SAME_PACE = 0.87  # of the baseline's work in a second: with more of it nothing is slower
 OUTSIDE = 0.15  # of the baseline's work: with less of it elsewhere, one function and everything cannot be told apart
 OUTSIDE_OF_LINES = 0.2  # ... where units are lines of the log, which may stand for more work now than before
@@ -329,6 +331,7 @@ def judge(case: Case) -> Verdict:
         found = None
     needed_s = everywhere_s if found is not None and (found.last_line or look.is_everything) else least_s
     if found is None or found.gain_s(window.pace) <= needed_s:
+        known["most"] = _most(case) if baseline is None else None
         is_slower = baseline is None or _is_slower(case, slowdown_s, least_s if look.is_everything else everywhere_s)
         return Verdict("unknown" if is_slower else "no_difference", **known)
     if not _stands(found, case):
@@ -500,6 +503,21 @@ def _known(case: Case) -> dict[str, Any]:
         "pace": window.pace,
         "baseline": baseline.ranges if baseline else [],
     }
+
+
+def _most(case: Case) -> tuple[Frame, float] | None:
+    """Of the window's own lines that which the main thread stood at longest, waits too, and its share; None where it is not most of it."""
+    spans = case.asked.spans
+    own = are_own(list(spans.frames), case.own_folder)
+    lines: dict[Frame, float] = {}
+    seconds = np.bincount(spans.stack, spans.seconds, len(spans.stacks))
+    for stack, its_s in zip(spans.stacks, seconds.tolist(), strict=True):
+        frame = next((spans.frames[i] for i in reversed(stack) if own[i]), None)
+        if frame is not None and its_s:
+            lines[frame] = lines.get(frame, 0.0) + its_s
+    frame, most_s = max(lines.items(), key=lambda line: line[1], default=(None, 0.0))
+    share = most_s / case.asked.seconds
+    return (frame, min(1.0, share)) if frame is not None and share > MOST else None
 
 
 def _least(case: Case, excess: Excess, found: Suspect | None, baseline_unit_s: float, drawn_s: Floats | None) -> float:

@@ -99,6 +99,9 @@ class Verdict:
     second: Suspect | None = None  # another cause, with a quarter of the loss or more
     common_s: float = 0.0  # per unit, that all work takes longer in common
     taken_s: float = 0.0  # per unit, of that: while other programs take the cores
+    most: tuple[Frame, float] | None = (
+        None  # without a baseline: the own line that took most, and its share of the window
+    )
     coreless_share: float = 0.0  # of the window, in which there was work and no core; told where no line is
     shares: tuple[float, float] | None = None  # without units: of the function, of the time of window and baseline
     pace: float = 1.0  # without units: how much of the baseline's usual work a second of the window holds
@@ -264,6 +267,13 @@ def _message(
             verdict.answer_s[0] - verdict.answer_s[1]
         ):
             return phrase("{answers}, for no more work: requests wait for each other.", answers=_answers(verdict))
+        case "unknown" if verdict.most:
+            frame, share = verdict.most
+            return phrase(
+                "Most of this window, {share_pct:percent}, is in {where}; there is no baseline to compare it with.",
+                share_pct=100 * share,
+                where=place(frame),
+            )
         case "unknown":
             return phrase("No single line stands out: {lost}{coreless}.", lost=lost, coreless=_without_core(verdict))
     return _line(verdict)

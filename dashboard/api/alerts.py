@@ -469,7 +469,7 @@ def _receiver_row(receiver: Receiver, now: AlertsSnapshot) -> ReceiverRow:
 
 
 def message_row(message: AlertMessage) -> AlertMessageRow:
-    is_over = message.phase == "end" and message.state == "delivered"
+    is_over = (message.over or message.phase == "end") and message.state == "delivered"
     return {
         "id": message.id,
         "time": message.created_s if message.ended_s is None else message.ended_s,
