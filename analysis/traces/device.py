@@ -1,0 +1,131 @@
+"""When a card was busy in the steps of a trace, with what, and why it was idle.
+
+The definitions are those of HolisticTraceAnalysis, so that the shares can be compared: what counts is what was started before the last
+step began (a profiler stops in its middle), a card's time is from the first of it to the last, and it is busy while anything runs on any
+stream. A kernel of a collective is communication, a copy or a memset is memory, each other kernel is computation.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import IntFlag
+from typing import NamedTuple
+
+import numpy as np
+
+from .events import NONE, ON_CARD, Floats, Trace, TraceKind, Whole
+
+STEP = re.compile(r"ProfilerStep\s?#\s?(\d+)")
+COLLECTIVE = re.compile(r"nccl|rccl|(?:all_?reduce|all_?gather|reduce_?scatter|all_?to_?all)_?(?:kernel|cross|one_?shot|two_?shot)", re.IGNORECASE)
+
+
+class TraceStep(NamedTuple):
+    number: int
+    start_us: float
+    end_us: float
+
+
+class Work(IntFlag):
+    """What runs on a card at a moment."""
+
+    COMPUTE = 1
+    COMMUNICATION = 2
+    MEMORY = 4
+
+
+class DeviceShares(NamedTuple):
+    """Of one card. `together_us[work]`: the time in which just these kinds ran; 0 is idle. They add up to `span_us`."""
+
+    device: int
+    span_us: float
+    together_us: tuple[float, ...]
+
+    @property
+    def idle(self) -> float:
+        return self.together_us[0] / self.span_us
+
+    @property
+    def compute(self) -> float:
+        """Share of the span in which computation ran, whatever ran beside it."""
+        return self.of(Work.COMPUTE) / self.span_us
+
+    @property
+    def exposed_communication(self) -> float:
+        """Share of the span in which a collective ran and no computation."""
+        return sum(us for work, us in enumerate(self.together_us) if work & Work.COMMUNICATION and not work & Work.COMPUTE) / self.span_us
+
+    @property
+    def overlap(self) -> float | None:
+        """Share of the communication beside which computation ran; None without communication."""
+        whole = self.of(Work.COMMUNICATION)
+        both = sum(us for work, us in enumerate(self.together_us) if work & Work.COMMUNICATION and work & Work.COMPUTE)
+        return both / whole if whole else None
+
+    def of(self, kind: Work) -> float:
+        """Microseconds in which it ran, whatever ran beside it."""
+        return sum(us for work, us in enumerate(self.together_us) if work & kind)
+
+
+def steps_of(trace: Trace) -> list[TraceStep]:
+    """In their order; none where the script did not call the profiler's `step`."""
+    named = {id_: int(found[1]) for id_, text in enumerate(trace.texts) if (found := STEP.match(text)) and len(found[1]) < 16}
+    rows = np.flatnonzero(np.isin(trace.name, list(named)) & np.isin(trace.kind, (TraceKind.ANNOTATION, TraceKind.OPERATOR)))
+    return [
+        TraceStep(named[int(trace.name[row])], float(trace.start_us[row]), float(trace.end_us[row])) for row in rows
+    ]
+
+
+def launches_of(trace: Trace, rows: Whole) -> Whole:
+    """The row of the call that started each of these rows of the card; -1 where the trace does not have it."""
+    calls = trace.rows(TraceKind.RUNTIME)
+    calls = calls[trace.correlation[calls] >= 0]
+    calls = calls[np.argsort(trace.correlation[calls], kind="stable")]
+    known = trace.correlation[calls]
+    at = np.searchsorted(known, trace.correlation[rows])
+    inside = np.minimum(at, max(len(known) - 1, 0))
+    if not len(known):
+        return np.full(len(rows), NONE)
+    return np.where((known[inside] == trace.correlation[rows]) & (trace.correlation[rows] >= 0), calls[inside], NONE)
+
+
+def work_of(trace: Trace, rows: Whole) -> Whole:
+    """The kind of each of these rows of the card, as a `Work`."""
+    collectives = [id_ for id_, text in enumerate(trace.texts) if COLLECTIVE.search(text)]
+    is_kernel = trace.kind[rows] == TraceKind.KERNEL
+    is_collective = is_kernel & np.isin(trace.name[rows], collectives)
+    return np.where(is_collective, Work.COMMUNICATION, np.where(is_kernel, Work.COMPUTE, Work.MEMORY)).astype(np.int64)
+
+
+def counted(trace: Trace, steps: list[TraceStep]) -> Whole:
+    """The rows of the card that were started before the last step began; all of them in a trace with fewer than two steps."""
+    rows = trace.rows(*ON_CARD)
+    if len(steps) < 2:
+        return rows
+    launches = launches_of(trace, rows)
+    last_us = steps[-1].start_us
+    return rows[(launches >= 0) & (trace.start_us[launches] < last_us)]
+
+
+def shares_of(trace: Trace, rows: Whole) -> list[DeviceShares]:
+    """Of each card that these rows ran on."""
+    works = work_of(trace, rows)
+    found = []
+    for device in np.unique(trace.device[rows]):
+        mine = trace.device[rows] == device
+        start, end = trace.start_us[rows[mine]], trace.end_us[rows[mine]]
+        span = float(end.max() - start.min())
+        if span > 0:
+            found.append(DeviceShares(int(device), span, _together(start, end, works[mine])))
+    return found
+
+
+def _together(start: Floats, end: Floats, works: Whole) -> tuple[float, ...]:
+    """Microseconds by what ran at the same time: a sweep over all starts and ends."""
+    times = np.concatenate([start, end])
+    order = np.argsort(times, kind="stable")
+    lengths = np.diff(times[order], append=times[order[-1]])
+    state = np.zeros(len(times), np.int64)
+    for work in Work:
+        change = np.concatenate([works == work, -(works == work).astype(np.int64)]).astype(np.int64)
+        state |= np.where(np.cumsum(change[order]) > 0, int(work), 0)
+    return tuple(float(us) for us in np.bincount(state, lengths, minlength=8))

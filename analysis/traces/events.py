@@ -1,0 +1,324 @@
+"""Events of a trace in Chrome's format, as PyTorch's profiler writes it on NVIDIA and AMD cards, in columns.
+
+    with gzip.open("rank0.pt.trace.json.gz") as file:
+        trace = read_trace(file)
+
+A file is read in blocks: 100 MB of JSON take about 1.5 s and 150 MB of memory.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from enum import IntEnum
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Whole: TypeAlias = npt.NDArray[np.int64]
+Ids: TypeAlias = npt.NDArray[np.int32]
+
+BLOCK_BYTES = 8 << 20
+MAX_EVENT_BYTES = 64 << 20  # between two places where a block can be cut
+MAX_TEXT = 2_000  # characters of a name
+MAX_TEXTS = 1 << 20  # of a trace, that differ
+MAX_US = 1e18
+NONE = -1
+
+
+class TraceError(Exception):
+    """It is no trace that can be read; the text says what is wrong, as the end of a sentence."""
+
+
+class TraceKind(IntEnum):
+    OTHER = 0
+    OPERATOR = 1  # of PyTorch, on the host
+    RUNTIME = 2  # a call of the CUDA or HIP runtime, or of the driver
+    PYTHON = 3  # a function of Python or a module, on the host
+    ANNOTATION = 4  # of the host: `ProfilerStep#3`, `record_function`
+    KERNEL = 5
+    COPY = 6
+    FILL = 7  # a memset
+    SYNC = 8  # of the card with an event or a stream
+    ON_DEVICE = 9  # an annotation, where its kernels ran
+
+
+ON_CARD = (TraceKind.KERNEL, TraceKind.COPY, TraceKind.FILL)
+KINDS = {
+    "cpu_op": TraceKind.OPERATOR,
+    "operator": TraceKind.OPERATOR,
+    "cuda_runtime": TraceKind.RUNTIME,
+    "hip_runtime": TraceKind.RUNTIME,
+    "xpu_runtime": TraceKind.RUNTIME,
+    "privateuse1_runtime": TraceKind.RUNTIME,
+    "cuda_driver": TraceKind.RUNTIME,
+    "runtime": TraceKind.RUNTIME,
+    "python_function": TraceKind.PYTHON,
+    "user_annotation": TraceKind.ANNOTATION,
+    "kernel": TraceKind.KERNEL,
+    "gpu_memcpy": TraceKind.COPY,
+    "memcpy": TraceKind.COPY,
+    "gpu_memset": TraceKind.FILL,
+    "memset": TraceKind.FILL,
+    "cuda_sync": TraceKind.SYNC,
+    "gpu_user_annotation": TraceKind.ON_DEVICE,
+}
+
+
+class Trace(NamedTuple):
+    """Events that have a duration, in the order of their start; a row each. Ids are places in `texts`; -1 is none.
+
+    Times are microseconds since `base_us`, which is on the trace's own clock.
+    """
+
+    kind: npt.NDArray[np.int8]
+    name: Ids
+    start_us: Floats
+    duration_us: Floats
+    process: Ids  # id of its text
+    thread: Ids
+    device: Whole
+    stream: Whole
+    correlation: Whole  # of a call of the runtime and of what it started on the card
+    external: Whole  # of an operator, and of what it called
+    stack: Ids
+    module: Ids
+    graph: Whole  # the CUDA graph that a kernel is of
+    size_bytes: Floats
+    texts: list[str]
+    base_us: float
+    about: dict[str, Any]  # what the file says beside its events
+    names: dict[tuple[int, int], str]  # of processes and threads, by the ids of both; a process has no thread (-1)
+    left_out: int  # events without a time, or with one that is no number
+    is_cut: bool  # the file ends in an event
+
+    @property
+    def end_us(self) -> Floats:
+        return self.start_us + self.duration_us
+
+    def rows(self, *kinds: TraceKind) -> Whole:
+        return np.flatnonzero(np.isin(self.kind, kinds))
+
+    def text(self, id_: int) -> str:
+        return self.texts[id_] if id_ >= 0 else ""
+
+
+class _Details(msgspec.Struct):
+    stream: Any = None
+    device: Any = None
+    correlation: Any = None
+    external: Any = msgspec.field(default=None, name="External id")
+    old_external: Any = msgspec.field(default=None, name="external id")
+    stack: Any = msgspec.field(default=None, name="Call stack")
+    module: Any = msgspec.field(default=None, name="Module Hierarchy")
+    graph: Any = msgspec.field(default=None, name="graph id")
+    bytes: Any = None
+    name: Any = None  # of a thread or process
+
+
+class _Event(msgspec.Struct):
+    ph: Any = None
+    name: Any = None
+    cat: Any = None
+    ts: Any = None
+    dur: Any = None
+    pid: Any = None
+    tid: Any = None
+    args: _Details | None = None
+
+
+_events_of = msgspec.json.Decoder(list[_Event])
+_CUT = re.compile(rb"\}\s{0,64},\s{0,64}\{")
+_BEGIN = re.compile(rb'"traceEvents"\s*:\s*\[')
+_NOTHING = _Details()
+
+
+def read_trace(file: BinaryIO) -> Trace:
+    """Raises TraceError, and what reading the file raises."""
+    columns = _Columns()
+    data = file.read(BLOCK_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if begin := _BEGIN.search(data):
+        columns.note(data[: begin.start()].rstrip(b", \t\r\n") + b"}")
+        data = data[begin.end() :]
+    elif data[:1] == b"[":
+        data = data[1:]
+    else:
+        raise TraceError('has no "traceEvents", so it is no trace of PyTorch\'s profiler')
+    while more := file.read(BLOCK_BYTES):
+        cut = _last_cut(data)
+        events = None if cut is None else _decoded(b"[" + data[: cut.start() + 1] + b"]")
+        if cut is None or events is None:  # a string holds what looks like the end of an event, or one is longer than a block
+            if len(data) > MAX_EVENT_BYTES:
+                raise TraceError(f"is no JSON, or has an event of more than {MAX_EVENT_BYTES >> 20} MB")
+            data += more
+            continue
+        columns.take(events)
+        data = data[cut.end() - 1 :] + more
+    columns.end(data)
+    return columns.trace()
+
+
+def _last_cut(data: bytes) -> re.Match[bytes] | None:
+    at = len(data)
+    while (at := data.rfind(b"}", 0, at)) >= 0:
+        if found := _CUT.match(data, at):
+            return found
+    return None
+
+
+def _decoded(text: bytes) -> list[_Event] | None:
+    """None where it is no list of JSON. Line breaks in names and NaN, which are no JSON, are taken."""
+    try:
+        return _events_of.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:
+        return _plain(json.loads(text.decode("utf-8", "replace"), strict=False))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _plain(found: Any) -> list[_Event]:
+    events = [{**one, "args": one["args"] if isinstance(one.get("args"), dict) else None} for one in found if isinstance(one, dict)]
+    return msgspec.convert(events, list[_Event])
+
+
+class _Columns:
+    def __init__(self) -> None:
+        self._texts: dict[str, int] = {}
+        self._blocks: list[tuple[npt.NDArray[Any], ...]] = []
+        self._open: dict[tuple[str, str], list[_Event]] = {}  # by process and thread
+        self._about: dict[str, Any] = {}
+        self._names: dict[tuple[int, int], str] = {}
+        self._left_out, self._is_cut = 0, False
+
+    def note(self, text: bytes) -> None:
+        """What stands beside the events."""
+        try:
+            found = json.loads(text.decode("utf-8", "replace"), strict=False)
+        except (ValueError, RecursionError):
+            return
+        if isinstance(found, dict):
+            self._about |= found
+
+    def end(self, data: bytes) -> None:
+        """The last events, and what stands behind them; a file that is cut off ends with its last whole event."""
+        text = "[" + data.decode("utf-8", "replace")
+        try:
+            found, at = json.JSONDecoder(strict=False).raw_decode(text)
+        except (ValueError, RecursionError):
+            self._is_cut = True
+            cut = _last_cut(data)
+            if cut is not None:
+                self.take(_decoded(b"[" + data[: cut.start() + 1] + b"]") or [])
+            return
+        self.take(_plain(found))
+        behind = text[at:].strip().lstrip(",")
+        if behind.startswith('"'):
+            self.note(b"{" + behind.encode())
+
+    def take(self, events: list[_Event]) -> None:
+        whole = [one for one in events if one.ph == "X"]
+        for one in events:
+            if one.ph in ("B", "E"):
+                whole += self._closed(one)
+            elif one.ph == "M" and one.name in ("process_name", "thread_name") and one.args and isinstance(one.args.name, str):
+                thread = NONE if one.name == "process_name" else self._id(str(one.tid))
+                self._names[self._id(str(one.pid)), thread] = one.args.name[:MAX_TEXT]
+        if not whole:
+            return
+        start, duration = _numbers([one.ts for one in whole]), _numbers([one.dur for one in whole])
+        is_good = (np.abs(start) < MAX_US) & (duration >= 0) & (duration < MAX_US)
+        if not is_good.all():
+            self._left_out += int((~is_good).sum())
+            whole = [one for one, good in zip(whole, is_good, strict=True) if good]
+            start, duration = start[is_good], duration[is_good]
+        details = [one.args or _NOTHING for one in whole]
+        ids = self._id
+        self._blocks.append(
+            (
+                np.array([_kind(one) for one in whole], np.int8),
+                np.array([ids(one.name) for one in whole], np.int32),
+                start,
+                duration,
+                np.array([ids(str(one.pid)) for one in whole], np.int32),
+                np.array([ids(str(one.tid)) for one in whole], np.int32),
+                _whole([one.device for one in details]),
+                _whole([one.stream for one in details]),
+                _whole([one.correlation for one in details]),
+                _whole([one.external if one.old_external is None else one.old_external for one in details]),
+                np.array([ids(one.stack) if one.stack else NONE for one in details], np.int32),
+                np.array([ids(one.module) if one.module else NONE for one in details], np.int32),
+                _whole([one.graph for one in details]),
+                _numbers([one.bytes for one in details]),
+            )
+        )
+
+    def _id(self, text: Any) -> int:
+        if not isinstance(text, str):
+            return NONE
+        found = self._texts.get(text)
+        if found is None:
+            if len(self._texts) >= MAX_TEXTS:
+                return NONE
+            found = self._texts.setdefault(text[:MAX_TEXT], len(self._texts))
+        return found
+
+    def _closed(self, one: _Event) -> list[_Event]:
+        """What this event ends; one that only begins is open until another of its thread ends."""
+        opened = self._open.setdefault((str(one.pid), str(one.tid)), [])
+        if one.ph == "B":
+            opened.append(one)
+            return []
+        if not opened:
+            self._left_out += 1
+            return []
+        begun = opened.pop()
+        if isinstance(one.ts, int | float) and isinstance(begun.ts, int | float):
+            begun.dur = one.ts - begun.ts
+        return [begun]
+
+    def trace(self) -> Trace:
+        if not self._blocks:
+            raise TraceError("has no event with a duration")
+        columns = [np.concatenate(parts) for parts in zip(*self._blocks, strict=True)]
+        self._blocks.clear()
+        order = np.argsort(columns[2], kind="stable")
+        columns = [column[order] for column in columns]
+        base_us = float(columns[2][0])
+        columns[2] -= base_us
+        left_out = self._left_out + sum(map(len, self._open.values()))
+        return Trace(*columns, list(self._texts), base_us, self._about, self._names, left_out, self._is_cut)
+
+
+def _kind(one: _Event) -> int:
+    try:
+        return KINDS[one.cat]
+    except (KeyError, TypeError):
+        return KINDS.get(one.cat.lower(), TraceKind.OTHER) if isinstance(one.cat, str) else TraceKind.OTHER
+
+
+def _numbers(values: list[Any]) -> Floats:
+    """NaN for what is no number."""
+    try:
+        return np.array(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return np.array([float(value) if isinstance(value, int | float) and abs(value) < MAX_US else np.nan for value in values])
+
+
+def _whole(values: list[Any]) -> Whole:
+    return np.array([value if type(value) is int and -1 <= value < 1 << 62 else _whole_of(value) for value in values], np.int64)
+
+
+def _whole_of(value: Any) -> int:
+    """`"7"`, `"0x0"`; -1 for what is no number."""
+    if not isinstance(value, str):
+        return NONE
+    try:
+        found = int(value[:40], 0)
+    except ValueError:
+        return NONE
+    return found if 0 <= found < 1 << 62 else NONE
