@@ -78,14 +78,17 @@ def steps_of(trace: Trace) -> list[TraceStep]:
 def launches_of(trace: Trace, rows: Whole) -> Whole:
     """The row of the call that started each of these rows of the card; -1 where the trace does not have it."""
     calls = trace.rows(TraceKind.RUNTIME)
-    calls = calls[trace.correlation[calls] >= 0]
-    calls = calls[np.argsort(trace.correlation[calls], kind="stable")]
-    known = trace.correlation[calls]
-    at = np.searchsorted(known, trace.correlation[rows])
-    inside = np.minimum(at, max(len(known) - 1, 0))
-    if not len(known):
-        return np.full(len(rows), NONE)
-    return np.where((known[inside] == trace.correlation[rows]) & (trace.correlation[rows] >= 0), calls[inside], NONE)
+    return matched(trace.correlation[rows], trace.correlation[calls], calls)
+
+
+def matched(wanted: Whole, keys: Whole, rows: Whole) -> Whole:
+    """The first of `rows` whose key is the one that is wanted; -1 for none, and for a wanted key below 0."""
+    if not len(keys):
+        return np.full(len(wanted), NONE, np.int64)
+    order = np.argsort(keys, kind="stable")
+    known = keys[order]
+    at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    return np.where((known[at] == wanted) & (wanted >= 0), rows[order][at], NONE)
 
 
 def work_of(trace: Trace, rows: Whole) -> Whole:

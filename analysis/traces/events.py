@@ -87,6 +87,7 @@ class Trace(NamedTuple):
     stack: Ids
     module: Ids
     graph: Whole  # the CUDA graph that a kernel is of
+    sequence: Whole  # of an operator: the same forward and in its backward
     size_bytes: Floats
     texts: list[str]
     base_us: float
@@ -115,6 +116,8 @@ class _Details(msgspec.Struct):
     stack: Any = msgspec.field(default=None, name="Call stack")
     module: Any = msgspec.field(default=None, name="Module Hierarchy")
     graph: Any = msgspec.field(default=None, name="graph id")
+    sequence: Any = msgspec.field(default=None, name="Sequence number")
+    old_sequence: Any = msgspec.field(default=None, name="Sequence Number")
     bytes: Any = None
     name: Any = None  # of a thread or process
 
@@ -253,6 +256,7 @@ class _Columns:
                 np.array([ids(one.stack) if one.stack else NONE for one in details], np.int32),
                 np.array([ids(one.module) if one.module else NONE for one in details], np.int32),
                 _whole([one.graph for one in details]),
+                _whole([one.sequence if one.old_sequence is None else one.old_sequence for one in details]),
                 _numbers([one.bytes for one in details]),
             )
         )
