@@ -16,7 +16,10 @@ import numpy as np
 from .events import NONE, ON_CARD, Floats, Trace, TraceKind, Whole
 
 STEP = re.compile(r"ProfilerStep\s?#\s?(\d+)")
-COLLECTIVE = re.compile(r"nccl|rccl|(?:all_?reduce|all_?gather|reduce_?scatter|all_?to_?all)_?(?:kernel|cross|one_?shot|two_?shot)", re.IGNORECASE)
+COLLECTIVE = re.compile(
+    r"nccl|rccl|(?:all_?reduce|all_?gather|reduce_?scatter|all_?to_?all)_?(?:kernel|cross|one_?shot|two_?shot)",
+    re.IGNORECASE,
+)
 
 
 class TraceStep(NamedTuple):
@@ -36,9 +39,11 @@ class Work(IntFlag):
 class DeviceShares(NamedTuple):
     """Of one card. `together_us[work]`: the time in which just these kinds ran; 0 is idle. They add up to `span_us`."""
 
-    device: int
-    span_us: float
     together_us: tuple[float, ...]
+
+    @property
+    def span_us(self) -> float:
+        return sum(self.together_us)
 
     @property
     def idle(self) -> float:
@@ -52,7 +57,10 @@ class DeviceShares(NamedTuple):
     @property
     def exposed_communication(self) -> float:
         """Share of the span in which a collective ran and no computation."""
-        return sum(us for work, us in enumerate(self.together_us) if work & Work.COMMUNICATION and not work & Work.COMPUTE) / self.span_us
+        return (
+            sum(us for work, us in enumerate(self.together_us) if work & Work.COMMUNICATION and not work & Work.COMPUTE)
+            / self.span_us
+        )
 
     @property
     def overlap(self) -> float | None:
@@ -68,8 +76,12 @@ class DeviceShares(NamedTuple):
 
 def steps_of(trace: Trace) -> list[TraceStep]:
     """In their order; none where the script did not call the profiler's `step`."""
-    named = {id_: int(found[1]) for id_, text in enumerate(trace.texts) if (found := STEP.match(text)) and len(found[1]) < 16}
-    rows = np.flatnonzero(np.isin(trace.name, list(named)) & np.isin(trace.kind, (TraceKind.ANNOTATION, TraceKind.OPERATOR)))
+    named = {
+        id_: int(found[1]) for id_, text in enumerate(trace.texts) if (found := STEP.match(text)) and len(found[1]) < 16
+    }
+    rows = np.flatnonzero(
+        np.isin(trace.name, list(named)) & np.isin(trace.kind, (TraceKind.ANNOTATION, TraceKind.OPERATOR))
+    )
     return [
         TraceStep(named[int(trace.name[row])], float(trace.start_us[row]), float(trace.end_us[row])) for row in rows
     ]
@@ -109,26 +121,61 @@ def counted(trace: Trace, steps: list[TraceStep]) -> Whole:
     return rows[(launches >= 0) & (trace.start_us[launches] < last_us)]
 
 
-def shares_of(trace: Trace, rows: Whole) -> list[DeviceShares]:
-    """Of each card that these rows ran on."""
+class DeviceTimeline(NamedTuple):
+    """What ran on one card from the first to the last of it: pieces in order, without a gap between them."""
+
+    device: int
+    start_us: Floats
+    end_us: Floats
+    work: Whole  # of a piece, as `Work`; 0 where the card was idle
+    next_row: Whole  # what ended an idle piece, a row of the trace; -1 of any other piece
+
+    def shares(self, chosen: slice | Whole = slice(None)) -> DeviceShares:
+        lengths = (self.end_us - self.start_us)[chosen]
+        return DeviceShares(tuple(float(us) for us in np.bincount(self.work[chosen], lengths, minlength=8)))
+
+    def idle(self) -> Whole:
+        """Places of the pieces in which the card was idle."""
+        return np.flatnonzero(self.work == 0)
+
+
+def timelines_of(trace: Trace, rows: Whole) -> list[DeviceTimeline]:
+    """Of each card that these rows ran on for any time."""
     works = work_of(trace, rows)
     found = []
     for device in np.unique(trace.device[rows]):
         mine = trace.device[rows] == device
-        start, end = trace.start_us[rows[mine]], trace.end_us[rows[mine]]
-        span = float(end.max() - start.min())
-        if span > 0:
-            found.append(DeviceShares(int(device), span, _together(start, end, works[mine])))
+        timeline = _timeline(int(device), trace, rows[mine], works[mine])
+        if len(timeline.start_us):
+            found.append(timeline)
     return found
 
 
-def _together(start: Floats, end: Floats, works: Whole) -> tuple[float, ...]:
-    """Microseconds by what ran at the same time: a sweep over all starts and ends."""
+def _timeline(device: int, trace: Trace, rows: Whole, works: Whole) -> DeviceTimeline:
+    """A sweep over all starts and ends."""
+    start, end = trace.start_us[rows], trace.end_us[rows]
     times = np.concatenate([start, end])
     order = np.argsort(times, kind="stable")
-    lengths = np.diff(times[order], append=times[order[-1]])
-    state = np.zeros(len(times), np.int64)
-    for work in Work:
-        change = np.concatenate([works == work, -(works == work).astype(np.int64)]).astype(np.int64)
-        state |= np.where(np.cumsum(change[order]) > 0, int(work), 0)
-    return tuple(float(us) for us in np.bincount(state, lengths, minlength=8))
+    times = times[order]
+    work = np.zeros(len(times), np.int64)
+    for kind in Work:
+        is_kind = (works == kind).astype(np.int64)
+        work |= np.where(np.cumsum(np.concatenate([is_kind, -is_kind])[order]) > 0, int(kind), 0)
+    lasts = np.flatnonzero(np.diff(times) > 0)
+    work, begun, ended = work[lasts], times[lasts], times[lasts + 1]
+    by_start = np.argsort(start, kind="stable")
+    at = np.minimum(np.searchsorted(start[by_start], ended), len(rows) - 1)
+    return DeviceTimeline(device, begun, ended, work, np.where(work == 0, rows[by_start][at], NONE))
+
+
+def step_of(trace: Trace, rows: Whole, steps: list[TraceStep], timeline: DeviceTimeline) -> Whole:
+    """The step of each piece, as a place in `steps`. On a card a step lasts from the first that it started until the first that the next
+    one started; what was started before the first step belongs to it."""
+    launches = launches_of(trace, rows)
+    known = (launches >= 0) & (trace.device[rows] == timeline.device)
+    starts = np.array([step.start_us for step in steps])
+    of_row = np.maximum(np.searchsorted(starts, trace.start_us[launches[known]], side="right") - 1, 0)
+    firsts = np.full(len(steps), np.inf)
+    np.minimum.at(firsts, of_row, trace.start_us[rows[known]])
+    firsts = np.minimum.accumulate(firsts[::-1])[::-1]
+    return np.maximum(np.searchsorted(firsts, timeline.start_us, side="right") - 1, 0)

@@ -153,7 +153,9 @@ def read_trace(file: BinaryIO) -> Trace:
     while more := file.read(BLOCK_BYTES):
         cut = _last_cut(data)
         events = None if cut is None else _decoded(b"[" + data[: cut.start() + 1] + b"]")
-        if cut is None or events is None:  # a string holds what looks like the end of an event, or one is longer than a block
+        if (
+            cut is None or events is None
+        ):  # a string holds what looks like the end of an event, or one is longer than a block
             if len(data) > MAX_EVENT_BYTES:
                 raise TraceError(f"is no JSON, or has an event of more than {MAX_EVENT_BYTES >> 20} MB")
             data += more
@@ -185,7 +187,11 @@ def _decoded(text: bytes) -> list[_Event] | None:
 
 
 def _plain(found: Any) -> list[_Event]:
-    events = [{**one, "args": one["args"] if isinstance(one.get("args"), dict) else None} for one in found if isinstance(one, dict)]
+    events = [
+        {**one, "args": one["args"] if isinstance(one.get("args"), dict) else None}
+        for one in found
+        if isinstance(one, dict)
+    ]
     return msgspec.convert(events, list[_Event])
 
 
@@ -228,7 +234,12 @@ class _Columns:
         for one in events:
             if one.ph in ("B", "E"):
                 whole += self._closed(one)
-            elif one.ph == "M" and one.name in ("process_name", "thread_name") and one.args and isinstance(one.args.name, str):
+            elif (
+                one.ph == "M"
+                and one.name in ("process_name", "thread_name")
+                and one.args
+                and isinstance(one.args.name, str)
+            ):
                 thread = NONE if one.name == "process_name" else self._id(str(one.tid))
                 self._names[self._id(str(one.pid)), thread] = one.args.name[:MAX_TEXT]
         if not whole:
@@ -310,11 +321,15 @@ def _numbers(values: list[Any]) -> Floats:
     try:
         return np.array(values, np.float64)
     except (TypeError, ValueError, OverflowError):
-        return np.array([float(value) if isinstance(value, int | float) and abs(value) < MAX_US else np.nan for value in values])
+        return np.array(
+            [float(value) if isinstance(value, int | float) and abs(value) < MAX_US else np.nan for value in values]
+        )
 
 
 def _whole(values: list[Any]) -> Whole:
-    return np.array([value if type(value) is int and -1 <= value < 1 << 62 else _whole_of(value) for value in values], np.int64)
+    return np.array(
+        [value if type(value) is int and -1 <= value < 1 << 62 else _whole_of(value) for value in values], np.int64
+    )
 
 
 def _whole_of(value: Any) -> int:

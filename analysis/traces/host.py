@@ -47,7 +47,9 @@ def stacks_of(trace: Trace, rows: Whole) -> HostStacks:
 def frame_of(text: str) -> TraceFrame:
     """`train.py(42): step` -> `("step", "train.py", 42)`"""
     found = FRAME.fullmatch(text.strip())
-    return TraceFrame(found["function"], found["file"], int(found["line"])) if found else TraceFrame(text.strip(), "", 0)
+    return (
+        TraceFrame(found["function"], found["file"], int(found["line"])) if found else TraceFrame(text.strip(), "", 0)
+    )
 
 
 def _operators(trace: Trace, rows: Whole, launches: Whole) -> Whole:
@@ -108,7 +110,11 @@ def _by_functions(trace: Trace, launches: Whole, stacks: dict[tuple[TraceFrame, 
     for thread in np.unique(trace.thread[known]):
         around = functions[trace.thread[functions] == thread]
         inside = known[trace.thread[known] == thread]
-        starts, ends, names = trace.start_us[around].tolist(), trace.end_us[around].tolist(), trace.name[around].tolist()
+        starts, ends, names = (
+            trace.start_us[around].tolist(),
+            trace.end_us[around].tolist(),
+            trace.name[around].tolist(),
+        )
         open_: list[int] = []
         at = 0
         for row, start in zip(inside.tolist(), trace.start_us[inside].tolist(), strict=True):
@@ -120,6 +126,9 @@ def _by_functions(trace: Trace, launches: Whole, stacks: dict[tuple[TraceFrame, 
             while open_ and ends[open_[-1]] <= start:
                 open_.pop()
             if open_:
-                stack = tuple(frames.get(name) or frames.setdefault(name, frame_of(trace.text(name))) for name in (names[one] for one in open_))
+                stack = tuple(
+                    frames.get(name) or frames.setdefault(name, frame_of(trace.text(name)))
+                    for name in (names[one] for one in open_)
+                )
                 kept[row] = stacks.setdefault(stack, len(stacks))
     return np.array([kept.get(row, NONE) for row in launches.tolist()], np.int64)
