@@ -299,14 +299,15 @@ class _Columns:
     def trace(self) -> Trace:
         if not self._blocks:
             raise TraceError("has no event with a duration")
-        columns = [np.concatenate(parts) for parts in zip(*self._blocks, strict=True)]
+        columns: list[Any] = [np.concatenate(parts) for parts in zip(*self._blocks, strict=True)]
         self._blocks.clear()
         order = np.argsort(columns[2], kind="stable")
         columns = [column[order] for column in columns]
         base_us = float(columns[2][0])
         columns[2] -= base_us
         left_out = self._left_out + sum(map(len, self._open.values()))
-        return Trace(*columns, list(self._texts), base_us, self._about, self._names, left_out, self._is_cut)
+        beside = [list(self._texts), base_us, self._about, self._names, left_out, self._is_cut]
+        return Trace._make([*columns, *beside])
 
 
 def _kind(one: _Event) -> int:

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+
+from collectors.records import Frame
 
 from .device import launches_of, matched
 from .events import NONE, Trace, TraceKind, Whole
 
 FRAME = re.compile(r"(?P<file>.{1,1000}?)\((?P<line>\d{1,9})\): (?P<function>.{1,1000})", re.DOTALL)
-INNER = (TraceKind.PYTHON,)
-
-
-class TraceFrame(NamedTuple):
-    """`line` is 0 for what is no Python: a built-in, a module's name."""
-
-    function: str
-    file: str
-    line: int
 
 
 class HostStacks(NamedTuple):
     """`of_row` is a place in `stacks` for each row that was asked, -1 where the trace does not say; the outermost frame comes first."""
 
     of_row: Whole
-    stacks: list[tuple[TraceFrame, ...]]
+    stacks: list[tuple[Frame, ...]]
 
 
 def stacks_of(trace: Trace, rows: Whole) -> HostStacks:
     """Of these rows of the card. What a backward started has the stack of its forward operator, as the profiler numbers both."""
     launches = launches_of(trace, rows)
-    stacks: dict[tuple[TraceFrame, ...], int] = {}
+    stacks: dict[tuple[Frame, ...], int] = {}
     found = np.full(len(rows), NONE, np.int64)
     if trace.rows(TraceKind.PYTHON).size:
         found = _by_functions(trace, launches, stacks)
@@ -44,12 +38,10 @@ def stacks_of(trace: Trace, rows: Whole) -> HostStacks:
     return HostStacks(found, list(stacks))
 
 
-def frame_of(text: str) -> TraceFrame:
-    """`train.py(42): step` -> `("step", "train.py", 42)`"""
+def frame_of(text: str) -> Frame:
+    """`train.py(42): step` -> `("step", "train.py", 42)`; of what is no Python, such as a built-in, the file is "" and the line 0."""
     found = FRAME.fullmatch(text.strip())
-    return (
-        TraceFrame(found["function"], found["file"], int(found["line"])) if found else TraceFrame(text.strip(), "", 0)
-    )
+    return Frame(found["function"], found["file"], int(found["line"])) if found else Frame(text.strip(), "", 0)
 
 
 def _operators(trace: Trace, rows: Whole, launches: Whole) -> Whole:
@@ -77,58 +69,42 @@ def _sequence_around(trace: Trace, operators: Whole) -> Whole:
 
 def enclosing(trace: Trace, outer: Whole, rows: Whole) -> Whole:
     """The innermost of `outer` around each of these rows, on its thread; -1 for none, and for a row that is -1."""
-    found = np.full(len(rows), NONE, np.int64)
+    around = {row: opened[-1] for row, opened in _opened(trace, outer, rows) if opened}
+    return np.array([around.get(row, NONE) for row in rows.tolist()], np.int64)
+
+
+def _opened(trace: Trace, outer: Whole, rows: Whole) -> Iterator[tuple[int, list[int]]]:
+    """Each of these rows that is one, with those of `outer` that were open on its thread when it began; the list is used again."""
     known = np.unique(rows[rows >= 0])
-    kept = {}
-    for thread in np.unique(trace.thread[known]):
-        around = outer[trace.thread[outer] == thread]
-        inside = known[trace.thread[known] == thread]
-        open_: list[int] = []
+    for process, thread in np.unique(np.stack([trace.process[known], trace.thread[known]]), axis=1).T.tolist():
+        around = outer[(trace.thread[outer] == thread) & (trace.process[outer] == process)]
+        inside = known[(trace.thread[known] == thread) & (trace.process[known] == process)]
+        starts, ends, places = trace.start_us[around].tolist(), trace.end_us[around].tolist(), around.tolist()
+        opened: list[int] = []
+        ending: list[float] = []
         at = 0
-        starts, ends = trace.start_us[around].tolist(), trace.end_us[around].tolist()
-        places = around.tolist()
-        for row, start in zip(inside.tolist(), trace.start_us[inside].tolist(), strict=True):
-            while at < len(places) and starts[at] <= start:
-                while open_ and ends[open_[-1]] <= starts[at]:
-                    open_.pop()
-                open_.append(at)
+        for row, start_us in zip(inside.tolist(), trace.start_us[inside].tolist(), strict=True):
+            while at < len(places) and starts[at] <= start_us:
+                while ending and ending[-1] <= starts[at]:
+                    opened.pop()
+                    ending.pop()
+                opened.append(places[at])
+                ending.append(ends[at])
                 at += 1
-            while open_ and ends[open_[-1]] <= start:
-                open_.pop()
-            kept[row] = places[open_[-1]] if open_ else NONE
-    places_of = rows >= 0
-    found[places_of] = [kept[row] for row in rows[places_of].tolist()]
-    return found
+            while ending and ending[-1] <= start_us:
+                opened.pop()
+                ending.pop()
+            yield row, opened
 
 
-def _by_functions(trace: Trace, launches: Whole, stacks: dict[tuple[TraceFrame, ...], int]) -> Whole:
+def _by_functions(trace: Trace, launches: Whole, stacks: dict[tuple[Frame, ...], int]) -> Whole:
     """By the functions of Python that were open on the thread of a call when it began."""
-    functions = trace.rows(TraceKind.PYTHON)
-    known = np.unique(launches[launches >= 0])
-    kept: dict[int, int] = {}
-    frames: dict[int, TraceFrame] = {}
-    for thread in np.unique(trace.thread[known]):
-        around = functions[trace.thread[functions] == thread]
-        inside = known[trace.thread[known] == thread]
-        starts, ends, names = (
-            trace.start_us[around].tolist(),
-            trace.end_us[around].tolist(),
-            trace.name[around].tolist(),
-        )
-        open_: list[int] = []
-        at = 0
-        for row, start in zip(inside.tolist(), trace.start_us[inside].tolist(), strict=True):
-            while at < len(names) and starts[at] <= start:
-                while open_ and ends[open_[-1]] <= starts[at]:
-                    open_.pop()
-                open_.append(at)
-                at += 1
-            while open_ and ends[open_[-1]] <= start:
-                open_.pop()
-            if open_:
-                stack = tuple(
-                    frames.get(name) or frames.setdefault(name, frame_of(trace.text(name)))
-                    for name in (names[one] for one in open_)
-                )
-                kept[row] = stacks.setdefault(stack, len(stacks))
+    names, frames = trace.name.tolist(), dict[int, Frame]()
+    kept = {}
+    for row, opened in _opened(trace, trace.rows(TraceKind.PYTHON), launches):
+        for name in (names[one] for one in opened):
+            if name not in frames:
+                frames[name] = frame_of(trace.text(name))
+        if opened:
+            kept[row] = stacks.setdefault(tuple(frames[names[one]] for one in opened), len(stacks))
     return np.array([kept.get(row, NONE) for row in launches.tolist()], np.int64)

@@ -94,4 +94,5 @@ def _within(spans: Floats, begun: Floats, ended: Floats) -> Floats:
     times = np.stack([starts, ends], axis=1).ravel()
     lasted = np.concatenate([[0.0], np.cumsum(ends - starts)])
     sums = np.stack([lasted[:-1], lasted[1:]], axis=1).ravel()
-    return np.interp(ended, times, sums) - np.interp(begun, times, sums)
+    within: Floats = np.interp(ended, times, sums) - np.interp(begun, times, sums)
+    return within
