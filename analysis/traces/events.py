@@ -23,6 +23,7 @@ Ids: TypeAlias = npt.NDArray[np.int32]
 
 BLOCK_BYTES = 8 << 20
 MAX_EVENT_BYTES = 64 << 20  # between two places where a block can be cut
+MAX_BYTES = 8 << 30  # of a file, unpacked
 MAX_TEXT = 2_000  # characters of a name
 MAX_TEXTS = 1 << 20  # of a trace, that differ
 MAX_US = 1e18
@@ -150,7 +151,10 @@ def read_trace(file: BinaryIO) -> Trace:
         data = data[1:]
     else:
         raise TraceError('has no "traceEvents", so it is no trace of PyTorch\'s profiler')
+    size = len(data)
     while more := file.read(BLOCK_BYTES):
+        if (size := size + len(more)) > MAX_BYTES:
+            raise TraceError(f"is larger than {MAX_BYTES >> 30} GB unpacked: have fewer steps traced")
         cut = _last_cut(data)
         events = None if cut is None else _decoded(b"[" + data[: cut.start() + 1] + b"]")
         if (
@@ -242,14 +246,14 @@ class _Columns:
             ):
                 thread = NONE if one.name == "process_name" else self._id(str(one.tid))
                 self._names[self._id(str(one.pid)), thread] = one.args.name[:MAX_TEXT]
-        if not whole:
-            return
         start, duration = _numbers([one.ts for one in whole]), _numbers([one.dur for one in whole])
         is_good = (np.abs(start) < MAX_US) & (duration >= 0) & (duration < MAX_US)
         if not is_good.all():
             self._left_out += int((~is_good).sum())
             whole = [one for one, good in zip(whole, is_good, strict=True) if good]
             start, duration = start[is_good], duration[is_good]
+        if not whole:
+            return
         details = [one.args or _NOTHING for one in whole]
         ids = self._id
         self._blocks.append(

@@ -30,7 +30,6 @@ from .events import Trace, TraceError, TraceKind, Whole, read_trace
 from .host import HostStacks, stacks_of
 from .idle import IdleCause, idle_of
 
-MAX_BYTES = 16 << 30  # unpacked
 MAX_KERNELS, MAX_LATE = 5_000, 200  # rows that are kept: those that took longest
 TENSOR_CORES = re.compile(
     r"[hsitf]?(?:884|1688|16816|16832|8816|8832)(?!\d)|gmma|hmma|imma|tensorop|mfma", re.IGNORECASE
@@ -87,10 +86,9 @@ class TraceSummary(NamedTuple):
 
 def open_trace(path: Path) -> BinaryIO:
     """Unpacks what is packed by gzip, whatever it is called. Raises OSError."""
-    file = path.open("rb")
-    magic = file.read(2)
-    file.seek(0)
-    return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if magic == b"\x1f\x8b" else file
+    with path.open("rb") as file:
+        is_packed = file.read(2) == b"\x1f\x8b"
+    return cast(BinaryIO, gzip.open(path)) if is_packed else path.open("rb")
 
 
 def summary_of_file(path: Path) -> TraceSummary:

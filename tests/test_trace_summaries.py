@@ -1,0 +1,177 @@
+"""What a trace of PyTorch's profiler says about the cards: shares by HolisticTraceAnalysis's definitions, steps, causes, lines."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+from pathlib import Path
+
+import pytest
+
+from analysis.traces.device import Work
+from analysis.traces.events import TraceError, read_trace
+from analysis.traces.idle import IdleCause
+from analysis.traces.summary import TraceSummary, summary_of, summary_of_file
+from tests.torch_traces import TraceWriter
+
+KINDS = {"gemm": Work.COMPUTE, "ncclDevKernel_AllReduce": Work.COMMUNICATION, "Memcpy HtoD": Work.MEMORY}
+
+
+def summed(writer: TraceWriter) -> TraceSummary:
+    return summary_of(read_trace(io.BytesIO(writer.data())))
+
+
+def test_the_shares_of_a_card_are_what_counting_each_microsecond_gives() -> None:
+    luck = random.Random(3)
+    writer, spans = TraceWriter(), []
+    for _ in range(300):
+        start, duration, name = luck.randrange(3_000), luck.randrange(1, 30), luck.choice(list(KINDS))
+        writer.launch(start, start, duration, name, "gpu_memcpy" if "Memcpy" in name else "kernel")
+        spans.append((start, start + duration, KINDS[name]))
+    counts = [0] * 8
+    first, last = min(start for start, _, _ in spans), max(end for _, end, _ in spans)
+    for us in range(first, last):
+        counts[sum({kind for start, end, kind in spans if start <= us < end})] += 1
+    (card,) = summed(writer).cards
+    assert card.shares.together_us == pytest.approx(counts)
+    assert sum(card.idle_s) == pytest.approx(counts[0] / 1e6)
+
+
+def test_what_was_started_after_the_last_step_began_is_not_counted() -> None:
+    writer = TraceWriter()
+    for number in range(3):
+        writer.step(number, 1_000 * number, 1_000)
+        writer.launch(1_000 * number + 100, 1_000 * number + 200, 300)
+    (card,) = summed(writer).cards
+    assert card.shares.span_us == 1_300 and card.shares.together_us[Work.COMPUTE] == 600
+    assert [step.number for step in card.steps] == [0, 1]
+    assert sum(step.shares.span_us for step in card.steps) == pytest.approx(card.shares.span_us)
+
+
+def test_idle_time_has_the_cause_that_the_launching_thread_had_and_the_line_that_launches_next() -> None:
+    writer = TraceWriter()
+    writer.launch(0, 10, 100)
+    writer.add("user_annotation", "enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__", 150, 400)
+    writer.launch(600, 620, 100, stack="train.py(12): step;train.py(30): <module>")
+    writer.add("cuda_runtime", "cudaStreamSynchronize", 720, 200)
+    writer.add("user_annotation", "enumerate(DataLoader)#x.__next__", 720, 900, thread=2)  # another thread's
+    writer.launch(1_000, 1_010, 100)
+    summary = summed(writer)
+    (card,) = summary.cards
+    by_cause = {cause: round(1e6 * card.idle_s[cause]) for cause in IdleCause if card.idle_s[cause]}
+    assert by_cause == {
+        IdleCause.DATA: 400,
+        IdleCause.SYNC: 200,
+        IdleCause.HOST: 40 + 50 + 80,
+        IdleCause.LAUNCH: 20 + 10,
+    }
+    late = card.late[0]
+    assert [frame.line for frame in late.stack] == [30, 12] and round(1e6 * sum(late.idle_s)) == 510
+
+
+def test_a_kernel_that_was_queued_in_time_is_late_by_its_launch_alone() -> None:
+    writer = TraceWriter()
+    writer.launch(0, 10, 100)
+    writer.launch(20, 150, 100)
+    (card,) = summed(writer).cards
+    assert card.idle_s[IdleCause.LAUNCH] == pytest.approx(40e-6) and sum(card.idle_s) == pytest.approx(40e-6)
+
+
+def test_kernels_have_the_line_that_launched_them_and_backward_that_of_forward() -> None:
+    writer = TraceWriter()
+    writer.add(
+        "cpu_op", "aten::mm", 0, 9, **{"External id": 500, "Sequence number": 3, "Call stack": "model.py(7): forward"}
+    )
+    writer.add("cpu_op", "MmBackward0", 99, 20, thread=9, **{"Sequence number": 3})
+    writer.add("cpu_op", "aten::mm", 100, 15, thread=9, **{"External id": 501})
+    writer.add("cuda_runtime", "cudaLaunchKernel", 101, 5, thread=9, correlation=1, **{"External id": 501})
+    writer.add("kernel", "gemm", 200, 50, thread=20, device=0, correlation=1, **{"External id": 501})
+    (kernel,) = summed(writer).kernels
+    assert (kernel.stack[-1].file, kernel.stack[-1].line, kernel.calls) == ("model.py", 7, 1)
+    assert kernel.seconds == pytest.approx(50e-6)
+
+
+def test_functions_of_python_give_the_stack_where_they_were_recorded() -> None:
+    writer = TraceWriter()
+    writer.add("python_function", "train.py(30): <module>", 0, 1_000)
+    writer.add("python_function", "train.py(12): step", 90, 100)
+    writer.add("python_function", "train.py(20): save", 300, 100)
+    writer.launch(100, 120, 50)
+    (kernel,) = summed(writer).kernels
+    assert [(frame.name, frame.line) for frame in kernel.stack] == [("<module>", 30), ("step", 12)]
+
+
+def test_the_day_is_known_from_old_and_new_clocks_and_not_guessed() -> None:
+    old, new, none = TraceWriter(), TraceWriter(baseTimeNanoseconds=1_700_000_000 * 10**9), TraceWriter()
+    old.launch(1_600_000_000e6, 1_600_000_000e6 + 9, 5)
+    new.launch(5e6, 5e6 + 9, 5)
+    none.launch(5e6, 5e6 + 9, 5)
+    assert summed(old).from_s == pytest.approx(1_600_000_000, abs=0.01)
+    assert summed(new).from_s == pytest.approx(1_700_000_005, abs=0.01)
+    assert summed(none).from_s is None
+
+
+def test_names_of_tensor_cores_are_told_from_others() -> None:
+    writer = TraceWriter()
+    writer.launch(0, 10, 300, "volta_fp16_s884gemm_fp16_128x128_ldg8_f2f_nn")
+    writer.launch(400, 410, 100, "volta_sgemm_128x64_nn")
+    (card,) = summed(writer).cards
+    assert card.tensor_cores == pytest.approx(0.75)
+
+
+def written(folder: Path, data: bytes, name: str = "a.pt.trace.json") -> Path:
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+def one_kernel() -> TraceWriter:
+    writer = TraceWriter()
+    writer.launch(0, 10, 100)
+    return writer
+
+
+def test_a_trace_that_is_cut_is_read_up_to_its_last_whole_event(tmp_path: Path) -> None:
+    data = one_kernel().data()
+    found = summary_of_file(written(tmp_path, data[: data.rindex(b'"gemm"')]))
+    assert found.is_cut and not found.cards and found.counts["operator"] == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", 'no "traceEvents"'),
+        (b"{}", 'no "traceEvents"'),
+        (b'{"traceEvents": []}', "no event with a duration"),
+        (b'{"traceEvents": [{"ph": "X", "ts": "now", "dur": 3}]}', "no event with a duration"),
+        (b'{"traceEvents": [{"ph": "X", "ts": 3, "dur": -3}]}', "no event with a duration"),
+        (b'{"traceEvents": [{"ph": "X", "ts": NaN, "dur": 1e999}]}', "no event with a duration"),
+        (b'{"traceEvents": ' + b"[" * 100_000, "no event with a duration"),
+        (gzip.compress(one_kernel().data())[:-20], "no whole gzip file"),
+        (b"\x1f\x8b" + b"\0" * 100, "no whole gzip file"),
+    ],
+)
+def test_what_is_no_trace_is_said_in_one_sentence(data: bytes, said: str, tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match=said):
+        summary_of_file(written(tmp_path, data))
+
+
+def test_odd_events_cost_only_themselves(tmp_path: Path) -> None:
+    writer = one_kernel()
+    names = ["n" * 1_000_000, "\u202e<script>\0", 7, None, {"a": 1}, []]
+    for name in names:
+        writer.events.append({"ph": "X", "cat": "kernel", "name": name, "ts": 50, "dur": 10, "args": "text"})
+    writer.events += [
+        {"ph": "X", "ts": -1e300, "dur": 1},
+        {"ph": "E", "ts": 3},
+        {"ph": "B", "ts": 3},
+        {},
+        {"ph": ["X"]},
+    ]
+    writer.events += [
+        {"ph": "X", "ts": 20, "dur": 1, "cat": "kernel", "name": "k", "args": {"device": "x", "correlation": 2**80}}
+    ]
+    found = summary_of_file(written(tmp_path, gzip.compress(writer.data()), "a.json.gz"))
+    assert found.counts["kernel"] == 1 + len(names) + 1 and found.events_left_out == 3
+    assert all(len(kernel.name) <= 2_000 for kernel in found.kernels)
