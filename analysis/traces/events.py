@@ -28,6 +28,23 @@ MAX_TEXT = 2_000  # characters of a name
 MAX_TEXTS = 1 << 20  # of a trace, that differ
 MAX_US = 1e18
 NONE = -1
+COLUMNS = [
+    "i1",
+    "i4",
+    "f8",
+    "f8",
+    "i4",
+    "i4",
+    "i4",
+    "i4",
+    "i8",
+    "i8",
+    "i4",
+    "i4",
+    "i4",
+    "i8",
+]  # of a `Trace`, in its order
+START = 2  # the place of one
 
 
 class TraceError(Exception):
@@ -81,15 +98,14 @@ class Trace(NamedTuple):
     duration_us: Floats
     process: Ids  # id of its text
     thread: Ids
-    device: Whole
-    stream: Whole
+    device: Ids
+    stream: Ids
     correlation: Whole  # of a call of the runtime and of what it started on the card
     external: Whole  # of an operator, and of what it called
     stack: Ids
     module: Ids
-    graph: Whole  # the CUDA graph that a kernel is of
+    graph: Ids  # the CUDA graph that a kernel is of
     sequence: Whole  # of an operator: the same forward and in its backward
-    size_bytes: Floats
     texts: list[str]
     base_us: float
     about: dict[str, Any]  # what the file says beside its events
@@ -119,7 +135,6 @@ class _Details(msgspec.Struct):
     graph: Any = msgspec.field(default=None, name="graph id")
     sequence: Any = msgspec.field(default=None, name="Sequence number")
     old_sequence: Any = msgspec.field(default=None, name="Sequence Number")
-    bytes: Any = None
     name: Any = None  # of a thread or process
 
 
@@ -202,7 +217,9 @@ def _plain(found: Any) -> list[_Event]:
 class _Columns:
     def __init__(self) -> None:
         self._texts: dict[str, int] = {}
-        self._blocks: list[tuple[npt.NDArray[Any], ...]] = []
+        self._columns = [
+            (bytearray(), np.dtype(kind)) for kind in COLUMNS
+        ]  # they grow where they are: parts leave holes
         self._open: dict[tuple[str, str], list[_Event]] = {}  # by process and thread
         self._about: dict[str, Any] = {}
         self._names: dict[tuple[int, int], str] = {}
@@ -256,25 +273,24 @@ class _Columns:
             return
         details = [one.args or _NOTHING for one in whole]
         ids = self._id
-        self._blocks.append(
-            (
-                np.array([_kind(one) for one in whole], np.int8),
-                np.array([ids(one.name) for one in whole], np.int32),
-                start,
-                duration,
-                np.array([ids(str(one.pid)) for one in whole], np.int32),
-                np.array([ids(str(one.tid)) for one in whole], np.int32),
-                _whole([one.device for one in details]),
-                _whole([one.stream for one in details]),
-                _whole([one.correlation for one in details]),
-                _whole([one.external if one.old_external is None else one.old_external for one in details]),
-                np.array([ids(one.stack) if one.stack else NONE for one in details], np.int32),
-                np.array([ids(one.module) if one.module else NONE for one in details], np.int32),
-                _whole([one.graph for one in details]),
-                _whole([one.sequence if one.old_sequence is None else one.old_sequence for one in details]),
-                _numbers([one.bytes for one in details]),
-            )
+        columns: tuple[npt.NDArray[Any], ...] = (
+            np.array([_kind(one) for one in whole], np.int8),
+            np.array([ids(one.name) for one in whole], np.int32),
+            start,
+            duration,
+            np.array([ids(str(one.pid)) for one in whole], np.int32),
+            np.array([ids(str(one.tid)) for one in whole], np.int32),
+            _small([one.device for one in details]),
+            _small([one.stream for one in details]),
+            _whole([one.correlation for one in details]),
+            _whole([one.external if one.old_external is None else one.old_external for one in details]),
+            np.array([ids(one.stack) if one.stack else NONE for one in details], np.int32),
+            np.array([ids(one.module) if one.module else NONE for one in details], np.int32),
+            _small([one.graph for one in details]),
+            _whole([one.sequence if one.old_sequence is None else one.old_sequence for one in details]),
         )
+        for (column, kind), part in zip(self._columns, columns, strict=True):
+            column += part.astype(kind, copy=False).tobytes()
 
     def _id(self, text: Any) -> int:
         if not isinstance(text, str):
@@ -301,14 +317,15 @@ class _Columns:
         return [begun]
 
     def trace(self) -> Trace:
-        if not self._blocks:
+        starts = np.frombuffer(*self._columns[START])
+        if not len(starts):
             raise TraceError("has no event with a duration")
-        columns: list[Any] = [np.concatenate(parts) for parts in zip(*self._blocks, strict=True)]
-        self._blocks.clear()
-        order = np.argsort(columns[2], kind="stable")
-        columns = [column[order] for column in columns]
-        base_us = float(columns[2][0])
-        columns[2] -= base_us
+        order = np.argsort(starts, kind="stable")
+        columns: list[Any] = []
+        while self._columns:  # one after the other: a column at a time is there twice
+            columns.insert(0, np.frombuffer(*self._columns.pop())[order])
+        base_us = float(columns[START][0])
+        columns[START] -= base_us
         left_out = self._left_out + sum(map(len, self._open.values()))
         beside = [list(self._texts), base_us, self._about, self._names, left_out, self._is_cut]
         return Trace._make([*columns, *beside])
@@ -331,13 +348,21 @@ def _numbers(values: list[Any]) -> Floats:
         )
 
 
-def _whole(values: list[Any]) -> Whole:
+def _whole(values: list[Any], below: int = 1 << 62) -> Whole:
     return np.array(
-        [value if type(value) is int and -1 <= value < 1 << 62 else _whole_of(value) for value in values], np.int64
+        [
+            NONE if value is None else value if type(value) is int and -1 <= value < below else _whole_of(value, below)
+            for value in values
+        ],
+        np.int64,
     )
 
 
-def _whole_of(value: Any) -> int:
+def _small(values: list[Any]) -> Ids:
+    return _whole(values, 1 << 31).astype(np.int32)
+
+
+def _whole_of(value: Any, below: int) -> int:
     """`"7"`, `"0x0"`; -1 for what is no number."""
     if not isinstance(value, str):
         return NONE
@@ -345,4 +370,4 @@ def _whole_of(value: Any) -> int:
         found = int(value[:40], 0)
     except ValueError:
         return NONE
-    return found if 0 <= found < 1 << 62 else NONE
+    return found if 0 <= found < below else NONE
