@@ -43,10 +43,10 @@ from collectors.records import Record
 from collectors.runtime import return_freed_memory
 from collectors.sampler.profile import ProfileCollector
 from collectors.sampler.samplers import choose
-from collectors.step_traces import NoEntry, ask_for_trace, entry_of
 from collectors.store.engines import open_store
 from collectors.store.store import Limits, LogQuery, Store, StoreError, Thinning
 from collectors.supervisor import HungCollector, Quarantine, Supervisor
+from collectors.trace_requests import NoEntry, ask_for_trace, entry_of
 
 THIN_AFTER_S = 7 * 86400.0  # samples of the machine
 WATCH_S = 0.5  # how often the parent and the data folder are checked

@@ -18,9 +18,9 @@ import pytest
 
 from analysis.blame.verdict import Verdict
 from analysis.ledger.shares import EMPTY, KindRow, Ledger
+from analysis.traces.steps import BusySeconds, StepTrace, TracedKernel
 from collectors.records import Frame
 from collectors.sampler import build
-from collectors.step_traces import BusySeconds, StepTrace, TracedKernel
 from tests import fake_nvml
 from tests.gpu import lines, plan, wheels
 from tests.gpu.__main__ import REPORT

@@ -13,11 +13,12 @@ from typing import IO
 import pytest
 
 from analysis.findings.dumps import dump_of
+from analysis.traces.steps import MalformedTrace, read_answer
 from collectors import rights
 from collectors.logs.open_files import FLAGS, NotRead, open_file
 from collectors.records import LogLine, Points
 from collectors.rights import LeftAlone, open_resolved
-from collectors.step_traces import MalformedTrace, NoEntry, ask_for_trace, read_trace
+from collectors.trace_requests import NoEntry, ask_for_trace
 from dashboard.samples import checkpoints_of
 from tests.following import Follower, until
 from tests.two_users import NOBODY, SECRET, THEIRS, link, needs_root, of_theirs, write
@@ -268,14 +269,14 @@ def test_a_trace_of_theirs_is_read_with_their_rights(logs: Path) -> None:
     for above in (path.parents[1], path.parents[2]):
         os.chown(above, NOBODY, NOBODY)
     with pytest.raises(MalformedTrace, match="--as-root"):
-        read_trace(path)
+        read_answer(path)
     rights.look_at_others()
     with pytest.raises(MalformedTrace, match="not what RunLog writes"):
-        read_trace(path)
+        read_answer(path)
     path.unlink()
     link(path, secret)
     with pytest.raises((MalformedTrace, OSError)) as raised:
-        read_trace(path)
+        read_answer(path)
     assert "RunLog" not in str(raised.value)
 
 

@@ -19,8 +19,8 @@ from playwright.sync_api import Page, expect
 
 from analysis.ledger.shares import TracedSteps, traced_lines
 from analysis.ledger.text import lines_of, sentence_of
+from analysis.traces.steps import parsed
 from collectors.message import text_of
-from collectors.step_traces import parsed
 from collectors.store.store import Store
 from dashboard.api.ledger import ledger_answer
 from tests.conftest import ROOT, Dashboard, dashboard, wait_for

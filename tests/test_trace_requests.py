@@ -14,22 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.ledger.shares import busy_parts, traced_lines
-from collectors import step_traces
+from analysis.traces import steps
+from analysis.traces.steps import KERNEL_KINDS, MalformedTrace, StepTrace, parsed, read_answer
+from collectors import trace_requests
 from collectors.records import Frame
-from collectors.step_traces import (
-    KERNEL_KINDS,
-    NAMED,
-    MalformedTrace,
-    NoEntry,
-    StepTrace,
-    TraceReader,
-    ask_for_trace,
-    asked_ago_s,
-    entry_of,
-    parsed,
-    read_trace,
-)
-from dashboard.stacks.step_traces import StepTraces
+from collectors.trace_requests import NAMED, NoEntry, ask_for_trace, asked_ago_s, entry_of
+from dashboard.stacks import step_traces as reading
+from dashboard.stacks.step_traces import StepTraces, TraceReader
 from deepseek.log import trace_requests as request
 from deepseek.log.step_trace import summary_of
 from tests.test_trace_summary import Result
@@ -118,7 +109,7 @@ def test_the_newest_answers_are_kept_and_other_files_are_left_alone(tmp_path: Pa
     ask_for_trace(entry, folder, 3, 0)
     kept = sorted(path.name for path in entry.glob("trace-*"))
     assert (
-        len(kept) == step_traces.MAX_RESULTS - 1
+        len(kept) == trace_requests.MAX_RESULTS - 1
         and kept[-1] == "trace-0000000e.json"
         and (entry / "notes.txt").exists()
     )
@@ -151,7 +142,7 @@ def test_nothing_is_written_where_another_user_could_have_a_say(spoil: Any, tmp_
 
 def test_another_users_run_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = run_in(tmp_path)
-    monkeypatch.setattr(step_traces.os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr(trace_requests.os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(NoEntry, match="who alone may ask"):
         ask_for_trace(tmp_path / ".deepseek" / "traces" / "run", folder, 3, 0)
 
@@ -213,19 +204,19 @@ def kept() -> Iterator[TraceReader]:
 
 def test_files_that_are_no_answers_are_left_out(tmp_path: Path, kept: TraceReader) -> None:
     (tmp_path / "trace-00000001.json").write_bytes(answer())
-    (tmp_path / "trace-00000002.json").write_bytes(b" " * (step_traces.MAX_BYTES + 1))
+    (tmp_path / "trace-00000002.json").write_bytes(b" " * (steps.MAX_BYTES + 1))
     (tmp_path / "trace-00000003.json").symlink_to("trace-00000001.json")
     (tmp_path / "trace-00000004.json").mkdir()
     os.mkfifo(tmp_path / "trace-00000005.json")
     (tmp_path / "trace-00000006.json").write_bytes(b"[" * 5000)
-    (tmp_path / "trace-00000007.json").write_bytes(b"[" + b"[],{}," * (step_traces.MAX_BYTES // 6 - 1) + b"1]")
+    (tmp_path / "trace-00000007.json").write_bytes(b"[" + b"[],{}," * (steps.MAX_BYTES // 6 - 1) + b"1]")
     (tmp_path / "other.json").write_bytes(answer())
     assert [trace.first_step for trace in kept.newest(tmp_path)] == [4]
     assert "larger than" in str(kept.answer(tmp_path, "00000002")) and kept.answer(tmp_path, "00000009") is None
 
 
 def test_one_that_takes_too_long_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_traces, "READ_WITHIN_S", 0.0)
+    monkeypatch.setattr(reading, "READ_WITHIN_S", 0.0)
     kept, path = TraceReader(), tmp_path / "trace-00000001.json"
     path.write_bytes(answer())
     assert kept.answer(tmp_path, "00000001") == f"{path} was not read within 0 s"
@@ -238,7 +229,7 @@ def test_what_was_read_is_remembered_until_its_file_changes(tmp_path: Path, kept
     first = kept.answer(tmp_path, "00000001")
     assert kept.answer(tmp_path, "00000001") is first
     path.write_bytes(answer(last_step=99))
-    assert kept.answer(tmp_path, "00000001") == read_trace(path)
+    assert kept.answer(tmp_path, "00000001") == read_answer(path)
 
 
 def test_of_a_window_the_newest_trace_inside_counts(tmp_path: Path) -> None:

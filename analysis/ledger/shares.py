@@ -11,10 +11,10 @@ import numpy as np
 from collectors.arrays import Floats
 from collectors.queue_events import PLACED
 from collectors.records import Event, Frame, Searched
-from collectors.step_traces import KERNEL_KINDS, KernelKind, StepTrace, TracedKernel
 
 from ..stacks.frames import are_own
 from ..stacks.spans import Interval
+from ..traces.steps import KERNEL_KINDS, KernelKind, StepTrace, TracedKernel
 from . import kinds
 from .device import Signal
 from .kinds import BUSY, KINDS, ChargeTarget, TimeKind

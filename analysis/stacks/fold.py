@@ -13,9 +13,9 @@ import numpy as np
 
 from collectors.arrays import Floats, Ints
 from collectors.records import Frame
-from collectors.step_traces import StepTrace
 from collectors.store.store import StackColumns
 
+from ..traces.steps import StepTrace
 from .frames import FrameKind, kinds_of
 from .spans import EVER, Interval, TrustedSpans
 from .threads import ThreadSelection, ThreadTime, threads_of, work_of

@@ -12,7 +12,6 @@ from typing import BinaryIO, NamedTuple, cast
 import numpy as np
 
 from collectors.records import Frame
-from collectors.step_traces import KernelKind, TracedKernel
 
 from .device import (
     DeviceShares,
@@ -29,6 +28,7 @@ from .device import (
 from .events import Trace, TraceError, TraceKind, Whole, read_trace
 from .host import HostStacks, stacks_of
 from .idle import IdleCause, idle_of
+from .steps import KernelKind, TracedKernel
 
 MAX_KERNELS, MAX_LATE = 5_000, 200  # rows that are kept: those that took longest
 TENSOR_CORES = re.compile(

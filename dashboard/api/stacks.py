@@ -17,8 +17,9 @@ from analysis.stacks.frames import Excerpt, SourceRefused
 from analysis.stacks.frames import FrameKind as FrameKind
 from analysis.stacks.spans import Interval, LastStack
 from analysis.stacks.threads import ThreadSelection, ThreadTime, View
+from analysis.traces.steps import BusySeconds, KernelKind, StepTrace
 from collectors.records import Frame, Public, Searched
-from collectors.step_traces import MAX_STEPS, BusySeconds, KernelKind, StepTrace
+from collectors.trace_requests import MAX_STEPS
 
 from ..mutations import Changes
 from ..queries import NotFound, Profiler, Queries, Remedy

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from analysis.ledger.shares import TracedLine, traced_lines
 from analysis.stacks.spans import Interval
+from analysis.traces.steps import MalformedTrace, StepTrace, read_answer
 from collectors.folders import LogTree
-from collectors.step_traces import ANSWERED_WITHIN_S, NoEntry, StepTrace, TraceReader, asked_ago_s, entry_of
+from collectors.trace_requests import ANSWERED_WITHIN_S, RESULT, NoEntry, asked_ago_s, entry_of
+from collectors.untrusted import OverLimit, ReaderProcess
 
 TraceState: TypeAlias = Literal["none", "asked", "done", "failed"]
 NOTHING_YET = "No step of this run was traced yet."
@@ -99,3 +106,75 @@ def _failed(reason: str) -> TraceResult:
 
 def _touches(trace: StepTrace, window: Interval) -> bool:
     return trace.from_s < window[1] and trace.to_s > window[0]
+
+
+# The traces of runs, read from their entries when they are asked for, and remembered while their files stay as they are.
+
+MAX_KEPT = 4  # of all runs: at most 15 MB each
+MAX_ENTRIES = 1_000  # files of an entry that are looked at
+MAX_MEMORY_BYTES, READ_WITHIN_S = 1 << 30, 5.0  # of one
+
+log = logging.getLogger(__name__)
+
+
+class _TraceFile(NamedTuple):
+    path: str
+    inode: int
+    size: int
+    modified_ns: int
+
+
+class TraceReader:
+    """May be asked from many threads. Traces are read in a process with limits."""
+
+    def __init__(self) -> None:
+        self._process = ReaderProcess("traces", memory_bytes=MAX_MEMORY_BYTES, timeout_s=READ_WITHIN_S)
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[_TraceFile, StepTrace | str] = OrderedDict()
+
+    def newest(self, entry: Path) -> Iterator[StepTrace]:
+        """Those of an entry, the newest first; what cannot be read is left out, and named in the log once."""
+        for key in _files(entry):
+            found = self._read(key)
+            if isinstance(found, StepTrace):
+                yield found
+
+    def answer(self, entry: Path, name: str) -> StepTrace | str | None:
+        """That with this id; why it cannot be read; None where it is not there."""
+        wanted = f"trace-{name}.json"
+        return next((self._read(key) for key in _files(entry) if key.path.endswith(f"/{wanted}")), None)
+
+    def close(self) -> None:
+        self._process.close()
+
+    def _read(self, key: _TraceFile) -> StepTrace | str:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        found: StepTrace | str
+        try:
+            found = self._process.read(read_answer, Path(key.path))
+        except (MalformedTrace, OverLimit) as error:
+            found = f"{key.path} {error}"
+        except OSError as error:
+            found = f"{key.path} cannot be read ({error.strerror})"
+        if isinstance(found, str):
+            log.warning("%s", found)
+        with self._lock:
+            self._kept[key] = found
+            while len(self._kept) > MAX_KEPT:
+                self._kept.popitem(last=False)
+        return found
+
+
+def _files(entry: Path) -> list[_TraceFile]:
+    """The newest first."""
+    found = []
+    with suppress(OSError), os.scandir(entry) as files:
+        for _, file in zip(range(MAX_ENTRIES), files, strict=False):
+            if RESULT.fullmatch(file.name):
+                with suppress(OSError):
+                    status = file.stat(follow_symlinks=False)
+                    found.append(_TraceFile(file.path, status.st_ino, status.st_size, status.st_mtime_ns))
+    return sorted(found, key=lambda key: -key.modified_ns)

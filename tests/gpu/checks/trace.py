@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from collectors.step_traces import StepTrace, ask_for_trace, entry_of, read_trace
+from analysis.traces.steps import StepTrace, read_answer
+from collectors.trace_requests import ask_for_trace, entry_of
 
 from ..lines import Report
 from ..load import ROOT
@@ -66,7 +67,7 @@ def traced(logs: Path) -> StepTrace | None:
         if time.monotonic() > until_s:
             return None
         time.sleep(0.1)
-    return read_trace(answer)
+    return read_answer(answer)
 
 
 def judge(report: Report, found: StepTrace, multiply_s: float, *, has_card: bool) -> None:
