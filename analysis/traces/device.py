@@ -74,6 +74,11 @@ class DeviceShares(NamedTuple):
         return sum(us for work, us in enumerate(self.together_us) if work & kind)
 
 
+def step_names(trace: Trace) -> list[int]:
+    """Ids of the names of steps."""
+    return [id_ for id_, text in enumerate(trace.texts) if STEP.match(text)]
+
+
 def steps_of(trace: Trace) -> list[TraceStep]:
     """In their order; none where the script did not call the profiler's `step`."""
     named = {

@@ -31,11 +31,42 @@ def stacks_of(trace: Trace, rows: Whole) -> HostStacks:
     if trace.rows(TraceKind.PYTHON).size:
         found = _by_functions(trace, launches, stacks)
     operators = _operators(trace, rows, launches)
-    texts = _stack_texts(trace, operators)
+    _by_texts(trace, _stack_texts(trace, operators), found, stacks)
+    return HostStacks(found, list(stacks))
+
+
+def stacks_of_host(trace: Trace, rows: Whole) -> HostStacks:
+    """The same of operators."""
+    stacks: dict[tuple[Frame, ...], int] = {}
+    found = np.full(len(rows), NONE, np.int64)
+    if trace.rows(TraceKind.PYTHON).size:
+        found = _by_functions(trace, rows, stacks)
+    _by_texts(trace, _stack_texts(trace, rows), found, stacks)
+    return HostStacks(found, list(stacks))
+
+
+def caller_of(trace: Trace, rows: Whole) -> Whole:
+    """The place among these operators of the one that called each, on its thread; -1 for none."""
+    found = np.full(len(rows), NONE, np.int64)
+    threads = np.stack([trace.process[rows], trace.thread[rows]], axis=1)
+    for process, thread in np.unique(threads, axis=0).tolist():
+        mine = np.flatnonzero((threads[:, 0] == process) & (threads[:, 1] == thread))
+        opened: list[tuple[int, float]] = []
+        starts, ends = trace.start_us[rows[mine]].tolist(), trace.end_us[rows[mine]].tolist()
+        for place, start_us, end_us in zip(mine.tolist(), starts, ends, strict=True):
+            while opened and opened[-1][1] <= start_us:
+                opened.pop()
+            if opened:
+                found[place] = opened[-1][0]
+            opened.append((place, end_us))
+    return found
+
+
+def _by_texts(trace: Trace, texts: Whole, found: Whole, stacks: dict[tuple[Frame, ...], int]) -> None:
+    """Of the rows that have no stack yet, those that have a text of one."""
     for text in np.unique(texts[(found < 0) & (texts >= 0)]):
         frames = tuple(map(frame_of, reversed(trace.text(int(text)).split(";"))))
         found[(found < 0) & (texts == text)] = stacks.setdefault(frames, len(stacks))
-    return HostStacks(found, list(stacks))
 
 
 def frame_of(text: str) -> Frame:

@@ -14,6 +14,8 @@ import orjson
 from collectors.records import Frame
 from collectors.rights import LeftAlone, is_root, open_resolved
 
+from .device import DeviceShares
+
 MAX_BYTES = 4 << 20
 FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 ABOVE = 3  # the log folder, above `.deepseek/traces/<entry>`
@@ -54,6 +56,35 @@ class BusySeconds(NamedTuple):
         return self.compute + self.communication + self.copy
 
 
+class LateLaunch(NamedTuple):
+    """A line that launched what ended idle time, and how long the card had been idle, by cause."""
+
+    stack: tuple[Frame, ...]  # () where the trace does not say
+    name: str  # of what ended it
+    idle_s: tuple[float, ...]  # by `IdleCause`
+    times: int
+
+
+class CardStep(NamedTuple):
+    """A step as the card saw it."""
+
+    number: int
+    shares: DeviceShares
+    idle_s: tuple[float, ...]  # by `IdleCause`
+
+
+class CardSummary(NamedTuple):
+    """Of the time in which steps were counted: see `device.py`."""
+
+    device: int
+    shares: DeviceShares
+    idle_s: tuple[float, ...]  # by `IdleCause`
+    steps: tuple[CardStep, ...]
+    late: tuple[LateLaunch, ...]  # those that cost most
+    queued: float | None  # median of what had been launched and had not begun, when something began
+    tensor_cores: float | None  # share of the computation in kernels whose names are those of tensor or matrix cores
+
+
 @dataclass(frozen=True)
 class StepTrace:
     """`error` is one sentence on why there is nothing else, "" where there is."""
@@ -72,6 +103,9 @@ class StepTrace:
     busy: BusySeconds | None = None  # of a GPU
     left_out: int = 0  # kernels that took least
     left_out_s: float = 0.0
+    cards: tuple[CardSummary, ...] = ()  # of a profiler's file
+    is_dated: bool = True  # False: from_s is when the file was written, since its clock is no time of day
+    said: str = ""  # what else is to be said of it, a sentence
 
     @property
     def steps(self) -> int:

@@ -7,28 +7,26 @@ import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
-from collectors.records import Frame
-
 from .device import (
-    DeviceShares,
     DeviceTimeline,
     TraceStep,
     Work,
     counted,
     launches_of,
+    step_names,
     step_of,
     steps_of,
     timelines_of,
     work_of,
 )
-from .events import Trace, TraceError, TraceKind, Whole, read_trace
-from .host import HostStacks, stacks_of
+from .events import Floats, Trace, TraceError, TraceKind, Whole, read_trace
+from .host import HostStacks, caller_of, stacks_of, stacks_of_host
 from .idle import IdleCause, idle_of
-from .steps import KernelKind, TracedKernel
+from .steps import BusySeconds, CardStep, CardSummary, KernelKind, LateLaunch, StepTrace, TracedKernel
 
 MAX_KERNELS, MAX_LATE = 5_000, 200  # rows that are kept: those that took longest
 TENSOR_CORES = re.compile(
@@ -36,35 +34,6 @@ TENSOR_CORES = re.compile(
 )
 KIND_OF: dict[int, KernelKind] = {Work.COMPUTE: "compute", Work.COMMUNICATION: "communication", Work.MEMORY: "copy"}
 EPOCH_S = (1.0e9, 1.0e11)  # what may be a time of day
-
-
-class LateLaunch(NamedTuple):
-    """A line that launched what ended idle time, and how long the card had been idle, by cause."""
-
-    stack: tuple[Frame, ...]  # () where the trace does not say
-    name: str  # of what ended it
-    idle_s: tuple[float, ...]  # by `IdleCause`
-    times: int
-
-
-class CardStep(NamedTuple):
-    """A step as the card saw it."""
-
-    number: int
-    shares: DeviceShares
-    idle_s: tuple[float, ...]  # by `IdleCause`
-
-
-class CardSummary(NamedTuple):
-    """Of the time in which steps were counted: see `device.py`."""
-
-    device: int
-    shares: DeviceShares
-    idle_s: tuple[float, ...]  # by `IdleCause`
-    steps: tuple[CardStep, ...]
-    late: tuple[LateLaunch, ...]  # those that cost most
-    queued: float | None  # median of what had been launched and had not begun, when something began
-    tensor_cores: float | None  # share of the computation in kernels whose names are those of tensor or matrix cores
 
 
 class TraceSummary(NamedTuple):
@@ -76,7 +45,7 @@ class TraceSummary(NamedTuple):
     seconds: float
     steps: tuple[TraceStep, ...]
     cards: tuple[CardSummary, ...]
-    kernels: tuple[TracedKernel, ...]  # of all that ran on the cards
+    kernels: tuple[TracedKernel, ...]  # of the counted steps; without a card operators, without those that they call
     left_out: int  # rows of kernels that took least
     left_out_s: float
     counts: dict[str, int]  # of events, by what they are
@@ -102,10 +71,8 @@ def summary_of_file(path: Path) -> TraceSummary:
 
 def summary_of(trace: Trace) -> TraceSummary:
     steps = steps_of(trace)
-    rows = trace.rows(TraceKind.KERNEL, TraceKind.COPY, TraceKind.FILL)
-    stacks = stacks_of(trace, rows)
-    kernels, left_out, left_out_s = _kernels(trace, rows, stacks)
     of_steps = counted(trace, steps)
+    kernels, left_out, left_out_s = _kernels(trace, of_steps) if len(of_steps) else _operators(trace, steps)
     cards = tuple(_card(trace, of_steps, steps, timeline) for timeline in timelines_of(trace, of_steps))
     rank, ranks = _ranks(trace)
     return TraceSummary(
@@ -124,17 +91,76 @@ def summary_of(trace: Trace) -> TraceSummary:
     )
 
 
-def _kernels(trace: Trace, rows: Whole, stacks: HostStacks) -> tuple[tuple[TracedKernel, ...], int, float]:
-    """By stack, name and kind, the dearest first; how many of these are left out, and their seconds."""
+def step_trace_of(path: Path) -> StepTrace:
+    """Of a profiler's file. Raises TraceError, OSError."""
+    found, written_s = summary_of_file(path), path.stat().st_mtime
+    numbers = [step.number for step in found.steps[: max(1, len(found.steps) - 1)]] or [0]
+    from_s = written_s - found.seconds if found.from_s is None else found.from_s
+    said = "The file ends within an event: what stands before that is shown." if found.is_cut else ""
+    return StepTrace(
+        path.name,
+        found.rank or 0,
+        "",
+        "",
+        "GPU" if found.cards else "CPU",
+        any(kernel.stack for kernel in found.kernels),
+        from_s,
+        from_s + found.seconds,
+        min(numbers),
+        max(numbers),
+        found.kernels,
+        _busy(found.cards) if found.cards else None,
+        found.left_out,
+        found.left_out_s,
+        found.cards,
+        found.from_s is not None,
+        said,
+    )
+
+
+def _busy(cards: Sequence[CardSummary]) -> BusySeconds:
+    """Of all cards; what runs at once counts as the first of compute, communication and copies."""
+    sums = [0.0] * 8
+    for card in cards:
+        sums = [mine + us / 1e6 for mine, us in zip(sums, card.shares.together_us, strict=True)]
+    compute = sum(s for work, s in enumerate(sums) if work & Work.COMPUTE)
+    communication = sums[Work.COMMUNICATION] + sums[Work.COMMUNICATION | Work.MEMORY]
+    hidden = sums[Work.COMPUTE | Work.COMMUNICATION] + sums[7]
+    return BusySeconds(compute, communication, sums[Work.MEMORY], hidden)
+
+
+Kernels: TypeAlias = tuple[tuple[TracedKernel, ...], int, float]
+"""The dearest first; how many are left out, and their seconds."""
+
+
+def _kernels(trace: Trace, rows: Whole) -> Kernels:
+    """What ran on the cards."""
+    return _summed(trace, rows, stacks_of(trace, rows), work_of(trace, rows), trace.duration_us[rows])
+
+
+def _operators(trace: Trace, steps: Sequence[TraceStep]) -> Kernels:
+    """Of a trace without cards: its operators, without the time of those that they call."""
+    rows = trace.rows(TraceKind.OPERATOR)
+    rows = rows[~np.isin(trace.name[rows], step_names(trace))]
+    if len(steps) > 1:
+        rows = rows[trace.start_us[rows] < steps[-1].start_us]
+    own_us = trace.duration_us[rows].copy()
+    callers = caller_of(trace, rows)
+    known = callers >= 0
+    np.subtract.at(own_us, callers[known], trace.duration_us[rows[known]])
+    works = np.full(len(rows), int(Work.COMPUTE), np.int64)
+    return _summed(trace, rows, stacks_of_host(trace, rows), works, np.maximum(own_us, 0.0))
+
+
+def _summed(trace: Trace, rows: Whole, stacks: HostStacks, works: Whole, us: Floats) -> Kernels:
+    """By stack, name and kind."""
     if not len(rows):
         return (), 0, 0.0
-    works = work_of(trace, rows)
     keys, of_row = np.unique(np.stack([stacks.of_row, trace.name[rows], works], axis=1), axis=0, return_inverse=True)
     of_row = of_row.ravel()
-    seconds = np.bincount(of_row, trace.duration_us[rows]) / 1e6
-    calls = np.bincount(of_row)
+    seconds, calls = np.bincount(of_row, us) / 1e6, np.bincount(of_row)
     order = np.argsort(-seconds, kind="stable")
-    kept = [
+    kept = tuple(
         TracedKernel(
             stacks.stacks[stack] if stack >= 0 else (),
             trace.text(name),
@@ -144,8 +170,8 @@ def _kernels(trace: Trace, rows: Whole, stacks: HostStacks) -> tuple[tuple[Trace
             False,
         )
         for place, (stack, name, work) in zip(order[:MAX_KERNELS], keys[order[:MAX_KERNELS]].tolist(), strict=True)
-    ]
-    return tuple(kept), max(0, len(keys) - MAX_KERNELS), float(seconds[order[MAX_KERNELS:]].sum())
+    )
+    return kept, max(0, len(keys) - MAX_KERNELS), float(seconds[order[MAX_KERNELS:]].sum())
 
 
 def _card(trace: Trace, rows: Whole, steps: Sequence[TraceStep], timeline: DeviceTimeline) -> CardSummary:
