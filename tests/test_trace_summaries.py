@@ -134,7 +134,7 @@ def one_kernel() -> TraceWriter:
 
 def test_a_trace_that_is_cut_is_read_up_to_its_last_whole_event(tmp_path: Path) -> None:
     data = one_kernel().data()
-    found = summary_of_file(written(tmp_path, data[: data.rindex(b'"gemm"')]))
+    found = summary_of_file(written(tmp_path, data[: data.rindex(b'"gemm"')]), tmp_path)
     assert found.is_cut and not found.cards and found.counts["operator"] == 1
 
 
@@ -154,7 +154,7 @@ def test_a_trace_that_is_cut_is_read_up_to_its_last_whole_event(tmp_path: Path) 
 )
 def test_what_is_no_trace_is_said_in_one_sentence(data: bytes, said: str, tmp_path: Path) -> None:
     with pytest.raises(TraceError, match=said):
-        summary_of_file(written(tmp_path, data))
+        summary_of_file(written(tmp_path, data), tmp_path)
 
 
 def test_odd_events_cost_only_themselves(tmp_path: Path) -> None:
@@ -172,6 +172,6 @@ def test_odd_events_cost_only_themselves(tmp_path: Path) -> None:
     writer.events += [
         {"ph": "X", "ts": 20, "dur": 1, "cat": "kernel", "name": "k", "args": {"device": "x", "correlation": 2**80}}
     ]
-    found = summary_of_file(written(tmp_path, gzip.compress(writer.data()), "a.json.gz"))
+    found = summary_of_file(written(tmp_path, gzip.compress(writer.data()), "a.json.gz"), tmp_path)
     assert found.counts["kernel"] == 1 + len(names) + 1 and found.events_left_out == 3
     assert all(len(kernel.name) <= 2_000 for kernel in found.kernels)

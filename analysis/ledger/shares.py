@@ -14,7 +14,7 @@ from collectors.records import Event, Frame, Searched
 
 from ..stacks.frames import are_own
 from ..stacks.spans import Interval
-from ..traces.steps import KERNEL_KINDS, KernelKind, StepTrace, TracedKernel
+from ..traces.steps import KERNEL_KINDS, CardSummary, KernelKind, LateLaunch, StepTrace, TracedKernel
 from . import kinds
 from .device import Signal
 from .kinds import BUSY, KINDS, ChargeTarget, TimeKind
@@ -199,6 +199,24 @@ def traced_lines(trace: StepTrace, own_folder: str) -> list[TracedLine]:
         kernels.setdefault(line, {}).setdefault((kernel.name, kernel.kind), []).append(kernel)
     found = [_line(frame, backward, names) for (frame, backward), names in kernels.items()]
     return sorted(found, key=lambda line: -line.seconds)
+
+
+def late_lines(card: CardSummary, own_folder: str) -> list[LateLaunch]:
+    """By the deepest frame of own code, or the deepest that is known, the dearest first; its stack is that frame alone."""
+    found: dict[Frame | None, list[LateLaunch]] = {}
+    for late in card.late:
+        frame = _own_line(late.stack, own_folder) or (late.stack[-1] if late.stack else None)
+        found.setdefault(frame, []).append(late)
+    lines = [
+        LateLaunch(
+            (frame,) if frame else (),
+            max(same, key=lambda late: sum(late.idle_s)).name,
+            tuple(map(sum, zip(*(late.idle_s for late in same), strict=True))),
+            sum(late.times for late in same),
+        )
+        for frame, same in found.items()
+    ]
+    return sorted(lines, key=lambda late: -sum(late.idle_s))
 
 
 def _line(frame: Frame | None, backward: bool, names: dict[tuple[str, KernelKind], list[TracedKernel]]) -> TracedLine:

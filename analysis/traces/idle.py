@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
@@ -26,6 +26,13 @@ class IdleCause(IntEnum):
     HOST = 4  # anything else on the host: Python, operators, other calls
     LAUNCH = 5  # the call was made: its latency, or the queue waited for an event
     UNKNOWN = 6  # the trace has no call for what came next
+
+
+IdleCauseName: TypeAlias = Literal["data", "collective", "sync", "copy", "host", "launch", "unknown"]
+
+
+def name_of_cause(cause: IdleCause) -> IdleCauseName:
+    return cast(IdleCauseName, cause.name.lower())
 
 
 ON_HOST = (IdleCause.DATA, IdleCause.COLLECTIVE, IdleCause.SYNC, IdleCause.COPY)

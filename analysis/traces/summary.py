@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import io
+import os
 import re
 import zlib
 from collections.abc import Sequence
@@ -10,6 +12,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeAlias, cast
 
 import numpy as np
+
+from collectors.logs.open_files import NotRead, open_file
 
 from .device import (
     DeviceTimeline,
@@ -28,6 +32,8 @@ from .host import HostStacks, caller_of, stacks_of, stacks_of_host
 from .idle import IdleCause, idle_of
 from .steps import BusySeconds, CardStep, CardSummary, KernelKind, LateLaunch, StepTrace, TracedKernel
 
+CUT = "is cut off or is no whole gzip file: have it written or copied again"
+HEAD_BYTES = 1 << 20  # that say when it began
 MAX_KERNELS, MAX_LATE = 5_000, 200  # rows that are kept: those that took longest
 TENSOR_CORES = re.compile(
     r"[hsitf]?(?:884|1688|16816|16832|8816|8832)(?!\d)|gmma|hmma|imma|tensorop|mfma", re.IGNORECASE
@@ -53,20 +59,34 @@ class TraceSummary(NamedTuple):
     is_cut: bool
 
 
-def open_trace(path: Path) -> BinaryIO:
-    """Unpacks what is packed by gzip, whatever it is called. Raises OSError."""
+def summary_of_file(path: Path, root: Path) -> TraceSummary:
+    """Of a file below the folder, which may be packed by gzip, whatever it is called. Raises TraceError, OSError."""
+    try:
+        descriptor = open_file(path, root)
+    except NotRead as error:
+        raise TraceError(str(error)) from None
+    with os.fdopen(descriptor, "rb") as file:
+        is_packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        try:
+            with gzip.GzipFile(fileobj=file) if is_packed else file as unpacked:
+                return summary_of(read_trace(cast(BinaryIO, unpacked)))
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            raise TraceError(CUT) from None
+
+
+def began_s(path: Path) -> float:
+    """When a trace of PyTorch's profiler began, by its first events; when it was written where its clock is no time of day. Raises TraceError, OSError."""
     with path.open("rb") as file:
         is_packed = file.read(2) == b"\x1f\x8b"
-    return cast(BinaryIO, gzip.open(path)) if is_packed else path.open("rb")
-
-
-def summary_of_file(path: Path) -> TraceSummary:
-    """Raises TraceError, OSError."""
-    with open_trace(path) as file:
+        file.seek(0)
         try:
-            return summary_of(read_trace(file))
+            with gzip.GzipFile(fileobj=file) if is_packed else file as unpacked:
+                found = read_trace(io.BytesIO(unpacked.read(HEAD_BYTES)))
         except (EOFError, zlib.error, gzip.BadGzipFile):
-            raise TraceError("is cut off or is no whole gzip file: have it written or copied again") from None
+            raise TraceError(CUT) from None
+    begun_s = _epoch_s(found)
+    return path.stat().st_mtime if begun_s is None else begun_s
 
 
 def summary_of(trace: Trace) -> TraceSummary:
@@ -91,9 +111,9 @@ def summary_of(trace: Trace) -> TraceSummary:
     )
 
 
-def step_trace_of(path: Path) -> StepTrace:
-    """Of a profiler's file. Raises TraceError, OSError."""
-    found, written_s = summary_of_file(path), path.stat().st_mtime
+def step_trace_of(path: Path, root: Path) -> StepTrace:
+    """Of a profiler's file below the folder. Raises TraceError, OSError."""
+    found, written_s = summary_of_file(path, root), path.stat().st_mtime
     numbers = [step.number for step in found.steps[: max(1, len(found.steps) - 1)]] or [0]
     from_s = written_s - found.seconds if found.from_s is None else found.from_s
     said = "The file ends within an event: what stands before that is shown." if found.is_cut else ""

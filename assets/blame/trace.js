@@ -71,7 +71,7 @@ export class TraceBox {
   /** @param {TraceRow | null} trace @param {string} sentence */
   #show(trace, sentence) {
     setText(this.said, [trace ? headOf(trace) : "", sentence].filter(Boolean).join(" "));
-    this.body.replaceChildren(trace ? tableOf(trace) : "");
+    this.body.replaceChildren(...(trace ? [...trace.cards.flatMap((card) => cardTables(card, trace.cards.length > 1)), tableOf(trace)] : []));
   }
 }
 
@@ -79,20 +79,53 @@ export class TraceBox {
 const spent = (seconds) => (seconds > 0 && seconds < 9.5e-4 ? `${count(Math.ceil(seconds * 1e6))} µs` : brief(seconds));
 
 /** @param {TraceRow} trace */
-function headOf({ first_step, last_step, window, step_s, device, busy }) {
+function headOf({ first_step, last_step, window, step_s, device, busy, cards, is_dated }) {
   const steps = stepRange({ from: first_step, to: last_step }).replace(/^s/, "S");
-  const head = `${steps} at ${clock(window[0])}, ${spent(step_s)} per step while traced.`;
+  const each = cards[0]?.seconds ?? step_s;
+  const head = `${steps}${is_dated ? ` at ${clock(window[0])}` : ""}, ${spent(each)} per step while traced.`;
   if (!busy) return `${head} ${device === "CPU" ? "Operators on the CPU, without those that they call." : ""}`.trim();
   const hidden = busy.hidden > 0 ? ` (${spent(busy.hidden)} more behind compute)` : "";
   return `${head} GPU busy ${spent(busy.compute + busy.communication + busy.copy)}: compute ${spent(busy.compute)}, communication ${spent(busy.communication)}${hidden}, copies ${spent(busy.copy)}.`;
 }
 
+/** What a card did while it had nothing to run. */
+const CAUSES = {
+  data: "waiting for data",
+  collective: "a collective on the host",
+  sync: "waiting for the GPU",
+  copy: "a call that copies",
+  host: "the host was late",
+  launch: "launching",
+  unknown: "not in the trace",
+};
+
+/** Why a card was idle, and which lines launch next. @param {import("../types/api").Row<"CardRow">} card @param {boolean} several */
+function cardTables({ device, seconds, idle, compute, exposed, causes, late, tensor_cores }, several) {
+  const name = several ? `GPU ${device}` : "GPU";
+  const parts = [`idle ${percent(idle / 100)}`, `compute ${percent(compute / 100)}`, exposed > 0 ? `exposed communication ${percent(exposed / 100)}` : "", tensor_cores === null ? "" : `tensor cores ${percent(tensor_cores / 100)} of compute`];
+  const number = (/** @type {number} */ value) => [el("td", { class: "num strong" }, spent(value)), el("td", { class: "num" }, percent(value / seconds))];
+  const why = causes.toSorted((a, b) => b.seconds - a.seconds).map(({ cause, seconds: its_s }) => el("tr", {}, el("td", {}, CAUSES[cause]), ...number(its_s)));
+  const lines = late.filter(({ share }) => share >= 0.5).slice(0, LINES).map((line) => {
+    const where = line.file ? [el("code", {}, place(line.file, line.line ?? 0)), ` ${line.function}`] : [line.function || "no line that the trace names"];
+    return el("tr", {}, el("td", { title: line.file }, ...where, el("div", { class: "dim", title: line.kernel }, `${CAUSES[line.cause]}; then ${line.kernel}`)), ...number(line.seconds));
+  });
+  return [
+    el("p", { class: "mid" }, `${name}: ${parts.filter(Boolean).join(", ")}.`),
+    ...(why.length ? [table(`Why ${name} was idle`, `idle ${several ? `on ${name}` : "because"}`, why)] : []),
+    ...(lines.length ? [table(`Lines that ended idle time of ${name}`, "idle before the line launched", lines)] : []),
+  ];
+}
+
+/** @param {string} label @param {string} first @param {HTMLElement[]} rows */
+function table(label, first, rows) {
+  const head = el("tr", {}, el("th", {}, first), el("th", { class: "num" }, "a step"), el("th", { class: "num" }, "share"));
+  return el("table", { "aria-label": label }, el("thead", {}, head), el("tbody", {}, ...rows));
+}
+
 /** @param {TraceRow} trace */
 function tableOf({ lines, first_step, last_step, device }) {
   const steps = last_step - first_step + 1;
-  const head = el("tr", {}, el("th", {}, "line"), el("th", { class: "num" }, "a step"), el("th", { class: "num" }, "share"));
-  const rows = lines.slice(0, LINES).map((line) => lineRow(line, steps));
-  return el("table", { "aria-label": device === "CPU" ? "Operators by line" : "Kernels by line" }, el("thead", {}, head), el("tbody", {}, ...rows));
+  return table(device === "CPU" ? "Operators by line" : "Kernels by line", "line", lines.slice(0, LINES).map((line) => lineRow(line, steps)));
 }
 
 /** @param {TracedLineRow} line @param {number} steps */

@@ -10,14 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from typing_extensions import TypedDict
 
 from access.roles import EXPORTS, SOURCE, Role, needs
-from analysis.ledger.shares import KernelTime, TracedLine, kinds_of_kernels
+from analysis.ledger.shares import KernelTime, TracedLine, kinds_of_kernels, late_lines
 from analysis.stacks import fold
 from analysis.stacks.fold import FlameTree
 from analysis.stacks.frames import Excerpt, SourceRefused
 from analysis.stacks.frames import FrameKind as FrameKind
 from analysis.stacks.spans import Interval, LastStack
 from analysis.stacks.threads import ThreadSelection, ThreadTime, View
-from analysis.traces.steps import BusySeconds, KernelKind, StepTrace
+from analysis.traces.device import Work
+from analysis.traces.idle import IdleCause, IdleCauseName, name_of_cause
+from analysis.traces.steps import BusySeconds, CardSummary, KernelKind, LateLaunch, StepTrace
 from collectors.records import Frame, Public, Searched
 from collectors.trace_requests import MAX_STEPS
 
@@ -148,6 +150,43 @@ class KernelKindRow(TypedDict):
     share: float
 
 
+class IdleRow(TypedDict):
+    """`data`: the launching thread waited for a batch; `collective`, `sync`, `copy`: it was in such a call; `host`: anything else there; `launch`: the call was made, and its latency or the card's queue took the time; `unknown`: the trace has no call for what came next."""
+
+    cause: IdleCauseName
+    seconds: float
+    share: float
+
+
+class LateLineRow(TypedDict):
+    """What launched next after idle time; `function` is "" where the trace does not say. `seconds` the card had been idle."""
+
+    function: Searched
+    file: Searched
+    line: int | None
+    kernel: Searched
+    seconds: float
+    share: float
+    times: int
+    cause: IdleCauseName
+
+
+class CardRow(TypedDict):
+    """Of the steps that count: shares are percent, by HolisticTraceAnalysis's definitions. Seconds are of one step."""
+
+    device: int
+    seconds: float
+    idle: float
+    compute: float
+    communication: float
+    exposed: float
+    memory: float
+    causes: list[IdleRow]
+    late: list[LateLineRow]
+    queued: float | None
+    tensor_cores: float | None
+
+
 class TraceRow(TypedDict):
     id: Public
     rank: int
@@ -162,6 +201,8 @@ class TraceRow(TypedDict):
     kinds: list[KernelKindRow]
     lines: list[TracedLineRow]
     left_out: int
+    cards: list[CardRow]
+    is_dated: bool
 
 
 class TraceAnswer(TypedDict):
@@ -359,11 +400,11 @@ def trace_answer(found: TraceResult) -> TraceAnswer:
     return {
         "state": found.state,
         "sentence": found.sentence,
-        "trace": _trace(found.trace, found.lines) if found.trace else None,
+        "trace": _trace(found.trace, found.lines, found.own_folder) if found.trace else None,
     }
 
 
-def _trace(trace: StepTrace, lines: list[TracedLine]) -> TraceRow:
+def _trace(trace: StepTrace, lines: list[TracedLine], own_folder: str) -> TraceRow:
     kinds = kinds_of_kernels(trace)
     total_s = max(sum(kinds.values()), 1e-12)
     return {
@@ -384,6 +425,45 @@ def _trace(trace: StepTrace, lines: list[TracedLine]) -> TraceRow:
         ],
         "lines": [_line(line, trace.steps, total_s) for line in lines[:MAX_TRACED_LINES]],
         "left_out": trace.left_out,
+        "cards": [_card(card, trace.steps, own_folder) for card in trace.cards],
+        "is_dated": trace.is_dated,
+    }
+
+
+def _card(card: CardSummary, steps: int, own_folder: str) -> CardRow:
+    shares = card.shares
+    span_s = shares.span_us / 1e6
+    return {
+        "device": card.device,
+        "seconds": span_s / steps,
+        "idle": 100 * shares.idle,
+        "compute": 100 * shares.compute,
+        "communication": 100 * shares.of(Work.COMMUNICATION) / shares.span_us,
+        "exposed": 100 * shares.exposed_communication,
+        "memory": 100 * shares.of(Work.MEMORY) / shares.span_us,
+        "causes": [
+            {"cause": name_of_cause(cause), "seconds": s / steps, "share": 100 * s / span_s}
+            for cause, s in zip(IdleCause, card.idle_s, strict=True)
+            if s > 0
+        ],
+        "late": [_late(line, steps, span_s) for line in late_lines(card, own_folder)[:MAX_TRACED_LINES]],
+        "queued": card.queued,
+        "tensor_cores": None if card.tensor_cores is None else 100 * card.tensor_cores,
+    }
+
+
+def _late(line: LateLaunch, steps: int, span_s: float) -> LateLineRow:
+    frame = line.stack[-1] if line.stack else None
+    idle_s = sum(line.idle_s)
+    return {
+        "function": frame.name if frame else "",
+        "file": frame.file if frame else "",
+        "line": frame.line or None if frame else None,
+        "kernel": line.name,
+        "seconds": idle_s / steps,
+        "share": 100 * idle_s / span_s,
+        "times": line.times,
+        "cause": name_of_cause(max(IdleCause, key=lambda cause: line.idle_s[cause])),
     }
 
 

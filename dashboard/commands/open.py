@@ -1,14 +1,19 @@
-"""`deepseek-dashboard open run.zip`: the pages of a run that was exported elsewhere; nothing is collected and nothing changed."""
+"""`deepseek-dashboard open run.zip`, `open rank0.pt.trace.json.gz`: the pages of a run that was exported elsewhere, or of traces that
+PyTorch's profiler wrote; nothing is collected and nothing changed."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import os
+import re
 import shutil
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from access.hosts import Access
 from collectors.options import CollectorOptions
@@ -18,6 +23,8 @@ from ..network import CannotListen, address_of, listen, port, public_address_of
 from .command import Command, UsageError
 from .run import free_port
 from .serve import leave, run_web
+
+TRACE = re.compile(r"(?:\.pt)?(?:\.trace)?\.json(?:\.gz)?$")
 
 
 class NoCollector(NamedTuple):
@@ -30,7 +37,13 @@ class NoCollector(NamedTuple):
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="zip that `deepseek-dashboard export` has written")
+    parser.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="zip that `deepseek-dashboard export` has written, or traces of PyTorch's profiler (.json, .json.gz) of one run",
+    )
     parser.add_argument(
         "--port", type=port, metavar="N", help="TCP port to serve on (default: 8080, or the next free one)"
     )
@@ -43,43 +56,104 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
 
 
-def run(parsed: argparse.Namespace) -> int:
-    from ..archive import BadArchive, room_for, unpack_apart
+class Opened(NamedTuple):
+    """What a folder now holds."""
 
-    if not parsed.file.is_file():
-        raise UsageError(f"there is no file {parsed.file}; write one with: deepseek-dashboard export RUN")
+    where: str  # it came from
+    note: str  # on every page
+    page: str = ""  # that is opened first
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from ..archive import room_for
+
+    for file in parsed.files:
+        if not file.is_file():
+            raise UsageError(f"there is no file {file}; write one with: deepseek-dashboard export RUN")
     try:
         listener = listen(parsed.host, free_port() if parsed.port is None else parsed.port)
     except CannotListen as error:
         raise UsageError(str(error)) from None
-    folder = room_for(parsed.file)
+    first = parsed.files[0]
+    folder = room_for(first)
     signal.signal(
         signal.SIGHUP, signal.default_int_handler
     )  # the terminal is closed: what was unpacked is removed then, too
     try:
+        is_trace = any(TRACE.search(file.name) for file in parsed.files)
         try:
-            manifest = unpack_apart(parsed.file, folder)
-        except BadArchive as error:
-            raise UsageError(f"{parsed.file} is not opened: {error}") from None
+            opened = _traces(parsed.files, folder) if is_trace else _copy(parsed.files, folder)
         except OSError as error:
             raise UsageError(
-                f"cannot unpack {parsed.file} into {folder} ({error.strerror or error}); set TMPDIR to a place with room"
+                f"cannot unpack {first} into {folder} ({error.strerror or error}); set TMPDIR to a place with room"
             ) from None
-        day = time.strftime("%Y-%m-%d %H:%M", time.localtime(manifest.exported_s))
-        copy = NoCollector(
-            f"A copy of {manifest.run} from {manifest.host}, {day}: nothing is collected or changed here."
-        )
         options = CollectorOptions(folder / "logs", folder)
         access = Access(parsed.host)
         with (
             contextlib.suppress(KeyboardInterrupt),
             address.publish(folder, address_of(listener, access), public_address_of(listener, access)),
         ):
-            where = f"{manifest.run} of {parsed.file}"
-            run_web([listener], options, copy, where=where, browse=parsed.open, ends=False, access=access)
+            run_web(
+                [listener],
+                options,
+                NoCollector(opened.note),
+                where=opened.where,
+                browse=parsed.open,
+                ends=False,
+                access=access,
+                page=opened.page,
+            )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     leave()
 
 
-COMMAND = Command("open", "Show a run that was exported into a zip, without collecting anything.", arguments, run)
+def _copy(files: Sequence[Path], folder: Path) -> Opened:
+    """Of a run. Raises OSError."""
+    from ..archive import BadArchive, unpack_apart
+
+    if len(files) > 1:
+        raise UsageError("one exported run is opened at a time; several files are for traces of one run")
+    try:
+        manifest = unpack_apart(files[0], folder)
+    except BadArchive as error:
+        raise UsageError(f"{files[0]} is not opened: {error}") from None
+    day = time.strftime("%Y-%m-%d %H:%M", time.localtime(manifest.exported_s))
+    note = f"A copy of {manifest.run} from {manifest.host}, {day}: nothing is collected or changed here."
+    return Opened(f"{manifest.run} of {files[0]}", note)
+
+
+def _traces(files: Sequence[Path], folder: Path) -> Opened:
+    """A run that has nothing but these traces. Raises OSError."""
+    from analysis.traces.events import TraceError
+    from analysis.traces.summary import began_s
+    from collectors.records import Event, RunInfo
+    from collectors.store.engines import open_store
+
+    run = TRACE.sub("", files[0].name) or "trace"
+    place = folder / "logs" / run
+    place.mkdir(parents=True)
+    begun = []
+    for number, file in enumerate(files):
+        if not TRACE.search(file.name):
+            raise UsageError(f"{file} is no trace: one ends with .json or .json.gz")
+        try:
+            begun.append(began_s(file))
+        except TraceError as error:
+            raise UsageError(f"{file} is not opened: it {error}") from None
+        inside = place / f"{number}-{TRACE.sub('', file.name)}.trace.json"
+        try:
+            os.link(file.resolve(), inside)
+        except OSError:  # on another disk
+            shutil.copy2(file, inside)
+    with contextlib.closing(open_store(folder, write=True)) as store:
+        store.append([RunInfo(run, {"run": run}), Event(run, "start", min(begun))])
+    said = ", ".join(file.name for file in files)
+    return Opened(
+        f"{said}", f"Traces of {said}: nothing is collected or changed here.", f"/flame?run={quote(run)}&view=kernels"
+    )
+
+
+COMMAND = Command(
+    "open", "Show an exported run, or traces of PyTorch's profiler, without collecting anything.", arguments, run
+)

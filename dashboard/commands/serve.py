@@ -310,7 +310,9 @@ def run_web(
     loan: Lease | None = None,
     pages_dir: Path | None = None,
     access: Access,
+    page: str = "",
 ) -> None:
+    """`page` is the path of the page that is opened first."""
     gc.disable()  # what is loaded now stays: to look for garbage in it meanwhile is a fifth of the start
     from collectors.store.engines import open_store
 
@@ -339,7 +341,10 @@ def run_web(
     if isinstance(collector, PendingFolder):
         collector.begin(lambda: setattr(server, "should_exit", True))
     threading.Thread(
-        target=announce, args=(listeners[0], access, where, browse, options.data_dir), name="announce", daemon=True
+        target=announce,
+        args=(listeners[0], access, where, browse, options.data_dir, page),
+        name="announce",
+        daemon=True,
     ).start()
     if ends:
         threading.Thread(target=end_unneeded, args=(options.data_dir, is_open), name="beside", daemon=True).start()
@@ -374,7 +379,7 @@ def end_unneeded(data_dir: Path, is_open: Callable[[], bool]) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def announce(listener: socket.socket, access: Access, where: str, browse: bool, data_dir: Path) -> None:
+def announce(listener: socket.socket, access: Access, where: str, browse: bool, data_dir: Path, page: str = "") -> None:
     """Print the address once it answers, with a link where that needs one, and open it where the user asked for that."""
     url = public_address_of(listener, access)
     with contextlib.suppress(OSError), socket.create_connection(listener.getsockname()[:2]) as connection:
@@ -382,12 +387,12 @@ def announce(listener: socket.socket, access: Access, where: str, browse: bool, 
             b"GET /assets/tokens.css HTTP/1.0\r\nHost: localhost\r\n\r\n"
         )  # what it answers does not matter
         connection.recv(1)
-    print(f"DeepSeek Dashboard: {url} {where}; Ctrl-C ends it", flush=True)
+    print(f"DeepSeek Dashboard: {url.rstrip('/') if page else url}{page} {where}; Ctrl-C ends it", flush=True)
     if not access.is_loopback or access.own_origins:
         print_link(data_dir, url)
     if browse:
         webbrowser.open(
-            address_of(listener, access)
+            address_of(listener, access).rstrip("/") + page
         )  # without a secret, which other users would see in the browser's command line
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from analysis.ledger.shares import TracedLine, traced_lines
 from analysis.stacks.spans import Interval
+from analysis.traces.events import TraceError
 from analysis.traces.steps import MalformedTrace, StepTrace, read_answer
-from collectors.folders import LogTree
+from analysis.traces.summary import step_trace_of
+from collectors.folders import LogTree, is_received
 from collectors.trace_requests import ANSWERED_WITHIN_S, RESULT, NoEntry, asked_ago_s, entry_of
 from collectors.untrusted import OverLimit, ReaderProcess
 
@@ -31,6 +35,7 @@ class TraceResult:
     sentence: str
     trace: StepTrace | None
     lines: list[TracedLine]
+    own_folder: str = ""
 
 
 class StepTraces:
@@ -45,40 +50,48 @@ class StepTraces:
         self._kept.close()
 
     def within(self, run: str, info: Mapping[str, Any], rank: int, window: Interval) -> StepTrace | None:
-        """The newest one of this rank whose steps lie in the window."""
-        if self._logs is None or "trace" not in info:
-            return None
-        try:
-            found = self._kept.newest(entry_of(self._logs, run, info))
-            return next(
-                (trace for trace in found if not trace.error and trace.rank == rank and _touches(trace, window)), None
-            )
-        except NoEntry:
-            return None
+        """The newest one of this rank that RunLog traced and whose steps lie in the window."""
+        return next((trace for trace in self._answers(run, info, rank) if _touches(trace, window)), None)
 
     def nearest(self, run: str, info: Mapping[str, Any], rank: int | None, window: Interval) -> StepTrace | None:
         """The newest whose steps lie in the window, else the newest of all; of a rank, or of any."""
-        if self._logs is None or "trace" not in info:
-            return None
-        try:
-            found = self._kept.newest(entry_of(self._logs, run, info))
-            traces = [trace for trace in found if not trace.error and rank in (None, trace.rank)]
-        except NoEntry:
-            return None
+        traces = [*self._answers(run, info, rank), *self._profiles(run, rank)]
         return next((trace for trace in traces if _touches(trace, window)), traces[0] if traces else None)
+
+    def _answers(self, run: str, info: Mapping[str, Any], rank: int | None) -> Iterator[StepTrace]:
+        """Those that RunLog wrote, the newest first."""
+        if self._logs is not None and "trace" in info:
+            with suppress(NoEntry):
+                found = self._kept.newest(entry_of(self._logs, run, info))
+                yield from (trace for trace in found if not trace.error and rank in (None, trace.rank))
+
+    def _wrong(self, run: str) -> str:
+        """Why the newest file of PyTorch's profiler in the run's folder cannot be read; "" without one."""
+        if self._logs is None or is_received(run):
+            return ""
+        newest = next(self._kept.profiles(LogTree.of(self._logs).path_of(run)), None)
+        return f"{newest.error}." if newest and newest.error else ""
+
+    def _profiles(self, run: str, rank: int | None) -> Iterator[StepTrace]:
+        """Those of PyTorch's profiler in the run's folder, the newest first."""
+        if self._logs is not None and not is_received(run):
+            found = self._kept.profiles(LogTree.of(self._logs).path_of(run))
+            yield from (trace for trace in found if not trace.error and rank in (None, trace.rank))
 
     def found(self, run: str, info: Mapping[str, Any], folder: str, name: str | None, rank: int | None) -> TraceResult:
         """What became of the request with this id; without one, the newest trace, of a rank or of any."""
         if self._logs is None:
             return TraceResult("none", NOTHING_YET, None, [])
+        if name is None:
+            trace = next(chain(self._answers(run, info, rank), self._profiles(run, rank)), None)
+            if trace is not None:
+                return _done(trace, folder)
         try:
             entry = entry_of(self._logs, run, info)
         except NoEntry as error:
-            return TraceResult("none", f"Steps of {run} cannot be traced: {error}.", None, [])
+            return TraceResult("none", self._wrong(run) or f"Steps of {run} cannot be traced: {error}.", None, [])
         if name is None:
-            traces = (trace for trace in self._kept.newest(entry) if not trace.error and rank in (None, trace.rank))
-            trace = next(traces, None)
-            return _done(trace, folder) if trace else TraceResult("none", NOTHING_YET, None, [])
+            return TraceResult("none", self._wrong(run) or NOTHING_YET, None, [])
         answer = self._kept.answer(entry, name)
         if isinstance(answer, StepTrace):
             return _failed(answer.error) if answer.error else _done(answer, folder)
@@ -90,14 +103,18 @@ class StepTraces:
 
 
 def _done(trace: StepTrace, folder: str) -> TraceResult:
-    said = []
-    if not trace.with_stacks:
+    said = [trace.said] if trace.said else []
+    if not trace.with_stacks and trace.cards:
+        said.append(
+            "The trace has no stacks: record it with with_stacks=True to see the lines that launched its kernels."
+        )
+    elif not trace.with_stacks:
         said.append(
             "A step makes more than 200,000 calls of Python functions: kernels are shown without the lines that launched them."
         )
     if trace.left_out:
         said.append(f"{trace.left_out:,} kernels that took least are left out.")
-    return TraceResult("done", " ".join(said), trace, traced_lines(trace, folder))
+    return TraceResult("done", " ".join(said), trace, traced_lines(trace, folder), folder)
 
 
 def _failed(reason: str) -> TraceResult:
@@ -113,6 +130,8 @@ def _touches(trace: StepTrace, window: Interval) -> bool:
 MAX_KEPT = 4  # of all runs: at most 15 MB each
 MAX_ENTRIES = 1_000  # files of an entry that are looked at
 MAX_MEMORY_BYTES, READ_WITHIN_S = 1 << 30, 5.0  # of one
+MAX_LARGE_BYTES, LARGE_WITHIN_S = 3 << 30, 60.0  # of one of PyTorch's profiler
+PROFILE = re.compile(r"\.trace\.json(?:\.gz)?$")
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +148,7 @@ class TraceReader:
 
     def __init__(self) -> None:
         self._process = ReaderProcess("traces", memory_bytes=MAX_MEMORY_BYTES, timeout_s=READ_WITHIN_S)
+        self._large = ReaderProcess("profiles", memory_bytes=MAX_LARGE_BYTES, timeout_s=LARGE_WITHIN_S)
         self._lock = threading.Lock()
         self._kept: OrderedDict[_TraceFile, StepTrace | str] = OrderedDict()
 
@@ -144,18 +164,29 @@ class TraceReader:
         wanted = f"trace-{name}.json"
         return next((self._read(key) for key in _files(entry) if key.path.endswith(f"/{wanted}")), None)
 
+    def profiles(self, folder: Path) -> Iterator[StepTrace]:
+        """Those of PyTorch's profiler in a folder, or in one of its folders, the newest first; one that cannot be read says why."""
+        for key in _profiles(folder):
+            found = self._read(key, folder)
+            yield found if isinstance(found, StepTrace) else StepTrace("", 0, found, "")
+
     def close(self) -> None:
         self._process.close()
+        self._large.close()
 
-    def _read(self, key: _TraceFile) -> StepTrace | str:
+    def _read(self, key: _TraceFile, root: Path | None = None) -> StepTrace | str:
+        """Below `root` one of PyTorch's profiler."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
         found: StepTrace | str
         try:
-            found = self._process.read(read_answer, Path(key.path))
-        except (MalformedTrace, OverLimit) as error:
+            if root is not None:
+                found = self._large.read(step_trace_of, Path(key.path), root)
+            else:
+                found = self._process.read(read_answer, Path(key.path))
+        except (MalformedTrace, TraceError, OverLimit) as error:
             found = f"{key.path} {error}"
         except OSError as error:
             found = f"{key.path} cannot be read ({error.strerror})"
@@ -166,6 +197,26 @@ class TraceReader:
             while len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
         return found
+
+
+def _profiles(folder: Path) -> list[_TraceFile]:
+    """The newest first, no more than are kept."""
+    found, looked_at = [], 0
+    folders = [str(folder)]
+    for place in folders:
+        with suppress(OSError), os.scandir(place) as files:
+            for file in files:
+                looked_at += 1
+                if looked_at > MAX_ENTRIES:
+                    break
+                if file.name.startswith("."):
+                    continue
+                if PROFILE.search(file.name) and file.is_file(follow_symlinks=False):
+                    status = file.stat(follow_symlinks=False)
+                    found.append(_TraceFile(file.path, status.st_ino, status.st_size, status.st_mtime_ns))
+                elif place == folders[0] and file.is_dir(follow_symlinks=False):
+                    folders.append(file.path)
+    return sorted(found, key=lambda key: -key.modified_ns)[:MAX_KEPT]
 
 
 def _files(entry: Path) -> list[_TraceFile]:
