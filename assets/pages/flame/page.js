@@ -112,6 +112,9 @@ export default class FlamePage extends RunPage {
     if (this.growing && this.range.axis === TIME) this.#loadChart();
   }
 
+  /** @type {string | null} the run whose kernels are shown */
+  #traced = null;
+
   /** @param {import("../../lib/axis.js").View} view @param {import("../../data/series.js").Series | null} stepper */
   drawMore(view, stepper) {
     super.drawMore(view, stepper);
@@ -119,6 +122,8 @@ export default class FlamePage extends RunPage {
     const shown = window ?? this.requests.wanted?.asked;
     this.strip.chart.draw(view);
     this.stage.side.trace.of(this.runs.current?.run ?? null, !this.runs.over);
+    if (this.stage.kernels && this.#traced !== this.runs.current?.run) this.stage.side.trace.element.open = true; // once a run
+    this.#traced = this.stage.kernels ? (this.runs.current?.run ?? null) : null;
     setClass(this.element, "bare", !this.runs.current || this.range.axis !== TIME);
     this.#drawStacks();
     this.found.draw(this.stage.isWithout && this.runs.current !== null);

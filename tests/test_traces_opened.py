@@ -1,0 +1,108 @@
+"""Traces that PyTorch's profiler wrote: in a run's folder, and opened by a command."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT, Dashboard, dashboard, wait_for
+from tests.torch_traces import TraceWriter
+
+LOAD, MODEL = "train.py(12): <module>", "model.py(7): forward;train.py(14): <module>"
+SECOND = 1_000_000
+
+
+def three_steps() -> bytes:
+    """Of 10 ms: 6 ms of waiting for data, 2 ms of a kernel of train.py:12, 1 ms of one of model.py:7."""
+    writer, begin = TraceWriter(distributedInfo={"rank": 0, "world_size": 1}), 1_700_000_000 * SECOND
+    for number in range(4):
+        at = begin + number * 10_000
+        writer.step(number, at, 10_000)
+        writer.add("user_annotation", "enumerate(DataLoader)#x.__next__", at, 6_000)
+        writer.launch(at + 6_000, at + 6_010, 2_000, "copy_kernel", stack=LOAD)
+        writer.launch(at + 6_100, at + 8_010, 1_000, "gemm", stack=MODEL)
+    return writer.data()
+
+
+def shown(trace: dict[str, Any]) -> None:
+    (card,) = trace["cards"]
+    assert card["causes"][0]["cause"] == "data" and card["causes"][0]["share"] == pytest.approx(52, abs=3)
+    assert (card["late"][0]["file"], card["late"][0]["line"], card["late"][0]["cause"]) == ("train.py", 12, "data")
+    lines = {(line["file"], line["line"]): line["seconds"] for line in trace["lines"]}
+    assert lines["train.py", 12] == pytest.approx(0.002)
+    assert sum(lines.values()) == pytest.approx(0.003)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    log_dir = tmp_path_factory.mktemp("traced") / "logs"
+    for run in ("good", "bad", "none"):
+        (log_dir / run).mkdir(parents=True)
+        (log_dir / run / "train.log").write_text("step 1 loss 2.0\nstep 2 loss 1.0\n")
+    (log_dir / "good" / "profile").mkdir()
+    (log_dir / "good" / "profile" / "host_1.pt.trace.json.gz").write_bytes(gzip.compress(three_steps()))
+    (log_dir / "bad" / "a.pt.trace.json.gz").write_bytes(gzip.compress(three_steps())[:-30])
+    with dashboard(log_dir, "--no-profile") as found:
+        wait_for(lambda: found.run("good") and found.run("bad") and found.run("none"))
+        yield found
+
+
+def test_a_trace_in_a_runs_folder_says_why_its_card_was_idle_and_which_line_launches_next(running: Dashboard) -> None:
+    answer = running.get("/api/v1/trace?run=good")
+    assert answer["state"] == "done"
+    shown(answer["trace"])
+    flame = running.get("/api/v1/flame?run=good&from=0&to=9e9&view=kernels")
+    names = [flame["frames"][frame]["name"] for frame in flame["nodes"]["frame"]]
+    assert {"forward", "gemm", "copy_kernel"} <= set(names)
+
+
+def test_one_that_is_broken_is_a_sentence_and_none_says_what_is_needed(running: Dashboard) -> None:
+    bad, none = (running.get(f"/api/v1/trace?run={run}") for run in ("bad", "none"))
+    assert bad["trace"] is None and "is cut off or is no whole gzip file" in bad["sentence"]
+    assert none["trace"] is None and "RunLog" in none["sentence"]
+
+
+@contextmanager
+def opened(*files: Path) -> Iterator[str]:
+    """The address that is printed."""
+    command = [sys.executable, str(ROOT / "app.py"), "open", *map(str, files), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        try:
+            said = process.stdout.readline()
+            found = re.search(r"http://\S+", said)
+            assert found, said + process.stdout.read()
+            yield found[0]
+        finally:
+            process.terminate()
+            process.stdout.read()
+
+
+def test_traces_are_opened_without_a_run(tmp_path: Path) -> None:
+    files = [tmp_path / "rank0.pt.trace.json", tmp_path / "rank1.json.gz"]
+    files[0].write_bytes(three_steps())
+    files[1].write_bytes(gzip.compress(three_steps()))
+    with opened(*files) as address:
+        assert address.endswith("/flame?run=rank0&view=kernels")
+        base = address.partition("/flame")[0]
+        with urllib.request.urlopen(f"{base}/api/v1/trace?run=rank0") as answer:
+            shown(json.load(answer)["trace"])
+
+
+@pytest.mark.parametrize("data", [b"{}", b"", b"\x1f\x8b\x08", b'{"traceEvents": [{}]}'])
+def test_what_is_no_trace_is_not_opened(data: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_bytes(data)
+    command = [sys.executable, str(ROOT / "app.py"), "open", str(file), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "is not opened: it " in done.stderr
