@@ -87,6 +87,10 @@ export default class GpusPage extends TimePage {
     return null;
   }
 
+  chartRuns() {
+    return [this.about];
+  }
+
   loadPoints() {
     this.#readXids(this.range.view(this.end_s)).catch((error) => this.failed(error, this.retries.points));
     super.loadPoints();
