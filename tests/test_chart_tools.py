@@ -162,7 +162,9 @@ def test_a_lane_is_filled_and_folded_by_the_tab_and_enter_keys(running: Dashboar
     page.keyboard.press("Enter")
     wait_for(lambda: name.get_attribute("aria-expanded") == "false")
     box, around = name.bounding_box(), lane.bounding_box()
-    assert box and around and box["y"] + box["height"] <= around["y"] + around["height"], "the ring reaches into the next lane"
+    assert box and around and box["y"] + box["height"] <= around["y"] + around["height"], (
+        "the ring reaches into the next lane"
+    )
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
