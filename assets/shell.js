@@ -1,7 +1,7 @@
 /** The frame around all pages: theme, keys, the links to the pages, and the page of the address. */
 
 import { askAhead } from "./lib/api.js";
-import { CHART_KEYS, leaveFull, listenToCharts } from "./lib/chart_tools.js";
+import { chartKeys, leaveFull, listenToCharts } from "./lib/chart_tools.js";
 import { el, setText } from "./lib/dom.js";
 import { helpDialog, listen } from "./lib/keys.js";
 import { addPlotlyTools } from "./lib/plotly_tools.js";
@@ -42,7 +42,7 @@ export function start() {
     event.preventDefault(); // also in a field: browsers have their own search behind it
     openPalette();
   });
-  listenToCharts();
+  listenToCharts({ isPageKey: (name) => keys().some((key) => key.keys.includes(name)), runs: () => session().view?.chartRuns() ?? [] });
   session().onShow(leaveFull);
   listen(keys);
   onVisit(showPage);
@@ -141,7 +141,7 @@ function keysOfPages() {
 let help = null;
 
 function showHelp() {
-  help ??= helpDialog(keys(), [...(session().view?.gestures() ?? []), ...CHART_KEYS]);
+  help ??= helpDialog(keys(), [...(session().view?.gestures() ?? []), ...chartKeys()]);
   help.showModal();
 }
 

@@ -103,3 +103,90 @@ def test_a_click_into_a_chart_leaves_the_keys_to_the_page(running: Dashboard, pa
     chart.click()
     page.keyboard.press("e")
     page.wait_for_selector(".board-editor")
+
+
+def downloads(page: Page, key: str) -> str:
+    """The name of the file that the key saves."""
+    with page.expect_download() as download:
+        page.keyboard.press(key)
+    return download.value.suggested_filename
+
+
+def point_at(page: Page, chart: str) -> None:
+    box = wait_for(lambda: page.locator(chart).first.bounding_box())
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(box["x"] + box["width"] / 2 + 2, box["y"] + box["height"] / 2)
+
+
+def test_keys_are_for_the_chart_that_the_pointer_is_on(running: Dashboard, page: Page) -> None:
+    point_at(page, open_page(running, page, "/"))
+    wait_for(lambda: page.locator(".lane[data-lane=loss].pointed").count())
+    assert downloads(page, "e") == "steady Loss.csv"
+    page.keyboard.press("Enter")
+    page.locator(".lane[data-lane=loss].is-full").wait_for()
+    assert downloads(page, "p") == "steady Loss.png", "p is for the chart in full; else it pins the window"
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.keyboard.type("epy")
+    assert page.locator(".tail input").input_value() == "epy", "a field has the keys that are typed in it"
+
+
+def test_keys_of_the_page_go_before_those_of_the_chart_that_is_pointed_at(running: Dashboard, page: Page) -> None:
+    point_at(page, open_page(running, page, "/training"))
+    page.keyboard.press("y")
+    wait_for(lambda: address(page).get("ylog"), because="the page's own key is lost")
+    page.keyboard.press("?")
+    assert "y while you point" in page.locator("dialog[open]").inner_text()
+
+
+def test_keys_printed_in_the_menu_work_while_it_is_open(running: Dashboard, page: Page) -> None:
+    open_page(running, page, "/training")
+    chart = page.locator('.chart[data-tag="train/loss"]')
+    for key, file in (("e", "steady train-loss.csv"), ("p", "steady train-loss.png")):
+        chart.hover()
+        chart.locator(".dots").click()
+        page.locator(".chart-menu").wait_for()
+        assert downloads(page, key) == file
+        assert not page.locator(".chart-menu").is_visible()
+    chart.locator(".dots").click()
+    page.keyboard.press("y")
+    wait_for(lambda: painted_log(page), because="its axis is linear")
+    assert "ylog" not in address(page), "the others stay as they are"
+
+
+def test_a_lane_is_filled_and_folded_by_the_tab_and_enter_keys(running: Dashboard, page: Page) -> None:
+    open_page(running, page, "/")
+    lane = page.locator(".lane[data-lane=loss]")
+    name = lane.locator(".name")
+    name.focus()
+    page.keyboard.press("Enter")
+    wait_for(lambda: name.get_attribute("aria-expanded") == "false")
+    box, around = name.bounding_box(), lane.bounding_box()
+    assert box and around and box["y"] + box["height"] <= around["y"] + around["height"], (
+        "the ring reaches into the next lane"
+    )
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.locator(".lane[data-lane=loss].is-full").wait_for()
+
+
+@pytest.mark.parametrize("path", ["/boards", "/logs", "/hosts"])
+def test_a_chart_in_full_has_an_address_and_back_closes_it(running: Dashboard, page: Page, path: str) -> None:
+    chart = {**CHARTS, "/hosts": ".lane[data-lane=cpu] .plot"}[path]
+    page.goto(f"{running.address}{path}?run=steady")
+    wait_for(lambda: page.locator(f"#content {chart} canvas").count() > 0, because="no chart")
+    before = page.url
+    page.locator(chart).first.focus()
+    page.keyboard.press("Enter")
+    full = page.locator(".is-full")
+    full.wait_for()
+    there = page.url
+    assert there != before
+    page.go_back()
+    full.wait_for(state="detached")
+    assert page.url == before
+    page.goto(there)
+    full.wait_for()
+    page.keyboard.press("Escape")
+    wait_for(lambda: full.count() == 0 and page.url == before)

@@ -51,7 +51,7 @@ def same(found: float, value: float) -> bool:
 
 def test_csv_reads_back_to_the_last_bit(web: Web) -> None:
     answer = web.ask("/api/v1/export", run=RUNS, expr="loss")
-    assert answer.status == 200 and answer.headers["content-disposition"] == 'attachment; filename="points.csv"'
+    assert answer.status == 200 and answer.headers["content-disposition"] == "attachment"
     header, *lines = csv.reader(io.StringIO(answer.body.decode(), newline=""))
     assert header == ["run", "series", "labels", "segment", "step", "time_s", "value"]
     assert [line[0] for line in lines[:: len(VALUES)]] == ["a", f"'{EVIL}", RUNS[2]]

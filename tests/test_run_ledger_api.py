@@ -289,7 +289,7 @@ def test_the_side_panel_of_runs_has_it(page: Page, web: Web, theme: str) -> None
     page.keyboard.press("i")
     page.wait_for_selector("#about-ledger table")
     text = page.locator("#about-ledger").inner_text()
-    assert "Goodput 64% of 100 s in 2 attempts" in text and "64 steps count, 10 were done again." in text
+    assert "Goodput 64% of 100 s in 2 attempts" in text and "64 steps done, 10 of them twice." in text
     assert "training\t64%" in text and "between attempts\t9%\t9 s" in text and "EUR lost" in text
     assert (
         page.locator("#about-ledger tr").first.get_attribute("title")

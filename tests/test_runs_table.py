@@ -358,6 +358,25 @@ def test_the_loss_is_found_wherever_the_part_of_the_data_stands(
     assert first_of(roles.judged, names) == judged
 
 
+def test_settings_differ_among_the_runs_that_have_them(tmp_path: Path) -> None:
+    with closing(open_store(tmp_path, write=True)) as writer:
+        for i in range(9):
+            config = {"lr": 10.0**-i, "hidden": 64 * (1 + i % 2), "epochs": 3} if i < 3 else {}
+            writer.append([RunInfo(f"r{i}", {"config": config, "started_s": T0 + i})])
+        queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
+        assert [key for key in queries.table.usual() if key.startswith("config.")] == ["config.lr", "config.hidden"]
+        wide = {f"option {i}": i for i in range(40)}
+        for sign in (1, -1):
+            values = {key: sign * (1 + value) for key, value in wide.items()}
+            writer.append([RunInfo(f"wide {sign}", {"config": {"lr": 1.0, **values}, "started_s": T0})])
+        queries.table.stale()
+        found = [key for key in queries.table.usual() if key.startswith("config.")]
+        assert found[:2] == ["config.lr", "config.hidden"] and len(found) == 5, (
+            "many keys would leave no room for others"
+        )
+        queries.close()
+
+
 def test_usual_columns_have_values_and_then_come_the_settings_that_differ(tmp_path: Path) -> None:
     with closing(open_store(tmp_path, write=True)) as writer:
         for i in range(6):
@@ -368,11 +387,12 @@ def test_usual_columns_have_values_and_then_come_the_settings_that_differ(tmp_pa
                 "out_dir": f"/data/{i}",
                 "label": f"try {i}",
                 "api_key": f"{i}",
-                "mostly unknown": i,
+                "of two": i,
+                "own name": f"r{i}",
                 **({} if i else {"seldom": 1}),
             }
             if i > 1:
-                del config["mostly unknown"]
+                del config["of two"]
             name = ("val/loss", "val_loss")[i % 2]
             writer.append([RunInfo(f"r{i}", {"config": config, "started_s": T0 + i * (-1) ** i})])
             writer.append(
@@ -383,7 +403,7 @@ def test_usual_columns_have_values_and_then_come_the_settings_that_differ(tmp_pa
         usual = queries.table.usual()
         assert usual[: usual.index("steps")] == (
             *("name", "state", "curve", "best", "loss"),
-            *("config.lr", "config.nested.batch_size"),
+            *("config.lr", "config.nested.batch_size", "config.of two"),
         )
         assert not {"tags", "eta", "tokens_per_s", "gpu_hours", "commit"} & {*usual} and "started" in usual
         assert queries.table.ask(TableQuery()).columns.keys() == {*usual}

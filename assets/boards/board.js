@@ -7,7 +7,7 @@ import { Tip, lineKey } from "../curves/tip.js";
 import { runColours } from "../data/colours.js";
 import { CurveReader, readCurves } from "../data/curve_reader.js";
 import { Refused } from "../lib/api.js";
-import { chartTools, flip } from "../lib/chart_tools.js";
+import { chartTools, flip, keepFull } from "../lib/chart_tools.js";
 import { el, nearView, onResize, setClass, setText } from "../lib/dom.js";
 import { counted } from "../lib/format.js";
 import { listen } from "../lib/life.js";
@@ -104,9 +104,15 @@ export class BoardView {
     this.frames = frames;
     for (const [key, frame] of before) if (!frames.has(key)) this.#drop(frame);
     this.field.replaceChildren(...rows);
+    keepFull();
     this.#fit();
     this.#want();
     this.redraw();
+  }
+
+  /** @param {string} key of a chart */
+  elementOf(key) {
+    return [...this.frames.values()].find(({ placed }) => placed.key === key && placed.fields.kind !== "text")?.element;
   }
 
   /** @param {PlacedChart} chart @param {Map<string, ChartFrame>} before @param {Map<string, ChartFrame>} frames */

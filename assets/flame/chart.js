@@ -35,7 +35,7 @@ export class ChartLane {
     this.plot = el("div", { class: "plot" }, this.canvas);
     this.values = el("div", { class: "vals" });
     this.tip = el("div", { class: "tip", hidden: true });
-    this.element = el("section", { class: "lane lane-chart" }, this.name, this.plot, this.values, this.tip);
+    this.element = el("section", { class: "lane lane-chart", "data-lane": "stacks" }, this.name, this.plot, this.values, this.tip);
     this.element.append(chartTools({ element: this.element, focus: this.plot, title: () => this.title.textContent ?? "", table: () => this.#table(), picture: () => (this.chart ? { canvas: this.canvas, legend: [] } : null), stage: () => this.element.closest(".timeline") }, { menuOnly: true }));
     onResize(this.plot, () => this.#paint());
     onTheme(() => this.#paint());

@@ -34,13 +34,17 @@ export function chartTools(chart, { menuOnly = false } = {}) {
   chart.element.setAttribute(TOOLED, "");
   const focus = chart.focus ?? chart.element;
   if (!focus.hasAttribute("tabindex")) focus.tabIndex = 0;
-  const tool = (/** @type {string} */ word, /** @type {string} */ title, /** @type {() => void} */ act) => el("button", { class: "chart-tool", type: "button", tabindex: "-1", title, "aria-label": `${title.replace(/ \(.*/, "")}: ${chart.title()}`, onclick: act }, word);
-  const dots = tool("⋯", "Chart tools", () => openMenu(chart, dots));
+  const tool = (/** @type {string} */ word, /** @type {string} */ title, /** @type {string} */ key, /** @type {() => void} */ act) => {
+    const button = el("button", { class: "chart-tool", type: "button", tabindex: "-1", "aria-label": `${title}: ${chart.title()}`, onclick: act }, word);
+    button.addEventListener("pointerenter", () => (button.title = key && !isPageKey(key) ? `${title} (${key})` : title));
+    return button;
+  };
+  const dots = tool("⋯", "Chart tools", "", () => openMenu(chart, dots));
   dots.removeAttribute("tabindex");
   dots.classList.add("dots");
   if (menuOnly) return el("span", { class: "chart-tools" }, dots);
-  const log = chart.logY && tool("log", "Log y, or linear (y)", () => chart.logY?.turn());
-  return el("span", { class: "chart-tools" }, log ?? null, tool("CSV", "CSV (e)", () => saveCsv(chart)), tool("PNG", "PNG (p)", () => savePng(chart)), tool("⤢", "Fill the window (Enter)", () => enlarge(chart)), dots);
+  const log = chart.logY && tool("log", "Log y, or linear", "y", () => chart.logY?.turn());
+  return el("span", { class: "chart-tools" }, log ?? null, tool("CSV", "CSV", "e", () => saveCsv(chart)), tool("PNG", "PNG", "p", () => savePng(chart)), tool("⤢", "Fill the window", "Enter", () => enlarge(chart)), dots);
 }
 
 /** Where what lies above the page belongs: the document's body, or a component's own root in an app elsewhere, where our styles are. @param {Node} node @returns {Node} */
@@ -53,10 +57,13 @@ function homeOf(node) {
 
 /** @type {HTMLElement} made with the first chart that needs it */
 let menu;
+/** @type {Tooled} that it was opened for last */
+let menuChart;
 
 /** @param {Tooled} chart @param {HTMLElement} button */
 function openMenu(chart, button) {
   menu ??= el("div", { class: "curves-menu chart-menu", popover: "auto", "aria-label": "Chart" });
+  menuChart = chart;
   homeOf(button).appendChild(menu);
   const item = (/** @type {string} */ label, /** @type {string} */ key, /** @type {() => void} */ act) =>
     el("button", { type: "button", onclick: () => (menu.hidePopover(), act()) }, el("span", {}, label), key && el("kbd", {}, key));
@@ -72,36 +79,74 @@ function openMenu(chart, button) {
   /** @type {HTMLElement | null} */ (menu.firstElementChild)?.focus();
 }
 
-// The keys of the chart that has the focus, or that fills the window: before those of the page. A click into a chart leaves them to the page.
+// Keys are for one chart: the one whose menu is open, else the one that fills the window, else the one that the Tab key reached, all before the page's own.
+// Else, where the page has no such key, for the one that the pointer is on, or that was clicked.
 
 /** @type {Record<string, (chart: Tooled) => void>} */
-const KEYS = { Enter: enlarge, p: savePng, e: saveCsv, y: (chart) => chart.logY?.turn() };
-/** @type {[string, string][]} */
-export const CHART_KEYS = [["Tab to a chart, then Enter, y, e, p", "fill the window, log y, CSV, PNG"]];
+const KEYS = { Enter: enlarge, y: (chart) => chart.logY?.turn(), e: saveCsv, p: savePng };
+
+/** Whether the shown page has a use of its own for a key. @type {(key: string) => boolean} */
+let isPageKey = () => false;
+
+/** For the list of keys. @returns {[string, string][]} */
+export function chartKeys() {
+  const taken = Object.keys(KEYS).filter(isPageKey).join(", ");
+  /** @type {[string, string]} */
+  const usual = [Object.keys(KEYS).join(", "), "fill the window, log y, CSV, PNG: of the chart that you point at, that has the focus (Tab), or whose ⋯ menu is open"];
+  return taken ? [usual, [`${taken} while you point`, "see below; a chart with the focus or an open menu comes first"]] : [usual];
+}
 
 let listens = false;
+let clicked = false; // the focus came by a pointer
+/** @type {Element | null} that the pointer is on */
+let pointed = null;
 
-/** Hear the keys of this document's charts. */
-export function listenToCharts() {
+/** Hear the keys of this document's charts. @param {{isPageKey?: (key: string) => boolean, runs?: () => string[]}} [page] what is shown; `runs` name the files */
+export function listenToCharts(page = {}) {
+  isPageKey = page.isPageKey ?? isPageKey;
+  runsShown = page.runs ?? runsShown;
   if (listens) return;
   listens = true;
-  let pointed = false;
-  document.addEventListener("pointerdown", () => (pointed = true), true);
+  document.addEventListener("pointerdown", () => (clicked = true), true);
+  document.addEventListener("pointerover", (event) => (pointed = event.pointerType === "touch" ? null : /** @type {Element} */ (event.composedPath()[0])), true);
+  document.documentElement.addEventListener("pointerleave", () => (pointed = null));
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Tab") pointed = false;
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || menu?.matches(":popover-open")) return;
-    const target = /** @type {HTMLElement} */ (event.composedPath()[0]); // in a shadow root, too
-    if (!(target instanceof Element)) return;
-    if (event.key === "Escape" && full) leaveFull();
-    else {
-      const chart = full?.chart ?? (pointed ? undefined : charts.get(target.closest(`[${TOOLED}]`) ?? target));
-      const act = KEYS[event.key];
-      if (!chart || !act || target.closest("input, textarea, select") || (event.key === "Enter" && target.closest("button, a, [role=application]"))) return;
-      act(chart);
-    }
-    event.preventDefault();
-    event.stopImmediatePropagation();
+    if (event.key === "Tab") clicked = false;
+    if (event.key === "Escape" && full && !menu?.matches(":popover-open") && isFree(event)) claim(event, leaveFull);
+    else run(event, (target) => (menu?.matches(":popover-open") ? menuChart : (full?.chart ?? (clicked ? undefined : chartAt(target)))));
   }, true);
+  addEventListener("keydown", (event) => run(event, (target) => chartAt(pointed) ?? chartAt(target))); // after those of the page
+}
+
+/** @param {KeyboardEvent} event @param {(target: Element) => Tooled | undefined} find the chart that it is for */
+function run(event, find) {
+  const target = event.composedPath()[0]; // in a shadow root, too
+  const act = KEYS[event.key];
+  if (!act || !(target instanceof Element) || !isFree(event) || target.closest(TYPING) || (event.key === "Enter" && target.closest(ENTERED))) return;
+  const chart = find(target);
+  if (!chart) return;
+  if (menu?.matches(":popover-open")) menu.hidePopover();
+  claim(event, () => act(chart));
+}
+
+const TYPING = "input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable], .dash-dropdown, dialog[open]";
+const ENTERED = "button, a, summary, input, [role=application], [role=gridcell], [role=option]"; // Enter is theirs
+
+/** @param {KeyboardEvent} event */
+const isFree = ({ ctrlKey, metaKey, altKey, defaultPrevented }) => !(ctrlKey || metaKey || altKey || defaultPrevented);
+
+/** @param {KeyboardEvent} event @param {() => void} act */
+function claim(event, act) {
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  act();
+}
+
+/** The lanes lie under a surface of their timeline, which marks the one that the pointer is on. @param {Element | null} element */
+function chartAt(element) {
+  if (!element?.isConnected) return undefined;
+  const found = element.closest(`[${TOOLED}]`) ?? element.closest(".surface")?.parentElement?.querySelector(`[${TOOLED}].pointed`);
+  return found ? charts.get(found) : undefined;
 }
 
 // Filling the window: an element in the top layer, where it is, so that no frame around it cuts it off and nothing moves in the page.
@@ -140,6 +185,12 @@ export function fillWindow(element) {
   if (chart && full?.chart !== chart) enlarge(chart);
 }
 
+/** After elements were moved, which takes them out of the top layer. */
+export function keepFull() {
+  if (full && !full.stage.isConnected) leaveFull();
+  else if (full && !full.stage.matches(":popover-open")) full.stage.showPopover();
+}
+
 /** Back to the page, where a chart fills the window. @param {Node} [within] only if the chart lies in it */
 export function leaveFull(within) {
   if (!full || (within && !within.contains(full.stage))) return;
@@ -155,8 +206,17 @@ export function leaveFull(within) {
 
 // Files
 
-/** @param {string} title */
-const fileName = (title) => title.replace(/[^\w.-]+/g, "-").slice(0, 100) || "chart";
+/** The runs that the page shows. @type {() => string[]} */
+let runsShown = () => [];
+const MAX_NAMED = 2; // runs in the name of a file
+
+/** Of the runs and the chart: letters, digits, spaces, dots and dashes. @param {string} title */
+function fileName(title) {
+  const runs = runsShown();
+  const parts = [...(runs.length > MAX_NAMED ? [`${runs.length}-runs`] : runs), title];
+  const safe = (/** @type {string} */ part) => part.replace(/[^\p{L}\p{N}_. -]+/gu, "-").replace(/^[-. ]+|[-. ]+$/g, "").slice(0, 80);
+  return parts.map(safe).filter(Boolean).join(" ") || "chart";
+}
 
 /** Hand a file to the browser's downloads. @param {string} title @param {string} ending @param {Blob} content */
 export function save(title, ending, content) {

@@ -43,7 +43,7 @@ export class DensityLane {
     /** @type {{warnings: number, errors: number} | null} lines in view, whatever level is shown */
     this.counts = null;
     this.note = el("span", {});
-    this.element = el("section", { class: "lane lane-density" }, el("div", { class: "name" }, el("b", {}, "Log lines"), this.note), this.plot, this.values);
+    this.element = el("section", { class: "lane lane-density", "data-lane": "density" }, el("div", { class: "name" }, el("b", {}, "Log lines"), this.note), this.plot, this.values);
     this.element.append(chartTools({ element: this.element, focus: this.plot, title: () => "Log lines by level", table: () => this.#table(), picture: () => (this.density ? { canvas: this.canvas, legend: LEVELS.map(([, label, , colour]) => ({ label, colour })) } : null), stage: () => this.element.closest(".timeline") }, { menuOnly: true }));
     onResize(this.plot, () => this.#paint());
     onTheme(() => this.#paint());

@@ -247,6 +247,11 @@ export class PageView {
     return { run: name, runs: name === null ? [] : [name], axis: "time", from: null, to: null, live: true };
   }
 
+  /** What the files of its charts are named by, beside the chart. @returns {string[]} */
+  chartRuns() {
+    return this.selection().runs;
+  }
+
   /** @returns {import("../lib/keys.js").Key[]} */
   keys() {
     return [];

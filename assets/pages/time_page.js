@@ -9,12 +9,12 @@ import { ViewRange } from "../data/view_range.js";
 import { FindingsLoader } from "../findings/loader.js";
 import { Unreachable, newest, sentenceOf } from "../lib/api.js";
 import { STEP, TIME } from "../lib/axis.js";
-import { FULL, fillWindow } from "../lib/chart_tools.js";
 import { el, setClass, setText } from "../lib/dom.js";
 import { count } from "../lib/format.js";
+import { FullAddress } from "../lib/full_address.js";
 import { ON_LANES } from "../lib/keys.js";
 import { painted, paintedLane } from "../lib/probe.js";
-import { keepBack, withChanges, writeAddress } from "../lib/url.js";
+import { withChanges } from "../lib/url.js";
 import { ViewController } from "../timeline/gestures.js";
 import { Timeline } from "../timeline/timeline.js";
 import { PageView } from "./session.js";
@@ -25,9 +25,6 @@ import { PageView } from "./session.js";
 
 const CLOCK_SLACK_S = 1; // a smaller error of the first view is acceptable
 const END_ROOM = 0.01; // of the view, behind the end of a run that is over, and before its beginning
-
-/** The lane that the address has at full size. */
-const laneAsked = () => new URLSearchParams(location.search).get("lane");
 
 /** Adds an axis to `PageView`: the GPUs and the Logs page, and below `RunPage` those of one run. */
 export class TimePage extends PageView {
@@ -57,7 +54,11 @@ export class TimePage extends PageView {
       paintedLane,
     );
     this.timeline.element.dataset.logged = "";
-    this.timeline.element.addEventListener(FULL, (/** @type {any} */ event) => this.#keepFull(event.target.dataset.lane ?? null, event.detail));
+    this.full = new FullAddress("lane", this.timeline.element, {
+      idOf: (lane) => lane.dataset.lane,
+      find: (id) => /** @type {HTMLElement[]} */ ([...this.timeline.element.querySelectorAll("[data-lane]")]).find((lane) => lane.dataset.lane === id),
+      isAway: () => this.isAway,
+    });
     this.findings = new FindingsLoader(this.timeline, {
       run: () => this.foundOf(),
       runs: () => this.runs,
@@ -104,26 +105,12 @@ export class TimePage extends PageView {
     if (words(address) !== words(this.range.address(this.end_s))) this.range.take(address);
     if (this.store.lanes.length) this.loadPoints();
     this.loadSeries(false);
-    setTimeout(() => this.#fillAsked());
-  }
-
-  /** A lane at full size is a step for *Back*. @param {string | null} lane @param {boolean} full */
-  #keepFull(lane, full) {
-    if (lane === null || this.isAway) return;
-    if (full && laneAsked() !== lane) keepBack();
-    writeAddress({ lane: full ? lane : null });
+    setTimeout(() => this.full.fill());
   }
 
   placed() {
     super.placed();
-    this.#fillAsked();
-  }
-
-  /** The lane that the address asks for, once it has its place in the page. */
-  #fillAsked() {
-    const asked = laneAsked();
-    const lane = asked !== null && this.timeline.element.closest("#content") && this.timeline.lanes.find(({ spec }) => spec.id === asked);
-    if (lane) fillWindow(lane.element);
+    this.full.fill();
   }
 
   // Defined by each page
@@ -212,7 +199,7 @@ export class TimePage extends PageView {
       this.retries.series.done();
       this.timeline.say("");
       this.timeline.setLanes(this.store.lanes);
-      this.#fillAsked();
+      this.full.fill();
       const isCut = this.range.cutFuture(this.end_s);
       if (this.#fit() || isCut || anew || JSON.stringify(this.store.lanes) !== before) this.loadPoints();
       if (!this.store.lanes.length) this.markReady();

@@ -227,8 +227,8 @@ const ICON_PX = 16;
 const MOST = 80; // more markers than this are not shown
 const APART_PX = 4; // markers of a kind
 const CROWDED_PX = 12; // quiet ones of a kind that are closer are ticks without a word or a line
-const UNDRAWN = "ran"; // what ran is shown beside the run
-const MINOR = new Set(["validation", "gc", "collective", "process", "denied", "image"]); // drawn as ticks without a word
+const UNDRAWN = new Set(["ran", "process"]); // what ran is shown beside the run; that its processes were found is said nowhere
+const MINOR = new Set(["validation", "gc", "collective", "denied", "image"]); // drawn as ticks without a word
 
 /**
  * @param {Event[]} events @param {{lo: number, hi: number}} view @param {number} width px
@@ -236,7 +236,7 @@ const MINOR = new Set(["validation", "gc", "collective", "process", "denied", "i
  * @returns {Mark[]}
  */
 export function placed(events, view, width, taken) {
-  const inside = events.filter(({ kind, time_s }) => kind !== UNDRAWN && time_s >= view.lo && time_s <= view.hi).sort((a, b) => a.time_s - b.time_s);
+  const inside = events.filter(({ kind, time_s }) => !UNDRAWN.has(kind) && time_s >= view.lo && time_s <= view.hi).sort((a, b) => a.time_s - b.time_s);
   const major = inside.filter(({ kind }) => !MINOR.has(kind));
   const shown = apart(inside.length > MOST ? major : inside, ((view.hi - view.lo) * APART_PX) / width).slice(-MOST);
   const marks = shown.map((event) => ({

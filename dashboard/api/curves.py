@@ -229,7 +229,7 @@ def _add_export(router: APIRouter, queries: Queries) -> None:
             raise NotFound(str(error)) from None
         except (NoPlace, ExpressionError) as error:
             raise BadRequest(str(error)) from None
-        headers = {"Content-Disposition": f'attachment; filename="points.{format}"', "Cache-Control": "no-store"}
+        headers = {"Content-Disposition": "attachment", "Cache-Control": "no-store"}  # a link names the file
         pieces = _until_gone(written(format, PLACES.get(x, "x"), rows))
         return StreamingResponse(pieces, media_type=MEDIA_TYPES[format], headers=headers)
 

@@ -153,7 +153,7 @@ def panel_of(view: RunView, size: RunSize | None, command: str, filling: str) ->
         ("State", WORDS.get(view.state, view.state) + (f": {view.state_reason}" if view.state_reason else "")),
         ("Run", visible_name(run)),
         ("Attempts", " → ".join(view.attempts)),
-        ("Last step", f"{view.stored.last_step:,}" if view.deleted and view.stored.last_step is not None else ""),
+        ("Step", f"{view.stored.last_step:,}" if view.deleted and view.stored.last_step is not None else ""),
     ]
     tags = ", ".join(about.tags)
     table = html.Table(

@@ -475,7 +475,7 @@ COLUMNS = (
     TableColumn("loss", "Last loss", "number", 88, _by_role("loss", _LAST), shown=True, help="The last value of the training loss", direction="down"),
     TableColumn("best_step", "Best at step", "count", 96, _finite_step, help="The step of the best value"),
     TableColumn("judged", "Best of", "text", 112, lambda facts, setting: best_of(facts, setting)[0] or None, help="Which series the best value is of"),
-    TableColumn("steps", "Steps", "count", 112, lambda facts, _: facts.view.stored.last_step, shown=True, help="The last step, and how far that is of the configured steps or epochs"),
+    TableColumn("steps", "Step", "count", 112, lambda facts, _: facts.view.stored.last_step, shown=True, help="The last step, and how far that is of the configured steps or epochs"),
     TableColumn("progress", "Progress", "share", 80, progress, "of 1"),
     TableColumn("eta", "Time left", "duration", 88, _eta, "s", shown=True),
     TableColumn("duration", "Duration", "duration", 80, lambda facts, _: facts.duration_s, "s", shown=True),
@@ -524,7 +524,7 @@ USUAL_SETTINGS = (
 
 
 def differing_settings(configs: Sequence[Mapping[str, object]]) -> list[str]:
-    """Keys of configurations with several values, the usual ones first: at least half of the runs have them, and no paths, names or long texts."""
+    """Keys of configurations with several values among the runs that have them, the usual ones first, then those of most runs: no paths, names or long texts."""
     values: dict[str, set[tuple[type, object]]] = {}
     known: Counter[str] = Counter()
     unfit: set[str] = set()
@@ -542,7 +542,7 @@ def differing_settings(configs: Sequence[Mapping[str, object]]) -> list[str]:
         several = len(values[key])
         texts = any(isinstance(value, str) for _, value in values[key])
         is_name = texts and several == known[key] > FEW_RUNS
-        return key not in unfit and several > 1 and known[key] * 2 >= len(configs) and not is_name
+        return key not in unfit and several > 1 and not is_name
 
     def order(key: str) -> tuple[int, int]:
         end = key.rpartition(".")[2].lower()
@@ -562,7 +562,8 @@ def usual_columns(rows: Sequence[Row]) -> tuple[str, ...]:
     if not rows:
         return SHOWN
     kept = [key for key in SHOWN if key in ("name", "state") or any(row.cell(FIXED[key]) is not None for row in rows)]
-    settings = [f"config.{key}" for key in differing_settings([row.facts.config for row in rows])]
+    configs = [{key: value for key, value in row.facts.config.items() if value != row.name} for row in rows]
+    settings = [f"config.{key}" for key in differing_settings(configs)]
     at = 1 + max(kept.index(key) for key in ("state", "curve", "best", "loss") if key in kept)
     return *kept[:at], *settings, *kept[at:]
 

@@ -4,8 +4,10 @@ import { BoardView } from "../../boards/board.js";
 import { spanWord } from "../../curves/training_view.js";
 import { Retry, retryText } from "../../data/refresh.js";
 import { get, isOwner, sentenceOf } from "../../lib/api.js";
+import { leaveFull } from "../../lib/chart_tools.js";
 import { el, setText } from "../../lib/dom.js";
 import { duration } from "../../lib/format.js";
+import { FullAddress } from "../../lib/full_address.js";
 import { every } from "../../lib/life.js";
 import { keepBack, readAddress } from "../../lib/url.js";
 import { PageView } from "../session.js";
@@ -64,6 +66,11 @@ export default class BoardsPage extends PageView {
       edit: () => this.edit(null),
       make: () => this.make(),
     });
+    this.full = new FullAddress("panel", this.board.element, {
+      idOf: (chart) => chart.dataset.chart,
+      find: (id) => this.board.elementOf(id),
+      isAway: () => this.isAway || this.editor !== null, // going back would leave the editor
+    });
     this.notice = el("p", { class: "notice", role: "status", hidden: true });
     this.side = el("div", { class: "board-side", hidden: true });
     this.main = el("div", { class: "board-scroll" }, this.board.element);
@@ -82,6 +89,12 @@ export default class BoardsPage extends PageView {
   onReturn() {
     this.board.reader.refresh();
     this.#begin();
+    setTimeout(() => this.full.fill());
+  }
+
+  placed() {
+    super.placed();
+    this.full.fill();
   }
 
   async #begin() {
@@ -139,7 +152,8 @@ export default class BoardsPage extends PageView {
     if (!board) return this.board.say(`This board cannot be read: ${trouble}. Correct the file, and it appears here at once.`);
     if (!(board.rows ?? []).some(({ charts }) => charts?.length)) return this.board.say("This board has no charts yet. Press e to add one.");
     this.board.say("");
-    return this.board.show(board, exprs);
+    this.board.show(board, exprs);
+    return this.full.fill();
   }
 
   async #reloadBoards() {
@@ -157,6 +171,7 @@ export default class BoardsPage extends PageView {
   /** @param {string} name */
   open(name) {
     if (this.editor && !this.editor.leave()) return;
+    leaveFull(this.element);
     if (name !== this.name) keepBack();
     this.name = name;
     this.file = null;

@@ -38,7 +38,7 @@ export default class GpusPage extends TimePage {
     this.polling = new PollingNote();
     this.side = el(
       "aside",
-      { class: "side", "aria-label": "Processes, and how the GPUs are read" },
+      { class: "side" },
       el("section", { class: "chosen" }, this.moment, this.hint, this.flame),
       this.findings.detail,
       this.processes.element,
@@ -87,6 +87,10 @@ export default class GpusPage extends TimePage {
     return null;
   }
 
+  chartRuns() {
+    return [this.about];
+  }
+
   loadPoints() {
     this.#readXids(this.range.view(this.end_s)).catch((error) => this.failed(error, this.retries.points));
     super.loadPoints();
@@ -105,11 +109,12 @@ export default class GpusPage extends TimePage {
   #drawSide(window) {
     const alone = this.runs.message !== null && !this.cards.length;
     setClass(this.element, "alone", alone);
+    this.side.ariaLabel = alone ? "Processes" : "Processes, and how the GPUs are read";
     setClass(this.element, "sideless", alone && !this.hostProcesses);
     setText(this.moment, window ? `${clock(window.from)} – ${clock(window.to)}` : "Now");
     setText(
       this.hint,
-      window ? `${duration(window.to - window.from)}: which Python code was running?` : "Drag over a dip to see which line of Python caused it.",
+      window ? `${duration(window.to - window.from)}: which Python code was running?` : alone ? "Drag over a peak to see which Python code was running." : "Drag over a dip to see which line of Python caused it.",
     );
     this.flame.hidden = window === null;
     this.processes.name(window !== null);

@@ -164,8 +164,9 @@ export class LogTail {
     if (document.hidden) return;
     const what = this.input.value || this.level ? "lines that match" : "lines";
     const rows = folded(this.lines).slice(-this.#most);
-    setText(this.count, total ? `last ${linesIn(rows)} of ${count(total)} ${what}` : `no ${what}`);
     const bars = [...this.bars.values()].slice(-BARS);
+    const without = !bars.length ? `no ${what}` : what === "lines" ? "progress bar only" : `progress bar, no ${what}`;
+    setText(this.count, total ? `last ${linesIn(rows)} of ${count(total)} ${what}` : without);
     const none = !total && !bars.length && what === "lines" && this.run !== null ? el("p", { class: "none" }, NO_LINES) : "";
     this.body.replaceChildren(none, ...rows.map((row) => logLine(row, { file: true })), ...bars.map(barLine));
     this.body.scrollTop = this.body.scrollHeight;

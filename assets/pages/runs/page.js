@@ -3,6 +3,7 @@
 import { runColours } from "../../data/colours.js";
 import { Refused, get, newest, sentenceOf } from "../../lib/api.js";
 import { el } from "../../lib/dom.js";
+import { FullAddress } from "../../lib/full_address.js";
 import { listen } from "../../lib/life.js";
 import { go } from "../../lib/url.js";
 import { PageView } from "../session.js";
@@ -22,6 +23,7 @@ const HINTS = [
   ["/", "filter"],
   ["?", "all keys"],
 ];
+const COMPARISON = "comparison"; // what the address calls it where it fills the window
 const USUAL_SORT = "started"; // descending: the address leaves it out
 const REFRESH_MS = 2000; // between two looks at living runs
 
@@ -71,6 +73,7 @@ export default class RunsPage extends PageView {
     });
     this.overlay.choose(asked.metric);
     this.overlay.setRuns(this.ticked);
+    this.full = new FullAddress("panel", this.overlay.element, { idOf: () => COMPARISON, find: (id) => (id === COMPARISON && this.ticked.length ? this.overlay.element : null), isAway: () => this.isAway });
     this.element = el("div", { class: "runs-head" }, this.tools.element, this.tools.done, this.tools.none);
     this.ask = newest(
       (/** @type {Question} */ question) => get("table", this.#parameters(question, 0, Grid.BLOCK)),
@@ -229,7 +232,13 @@ export default class RunsPage extends PageView {
   /** @param {string} part @param {{run?: string | null, metrics?: import("./overlay.js").Metric[] | null}} props */
   onProps(part, { run = null, metrics = null }) {
     if (part === "RunFilling") this.panel.filled(run);
-    if (part === "RunsCurves" && metrics) this.overlay.setMetrics(metrics);
+    if (part !== "RunsCurves" || !metrics) return;
+    this.overlay.setMetrics(metrics);
+    this.full.fill();
+  }
+
+  chartRuns() {
+    return this.ticked;
   }
 
   close() {

@@ -4,7 +4,7 @@ import { aboutOf, change, get, isOwner, sentenceOf } from "../../lib/api.js";
 import { copyText } from "../../lib/clipboard.js";
 import { el, setClass, setText, visible } from "../../lib/dom.js";
 import { percent } from "../../lib/figures.js";
-import { count, duration, figure, minute } from "../../lib/format.js";
+import { count, counted, duration, figure, minute } from "../../lib/format.js";
 import { colourOf, keyOf, segmentsOf } from "../../ledger/shares.js";
 import { guard, life, listen } from "../../lib/life.js";
 import { partsOf } from "../provenance.js";
@@ -326,7 +326,7 @@ function ledgerParts(ledger) {
 function paidOf({ paid, lost, currency, steps, redone_steps }) {
   const known = (/** @type {number | null} */ value) => value !== null && value > 0;
   return [
-    steps ? `${count(steps)} steps count${redone_steps ? `, ${count(redone_steps)} were done again` : ""}.` : "",
+    steps ? `${counted(steps, "step")} done${redone_steps ? `, ${count(redone_steps)} of them twice` : ""}.` : "",
     known(paid.energy_j) ? `Energy: ${figure((lost.energy_j ?? 0) / 3.6e6)} of ${figure((paid.energy_j ?? 0) / 3.6e6)} kWh lost.` : "",
     known(paid.cost) ? `Cost: ${figure(lost.cost, 2)} of ${figure(paid.cost, 2)} ${currency} lost.` : "",
   ].filter(Boolean);
