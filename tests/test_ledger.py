@@ -272,7 +272,7 @@ def test_why_says_it_in_ten_lines(store: Store, tmp_path: Path, capsys: pytest.C
     assert len(lines) <= 10 and lines[0] == "run: 8 min profiled, from stacks alone"
     assert "  30%  waiting for data  data.py:88 decode_image" in lines[2]
     assert main(["why", "run", "--from", str(T0 + 1), "--to", str(T0 + 2), *place]) == 0
-    assert "shorter than 3 s" in capsys.readouterr().out
+    assert "Less than 3 s of the run" in capsys.readouterr().out
     assert main(["why", "nope", *place]) == 2
     assert "no stacks of a run 'nope'" in capsys.readouterr().err
     assert main(["why", "run", "--from", str(T0 + 10), "--to", str(T0), *place]) == 2

@@ -185,7 +185,7 @@ def test_without_a_counter_or_in_a_short_window_there_are_no_rows_and_a_reason()
     nothing = ledger_of(account_of(blind, 5, 30), 25.0, "none", "A")
     assert nothing.rows == [] and "GPU counter" in text_of(sentence_of(nothing))
     short = ledger_of(account_of(known, 5, 6), 1.0, "driver samples", "A")
-    assert short.rows == [] and "shorter than 3 s" in text_of(sentence_of(short))
+    assert short.rows == [] and "Less than 3 s of the run" in text_of(sentence_of(short))
 
 
 def test_a_library_that_is_imported_compiles_nothing() -> None:

@@ -163,7 +163,7 @@ def test_a_run_on_a_cpu_as_it_was_recorded(live: Live) -> None:
     assert [row[1] for row in rows if row[0].startswith("waiting for data slow_decode.py")], rows
     assert "The device is the CPU" in live.page.locator(".ledger > .dim").inner_text()
     drag(live.page, 0.5, 0.52)
-    assert live.why("shorter than 3 s").count(".") == 1
+    assert live.why("Less than 3 s of the run").count(".") == 1
     assert not live.page.locator(".ledger tbody").is_visible()
     live.page.keyboard.press("Escape")
     live.page.keyboard.press("a")

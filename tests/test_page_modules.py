@@ -253,7 +253,7 @@ def test_the_sentence_and_the_frame_below_it_say_the_same_share_or_the_sentence_
     const tree = (share, whole) => ({ hottest: () => ({ frame: { file: "/a/train.py", line: 135, name: "run" }, share, whole }) });
     return [[0.65, 1], [0.65, 0.66]].map(([share, whole]) => ownWords(null, tree(share, whole), about).said.map((part) => part.textContent ?? part).join(""));"""
     assert ask(code) == [
-        "65% of this window: run, most at train.py:135; 100% including the functions that it calls",
+        "65% of this window: run, most at train.py:135; 35% more in functions of yours that it calls",
         "65% of this window: run, most at train.py:135",
     ]
 

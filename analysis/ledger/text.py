@@ -117,7 +117,7 @@ def why_empty(ledger: Ledger) -> Message:
         )
     if ledger.seconds < kinds.MIN_S.value:
         return phrase(
-            "The window is shorter than {least_s:g} s: choose a longer one, or ask which line it was lost to.",
+            "Less than {least_s:g} s of the run lies in this window, too little to say where time went; drag over it to see its lines.",
             least_s=kinds.MIN_S.value,
         )
     if not ledger.profiled:

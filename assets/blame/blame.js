@@ -103,7 +103,7 @@ function ofShare(tree, whole) {
   const top = tree?.hottest();
   if (!top) return [];
   const { file, line, name } = top.frame;
-  const more = top.share < MIN_SAME * top.whole ? `; ${percent(top.whole)} including the functions that it calls` : "";
+  const more = top.share < MIN_SAME * top.whole ? `; ${percent(top.whole - top.share)} more in functions of yours that it calls` : "";
   return [el("b", {}, percent(top.share)), ` of ${whole}: `, el("code", {}, name), ", most at ", el("code", {}, place(file, line)), more];
 }
 

@@ -147,15 +147,16 @@ export class WindowRequests {
     this.readLines(this.wanted);
   }
 
-  /** Request the stacks of the last seconds, if there are newer ones. @param {string} run @param {number} end_s where the run is now */
-  askNow(run, end_s) {
+  /** Request the stacks of the last seconds, if there are newer ones. @param {string} run @param {number} end_s where the run is now @param {number} [began_s] where it began */
+  askNow(run, end_s, began_s = -Infinity) {
     const to = this.profiler.until?.[run] ?? end_s;
+    const from = began_s < to ? Math.max(to - NOW_S, began_s) : to - NOW_S;
     const { shown, filter } = this;
     const baseline = this.baseline && this.baseline.run !== null ? this.baseline : null; // the last seconds have no normal
     const question = shown?.question;
     const known = question?.now && question.run === run && question.asked.to === to && question.filter === filter && question.baseline === baseline;
     const before = this.wanted;
-    this.wanted = { run, asked: { from: to - NOW_S, to }, now: true, baseline, quick: false, done: true, filter };
+    this.wanted = { run, asked: { from, to }, now: true, baseline, quick: false, done: true, filter };
     if (!before?.now) this.page.sink.showBlame(null, this.wanted);
     if (!known || !shown?.answer?.samples) this.readFlame(this.wanted);
   }
@@ -163,7 +164,7 @@ export class WindowRequests {
   /** The same question again, with another filter or baseline. */
   repeat() {
     const { wanted } = this;
-    if (wanted?.now) this.askNow(wanted.run, wanted.asked.to);
+    if (wanted?.now) this.askNow(wanted.run, wanted.asked.to, wanted.asked.from);
     else if (wanted) this.ask(wanted.run, wanted.asked, true);
   }
 

@@ -136,7 +136,7 @@ export class RunPage extends TimePage {
     if (done || !window) this.askLog(window && this.range.axis === TIME ? { run: name, from: window.from, to: window.to } : null);
     if (this.range.axis === STEP) this.showNoTimes();
     else if (this.range.window) this.requests.ask(name, this.range.window, done);
-    else this.requests.askNow(name, (over && this.runs.last_s) || this.end_s);
+    else this.requests.askNow(name, (over && this.runs.last_s) || this.end_s, this.runs.current?.started_s ?? undefined);
   }
 
   /** What the log says in a window that it does not say otherwise; null: there is no window. @param {import("../blame/log_difference.js").Asked | null} _asked */

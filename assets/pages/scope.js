@@ -19,6 +19,11 @@ export class Scope {
     this.actions = place("actions");
     /** The page's range of time. */
     this.when = place("when");
+    const narrow = matchMedia("(max-width: 639px)"); // there is no room beside the state
+    const fold = () => (this.actions.popover = narrow.matches ? "auto" : null);
+    this.actions.before(el("button", { class: "btn ghost scope-more", type: "button", "aria-label": "More about this run", popovertarget: "actions" }, "⋯"));
+    narrow.addEventListener("change", fold);
+    fold();
   }
 
   /** Take the page's own controls away: another one is about to be shown. @returns {Controls} */

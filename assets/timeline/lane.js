@@ -20,7 +20,7 @@ import { drawBad, drawCuts, drawHeat, drawLimit, drawLoss, drawPeaks } from "./m
 
 const Plot = /** @type {any} */ (UPlot); // its types are not vendored
 const TICK_HEIGHT = 26;
-const TICK_LEAST = 14;
+const TICK_LEAST = 18;
 const TICKS = 8; // at most about so many
 const SMOOTH = 50; // a lane this high draws slopes between whole pixels; a flat line is crisper on them
 const POINT_PX = 10; // a line's points stand at least so far apart, or are not marked

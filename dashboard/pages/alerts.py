@@ -81,9 +81,9 @@ def alert_columns() -> list[dict[str, Any]]:
         column("time", "Began", 132, valueFormatter={"function": "alertTime(params.value)"}, tooltipField=None, filter=False, sort="desc"),
         column("title", "Rule", 148),
         column("run", "Run", 168),
-        column("sentence", "What was found", 360, flex=2),
         column("lasted", "Lasted", 88, filter=False),
         column("outcome", "Outcome", 176, cellClassRules={"bad": "params.value === 'active'", "warn": "params.value.startsWith('run ended')"}),
+        column("sentence", "What was found", 360, flex=1),  # the last one: nothing moves when it takes the room
     ]  # fmt: skip
 
 
@@ -152,9 +152,9 @@ def message_columns() -> list[dict[str, Any]]:
         column("receiver", "Channel", 112),
         column("title", "Rule", 148),
         column("run", "Run", 148),
-        column("sentence", "Sentence", 360, flex=2),
         column("attempts", "Attempts", 80, filter=False),
-        column("error", "Why not", 220, flex=1),
+        column("error", "Why not", 220),
+        column("sentence", "Sentence", 360, flex=1),
     ]
 
 

@@ -163,7 +163,7 @@ export default class JobsPage extends PageView {
     const sentence = trouble || (daemon === null ? `No daemon runs for ${folder}: ${waiting ? "nothing is started, and jobs can be neither submitted nor cancelled" : "jobs cannot be submitted"}. Start one with: ${DAEMON}` : "");
     this.daemon.hidden = !sentence;
     setText(this.daemon, sentence);
-    this.submit.hidden = Boolean(trouble);
+    this.submit.hidden = Boolean(trouble) || daemon === null;
   }
 
   /** @param {boolean} shown @param {boolean} before there were jobs */
