@@ -396,7 +396,11 @@ def values_table(found: Comparison, colours: Mapping[str, int]) -> list[Any]:
     step, common = found.common.step, found.common
     if step is None or not common.values:
         return [html.P(f"No values at a common step: {common.note}.", className="dim")] if common.note else []
-    whose = "its last" if len(found.runs) == 1 else f"the last that {'both' if len(found.runs) == 2 else f'all {len(found.runs)}'} have"
+    whose = (
+        "its last"
+        if len(found.runs) == 1
+        else f"the last that {'both' if len(found.runs) == 2 else f'all {len(found.runs)}'} have"
+    )
     note = f"; {common.note}" if common.note else ""
     left = len(common.values) - MAX_VALUES + common.left_out
     rows = [
