@@ -60,8 +60,8 @@ class TimeChart(BrowserComponent):
     def __init__(
         self,
         id: str | None = None,
-        runs: Sequence[str] = (),
-        series: Sequence[str] = (),
+        runs: Sequence[str] | str = (),
+        series: Sequence[str] | str = (),
         axis: Literal["time", "step"] = "time",
         window: Mapping[str, float] | None = None,
         data: Any = None,
@@ -74,8 +74,8 @@ class TimeChart(BrowserComponent):
         callback that sets it returns `TimeChart.data_of(frame)`. `token` is a viewer's: whoever sees the app can read it."""
         super().__init__(
             id=id,
-            runs=list(runs),
-            series=list(series),
+            runs=[runs] if isinstance(runs, str) else list(runs),
+            series=[series] if isinstance(series, str) else list(series),
             axis=axis,
             window=window,
             data=None if data is None else chart_data(data),

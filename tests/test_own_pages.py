@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from dashboard.pages.custom import CustomPage, check_folder, own_pages
-from tests.conftest import ROOT, Dashboard, dashboard
+from deepseek.log import RunLog
+from tests.conftest import ROOT, Dashboard, dashboard, wait_for
 
 GOOD = """
 from dash import Input, Output, html
@@ -58,6 +60,7 @@ def write(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
+FILES["example"] = (ROOT / "docs/examples/own_page.py").read_text()
 EXPECTED_ERRORS = ("/own/_words",)  # it is no page
 
 
@@ -66,12 +69,35 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     folder = tmp_path_factory.mktemp("own")
     pages = write(folder / "pages", FILES)
     with dashboard(folder / "logs", "--no-profile", "--pages-dir", str(pages)) as running:
+        with RunLog(folder / "logs", "mine") as log:
+            for step in range(100):
+                log.scalars(step, {"train/loss": 1 / (1 + step)})
+                time.sleep(0.02)
+        wait_for(lambda: running.run("mine").get("state") == "finished")
         yield running
+
+
+def test_the_example_of_the_docs_has_a_chart_a_table_a_figure_and_the_dragged_window(
+    running: Dashboard, page: Page
+) -> None:
+    page.goto(f"{running.address}/own/example?run=mine")
+    plot = page.locator("#window-loss .plot").first
+    expect(plot).to_be_visible()
+    expect(page.locator(".ag-row")).to_have_count(1)
+    box = plot.bounding_box()
+    assert box
+    wait_for(lambda: page.locator("#window-loss .vals b").count(), because="the chart has no value")
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 20, steps=5)
+    page.mouse.up()
+    expect(page.locator("#window-said")).to_have_text(re.compile(r"0\.01\d to 0\.\d+ in \d+ buckets"))
+    expect(page.locator("#window-figure .trace").first).to_be_visible()
 
 
 def test_a_page_shows_its_layout_and_its_callback_answers(running: Dashboard, page: Page) -> None:
     page.goto(f"{running.address}/own/good")
-    expect(page.locator("#content h1")).to_have_text("Hello, 0 runs")
+    expect(page.locator("#content h1")).to_have_text("Hello, 1 runs")
     page.locator("#own-press").click()
     expect(page.locator("#own-said")).to_have_text("pressed 1")
     expect(page.locator("#menu a[aria-current]")).to_have_text("Mine <b>&")

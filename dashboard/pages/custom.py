@@ -11,8 +11,11 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_loader
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .page import Page
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 
 PREFIX = "/own/"  # of their paths
+PROGRAM = Path(__file__).resolve().parents[2]  # holds our packages
 MAX_PAGES = 50
 MAX_BYTES = 1_000_000  # of a file
 MAX_CHARS = 300  # of what an error says
@@ -111,8 +115,34 @@ def check_folder(folder: Path, others: Sequence[Path]) -> None:
         raise ValueError(f"{folder} {why}; its files would run as the dashboard")
 
 
+class _OurModules(MetaPathFinder, Loader):
+    """`deepseek.dashboard.components`, imported by a page, is the module that runs here as `dashboard.components`: a second copy would
+    register its components and callbacks once more."""
+
+    def __init__(self) -> None:
+        self._specs: dict[str, ModuleSpec | None] = {}
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        prefix, _, ours = name.partition(".")
+        package = sys.modules.get(ours.partition(".")[0])
+        file = getattr(package, "__file__", None)
+        is_beside = prefix == "deepseek" and file is not None and Path(file).parents[1] == PROGRAM
+        return spec_from_loader(name, self, is_package=True) if is_beside else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = import_module(spec.name.partition(".")[2])
+        self._specs[spec.name] = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None:
+            module.__spec__ = self._specs.pop(module.__spec__.name)
+
+
 def own_pages(folder: Path) -> tuple[Page, ...]:
     """By name, at most 50; files that begin with `_` are no pages, and may be imported by those that are."""
+    if not any(isinstance(finder, _OurModules) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _OurModules())
     paths = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
