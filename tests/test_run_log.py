@@ -413,6 +413,22 @@ def test_events_take_any_value_and_lines_of_text_stay_together(tmp_path: Path) -
     assert second == "second"
 
 
+def test_a_line_of_text_has_the_level_that_it_begins_with(tmp_path: Path) -> None:
+    said = {
+        "WARNING: slow batch": "WARNING",
+        "ERROR disk full": "ERROR",
+        "Errors: 0": "INFO",
+        "INFORMED": "INFO",
+        "": "INFO",
+    }
+    with RunLog(tmp_path, "run", name="mine") as log:
+        for line in said:
+            log.text(line)
+        log.text("ERROR: not one", level="INFO")
+    found = [line.split(" ")[2] for line in (tmp_path / "run" / "mine.log").read_text().splitlines()]
+    assert found == [*said.values(), "INFO"]
+
+
 def test_a_sample_is_text_or_where_a_file_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with RunLog(tmp_path, "run", rank=1, world_size=2) as log:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import sys
 import threading
 import traceback
@@ -41,6 +42,7 @@ BACKLOG_S = 0.001  # the pause between slices while more is queued
 SLICE_LINES = 64  # what is encoded in one go, about 0.5 ms: the training thread may be waiting for the GIL meanwhile
 GIVE_UP_S = 5.0  # close() waits as long as the writer gets on, and this long when it does not
 REASON_CHARS = 1000
+LEVEL = re.compile(r"\s{0,8}(DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)[:\s]")
 _begun_in: set[int] = set()  # this process, once a run of it has begun: the next one did not begin with the process
 
 
@@ -191,9 +193,11 @@ class RunLog:
             fields = {"tags": None if tags is None else tags_of(tags), "note": None if note is None else note_of(note)}
             self._info.describe({key: value for key, value in fields.items() if value is not None})
 
-    def text(self, message: str, level: str = "INFO") -> None:
-        """A line of the text log; further lines of the message follow it, without a time stamp."""
-        self._text_at(time(), message, level)
+    def text(self, message: str, level: str = "") -> None:
+        """A line of the text log; further lines of the message follow it, without a time stamp. Without a level it is the one that the
+        message begins with, as in `WARNING: slow batch`, else INFO."""
+        begins = None if level else LEVEL.match(_text_of(message))
+        self._text_at(time(), message, level or (begins[1] if begins else "INFO"))
 
     def handler(self) -> logging.Handler:
         """`logging.getLogger().addHandler(log.handler())` sends the script's logging to the text log."""
