@@ -264,7 +264,7 @@ def page(profile: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Pa
     page = profile.new_page()
     page.set_default_timeout(60_000)
     problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("pageerror", lambda error: problems.append(error.stack or str(error)))
     page.on(
         "console",
         lambda message: (

@@ -310,6 +310,8 @@ def test_a_finger_hits_what_leads_to_a_finding(scene: FindingsScene, loud: str, 
     phone = browser.new_page(viewport=PHONE, has_touch=True, is_mobile=True)
     scene.open(phone, run=loud)
     for name in ("Why", "Run details", "Report"):
+        if name == "Run details":
+            phone.get_by_role("button", name="More about this run").tap()
         expect(phone.get_by_role("button", name=name, exact=True).first).to_be_visible()
         box = phone.get_by_role("button", name=name, exact=True).first.bounding_box()
         assert box and box["height"] >= 40, name

@@ -278,6 +278,7 @@ def test_what_was_not_read_is_counted_with_the_first_reason(running: Dashboard, 
     wait_for(lambda: "line 101" in page.locator(".files").inner_text(), because="the reason is not told")
     page.keyboard.press("Escape")
     page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("button", name="More about this run").click()
     button.click()
     box = page.locator(".files").bounding_box()
     assert box is not None
@@ -356,6 +357,7 @@ def test_what_ran_is_shown_as_text(running: Dashboard, page: Page) -> None:
     page.keyboard.press("Escape")
     wait_for(lambda: not dialog.is_visible())
     page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("button", name="More about this run").click()
     page.get_by_role("button", name="Run details").click()
     box = dialog.bounding_box()
     assert box and box["x"] >= 0 and box["x"] + box["width"] <= 390

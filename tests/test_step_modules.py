@@ -158,7 +158,7 @@ def test_the_parts_of_a_step_are_told_as_far_as_there_is_room(ask: Ask) -> None:
     const lines = ["data", "forward", "backward", "optimizer", "eval"].map((label) => ({ label, colour: "ink", keys: [] }));
     const rows = (room) => legend({ kind: "stack", lines, digits: 0 }, [1, 5, 6, 2, 0], null, room).map(({ label, value }) => `${label} ${value}`);
     return [rows(9).length, rows(4)];"""
-    assert ask(code) == [6, ["step 14", "forward 5", "backward 6", "others 3"]]
+    assert ask(code) == [6, ["sum 14", "forward 5", "backward 6", "others 3"]]
 
 
 def test_the_ticks_of_steps_are_whole_numbers(ask: Ask) -> None:

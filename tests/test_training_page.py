@@ -149,7 +149,7 @@ def test_a_chart_is_saved_as_a_file(house: House, page: Page, item: str, ending:
     open_training(house, page, "train/loss", runs=["a", "b"])
     with page.expect_download() as download:
         use_menu(page, "train/loss", item)
-    assert download.value.suggested_filename == f"train-loss.{ending}"
+    assert download.value.suggested_filename == f"a b train-loss.{ending}"
     content = Path(download.value.path()).read_bytes()
     if ending == "csv":
         lines = content.decode().splitlines()
