@@ -23,4 +23,4 @@ def layout(**_: Any) -> GpusView:
     return GpusView()
 
 
-PAGE = Page("7", "Hosts", "/hosts", layout, early=early, tab="Host")
+PAGE = Page("7", "Hosts", "/hosts", layout, early=early, tab="Host and GPUs")
