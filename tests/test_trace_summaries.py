@@ -175,3 +175,42 @@ def test_odd_events_cost_only_themselves(tmp_path: Path) -> None:
     found = summary_of_file(written(tmp_path, gzip.compress(writer.data()), "a.json.gz"), tmp_path)
     assert found.counts["kernel"] == 1 + len(names) + 1 and found.events_left_out == 3
     assert all(len(kernel.name) <= 2_000 for kernel in found.kernels)
+
+
+def test_a_step_that_is_recorded_twice_is_one(tmp_path: Path) -> None:
+    writer = TraceWriter()
+    for number in range(3):
+        writer.step(number, 1_000 * number, 1_000)
+        writer.add("cpu_op", f"ProfilerStep#{number}", 1_000 * number, 1_000)
+        writer.launch(1_000 * number + 100, 1_000 * number + 200, 300)
+    assert [step.number for step in summed(writer).steps] == [0, 1, 2]
+
+
+def test_without_a_card_operators_have_their_own_time_without_that_of_those_that_they_call() -> None:
+    writer = TraceWriter()
+    writer.add("cpu_op", "aten::mm", 10, 60)  # begins with the one around it, and is written before it
+    writer.add("cpu_op", "aten::linear", 10, 100, **{"Call stack": "model.py(7): forward"})
+    writer.add("cpu_op", "aten::add", 80, 20)
+    found = {kernel.name: round(1e6 * kernel.seconds) for kernel in summed(writer).kernels}
+    assert found == {"aten::linear": 20, "aten::mm": 60, "aten::add": 20}
+
+
+def test_a_loader_that_python_functions_show_is_a_wait_for_data() -> None:
+    writer = TraceWriter()
+    writer.launch(0, 10, 100)
+    writer.add(
+        "python_function", "/lib/python3.11/site-packages/torch/utils/data/dataloader.py(521): __next__", 110, 400
+    )
+    writer.launch(520, 530, 100)
+    (card,) = summed(writer).cards
+    assert card.idle_s[IdleCause.DATA] == pytest.approx(400e-6)
+
+
+def test_kernels_without_any_call_are_those_of_a_card_and_why_it_was_idle_is_unknown() -> None:
+    writer = TraceWriter()
+    for number in range(3):
+        writer.step(number, 1_000 * number, 1_000)
+        writer.add("kernel", "gemm", 1_000 * number + 100, 300, thread=20, device=0, stream=7)
+    (card,) = summed(writer).cards
+    assert card.shares.together_us[Work.COMPUTE] == 900
+    assert card.idle_s[IdleCause.UNKNOWN] == pytest.approx(1_400e-6) == sum(card.idle_s)

@@ -87,9 +87,11 @@ def steps_of(trace: Trace) -> list[TraceStep]:
     rows = np.flatnonzero(
         np.isin(trace.name, list(named)) & np.isin(trace.kind, (TraceKind.ANNOTATION, TraceKind.OPERATOR))
     )
-    return [
-        TraceStep(named[int(trace.name[row])], float(trace.start_us[row]), float(trace.end_us[row])) for row in rows
-    ]
+    steps: dict[int, TraceStep] = {}  # an annotation may stand there as an operator, too
+    for row in rows:
+        number = named[int(trace.name[row])]
+        steps.setdefault(number, TraceStep(number, float(trace.start_us[row]), float(trace.end_us[row])))
+    return list(steps.values())
 
 
 def launches_of(trace: Trace, rows: Whole) -> Whole:
@@ -117,11 +119,11 @@ def work_of(trace: Trace, rows: Whole) -> Whole:
 
 
 def counted(trace: Trace, steps: list[TraceStep]) -> Whole:
-    """The rows of the card that were started before the last step began; all of them in a trace with fewer than two steps."""
+    """The rows of the card that were started before the last step began; all of them in a trace with fewer than two steps, or without calls."""
     rows = trace.rows(*ON_CARD)
-    if len(steps) < 2:
-        return rows
     launches = launches_of(trace, rows)
+    if len(steps) < 2 or not (launches >= 0).any():
+        return rows
     last_us = steps[-1].start_us
     return rows[(launches >= 0) & (trace.start_us[launches] < last_us)]
 

@@ -87,7 +87,7 @@ KINDS = {
 
 
 class Trace(NamedTuple):
-    """Events that have a duration, in the order of their start; a row each. Ids are places in `texts`; -1 is none.
+    """Events that have a duration, in the order of their start, of those that begin together the longest first; a row each. Ids are places in `texts`; -1 is none.
 
     Times are microseconds since `base_us`, which is on the trace's own clock.
     """
@@ -320,7 +320,9 @@ class _Columns:
         starts = np.frombuffer(*self._columns[START])
         if not len(starts):
             raise TraceError("has no event with a duration")
-        order = np.argsort(starts, kind="stable")
+        order = np.lexsort(
+            [-np.frombuffer(*self._columns[START + 1]), starts]
+        )  # of two that begin together the outer one first
         columns: list[Any] = []
         while self._columns:  # one after the other: a column at a time is there twice
             columns.insert(0, np.frombuffer(*self._columns.pop())[order])

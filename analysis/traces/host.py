@@ -26,40 +26,29 @@ class HostStacks(NamedTuple):
 def stacks_of(trace: Trace, rows: Whole) -> HostStacks:
     """Of these rows of the card. What a backward started has the stack of its forward operator, as the profiler numbers both."""
     launches = launches_of(trace, rows)
-    stacks: dict[tuple[Frame, ...], int] = {}
-    found = np.full(len(rows), NONE, np.int64)
-    if trace.rows(TraceKind.PYTHON).size:
-        found = _by_functions(trace, launches, stacks)
-    operators = _operators(trace, rows, launches)
-    _by_texts(trace, _stack_texts(trace, operators), found, stacks)
-    return HostStacks(found, list(stacks))
+    return _stacks(trace, launches, _operators(trace, rows, launches))
 
 
 def stacks_of_host(trace: Trace, rows: Whole) -> HostStacks:
     """The same of operators."""
+    return _stacks(trace, rows, rows)
+
+
+def _stacks(trace: Trace, calls: Whole, operators: Whole) -> HostStacks:
     stacks: dict[tuple[Frame, ...], int] = {}
-    found = np.full(len(rows), NONE, np.int64)
+    found = np.full(len(calls), NONE, np.int64)
     if trace.rows(TraceKind.PYTHON).size:
-        found = _by_functions(trace, rows, stacks)
-    _by_texts(trace, _stack_texts(trace, rows), found, stacks)
+        found = _by_functions(trace, calls, stacks)
+    _by_texts(trace, _stack_texts(trace, operators), found, stacks)
     return HostStacks(found, list(stacks))
 
 
 def caller_of(trace: Trace, rows: Whole) -> Whole:
-    """The place among these operators of the one that called each, on its thread; -1 for none."""
-    found = np.full(len(rows), NONE, np.int64)
-    threads = np.stack([trace.process[rows], trace.thread[rows]], axis=1)
-    for process, thread in np.unique(threads, axis=0).tolist():
-        mine = np.flatnonzero((threads[:, 0] == process) & (threads[:, 1] == thread))
-        opened: list[tuple[int, float]] = []
-        starts, ends = trace.start_us[rows[mine]].tolist(), trace.end_us[rows[mine]].tolist()
-        for place, start_us, end_us in zip(mine.tolist(), starts, ends, strict=True):
-            while opened and opened[-1][1] <= start_us:
-                opened.pop()
-            if opened:
-                found[place] = opened[-1][0]
-            opened.append((place, end_us))
-    return found
+    """The one of these operators that called each, on its thread; -1 for none."""
+    around = {
+        row: next((one for one in reversed(opened) if one != row), NONE) for row, opened in _opened(trace, rows, rows)
+    }
+    return np.array([around.get(row, NONE) for row in rows.tolist()], np.int64)
 
 
 def _by_texts(trace: Trace, texts: Whole, found: Whole, stacks: dict[tuple[Frame, ...], int]) -> None:
@@ -115,7 +104,7 @@ def _opened(trace: Trace, outer: Whole, rows: Whole) -> Iterator[tuple[int, list
         ending: list[float] = []
         at = 0
         for row, start_us in zip(inside.tolist(), trace.start_us[inside].tolist(), strict=True):
-            while at < len(places) and starts[at] <= start_us:
+            while at < len(places) and places[at] <= row:  # rows are in order of their start, the outer one first
                 while ending and ending[-1] <= starts[at]:
                     opened.pop()
                     ending.pop()

@@ -7,7 +7,8 @@ import io
 import os
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeAlias, cast
 
@@ -33,7 +34,7 @@ from .idle import IdleCause, idle_of
 from .steps import BusySeconds, CardStep, CardSummary, KernelKind, LateLaunch, StepTrace, TracedKernel
 
 CUT = "is cut off or is no whole gzip file: have it written or copied again"
-HEAD_BYTES = 1 << 20  # that say when it began
+HEAD_BYTES = 8 << 20  # that say when it began
 MAX_KERNELS, MAX_LATE = 5_000, 200  # rows that are kept: those that took longest
 TENSOR_CORES = re.compile(
     r"[hsitf]?(?:884|1688|16816|16832|8816|8832)(?!\d)|gmma|hmma|imma|tensorop|mfma", re.IGNORECASE
@@ -65,26 +66,25 @@ def summary_of_file(path: Path, root: Path) -> TraceSummary:
         descriptor = open_file(path, root)
     except NotRead as error:
         raise TraceError(str(error)) from None
-    with os.fdopen(descriptor, "rb") as file:
-        is_packed = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        try:
-            with gzip.GzipFile(fileobj=file) if is_packed else file as unpacked:
-                return summary_of(read_trace(cast(BinaryIO, unpacked)))
-        except (EOFError, zlib.error, gzip.BadGzipFile):
-            raise TraceError(CUT) from None
+    with os.fdopen(descriptor, "rb") as file, _unpacked(file) as unpacked:
+        return summary_of(read_trace(unpacked))
+
+
+@contextmanager
+def _unpacked(file: BinaryIO) -> Iterator[BinaryIO]:
+    is_packed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    try:
+        with gzip.GzipFile(fileobj=file) if is_packed else file as unpacked:
+            yield cast(BinaryIO, unpacked)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise TraceError(CUT) from None
 
 
 def began_s(path: Path) -> float:
     """When a trace of PyTorch's profiler began, by its first events; when it was written where its clock is no time of day. Raises TraceError, OSError."""
-    with path.open("rb") as file:
-        is_packed = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        try:
-            with gzip.GzipFile(fileobj=file) if is_packed else file as unpacked:
-                found = read_trace(io.BytesIO(unpacked.read(HEAD_BYTES)))
-        except (EOFError, zlib.error, gzip.BadGzipFile):
-            raise TraceError(CUT) from None
+    with path.open("rb") as file, _unpacked(file) as unpacked:
+        found = read_trace(io.BytesIO(unpacked.read(HEAD_BYTES)))
     begun_s = _epoch_s(found)
     return path.stat().st_mtime if begun_s is None else begun_s
 
@@ -167,7 +167,7 @@ def _operators(trace: Trace, steps: Sequence[TraceStep]) -> Kernels:
     own_us = trace.duration_us[rows].copy()
     callers = caller_of(trace, rows)
     known = callers >= 0
-    np.subtract.at(own_us, callers[known], trace.duration_us[rows[known]])
+    np.subtract.at(own_us, np.searchsorted(rows, callers[known]), trace.duration_us[rows[known]])
     works = np.full(len(rows), int(Work.COMPUTE), np.int64)
     return _summed(trace, rows, stacks_of_host(trace, rows), works, np.maximum(own_us, 0.0))
 

@@ -72,7 +72,7 @@ export class BoardView {
     onResize(this.field, () => (this.#width = this.field.clientWidth));
     this.sized = new ResizeObserver((entries) => entries.forEach(({ target }) => this.#byElement.get(target)?.fit()));
     listen(window, "scroll", () => this.tip.hide(), true);
-    onTheme(() => this.frames.forEach((frame) => frame.drawer.redraw()));
+    onTheme(() => this.frames.forEach((frame) => frame.redraw()));
   }
 
   // What is shown
@@ -329,7 +329,8 @@ class ChartFrame {
   /** @param {PlacedChart} placed @param {import("./kinds.js").Scene & {edit: (chart: PlacedChart) => void}} scene */
   constructor(placed, scene) {
     this.placed = placed;
-    this.drawer = new KINDS[placed.fields.kind ?? "text"](placed, scene);
+    this.failure = ""; // why it cannot be drawn: it says so, and costs no other chart
+    this.drawer = this.#safely(() => new KINDS[placed.fields.kind ?? "text"](placed, scene)) ?? nothing();
     this.unit = el("span", {});
     this.title = el("h3", { class: "chart-name", title: titleOf(placed.fields) }, el("b", {}, titleOf(placed.fields)), this.unit);
     this.head = el("header", { class: "chart-head" }, this.title);
@@ -345,6 +346,23 @@ class ChartFrame {
     this.fitted = "";
     this.visible = false;
     setClass(this.element, "waiting", asks(placed.fields));
+    if (this.failure) this.#say(this.failure);
+  }
+
+  /** @template T @param {() => T} act @returns {T | undefined} */
+  #safely(act) {
+    try {
+      return act();
+    } catch (error) {
+      console.error(error);
+      this.failure = sentence(`this chart cannot be drawn: ${error instanceof Error ? error.message : error}`);
+      if (this.element) this.#say(this.failure);
+      return undefined;
+    }
+  }
+
+  redraw() {
+    this.#safely(() => this.drawer.redraw());
   }
 
   /** @returns {import("../lib/chart_tools.js").Tooled} */
@@ -372,12 +390,17 @@ class ChartFrame {
     const key = `${width} ${height}`;
     if (key === this.fitted || width < 20) return;
     this.fitted = key;
-    this.drawer.fit(width, Math.max(20, height));
+    this.#safely(() => this.drawer.fit(width, Math.max(20, height)));
     this.#hint();
   }
 
   /** @param {Held | null} held @param {{span: Span, axis: "time" | "step", run: string | null, stale: boolean}} about */
-  show(held, { span, axis, run, stale }) {
+  show(held, about) {
+    if (!this.failure) this.#safely(() => this.#show(held, about));
+  }
+
+  /** @param {Held | null} held @param {{span: Span, axis: "time" | "step", run: string | null, stale: boolean}} about */
+  #show(held, { span, axis, run, stale }) {
     const { fields, asked } = this.placed;
     if (!asked) return this.drawer.show({ curves: [], span, axis, unit: "", by: 1, run, stale });
     if (!held) return asked.trouble ? this.#say(sentence(asked.trouble)) : undefined;
@@ -437,6 +460,9 @@ class ChartFrame {
     this.element.remove();
   }
 }
+
+/** In place of what draws a chart and could not be made. @returns {import("./kinds.js").Drawer} */
+const nothing = () => ({ element: el("div", {}), legend: false, fit() {}, show() {}, redraw() {}, crosshair() {}, destroy() {} });
 
 /** What stands beside the title: the file's own unit, else those of the series. @param {string[]} found @param {string | undefined} given */
 function unitOf(found, given) {

@@ -29,6 +29,7 @@ export function followSystem() {
 /** @param {"dark" | "light"} name */
 function show(name) {
   document.documentElement.dataset.theme = name;
+  document.documentElement.dataset.agThemeMode = name; // AG Grids of pages that give them no theme
   cache.clear();
   for (const listener of listeners) listener();
 }

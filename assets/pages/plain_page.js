@@ -22,7 +22,7 @@ export default class PlainPage extends PageView {
     this.controller = new ViewController(this.range, {
       end_s: () => this.end_s,
       first_s: () => Math.min(...this.charts.map(({ extent }) => extent.lo)),
-      moved: () => this.loadPoints(),
+      moved: () => (this.#tell(), this.loadPoints()),
       chosen: (done) => this.chosen(done),
     });
     this.markReady();
@@ -94,9 +94,20 @@ export default class PlainPage extends PageView {
   chosen(done) {
     if (done) {
       this.keepAddress();
-      for (const chart of this.charts) chart.chosen(this.range.window);
+      this.#tell();
     }
     this.invalidate();
+  }
+
+  /** @type {import("../data/view_range.js").Window | null} that the charts know of */
+  #told = null;
+
+  /** The charts hear of another window, and that there is none any more. */
+  #tell() {
+    const { window } = this.range;
+    if (window === this.#told) return;
+    this.#told = window;
+    for (const chart of this.charts) chart.chosen(window);
   }
 
   /** @param {number | null} time_s */

@@ -69,7 +69,8 @@ def run(parsed: argparse.Namespace) -> int:
 
     for file in parsed.files:
         if not file.is_file():
-            raise UsageError(f"there is no file {file}; write one with: deepseek-dashboard export RUN")
+            made = "" if TRACE.search(file.name) else "; write one with: deepseek-dashboard export RUN"
+            raise UsageError(f"there is no file {file}{made}")
     try:
         listener = listen(parsed.host, free_port() if parsed.port is None else parsed.port)
     except CannotListen as error:

@@ -7,7 +7,7 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -55,8 +55,12 @@ class StepTraces:
 
     def nearest(self, run: str, info: Mapping[str, Any], rank: int | None, window: Interval) -> StepTrace | None:
         """The newest whose steps lie in the window, else the newest of all; of a rank, or of any."""
-        traces = [*self._answers(run, info, rank), *self._profiles(run, rank)]
-        return next((trace for trace in traces if _touches(trace, window)), traces[0] if traces else None)
+        first = None
+        for trace in chain(self._answers(run, info, rank), self._profiles(run, rank)):
+            if _touches(trace, window):
+                return trace
+            first = first or trace
+        return first
 
     def _answers(self, run: str, info: Mapping[str, Any], rank: int | None) -> Iterator[StepTrace]:
         """Those that RunLog wrote, the newest first."""
@@ -65,18 +69,17 @@ class StepTraces:
                 found = self._kept.newest(entry_of(self._logs, run, info))
                 yield from (trace for trace in found if not trace.error and rank in (None, trace.rank))
 
-    def _wrong(self, run: str) -> str:
-        """Why the newest file of PyTorch's profiler in the run's folder cannot be read; "" without one."""
-        if self._logs is None or is_received(run):
-            return ""
-        newest = next(self._kept.profiles(LogTree.of(self._logs).path_of(run)), None)
-        return f"{newest.error}." if newest and newest.error else ""
+    def _files(self, run: str) -> Iterator[StepTrace | str]:
+        """Those of PyTorch's profiler in the run's folder, the newest first, or why one cannot be read."""
+        if self._logs is not None and not is_received(run):
+            yield from self._kept.profiles(LogTree.of(self._logs).path_of(run))
 
     def _profiles(self, run: str, rank: int | None) -> Iterator[StepTrace]:
-        """Those of PyTorch's profiler in the run's folder, the newest first."""
-        if self._logs is not None and not is_received(run):
-            found = self._kept.profiles(LogTree.of(self._logs).path_of(run))
-            yield from (trace for trace in found if not trace.error and rank in (None, trace.rank))
+        return (found for found in self._files(run) if isinstance(found, StepTrace) and rank in (None, found.rank))
+
+    def _wrong(self, run: str) -> str:
+        """Why a file in the run's folder cannot be read; "" without one."""
+        return next((f"{found}." for found in self._files(run) if isinstance(found, str)), "")
 
     def found(self, run: str, info: Mapping[str, Any], folder: str, name: str | None, rank: int | None) -> TraceResult:
         """What became of the request with this id; without one, the newest trace, of a rank or of any."""
@@ -106,7 +109,7 @@ def _done(trace: StepTrace, folder: str) -> TraceResult:
     said = [trace.said] if trace.said else []
     if not trace.with_stacks and trace.cards:
         said.append(
-            "The trace has no stacks: record it with with_stacks=True to see the lines that launched its kernels."
+            "The trace has no stacks: record it with with_stack=True to see the lines that launched its kernels."
         )
     elif not trace.with_stacks:
         said.append(
@@ -127,7 +130,8 @@ def _touches(trace: StepTrace, window: Interval) -> bool:
 
 # The traces of runs, read from their entries when they are asked for, and remembered while their files stay as they are.
 
-MAX_KEPT = 4  # of all runs: at most 15 MB each
+MAX_KEPT, MAX_PROFILES = 4, 8  # of all runs: at most 15 MB each
+MAX_OF_A_RUN = 4  # of PyTorch's profiler, the newest
 MAX_ENTRIES = 1_000  # files of an entry that are looked at
 MAX_MEMORY_BYTES, READ_WITHIN_S = 1 << 30, 5.0  # of one
 MAX_LARGE_BYTES, LARGE_WITHIN_S = 3 << 30, 60.0  # of one of PyTorch's profiler
@@ -143,49 +147,26 @@ class _TraceFile(NamedTuple):
     modified_ns: int
 
 
-class TraceReader:
-    """May be asked from many threads. Traces are read in a process with limits."""
+class _Reader:
+    """Reads files of a kind in a process with limits, and remembers the newest `most` answers. May be asked from many threads."""
 
-    def __init__(self) -> None:
-        self._process = ReaderProcess("traces", memory_bytes=MAX_MEMORY_BYTES, timeout_s=READ_WITHIN_S)
-        self._large = ReaderProcess("profiles", memory_bytes=MAX_LARGE_BYTES, timeout_s=LARGE_WITHIN_S)
+    def __init__(
+        self, name: str, read: Callable[..., StepTrace], most: int, memory_bytes: int, within_s: float
+    ) -> None:
+        self._process = ReaderProcess(name, memory_bytes=memory_bytes, timeout_s=within_s)
+        self._read, self._most = read, most
         self._lock = threading.Lock()
         self._kept: OrderedDict[_TraceFile, StepTrace | str] = OrderedDict()
 
-    def newest(self, entry: Path) -> Iterator[StepTrace]:
-        """Those of an entry, the newest first; what cannot be read is left out, and named in the log once."""
-        for key in _files(entry):
-            found = self._read(key)
-            if isinstance(found, StepTrace):
-                yield found
-
-    def answer(self, entry: Path, name: str) -> StepTrace | str | None:
-        """That with this id; why it cannot be read; None where it is not there."""
-        wanted = f"trace-{name}.json"
-        return next((self._read(key) for key in _files(entry) if key.path.endswith(f"/{wanted}")), None)
-
-    def profiles(self, folder: Path) -> Iterator[StepTrace]:
-        """Those of PyTorch's profiler in a folder, or in one of its folders, the newest first; one that cannot be read says why."""
-        for key in _profiles(folder):
-            found = self._read(key, folder)
-            yield found if isinstance(found, StepTrace) else StepTrace("", 0, found, "")
-
-    def close(self) -> None:
-        self._process.close()
-        self._large.close()
-
-    def _read(self, key: _TraceFile, root: Path | None = None) -> StepTrace | str:
-        """Below `root` one of PyTorch's profiler."""
+    def read(self, key: _TraceFile, *below: Path) -> StepTrace | str:
+        """Why it cannot be read, if it cannot."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
         found: StepTrace | str
         try:
-            if root is not None:
-                found = self._large.read(step_trace_of, Path(key.path), root)
-            else:
-                found = self._process.read(read_answer, Path(key.path))
+            found = self._process.read(self._read, Path(key.path), *below)
         except (MalformedTrace, TraceError, OverLimit) as error:
             found = f"{key.path} {error}"
         except OSError as error:
@@ -194,13 +175,44 @@ class TraceReader:
             log.warning("%s", found)
         with self._lock:
             self._kept[key] = found
-            while len(self._kept) > MAX_KEPT:
+            while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
         return found
 
+    def close(self) -> None:
+        self._process.close()
+
+
+class TraceReader:
+    """May be asked from many threads."""
+
+    def __init__(self) -> None:
+        self._answers = _Reader("traces", read_answer, MAX_KEPT, MAX_MEMORY_BYTES, READ_WITHIN_S)
+        self._files = _Reader("profiles", step_trace_of, MAX_PROFILES, MAX_LARGE_BYTES, LARGE_WITHIN_S)
+
+    def newest(self, entry: Path) -> Iterator[StepTrace]:
+        """Those of an entry, the newest first; what cannot be read is left out, and named in the log once."""
+        for key in _files(entry):
+            found = self._answers.read(key)
+            if isinstance(found, StepTrace):
+                yield found
+
+    def answer(self, entry: Path, name: str) -> StepTrace | str | None:
+        """That with this id; why it cannot be read; None where it is not there."""
+        wanted = f"trace-{name}.json"
+        return next((self._answers.read(key) for key in _files(entry) if key.path.endswith(f"/{wanted}")), None)
+
+    def profiles(self, folder: Path) -> Iterator[StepTrace | str]:
+        """Those of PyTorch's profiler in a folder, or in one of its folders, the newest first; of one that cannot be read why."""
+        return (self._files.read(key, folder) for key in _profiles(folder))
+
+    def close(self) -> None:
+        self._answers.close()
+        self._files.close()
+
 
 def _profiles(folder: Path) -> list[_TraceFile]:
-    """The newest first, no more than are kept."""
+    """The newest first."""
     found, looked_at = [], 0
     folders = [str(folder)]
     for place in folders:
@@ -216,7 +228,7 @@ def _profiles(folder: Path) -> list[_TraceFile]:
                     found.append(_TraceFile(file.path, status.st_ino, status.st_size, status.st_mtime_ns))
                 elif place == folders[0] and file.is_dir(follow_symlinks=False):
                     folders.append(file.path)
-    return sorted(found, key=lambda key: -key.modified_ns)[:MAX_KEPT]
+    return sorted(found, key=lambda key: -key.modified_ns)[:MAX_OF_A_RUN]
 
 
 def _files(entry: Path) -> list[_TraceFile]:

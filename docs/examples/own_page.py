@@ -30,8 +30,8 @@ def layout(queries):
 def callbacks(dash, queries):
     @dash.callback(Output("window-said", "children"), Output("window-figure", "figure"), Input("selection", "data"))
     def show(selection):
-        """`selection` has `run`, `from`, `to` and `axis` of the dragged window; None without one."""
-        if not selection or selection["run"] is None:
+        """`selection` has `run`, `from`, `to` and `axis` of the dragged window; without one `from` and `to` are None."""
+        if not selection or selection["run"] is None or selection["from"] is None:
             return "Drag over the curve.", px.histogram()
         asked = CurveQuery([SERIES], [selection["run"]], selection["axis"], selection["from"], selection["to"])
         buckets = [curve.buckets for curve in queries.curves.answer(asked).curves]  # at most 600 a curve

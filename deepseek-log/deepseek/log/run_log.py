@@ -196,8 +196,9 @@ class RunLog:
     def text(self, message: str, level: str = "") -> None:
         """A line of the text log; further lines of the message follow it, without a time stamp. Without a level it is the one that the
         message begins with, as in `WARNING: slow batch`, else INFO."""
-        begins = None if level else LEVEL.match(_text_of(message))
-        self._text_at(time(), message, level or (begins[1] if begins else "INFO"))
+        said = _text_of(message)
+        begins = None if level else LEVEL.match(said)
+        self._text_at(time(), said, level or (begins[1] if begins else "INFO"))
 
     def handler(self) -> logging.Handler:
         """`logging.getLogger().addHandler(log.handler())` sends the script's logging to the text log."""
