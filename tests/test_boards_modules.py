@@ -274,3 +274,24 @@ def test_what_the_fields_write_is_an_expression_and_is_read_back_as_the_same_fie
         return [text, JSON.stringify(shapeOf(text)) === JSON.stringify(shape) || (shape.keys === "" && textOf(shapeOf(text)) === text)];""")
     assert same, text
     parsed(text)
+
+
+def test_a_kind_of_chart_that_fails_says_so_and_costs_no_other(ask: Ask) -> None:
+    code = """
+    const { KINDS } = await load("boards/kinds.js");
+    const { BoardView } = await load("boards/board.js");
+    const fine = { element: document.createElement("div"), legend: false, fit() {}, redraw() {}, crosshair() {}, destroy() {} };
+    KINDS.bar = class { constructor() { throw new Error("no bars"); } };
+    KINDS.number = class { constructor() { Object.assign(this, fine, { element: document.createElement("div"), show() { throw new Error("no number"); } }); } };
+    let shown = 0;
+    KINDS.text = class { constructor() { Object.assign(this, fine, { element: document.createElement("div"), show() { shown += 1; } }); } };
+    const now = { run: "a", over: true, now_s: 9, begin_s: 0, end_s: 9 };
+    const view = new BoardView({ shown: () => now, follow() {}, changed() {}, drawn() {}, edit() {} });
+    document.body.append(view.element);
+    view.show({ rows: [{ charts: [{ kind: "bar" }, { kind: "number" }, { kind: "text" }] }] }, []);
+    for (const frame of view.frames.values()) frame.show({ rows: [], x: {}, left_out: [], trouble: "" }, { span: { lo: 0, hi: 9 }, axis: "time", run: "a", stale: false });
+    const said = [...view.frames.values()].map(({ said }) => said.hidden ? "" : said.textContent);
+    return [said, shown > 0];"""
+    said, is_shown = ask(code)
+    assert said == ["This chart cannot be drawn: no bars.", "This chart cannot be drawn: no number.", ""]
+    assert is_shown
