@@ -81,12 +81,13 @@ def _unpacked(file: BinaryIO) -> Iterator[BinaryIO]:
         raise TraceError(CUT) from None
 
 
-def began_s(path: Path) -> float:
-    """When a trace of PyTorch's profiler began, by its first events; when it was written where its clock is no time of day. Raises TraceError, OSError."""
+def began_and_lasted_s(path: Path) -> tuple[float, float]:
+    """When a trace of PyTorch's profiler began, and how long its first events lasted; its file's time where its clock is no time of day.
+    Raises TraceError, OSError."""
     with path.open("rb") as file, _unpacked(file) as unpacked:
         found = read_trace(io.BytesIO(unpacked.read(HEAD_BYTES)))
     begun_s = _epoch_s(found)
-    return path.stat().st_mtime if begun_s is None else begun_s
+    return path.stat().st_mtime if begun_s is None else begun_s, float(found.end_us.max()) / 1e6
 
 
 def summary_of(trace: Trace) -> TraceSummary:

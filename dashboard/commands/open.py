@@ -127,7 +127,7 @@ def _copy(files: Sequence[Path], folder: Path) -> Opened:
 def _traces(files: Sequence[Path], folder: Path) -> Opened:
     """A run that has nothing but these traces. Raises OSError."""
     from analysis.traces.events import TraceError
-    from analysis.traces.summary import began_s
+    from analysis.traces.summary import began_and_lasted_s
     from collectors.records import Event, RunInfo
     from collectors.store.engines import open_store
 
@@ -139,7 +139,7 @@ def _traces(files: Sequence[Path], folder: Path) -> Opened:
         if not TRACE.search(file.name):
             raise UsageError(f"{file} is no trace: one ends with .json or .json.gz")
         try:
-            begun.append(began_s(file))
+            begun.append(began_and_lasted_s(file))
         except TraceError as error:
             raise UsageError(f"{file} is not opened: it {error}") from None
         inside = place / f"{number}-{TRACE.sub('', file.name)}.trace.json"
@@ -147,11 +147,14 @@ def _traces(files: Sequence[Path], folder: Path) -> Opened:
             os.link(file.resolve(), inside)
         except OSError:  # on another disk
             shutil.copy2(file, inside)
+    from_s, to_s = min(start for start, _ in begun), max(start + lasted for start, lasted in begun)
     with contextlib.closing(open_store(folder, write=True)) as store:
-        store.append([RunInfo(run, {"run": run}), Event(run, "start", min(begun))])
+        store.append([RunInfo(run, {"run": run}), Event(run, "start", from_s)])
     said = ", ".join(file.name for file in files)
     return Opened(
-        f"{said}", f"Traces of {said}: nothing is collected or changed here.", f"/flame?run={quote(run)}&view=kernels"
+        f"{said}",
+        f"Traces of {said}: nothing is collected or changed here.",
+        f"/flame?run={quote(run)}&view=kernels&from={from_s:.3f}&to={to_s:.3f}",
     )
 
 

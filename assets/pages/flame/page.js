@@ -197,7 +197,7 @@ export default class FlamePage extends RunPage {
     this.#drawStacks();
     this.#came("stacks");
     this.strip.chart.colour(this.stage.tinting());
-    this.head.say(this.stage.blame, this.stage.own, question.baseline !== null, this.stage.comparable);
+    this.head.say(this.stage.kernels ? null : this.stage.blame, this.stage.own, question.baseline !== null, this.stage.comparable);
     paintedFlame(this.stage.graph.names, question.asked);
     this.invalidate();
   }
@@ -205,7 +205,7 @@ export default class FlamePage extends RunPage {
   /** @param {import("../../blame/blame.js").Blame | null} blame @param {import("../../blame/requests.js").Question} question */
   showBlame(blame, { baseline }) {
     this.stage.showBlame(blame);
-    this.head.say(blame, this.stage.own, baseline !== null, this.stage.comparable);
+    this.head.say(this.stage.kernels ? null : blame, this.stage.own, baseline !== null, this.stage.comparable);
   }
 
   /** @param {import("../../blame/log_difference.js").Asked | null} asked */
