@@ -29,7 +29,6 @@ export function followSystem() {
 /** @param {"dark" | "light"} name */
 function show(name) {
   document.documentElement.dataset.theme = name;
-  document.documentElement.dataset.agThemeMode = name; // AG Grids of pages that give them no theme
   cache.clear();
   for (const listener of listeners) listener();
 }

@@ -5,7 +5,6 @@ import plotly.express as px
 from dash import Input, Output, dcc, html
 from dash_ag_grid import AgGrid
 
-from deepseek.dashboard.colours import plotly_template
 from deepseek.dashboard.components import TimeChart
 from deepseek.dashboard.series.curves import CurveQuery
 
@@ -39,5 +38,5 @@ def callbacks(dash, queries):
         least, most = (
             f(value for one in buckets for value in getattr(one, name)) for f, name in ((min, "min"), (max, "max"))
         )
-        figure = px.histogram(means, template=plotly_template("dark"))
+        figure = px.histogram(means)
         return f"{least:.3f} to {most:.3f} in {len(means)} buckets", figure
