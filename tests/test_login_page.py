@@ -21,7 +21,7 @@ from dashboard.auth import link_of, script_hash
 from dashboard.pages import pages
 from dashboard.queries import Queries
 from tests.axe import serious
-from tests.conftest import wait_for
+from tests.conftest import Ask, wait_for
 from tests.other_clients import PROXIED, Asked, ask_whole
 from tests.serving import served_app
 
@@ -247,6 +247,22 @@ def test_a_view_is_shared_from_its_page(browser: Browser, house: House) -> None:
     finally:
         owner.context.close()
         colleague.context.close()
+
+
+def test_a_page_whose_socket_ends_without_a_word_hears_from_an_answer_that_it_is_logged_out(ask: Ask) -> None:
+    code = """
+    const { Feed } = await load("data/feed.js");
+    const said = [];
+    class Refused { constructor() { setTimeout(() => this.onclose({ code: 1006 })); } close() {} }
+    class Broken { constructor() { setTimeout(() => this.onopen()); setTimeout(() => this.onclose({ code: 1006 }), 5); } close() {} }
+    for (const [name, kind] of [["refused", Refused], ["broken", Broken]]) {
+      window.WebSocket = kind;
+      const feed = new Feed("ws://x", { onConnection() {}, onRefused: () => said.push(name) });
+      await new Promise((done) => setTimeout(done, 50));
+      feed.close();
+    }
+    return said;"""
+    assert ask(code) == ["refused"]
 
 
 def test_a_frame_of_another_site_shows_nothing(window: Window, house: House, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ const SILENCE_MS = 6000; // the server sends its state about once a second
 export class Feed {
   /**
    * @param {string} url
-   * @param {{onDelta: (message: import("../types/api").Delta) => void, onState: (message: import("../types/api").State) => void, onReset: () => void, onConnection: (lostSince_ms: number | null) => void, onLoggedOut: () => void}} listener
+   * @param {{onDelta: (message: import("../types/api").Delta) => void, onState: (message: import("../types/api").State) => void, onReset: () => void, onConnection: (lostSince_ms: number | null) => void, onLoggedOut: () => void, onRefused?: () => void}} listener `onRefused`: a socket has ended before it was open, without a word why
    * @param {string[]} [protocols]
    */
   constructor(url, listener, protocols = []) {
@@ -77,13 +77,19 @@ export class Feed {
     const socket = new WebSocket(this.url, this.protocols);
     this.socket = socket;
     this.tried_ms = Date.now();
+    let hasOpened = false;
     socket.onopen = () => {
+      hasOpened = true;
       this.retry_ms = FIRST_RETRY_MS;
       this.listener.onConnection(null);
       if (this.wishes.length) this.#send();
     };
     socket.onmessage = (event) => this.onMessage(JSON.parse(event.data));
-    socket.onclose = ({ code }) => (code === LOG_IN_AGAIN ? this.listener.onLoggedOut() : this.onLost(socket));
+    socket.onclose = ({ code }) => {
+      if (code === LOG_IN_AGAIN) return this.listener.onLoggedOut();
+      if (!hasOpened) this.listener.onRefused?.();
+      return this.onLost(socket);
+    };
   }
 
   /** @param {import("../types/api").Message} message */

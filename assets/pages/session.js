@@ -2,7 +2,7 @@
 
 import { Feed } from "../data/feed.js";
 import { Runs } from "../data/runs.js";
-import { isOwner } from "../lib/api.js";
+import { get, isOwner } from "../lib/api.js";
 import { el, scrolled, setClass, setText } from "../lib/dom.js";
 import { percent } from "../lib/figures.js";
 import { duration, megabytes } from "../lib/format.js";
@@ -38,6 +38,7 @@ export class Session {
       },
       onReset: () => this.view?.onReset(),
       onLoggedOut: () => location.reload(), // the log-in page leads back here
+      onRefused: () => get("tags").catch(() => {}), // a page that is logged out hears it from any question; the socket's last word may have been lost
       onConnection: (lost_ms) => {
         this.runs.lost_s = lost_ms === null ? null : lost_ms / 1000 + this.runs.clock_off_s;
         this.view?.invalidate();
