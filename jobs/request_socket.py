@@ -40,15 +40,17 @@ class RequestSocket:
         ] = {}  # what each has said so far; the one that was silent for longest first
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         inside = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        unheard = folder / f"{SOCKET}.new"
         before = os.umask(0o177)
         try:
-            self._path.unlink(missing_ok=True)  # of a daemon that was killed: the lock is ours
-            self._listener.bind(f"/proc/self/fd/{inside}/{SOCKET}")
+            unheard.unlink(missing_ok=True)
+            self._listener.bind(f"/proc/self/fd/{inside}/{unheard.name}")
         finally:
             os.umask(before)
             os.close(inside)
-        self._inode = self._path.stat().st_ino
+        self._inode = unheard.stat().st_ino
         self._listener.listen(BACKLOG)
+        unheard.replace(self._path)  # now that it answers; over that of a daemon that was killed: the lock is ours
         selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
     def close(self) -> None:

@@ -35,6 +35,7 @@ PACKAGES = (
     Package("nvidia-ml-py", "pynvml"),
     Package("psutil", "psutil"),
     Package("orjson", "orjson"),
+    Package("msgspec", "msgspec"),
     Package("prometheus-client", "prometheus_client"),
     Package("watchdog", "watchdog"),
     Package("pyyaml", "yaml"),
