@@ -11,6 +11,7 @@ from .lines import Report
 
 MAX_S = 540.0
 STORE = (
+    "msgspec",
     "orjson",
     "prometheus_client",
     "psutil",
