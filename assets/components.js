@@ -2,7 +2,7 @@
  * What Dash calls for our components: `window.deepseek.TimeChart` mounts the function of that name of `modules.js`.
  *
  * A classic script without a build step, so that any Dash app can load it. A component function takes its place, its properties and a
- * way to set them, and returns `update` and `close`, either of which may be missing.
+ * way to set them, and returns `update` and `close`, either of which may be missing, or a promise of these.
  */
 (() => {
   const { src, dataset } = /** @type {HTMLScriptElement} */ (document.currentScript);
@@ -18,16 +18,42 @@
         const { current } = mounted;
         modules.then((found) => {
           if (current.isGone) return;
-          current.component = found[name](place.current, current.props, (/** @type {any} */ changed) => current.props.setProps(changed)) ?? {};
+          const given = current.props;
+          const failed = (/** @type {Error} */ error) => say(place.current, props.component ?? name, error);
+          const made = (/** @type {any} */ parts) => {
+            if (current.isGone) return void parts?.close?.();
+            current.update = (/** @type {any} */ changed) => tried(() => parts?.update?.(changed), failed);
+            current.close = () => parts?.close?.();
+            if (current.props !== given) current.update(current.props);
+          };
+          const parts = tried(() => found[name](place.current, given, (/** @type {any} */ changed) => current.props.setProps(changed)), failed);
+          if (parts instanceof Promise) parts.then(made).catch(failed);
+          else made(parts);
         });
         return () => {
           current.isGone = true;
-          current.component?.close?.();
+          current.close?.();
         };
       }, []);
-      useEffect(() => mounted.current.component?.update?.(props));
+      useEffect(() => mounted.current.update?.(props));
       return createElement("div", { ref: place, id: props.id, className: props.className, style: props.style });
     };
+
+  /** @param {() => any} call @param {(error: Error) => void} failed */
+  function tried(call, failed) {
+    try {
+      return call();
+    } catch (error) {
+      return failed(/** @type {Error} */ (error));
+    }
+  }
+
+  /** A component that fails says so in its place; the page's others stay. @param {any} place @param {string} name @param {Error} error */
+  function say(place, name, error) {
+    console.error(error);
+    const said = Object.assign(document.createElement("p"), { className: "warn", role: "alert", textContent: `${name} cannot be shown: ${error?.message ?? error}` });
+    (place.shadowRoot ?? place).replaceChildren(said);
+  }
 
   /** An object whose components are made when they are first asked for; what else it has is `more`'s. @param {(name: string) => Function} make @param {() => any} [more] */
   function library(make, more = () => undefined) {

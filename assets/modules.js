@@ -22,6 +22,13 @@ export const TimeChart = (place, props, setProps) =>
 /** Stacks of given data, or of a dashboard. @param {HTMLElement} place @param {any} props @param {(changed: Object) => void} setProps */
 export const FlameGraph = (place, props, setProps) => embed(place, GRAPH_PX, props, (frame, given) => new EmbeddedGraph(frame, given, setProps));
 
+/** A component of a page of one's own: the function of its name in a file of `--pages-dir`. @param {HTMLElement} place @param {any} props @param {(changed: Object) => void} setProps */
+export async function OwnComponent(place, props, setProps) {
+  const { [props.component]: make } = await import(`${document.documentElement.dataset.base}own-modules/${props.module}`);
+  if (typeof make !== "function") throw new Error(`${props.module} exports no function ${props.component}`);
+  return make(place, props, setProps);
+}
+
 export const AlertChange = part("AlertChange");
 export const AlertsActive = part("AlertsActive");
 export const AlertsEditor = part("AlertsEditor");

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import html
 from importlib import import_module
+from pathlib import Path
 
 import zstandard
 from fastapi import FastAPI, Request, Response
@@ -24,7 +25,7 @@ from .audit import Audit
 from .auth import AuthMiddleware, policy_of, script_hash
 from .callbacks import CallbackMiddleware
 from .network import NONE, BasePathMiddleware, ProxyHeadersMiddleware, path_to
-from .pages import frame, pages
+from .pages import add_own, custom, frame, pages
 from .pages.page import DCC
 from .queries import NotFound, Queries
 from .static_files import ASSETS
@@ -103,9 +104,10 @@ NEEDS_OF_OTHERS = {  # routes that the framework and Dash add: by path, what the
 }
 
 
-def make_app(queries: Queries, access: Access | None = None) -> FastAPI:
-    """Nothing runs until it is served. `access`: how it may be reached, on loopback only by default."""
+def make_app(queries: Queries, access: Access | None = None, pages_dir: Path | None = None) -> FastAPI:
+    """Nothing runs until it is served. `access`: how it may be reached, on loopback only by default. `pages_dir`: the user's own pages."""
     access = access or Access()
+    add_own(custom.own_pages(pages_dir) if pages_dir else ())
     tokens, audit, limit = Tokens(queries.data_dir), Audit(queries.data_dir), LoginLimiter()
     app = FastAPI(title="DeepSeek Dashboard", version=VERSION, openapi_url=None)
     api.register(app, queries, tokens)
@@ -114,6 +116,8 @@ def make_app(queries: Queries, access: Access | None = None) -> FastAPI:
     for package in sorted({name for page in pages() for name in page.packages} - {DCC}):
         import_module(package)  # Dash serves the browser code of what is imported before it starts
     _before_dash(app)
+    if pages_dir:
+        custom.add_routes(app, pages_dir)
     dash = frame.DashboardApp(
         __name__,
         server=app,

@@ -6,8 +6,10 @@ Live data go from the socket to the canvas, and no callback is in between; what 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
+from numbers import Real
 from typing import Any, Literal
 
 from dash.development.base_component import Component, ComponentRegistry
@@ -40,7 +42,8 @@ class BrowserComponent(Component):  # type: ignore[misc]  # Dash has no types
     def __init__(self, **given: Any) -> None:
         self._type = type(self).__name__
         self._prop_names = self.available_properties = [
-            name for name in inspect.signature(type(self).__init__).parameters if name != "self"
+            *given,
+            *(name for name in inspect.signature(type(self).__init__).parameters if name not in ("self", *given)),
         ]
         self.available_wildcard_properties: list[str] = []
         super().__init__(**{name: value for name, value in given.items() if value is not None})
@@ -72,18 +75,39 @@ class TimeChart(BrowserComponent):
     ) -> None:
         """`runs` without a name shows the run that is selected on the page, of a `source` the newest. `data` is what `data_of` takes; a
         callback that sets it returns `TimeChart.data_of(frame)`. `token` is a viewer's: whoever sees the app can read it."""
+        if axis not in ("time", "step"):
+            raise ValueError(f"axis is {axis!r}; a TimeChart has the axis 'time' or 'step'")
         super().__init__(
             id=id,
-            runs=[runs] if isinstance(runs, str) else list(runs),
-            series=[series] if isinstance(series, str) else list(series),
+            runs=_names("runs", runs),
+            series=_names("series", series),
             axis=axis,
-            window=window,
+            window=_window(window),
             data=None if data is None else chart_data(data),
             source=source,
             token=token,
             style=style,
             className=className,
         )
+
+
+def _names(what: str, given: Sequence[str] | str) -> list[str]:
+    """Raises ValueError."""
+    names = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else None
+    if names is None or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{what} is {given!r}; pass a name, or a list of names")
+    return names
+
+
+def _window(given: Mapping[str, float] | None) -> dict[str, float] | None:
+    """Raises ValueError."""
+    if given is None:
+        return None
+    ends: list[Any] = [given.get("from"), given.get("to")] if isinstance(given, Mapping) else []
+    known = [float(end) for end in ends if isinstance(end, Real) and math.isfinite(float(end))]
+    if len(known) != 2 or not known[0] < known[1]:
+        raise ValueError(f'window is {given!r}; pass {{"from": 1.0, "to": 2.0}} on the axis, or None')
+    return dict(zip(("from", "to"), known, strict=True))
 
 
 class FlameGraph(BrowserComponent):
@@ -112,7 +136,7 @@ class FlameGraph(BrowserComponent):
         super().__init__(
             id=id,
             run=run,
-            window=window,
+            window=_window(window),
             baseline=baseline,
             selected=selected,
             data=None if data is None else flame_data(data),
@@ -121,6 +145,19 @@ class FlameGraph(BrowserComponent):
             style=style,
             className=className,
         )
+
+
+class OwnComponent(BrowserComponent):
+    """The base of components of a page of one's own: the function of the same name in `module`, a JavaScript file beside the page.
+
+    What its constructor is given by name are the properties that the function gets. Sending them back is up to it.
+    """
+
+    module = ""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(module=self.module, component=type(self).__name__, **given)
+        self._type = OwnComponent.__name__
 
 
 class Address(BrowserComponent):

@@ -22,6 +22,7 @@ from collectors.records import Points, labels_of
 from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.app import make_app
+from dashboard.components import TimeChart
 from dashboard.queries import Queries
 from tests.conftest import ROOT, START_S, saved, tools_work, wait_for
 from tests.serving import served_app
@@ -138,6 +139,24 @@ def test_the_example_of_the_docs_runs(scene: Scene, page: Page, tmp_path: Path, 
 
         scene.store.append(points(61, 71))
         wait_for(lambda: drawn(page, "phase/data_s")["points"] == 60, because="new points do not come")
+
+
+@pytest.mark.parametrize(
+    "given, says",
+    [
+        ({"axis": "steps"}, "axis is 'steps'"),
+        ({"series": 5}, "series is 5"),
+        ({"runs": [1, 2]}, r"runs is \[1, 2\]"),
+        ({"window": {"from": 2.0, "to": 1.0}}, "window is"),
+        ({"window": {"from": 2.0}}, "window is"),
+        ({"window": [1, 2]}, "window is"),
+        ({"window": {"from": 0.0, "to": float("nan")}}, "window is"),
+        ({"data": 5}, "data is of type int"),
+    ],
+)
+def test_what_a_chart_cannot_draw_is_refused_where_it_is_made(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        TimeChart("chart", **given)
 
 
 def test_charts_in_an_app_elsewhere_have_the_tools_of_every_chart(scene: Scene, page: Page, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,14 +62,65 @@ def write(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
-FILES["example"] = (ROOT / "docs/examples/own_page.py").read_text()
-EXPECTED_ERRORS = ("/own/_words",)  # it is no page
+EXAMPLES = ROOT / "docs" / "examples"
+FILES["example"] = (EXAMPLES / "own_page.py").read_text()
+FILES["own_chart"] = (EXAMPLES / "own_chart.py").read_text()
+FILES["charts"] = """
+from dash import Input, Output, html
+from deepseek.dashboard.components import OwnComponent
+
+class Counts(OwnComponent):
+    module = "parts.js"
+class Throws(Counts):
+    pass
+class ThrowsLater(Counts):
+    pass
+class Nowhere(Counts):
+    pass
+class Lost(OwnComponent):
+    module = "lost.js"
+class Escapes(OwnComponent):
+    module = "../own/_words.py"
+
+layout = html.Div([html.Button("More", id="more"), Counts(id="counts", value=0), *(kind(id=kind.__name__) for kind in (Throws, ThrowsLater, Nowhere, Lost, Escapes))])
+
+def callbacks(dash, queries):
+    @dash.callback(Output("counts", "value"), Output("ThrowsLater", "value"), Input("more", "n_clicks"))
+    def more(clicks):
+        return clicks, clicks
+"""
+PARTS = """
+import { word } from "./_word.js";
+export const Counts = (place, { value }) => {
+  place.textContent = `${word} ${value}`;
+  return { update: (props) => (place.textContent = `${word} ${props.value}`) };
+};
+export const Throws = () => { throw new Error("no such colour"); };
+export const ThrowsLater = () => ({ update: ({ value }) => { if (value) throw new Error(`no ${value}`); } });
+"""
+SCRIPTS = {
+    "own_chart": (EXAMPLES / "own_chart.js").read_text(),
+    "parts": PARTS,
+    "_word": "export const word = 'Counted';",
+}
+EXPECTED_ERRORS = (
+    "/own/_words",
+    "/own-modules/",
+    "no such colour",
+    "no 1",
+    "exports no function",
+    "lost.js",
+    "_words.py",
+)
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     folder = tmp_path_factory.mktemp("own")
     pages = write(folder / "pages", FILES)
+    for name, text in SCRIPTS.items():
+        (pages / f"{name}.js").write_text(text)
+        (pages / f"{name}.js").chmod(0o644)
     with dashboard(folder / "logs", "--no-profile", "--pages-dir", str(pages)) as running:
         with RunLog(folder / "logs", "mine") as log:
             for step in range(100):
@@ -93,6 +146,46 @@ def test_the_example_of_the_docs_has_a_chart_a_table_a_figure_and_the_dragged_wi
     page.mouse.up()
     expect(page.locator("#window-said")).to_have_text(re.compile(r"0\.01\d to 0\.\d+ in \d+ buckets"))
     expect(page.locator("#window-figure .trace").first).to_be_visible()
+
+
+def test_a_chart_of_ones_own_is_a_class_and_a_function(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/own/own_chart")
+    colour = """() => {
+      const canvas = document.querySelector("#bars canvas");
+      return canvas?.width ? [...canvas.getContext("2d").getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data].join() : "";
+    }"""
+    wait_for(lambda: page.evaluate(colour) not in ("", "0,0,0,0"), because="no bar was drawn")
+    before = page.evaluate(colour)
+    page.locator("#bars canvas").click()
+    expect(page.locator("#bars-said")).to_have_text("You clicked mine.")
+    wait_for(lambda: page.evaluate(colour) != before, because="the clicked bar has no other colour")
+
+
+def test_a_chart_that_fails_says_so_and_costs_no_other(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/own/charts")
+    expect(page.locator("#Throws [role=alert]")).to_have_text("Throws cannot be shown: no such colour")
+    expect(page.locator("#Nowhere [role=alert]")).to_have_text(
+        "Nowhere cannot be shown: parts.js exports no function Nowhere"
+    )
+    for name in ("Lost", "Escapes"):
+        expect(page.locator(f"#{name} [role=alert]")).to_contain_text(f"{name} cannot be shown: ")
+    page.locator("#more").click()
+    expect(page.locator("#counts")).to_have_text("Counted 1")
+    expect(page.locator("#ThrowsLater [role=alert]")).to_have_text("ThrowsLater cannot be shown: no 1")
+
+
+def test_only_browser_code_of_the_folder_is_served(running: Dashboard) -> None:
+    def status(name: str) -> int:
+        try:
+            with urllib.request.urlopen(f"{running.address}/own-modules/{name}") as answer:
+                assert answer.headers["content-type"].startswith("text/javascript")
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    assert status("_word.js") == 200
+    for name in ("good.py", "none.js", "..%2Fpages%2F_word.js", ".%2F_word.js", "a%00.js", "_word.js%0A"):
+        assert status(name) == 404, name
 
 
 def test_a_page_shows_its_layout_and_its_callback_answers(running: Dashboard, page: Page) -> None:

@@ -84,9 +84,9 @@ export function rowOf(row) {
   return /** @type {any} */ ({ ...plain, ...row, x, mean, run, labels });
 }
 
-/** `baseline`, `ddp, rank 1`, `optimizer.lr 0.001 (3 runs)` @param {Row} row @param {string} [title] the name that users gave the run */
+/** `baseline`, `ddp, rank 1`, `optimizer.lr 0.001 (3 runs)`, "" for given data without a name @param {Row} row @param {string} [title] the name that users gave the run */
 export function labelOf({ run, group, key, runs, labels }, title) {
-  const name = title || visibleName(run ?? "") || `${key ? `${key} ` : ""}${group} (${counted(runs.length, "run")})`;
+  const name = title || visibleName(run ?? "") || (runs.length ? `${key ? `${key} ` : ""}${group} (${counted(runs.length, "run")})` : "");
   return labels?.rank === undefined ? name : `${name}, rank ${labels.rank}`;
 }
 

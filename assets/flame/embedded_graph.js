@@ -80,7 +80,7 @@ export class EmbeddedGraph {
   #show(flame) {
     if (this.frame.signal.aborted || (!this.props.data && !this.dashboard)) return;
     this.retry.done();
-    const tree = flame.nodes.frame.length ? new Tree(flame) : null;
+    const tree = flame.samples && flame.nodes.frame.length ? new Tree(flame) : null;
     this.graph.show(tree);
     this.about.textContent = tree ? `${duration(flame.seconds)}, ${counted(flame.samples, "sample")}` : "";
     this.kinds.replaceChildren(...(!tree ? [] : tree.compared ? legendOfDifference() : legendOfKinds()));

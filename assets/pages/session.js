@@ -38,7 +38,7 @@ export class Session {
       },
       onReset: () => this.view?.onReset(),
       onLoggedOut: () => location.reload(), // the log-in page leads back here
-      onRefused: () => get("tags").catch(() => {}), // a page that is logged out hears it from any question; the socket's last word may have been lost
+      onRefused: () => get("directions").catch(() => {}), // a page that is logged out hears it from any question; the socket's last word may have been lost
       onConnection: (lost_ms) => {
         this.runs.lost_s = lost_ms === null ? null : lost_ms / 1000 + this.runs.clock_off_s;
         this.view?.invalidate();

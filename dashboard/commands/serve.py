@@ -322,14 +322,9 @@ def run_web(
         from ..app import make_app
         from ..http_server import server_of
 
-    if pages_dir is not None:
-        from ..pages import add_own
-        from ..pages.custom import own_pages
-
-        add_own(own_pages(pages_dir))
     store = open_store(options.data_dir, write=False)
     queries = Queries(store, options.tree, options.data_dir, lambda: collector.read_only, collector.note)
-    server = server_of(make_app(queries, access), access)
+    server = server_of(make_app(queries, access, pages_dir), access)
     gc.freeze()
     gc.enable()
 

@@ -18,6 +18,11 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from fastapi import FastAPI, Response
+
+from access.roles import Role, needs
+
+from ..queries import NotFound
 from .page import Page
 
 if TYPE_CHECKING:
@@ -26,12 +31,15 @@ if TYPE_CHECKING:
     from ..queries import Queries
 
 
-PREFIX = "/own/"  # of their paths
+PREFIX, MODULES_PREFIX = "/own/", "/own-modules/"  # of their paths, and of browser code beside them
 PROGRAM = Path(__file__).resolve().parents[2]  # holds our packages
 MAX_PAGES = 50
 MAX_BYTES = 1_000_000  # of a file
 MAX_CHARS = 300  # of what an error says
 STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
+MODULE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}\.(js|css)", re.ASCII)
+PACKAGE = "deepseek_pages"  # of the modules that pages are
+MEDIA_TYPES = {"js": "text/javascript", "css": "text/css"}
 BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 log = logging.getLogger(__name__)
@@ -68,7 +76,7 @@ class CustomPage:
         )
 
     def _load(self) -> None:
-        scope: dict[str, Any] = {"__name__": f"deepseek_pages.{self._path.stem}", "__file__": str(self._path)}
+        scope: dict[str, Any] = {"__name__": f"{PACKAGE}.{self._path.stem}", "__file__": str(self._path)}
         exec(_code(self._path), scope)
         if "layout" not in scope:
             raise BrokenPage(f"{self._path.name} has no layout: a Dash component, or a function that makes one")
@@ -143,6 +151,7 @@ def own_pages(folder: Path) -> tuple[Page, ...]:
     """By name, at most 50; files that begin with `_` are no pages, and may be imported by those that are."""
     if not any(isinstance(finder, _OurModules) for finder in sys.meta_path):
         sys.meta_path.insert(0, _OurModules())
+    sys.modules.setdefault(PACKAGE, ModuleType(PACKAGE))  # where Dash looks for what a page's components need
     paths = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
@@ -159,8 +168,33 @@ def _named(paths: Sequence[Path]) -> Iterator[Path]:
     yield from named[:MAX_PAGES]
 
 
+def add_routes(app: FastAPI, folder: Path) -> None:
+    """Browser code beside the pages: the functions of their own components."""
+
+    @needs(Role.VIEWER)
+    def module(name: str) -> Response:
+        if not MODULE.fullmatch(name):
+            raise NotFound(
+                f"no file {name!r}: browser code of a page is named with letters, digits, - and _, and ends with .js or .css"
+            )
+        try:
+            text = _text(folder / name)
+        except FileNotFoundError:
+            raise NotFound(f"no file {name} in the folder of --pages-dir") from None
+        except (BrokenPage, OSError) as error:
+            raise NotFound(str(error)) from None
+        return Response(text, media_type=MEDIA_TYPES[name.rpartition(".")[2]], headers={"Cache-Control": "no-cache"})
+
+    app.add_api_route(f"{MODULES_PREFIX}{{name}}", module, include_in_schema=False)
+
+
 def _code(path: Path) -> CodeType:
-    """What was checked is what runs: one open file. Raises BrokenPage, OSError, SyntaxError."""
+    """Raises BrokenPage, OSError, SyntaxError."""
+    return compile(_text(path), str(path), "exec", dont_inherit=True)
+
+
+def _text(path: Path) -> bytes:
+    """What was checked is what is read: one open file. Raises BrokenPage, OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
@@ -171,7 +205,7 @@ def _code(path: Path) -> CodeType:
         text = file.read(MAX_BYTES + 1)
     if len(text) > MAX_BYTES:
         raise BrokenPage(f"{path.name} has more than {MAX_BYTES:,} bytes; keep data in a file of its own")
-    return compile(text, str(path), "exec", dont_inherit=True)
+    return text
 
 
 def _not_ours(status: os.stat_result) -> str:
