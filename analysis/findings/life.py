@@ -26,6 +26,7 @@ from ..stacks.waits import WaitFunction, wait_at, wait_of, waiting
 from . import rule
 from .cards import OF_A_CRASH
 from .rule import CodeLocation, Detection, RunSubject, at_step
+from .spinning_cards import spinning_cards, step_silent_s, uses
 from .training import is_placeholder
 
 # What a living run is at, besides its steps: by its newest event, its lines and where its ranks' main threads stand, and whether anything moves.
@@ -179,6 +180,7 @@ def _as_json(last: LastStack) -> dict[str, object]:
 
 
 FRESH_S = 3600.0  # an end that was longer ago is no news
+SPINS_S = 15.0  # of stacks, that say where the ranks stand whose cards spin
 HUNG_S, INTERVALS = 300.0, 20.0
 SILENT_S = 1800.0
 QUIET_CPU = 5.0  # percent of a core, of a rank with its children
@@ -432,6 +434,67 @@ def _progress(subject: RunSubject, silent_s: float) -> Progress:
     return "some" if still and all(rank.still for rank in still) and "moved" in subject.memory else "none"
 
 
+def spins(subject: RunSubject) -> Iterator[Detection]:
+    """Its cards are busy at little power, and no step ends."""
+    found = spinning_cards(subject)
+    if not found:
+        return
+    silent_s = step_silent_s(subject) or 0.0
+    gpus, stretches = zip(*found, strict=True)
+    ranks = _standing_now(subject)
+    waiting = {process.rank for process in subject.processes for gpu in gpus if uses(gpu, process.pid)}
+    late = [rank for rank in ranks if rank.rank not in waiting and not rank.in_collective] if len(ranks) > 1 else []
+    power_w, limit_w = stretches[0].power_w, stretches[0].limit_w
+    first = late[0] if late else None
+    frame = first.stand.frame if first else None
+    yield Detection(
+        counted(
+            "GPU {gpus} counts as {busy_pct:percent} busy{power}, but no step has ended for {silent_s:spoken}: {waits}.",
+            "GPUs {gpus} count as {busy_pct:percent} busy{power}, but no step has ended for {silent_s:spoken}: {waits}.",
+            len(gpus),
+            gpus=[gpu.index for gpu in gpus[:8]],
+            busy_pct=100 * sum(stretch.busy for stretch in stretches) / len(stretches),
+            power=_power(power_w, limit_w),
+            silent_s=silent_s,
+            waits=_waits(late, ranks, len(gpus)),
+        ),
+        min(stretch.start_s for stretch in stretches),
+        subject.now_s,
+        rank=first.rank if first else None,
+        step=last_step(subject),
+        numbers={"gpus": float(len(gpus)), "silent_s": silent_s} | ({"power_w": power_w} if power_w == power_w else {}),
+        place=CodeLocation(frame.name, frame.file, frame.line) if frame is not None else None,
+        more={"gpus": [gpu.uuid for gpu in gpus]},
+    )
+
+
+def _standing_now(subject: RunSubject) -> list[RankStackState]:
+    try:
+        stacks = subject.history.stacks((subject.now_s - SPINS_S, subject.now_s))
+        return standing_of(stacks, subject.history.folder(), subject.line_of)
+    except TooMuch:
+        return []
+
+
+def _power(power_w: float, limit_w: float) -> Message | None:
+    if power_w != power_w:
+        return None
+    if limit_w != limit_w:
+        return phrase(" at {power_w:.0f} W", power_w=power_w)
+    return phrase(" at {power_w:.0f} W of {limit_w:.0f} W", power_w=power_w, limit_w=limit_w)
+
+
+def _waits(late: Sequence[RankStackState], ranks: Sequence[RankStackState], cards: int) -> Message:
+    if late:
+        each = [phrase("rank {rank}, which is at {place}", rank=rank.rank, place=rank.where) for rank in late[:4]]
+        return counted("it waits for {each: and }", "they wait for {each: and }", cards, each=each)
+    if ranks:
+        return counted(
+            "it waits at {place}", "they wait, rank {rank} at {place}", cards, place=ranks[0].where, rank=ranks[0].rank
+        )
+    return counted("it waits", "they wait", cards)
+
+
 def silent(subject: RunSubject) -> Iterator[Detection]:
     """Says nothing for half an hour, where it did before, or since its start."""
     silent_s = None if subject.history.is_service else silent_for_s(subject)  # which no request may have come to
@@ -554,8 +617,10 @@ def _has_stopped(worker: LastStack) -> bool:
 
 
 def _works(subject: RunSubject) -> bool:
-    """Whether a card of it computes: a long kernel is no hang."""
-    loads = [subject.machine.one("gpu/utilization_pct", uuid=gpu.uuid) for gpu in subject.gpus()]
+    """Whether a card of it computes: a long kernel is no hang. One that spins does not."""
+    spin = {gpu.uuid for gpu, _ in spinning_cards(subject)}
+    mine = [gpu for gpu in subject.gpus() if gpu.uuid not in spin]
+    loads = [subject.machine.one("gpu/utilization_pct", uuid=gpu.uuid) for gpu in mine]
     return any(
         float(np.nanmax(track.since(subject.now_s - STILL_S)[1], initial=0.0)) > IDLE
         for track in loads

@@ -32,6 +32,14 @@ class DeviceUtilization(NamedTuple):
         inside = (middle >= lo) & (middle < hi)
         return self._replace(start_s=self.start_s[inside], end_s=self.end_s[inside], share=self.share[inside])
 
+    def without(self, stretches: Sequence[Interval]) -> DeviceUtilization:
+        """As if it had been idle in these."""
+        middle = (self.start_s + self.end_s) / 2
+        inside = np.zeros(len(middle), bool)
+        for lo, hi in stretches:
+            inside |= (middle >= lo) & (middle <= hi)
+        return self._replace(share=np.where(inside, 0.0, self.share))
+
     @property
     def idle_s(self) -> Floats:
         idle: Floats = (1 - self.share) * (self.end_s - self.start_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
@@ -115,6 +116,8 @@ class LedgerInput:
     steps: StepLeads | None = None
     collections: list[Interval] | None = None
     copying: CopyShares | None = None
+    spinning: Sequence[Interval] = ()  # when the device counted as busy and only waited: here that is idle time
+    spins_for: TimeKind = "sync"  # what the host waits for meanwhile
 
     @property
     def tier(self) -> Literal["A", "B"]:
@@ -123,14 +126,28 @@ class LedgerInput:
 
 def account_of(known: LedgerInput, lo: float, hi: float) -> Account:
     """From lo to hi. The moments of a second before and after say what led up to the first, where they are known."""
-    busy = known.busy.within(lo, hi)
+    busy = known.busy.without(known.spinning).within(lo, hi)
     if not len(busy.share):
         return EMPTY
     blocks = _Blocks.of(busy)
     around = slice(*np.searchsorted(known.moments.time_s, [lo - AROUND_S, hi + AROUND_S]))
-    moments = _with_collections(known.moments.take(around))
+    moments = _with_collections(_waiting(known.moments.take(around), known.spinning, known.spins_for))
     order = order_of(moments, None if known.collections is None else during(moments.time_s, known.collections))
     return IdleAttribution(known, moments, order, blocks, blocks.of_samples(moments)).account()
+
+
+def _waiting(moments: ThreadSamples, spinning: Sequence[Interval], kind: TimeKind) -> ThreadSamples:
+    """While the device spins, idle time is of the line at which the host stands: whatever that is, it waits for what the device waits for."""
+    if not spinning:
+        return moments
+    inside = during(moments.time_s, [*spinning])
+    number = {place: i for i, place in enumerate(moments.places)}
+    waits = [number.setdefault(place._replace(kind=kind), len(number)) for place in moments.places]
+    return moments._replace(
+        place=np.where(inside, np.array(waits, np.int64)[moments.place], moments.place),
+        places=[*number],
+        state=np.where(inside, FREE, moments.state),
+    )
 
 
 def _with_collections(moments: ThreadSamples) -> ThreadSamples:

@@ -11,6 +11,7 @@ from collectors.arrays import Bools, Floats, Ints
 from collectors.queue_events import PLACED
 
 from ..history import History
+from ..spinning import SpinningStretch, spinning_of
 from ..stacks.spans import Interval, TrustedSpans
 from ..stacks.threads import laid_out, main_threads
 from ..stacks.trust import LineOf, no_source, trusted_spans
@@ -21,7 +22,7 @@ from .cores import NONE_WAITED, core_use, core_waits, without_gil
 from .device import GpuSeries
 from .evidence import JOINED, BlockingLines, LoggedKinds, StackState, charged, during, stands_of
 from .idle import AROUND_S, LedgerInput
-from .kinds import BLOCK, NUMBER, SMALL
+from .kinds import BLOCK, NUMBER, SMALL, TimeKind
 from .shares import EMPTY, MAX_EVENTS, Account, Ledger, LedgerDevice, Tier, ledger_of, queued_during, seconds_in
 
 MAY_BE_LOGGED = ("python", "wait", "launch", "sync")  # kinds of a stack that shows nothing surer
@@ -89,7 +90,9 @@ def account_in(
     if below is not None:
         stands = [stand._replace(kind=below.kind_of(stand)) for stand in stands]
     if subject.device == "GPU":
-        account = _of_gpu(history, subject, window, log, (main, stands, kinds, gil_s, columns.hz))
+        account = _of_gpu(
+            history, subject, window, log, (main, stands, kinds, gil_s, columns.hz), _spins_for(subject, everything)
+        )
     else:
         collecting = _collecting(log, main)
         account = host.account_of(
@@ -155,18 +158,31 @@ def _of_gpu(
     window: Interval,
     log: LoggedKinds,
     stacks: tuple[TrustedSpans, list[StackState], Ints, Floats, float],
+    spins_for: TimeKind,
 ) -> Account:
     main, stands, kinds, gil_s, hz = stacks
     moments = evidence.moments_of(main, stands, kinds, gil_s, hz)
     around = window[0] - BLOCK.value, window[1] + BLOCK.value
     busy = cards.busy_of(history, subject.cards, around)
     copying = cards.copying_of(history, subject.cards, around) if subject.ranks == 1 else None
-    account = idle.account_of(LedgerInput(moments, busy, log.steps, log.collections, copying), *window)
+    spun = [(each.start_s, each.end_s) for each in _spun(history, subject, around)]
+    account = idle.account_of(LedgerInput(moments, busy, log.steps, log.collections, copying, spun, spins_for), *window)
+    busy = busy.without(spun)
     sent = cards.communication_of(history, subject.cards, busy, window) if subject.ranks > 1 else None
     if sent is None:
         return account
     least_s, most_s = (min(account.busy_s, share * account.covered_s / 100) for share in sent)
     return account._replace(sent_least_s=least_s, sent_most_s=most_s)
+
+
+def _spins_for(subject: LedgerContext, everything: TrustedSpans) -> TimeKind:
+    """What a card that only waits keeps its rank waiting for: the others, where there are any."""
+    ranks = {rank for _, rank, _, role in everything.processes if role == "main"}
+    return "collective" if subject.ranks > 1 or len(ranks) > 1 else "sync"
+
+
+def _spun(history: History, subject: LedgerContext, window: Interval) -> list[SpinningStretch]:
+    return spinning_of(history, subject.cards.busy, window, subject.rank) if subject.cards.busy is not None else []
 
 
 def _logged(log: LoggedKinds, main: TrustedSpans, stands: list[StackState]) -> Ints:
