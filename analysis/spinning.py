@@ -90,18 +90,23 @@ def _rest_w(card: CardSignals) -> float:
     if np.isfinite(card.rest_w):
         return card.rest_w
     found = rest_of(card.time_s, card.busy, card.power_w)
-    least_w = found if np.isfinite(found) else float(np.nanmin(card.power_w))
+    if np.isfinite(found):
+        return found
+    least_w = float(np.nanmin(card.power_w))
     if np.isfinite(card.limit_w) and least_w > AT_REST * card.limit_w:
         return USUAL_REST * card.limit_w
     return least_w
 
 
 def rest_of(time_s: Floats, busy: Floats, power_w: Floats) -> float:
-    """Watts while nothing ran; NaN where that was never seen for long enough."""
+    """Watts while nothing ran; NaN where that was never seen for long enough.
+
+    The higher end of them: a card draws more at rest once a process holds a context, several times as much on some.
+    """
     idle = (busy <= 0) & np.isfinite(power_w)
     last_busy_s = np.maximum.accumulate(np.where(busy > 0, time_s, -np.inf))
     settled = idle & (time_s - last_busy_s > SETTLED_S)
-    return float(np.median(power_w[settled])) if settled.sum() >= REST_LOOKS else np.nan
+    return float(np.quantile(power_w[settled], 0.9)) if settled.sum() >= REST_LOOKS else np.nan
 
 
 def _few_work(card: CardSignals) -> Bools:

@@ -17,6 +17,7 @@ from collectors.store.engines import open_store
 from collectors.store.store import Store
 from tests.judged import T0, JudgedRuns, card_labels, gpu, gpu_process, machine_point, point
 from tests.judged_stacks import BUSY, DECODE, LINEAR, PIECE_S, SYNCHRONIZE, Part, of_loop, profile
+from tests.spinning_cards import HEALTHY, PLANTED, CardCase
 
 RANKS, TRAINED_S, LATE_S = 4, 90.0, 60.0
 WAITS, LOADS = (Part(5000, of_loop(SYNCHRONIZE)),), (Part(5000, of_loop(DECODE), gil=True),)
@@ -106,6 +107,35 @@ def test_a_ledger_does_not_count_it_as_busy(store: Store) -> None:
     )
     trained = ledger(History(store, "run"), (T0 + 30, T0 + TRAINED_S - 2), rank=0)
     assert next(row.share for row in trained.rows if row.kind == "busy") > 90
+
+
+UNDECIDABLE = {"H100 SXM, the record begins within the waiting"}  # no step has ended yet: that may be a start
+
+
+@pytest.mark.parametrize("case", [case for case in PLANTED if case.name not in UNDECIDABLE], ids=lambda case: case.name)
+def test_a_described_card_that_spins_is_seen_for_nearly_all_of_the_time(case: CardCase) -> None:
+    found = seen(case)
+    for lo, hi in case.spins:
+        assert sum(max(0.0, min(hi, to) - max(lo, at)) for at, to in found) > 0.8 * (hi - lo)
+    in_all = sum(hi - lo for lo, hi in case.spins)
+    assert sum(to - at for at, to in found) < in_all + 2.0, "it is said where it does not spin"
+
+
+@pytest.mark.parametrize("case", HEALTHY, ids=lambda case: case.name)
+def test_a_described_card_that_works_or_rests_is_never_called_spinning(case: CardCase) -> None:
+    assert seen(case) == []
+
+
+def seen(case: CardCase) -> list[tuple[float, float]]:
+    unknown = np.full(len(case.time_s), np.nan)
+    power_w = unknown
+    if len(case.power_time_s):
+        newest = np.maximum(np.searchsorted(case.power_time_s, case.time_s, "right") - 1, 0)
+        power_w = case.power_w[newest]
+    sm, tensor = (unknown if share is None else share / 100 for share in (case.sm_active_pct, case.tensor_active_pct))
+    limit_w = np.nan if case.limit_w is None else case.limit_w
+    card = CardSignals(case.time_s, case.utilization_pct / 100, power_w, sm, tensor, limit_w)
+    return [(found.start_s, found.end_s) for found in spinning(card, case.step_ends_s, float(case.time_s[-1]))]
 
 
 def test_unknown_power_is_no_verdict_and_a_hole_does_not_end_a_stretch() -> None:
