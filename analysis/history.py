@@ -21,6 +21,7 @@ from .stacks.spans import Interval
 SERVICE = "service"  # a kind of run, in run.json
 MAX_LINES = 100_000  # of a log, the newest
 MAX_STEPPED = 4  # series, by which steps are counted
+LOOKED_BACK_S = 120.0  # for steps before a window, at first
 
 
 class History:
@@ -95,11 +96,33 @@ class History:
         if len({dict(series.labels).get("rank", "0") for series in mine}) > 1:
             return []
         new = [series for series in mine if series.last_step is not None and (series.last_time_s or 0.0) > since_s]
-        longest = sorted(new, key=lambda series: series.points)[-MAX_STEPPED:]
+        return [time_s for time_s in self._first_logged(new, (since_s, math.inf)) if time_s > since_s]
+
+    def step_ends(self, rank: int, window: Interval, before: int) -> list[float]:
+        """When the steps of a rank were logged, in order: those of the window, and at least so many before it, however long ago, where there are.
+
+        Of a rank that logs none, those of the lowest that does: ranks step together.
+        """
+        stepped = [row for row in self.series() if row.last_step is not None and row.first_step != row.last_step]
+        ranks = {int(dict(row.labels).get("rank", "0")) for row in stepped}
+        chosen = rank if rank in ranks else min(ranks, default=0)
+        mine = [row for row in stepped if int(dict(row.labels).get("rank", "0")) == chosen]
+        first_s = min((row.first_time_s for row in mine if row.first_time_s is not None), default=window[0])
+        back_s, found = LOOKED_BACK_S, list[float]()
+        while mine:
+            found = self._first_logged(mine, (window[0] - back_s, window[1]))
+            if window[0] - back_s <= first_s or sum(time_s < window[0] for time_s in found) >= before:
+                break
+            back_s *= 4
+        return found
+
+    def _first_logged(self, series: Sequence[Series], window: Interval) -> list[float]:
+        """When each step was logged first, in order."""
         first_s: dict[float, float] = {}
-        for points in self.points(longest, (since_s, math.inf)).values():
+        longest = sorted(series, key=lambda row: row.points)[-MAX_STEPPED:]
+        for points in self.points(longest, window).values():
             for step, time_s in zip(points.step.tolist(), points.place.tolist(), strict=True):
-                if math.isfinite(step) and time_s > since_s:
+                if math.isfinite(step) and math.isfinite(time_s):
                     first_s[step] = min(time_s, first_s.get(step, time_s))
         return sorted(first_s.values())
 

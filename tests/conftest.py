@@ -26,6 +26,8 @@ import pytest
 from hypothesis import settings
 from playwright.sync_api import Browser, BrowserContext, Error, FloatRect, Locator, Page, Route, expect, sync_playwright
 
+from collectors.store.engines import open_store
+from collectors.store.store import Store
 from tests import leash, longest_first
 from tests.following import Follower
 from tests.running import ROOT, pauses, script, wait_for
@@ -256,6 +258,14 @@ def profile(browser: Browser) -> Iterator[BrowserContext]:
     context.new_page()  # its renderer lives as long as it does, and is that of all others
     yield context
     context.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An empty store of this test's, that is written to."""
+    store = open_store(tmp_path / "data", write=True)
+    yield store
+    store.close()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from playwright.sync_api import Page, expect
 from analysis.findings.life import Activity
 from collectors.control import FILE, ControlError, ControlServer, ask
 from collectors.records import Frame, Record
-from collectors.store.engines import open_store
 from collectors.store.store import Store
 from dashboard.findings import ActivityReader
 from tests.conftest import dashboard, script, wait_for
@@ -27,13 +26,6 @@ SELECT = Frame("select", "/usr/lib/python3.11/selectors.py", 468)
 VALIDATE = Frame("validate", "/job/train.py", 60)
 TAKE = Frame("take", "/job/locks.py", 77)
 LABELS = (("host", "box"), ("rank", "0"), ("run", "run"))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "data", write=True)
-    yield store
-    store.close()
 
 
 def pauses(store: Store, stack: Sequence[Frame], *, steps_s: float, seconds: float) -> JudgedRuns:

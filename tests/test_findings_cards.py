@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-
-import pytest
+from collections.abc import Callable, Iterable
 
 from analysis.findings import cards
 from analysis.findings.rules import BY_NAME
 from collectors.machine.inventory import Gpu
 from collectors.records import Event, Record
-from collectors.store.engines import open_store
 from collectors.store.store import Store
 from tests.judged import GIB, T0, JudgedRuns, PartHealth, card_labels, gpu, gpu_process, machine_point, point
 
@@ -24,13 +20,6 @@ BUSY = {
     "gpu/sm_clock_max_mhz": 1980.0,
     "gpu/temperature_c": 60.0,
 }
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "data", write=True)
-    yield store
-    store.close()
 
 
 def planted(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
 from analysis.findings.rules import BY_NAME
 from collectors.records import Event, Frame, LogLine, Record, RunInfo
-from collectors.store.engines import open_store
 from collectors.store.store import Store
 from tests.judged import T0, JudgedRuns, gpu, machine_point, point
 from tests.judged_stacks import (
@@ -33,13 +31,6 @@ WARM_S = 75.0
 TAKE = Frame("take", "/job/locks.py", 77)
 SOURCE = {77: "with lock:", 301: "data = connection.recv(4096)", 302: "answer = input('go on? ')", 303: "os.waitpid(child, 0)", 304: "client, _ = server.accept()", 305: "line = sys.stdin.readline()"}  # fmt: skip
 HEALTHY = (Part(4, of_loop(DECODE), gil=True), Part(94, of_loop(LINEAR)), Part(2, of_loop(WRITE_LOG), gil=True))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "data", write=True)
-    yield store
-    store.close()
 
 
 def line_of(file: str, line: int | None) -> str:

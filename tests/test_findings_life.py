@@ -23,19 +23,11 @@ from collectors.logs.tail import Tail
 from collectors.machine.finder import Finder
 from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Finding, LogLine, Record, RunInfo
-from collectors.store.engines import open_store
 from collectors.store.store import Store
 from tests.conftest import wait_for
 from tests.judged import T0, JudgedRuns, point
 from tests.planted_findings import PlantedRun, found_in_time, healthy
 from tests.planted_findings import windows as windows  # a fixture
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "data", write=True)
-    yield store
-    store.close()
 
 
 def ends(fields: Mapping[str, object]) -> object:

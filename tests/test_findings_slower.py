@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
 from analysis.findings.rules import BY_NAME
 from collectors.records import Event, Frame, Record
-from collectors.store.engines import open_store
 from collectors.store.store import Store
 from tests.judged import T0, JudgedRuns, point
 from tests.judged_stacks import DECODE, LINEAR, LOOP, MASK, PIECE_S, WRITE_LOG, Part, of_loop, profile
@@ -19,13 +17,6 @@ NEEDS_S = BY_NAME["slower"].needs_s + 5
 EVALUATE = Frame("score_population", "/job/train.py", 71)
 HISTOGRAM = Frame("histogram", "/job/hooks.py", 31)
 USUAL = (Part(60, of_loop(LINEAR)), Part(30, of_loop(MASK), gil=True), Part(10, of_loop(WRITE_LOG), gil=True))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "data", write=True)
-    yield store
-    store.close()
 
 
 def stepping(

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-
-import pytest
+from collections.abc import Callable, Iterable, Sequence
 
 from analysis.findings.rules import BY_NAME
 from collectors.records import Event, Frame, Record
-from collectors.store.engines import open_store
 from collectors.store.store import Store
 from tests.judged import T0, JudgedRuns, card_labels, gpu, machine_point, point
 from tests.judged_stacks import (
@@ -35,13 +31,6 @@ from tests.planted_findings import windows as windows  # a fixture
 WARM_S = 75.0
 TAKE = Frame("take", "/job/locks.py", 77)
 HEALTHY = (Part(4, of_loop(DECODE), gil=True), Part(94, of_loop(LINEAR)), Part(2, of_loop(WRITE_LOG), gil=True))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "data", write=True)
-    yield store
-    store.close()
 
 
 def line_of(file: str, line: int | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +13,12 @@ import pytest
 from analysis.findings import memory, pace
 from analysis.findings.rules import BY_NAME
 from collectors.records import Event, Record, labels_of
-from collectors.store.engines import open_store
 from collectors.store.store import Store
 from tests.judged import GIB, HOSTS, T0, JudgedRuns, card_labels, gpu, gpu_process, machine_point, point
 from tests.planted_findings import ENOUGH, PlantedRun, all_silent, found_in_time, healthy
 from tests.planted_findings import windows as windows  # a fixture
 
 Now = Callable[[float], list[Record]]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "data", write=True)
-    yield store
-    store.close()
 
 
 # -- steps -------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,13 +27,6 @@ SLOPES_AND_HANGS = {
     *("memory_creep", "gpu_memory_creep", "host_memory_out", "disk_out"),
     *("hung", "silent", "not_back", "held_and_idle"),  # the last three by half an hour in which nothing happens
 }
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "data", write=True)
-    yield store
-    store.close()
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------

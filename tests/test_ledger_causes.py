@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 
@@ -15,7 +14,6 @@ from analysis.ledger.shares import KindRow, Ledger
 from analysis.ledger.text import sentence_of
 from collectors.message import text_of
 from collectors.records import Frame, Points, RunInfo, labels_of
-from collectors.store.engines import open_store
 from collectors.store.store import Store
 from tests.judged_stacks import LIB, LINEAR, LOADER, LOOP, MASK, MODULE, SITE, Part, of_loop, profile
 
@@ -38,13 +36,6 @@ THREAD = (
     Frame("_worker", f"{LIB}/concurrent/futures/thread.py", 83),
 )
 PROCESS = (Frame("BaseProcess.run", f"{LIB}/multiprocessing/process.py", 108),)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "data", write=True)
-    yield store
-    store.close()
 
 
 def line_of(file: str, line: int | None) -> str:

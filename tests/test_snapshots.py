@@ -17,7 +17,6 @@ from analysis.dumps import MAX_ROWS, snapshot_of
 from analysis.findings import dumps
 from analysis.findings.dumps import DumpReader
 from collectors.records import Event
-from collectors.store.engines import open_store
 from collectors.store.store import Store
 from tests.judged import T0, JudgedRuns, point
 
@@ -49,13 +48,6 @@ class Runs:
 def write(path: Path, content: object) -> Path:
     path.write_bytes(pickle.dumps(content))
     return path
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "data", write=True)
-    yield store
-    store.close()
 
 
 @pytest.fixture(scope="module")

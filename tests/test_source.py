@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from analysis.stacks.frames import KEPT, LIVE, Excerpt, SourceRefused, SourceTex
 from collectors.records import SourceText
 from collectors.sampler import sources
 from collectors.sampler.sources import CHANGED, OF_A_CELL
-from collectors.store.engines import open_store
 from collectors.store.store import Store
 
 NOBODY = 65534
@@ -26,13 +24,6 @@ def folder(tmp_path: Path) -> Path:
     (job / "train.py").write_text("".join(f"line {number}\n" for number in range(1, 31)))
     (tmp_path / "secret.py").write_text("password\n")
     return job
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "data", write=True)
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pytest
 
 from analysis.history import History
 from analysis.ledger.ledger import ledger
-from analysis.spinning import CardSignals, spinning
+from analysis.ledger.spinning import CardSignals, spinning
 from collectors.records import Record
-from collectors.store.engines import open_store
 from collectors.store.store import Store
 from tests.judged import T0, JudgedRuns, card_labels, gpu, gpu_process, machine_point, point
 from tests.judged_stacks import BUSY, DECODE, LINEAR, PIECE_S, SYNCHRONIZE, Part, of_loop, profile
@@ -21,13 +19,6 @@ from tests.spinning_cards import HEALTHY, PLANTED, CardCase
 
 RANKS, TRAINED_S, LATE_S = 4, 90.0, 60.0
 WAITS, LOADS = (Part(5000, of_loop(SYNCHRONIZE)),), (Part(5000, of_loop(DECODE), gil=True),)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "data", write=True)
-    yield store
-    store.close()
 
 
 def judged(
@@ -38,6 +29,7 @@ def judged(
     *,
     steps: bool = False,
     sm_pct: float | None = None,
+    late_s: float = LATE_S,
 ) -> JudgedRuns:
     """Four ranks with a card each are at rest, train for 80 s, and then do what is given for a minute; steps go on where `steps` says so."""
     found = JudgedRuns(store, gpus=[gpu(rank, gpu_process(os.getpid() + rank)) for rank in range(RANKS)])
@@ -63,7 +55,7 @@ def judged(
                     pid=os.getpid() + rank,
                 )
 
-    found.go_on(TRAINED_S + LATE_S, second)
+    found.go_on(TRAINED_S + late_s, second)
     return found
 
 
@@ -96,7 +88,7 @@ def test_work_and_rest_are_no_spinning(
 
 
 def test_a_ledger_does_not_count_it_as_busy(store: Store) -> None:
-    judged(store, [118] * 3 + [95], [100] * 3 + [0], [WAITS, WAITS, WAITS, LOADS])
+    judged(store, [118] * 3 + [95], [100] * 3 + [0], [WAITS, WAITS, WAITS, LOADS], late_s=340.0)
     window = T0 + TRAINED_S + 5, T0 + TRAINED_S + LATE_S - 2
     found = ledger(History(store, "run"), window, rank=0)
     share = {row.kind: row.share for row in found.rows}
@@ -104,6 +96,11 @@ def test_a_ledger_does_not_count_it_as_busy(store: Store) -> None:
     (waits,) = [row for row in found.rows if row.share > 90]
     assert (
         waits.kind == "collective" and waits.lines[0].place.frame is not None and waits.lines[0].place.frame.line == 40
+    )
+    deep = T0 + TRAINED_S + 300, T0 + TRAINED_S + 330
+    inside = ledger(History(store, "run"), deep, rank=0)
+    assert {row.kind for row in inside.rows if row.share > 90} == {"collective"}, (
+        "the last step is minutes before the window"
     )
     trained = ledger(History(store, "run"), (T0 + 30, T0 + TRAINED_S - 2), rank=0)
     assert next(row.share for row in trained.rows if row.kind == "busy") > 90

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -36,13 +36,6 @@ BAD = [
     pytest.param(Points("bad", HOST, ("a\ud800",), (1.0,), 1.0, 1), id="a name that is no UTF-8"),
     pytest.param(Points("bad", HOST, ("a",), ("x",), 1.0, 1), id="a value that is no number"),  # type: ignore[arg-type]
 ]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(tmp_path / "data", write=True)
-    yield store
-    store.close()
 
 
 @pytest.mark.parametrize("bad", BAD)

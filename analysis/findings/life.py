@@ -458,7 +458,7 @@ def spins(subject: RunSubject) -> Iterator[Detection]:
             silent_s=silent_s,
             waits=_waits(late, ranks, len(gpus)),
         ),
-        min(stretch.start_s for stretch in stretches),
+        subject.now_s - silent_s,
         subject.now_s,
         rank=first.rank if first else None,
         step=last_step(subject),

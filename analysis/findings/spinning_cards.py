@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from collectors.machine.inventory import Gpu
 from collectors.store.store import Series
 
 from ..ledger.device import SIGNALS
-from ..spinning import LATE, LATE_S, SpinningStretch, rest_before, signals_of, spinning
-from .rule import RunSubject, unique_steps
+from ..ledger.spinning import LATE, LATE_S, SpinningStretch, rest_of_run, spinning_of
+from .rule import RunSubject
 
-WINDOW_S, GOES_ON_S, LEAST_S = 120.0, 3.0, 15.0
+RECENT_S, GOES_ON_S, LEAST_S = 60.0, 3.0, 15.0
 
 
 def spinning_cards(subject: RunSubject) -> list[tuple[Gpu, SpinningStretch]]:
@@ -22,16 +20,13 @@ def spinning_cards(subject: RunSubject) -> list[tuple[Gpu, SpinningStretch]]:
     silent_s, usual_s = step_silent_s(subject), subject.interval_s(rank) if rank is not None else None
     if rank is None or silent_s is None or usual_s is None or silent_s < max(LEAST_S, LATE * usual_s, usual_s + LATE_S):
         return []
-    track = subject.steps(rank)
-    ends_s = unique_steps(track)[0] if track is not None else np.zeros(0)
     found = []
     for gpu in subject.gpus():
         busy = _busy(subject, gpu)
         if busy is None:
             continue
-        window = subject.now_s - silent_s - WINDOW_S, subject.now_s
-        card = signals_of(subject.history, busy, window, _rest(subject, busy))
-        stretch = next(reversed(spinning(card, ends_s, subject.now_s)), None)
+        window = subject.now_s - min(silent_s, RECENT_S), subject.now_s
+        stretch = next(reversed(spinning_of(subject.history, busy, window, rank, _rest(subject, busy))), None)
         if stretch and subject.now_s - stretch.end_s < GOES_ON_S and stretch.end_s - stretch.start_s >= LEAST_S / 2:
             found.append((gpu, stretch))
     return found
@@ -61,7 +56,7 @@ def _rest(subject: RunSubject, busy: Series) -> float:
     """Read once for a run: what the card draws at rest does not change with it."""
     known: dict[int, float] = subject.memory.setdefault("rest_w", {})
     if busy.id not in known:
-        known[busy.id] = rest_before(subject.history, busy, subject.begun_s or subject.awake_since_s)
+        known[busy.id] = rest_of_run(subject.history, busy)
     return known[busy.id]
 
 

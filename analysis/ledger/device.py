@@ -150,7 +150,7 @@ def cards_of(history: History, window: Interval, rank: int) -> GpuSeries:
             idle = idle if idle != "none" or not known else signal
             continue
         busy = at_work[rank % len(at_work)]
-        mine = {series.name: series for series in machine if _card(series) == _card(busy)}
+        mine = {series.name: series for series in machine if card_of(series) == card_of(busy)}
         link = _link(history, mine, window)
         in_parts = dict(busy.labels).get("mig") is not None
         return GpuSeries(
@@ -254,6 +254,7 @@ def _index(series: Series) -> tuple[int, str]:
     return (int(index) if index.isdecimal() else 0, labels.get("mig", ""))
 
 
-def _card(series: Series) -> tuple[str | None, str | None]:
+def card_of(series: Series) -> tuple[str | None, str | None]:
+    """Equal for series of one card, or of one instance of it."""
     labels = dict(series.labels)
     return labels.get("uuid"), labels.get("mig")

@@ -116,7 +116,7 @@ class LedgerInput:
     steps: StepLeads | None = None
     collections: list[Interval] | None = None
     copying: CopyShares | None = None
-    spinning: Sequence[Interval] = ()  # when the device counted as busy and only waited: here that is idle time
+    spinning: Sequence[Interval] = ()  # when the device counted as busy and only waited: `busy` has it as idle
     spins_for: TimeKind = "sync"  # what the host waits for meanwhile
 
     @property
@@ -126,7 +126,7 @@ class LedgerInput:
 
 def account_of(known: LedgerInput, lo: float, hi: float) -> Account:
     """From lo to hi. The moments of a second before and after say what led up to the first, where they are known."""
-    busy = known.busy.without(known.spinning).within(lo, hi)
+    busy = known.busy.within(lo, hi)
     if not len(busy.share):
         return EMPTY
     blocks = _Blocks.of(busy)

@@ -11,7 +11,6 @@ from collectors.arrays import Bools, Floats, Ints
 from collectors.queue_events import PLACED
 
 from ..history import History
-from ..spinning import SpinningStretch, spinning_of
 from ..stacks.spans import Interval, TrustedSpans
 from ..stacks.threads import laid_out, main_threads
 from ..stacks.trust import LineOf, no_source, trusted_spans
@@ -24,6 +23,7 @@ from .evidence import JOINED, BlockingLines, LoggedKinds, StackState, charged, d
 from .idle import AROUND_S, LedgerInput
 from .kinds import BLOCK, NUMBER, SMALL, TimeKind
 from .shares import EMPTY, MAX_EVENTS, Account, Ledger, LedgerDevice, Tier, ledger_of, queued_during, seconds_in
+from .spinning import spinning_of
 
 MAY_BE_LOGGED = ("python", "wait", "launch", "sync")  # kinds of a stack that shows nothing surer
 EVENTS_WIN = (*MAY_BE_LOGGED, "data", "log", "lock")
@@ -163,11 +163,10 @@ def _of_gpu(
     main, stands, kinds, gil_s, hz = stacks
     moments = evidence.moments_of(main, stands, kinds, gil_s, hz)
     around = window[0] - BLOCK.value, window[1] + BLOCK.value
-    busy = cards.busy_of(history, subject.cards, around)
+    spun = _spun(history, subject, around)
+    busy = cards.busy_of(history, subject.cards, around).without(spun)
     copying = cards.copying_of(history, subject.cards, around) if subject.ranks == 1 else None
-    spun = [(each.start_s, each.end_s) for each in _spun(history, subject, around)]
     account = idle.account_of(LedgerInput(moments, busy, log.steps, log.collections, copying, spun, spins_for), *window)
-    busy = busy.without(spun)
     sent = cards.communication_of(history, subject.cards, busy, window) if subject.ranks > 1 else None
     if sent is None:
         return account
@@ -181,8 +180,11 @@ def _spins_for(subject: LedgerContext, everything: TrustedSpans) -> TimeKind:
     return "collective" if subject.ranks > 1 or len(ranks) > 1 else "sync"
 
 
-def _spun(history: History, subject: LedgerContext, window: Interval) -> list[SpinningStretch]:
-    return spinning_of(history, subject.cards.busy, window, subject.rank) if subject.cards.busy is not None else []
+def _spun(history: History, subject: LedgerContext, window: Interval) -> list[Interval]:
+    """When the card counted as busy and only waited."""
+    if subject.cards.busy is None:
+        return []
+    return [(each.start_s, each.end_s) for each in spinning_of(history, subject.cards.busy, window, subject.rank)]
 
 
 def _logged(log: LoggedKinds, main: TrustedSpans, stands: list[StackState]) -> Ints:

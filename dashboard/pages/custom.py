@@ -181,8 +181,10 @@ def add_routes(app: FastAPI, folder: Path) -> None:
             text = _text(folder / name)
         except FileNotFoundError:
             raise NotFound(f"no file {name} in the folder of --pages-dir") from None
-        except (BrokenPage, OSError) as error:
+        except BrokenPage as error:
             raise NotFound(str(error)) from None
+        except OSError as error:
+            raise NotFound(f"{name} cannot be read: {error.strerror}") from None
         return Response(text, media_type=MEDIA_TYPES[name.rpartition(".")[2]], headers={"Cache-Control": "no-cache"})
 
     app.add_api_route(f"{MODULES_PREFIX}{{name}}", module, include_in_schema=False)

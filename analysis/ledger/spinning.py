@@ -6,7 +6,7 @@ of that together is what is called spinning here.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +14,9 @@ import numpy as np
 from collectors.arrays import Bools, Floats
 from collectors.store.store import RawPoints, Series
 
-from .history import History
-from .stacks.spans import Interval
+from ..history import History
+from ..stacks.spans import Interval
+from .device import card_of
 
 FULL = 0.9  # busy
 OF_LIMIT = 0.25  # of the way from rest to the power limit: a waiting collective takes about a tenth (assumed; no card was measured)
@@ -27,6 +28,13 @@ LATE, LATE_S = 2.0, 5.0  # times the usual step, and seconds, without the end of
 HOLE_S, MIN_S = 1.5, 5.0
 SETTLED_S = 2.0  # power is a mean over the last second on newer cards
 REST_S, REST_LOOKS = 600.0, 5  # how long before and after a run's beginning a card at rest is looked for
+WORKS_S, AFTER_S = (
+    120.0,
+    60.0,
+)  # before the last step what it draws at work is read; a next step after the window is looked for
+STEPS_BEFORE = 3  # whose distance is the usual one
+MOMENTS = 1000  # of a window, at which a pause is looked for before anything of the card is read
+HELD_S = 2.0  # a value that is older says nothing
 
 POWER, LIMIT, FILLED, TENSOR = "gpu/power_w", "gpu/power_limit_w", "gpu/sm_active_pct", "gpu/tensor_active_pct"
 
@@ -53,7 +61,7 @@ class SpinningStretch(NamedTuple):
 
 def spinning(card: CardSignals, step_ends_s: Floats, until_s: float) -> list[SpinningStretch]:
     """`step_ends_s`: when steps ended, in order, from some steps before the first moment on; `until_s`: up to when they are known."""
-    if len(card.time_s) < 2 or len(step_ends_s) < 3:
+    if len(card.time_s) < 2 or len(step_ends_s) < STEPS_BEFORE:
         return []
     late = _without_steps(card.time_s, step_ends_s, until_s)
     if not late.any():
@@ -143,15 +151,47 @@ def _stretch(card: CardSignals, lo: int, hi: int) -> SpinningStretch:
 # The same, of a card of this machine.
 
 
-def signals_of(history: History, busy: Series, window: Interval, rest_w: float = np.nan) -> CardSignals:
+def spinning_of(
+    history: History, busy: Series, window: Interval, rank: int, rest_w: float | None = None
+) -> list[SpinningStretch]:
+    """Of the card of a rank, within a window; `busy` is its utilization. `rest_w` is what `rest_of_run` found, where it was read already."""
+    ends_s = np.array(history.step_ends(rank, (window[0], window[1] + AFTER_S), STEPS_BEFORE))
+    until_s = max([window[1], *ends_s[-1:].tolist()])
+    if len(ends_s) < STEPS_BEFORE or not _without_steps(np.linspace(*window, MOMENTS), ends_s, until_s).any():
+        return []
+    last = int(np.searchsorted(ends_s, window[0])) - 1
+    stepped_s = float(ends_s[max(last, 0)])  # from the last step before the window on, a pause may be long
+        ends_s[max(0, np.searchsorted(ends_s, window[0]) - 1)]
+    )  # the last one before: from then on a pause may be long
+    known_w = rest_of_run(history, busy) if rest_w is None else rest_w
+    works = (stepped_s - WORKS_S, min(stepped_s, window[0]))
+    parts = [works, window] if works[1] < window[0] else [(min(works[0], window[0]), window[1])]
+    card = _joined([_signals(history, busy, part, known_w) for part in parts])
+    clipped = [
+        (max(each.start_s, window[0]), min(each.end_s, window[1]), each) for each in spinning(card, ends_s, until_s)
+    ]
+    return [each._replace(start_s=lo, end_s=hi) for lo, hi, each in clipped if lo < hi]
+
+
+def rest_of_run(history: History, busy: Series) -> float:
+    """Watts that the card drew at rest around the beginning of the run, before whose first step it has little to do; NaN where it was never idle."""
+    begun_s = min((row.first_time_s for row in history.series() if row.first_time_s is not None), default=None)
+    if begun_s is None:
+        return np.nan
+    card = _signals(history, busy, (begun_s - REST_S, begun_s + REST_S), np.nan)
+    return rest_of(card.time_s, card.busy, card.power_w)
+
+
+def _signals(history: History, busy: Series, window: Interval, rest_w: float) -> CardSignals:
     """What the store has of the card whose utilization `busy` is."""
-    mine = {row.name: row for row in history.machine_series() if _card(row) == _card(busy)}
+    mine = {row.name: row for row in history.machine_series() if card_of(row) == card_of(busy)}
     asked = [mine[name] for name in (POWER, LIMIT, FILLED, TENSOR) if name in mine]
     found = history.points([busy, *asked], window)
-    time_s, share = found[busy.id].place, found[busy.id].value / 100
+    time_s: Floats = found[busy.id].place
+    share: Floats = found[busy.id].value / 100
 
-    def held(name: str, factor: float = 1.0, lasts_s: float = 2.0) -> Floats:
-        return _held(found[mine[name].id], time_s, lasts_s) * factor if name in mine else np.full(len(time_s), np.nan)
+    def held(name: str, factor: float = 1.0) -> Floats:
+        return _newest(found[mine[name].id], time_s) * factor if name in mine else np.full(len(time_s), np.nan)
 
     limits = found[mine[LIMIT].id].value if LIMIT in mine else np.zeros(0)
     limits = limits[np.isfinite(limits)]
@@ -159,59 +199,22 @@ def signals_of(history: History, busy: Series, window: Interval, rest_w: float =
     return CardSignals(time_s, share, held(POWER), held(FILLED, 0.01), held(TENSOR, 0.01), limit_w, rest_w)
 
 
-def rest_before(history: History, busy: Series, begun_s: float) -> float:
-    """What the card drew at rest around the beginning of a run: before its first step a card has little to do. NaN where it was never idle."""
-    card = signals_of(history, busy, (begun_s - REST_S, begun_s + REST_S))
-    return rest_of(card.time_s, card.busy, card.power_w) if len(card.time_s) else np.nan
+def _joined(parts: Sequence[CardSignals]) -> CardSignals:
+    """Of stretches that follow each other."""
+    limits = [part.limit_w for part in parts if np.isfinite(part.limit_w)]
+    time_s, busy, power_w, filled, tensor = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("time_s", "busy", "power_w", "filled", "tensor")
+    )
+    return CardSignals(time_s, busy, power_w, filled, tensor, limits[-1] if limits else np.nan, parts[-1].rest_w)
 
 
-def spinning_of(history: History, busy: Series, window: Interval, rank: int = 0) -> list[SpinningStretch]:
-    """Of the card of a rank, within a window."""
-    ends_s, until_s = step_ends(history, window, rank)
-    if len(ends_s) < 3 or not _without_steps(np.linspace(*window, 1000), ends_s, until_s).any():
-        return []
-    before = float(ends_s[0])
-    card = signals_of(history, busy, (min(window[0], before), window[1]), rest_before(history, busy, before))
-    found = spinning(card, ends_s, until_s)
-    return [
-        stretch._replace(start_s=max(stretch.start_s, window[0]), end_s=min(stretch.end_s, window[1]))
-        for stretch in found
-        if stretch.end_s > window[0] and stretch.start_s < window[1]
-    ]
-
-
-AROUND_S = 120.0
-MOST_ENDS = 4  # series, by which steps are counted
-
-
-def step_ends(history: History, window: Interval, rank: int) -> tuple[Floats, float]:
-    """When steps of this rank were logged, of the lowest one that logs any where it does not; and up to when they would be known."""
-    around = window[0] - AROUND_S, window[1] + AROUND_S
-    stepped = [row for row in history.series() if row.last_step is not None and row.first_step != row.last_step]
-    ranks = {int(dict(row.labels).get("rank", "0")) for row in stepped}
-    chosen = rank if rank in ranks else min(ranks, default=0)
-    mine = [row for row in stepped if int(dict(row.labels).get("rank", "0")) == chosen]
-    longest = sorted(mine, key=lambda row: row.points)[-MOST_ENDS:]
-    first_s: dict[float, float] = {}
-    for points in history.points(longest, around).values():
-        for step, time_s in zip(points.step.tolist(), points.place.tolist(), strict=True):
-            if math.isfinite(step) and math.isfinite(time_s):
-                first_s[step] = min(time_s, first_s.get(step, time_s))
-    ends_s = np.sort(np.array([*first_s.values()], np.float64))
-    return ends_s, max([window[1], *ends_s[-1:].tolist()])
-
-
-def _card(row: Series) -> tuple[str | None, str | None]:
-    labels = dict(row.labels)
-    return labels.get("uuid"), labels.get("mig")
-
-
-def _held(points: RawPoints, moments: Floats, lasts_s: float) -> Floats:
-    """The newest value at each moment; NaN where it is older than usual."""
+def _newest(points: RawPoints, moments: Floats) -> Floats:
+    """The newest value at each moment; NaN where it is old."""
     known = np.isfinite(points.value)
     place, value = points.place[known], points.value[known]
     if not len(place):
         return np.full(len(moments), np.nan)
     at = np.clip(np.searchsorted(place, moments, "right") - 1, 0, len(place) - 1)
-    found: Floats = np.where(np.abs(moments - place[at]) <= lasts_s, value[at], np.nan)
+    found: Floats = np.where(np.abs(moments - place[at]) <= HELD_S, value[at], np.nan)
     return found
