@@ -160,9 +160,7 @@ def spinning_of(
     if len(ends_s) < STEPS_BEFORE or not _without_steps(np.linspace(*window, MOMENTS), ends_s, until_s).any():
         return []
     last = int(np.searchsorted(ends_s, window[0])) - 1
-    stepped_s = float(ends_s[max(last, 0)])  # from the last step before the window on, a pause may be long
-        ends_s[max(0, np.searchsorted(ends_s, window[0]) - 1)]
-    )  # the last one before: from then on a pause may be long
+    stepped_s = float(ends_s[max(last, 0)])  # the pause may have begun long before the window
     known_w = rest_of_run(history, busy) if rest_w is None else rest_w
     works = (stepped_s - WORKS_S, min(stepped_s, window[0]))
     parts = [works, window] if works[1] < window[0] else [(min(works[0], window[0]), window[1])]
