@@ -490,7 +490,11 @@ def _waits(late: Sequence[RankStackState], ranks: Sequence[RankStackState], card
         return counted("it waits for {each: and }", "they wait for {each: and }", cards, each=each)
     if ranks:
         return counted(
-            "it waits at {place}", "they wait, rank {rank} at {place}", cards, place=ranks[0].where, rank=ranks[0].rank
+            "rank {rank} waits at {place}",
+            "they wait, rank {rank} at {place}",
+            cards,
+            place=ranks[0].where,
+            rank=ranks[0].rank,
         )
     return counted("it waits", "they wait", cards)
 

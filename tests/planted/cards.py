@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import os
 import random
 import subprocess
@@ -65,6 +66,7 @@ class CardCause(NamedTuple):
     warm_s: tuple[float, float] = WARM_S
     period_s: int = 1  # how often the driver is asked; a long wait needs it less often
     cards: int = 1  # of one window: a run on several
+    steps_end: bool = False  # no step ends after the moment
 
 
 def at(index: int, planted_s: float, **signals: float) -> list[str]:
@@ -167,6 +169,27 @@ def contexts_on_first(window: CardWindow, dice: random.Random) -> DescribedFault
     return DescribedFault(lines, f"{len(strays)} of {many} ranks")
 
 
+def spinning(window: CardWindow, dice: random.Random) -> DescribedFault:
+    """At rest, at work, then in a collective that waits; some cards do not tell what of them is at work."""
+    rest_w, work_w, polls_w = dice.uniform(65, 140), dice.uniform(350, 690), dice.uniform(5, 60)
+    lines = [
+        busy(window, window.pids[0], from_s=12.0),
+        *at(window.card, 0, utilization=0, sm_active=0, tensor=0, power=rest_w),
+    ]
+    lines += at(window.card, 12, utilization=97, sm_active=80, tensor=40, power=work_w)
+    waits = {
+        "utilization": dice.uniform(97, 100),
+        "sm_active": dice.uniform(1, 25),
+        "tensor": 0,
+        "power": rest_w + polls_w,
+    }
+    lines += at(window.card, window.planted_s, **waits)
+    tells = dice.random() < 0.5
+    return DescribedFault(
+        [*lines, *([] if tells else [f"lacks {window.card} gpm"])], f"{rest_w:.0f} W + {polls_w:.0f} W, GPM {tells}"
+    )
+
+
 CAUSES: Final = (
     CardCause("throttle", "heat or the power brake, 5 to 100 % of the time", throttle, (80.0, 100.0)),
     CardCause("xid", "an XID of the driver's queue", xid),
@@ -179,6 +202,7 @@ CAUSES: Final = (
     CardCause("gpu_memory_creep", "a leak of 8 to 60 MB/s under a saw", gpu_memory_creep, (110.0, 140.0), period_s=2),
     CardCause("foreign_process", "a process of another user comes", foreign_process),
     CardCause("contexts_on_first", "ranks of other cards open a context on GPU 0", contexts_on_first, cards=MAX_CARDS),
+    CardCause("spinning", "busy at little power, and no step ends", spinning, (60.0, 90.0), steps_end=True),
 )
 
 
@@ -238,7 +262,8 @@ def _machine(folder: Path, cause: CardCause, windows: int, cards: int, dice: ran
         rows = []
         for window, fault in zip(drawn, faults, strict=True):
             name = f"run-{window.card}" if is_of_run else str(window.card)
-            points = _steps(name, dice.uniform(10.5, 25)) if is_of_run else iter(())
+            until_s = T0 + window.planted_s if cause.steps_end else math.inf
+            points = _steps(name, dice.uniform(10.5, 25), until_s) if is_of_run else iter(())
             rows.append(
                 PlantedWindow(name, T0 + window.planted_s, points, 0.0, T0, len(window.pids) or 1, what=fault.what)
             )
@@ -247,12 +272,13 @@ def _machine(folder: Path, cause: CardCause, windows: int, cards: int, dice: ran
         def subject(found: Finding) -> str:
             return found.run or uuids.get(str(found.fields.get("gpu")), "")
 
-        return judge(folder / "data", cause.rule, rows, each_second=each_second, subject=subject)
+        stored = cause.steps_end  # its rule reads them from there
+        return judge(folder / "data", cause.rule, rows, stored=stored, each_second=each_second, subject=subject)
 
 
-def _steps(run: str, per_s: float) -> Iterator[tuple[float, Record]]:
+def _steps(run: str, per_s: float, until_s: float) -> Iterator[tuple[float, Record]]:
     step, time_s = 0, T0 + 1.0
-    while True:
+    while time_s < until_s:
         yield time_s, point(run, time_s, step, {"train/loss": 1.0})
         time_s += 1.0
         step = int((time_s - T0) * per_s)
