@@ -92,6 +92,30 @@ def test_good_news_is_a_green_disc_in_the_strip_too_and_never_amber(scene: Findi
     expect(page.locator(".found-detail h2 .icon.ok")).to_have_count(1)
 
 
+def test_a_card_that_only_waits_is_hatched_and_its_finding_leads_the_strip(scene: FindingsScene, page: Page) -> None:
+    scene.run("waits")
+    cards = [labels_of(gpu=index, host="box", uuid=f"GPU-{index}") for index in range(2)]
+    scene.store.append(
+        [
+            Points(None, card, ("gpu/utilization_pct",), (100.0,), scene.t0 + at, None)
+            for at in range(-120, 0)
+            for card in cards
+        ]
+    )
+    wait_for(
+        lambda: len(scene.web.ask("/api/v1/series").json["series"]) == len(cards), because="no series of the cards"
+    )
+    said = "GPU 1 counts as 100% busy at 118 W, but no step has ended for 40 s: it waits."
+    waits = scene.find("waits", "spinning", -40, -1, over=False, said=said, gpus=["GPU-1"])
+    scene.open(page, run="waits")
+    expect(page.locator(".finding-said")).to_contain_text(said)
+    values = page.locator('.lane[data-lane="heat"] .vals')
+    expect(values).to_have_text("GPU 0100%GPU 1waits")
+    expect(page.locator('.lane[data-lane="busy"] .vals')).to_have_text("busywaits")
+    scene.find("waits", "spinning", -40, -1, said=said, gpus=["GPU-1"], id_=waits)
+    expect(values).to_have_text("GPU 0100%GPU 1100%")
+
+
 def test_a_run_that_is_over_says_what_held_until_its_end(scene: FindingsScene, page: Page) -> None:
     for run, until in (("ruined", -602), ("mended", -750)):
         scene.store.append(

@@ -227,7 +227,7 @@ def test_a_gpu_that_was_lost_before_the_start_is_found_by_its_index(node: Node, 
     page.goto(f"{node.running.address}/hosts")
     told: Any = page.evaluate(
         """async () => {
-          const { lostSince } = await import("/assets/data/gpu_loss.js");
+          const { lostSince } = await import("/assets/data/gpu_states.js");
           const card = (index, uuid, state) => ({ index, uuid, state, since_s: state === "lost" ? 500 : null });
           const meta = (gpu, uuid, last_time_s) => ({ name: "gpu/power_w", labels: { gpu: String(gpu), uuid }, last_time_s });
           const machine = [meta(0, "A", 900), meta(1, "B", 400), meta(1, "B", 410), meta(2, "C", 505)];

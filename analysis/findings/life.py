@@ -31,7 +31,9 @@ from .training import is_placeholder
 
 # What a living run is at, besides its steps: by its newest event, its lines and where its ranks' main threads stand, and whether anything moves.
 
-Standing: TypeAlias = Literal["starting", "compiling", "validating", "checkpointing", "idle", "silent", "hung"]
+Standing: TypeAlias = Literal[
+    "starting", "compiling", "validating", "checkpointing", "waiting", "idle", "silent", "hung"
+]
 STILL_S = 60.0  # of stacks, at most, that say where a rank stands
 PAUSE_S, PAUSES = 5.0, 3.0  # without a line, or so many usual intervals: what it is at is looked up
 STARTS_WITHIN_S = 1800.0  # a script that has made no step for longer may make none at all
@@ -56,6 +58,8 @@ def doing_of(subject: RunSubject, holding: Collection[str]) -> Activity | None:
     since_s = subject.now_s - silent_s
     if "hung" in holding:
         return Activity("hung", since_s)
+    if "spinning" in holding:
+        return Activity("waiting", since_s)
     begun_s = _waits_for_first_step(subject)
     usual_s = subject.interval_s() or subject.activity.median_interval_s or 0.0
     if begun_s is None and silent_s <= max(PAUSE_S, PAUSES * usual_s):

@@ -5,6 +5,8 @@ import { keyOf } from "./series.js";
 
 /** @typedef {import("./series.js").Meta} Meta */
 
+/** @typedef {{from: number, to: number}} Stretch Unix seconds; `to` is Infinity while it goes on */
+
 /**
  * @typedef {Object} LaneLine one line, one layer of a stack, or one row of a heat map
  * @property {string} label
@@ -12,6 +14,8 @@ import { keyOf } from "./series.js";
  * @property {string[]} keys the series behind it; over several, their mean, lowest and highest
  * @property {boolean} [points] mark each point: they are few
  * @property {number} [lost_s] since when the GPU behind it does not answer
+ * @property {boolean} [waiting] at the moment whose values are shown
+ * @property {Stretch[]} [waits] when a GPU behind it counted as busy and only waited
  */
 
 /**
@@ -108,8 +112,8 @@ export function linesPerGpu(metas) {
   return sorted.map((meta) => ({ label: label(meta.labels), colour: colourAt(Number(meta.labels.gpu)), keys: [keyOf(meta)] }));
 }
 
-const UTILIZATION = "gpu/utilization_pct";
-const ACTIVE = "gpu/graphics_active_pct"; // the only one that MIG instances have
+export const UTILIZATION = "gpu/utilization_pct";
+export const ACTIVE = "gpu/graphics_active_pct"; // the only one that MIG instances have
 
 /** How busy each GPU is, by the driver's utilization, else by its own counter; of a card in MIG mode its instances. @param {Meta[]} machine */
 export function busyMetas(machine) {

@@ -1,5 +1,6 @@
 /** What is shown of the findings of a page: their marks, the chosen one's detail, and the way from one to the next. Loaded once there is one. */
 
+import { saysWaits } from "../data/gpu_states.js";
 import { Source } from "../flame/source.js";
 import { change, get, isOwner, sentenceOf } from "../lib/api.js";
 import { el, hang, icon, setText } from "../lib/dom.js";
@@ -139,9 +140,10 @@ export class FindingsView {
   foremost(otherwise) {
     const runs = this.place.page.runs();
     const holding = this.all.filter((found) => !found.over || this.#lasted(found)).sort(byWeight);
-    const [first] = holding;
+    const waits = holding.find(saysWaits);
+    const first = holding[0]?.weight === "note" ? (waits ?? holding[0]) : holding[0];
     const broken = runs.lost_s !== null || Boolean(runs.message?.problems.length || runs.message?.read_only);
-    if (!first || broken || (first.weight === "note" && otherwise && otherwise.tone !== "dim")) return this.#explained(otherwise);
+    if (!first || broken || (first.weight === "note" && first !== waits && otherwise && otherwise.tone !== "dim")) return this.#explained(otherwise);
     const { tone, shape } = looksOf(first);
     const why = { label: shape === "disc" ? "Show" : "Why", run: () => this.choose(first, { focus: true }) };
     const more = { label: `and ${count(holding.length - 1)} more`, run: (/** @type {HTMLElement} */ button) => this.#list(holding, button) };
@@ -297,7 +299,7 @@ function numbersOf({ numbers }) {
 }
 
 /** `slow_s -> "Slow"` @param {string} name */
-const nameOf = (name) => capital(name.replace(/_per_s$/, " per second").replace(/_(s|gib|bytes)$/, "").replaceAll("_", " "));
+const nameOf = (name) => capital(name.replace(/_per_s$/, " per second").replace(/_(s|w|gib|bytes)$/, "").replaceAll("_", " ").replace(/^gpus$/, "GPUs"));
 
 /** By the unit at the end of its name. @param {string} name @param {number} value */
 function valueOf(name, value) {
@@ -305,6 +307,7 @@ function valueOf(name, value) {
   if (/bytes|^free$/.test(name)) return Math.abs(value) < 1e6 ? `${figure(value / 1e3)} kB` : `${figure(value / 1e6)} MB`;
   if (/_s$|^seconds$/.test(name)) return duration(Math.abs(value));
   if (/_gib$/.test(name)) return `${figure(value)} GiB`;
+  if (/_w$/.test(name)) return `${figure(value, 0)} W`;
   if (/^(share|cost|of_blocks|tensor|sm)$/.test(name)) return percent(value / 100);
   return Number.isInteger(value) ? count(value) : figure(value);
 }

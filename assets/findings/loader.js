@@ -1,5 +1,6 @@
 /** The findings of a page with a time axis: read, continued by the live socket, and shown by modules that are loaded once there is one and the page is complete. */
 
+import { saysWaits, waitsOf } from "../data/gpu_states.js";
 import { Continuation } from "../data/refresh.js";
 import { get } from "../lib/api.js";
 import { el } from "../lib/dom.js";
@@ -17,6 +18,7 @@ const LATER_MS = 300;
  * @property {import("../data/view_range.js").ViewRange} range
  * @property {(window: import("../data/view_range.js").Window) => void} show select a window, in view
  * @property {() => void} drawn there is something new to draw
+ * @property {() => void} waited GPUs began or ceased to wait
  * @property {() => void} keep write the address
  * @property {(cursor: number) => void} follow deltas continue the answer with this cursor
  */
@@ -29,6 +31,9 @@ export class FindingsLoader {
     /** @type {Map<string, Found>} by id */
     this.found = new Map();
     this.version = 0; // rises when they change
+    /** @type {Map<string, Found>} by id: of GPUs that wait; of the machine's page those of all runs */
+    this.waiting = new Map();
+    this.waits = waitsOf([]);
     /** @type {string | null} the id that the address names */
     this.asked = new URLSearchParams(location.search).get("finding");
     this.scale = el("div", { class: "found-scale", role: "group", "aria-label": "Findings on the axis" });
@@ -51,6 +56,8 @@ export class FindingsLoader {
     const late = this.#continuation.end(cursor);
     if (run !== this.page.run()) return;
     this.found = new Map(findings.filter((found) => found.run === null || found.run === run).map((found) => [found.id, found]));
+    this.waiting.clear();
+    this.#wait(findings);
     for (const delta of late) this.#add(delta);
     this.page.follow(cursor);
     this.#changed();
@@ -65,9 +72,25 @@ export class FindingsLoader {
   /** What is found on the machine after the run's end is none of it. @param {import("../types/api").Delta} delta */
   #add({ findings }) {
     const run = this.page.run();
+    this.#wait(findings);
     const mine = findings.filter((found) => found.run === run || (found.run === null && !(run && this.page.runs().over)));
     for (const found of mine) this.found.set(found.id, found);
     return mine.length > 0;
+  }
+
+  /** @param {Found[]} findings */
+  #wait(findings) {
+    const run = this.page.run();
+    for (const found of findings) if (saysWaits(found) && (run === null || found.run === run)) this.waiting.set(found.id, found);
+    const waits = waitsOf(this.waiting.values());
+    if (same(waits, this.waits)) return;
+    this.waits = waits;
+    this.page.waited();
+  }
+
+  /** Of each GPU that waits now the sentence, by uuid. @returns {Map<string, string>} */
+  waitingNow() {
+    return new Map([...this.waiting.values()].filter(({ over }) => !over).flatMap(({ gpus, sentence }) => gpus.map((uuid) => /** @type {const} */ ([uuid, sentence]))));
   }
 
   #changed() {
@@ -80,6 +103,8 @@ export class FindingsLoader {
   forget() {
     this.asked = null;
     this.found.clear();
+    this.waiting.clear();
+    this.waits = waitsOf([]);
     this.version++;
     this.view?.unchoose();
   }
@@ -128,3 +153,6 @@ export class FindingsLoader {
     ];
   }
 }
+
+/** @param {Map<string, unknown>} one @param {Map<string, unknown>} other */
+const same = (one, other) => JSON.stringify([...one]) === JSON.stringify([...other]);

@@ -1,6 +1,6 @@
 /** A page over one axis: a range of time or steps, the lanes over it, and their findings. */
 
-import { lostSince, withLost } from "../data/gpu_loss.js";
+import { lostSince, withStates } from "../data/gpu_states.js";
 import { lanesOf } from "../data/lanes.js";
 import { stepAt } from "../data/progress.js";
 import { Retry, retryText } from "../data/refresh.js";
@@ -65,6 +65,7 @@ export class TimePage extends PageView {
       range: this.range,
       show: (window) => this.controller.show(window),
       drawn: () => this.invalidate(),
+      waited: () => this.store.lanes.length && this.updateLanes(),
       keep: () => this.keepAddress(),
       follow: (cursor) => this.feed?.follow(cursor),
     });
@@ -117,7 +118,7 @@ export class TimePage extends PageView {
 
   /** The lanes for the existing series. @param {import("../data/series.js").Meta[]} metas @returns {Lane[]} */
   lanesOf(metas) {
-    return withLost(lanesOf(metas), metas, this.silent(metas));
+    return withStates(lanesOf(metas), metas, this.statesOf(metas));
   }
 
   /** Read the list of series. */
@@ -178,12 +179,10 @@ export class TimePage extends PageView {
     return lo - (this.end_s - lo) * END_ROOM;
   }
 
-  /** Since when GPUs do not answer, by uuid. @param {import("../data/series.js").Meta[]} metas */
-  silent(metas) {
-    return lostSince(
-      this.runs.message?.gpus ?? [],
-      metas.filter(({ run }) => run === null),
-    );
+  /** @param {import("../data/series.js").Meta[]} metas @param {import("./gpus/page.js").Card[]} [cards] @returns {import("../data/gpu_states.js").GpuStates} */
+  statesOf(metas, cards = this.runs.message?.gpus ?? []) {
+    const machine = metas.filter(({ run }) => run === null);
+    return { lost: lostSince(cards, machine), waits: this.range.axis === TIME ? this.findings.waits : new Map() };
   }
 
   /** Read the list of series, then their points. @param {boolean} [anew] also where the lanes stay the same */

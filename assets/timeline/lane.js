@@ -12,7 +12,7 @@ import { behind } from "../lib/figures.js";
 import { AXIS_PX, counted, figure, tick, tickWords } from "../lib/format.js";
 import { faded, fillOf, theme, token } from "../lib/theme.js";
 import UPlot from "../vendor/uPlot.min.js";
-import { drawBad, drawCuts, drawHeat, drawLimit, drawLoss, drawPeaks } from "./marks.js";
+import { drawBad, drawCuts, drawHatch, drawHeat, drawLimit, drawPeaks } from "./marks.js";
 
 /** @typedef {import("../data/lanes.js").Lane} Lane */
 /** @typedef {import("../data/series.js").Columns} Columns */
@@ -379,8 +379,10 @@ export class LaneView {
     const { kind, digits, lines } = this.spec;
     if (kind === "heat") {
       drawHeat(u, this.columns, this.times);
-      lines.forEach(({ lost_s }, k) => lost_s !== undefined && drawLoss(u, k, lines.length, lost_s));
+      lines.forEach(({ lost_s }, k) => lost_s !== undefined && drawHatch(u, k, lines.length, { from: lost_s, to: Infinity }, "bad"));
     }
+    const row = kind === "heat" ? (/** @type {number} */ k) => k : () => 0;
+    lines.forEach(({ waits = [] }, k) => waits.forEach((stretch) => drawHatch(u, row(k), kind === "heat" ? lines.length : 1, stretch, "warn")));
     if (this.limit !== null) drawLimit(u, this.limit);
     const [above, below] = [[], []]; // where numbers stand
     for (const column of kind === "lines" ? this.columns : []) {
@@ -411,7 +413,8 @@ export class LaneView {
     });
     const bad = this.columns.flatMap((column) => column.bad).at(-1);
     const when = cursor_s !== null ? "here" : following ? "now" : "last";
-    const named = this.spec.lines.map((line) => (line.label === "now" ? { ...line, label: when } : line));
+    const at = cursor_s ?? this.view.hi;
+    const named = this.spec.lines.map((line) => ({ ...line, ...(line.label === "now" ? { label: when } : {}), waiting: line.waits?.some(({ from, to }) => at >= from && at <= to) }));
     const shown = { ...this.spec, lines: named.filter((_, i) => !this.holding.has(i)) };
     const rows = legend(
       shown,
@@ -509,14 +512,14 @@ function valueText({ digits, unit }, value) {
 
 /** @param {Lane} lane @param {(number | null)[]} values @param {"box" | "line"} mark @returns {Row[]} */
 const each = (lane, values, mark) =>
-  lane.lines.map(({ label, colour, lost_s }, i) => {
+  lane.lines.map(({ label, colour, lost_s, waiting }, i) => {
     const gone = lost_s !== undefined && values[i] === null;
-    return { label, value: gone ? "lost" : valueText(lane, values[i]), colour, mark };
+    return { label, value: gone ? "lost" : waiting ? "waits" : valueText(lane, values[i]), colour, mark };
   });
 
 /** @param {Lane} lane @param {(number | null)[]} values @returns {Row[]} */
 function lineRows(lane, values) {
-  if (lane.lines.length === 1) return [{ label: lane.lines[0].label, value: valueText(lane, values[0]), tone: "main" }];
+  if (lane.lines.length === 1) return each(lane, values, "line").map(({ label, value }) => ({ label, value, tone: "main" }));
   if (lane.lines.length <= FEW) return each(lane, values, "line").map((row, i) => (i ? row : { ...row, tone: "main" }));
   const known = values.flatMap((value, i) => (value === null ? [] : [{ value, i }])).sort((a, b) => b.value - a.value);
   /** @type {Row[]} */

@@ -12,6 +12,7 @@ const TAG = { width: 30, height: 14 };
 const HATCH_PX = 6;
 const CLOSE_PX = 4;
 const AREA_ALPHA = 0.25;
+const VEIL_ALPHA = 0.6;
 
 /** @param {any} u uPlot @param {number} css_px */
 const px = (u, css_px) => css_px * (u.ctx.canvas.width / u.width);
@@ -63,19 +64,25 @@ function runs(pixels, from, to) {
   return out;
 }
 
-/** A row of a heat map from the moment when its GPU was lost. @param {any} u @param {number} row @param {number} rows @param {number} lost_s */
-export function drawLoss(u, row, rows, lost_s) {
+/** A stretch of a row that does not mean what its colour says. @param {any} u @param {number} row @param {number} rows @param {import("../data/lanes.js").Stretch} stretch @param {"bad" | "warn"} tone */
+export function drawHatch(u, row, rows, { from, to }, tone) {
   const { ctx, bbox } = u;
-  const x = Math.max(bbox.left, Math.round(u.valToPos(lost_s, "x", true)));
+  const [lo, hi] = [bbox.left, bbox.left + bbox.width];
+  const [x, x1] = [from, to].map((at) => (Number.isFinite(at) ? Math.max(lo, Math.min(hi, Math.round(u.valToPos(at, "x", true)))) : hi));
+  if (x1 <= x) return;
   const [y, y1] = [row, row + 1].map((k) => Math.round(bbox.top + (k * bbox.height) / rows));
   ctx.save();
   ctx.beginPath();
-  ctx.rect(x, y, bbox.left + bbox.width - x, y1 - y - px(u, 1));
+  ctx.rect(x, y, x1 - x, y1 - y - px(u, 1));
   ctx.clip();
-  ctx.strokeStyle = token("bad");
+  ctx.fillStyle = token("bg");
+  ctx.globalAlpha = VEIL_ALPHA;
+  ctx.fillRect(x, y, x1 - x, y1 - y);
+  ctx.globalAlpha = 1;
+  ctx.strokeStyle = token(tone);
   ctx.lineWidth = px(u, 1);
   ctx.beginPath();
-  for (let at = x - bbox.height; at < bbox.left + bbox.width; at += px(u, HATCH_PX)) {
+  for (let at = x - bbox.height; at < x1; at += px(u, HATCH_PX)) {
     ctx.moveTo(at, y1);
     ctx.lineTo(at + y1 - y, y);
   }

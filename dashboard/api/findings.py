@@ -41,7 +41,7 @@ class FindingRow(TypedDict):
     step: int | None
     numbers: dict[Public, float]
     place: CodeLocation | None
-    gpu: Public | None
+    gpus: list[Public]  # uuids of the cards that it is about
 
 
 class FindingList(TypedDict):
@@ -116,7 +116,7 @@ class RuleList(TypedDict):
     rules: list[RuleRow]
 
 
-SHOWN = {MESSAGE, "key", "numbers", "place", "gpu", "stacks", "lines", "snapshot"}
+SHOWN = {MESSAGE, "key", "numbers", "place", "gpu", "gpus", "stacks", "lines", "snapshot"}
 Holding = Annotated[bool, Query(description="only those that still hold")]
 MostFindings = Annotated[int, Query(ge=1, le=MAX_FINDINGS, alias="limit", description="the newest so many")]
 FindingId = Annotated[str, Query(alias="id", max_length=MAX_CHARACTERS)]
@@ -215,5 +215,10 @@ def finding_row(found: Finding) -> FindingRow:
         "step": found.step,
         "numbers": found.fields.get("numbers", {}),
         "place": found.fields.get("place"),
-        "gpu": found.fields.get("gpu"),
+        "gpus": _gpus(found),
     }
+
+
+def _gpus(found: Finding) -> list[str]:
+    one = found.fields.get("gpu")
+    return found.fields.get("gpus") or ([one] if one else [])

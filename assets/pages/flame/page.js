@@ -3,7 +3,7 @@
 import { basis, sentence } from "../../blame/blame.js";
 import { LogDifference } from "../../blame/log_difference.js";
 import { parameters } from "../../blame/requests.js";
-import { withLost } from "../../data/gpu_loss.js";
+import { withStates } from "../../data/gpu_states.js";
 import { lanesOf } from "../../data/lanes.js";
 import { Retry } from "../../data/refresh.js";
 import { ChartLane } from "../../flame/chart.js";
@@ -62,7 +62,7 @@ export default class FlamePage extends RunPage {
 
   /** @param {import("../../data/series.js").Meta[]} metas */
   lanesOf(metas) {
-    return this.absent ? [] : withLost(stripLanes(this.watched(metas)), metas, this.silent(metas));
+    return this.absent ? [] : withStates(stripLanes(this.watched(metas)), metas, this.statesOf(metas));
   }
 
   async loadCatalogue() {

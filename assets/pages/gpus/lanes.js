@@ -1,7 +1,7 @@
 /** The lanes of the Hosts page (pure): the heat strip, the most useful metrics, then all others of the catalog, those of the host last. */
 
 import { colourAt } from "../../data/colours.js";
-import { withLost } from "../../data/gpu_loss.js";
+import { withStates } from "../../data/gpu_states.js";
 import { GIB, busyMetas, hostLanes, lane, limitOf, linesPerGpu, named, perGpu } from "../../data/lanes.js";
 import { keyOf } from "../../data/series.js";
 
@@ -63,10 +63,10 @@ const UNITS = new Map([
 ]);
 
 /**
- * @param {Meta[]} machine @param {Map<string, number>} lost by uuid, since when a GPU does not answer @param {boolean} all also what few look at
+ * @param {Meta[]} machine @param {import("../../data/gpu_states.js").GpuStates} states @param {boolean} all also what few look at
  * @returns {Lane[]}
  */
-export function gpuPageLanes(machine, lost, all) {
+export function gpuPageLanes(machine, states, all) {
   const gpu = machine.some(({ name }) => name.startsWith("gpu/"));
   const host = [...hostLanes(machine), heat("host/cpu_core_pct", named(machine, "host/cpu_core_pct"), tracesOf(machine, "host/cpu_core_pct"))];
   const top = gpu ? [heat("gpu/utilization_pct", busyMetas(machine), linesPerGpu(busyMetas(machine)))] : host;
@@ -77,7 +77,7 @@ export function gpuPageLanes(machine, lost, all) {
     [...new Set([...first, ...further])].filter((name) => name.startsWith(prefix)).map((name) => metricLane(machine, name));
   const below = gpu ? [...of("gpu/", FIRST), ...(all ? [...host, ...of("host/", [])] : [])] : of("host/", FIRST_OF_HOST);
   const lanes = [...top, ...below].filter(({ lines }) => lines.length);
-  return withLost(lanes, machine, lost);
+  return withStates(lanes, machine, states);
 }
 
 /** A row per GPU, or a core. @param {string} name @param {Meta[]} metas @param {LaneLine[]} lines of these */

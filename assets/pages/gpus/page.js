@@ -1,6 +1,6 @@
 /** The Hosts page: every metric of every card on one time axis, their processes and those of the host, and how they are read. */
 
-import { lostSince } from "../../data/gpu_loss.js";
+import { UTILIZATION } from "../../data/lanes.js";
 import { average } from "../../data/series.js";
 import { get, isOwner, sentenceOf } from "../../lib/api.js";
 import { el, icon, setClass, setText } from "../../lib/dom.js";
@@ -11,7 +11,7 @@ import { Figure, worst } from "../run_strip.js";
 import { TimePage } from "../time_page.js";
 import { gpuPageLanes } from "./lanes.js";
 import { HostProcesses, Processes } from "./processes.js";
-import { GpuTiles } from "./tiles.js";
+import { GpuTiles, slowing } from "./tiles.js";
 
 const BUCKETS = 400; // each is drawn from its lowest to its highest value, so that fewer hide nothing
 const PROCESSES_MS = 2000;
@@ -24,8 +24,8 @@ export default class GpusPage extends TimePage {
     this.all = new URLSearchParams(location.search).has("all");
     /** @type {Card[]} */
     this.cards = [];
-    /** @type {Map<string, number>} by uuid, since when */
-    this.lost = new Map();
+    /** @type {import("../../data/gpu_states.js").GpuStates} */
+    this.states = { lost: new Map(), waits: new Map() };
     this.head = new GpuHead();
     this.tiles = new GpuTiles();
     this.processes = new Processes();
@@ -99,8 +99,10 @@ export default class GpusPage extends TimePage {
   /** @param {import("../../lib/axis.js").View} view */
   drawMore(view) {
     const { window } = this.range;
-    const working = [...this.store.series.values()].filter(({ meta }) => !this.lost.has(meta.labels.uuid));
-    this.head.draw({ cards: this.cards, server: this.runs, series: working, view, window });
+    const working = [...this.store.series.values()].filter(({ meta }) => !this.states.lost.has(meta.labels.uuid));
+    const waiting = this.findings.waitingNow();
+    this.tiles.set(this.cards.filter(({ mig }) => mig === null), waiting);
+    this.head.draw({ cards: this.cards, server: this.runs, series: working, waiting, view, window });
     this.tiles.draw(this.store.series, view, window);
     this.#drawSide(window);
   }
@@ -129,8 +131,8 @@ export default class GpusPage extends TimePage {
     const shown = metas.filter(
       ({ labels, first_time_s, last_time_s }) => !labels.uuid || known.has(labels.uuid) || ((last_time_s ?? -Infinity) >= lo && (first_time_s ?? Infinity) <= hi),
     );
-    this.lost = lostSince(this.cards, shown);
-    const lanes = (/** @type {boolean} */ all) => gpuPageLanes(shown, this.lost, all);
+    this.states = this.statesOf(shown, this.cards);
+    const lanes = (/** @type {boolean} */ all) => gpuPageLanes(shown, this.states, all);
     const further = lanes(true).length - lanes(false).length;
     this.more.hidden = !further;
     setText(this.more, this.all ? "Show fewer metrics" : `Show ${further} more metrics`);
@@ -195,7 +197,7 @@ export default class GpusPage extends TimePage {
     const notes = this.#processNotes().join();
     const reasons = new Map(this.cards.map(({ uuid, clock_reasons }) => [uuid, clock_reasons]));
     this.cards = cards.map((card) => ({ clock_reasons: reasons.get(card.uuid), ...card }));
-    this.tiles.set(this.cards.filter(({ mig }) => mig === null), troubleOf);
+    this.invalidate();
     if (notes !== this.#processNotes().join()) this.#readProcesses();
     if (changed) this.loadSeries(false);
   }
@@ -219,16 +221,16 @@ export default class GpusPage extends TimePage {
  * @property {Card[]} cards
  * @property {import("../../data/runs.js").Runs} server
  * @property {Series[]} series of what works
+ * @property {Map<string, string>} waiting by uuid, the sentence about each GPU that counts as busy now and only waits
  * @property {{lo: number, hi: number}} view
  * @property {{from: number, to: number} | null} window
  */
 
 const GIB = 2 ** -30;
-const HARMLESS = new Set(["idle", "power cap", "clocks set by a user", "sync boost", "display clock"]); // at full load the cap is normal
 
 /** Name, series, aggregation over GPUs, scale, digits, the series of its limit. @type {[string, string, "mean" | "sum" | "most", number, number, string?][]} */
 const FIGURES = [
-  ["Busy, %", "gpu/utilization_pct", "mean", 1, 0],
+  ["Busy, %", UTILIZATION, "mean", 1, 0],
   ["Memory, GiB", "gpu/memory_used_bytes", "sum", GIB, 0, "gpu/memory_total_bytes"],
   ["Power, kW", "gpu/power_w", "sum", 1e-3, 2, "gpu/power_limit_w"],
   ["Hottest, °C", "gpu/temperature_c", "most", 1, 0],
@@ -256,7 +258,7 @@ class GpuHead {
   }
 
   /** @param {Standing} standing */
-  draw({ cards, server, series, view, window }) {
+  draw({ cards, server, series, waiting, view, window }) {
     const whole = cards.filter(({ mig }) => mig === null);
     const names = [...new Set(whole.flatMap(({ name }) => name || []))];
     setText(this.title, names.length ? names.join(", ") : (server.message?.host ?? ""));
@@ -264,8 +266,9 @@ class GpuHead {
     const span = window ? `, mean over ${duration(window.to - window.from)}` : "";
     setText(this.sub, whole.length ? `${working === whole.length ? "" : `${working} of `}${whole.length} ${whole.length > 1 ? "GPUs" : "GPU"}${span}` : `The host${span}`);
     const alive = series.filter(({ meta }) => meta.labels.mig === undefined);
+    const onlyWaits = (/** @type {Series} */ { meta }) => meta.name === UTILIZATION && waiting.has(meta.labels.uuid);
     (whole.length || !server.message ? FIGURES : HOST_FIGURES).forEach(([name, of, how, scale, digits, limit], i) => {
-      const now = (/** @type {Series} */ member) => (window ? average(member, view, window, false).mean : member.newest.v);
+      const now = (/** @type {Series} */ member) => (window ? average(member, view, window, false).mean : onlyWaits(member) ? 0 : member.newest.v);
       const value = together(alive, of, how, now);
       const most = limit ? together(alive, limit, how, (member) => member.newest.v) : null;
       const scaled = (/** @type {number | null} */ v) => figure(v === null ? null : v * scale, digits);
@@ -274,7 +277,7 @@ class GpuHead {
       const more = most !== null ? `of ${scaled(most)}` : where ? `GPU ${where.meta.labels.gpu}` : "";
       this.figures[i].draw(scaled(value), value === null ? "" : more);
     });
-    this.#say(findings(cards, server));
+    this.#say(findings(cards, server, waiting));
   }
 
   /** @param {Finding[]} all */
@@ -307,14 +310,8 @@ function together(series, name, how, value) {
   return how === "sum" ? sum : sum / values.length;
 }
 
-/** Why it runs slower than it could. @param {string[]} reasons */
-const slowing = (reasons) => reasons.filter((name) => !HARMLESS.has(name));
-
-/** What is wrong with a card, or "". @param {Card} card */
-const troubleOf = ({ state, reason, clock_reasons = [] }) => (state === "lost" ? reason : slowing(clock_reasons).length ? `Slowed down: ${slowing(clock_reasons).join(", ")}` : "");
-
-/** What is wrong, the worst first; [] if nothing. @param {Card[]} cards @param {import("../../data/runs.js").Runs} server @returns {Finding[]} */
-function findings(cards, server) {
+/** What is wrong, the worst first; [] if nothing. @param {Card[]} cards @param {import("../../data/runs.js").Runs} server @param {Standing["waiting"]} waiting @returns {Finding[]} */
+function findings(cards, server, waiting) {
   const general = worst(server);
   /** @type {Finding[]} */
   const lost = cards.filter(({ state }) => state === "lost").map(({ reason }) => ({ tone: "bad", sentence: reason }));
@@ -326,7 +323,8 @@ function findings(cards, server) {
     tone: /** @type {const} */ ("warn"),
     sentence: gpus.length > 1 ? `GPUs ${gpus.join(", ")} are slowed down: ${reason}.` : `GPU ${gpus[0]} is slowed down: ${reason}.`,
   }));
-  return [...(general ? [general] : []), ...lost, ...slow];
+  const waits = [...new Set(waiting.values())].map((sentence) => ({ tone: /** @type {const} */ ("warn"), sentence }));
+  return [...(general ? [general] : []), ...lost, ...waits, ...slow];
 }
 
 // How the GPUs are read: the meaning of one point of utilization, sources that are polled less often, and the cost of polling.

@@ -10,6 +10,17 @@ import { figure } from "../../lib/format.js";
 const GIB = 2 ** -30;
 const [WIDTH, HEIGHT] = [80, 20]; // of a curve
 
+const HARMLESS = new Set(["idle", "power cap", "clocks set by a user", "sync boost", "display clock"]); // at full load the cap is normal
+
+/** Why it runs slower than it could. @param {string[]} reasons */
+export const slowing = (reasons) => reasons.filter((name) => !HARMLESS.has(name));
+
+/** What is wrong with a card, or "". @param {Card} card @param {string} waits the sentence about it, if it only waits */
+function troubleOf({ state, reason, clock_reasons = [] }, waits) {
+  if (state === "lost") return reason;
+  return waits || (slowing(clock_reasons).length ? `Slowed down: ${slowing(clock_reasons).join(", ")}` : "");
+}
+
 export class GpuTiles {
   constructor() {
     /** @type {Map<string, Tile>} by uuid */
@@ -17,15 +28,15 @@ export class GpuTiles {
     this.element = el("section", { class: "gpu-tiles", "aria-label": "Each GPU", hidden: true });
   }
 
-  /** @param {Card[]} cards whole ones @param {(card: Card) => string} troubleOf one */
-  set(cards, troubleOf) {
+  /** @param {Card[]} cards whole ones @param {Map<string, string>} waiting by uuid, the sentence about each that counts as busy and only waits */
+  set(cards, waiting) {
     const same = cards.length === this.tiles.size && cards.every(({ uuid }) => this.tiles.has(uuid));
     if (!same) {
       this.tiles = new Map(cards.map((card) => [card.uuid, new Tile(card)]));
       this.element.replaceChildren(...[...this.tiles.values()].map(({ element }) => element));
     }
     this.element.hidden = cards.length < 2; // of one alone the head says all
-    for (const card of cards) this.tiles.get(card.uuid)?.warn(card, troubleOf(card));
+    for (const card of cards) this.tiles.get(card.uuid)?.warn(card, waiting.get(card.uuid) ?? "");
   }
 
   /** @param {Map<string, Series>} series @param {{lo: number, hi: number}} view @param {{from: number, to: number} | null} window */
@@ -44,6 +55,7 @@ export class GpuTiles {
 class Tile {
   /** @param {Card} card */
   constructor({ index, uuid }) {
+    this.waits = false;
     this.busy = el("b");
     this.sign = el("span", { class: "tile-sign" });
     this.path = document.createElementNS("http://www.w3.org/2000/svg", "path");
@@ -66,8 +78,11 @@ class Tile {
     );
   }
 
-  /** @param {Card} card @param {string} trouble */
-  warn({ state }, trouble) {
+  /** @param {Card} card @param {string} waits the sentence about it, if it only waits */
+  warn(card, waits) {
+    const { state } = card;
+    const trouble = troubleOf(card, waits);
+    this.waits = waits !== "";
     this.element.title = trouble;
     setClass(this.element, "warned", Boolean(trouble));
     const tone = state === "lost" ? "bad" : trouble ? "warn" : "";
@@ -83,7 +98,7 @@ class Tile {
       return member ? (window ? average(member, view, window, false).mean : member.newest.v) : NaN;
     };
     const said = (/** @type {string} */ name, /** @type {number} */ scale, /** @type {string} */ unit) => (Number.isFinite(value(name)) ? `${figure(value(name) * scale, 0)}${unit}` : "–");
-    setText(this.busy, said("gpu/utilization_pct", 1, "%"));
+    setText(this.busy, this.waits && !window ? "waits" : said("gpu/utilization_pct", 1, "%"));
     setText(this.memory, said("gpu/memory_used_bytes", GIB, " GiB"));
     setText(this.heat, said("gpu/temperature_c", 1, " °C"));
     setText(this.power, said("gpu/power_w", 1, " W"));

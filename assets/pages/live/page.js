@@ -1,6 +1,6 @@
 /** The Live page: the run's lanes, what Python did in a window of them, and the log. */
 
-import { withLost } from "../../data/gpu_loss.js";
+import { withStates } from "../../data/gpu_states.js";
 import { FEW, ITEMS_PER_S, LOSSES, furtherFound, lanesOf } from "../../data/lanes.js";
 import { totalSteps } from "../../data/progress.js";
 import { LedgerLoader } from "../../ledger/loader.js";
@@ -87,7 +87,7 @@ export default class LivePage extends RunPage {
   /** @param {import("../../data/series.js").Meta[]} metas */
   lanesOf(metas) {
     if (this.absent || this.runs.name === null) return [];
-    const lanes = withLost(lanesOf(this.watched(metas), this.further?.choice), metas, this.silent(metas));
+    const lanes = withStates(lanesOf(this.watched(metas), this.further?.choice), metas, this.statesOf(metas));
     return this.ledger?.among(lanes) ?? lanes;
   }
 

@@ -1,6 +1,6 @@
 /** The Logs page: all lines of a run, or of all runs, on the axis of time. Its controls are Dash's; the lines are drawn before these are there. */
 
-import { withLost } from "../../data/gpu_loss.js";
+import { withStates } from "../../data/gpu_states.js";
 import { busyLane, lanesOf } from "../../data/lanes.js";
 import { get } from "../../lib/api.js";
 import { TIME } from "../../lib/axis.js";
@@ -133,7 +133,7 @@ export default class LogsPage extends TimePage {
   lanesOf(metas) {
     const busy = busyLane(metas);
     const first = busy.length ? busy : lanesOf(metas).slice(0, 1); // of a run that no machine was watched for
-    return [...withLost(first, metas, this.silent(metas)), ...(this.fields?.lanes() ?? [])];
+    return [...withStates(first, metas, this.statesOf(metas)), ...(this.fields?.lanes() ?? [])];
   }
 
   async loadCatalogue() {
