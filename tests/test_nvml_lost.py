@@ -11,7 +11,7 @@ from pathlib import Path
 import pynvml
 import pytest
 
-from collectors.machine import gpu, inventory, nvml
+from collectors.machine import inventory, nvml, polled_card
 from collectors.machine.nvml import NvmlCollector, StaleLibrary
 from tests import fake_nvml
 from tests.replayed_gpus import DEADLINE_S, Machine, collect_until, gpus_in, names_in, states
@@ -20,7 +20,7 @@ from tests.replayed_gpus import machine as machine  # a fixture
 
 
 def test_a_lost_gpu_leaves_seven_and_comes_back_by_itself(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "LOST_RETRY_S", 0.2)
+    monkeypatch.setattr(polled_card, "LOST_RETRY_S", 0.2)
     monkeypatch.setattr(nvml, "INVENTORY_S", 0.0)
     collector, control = machine(fake_nvml.hopper(8))
     collect_until(collector, lambda points: len(gpus_in(points)) == 8)
@@ -43,7 +43,7 @@ def test_a_lost_gpu_leaves_seven_and_comes_back_by_itself(machine: Machine, monk
 def test_a_gpu_that_answers_unknown_is_lost_with_the_drivers_words(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpu, "LOST_RETRY_S", 0.2)
+    monkeypatch.setattr(polled_card, "LOST_RETRY_S", 0.2)
     monkeypatch.setattr(nvml, "INVENTORY_S", 0.0)
     collector, control = machine(fake_nvml.hopper(2) + "lacks * memory_v2\n")  # it must also heal with an older driver
     control.gpu_error[1] = pynvml.NVML_ERROR_UNKNOWN

@@ -1,4 +1,4 @@
-"""One GPU as NVML reports it: its counters and their cost, errors that leave it out, and its topology."""
+"""One GPU as NVML reports it: its counters, and the errors that leave it out."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import math
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import pynvml as nvml  # the package nvidia-ml-py
 
-from ..catalog import GPU, Timetable
-from ..records import Points, labels_of
-from .inventory import HIDDEN_PROCESSES, NO_DRIVER, NO_GPU, NO_PROCESSES, Gpu, GpuProcess, PollCost, owner_of
+from ..catalog import GPU
+from ..records import labels_of
+from .inventory import HIDDEN_PROCESSES, NO_DRIVER, NO_GPU, NO_PROCESSES, GpuProcess, owner_of
+from .polled_card import CardValues, PolledCard, Reading
 
 ABSENT = {
     nvml.NVML_ERROR_NOT_SUPPORTED,
@@ -49,49 +50,7 @@ NOTES = {
 }
 
 
-# The cost of each source of the catalog on this machine, and the expensive ones that are polled less often.
-
-SLOW_S = 0.02  # a call that takes longer, twice in a row, may take 1 % of the time at most
-
-
-@dataclass
-class SourceCost:
-    """Of one source on one GPU."""
-
-    looks: int = 0
-    total_s: float = 0.0
-    slowest_s: float = 0.0
-    slow_in_a_row: int = 0
-    rest_s: float = 0.0  # until the next call, where it is too slow for its period
-
-    def add(self, took_s: float) -> None:
-        self.looks += 1
-        self.total_s += took_s
-        self.slowest_s = max(self.slowest_s, took_s)
-        self.slow_in_a_row = self.slow_in_a_row + 1 if took_s > SLOW_S else 0
-        self.rest_s = 100 * took_s if self.slow_in_a_row > 1 else 0.0
-
-
-def looks_of(cards: Sequence[Mapping[str, SourceCost]]) -> tuple[PollCost, ...]:
-    """The cost of each source over all cards; `cards` are the costs of one card each, by source."""
-    looks = []
-    for source in GPU:
-        costs = [card[source.key] for card in cards if source.key in card]
-        count = sum(cost.looks for cost in costs)
-        if not count:
-            continue
-        rest_s = max(cost.rest_s for cost in costs)
-        sentence = (
-            f"A look takes {rest_s * 10:.0f} ms: one in {rest_s:.1f} s, not in {source.period_s:g} s." if rest_s else ""
-        )
-        mean_ms, slowest_ms = sum(c.total_s for c in costs) / count * 1e3, max(c.slowest_s for c in costs) * 1e3
-        looks.append(PollCost(source.key, count, mean_ms, slowest_ms, sentence))
-    return tuple(looks)
-
-
 # One card for its readers: its handles, and their state between two polls.
-
-CardValues: TypeAlias = dict[str, float]
 
 POLL_AFTER_S = 1.5  # without a new entry in the driver's buffer, whose period is 1 s at most: an idle GPU writes none
 GPM_LEAST_S = 0.1  # between the two samples of a GPM reading, the hardware's own limit
@@ -203,7 +162,6 @@ class Gpm:
 
 # Read each source of the catalog from one card: the calls, their units, and the alternatives of older drivers and cards.
 
-Reading: TypeAlias = tuple[float | None, CardValues]  # when, Unix seconds, or None for now; what, by name
 SourceReader: TypeAlias = Callable[[Card], list[Reading]]
 
 PROCESS_WINDOW_S = 2.5  # from which the newest utilization of each process is taken
@@ -469,48 +427,29 @@ READERS: dict[str, tuple[SourceReader, ...]] = {  # by the catalog's source; the
 }
 
 
-# One GPU over time: its due sources, what it supports, whether it is lost, when it is retried.
+# One GPU over time.
 
-LOST_RETRY_S = 5.0  # until a lost GPU is retried; doubles up to
-LOST_RETRY_MOST_S = 60.0
-XID_FRESH_S = 60.0  # an XID this near is taken for the cause of a loss
 IN_USE_BYTES = 2**30  # a card without processes has less of its memory in use
 PROCESSES = "gpu.processes"
 VITAL = "gpu.memory"  # every working GPU answers this; if it fails, the GPU is lost, with any error code
 
 PER_GPU = tuple(source for source in GPU if source.key in READERS)
-PERIODS_S = {source.key: source.period_s for source in PER_GPU}
 
 
-class Device:
-    """One card, or one MIG instance of it, and what was read from it so far."""
+class Device(PolledCard):
+    """One card, or one MIG instance of it, and what was read from it so far. Raises the errors that mean that there is no driver."""
 
     def __init__(self, host: str, index: int, slot: int | None = None) -> None:
-        self.host = host
-        self.index = index
         self.slot = slot  # among the card's MIG instances; None for the card itself
-        self.uuid = self.name = ""
-        self.mig: int | None = None
-        self.lost = False
-        self.since_s: float | None = None
-        self.cause = ""
-        self.xid = 0
-        self.xid_s = 0.0
-        self.pause_s = 0.0
-        self.retry_at_s = 0.0
-        self._forget()
+        super().__init__(host, index, PER_GPU)
 
-    def _forget(self) -> None:
-        self.timetable = Timetable(PER_GPU)
+    def forget(self) -> None:
+        super().forget()
         self.readers = {source.key: list(READERS[source.key]) for source in PER_GPU}
-        self.answered: set[str] = set()
-        self.costs: dict[str, SourceCost] = {}
-        self.latest: CardValues = {}
-        self.gathered: dict[float, tuple[float, CardValues]] = {}  # by period: when, Unix seconds; what
         self.card = Card()
 
     def open(self) -> None:
-        self._forget()
+        self.forget()
         whole = handle = nvml.nvmlDeviceGetHandleByIndex(self.index)
         if self.slot is not None:
             handle = nvml.nvmlDeviceGetMigDeviceHandleByIndex(whole, self.slot)
@@ -522,31 +461,14 @@ class Device:
     def close(self) -> None:
         self.card.close()
 
-    def look(self, key: str) -> list[Points]:
-        """Read one source of the catalog; values wait for `rows`. Raises the errors that mean that there is no driver."""
-        started_s = time.monotonic()
-        readings: list[Reading] = []
+    def read(self, key: str) -> list[Reading]:
         try:
             readings = self._read(key)
             self.answered.add(key)
+            return readings
         except nvml.NVMLError as error:
             self._refused(key, error)
-        cost = self.costs.setdefault(key, SourceCost())
-        cost.add(time.monotonic() - started_s)
-        self.timetable.done(key, started_s, cost.rest_s)
-        for time_s, values in readings:
-            self.latest |= values
-            if time_s is None and values:
-                self.gathered.setdefault(PERIODS_S[key], (time.time(), {}))[1].update(values)
-        return [self._points(time_s, values) for time_s, values in readings if time_s is not None]
-
-    def rows(self) -> list[Points]:
-        """The values that `look` has read: a row for all sources of one period, which then share a commit's row and a chunk's axis."""
-        gathered, self.gathered = self.gathered, {}
-        return [self._points(time_s, values) for time_s, values in gathered.values()]
-
-    def _points(self, time_s: float, values: CardValues) -> Points:
-        return Points(None, self.labels, tuple(values), tuple(map(float, values.values())), time_s, None)
+            return []
 
     def _read(self, key: str) -> list[Reading]:
         """By the first reader that this card supports; those before it are tried once."""
@@ -569,21 +491,11 @@ class Device:
         if error.value in DRIVER_GONE:
             raise error
         if error.value in GONE or key == VITAL or key in self.answered:
-            self.lose(error)
+            self.lose(str(error))
         else:  # it never worked: a share of a GPU answers "unknown" to calls for a whole one
             self.readers[key].clear()
 
-    def lose(self, error: Any) -> None:
-        if not self.lost:
-            self.lost, self.since_s, self.cause = True, time.time(), str(error)
-            self.pause_s = LOST_RETRY_S
-        self.retry_at_s = time.monotonic() + self.pause_s
-        self.pause_s = min(2 * self.pause_s, LOST_RETRY_MOST_S)
-
-    def heal(self, now_s: float) -> bool:
-        """Retry a lost GPU when its pause is over; return whether it came back."""
-        if not self.lost or now_s < self.retry_at_s:
-            return False
+    def revive(self) -> str:
         try:
             self.close()
             self.open()
@@ -591,44 +503,25 @@ class Device:
         except nvml.NVMLError as error:
             if error.value in DRIVER_GONE:
                 raise
-            self.lose(error)
-            return False
-        self.lost, self.since_s = False, None
-        return True
+            return str(error)
+        return ""
 
-    def as_gpu(self) -> Gpu:
-        memory_bytes, power_limit_w = self.latest.get("gpu/memory_total_bytes"), self.latest.get("gpu/power_limit_w")
+    def sample_period_s(self) -> float | None:
         buffer = self.card.buffers.get(nvml.NVML_GPU_UTILIZATION_SAMPLES)
-        return Gpu(
-            index=self.index,
-            uuid=self.uuid,
-            name=self.name,
-            memory_total_bytes=None if memory_bytes is None else int(memory_bytes),
-            power_limit_w=power_limit_w,
-            mig=self.mig,
-            state="lost" if self.lost else "ok",
-            reason=self._reason(),
-            since_s=self.since_s,
-            sample_period_s=buffer.period_s() if buffer else None,
-            processes=() if self.lost else tuple(user for users in self.card.users.values() for user in users),
-            processes_note=self._processes_note(),
-        )
+        return buffer.period_s() if buffer else None
 
-    def _processes_note(self) -> str:
-        if self.lost or self.card.handle is None:
+    def processes(self) -> tuple[GpuProcess, ...]:
+        return tuple(user for users in self.card.users.values() for user in users)
+
+    def processes_note(self) -> str:
+        if self.card.handle is None:
             return ""
         if not self.readers[PROCESSES]:
             return NO_PROCESSES
         if PROCESSES not in self.answered:
             return ""
         in_use = self.latest.get("gpu/memory_used_bytes", 0) >= IN_USE_BYTES
-        return HIDDEN_PROCESSES if in_use and not any(self.card.users.values()) else ""
-
-    def _reason(self) -> str:
-        if self.since_s is None:
-            return ""
-        cause = f"XID {self.xid}" if abs(self.xid_s - self.since_s) < XID_FRESH_S else self.cause
-        return f"GPU {self.index} stopped answering at {time.strftime('%H:%M:%S', time.localtime(self.since_s))} ({cause})."
+        return HIDDEN_PROCESSES if in_use and not self.processes() else ""
 
 
 def open_card(host: str, index: int) -> list[Device]:
@@ -647,5 +540,5 @@ def open_card(host: str, index: int) -> list[Device]:
         if error.value in DRIVER_GONE:
             raise
         if error.value not in ABSENT:  # most cards have no MIG mode
-            whole.lose(error)
+            whole.lose(str(error))
     return devices

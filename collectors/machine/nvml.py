@@ -14,8 +14,9 @@ import pynvml as nvml  # the package nvidia-ml-py
 
 from ..catalog import GPU, Timetable
 from ..records import Labels, Points
-from .gpu import DRIVER_GONE, NOTES, Device, looks_of, open_card
+from .gpu import DRIVER_GONE, NOTES, Device, open_card
 from .inventory import NO_DEVICES, NO_DRIVER, Inventory, device_nodes, library_replaced, without_devices
+from .polled_card import looks_of
 
 Topology: TypeAlias = Mapping[str, Sequence[str]]
 """By kind of way, the pairs of cards: `{"NVLink": ["0-1"], "PCIe, another CPU": ["0-2", "1-2"]}`"""

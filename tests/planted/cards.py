@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from analysis.findings.cards import FATAL_XIDS
 from analysis.findings.rule import RunRule
 from analysis.findings.rules import BY_NAME
-from collectors.machine import gpu, nvml
+from collectors.machine import gpu, nvml, polled_card
 from collectors.machine.nvml import NvmlCollector
 from collectors.machine.run_state import RunProcess
 from collectors.records import Finding, Record
@@ -238,7 +238,7 @@ def _machine(folder: Path, cause: CardCause, windows: int, cards: int, dice: ran
         (folder / "trace").write_text("\n".join(lines) + "\n")
         stack.enter_context(_environment(FAKE_NVML_TRACE=str(folder / "trace"), FAKE_NVML_CONTROL=str(control.path)))
         control.shared.epoch_s, control.shared.now_s = T0, 0.0
-        clock = stack.enter_context(moved(T0, (nvml, gpu, gpu, gpu)))
+        clock = stack.enter_context(moved(T0, (nvml, gpu, polled_card)))
         collector = NvmlCollector("box")
         stack.callback(collector.close)
         waiting = [(window, fault) for window, fault in zip(drawn, faults, strict=True) if fault.act is not None]
