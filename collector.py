@@ -31,10 +31,11 @@ from collectors.logs.tail import LogFolderTail
 from collectors.logs.tombstones import UNDO_S, LastKnown, Tombstones, last_known
 from collectors.machine.exit_reason import words_at_the_end
 from collectors.machine.finder import Finder
+from collectors.machine.gpus import GpuCollector
 from collectors.machine.host import HostCollector
 from collectors.machine.inventory import described
 from collectors.machine.lifetimes import GRACE_S, REMOTE_GRACE_S, LifetimeCollector
-from collectors.machine.nvml import NvmlCollector, StaleLibrary
+from collectors.machine.nvml import StaleLibrary
 from collectors.machine.run_state import OWN_LIFETIMES, SEEN, RunActivity, processes_of
 from collectors.options import CollectorOptions, add_flags, options_of
 from collectors.provenance import RAN
@@ -129,7 +130,7 @@ class Collectors:
         )
         live_runs = tail.live_runs
         finder = Finder(self._host, fresh_s=FRESH_S)
-        self._gpu = NvmlCollector(self._host)
+        self._gpu = GpuCollector(self._host)
         provenance = ProvenanceCollector(
             tail.learn,
             lambda: described(self._gpu.inventory()),

@@ -20,6 +20,11 @@ Every series that the dashboard knows, from `collectors/catalog.py`. Machine ser
 `rank`. Any other name that a run logs is shown as well; its ending gives its unit: `_s`, `_bytes`, `_pct`, `_w` and so on.
 
 A call that takes longer than 20 ms twice in a row is made less often, for at most 1 % of the time; the page says so.
+
+Of AMD's cards the amdgpu driver's files in `/sys` are read (`collectors/machine/amd.py`): busy and memory busy, memory, power and its
+limit, energy, clocks, temperatures and their limits, fan, memory errors, PCIe link, and compute processes with their memory. What a card
+does not tell is absent, never 0; a card that is powered down is not woken. A chip that is divided (`CPX`) is shown as a whole. No
+AMD card was at hand: this was tested with described ones.
 """
 
 

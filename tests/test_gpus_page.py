@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes.util
+import os
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from collectors import catalog
+from collectors.machine.inventory import NO_DRIVER
 from dashboard.api import machine
 from tests import fake_nvml
 from tests.conftest import Dashboard, dashboard, script, wait_for
@@ -33,7 +35,7 @@ with RunLog(sys.argv[1], run="on-gpus") as log:
 """
 LIVE_HEAT = '.lane[data-lane="heat"]'
 HEAT = '.lane[data-lane="gpu/utilization_pct"]'
-NO_DRIVER_TEXT = "No NVIDIA driver found: showing the host."
+NO_DRIVER_TEXT = NO_DRIVER
 DRIVER_NOT_LOADED_TEXT = "The NVIDIA library is installed, but its driver is not loaded: showing the host."
 
 
@@ -45,13 +47,14 @@ class Node(NamedTuple):
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """Eight cards, all of them used by one run."""
+    """Eight cards, all of them used by one run, and one of them by a small process beside it."""
     folder = tmp_path_factory.mktemp("node")
     log_dir = folder / "logs"
     log_dir.mkdir()
     with script(TRAINER, str(log_dir)) as trainer, ExitStack() as started:
         with pytest.MonkeyPatch.context() as patch:  # of the dashboard alone
-            for name, value in fake_nvml.environment(folder, fake_nvml.eight_gpus(trainer.pid)).items():
+            cards = fake_nvml.eight_gpus(trainer.pid) + f"process 6 {os.getpid()} 5e8 3 compute\n"
+            for name, value in fake_nvml.environment(folder, cards).items():
                 patch.setenv(name, value)
             control = fake_nvml.Control(folder / "control")
             running = started.enter_context(dashboard(log_dir, "--no-profile"))
@@ -177,7 +180,8 @@ def test_the_api_tells_the_latest_values_and_the_run_of_a_process(node: Node) ->
     assert set(gpus[0]["clock_reasons"]) <= set(catalog.CLOCK_EVENT_REASONS.values())
     processes = node.running.get("/api/v1/processes")["processes"]
     assert {(one["gpu"], one["pid"], one["run"], one["rank"]) for one in processes} == {
-        (gpu, node.trainer_pid, "on-gpus", 0) for gpu in range(8)
+        *((gpu, node.trainer_pid, "on-gpus", 0) for gpu in range(8)),
+        (6, os.getpid(), None, None),
     }
 
 
@@ -211,6 +215,15 @@ def test_a_lost_gpu_leaves_seven_lanes_and_says_why(node: Node, page: Page) -> N
     up = {sample.labels["gpu"]: sample.value for sample in metrics(node.running)["deepseek_gpu_up"].samples}
     assert up == {str(gpu): float(gpu != 3) for gpu in range(8)}
     assert len(metrics(node.running)["deepseek_gpu_power_watts"].samples) == 7
+
+
+def test_a_card_that_several_processes_use_is_marked_as_shared(node: Node, page: Page) -> None:
+    page.goto(f"{node.running.address}/hosts")
+    wait_for(lambda: len(page.locator(".gpu-tile").all()) == 8, because="no tiles")
+    expected = ["", "", "", "", "", "", "shared by 2", ""]
+    wait_for(
+        lambda: page.locator(".tile-shared").all_inner_texts() == expected, because="not the one card that is shared"
+    )
 
 
 def newest_by_gpu(node: Node) -> dict[str, float]:

@@ -18,6 +18,7 @@ import pytest
 from collectors import catalog
 from collectors.machine import gpu as gpu_device
 from collectors.machine import inventory, nvml
+from collectors.machine.inventory import NO_DRIVER
 from tests import fake_nvml, record_nvml
 from tests.replayed_gpus import Machine, collect_until, gpus_in, names_in, values_of
 from tests.replayed_gpus import library as library  # a fixture
@@ -163,7 +164,7 @@ def test_a_machine_without_a_driver_shows_the_host() -> None:
     done = subprocess.run([sys.executable, "-c", print_note], env=without, capture_output=True, text=True, check=True)
     if ctypes.util.find_library("nvidia-ml"):
         pytest.skip("this machine has a driver")
-    assert done.stdout.strip() == "[] No NVIDIA driver found: showing the host."
+    assert done.stdout.strip() == f"[] {NO_DRIVER}"
 
 
 def test_values_are_those_that_nvitop_reads(machine: Machine, request: pytest.FixtureRequest) -> None:

@@ -611,22 +611,27 @@ def ranges(numbers: Iterable[int]) -> str:
     return ", ".join(str(lo) if lo == hi else f"{lo}-{hi}" for lo, hi in spans)
 
 
+CUDA, IN_ORDER = "CUDA_VISIBLE_DEVICES", "PCI_BUS_ID"
+VISIBLE = (CUDA, "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")  # ROCm numbers cards in PCI order
+
+
 class Gpus(NamedTuple):
     indices: list[int]
-    source: str  # "driver", "CUDA_VISIBLE_DEVICES", or "" where nothing says it
+    source: str  # "driver", one of VISIBLE, or "" where nothing says it
 
 
 def gpus_of(pids: Collection[int], environment: Mapping[str, str], gpus: Sequence[Mapping[str, Any]]) -> Gpus:
-    """Those on which the driver lists one of the pids, else what CUDA_VISIBLE_DEVICES leaves visible; never assumed.
+    """Those on which the driver lists one of the pids, else what the first of VISIBLE that is set leaves visible; never assumed.
 
     `gpus` are rows of the inventory: whole cards or MIG instances, in PCI order.
     """
     used = sorted({gpu["index"] for gpu in gpus for process in gpu.get("processes", ()) if process["pid"] in pids})
     if used:
         return Gpus(used, "driver")
-    visible = environment.get("CUDA_VISIBLE_DEVICES")
-    found = None if visible is None else _visible(visible, environment.get("CUDA_DEVICE_ORDER", ""), gpus)
-    return Gpus(sorted(set(found)), "CUDA_VISIBLE_DEVICES") if found else Gpus([], "")
+    name = next((name for name in VISIBLE if name in environment), "")
+    order = environment.get("CUDA_DEVICE_ORDER", "") if name == CUDA else IN_ORDER
+    found = _visible(environment[name], order, gpus) if name else None
+    return Gpus(sorted(set(found)), name) if found else Gpus([], "")
 
 
 def _visible(devices: str, order: str, gpus: Sequence[Mapping[str, Any]]) -> list[int] | None:
@@ -637,7 +642,7 @@ def _visible(devices: str, order: str, gpus: Sequence[Mapping[str, Any]]) -> lis
     found: list[int] = []
     for word in map(str.strip, devices.split(",")):
         if word.isascii() and word.isdigit():
-            if order != "PCI_BUS_ID" and not same:
+            if order != IN_ORDER and not same:
                 return None  # CUDA numbers the fastest first, and does not say which that is
             if int(word) not in cards:
                 break

@@ -360,7 +360,7 @@ def check_gpu(place: CheckedHost) -> Symptom:
         if error.value == nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH:
             return Symptom("wrong", sentence, "Type: sudo reboot", facts)
         if not cards and not place.read("proc/driver/nvidia/version"):
-            return Symptom("ok", "there is no NVIDIA GPU on this machine: the pages show the host.", "", facts)
+            return _check_amd(place)
         return Symptom(
             "warning", f"{cards or 'some'} NVIDIA card(s) are there, but: {sentence}", _remedy(nvml, error.value), facts
         )
@@ -396,6 +396,28 @@ def _remedy(nvml: object, code: int) -> str:
     if code == getattr(nvml, "NVML_ERROR_NO_PERMISSION", None):
         return "Type: ls -l /dev/nvidiactl; the user must be in the group that owns it"
     return "Type: sudo modprobe nvidia; what it says stands in: sudo dmesg | tail"
+
+
+def _check_amd(place: CheckedHost) -> Symptom:
+    """Of a machine without NVIDIA's cards."""
+    from collectors.machine.amd import devices_of, driver_of, folders_of, is_given, name_of
+
+    devices = devices_of(place.root)
+    if not devices:
+        return Symptom(
+            "ok",
+            "there is no GPU on this machine that we can read: the pages show the host.",
+            "",
+            {"cards_on_the_bus": 0},
+        )
+    given = [device for device in devices if is_given(device, place.root)]
+    names = Counter(name_of(folders_of(device, place.root)) for device in given)
+    said = ", ".join(f"{count} x {name}" for name, count in names.items())
+    driver = driver_of(place.root)
+    facts: dict[str, Fact] = {"driver": driver, "cards": len(given), "cards_on_the_bus": len(devices), "names": said}
+    if not given:
+        return Symptom("warning", f"{len(devices)} AMD card(s) are there, but this process was given none.", "Start the container with: docker run --device=/dev/kfd --device=/dev/dri ...", facts)  # fmt: skip
+    return Symptom("ok", f"driver {driver}: {said}.", "", facts)
 
 
 def _cards(place: CheckedHost) -> int:

@@ -58,6 +58,7 @@ class Tile {
     this.waits = false;
     this.busy = el("b");
     this.sign = el("span", { class: "tile-sign" });
+    this.shared = el("span", { class: "tile-shared" });
     this.path = document.createElementNS("http://www.w3.org/2000/svg", "path");
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
@@ -71,7 +72,7 @@ class Tile {
     this.element = el(
       "div",
       { class: "gpu-tile", "data-gpu": uuid },
-      el("div", { class: "tile-head" }, `GPU ${index}`, this.sign),
+      el("div", { class: "tile-head" }, `GPU ${index}`, this.shared, this.sign),
       el("div", { class: "tile-busy" }, this.busy, svg),
       el("div", { class: "tile-memory" }, this.used),
       el("div", { class: "tile-foot" }, this.memory, this.heat, this.power),
@@ -83,6 +84,8 @@ class Tile {
     const { state } = card;
     const trouble = troubleOf(card, waits);
     this.waits = waits !== "";
+    const users = (card.processes ?? []).filter(({ kind }) => kind === "compute").length;
+    setText(this.shared, users > 1 ? `shared by ${users}` : ""); // what each of them has of the card's time, no driver tells
     this.element.title = trouble;
     setClass(this.element, "warned", Boolean(trouble));
     const tone = state === "lost" ? "bad" : trouble ? "warn" : "";
