@@ -20,9 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import report
+from deepseek.log.flops import mfu
 from trainer import batch_size, precision
 from trainer.data.sample_order import Batch, Data, ShuffledPlaces, batches, held_out
-from trainer.measure import mfu, peak_flops
+from trainer.measure import peak_flops
 from trainer.models.recompute import recompute
 from trainer.options import Config
 from trainer.precision import Precision

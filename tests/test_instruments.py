@@ -18,7 +18,7 @@ from tests.logging_scripts import lines_of
 from tests.logging_scripts import log as log  # a fixture
 from tests.simulated_gpu import SimulatedGpu
 from trainer import measure
-from trainer.measure import GpuClock, GpuMemory, Instruments, mfu, peak_flops, peak_of
+from trainer.measure import GpuClock, GpuMemory, Instruments, peak_flops
 
 CPU = torch.device("cpu")
 TWO_RANKS = """
@@ -204,30 +204,8 @@ def test_instruments_that_are_closed_leave_nothing_behind(log: RunLog) -> None:
     assert (len(gc.callbacks), len(handler.start_callbacks), len(handler.end_callbacks)) == before
 
 
-@pytest.mark.parametrize(
-    ("name", "precision", "peak"),
-    [
-        ("NVIDIA H100 80GB HBM3", "bf16", 989.4e12),
-        ("NVIDIA H100 PCIe", "tf32", 378e12),
-        ("NVIDIA H200", "fp32", 66.9e12),
-        ("NVIDIA A100-SXM4-80GB", "fp16", 312e12),
-        ("Tesla V100-SXM2-16GB", "fp16", 125e12),
-        ("Tesla V100-SXM2-16GB", "bf16", None),
-        ("Tesla T4", "tf32", None),
-        ("NVIDIA L4", "bf16", 121e12),
-        ("NVIDIA T400 4GB", "fp16", None),
-        ("NVIDIA GeForce RTX 4090 Laptop GPU", "bf16", None),
-        ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "bf16", None),
-    ],
-)
-def test_a_peak_is_told_for_known_cards_only(name: str, precision: str, peak: float | None) -> None:
-    assert peak_of(name, precision) == (None if peak is None else pytest.approx(peak))
-
-
-def test_utilization_is_unknown_where_the_peak_is() -> None:
+def test_a_cpu_has_no_peak() -> None:
     assert peak_flops(CPU, "fp32") is None
-    assert mfu(1e12, 0.5, None) is None
-    assert mfu(1e12, 0.5, 8e12) == 0.25
 
 
 def test_the_next_step_begins_where_the_last_one_was_logged(log: RunLog) -> None:

@@ -28,13 +28,14 @@ from torch import nn
 
 from deepseek.log import RunLog
 from deepseek.log.endings import NOTHING_SAVED, SAVED
+from deepseek.log.flops import mfu
 
 from . import batch_size, checkpoint, precision
 from .checkpoint import TrainingState
 from .data.sample_order import Batch, Data, ShuffledPlaces, batches, held_out
 from .errors import NoCheckpoint, UserError
 from .job import is_job, run_of_the_job
-from .measure import Instruments, Vitals, mfu, peak_flops
+from .measure import Instruments, Vitals, peak_flops
 from .models.recompute import recompute
 from .options import Config, parse
 from .precision import Precision

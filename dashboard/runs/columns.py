@@ -15,6 +15,7 @@ from collectors.machine.run_state import is_ahead
 from collectors.records import ITEMS
 from collectors.step_axis import are_near
 from collectors.store.store import Outcomes
+from deepseek.log.flops import utilization
 from deepseek.log.redaction import is_secret
 
 from ..user_files.directions import Direction
@@ -437,6 +438,15 @@ def _eta(facts: Facts, setting: TableSetting) -> float | None:
     return facts.duration_s * (1 - done) / done if facts.duration_s else None
 
 
+def _mfu(facts: Facts, setting: TableSetting) -> float | None:
+    logged, gpus = _by_role("mfu", _LAST)(facts, setting), facts.gpus
+    if logged is not None or gpus is None:
+        return logged  # type: ignore[return-value]
+    tokens = _by_role("tokens", _LAST)(facts, setting)
+    gpu = str(facts.view.stored.info.get("gpu", ""))
+    return utilization(facts.config, gpu, gpus, steps_per_s(facts, setting), tokens)  # type: ignore[arg-type]
+
+
 def _memory(facts: Facts, setting: TableSetting) -> float | None:
     name = first_of(setting.roles.memory, facts.outcomes)
     value = _of(facts, name, lambda outcome: _known(outcome.most))
@@ -482,7 +492,7 @@ COLUMNS = (
     TableColumn("steps_per_s", "Steps/s", "number", 80, steps_per_s, "1/s", shown=True, help="On average over the run", direction="up"),
     TableColumn("items_per_s", "Items/s", "number", 80, items_per_s, "1/s", shown=True, help="Samples or steps, whichever the log counts: on average over the run", direction="up"),
     TableColumn("tokens_per_s", "Tokens/s", "number", 80, _by_role("tokens", _LAST), "1/s", shown=True, help="The last value that the run logged", direction="up"),
-    TableColumn("mfu", "MFU", "number", 72, _by_role("mfu", _LAST), help="Model FLOPs utilization, the last value that the run logged", direction="up"),
+    TableColumn("mfu", "MFU", "number", 72, _mfu, help="Model FLOPs utilization: the last value that the run logged, else by `flops_per_step`, `flops_per_token` or `num_parameters` and the precision of its configuration, and the card's peak", direction="up"),
     TableColumn("memory", "Peak memory", "bytes", 96, _memory, "B", help="The greatest value that the run logged"),
     TableColumn("attempts", "Attempts", "count", 72, lambda facts, _: len(facts.view.attempts) or None, help="Runs that are attempts of the same training: the newest stands for them"),
     TableColumn("training", "Training", "text", 160, lambda facts, _: next(iter(facts.view.attempts), None), help="The first of its attempts: group by it to see all of them"),

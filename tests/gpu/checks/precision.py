@@ -12,9 +12,10 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.precision import SETTLING_STEPS, config_of, on_device, steps
+from deepseek.log.flops import mfu
 from trainer import precision
 from trainer.data.sample_order import ShuffledPlaces, batches, held_out
-from trainer.measure import mfu, peak_flops
+from trainer.measure import peak_flops
 from trainer.tasks import TASKS, flops_per_sample
 from trainer.train import pick_device, validate
 
