@@ -167,6 +167,29 @@ def test_the_page_draws_a_row_for_each_that_has_a_counter(odd_machine: Dashboard
     assert page.inner_text(".processes").count(HIDDEN_PROCESSES) == 1, "once for all cards"
 
 
+def test_a_tile_stands_for_a_card_or_an_instance_and_says_unknown_where_nothing_is_known(
+    odd_machine: Dashboard, page: Page
+) -> None:
+    page.goto(f"{odd_machine.address}/hosts")
+    tiles = page.locator(".gpu-tile")
+
+    def known() -> dict[str, tuple[str, str]]:
+        """By its name, how busy it is and its power."""
+        heads, busy, feet = (
+            tiles.locator(part).all_inner_texts() for part in (".tile-head", ".tile-busy b", ".tile-foot")
+        )
+        return {
+            head.split("\n")[0].strip(): (share, foot.split("\n")[-1].strip())
+            for head, share, foot in zip(heads, busy, feet, strict=True)
+        }
+
+    wait_for(lambda: known().get("GPU 0.1", ("",))[0] == "80%", because="no tile of the instance")
+    found = known()
+    assert found["GPU 0.1"] == ("80%", "–") and found["GPU 0.2"] == ("0%", "–"), "power is the whole card's"
+    assert found["GPU 1"] == ("97%", "–") and found["GPU 2"][0] == "–", "what the driver does not say is not 0"
+    assert "GPU 0" not in found, "its instances stand for it"
+
+
 def test_how_it_is_read_says_where_nothing_is_known(ask: Ask) -> None:
     code = """
     const { PollingNote } = await load("pages/gpus/page.js");

@@ -101,7 +101,7 @@ export default class GpusPage extends TimePage {
     const { window } = this.range;
     const working = [...this.store.series.values()].filter(({ meta }) => !this.states.lost.has(meta.labels.uuid));
     const waiting = this.findings.waitingNow();
-    this.tiles.set(this.cards.filter(({ mig }) => mig === null), waiting);
+    this.tiles.set(this.cards, waiting);
     this.head.draw({ cards: this.cards, server: this.runs, series: working, waiting, view, window });
     this.tiles.draw(this.store.series, view, window);
     this.#drawSide(window);

@@ -1,5 +1,6 @@
-/** A tile for each card: how busy it is, its memory, heat and power, and whether something is wrong. The odd one is seen at a glance. */
+/** A tile for each card, or for each of its MIG instances: how busy it is, its memory, heat and power, and whether something is wrong. The odd one is seen at a glance. */
 
+import { ACTIVE, UTILIZATION } from "../../data/lanes.js";
 import { average } from "../../data/series.js";
 import { el, icon, setClass, setText } from "../../lib/dom.js";
 import { figure } from "../../lib/format.js";
@@ -28,8 +29,10 @@ export class GpuTiles {
     this.element = el("section", { class: "gpu-tiles", "aria-label": "Each GPU", hidden: true });
   }
 
-  /** @param {Card[]} cards whole ones @param {Map<string, string>} waiting by uuid, the sentence about each that counts as busy and only waits */
-  set(cards, waiting) {
+  /** @param {Card[]} all @param {Map<string, string>} waiting by uuid, the sentence about each that counts as busy and only waits */
+  set(all, waiting) {
+    const divided = new Set(all.filter(({ mig }) => mig !== null).map(({ index }) => index));
+    const cards = all.filter(({ index, mig }) => mig !== null || !divided.has(index));
     const same = cards.length === this.tiles.size && cards.every(({ uuid }) => this.tiles.has(uuid));
     if (!same) {
       this.tiles = new Map(cards.map((card) => [card.uuid, new Tile(card)]));
@@ -45,7 +48,7 @@ export class GpuTiles {
     const of = new Map();
     for (const member of series.values()) {
       const { name, labels } = member.meta;
-      if (!labels.uuid || labels.mig !== undefined) continue;
+      if (!labels.uuid) continue;
       of.set(labels.uuid, (of.get(labels.uuid) ?? new Map()).set(name, member));
     }
     for (const [uuid, tile] of this.tiles) tile.draw(of.get(uuid) ?? new Map(), view, window);
@@ -54,7 +57,7 @@ export class GpuTiles {
 
 class Tile {
   /** @param {Card} card */
-  constructor({ index, uuid }) {
+  constructor({ index, uuid, mig }) {
     this.waits = false;
     this.busy = el("b");
     this.sign = el("span", { class: "tile-sign" });
@@ -72,7 +75,7 @@ class Tile {
     this.element = el(
       "div",
       { class: "gpu-tile", "data-gpu": uuid },
-      el("div", { class: "tile-head" }, `GPU ${index}`, this.shared, this.sign),
+      el("div", { class: "tile-head" }, `GPU ${index}${mig === null ? "" : `.${mig}`}`, this.shared, this.sign),
       el("div", { class: "tile-busy" }, this.busy, svg),
       el("div", { class: "tile-memory" }, this.used),
       el("div", { class: "tile-foot" }, this.memory, this.heat, this.power),
@@ -101,13 +104,14 @@ class Tile {
       return member ? (window ? average(member, view, window, false).mean : member.newest.v) : NaN;
     };
     const said = (/** @type {string} */ name, /** @type {number} */ scale, /** @type {string} */ unit) => (Number.isFinite(value(name)) ? `${figure(value(name) * scale, 0)}${unit}` : "–");
-    setText(this.busy, this.waits && !window ? "waits" : said("gpu/utilization_pct", 1, "%"));
+    const counter = series.has(UTILIZATION) ? UTILIZATION : ACTIVE;
+    setText(this.busy, this.waits && !window ? "waits" : said(counter, 1, "%"));
     setText(this.memory, said("gpu/memory_used_bytes", GIB, " GiB"));
     setText(this.heat, said("gpu/temperature_c", 1, " °C"));
     setText(this.power, said("gpu/power_w", 1, " W"));
     const share = value("gpu/memory_used_bytes") / (series.get("gpu/memory_total_bytes")?.newest.v ?? NaN);
     this.used.style.width = `${Number.isFinite(share) ? Math.min(100, 100 * share).toFixed(0) : 0}%`;
-    this.path.setAttribute("d", curveOf(series.get("gpu/utilization_pct"), view));
+    this.path.setAttribute("d", curveOf(series.get(counter), view));
   }
 }
 
