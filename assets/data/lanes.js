@@ -98,8 +98,8 @@ export function keysOf(lanes) {
 /** @param {Meta[]} metas @param {string} name */
 export const named = (metas, name) => metas.filter((meta) => meta.name === name);
 
-/** @param {Meta[]} metas @param {string} name @returns {string | undefined} */
-export const limitOf = (metas, name) => named(metas, name).map(keyOf)[0];
+/** Of a whole card, where there is one: a MIG instance has less. @param {Meta[]} metas @param {string} name @returns {string | undefined} */
+export const limitOf = (metas, name) => [...named(metas, name)].sort((a, b) => Number(a.labels.mig !== undefined) - Number(b.labels.mig !== undefined)).map(keyOf)[0];
 
 /** A MIG instance follows its card. @param {Meta[]} machine @param {string} name @returns {LaneLine[]} */
 export const perGpu = (machine, name) => linesPerGpu(named(machine, name));
