@@ -262,6 +262,7 @@ class GpuHead {
     const whole = cards.filter(({ mig }) => mig === null);
     const names = [...new Set(whole.flatMap(({ name }) => name || []))];
     setText(this.title, names.length ? names.join(", ") : (server.message?.host ?? ""));
+    this.title.title = names.join(", ");
     const working = whole.filter(({ state }) => state === "ok").length;
     const span = window ? `, mean over ${duration(window.to - window.from)}` : "";
     setText(this.sub, whole.length ? `${working === whole.length ? "" : `${working} of `}${whole.length} ${whole.length > 1 ? "GPUs" : "GPU"}${span}` : `The host${span}`);
