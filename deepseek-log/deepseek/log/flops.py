@@ -108,7 +108,11 @@ def flops_per_s(config: Mapping[str, object], steps_per_s: float | None, tokens_
 def _positive(config: Mapping[str, object], keys: tuple[str, ...]) -> float | None:
     values = (config.get(key) for key in keys)
     return next(
-        (float(one) for one in values if isinstance(one, (int, float)) and not isinstance(one, bool) and 0 < one < 1e30),
+        (
+            float(one)
+            for one in values
+            if isinstance(one, (int, float)) and not isinstance(one, bool) and 0 < one < 1e30
+        ),
         None,
     )
 
