@@ -1,0 +1,748 @@
+"""What a distributed job's steps would have taken had some operations taken their usual time: which rank, stage or kind of operation
+holds it up, and what is to be fixed.
+
+    found = replay_of(operations)        # analysis.traces.operations reads them from a file
+    found.slowdown, found.by_stage, found.causes[0]
+
+An operation begins when all that it waits for has ended. That gives a graph, and a forward pass through it gives the end of a step for
+any set of durations. The method and its definitions are those of J. Lin et al., "Understanding Stragglers in Large Model Training Using
+What-if Analysis" (OSDI 2025, arXiv:2505.05713) and its artifact (github.com/ByteDance-Seed/StragglerAnalysis); each is stated where it is
+computed, and what is not theirs is said to be ours. Steps are independent: memory and time grow with the number of rows.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from collectors.arrays import Bools, Floats, Ints
+
+FORWARD, BACKWARD = "forward-compute", "backward-compute"
+FORWARD_SEND, FORWARD_RECEIVE = "forward-send", "forward-recv"
+BACKWARD_SEND, BACKWARD_RECEIVE = "backward-send", "backward-recv"
+GATHER, SCATTER, SEPARATE = "params-all-gather", "grads-reduce-scatter", "separate-grads-all-reduce"
+LAYERNORM, EMBEDDING = "layernorm-grads-all-reduce", "embedding-grads-all-reduce"
+COLLECTION, CLIP, OPTIMIZER = "gc", "optimizer-clip-main-grad", "optimizer"
+
+COMPUTE: Final = (FORWARD, BACKWARD)
+TRANSFERS: Final = (FORWARD_SEND, FORWARD_RECEIVE, BACKWARD_SEND, BACKWARD_RECEIVE)
+COLLECTIVES: Final = (GATHER, SCATTER, SEPARATE)  # of the ranks of a stage
+COMMUNICATION: Final = (*TRANSFERS, *COLLECTIVES, LAYERNORM, EMBEDDING, CLIP)
+KINDS: Final = (*COMPUTE, *COMMUNICATION, COLLECTION, OPTIMIZER)
+TYPE_OF: Final = {
+    FORWARD_SEND: "forward-pp-comm",
+    FORWARD_RECEIVE: "forward-pp-comm",
+    BACKWARD_SEND: "backward-pp-comm",
+    BACKWARD_RECEIVE: "backward-pp-comm",
+}  # a transfer is recorded on both of its sides
+
+CLOCKS_APART_S = 5e-5  # of two ranks, where a transfer is matched with what it serves
+LATEST_S = 0.01  # a rank that ended this long before the last one began was not in the same collective
+WORST_PCT = 3  # of the workers
+MIN_SLOWDOWN = 1.03  # below it nothing holds the job up
+ALIKE = 0.9  # correlation of the forward and backward passes of the same microbatches
+MAX_TIME_S = 1e12
+MAX_STAGES, MAX_WORKERS = 1_024, 131_072
+MAX_OPERATIONS = 200_000  # of one replica of the model in one step
+MAX_BY_STEP = 1_000_000  # numbers by step that are given
+CLOSE = 1 << 22
+BLOCK = 1 << 17  # durations that are replayed at once, of each operation
+
+Small: TypeAlias = npt.NDArray[np.integer]
+
+
+class ReplayError(Exception):
+    """The operations cannot be replayed; the text is a sentence that begins with what has them."""
+
+
+class Operations(NamedTuple):
+    """A row each, in any order. -1 stands for what is not known; times that are not known are NaN."""
+
+    dp_rank: Small
+    stage: Small
+    rank: Small
+    step: Small
+    kind: Small  # place in `kinds`
+    start_s: npt.NDArray[np.floating]
+    duration_s: npt.NDArray[np.floating]
+    sequence: Small  # of those of the same kind, stage and step
+    chunk: Small  # of the model, within the stage
+    microbatch: Small
+    model_chunk: Small  # of the model, within all stages
+    kinds: tuple[str, ...]
+
+
+class LeftOut(NamedTuple):
+    """Steps or rows that are not replayed."""
+
+    what: str  # "step 7", "12 rows", ...
+    why: str
+
+
+class Slowdown(NamedTuple):
+    """How many times as long steps take where only this has its own durations and all else takes its usual time."""
+
+    name: str
+    slowdown: float
+    by_step: tuple[float, ...]  # () where there are too many; see MAX_BY_STEP
+
+
+class Worker(NamedTuple):
+    """A dp rank's part of a stage."""
+
+    dp_rank: int
+    stage: int
+    rank: int  # -1 where it is not known
+    slowdown: float
+    pace: float  # its computation, in that of the other workers of its stage (ours)
+
+
+CauseName: TypeAlias = Literal["stages", "workers", "microbatches", "communication", "other"]
+
+
+class Cause(NamedTuple):
+    """`gives_back`: the share of what the slowdown costs that is gone without this cause alone (ours)."""
+
+    name: CauseName
+    gives_back: float
+
+
+class Replay(NamedTuple):
+    """Seconds and slowdowns of the steps that are replayed, in their order."""
+
+    steps: Ints
+    measured_s: Floats
+    replayed_s: Floats  # with each operation's own duration, and nothing between what it waits for and its start
+    ideal_s: float  # with usual durations; the same for all steps
+    gaps: float  # measured / replayed, of means: what the operations do not show, such as a late host
+    slowdown: float  # replayed / ideal, of means
+    by_dp_rank: tuple[Slowdown, ...]
+    by_stage: tuple[Slowdown, ...]
+    by_type: tuple[Slowdown, ...]
+    workers: tuple[Worker, ...]  # the slowest first
+    slowest: tuple[Worker, ...]  # the slowest 3 % of them
+    slowest_share: float  # of the slowdown, that their usual durations give back (M_W)
+    last_stage_share: float  # of the slowdown, that usual durations of the last stage give back (M_S)
+    stage_pace: tuple[float, ...]  # computation of each stage, in that of the mean of the others (ours)
+    correlation: float  # of forward and backward passes of the same microbatches of a worker; NaN where not known
+    causes: tuple[Cause, ...]  # what gives back most first
+    left_out: tuple[LeftOut, ...]
+
+
+def replay_of(operations: Operations) -> Replay:
+    """Raises ReplayError."""
+    job, left_out = _job_of(operations)
+    graph = _graph_of(job)
+    return _replayed(job, graph, left_out)
+
+
+# The operations of a job as a block: each step and each replica of the model (dp rank) has the same ones.
+
+
+class _Job(NamedTuple):
+    """Durations and starts are [operation, step, dp rank]; the other arrays are by operation."""
+
+    steps: Ints
+    dp_ranks: Ints
+    stage: Ints
+    kind: npt.NDArray[np.str_]
+    sequence: Ints
+    chunk: Ints
+    model_chunk: Ints
+    microbatch: Ints
+    ranks: Ints  # [stage, dp rank]
+    start_s: Floats
+    duration_s: Floats
+
+    @property
+    def stages(self) -> int:
+        return int(self.stage.max()) + 1
+
+    def name(self, operation: int) -> str:
+        return f"{self.kind[operation]} {self.sequence[operation]} of stage {self.stage[operation]}"
+
+    def rows(self, *kinds: str, stage: int | None = None) -> Ints:
+        """Operations of these kinds, in the order of their number."""
+        found = np.flatnonzero(np.isin(self.kind, kinds) & ((self.stage == stage) | (stage is None)))
+        return found[np.argsort(self.sequence[found], kind="stable")]
+
+
+def _job_of(table: Operations) -> tuple[_Job, tuple[LeftOut, ...]]:
+    """Only steps that have the operations that most steps have are replayed, each once and with a time."""
+    if not len(table.step):
+        raise ReplayError("has no operations")
+    left_out = []
+    known = np.array([kind in KINDS for kind in table.kinds] + [False])[table.kind]
+    if not known.all():
+        named = [table.kinds[place] for place in np.unique(table.kind[~known]) if place >= 0]
+        said = f"of kinds that are not known: {', '.join(named[:5])}" if named else "without a kind"
+        left_out.append(LeftOut(f"{int((~known).sum()):,} rows", said))
+    if not known.any():
+        raise ReplayError(f"has no operation of a kind that is known: {', '.join(KINDS)}")
+    if (lost := known & (table.step < 0)).any():
+        left_out.append(LeftOut(f"{int(lost.sum()):,} rows", "without a step"))
+    kept = np.flatnonzero(known & (table.step >= 0))
+    if not len(kept):
+        raise ReplayError("has no operation with a step")
+
+    steps, step_of = _numbered(table.step[kept])
+    dp_ranks, dp_of = _numbered(table.dp_rank[kept])
+    sequences, sequence_of = _numbered(table.sequence[kept])
+    stages = int(table.stage[kept].max()) + 1
+    if stages > MAX_STAGES or stages * len(dp_ranks) > MAX_WORKERS:
+        raise ReplayError(
+            f"has {stages:,} stages of {len(dp_ranks):,} dp ranks; at most {MAX_STAGES:,} stages and {MAX_WORKERS:,} workers are replayed"
+        )
+    key = (np.maximum(table.stage[kept].astype(np.int64), 0) * len(table.kinds) + table.kind[kept]) * len(sequences)
+    keys, operation_of = _numbered(key + sequence_of)
+    if len(keys) > MAX_OPERATIONS:
+        raise ReplayError(
+            f"has {len(keys):,} different operations in one replica of the model; at most {MAX_OPERATIONS:,} are replayed"
+        )
+    cell = (step_of.astype(np.int64) * len(keys) + operation_of) * len(dp_ranks) + dp_of
+    order = np.argsort(cell)
+    cell, rows = cell[order], kept[order]
+    firsts = np.searchsorted(step_of[order], np.arange(len(steps)))  # of each step
+    counts = np.diff(np.append(firsts, len(rows)))
+
+    faults = np.full(len(steps), "", object)
+    start_s, duration_s = table.start_s[rows].astype(np.float64), table.duration_s[rows].astype(np.float64)
+    for is_wrong, why in (
+        (np.append(False, cell[1:] == cell[:-1]), "the same operation twice"),
+        (
+            (table.dp_rank[rows] < 0) | (table.stage[rows] < 0) | (table.sequence[rows] < 0),
+            "an operation without a rank, a stage or a number",
+        ),
+        (~(np.abs(start_s) < MAX_TIME_S), "an operation without a start"),
+        (~((duration_s >= 0) & (duration_s < MAX_TIME_S)), "an operation without a duration, or with a negative one"),
+    ):
+        faults[np.maximum.reduceat(is_wrong, firsts)] = f"it has {why}"
+    whole = faults == ""
+    if not whole.any():
+        raise ReplayError(f"has no step that can be replayed; step {steps[0]} cannot, since {faults[0]}")
+
+    replica = len(keys) * len(dp_ranks)
+    within = cell % replica
+    sums = np.add.reduceat(_hashed(within), firsts)  # of a step's operations
+    shapes, shape_of, times = np.unique(
+        np.stack([counts.astype(np.uint64), sums], axis=1)[whole], axis=0, return_inverse=True, return_counts=True
+    )
+    usual = max(range(len(shapes)), key=lambda place: (times[place], shapes[place][0]))
+    chosen = np.zeros(len(steps), bool)
+    chosen[np.flatnonzero(whole)[shape_of.ravel() == usual]] = True
+    faults[whole & ~chosen] = "it has other operations than most steps, or not of all ranks"
+    left_out += [LeftOut(f"step {steps[place]}", str(faults[place])) for place in np.flatnonzero(~chosen)]
+
+    taken = np.repeat(chosen, counts)
+    within, rows = within[taken], rows[taken]
+    reference = within[: int(shapes[usual][0])]
+    own_ops, own_dp = np.unique(reference // len(dp_ranks)), np.unique(reference % len(dp_ranks))
+    if len(reference) != len(own_ops) * len(own_dp):
+        missing = np.setdiff1d((own_ops[:, None] * len(dp_ranks) + own_dp).ravel(), reference)[0]
+        lacking = keys[missing // len(dp_ranks)]
+        place, number = divmod(int(lacking), len(sequences))
+        stage, kind = divmod(place, len(table.kinds))
+        raise ReplayError(
+            f"has no {table.kinds[kind]} {sequences[number]} of stage {stage} for dp rank {dp_ranks[missing % len(dp_ranks)]},"
+            " which other dp ranks have: the operations of all ranks are needed"
+        )
+    shape = int(chosen.sum()), len(own_ops), len(own_dp)
+
+    def block(values: Floats) -> Floats:
+        return np.ascontiguousarray(values.reshape(shape).transpose(1, 0, 2))
+
+    first = rows[: len(reference) : len(own_dp)]  # the first dp rank in the first step
+    ranks = np.full((stages, len(own_dp)), -1, np.int64)
+    in_first = rows[: len(reference)]
+    ranks[table.stage[in_first], np.searchsorted(own_dp, reference % len(dp_ranks))] = table.rank[in_first]
+    stage = table.stage[first].astype(np.int64)
+    if len(without := np.setdiff1d(np.arange(stage.max() + 1), stage)):
+        raise ReplayError(f"has no operation of stage {without[0]}, but of later ones")
+    chunk, model_chunk = table.chunk[first].astype(np.int64), table.model_chunk[first].astype(np.int64)
+    job = _Job(
+        steps[chosen].astype(np.int64),
+        dp_ranks[own_dp].astype(np.int64),
+        stage,
+        np.array(table.kinds, np.str_)[table.kind[first]],
+        table.sequence[first].astype(np.int64),
+        chunk,
+        np.where(model_chunk >= 0, model_chunk, np.maximum(chunk, 0) * (stage.max() + 1) + stage),
+        table.microbatch[first].astype(np.int64),
+        ranks[: stage.max() + 1],
+        block(start_s[taken]),
+        block(duration_s[taken]),
+    )
+    return job, tuple(left_out)
+
+
+def _numbered(values: Small) -> tuple[Ints, npt.NDArray[np.int32]]:
+    """The different values in order, and the place of each of the rows among them: `np.unique`, without sorting where they are close."""
+    least, most = int(values.min()), int(values.max())
+    if most - least >= CLOSE:
+        found, place_of = np.unique(values, return_inverse=True)
+        return found.astype(np.int64), place_of.astype(np.int32)
+    offsets = values - np.asarray(least, values.dtype) if least >= 0 else values.astype(np.int64) - least
+    is_there = np.zeros(most - least + 1, bool)
+    is_there[offsets] = True
+    return np.flatnonzero(is_there) + least, (np.cumsum(is_there, dtype=np.int32) - 1)[offsets]
+
+
+def _hashed(numbers: Ints) -> npt.NDArray[np.uint64]:
+    """As splitmix64 does, so that sums of different sets differ."""
+    mixed = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+# What waits for what.
+
+
+class _Node(NamedTuple):
+    """Operations that begin together, when all that they wait for has ended: one of a rank, or what several do together."""
+
+    members: tuple[int, ...]
+    waits_for: tuple[int, ...]
+    across: bool  # all dp ranks do it together
+    done: tuple[int, ...]  # nobody waits for these from here on
+    is_together: bool  # a transfer or a collective
+
+
+class _Graph(NamedTuple):
+    nodes: tuple[_Node, ...]  # each behind those that it waits for
+    last: frozenset[int]  # operations that nobody waits for
+
+
+class _Links:
+    def __init__(self, operations: int) -> None:
+        self.before: list[list[int]] = [[] for _ in range(operations)]
+        self.groups: list[tuple[int, ...]] = []
+
+    def chain(self, operations: Sequence[int], after: Sequence[int] = ()) -> None:
+        """Each waits for the one before it."""
+        for operation in operations:
+            self.before[operation] += after
+            after = [operation]
+
+
+def _graph_of(job: _Job) -> _Graph:
+    """The dependencies of the paper (section 3, figure 2) and its artifact, from the schedule of the first dp rank in the first step; all
+    dp ranks and steps have the same one.
+
+    - On a stage, forward and backward passes wait for the one before, and so do transfers of the same kind, and gathers and scatters.
+    - A receive serves the pass that comes next: the pass waits for it, and it waits for the pass of that direction before. A send waits for
+      its pass. The n-th send of a stage is the n-th receive of the stage that it goes to.
+    - The first backward transfer waits for the second last pass before the first backward pass.
+    - The first forward pass of a chunk of the model waits for the last gather of its parameters. After the last pass of a stage come
+      garbage collection, the all-reduces of layernorms and of embeddings, scatters of gradients, clipping, the optimizer. Where
+      scatters overlap with passes (there is a `separate-grads-all-reduce`), each waits for the last backward pass of its chunk instead.
+    - Both sides of a transfer end together; so do the all-reduce of embeddings on the first and the last stage, gathers and scatters of all dp
+      ranks, and clipping of all ranks.
+    """
+    links = _Links(len(job.stage))
+    end_s = job.start_s[:, 0, 0] + job.duration_s[:, 0, 0]
+    start_s = job.start_s[:, 0, 0]
+    overlaps = (job.kind == SEPARATE).any()
+    sides: dict[tuple[str, int], list[int]] = {}  # of transfers with a peer, by kind and stage
+    for stage in range(job.stages):
+        rows = {kind: job.rows(kind, stage=stage).tolist() for kind in KINDS}
+        passes = _by_start(job, job.rows(*COMPUTE, stage=stage))
+        if not passes:
+            raise ReplayError(f"has no forward or backward pass of stage {stage}")
+        links.chain(passes)
+        for kind in TRANSFERS:
+            links.chain(_by_start(job, job.rows(kind, stage=stage)))
+        links.chain(_by_start(job, job.rows(GATHER, SCATTER, stage=stage)))
+        for way in COMPUTE:
+            for is_send in (True, False):
+                kind = f"{way.removesuffix('compute')}{'send' if is_send else 'recv'}"
+                sides[kind, stage] = _matched(job, links, rows[kind], rows[way], is_send, start_s, end_s)
+        firsts = [place for place, operation in enumerate(passes) if job.kind[operation] == BACKWARD][:1]
+        for kind in (BACKWARD_SEND, BACKWARD_RECEIVE):
+            if firsts and firsts[0] >= 2 and rows[kind]:
+                links.before[rows[kind][0]].append(passes[firsts[0] - 2])
+        for gather in {int(job.chunk[one]): one for one in rows[GATHER]}.values():  # the last of each chunk
+            served = [one for one in rows[FORWARD] if job.chunk[one] == job.chunk[gather]]
+            if served:
+                links.before[min(served, key=lambda one: start_s[one])].append(gather)
+        if overlaps:
+            for scatter in {int(job.chunk[one]): one for one in reversed(rows[SCATTER])}.values():  # the first of each
+                served = [one for one in rows[BACKWARD] if job.chunk[one] == job.chunk[scatter]]
+                if served:
+                    links.before[scatter].append(max(served, key=lambda one: end_s[one]))
+        after = [max(passes, key=lambda one: end_s[one])]
+        links.chain(rows[COLLECTION], after)
+        after = (rows[COLLECTION] or after)[-1:]
+        if overlaps:
+            after, then = after + rows[SCATTER][-1:], rows[SEPARATE]
+        else:
+            then = rows[SCATTER]
+        links.chain([*rows[LAYERNORM], *rows[EMBEDDING], *then, *rows[CLIP], *rows[OPTIMIZER]], after)
+        links.groups += [(one,) for kind in COLLECTIVES for one in rows[kind]]
+    _pair(job, links, sides)
+    for kind in (EMBEDDING, CLIP):
+        together = job.rows(kind)
+        links.groups += [
+            tuple(together[job.sequence[together] == number].tolist()) for number in np.unique(job.sequence[together])
+        ]
+    return _sorted(job, links)
+
+
+def _by_start(job: _Job, rows: Ints) -> list[int]:
+    found: list[int] = rows[np.lexsort([job.kind[rows], job.sequence[rows], job.start_s[rows, 0, 0]])].tolist()
+    return found
+
+
+def _matched(
+    job: _Job, links: _Links, transfers: list[int], passes: list[int], is_send: bool, start_s: Floats, end_s: Floats
+) -> list[int]:
+    """Those that have a peer, in order. The first and last stage may record transfers that never happened: some before the first pass or
+    after the last, which serve none, and those of the model's ends, which have no peer."""
+    if not transfers or not passes:
+        return []
+    if is_send:
+        first_s = end_s[passes].min() - CLOCKS_APART_S
+        serving = [one for one in transfers if end_s[one] >= first_s]
+    else:
+        last_s = start_s[passes].max() + CLOCKS_APART_S
+        serving = [one for one in transfers if start_s[one] <= last_s]
+    if len(serving) not in (0, len(passes), len(passes) - 1):
+        raise ReplayError(
+            f"has {len(serving)} {job.kind[transfers[0]]} of stage {job.stage[transfers[0]]} for {len(passes)} passes, so that"
+            " they cannot be matched"
+        )
+    skipped = len(passes) - len(serving) if not is_send else 0
+    last_chunk = int(job.model_chunk[np.isin(job.kind, COMPUTE)].max())
+    edge = last_chunk if (job.kind[passes[0]] == FORWARD) == is_send else 0  # where that is the model's own input or output
+    paired = []
+    for number, transfer in enumerate(serving, skipped):
+        own = passes[number]
+        if is_send:
+            links.before[transfer].append(own)
+        else:
+            links.before[own].append(transfer)
+            links.before[transfer] += passes[max(0, number - 1) : number]
+        if job.model_chunk[own] != edge:
+            paired.append(transfer)
+    return paired
+
+
+def _pair(job: _Job, links: _Links, sides: dict[tuple[str, int], list[int]]) -> None:
+    grouped = set()
+    for send, receive, forth in ((FORWARD_SEND, FORWARD_RECEIVE, 1), (BACKWARD_SEND, BACKWARD_RECEIVE, -1)):
+        for stage in range(job.stages):
+            peer = (stage + forth) % job.stages
+            sent, received = sides[send, stage], sides[receive, peer]
+            if len(sent) != len(received):
+                raise ReplayError(
+                    f"has {len(sent)} {send} of stage {stage} and {len(received)} {receive} of stage {peer}, which should be the same"
+                )
+            links.groups += zip(sent, received, strict=True)
+            grouped |= {*sent, *received}
+    links.groups += [(one,) for one in job.rows(*TRANSFERS).tolist() if one not in grouped]
+
+
+def _sorted(job: _Job, links: _Links) -> _Graph:
+    """Raises ReplayError where operations wait for each other."""
+    together = {operation: group for group in links.groups for operation in group}
+    across = set(job.rows(*COLLECTIVES, CLIP).tolist())
+    node_of: dict[int, int] = {}
+    members: list[tuple[int, ...]] = []
+    for operation in range(len(job.stage)):
+        if operation not in node_of:
+            group = together.get(operation, (operation,))
+            node_of |= dict.fromkeys(group, len(members))
+            members.append(group)
+    before = [sorted({one for member in group for one in links.before[member]}) for group in members]
+    after: list[list[int]] = [[] for _ in members]
+    open_ = [0] * len(members)
+    for node, waits_for in enumerate(before):
+        for earlier in {node_of[one] for one in waits_for}:
+            after[earlier].append(node)
+            open_[node] += 1
+    ready = deque(node for node, count in enumerate(open_) if not count)
+    order = []
+    while ready:
+        order.append(node := ready.popleft())
+        for later in after[node]:
+            open_[later] -= 1
+            if not open_[later]:
+                ready.append(later)
+    if len(order) < len(members):
+        stuck = members[next(node for node, count in enumerate(open_) if count)][0]
+        raise ReplayError(f"has operations that wait for each other in a circle, such as {job.name(stuck)}")
+    last_use = {one: node for node in order for one in before[node]}
+    done: dict[int, list[int]] = {}
+    for one, node in last_use.items():
+        done.setdefault(node, []).append(one)
+    nodes = tuple(
+        _Node(
+            members[node],
+            tuple(before[node]),
+            members[node][0] in across,
+            tuple(done.get(node, ())),
+            members[node][0] in together,
+        )
+        for node in order
+    )
+    return _Graph(nodes, frozenset(range(len(job.stage))) - last_use.keys())
+
+
+def _ends(graph: _Graph, seconds: Callable[[int], Floats]) -> Floats:
+    """[...]: when the last operation ends, for durations of each that are [..., dp rank]. A step begins at 0."""
+    ends: dict[int, Floats] = {}
+    step_s = np.zeros((1, 1))
+    for node in graph.nodes:
+        begin = np.zeros((1, 1))
+        for earlier in node.waits_for:
+            begin = np.maximum(begin, ends[earlier])
+        if node.across:
+            begin = begin.max(axis=-1, keepdims=True)
+        for member in node.members:
+            ends[member] = begin + seconds(member)
+            if member in graph.last:
+                step_s = np.maximum(step_s, ends[member])
+        for earlier in node.done:
+            del ends[earlier]
+    found: Floats = step_s.max(axis=-1)
+    return found
+
+
+# What if.
+
+
+def _own_s(job: _Job, graph: _Graph) -> Floats:
+    """Durations without waiting (section 3.2): what several do together lasts from when the last of them began; a side that had ended well before
+    that was not there, and lasts nothing."""
+    own_s = job.duration_s.copy()
+    for node in graph.nodes:
+        if node.is_together:
+            rows = list(node.members)
+            begun = job.start_s[rows].max(axis=0)
+            if node.across:
+                begun = begun.max(axis=-1, keepdims=True)
+            lasted = job.start_s[rows] + job.duration_s[rows] - begun
+            own_s[rows] = np.where(lasted <= -LATEST_S, 0.0, lasted)
+    return own_s
+
+
+def _usual_s(job: _Job, own_s: Floats) -> Floats:
+    """[operation]: the mean of all of its kind, of communication the median (section 3.2)."""
+    usual_s = np.zeros(len(job.kind))
+    for kind in np.unique(job.kind):
+        rows = job.kind == kind
+        usual_s[rows] = np.median(own_s[rows]) if kind in COMMUNICATION else own_s[rows].mean()
+    return usual_s
+
+
+class _WhatIf:
+    """Lengths of steps, [scenario, step]."""
+
+    def __init__(self, job: _Job, graph: _Graph) -> None:
+        self.job, self.graph = job, graph
+        self.own_s = _own_s(job, graph)
+        self.usual_s = _usual_s(job, self.own_s)
+
+    def with_own(self, own: Bools) -> Floats:
+        """Where those that are chosen, [scenario, operation, dp rank or 1], have their own durations and the others usual ones."""
+        return np.concatenate(
+            [
+                self._steps(
+                    lambda operation, steps, part=part: np.where(  # type: ignore[misc]
+                        part[:, operation, None], self.own_s[operation, steps], self.usual_s[operation]
+                    ),
+                    len(part),
+                )
+                for part in _parts(own, max(1, BLOCK // len(self.job.dp_ranks)))
+            ]
+        )
+
+    def with_own_dp_rank(self) -> Floats:
+        """[dp rank, step]: where one dp rank has its own durations. The others are alike, so that one stands for all of them."""
+        alone = self.own_s.shape[2] == 1
+
+        def seconds(operation: int, steps: slice) -> Floats:
+            own = self.own_s[operation, steps].T[:, :, None]
+            return own if alone else np.concatenate([own, np.full(own.shape, self.usual_s[operation])], axis=2)
+
+        return self._steps(seconds, 2 * self.own_s.shape[2])
+
+    def with_(self, seconds_s: Callable[[int, Floats], Floats]) -> Floats:
+        """[step]: with durations that are made of each operation's own."""
+        found: Floats = self._steps(lambda operation, steps: seconds_s(operation, self.own_s[operation, steps])[None], 1)[0]
+        return found
+
+    def _steps(self, seconds: Callable[[int, slice], Floats], width: int) -> Floats:
+        steps = len(self.job.steps)
+        size = max(1, BLOCK // (width * len(self.job.dp_ranks)))
+        parts = [slice(at, at + size) for at in range(0, steps, size)]
+        return np.concatenate(
+            [_ends(self.graph, lambda operation, part=part: seconds(operation, part)) for part in parts],  # type: ignore[misc]
+            axis=1,
+        )
+
+
+def _parts(own: Bools, size: int) -> Iterator[Bools]:
+    for at in range(0, len(own), size):
+        yield own[at : at + size]
+
+
+def _replayed(job: _Job, graph: _Graph, left_out: tuple[LeftOut, ...]) -> Replay:
+    if not (job.kind == FORWARD).any() and not (job.kind == BACKWARD).any():
+        raise ReplayError("has no forward or backward passes")
+    what_if = _WhatIf(job, graph)
+    measured_s = (job.start_s + job.duration_s).max(axis=(0, 2)) - job.start_s.min(axis=(0, 2))
+    types = np.array([TYPE_OF.get(kind, kind) for kind in job.kind])
+    type_names = np.unique(types)
+    own = np.concatenate(
+        [
+            np.ones((1, len(job.stage)), bool),
+            np.arange(job.stages)[:, None] == job.stage,
+            type_names[:, None] == types,
+            (job.stage != job.stages - 1)[None],
+            ~np.isin(job.kind, COMMUNICATION)[None],
+            np.isin(job.kind, (*COMPUTE, *COMMUNICATION))[None],
+        ]
+    )
+    found_s = what_if.with_own(own[:, :, None])
+    ideal_s = float(_ends(graph, lambda operation: what_if.usual_s[operation, None, None])[0])
+    replayed_s, stages_s = found_s[0], found_s[1 : 1 + job.stages]
+    types_s = found_s[1 + job.stages : -3]
+    without_last_s, without_communication_s, without_other_s = found_s[-3:].mean(axis=1)
+    dp_s = what_if.with_own_dp_rank()
+    if not ideal_s > 0:
+        raise ReplayError("has operations that all take no time")
+    lost_s = replayed_s.mean() - ideal_s
+
+    def share(step_s: float) -> float:
+        """Of the slowdown that is given back: (replayed - this) / (replayed - ideal), of means (equation 5)."""
+        return float((replayed_s.mean() - step_s) / lost_s) if abs(lost_s) > 1e-9 * ideal_s else 0.0
+
+    is_given = len(job.steps) * (len(dp_s) + len(stages_s) + len(types_s)) <= MAX_BY_STEP
+
+    def slowdowns(names: Sequence[object], lengths_s: Floats) -> tuple[Slowdown, ...]:
+        """Equations 2 and 4: the mean length with only these durations, over the ideal one."""
+        by_step = (lengths_s / ideal_s).tolist() if is_given else [()] * len(lengths_s)
+        rows = zip(names, (lengths_s.mean(axis=1) / ideal_s).tolist(), by_step, strict=True)
+        return tuple(Slowdown(str(name), slowdown, tuple(each)) for name, slowdown, each in rows)
+
+    by_dp_rank, by_stage = slowdowns(job.dp_ranks, dp_s), slowdowns(range(job.stages), stages_s)
+    scaled = _Scaled(job, what_if.own_s)
+    workers = _workers(job, by_dp_rank, by_stage, scaled)
+    slowest = workers[: -(-len(workers) * WORST_PCT // 100)]
+    is_slowest = np.zeros((job.stages, len(job.dp_ranks)), bool)
+    for worker in slowest:
+        is_slowest[worker.stage, np.searchsorted(job.dp_ranks, worker.dp_rank)] = True
+    without_slowest_s = what_if.with_own(~is_slowest[job.stage][None])[0].mean()
+    gives_back: dict[CauseName, float] = {
+        "stages": share(what_if.with_(scaled.with_even_stages).mean()),
+        "workers": share(what_if.with_(scaled.with_even_workers).mean()),
+        "microbatches": share(what_if.with_(scaled.with_even_microbatches).mean()),
+        "communication": share(without_communication_s),
+        "other": share(without_other_s),
+    }
+    causes = sorted((Cause(name, given) for name, given in gives_back.items()), key=lambda cause: -cause.gives_back)
+    return Replay(
+        job.steps,
+        measured_s,
+        replayed_s,
+        ideal_s,
+        float(measured_s.mean() / replayed_s.mean()),
+        float(replayed_s.mean() / ideal_s),
+        by_dp_rank,
+        by_stage,
+        slowdowns(type_names.tolist(), types_s),
+        workers,
+        slowest,
+        share(without_slowest_s),
+        share(without_last_s),
+        scaled.stage_pace(),
+        _correlation(job, what_if.own_s),
+        tuple(causes),
+        left_out,
+    )
+
+
+def _workers(
+    job: _Job, by_dp_rank: Sequence[Slowdown], by_stage: Sequence[Slowdown], scaled: _Scaled
+) -> tuple[Worker, ...]:
+    """A worker is as slow as its dp rank and its stage both are: the lower of their slowdowns (equation 4 and the paper's heat maps).
+    Among equal ones the lower rank comes first."""
+    found = [
+        Worker(
+            int(job.dp_ranks[dp]),
+            stage,
+            int(job.ranks[stage, dp]),
+            min(by_dp_rank[dp].slowdown, by_stage[stage].slowdown),
+            float(scaled.worker_pace[stage, dp]),
+        )
+        for stage in range(job.stages)
+        for dp in range(len(job.dp_ranks))
+    ]
+    return tuple(sorted(found, key=lambda worker: (-worker.slowdown, worker.rank)))
+
+
+class _Scaled:
+    """Durations of passes without one of three things that they are made of: mean of the kind x stage x worker x the rest (ours)."""
+
+    def __init__(self, job: _Job, own_s: Floats) -> None:
+        self.is_pass = np.isin(job.kind, COMPUTE)
+        self.of_kind, self.of_stage, self.of_worker = np.ones((3, len(job.kind), len(job.dp_ranks)))
+        self.total_s = np.zeros((job.stages, len(job.dp_ranks)))  # of the passes of a worker in a step
+        for kind in COMPUTE:
+            of_kind = job.kind == kind
+            self.of_kind[of_kind] = own_s[of_kind].mean() if of_kind.any() else 1.0
+            for stage in range(job.stages):
+                rows = of_kind & (job.stage == stage)
+                if rows.any():
+                    worker_s = own_s[rows].mean(axis=(0, 1))
+                    self.of_worker[rows], self.of_stage[rows] = worker_s, worker_s.mean()
+                    self.total_s[stage] += worker_s * rows.sum()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.to_kind = np.nan_to_num(self.of_kind / self.of_stage, posinf=1.0)
+            self.to_stage = np.nan_to_num(self.of_stage / self.of_worker, posinf=1.0)
+
+    def with_even_stages(self, operation: int, own_s: Floats) -> Floats:
+        return own_s * self.to_kind[operation] if self.is_pass[operation] else own_s
+
+    def with_even_workers(self, operation: int, own_s: Floats) -> Floats:
+        return own_s * self.to_stage[operation] if self.is_pass[operation] else own_s
+
+    def with_even_microbatches(self, operation: int, own_s: Floats) -> Floats:
+        return np.broadcast_to(self.of_worker[operation], own_s.shape) if self.is_pass[operation] else own_s
+
+    def stage_pace(self) -> tuple[float, ...]:
+        return tuple(_beside_others(self.total_s.mean(axis=1)[None])[0].tolist())
+
+    @property
+    def worker_pace(self) -> Floats:
+        """[stage, dp rank]"""
+        return _beside_others(self.total_s)
+
+
+def _beside_others(rows: Floats) -> Floats:
+    """Each as a multiple of the mean of the others of its row; 1 where it is alone."""
+    others = (rows.sum(axis=1, keepdims=True) - rows) / max(1, rows.shape[1] - 1)
+    return np.divide(rows, others, out=np.ones_like(rows), where=others > 0)
+
+
+def _correlation(job: _Job, own_s: Floats) -> float:
+    """Pearson's, of the forward and the backward pass of a microbatch in a chunk, over all steps and microbatches of each stage; the mean
+    of the stages. Long sequences are slow in both (section 5.3)."""
+    found = []
+    for stage in range(job.stages):
+        sides = [
+            {(int(job.model_chunk[one]), int(job.microbatch[one])): one for one in job.rows(kind, stage=stage)}
+            for kind in COMPUTE
+        ]
+        both = [key for key in sides[0].keys() & sides[1].keys() if key[1] >= 0]
+        if not both:
+            continue
+        forth, back = (own_s[[side[key] for key in both]].ravel() for side in sides)
+        if forth.std() > 0 and back.std() > 0:
+            found.append(float(np.corrcoef(forth, back)[0, 1]))
+    return float(np.mean(found)) if found else float("nan")
