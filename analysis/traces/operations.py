@@ -7,6 +7,8 @@ and `gmc` (the chunk of the model, within its stage and within the model), `mb_i
 
 from __future__ import annotations
 
+import warnings
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,6 @@ from .replay import Operations, Replay, ReplayError, Small, replay_of
 if TYPE_CHECKING:
     import pandas as pd
 
-SUFFIXES = (".parquet", ".csv", ".csv.gz")
 COLUMNS = ("dp_rank", "stage", "rank", "step", "optype", "start_ts", "duration", "seq_id", "mc", "mb_id", "gmc")
 MAX_ROWS = 20_000_000
 MAX_WHOLE = 2**31 - 1
@@ -41,17 +42,25 @@ def read_operations(path: Path) -> Operations:
         kinds = table.pop("optype").astype("category").cat
     except TypeError:
         raise ReplayError("has an optype that is not a text") from None
+    numbers = {name: _whole(table.pop(name)) for name in COLUMNS if name not in ("optype", "start_ts", "duration")}
     return Operations(
-        *(_whole(table.pop(name)) for name in ("dp_rank", "stage", "rank", "step")),
-        kinds.codes.to_numpy(),
-        *(_times(table.pop(name)) for name in ("start_ts", "duration")),
-        *(_whole(table.pop(name)) for name in ("seq_id", "mc", "mb_id", "gmc")),
-        tuple(map(str, kinds.categories)),
+        dp_rank=numbers["dp_rank"],
+        stage=numbers["stage"],
+        rank=numbers["rank"],
+        step=numbers["step"],
+        kind=kinds.codes.to_numpy(),
+        start_s=_times(table.pop("start_ts")),
+        duration_s=_times(table.pop("duration")),
+        sequence=numbers["seq_id"],
+        chunk=numbers["mc"],
+        microbatch=numbers["mb_id"],
+        model_chunk=numbers["gmc"],
+        kinds=tuple(map(str, kinds.categories)),
     )
 
 
 def _missing(names: list[str]) -> str:
-    return f"has no column {', '.join(names)}: a table of operations has {', '.join(COLUMNS)}"
+    return f"has no column{'s' * (len(names) > 1)} {', '.join(names)}: a table of operations has {', '.join(COLUMNS)}"
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -69,23 +78,27 @@ def _parquet(path: Path) -> pd.DataFrame:
         if about.num_rows > MAX_ROWS:
             raise ReplayError(f"has {about.num_rows:,} rows: give fewer steps, at most {MAX_ROWS:,} rows")
         return pd.read_parquet(path, engine="pyarrow", columns=list(COLUMNS))
+    except MemoryError:
+        raise
     except (pyarrow.ArrowException, ValueError, KeyError, TypeError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise ReplayError(f"is no Parquet file that can be read ({_short(error)}): have it written again") from None
+        raise ReplayError(f"is not a Parquet file that can be read ({_short(error)}): write it again") from None
 
 
 def _csv(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        return pd.read_csv(path, usecols=lambda name: name in COLUMNS, nrows=MAX_ROWS + 1)
+        with warnings.catch_warnings():  # of columns that hold texts and numbers
+            warnings.simplefilter("ignore")
+            return pd.read_csv(path, usecols=lambda name: name in COLUMNS, index_col=False, nrows=MAX_ROWS + 1)
     except pd.errors.EmptyDataError:
         raise ReplayError("is empty") from None
-    except (pd.errors.ParserError, ValueError, EOFError, OSError) as error:
+    except (pd.errors.ParserError, ValueError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise ReplayError(f"is no CSV that can be read ({_short(error)}): have it written again") from None
+        raise ReplayError(f"is not a CSV file that can be read ({_short(error)}): write it again") from None
 
 
 def _short(error: Exception) -> str:
@@ -112,4 +125,7 @@ def _times(column: pd.Series) -> Floats:
         return values
     if column.dtype.kind in "Mm":  # pandas would make nanoseconds of it
         return np.full(len(column), np.nan)
-    return pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    try:
+        return pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    except (TypeError, ValueError):  # of lists
+        return np.full(len(column), np.nan)

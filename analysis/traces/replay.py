@@ -13,8 +13,8 @@ computed, and what is not theirs is said to be ours. Steps are independent: memo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +50,7 @@ MAX_STAGES, MAX_WORKERS = 1_024, 131_072
 MAX_OPERATIONS = 200_000  # of one replica of the model in one step
 MAX_BY_STEP = 1_000_000  # numbers by step that are given
 CLOSE = 1 << 22
+MAX_NAMED = 5
 BLOCK = 1 << 17  # durations that are replayed at once, of each operation
 
 Small: TypeAlias = npt.NDArray[np.integer]
@@ -102,10 +103,11 @@ class Worker(NamedTuple):
 
 
 CauseName: TypeAlias = Literal["stages", "workers", "microbatches", "communication", "other"]
+CAUSES: Final[tuple[CauseName, ...]] = get_args(CauseName)
 
 
 class Cause(NamedTuple):
-    """`gives_back`: the share of what the slowdown costs that is gone without this cause alone (ours)."""
+    """`gives_back`: the share of the slowdown that is gone without this cause, once those before it are gone (ours). Together they are 1."""
 
     name: CauseName
     gives_back: float
@@ -129,7 +131,7 @@ class Replay(NamedTuple):
     last_stage_share: float  # of the slowdown, that usual durations of the last stage give back (M_S)
     stage_pace: tuple[float, ...]  # computation of each stage, in that of the mean of the others (ours)
     correlation: float  # of forward and backward passes of the same microbatches of a worker; NaN where not known
-    causes: tuple[Cause, ...]  # what gives back most first
+    causes: tuple[Cause, ...]  # in the order of what each gives back alone
     left_out: tuple[LeftOut, ...]
 
 
@@ -179,12 +181,12 @@ def _job_of(table: Operations) -> tuple[_Job, tuple[LeftOut, ...]]:
     known = np.array([kind in KINDS for kind in table.kinds] + [False])[table.kind]
     if not known.all():
         named = [table.kinds[place] for place in np.unique(table.kind[~known]) if place >= 0]
-        said = f"of kinds that are not known: {', '.join(named[:5])}" if named else "without a kind"
-        left_out.append(LeftOut(f"{int((~known).sum()):,} rows", said))
+        said = f"of a kind that is not known, {', '.join(named[:MAX_NAMED])}" if named else "without a kind"
+        left_out.append(_rows_left_out(~known, said))
     if not known.any():
         raise ReplayError(f"has no operation of a kind that is known: {', '.join(KINDS)}")
     if (lost := known & (table.step < 0)).any():
-        left_out.append(LeftOut(f"{int(lost.sum()):,} rows", "without a step"))
+        left_out.append(_rows_left_out(lost, "without a step"))
     kept = np.flatnonzero(known & (table.step >= 0))
     if not len(kept):
         raise ReplayError("has no operation with a step")
@@ -192,12 +194,14 @@ def _job_of(table: Operations) -> tuple[_Job, tuple[LeftOut, ...]]:
     steps, step_of = _numbered(table.step[kept])
     dp_ranks, dp_of = _numbered(table.dp_rank[kept])
     sequences, sequence_of = _numbered(table.sequence[kept])
-    stages = int(table.stage[kept].max()) + 1
-    if stages > MAX_STAGES or stages * len(dp_ranks) > MAX_WORKERS:
+    stages = min(int(table.stage[kept].max()), MAX_STAGES - 1) + 1
+    if stages * len(dp_ranks) > MAX_WORKERS:
         raise ReplayError(
-            f"has {stages:,} stages of {len(dp_ranks):,} dp ranks; at most {MAX_STAGES:,} stages and {MAX_WORKERS:,} workers are replayed"
+            f"has {len(dp_ranks):,} dp ranks of {stages:,} stages; at most {MAX_WORKERS:,} workers are replayed"
         )
-    key = (np.maximum(table.stage[kept].astype(np.int64), 0) * len(table.kinds) + table.kind[kept]) * len(sequences)
+    key = (np.clip(table.stage[kept].astype(np.int64), 0, MAX_STAGES - 1) * len(table.kinds) + table.kind[kept]) * len(
+        sequences
+    )
     keys, operation_of = _numbered(key + sequence_of)
     if len(keys) > MAX_OPERATIONS:
         raise ReplayError(
@@ -214,8 +218,11 @@ def _job_of(table: Operations) -> tuple[_Job, tuple[LeftOut, ...]]:
     for is_wrong, why in (
         (np.append(False, cell[1:] == cell[:-1]), "the same operation twice"),
         (
-            (table.dp_rank[rows] < 0) | (table.stage[rows] < 0) | (table.sequence[rows] < 0),
-            "an operation without a rank, a stage or a number",
+            (table.dp_rank[rows] < 0)
+            | (table.stage[rows] < 0)
+            | (table.stage[rows] >= MAX_STAGES)
+            | (table.sequence[rows] < 0),
+            f"an operation without a dp rank, a stage below {MAX_STAGES:,}, or a number",
         ),
         (~(np.abs(start_s) < MAX_TIME_S), "an operation without a start"),
         (~((duration_s >= 0) & (duration_s < MAX_TIME_S)), "an operation without a duration, or with a negative one"),
@@ -235,7 +242,7 @@ def _job_of(table: Operations) -> tuple[_Job, tuple[LeftOut, ...]]:
     chosen = np.zeros(len(steps), bool)
     chosen[np.flatnonzero(whole)[shape_of.ravel() == usual]] = True
     faults[whole & ~chosen] = "it has other operations than most steps, or not of all ranks"
-    left_out += [LeftOut(f"step {steps[place]}", str(faults[place])) for place in np.flatnonzero(~chosen)]
+    left_out += [LeftOut(_named("step", steps[faults == why]), why) for why in sorted(set(faults[~chosen]))]
 
     taken = np.repeat(chosen, counts)
     within, rows = within[taken], rows[taken]
@@ -277,6 +284,18 @@ def _job_of(table: Operations) -> tuple[_Job, tuple[LeftOut, ...]]:
         block(duration_s[taken]),
     )
     return job, tuple(left_out)
+
+
+def _rows_left_out(rows: Bools, why: str) -> LeftOut:
+    count = int(rows.sum())
+    return LeftOut(f"{count:,} row{'s' * (count > 1)}", f"{'it is' if count == 1 else 'they are'} {why}")
+
+
+def _named(what: str, numbers: Ints) -> str:
+    """`step 7`, `steps 7, 8, 9, 11, 12 and 30 more`"""
+    said = ", ".join(map(str, numbers[:MAX_NAMED].tolist()))
+    more = f" and {len(numbers) - MAX_NAMED:,} more" if len(numbers) > MAX_NAMED else ""
+    return f"{what}{'s' * (len(numbers) > 1)} {said}{more}"
 
 
 def _numbered(values: Small) -> tuple[Ints, npt.NDArray[np.int32]]:
@@ -417,7 +436,9 @@ def _matched(
         )
     skipped = len(passes) - len(serving) if not is_send else 0
     last_chunk = int(job.model_chunk[np.isin(job.kind, COMPUTE)].max())
-    edge = last_chunk if (job.kind[passes[0]] == FORWARD) == is_send else 0  # where that is the model's own input or output
+    edge = (
+        last_chunk if (job.kind[passes[0]] == FORWARD) == is_send else 0
+    )  # where that is the model's own input or output
     paired = []
     for number, transfer in enumerate(serving, skipped):
         own = passes[number]
@@ -557,7 +578,7 @@ class _WhatIf:
                     ),
                     len(part),
                 )
-                for part in _parts(own, max(1, BLOCK // len(self.job.dp_ranks)))
+                for part in _split(own, max(1, BLOCK // len(self.job.dp_ranks)))
             ]
         )
 
@@ -573,7 +594,9 @@ class _WhatIf:
 
     def with_(self, seconds_s: Callable[[int, Floats], Floats]) -> Floats:
         """[step]: with durations that are made of each operation's own."""
-        found: Floats = self._steps(lambda operation, steps: seconds_s(operation, self.own_s[operation, steps])[None], 1)[0]
+        found: Floats = self._steps(
+            lambda operation, steps: seconds_s(operation, self.own_s[operation, steps])[None], 1
+        )[0]
         return found
 
     def _steps(self, seconds: Callable[[int, slice], Floats], width: int) -> Floats:
@@ -586,9 +609,8 @@ class _WhatIf:
         )
 
 
-def _parts(own: Bools, size: int) -> Iterator[Bools]:
-    for at in range(0, len(own), size):
-        yield own[at : at + size]
+def _split(own: Bools, size: int) -> Iterator[Bools]:
+    return (own[at : at + size] for at in range(0, len(own), size))
 
 
 def _replayed(job: _Job, graph: _Graph, left_out: tuple[LeftOut, ...]) -> Replay:
@@ -604,15 +626,12 @@ def _replayed(job: _Job, graph: _Graph, left_out: tuple[LeftOut, ...]) -> Replay
             np.arange(job.stages)[:, None] == job.stage,
             type_names[:, None] == types,
             (job.stage != job.stages - 1)[None],
-            ~np.isin(job.kind, COMMUNICATION)[None],
-            np.isin(job.kind, (*COMPUTE, *COMMUNICATION))[None],
         ]
     )
     found_s = what_if.with_own(own[:, :, None])
     ideal_s = float(_ends(graph, lambda operation: what_if.usual_s[operation, None, None])[0])
     replayed_s, stages_s = found_s[0], found_s[1 : 1 + job.stages]
-    types_s = found_s[1 + job.stages : -3]
-    without_last_s, without_communication_s, without_other_s = found_s[-3:].mean(axis=1)
+    types_s, without_last_s = found_s[1 + job.stages : -1], found_s[-1].mean()
     dp_s = what_if.with_own_dp_rank()
     if not ideal_s > 0:
         raise ReplayError("has operations that all take no time")
@@ -630,22 +649,14 @@ def _replayed(job: _Job, graph: _Graph, left_out: tuple[LeftOut, ...]) -> Replay
         rows = zip(names, (lengths_s.mean(axis=1) / ideal_s).tolist(), by_step, strict=True)
         return tuple(Slowdown(str(name), slowdown, tuple(each)) for name, slowdown, each in rows)
 
-    by_dp_rank, by_stage = slowdowns(job.dp_ranks, dp_s), slowdowns(range(job.stages), stages_s)
-    scaled = _Scaled(job, what_if.own_s)
-    workers = _workers(job, by_dp_rank, by_stage, scaled)
+    by_dp_rank, by_stage = slowdowns(job.dp_ranks.tolist(), dp_s), slowdowns(range(job.stages), stages_s)
+    parts = _Parts(job, what_if)
+    workers = _workers(job, by_dp_rank, by_stage, parts)
     slowest = workers[: -(-len(workers) * WORST_PCT // 100)]
     is_slowest = np.zeros((job.stages, len(job.dp_ranks)), bool)
     for worker in slowest:
         is_slowest[worker.stage, np.searchsorted(job.dp_ranks, worker.dp_rank)] = True
     without_slowest_s = what_if.with_own(~is_slowest[job.stage][None])[0].mean()
-    gives_back: dict[CauseName, float] = {
-        "stages": share(what_if.with_(scaled.with_even_stages).mean()),
-        "workers": share(what_if.with_(scaled.with_even_workers).mean()),
-        "microbatches": share(what_if.with_(scaled.with_even_microbatches).mean()),
-        "communication": share(without_communication_s),
-        "other": share(without_other_s),
-    }
-    causes = sorted((Cause(name, given) for name, given in gives_back.items()), key=lambda cause: -cause.gives_back)
     return Replay(
         job.steps,
         measured_s,
@@ -660,15 +671,15 @@ def _replayed(job: _Job, graph: _Graph, left_out: tuple[LeftOut, ...]) -> Replay
         slowest,
         share(without_slowest_s),
         share(without_last_s),
-        scaled.stage_pace(),
+        parts.stage_pace(),
         _correlation(job, what_if.own_s),
-        tuple(causes),
+        _causes(lambda gone: share(what_if.with_(parts.without(gone)).mean())),
         left_out,
     )
 
 
 def _workers(
-    job: _Job, by_dp_rank: Sequence[Slowdown], by_stage: Sequence[Slowdown], scaled: _Scaled
+    job: _Job, by_dp_rank: Sequence[Slowdown], by_stage: Sequence[Slowdown], parts: _Parts
 ) -> tuple[Worker, ...]:
     """A worker is as slow as its dp rank and its stage both are: the lower of their slowdowns (equation 4 and the paper's heat maps).
     Among equal ones the lower rank comes first."""
@@ -678,7 +689,7 @@ def _workers(
             stage,
             int(job.ranks[stage, dp]),
             min(by_dp_rank[dp].slowdown, by_stage[stage].slowdown),
-            float(scaled.worker_pace[stage, dp]),
+            float(parts.worker_pace[stage, dp]),
         )
         for stage in range(job.stages)
         for dp in range(len(job.dp_ranks))
@@ -686,48 +697,65 @@ def _workers(
     return tuple(sorted(found, key=lambda worker: (-worker.slowdown, worker.rank)))
 
 
-class _Scaled:
-    """Durations of passes without one of three things that they are made of: mean of the kind x stage x worker x the rest (ours)."""
+class _Parts:
+    """The passes' durations as a product: of the mean of the kind, what the stage makes of it, what the worker makes of that, and what the
+    microbatch does (ours). A cause is gone where its factor is 1, and where communication, or all else, takes its usual time."""
 
-    def __init__(self, job: _Job, own_s: Floats) -> None:
-        self.is_pass = np.isin(job.kind, COMPUTE)
-        self.of_kind, self.of_stage, self.of_worker = np.ones((3, len(job.kind), len(job.dp_ranks)))
-        self.total_s = np.zeros((job.stages, len(job.dp_ranks)))  # of the passes of a worker in a step
+    def __init__(self, job: _Job, what_if: _WhatIf) -> None:
+        own_s, self._usual_s = what_if.own_s, what_if.usual_s
+        self._is_pass, self._is_communication = np.isin(job.kind, COMPUTE), np.isin(job.kind, COMMUNICATION)
+        self._stage_s, self._worker_s = np.zeros((2, len(job.kind), len(job.dp_ranks)))  # means
+        self._total_s = np.zeros((job.stages, len(job.dp_ranks)))  # of the passes of a worker in a step
         for kind in COMPUTE:
-            of_kind = job.kind == kind
-            self.of_kind[of_kind] = own_s[of_kind].mean() if of_kind.any() else 1.0
             for stage in range(job.stages):
-                rows = of_kind & (job.stage == stage)
-                if rows.any():
+                if len(rows := job.rows(kind, stage=stage)):
                     worker_s = own_s[rows].mean(axis=(0, 1))
-                    self.of_worker[rows], self.of_stage[rows] = worker_s, worker_s.mean()
-                    self.total_s[stage] += worker_s * rows.sum()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            self.to_kind = np.nan_to_num(self.of_kind / self.of_stage, posinf=1.0)
-            self.to_stage = np.nan_to_num(self.of_stage / self.of_worker, posinf=1.0)
+                    self._worker_s[rows], self._stage_s[rows] = worker_s, worker_s.mean()
+                    self._total_s[stage] += worker_s * len(rows)
 
-    def with_even_stages(self, operation: int, own_s: Floats) -> Floats:
-        return own_s * self.to_kind[operation] if self.is_pass[operation] else own_s
+    def without(self, causes: Collection[CauseName]) -> Callable[[int, Floats], Floats]:
+        def seconds(operation: int, own_s: Floats) -> Floats:
+            if not self._is_pass[operation]:
+                is_usual = ("communication" if self._is_communication[operation] else "other") in causes
+                return np.full(own_s.shape, self._usual_s[operation]) if is_usual else own_s
+            stage_s, worker_s = self._stage_s[operation], self._worker_s[operation]
+            found_s = np.broadcast_to(worker_s, own_s.shape) if "microbatches" in causes else own_s
+            if "workers" in causes:
+                found_s = found_s * _ratio(stage_s, worker_s)
+            if "stages" in causes:
+                found_s = found_s * _ratio(self._usual_s[operation], stage_s)
+            return found_s
 
-    def with_even_workers(self, operation: int, own_s: Floats) -> Floats:
-        return own_s * self.to_stage[operation] if self.is_pass[operation] else own_s
-
-    def with_even_microbatches(self, operation: int, own_s: Floats) -> Floats:
-        return np.broadcast_to(self.of_worker[operation], own_s.shape) if self.is_pass[operation] else own_s
+        return seconds
 
     def stage_pace(self) -> tuple[float, ...]:
-        return tuple(_beside_others(self.total_s.mean(axis=1)[None])[0].tolist())
+        return tuple(_beside_others(self._total_s.mean(axis=1)[None])[0].tolist())
 
     @property
     def worker_pace(self) -> Floats:
         """[stage, dp rank]"""
-        return _beside_others(self.total_s)
+        return _beside_others(self._total_s)
 
 
 def _beside_others(rows: Floats) -> Floats:
     """Each as a multiple of the mean of the others of its row; 1 where it is alone."""
     others = (rows.sum(axis=1, keepdims=True) - rows) / max(1, rows.shape[1] - 1)
-    return np.divide(rows, others, out=np.ones_like(rows), where=others > 0)
+    return _ratio(rows, others)
+
+
+def _ratio(one: Floats | float, other: Floats) -> Floats:
+    """1 where the other is 0."""
+    found: Floats = np.divide(one, other, out=np.ones_like(other), where=other > 0)
+    return found
+
+
+def _causes(share_without: Callable[[Collection[CauseName]], float]) -> tuple[Cause, ...]:
+    alone = {cause: share_without({cause}) for cause in CAUSES}
+    ordered = sorted(CAUSES, key=lambda cause: -alone[cause])
+    shares = [0.0, alone[ordered[0]], *(share_without(ordered[:count]) for count in range(2, len(ordered))), 1.0]
+    return tuple(
+        Cause(cause, after - before) for cause, before, after in zip(ordered, shares, shares[1:], strict=False)
+    )
 
 
 def _correlation(job: _Job, own_s: Floats) -> float:

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 from urllib.parse import quote
 
 from access.hosts import Access
@@ -70,16 +70,22 @@ class Opened(NamedTuple):
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..archive import room_for
-
     for file in parsed.files:
         if not file.is_file():
-            made = "" if TRACE.search(file.name) or is_table(file) else "; write one with: deepseek-dashboard export RUN"
+            made = (
+                "" if TRACE.search(file.name) or is_table(file) else "; write one with: deepseek-dashboard export RUN"
+            )
             raise UsageError(f"there is no file {file}{made}")
     if any(map(is_table, parsed.files)):
         return show_stragglers(parsed.files, as_json=parsed.json)
     if parsed.json:
         raise UsageError("--json is for a table of operations: a .parquet, .csv or .csv.gz")
+    return _show_pages(parsed)
+
+
+def _show_pages(parsed: argparse.Namespace) -> NoReturn:
+    from ..archive import room_for
+
     try:
         listener = listen(parsed.host, free_port() if parsed.port is None else parsed.port)
     except CannotListen as error:

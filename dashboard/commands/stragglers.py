@@ -17,8 +17,15 @@ if TYPE_CHECKING:
     from analysis.traces.replay import Replay, Slowdown, Worker
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
-MAX_MEMORY_BYTES, MAX_READ_S = 12 << 30, 300.0
-MAX_SHOWN, MAX_NAMED = 8, 3
+MAX_MEMORY_BYTES, MAX_READ_S = 8 << 30, 300.0
+MAX_SHOWN, MAX_NAMED = 6, 3
+GONE = {
+    "stages": "stages that compute equally long",
+    "workers": "workers of a stage that compute equally long",
+    "microbatches": "microbatches that take equally long",
+    "communication": "usual durations of communication",
+    "other": "usual durations of all other operations",
+}
 MAX_GAPS = 1.05  # the paper trusts no replay that is further from what was measured
 TOO_LONG = 0.99  # measured / replayed
 
@@ -48,54 +55,60 @@ def show_stragglers(files: Sequence[Path], *, as_json: bool) -> int:
 
 def sentence_of(found: Replay) -> str:
     """What is to be fixed first."""
-    from analysis.traces.replay import MIN_SLOWDOWN
+    from analysis.traces.replay import ALIKE, MIN_SLOWDOWN
 
     if found.gaps >= MAX_GAPS and found.gaps > found.slowdown:
+        share = percent(100 * (1 - 1 / found.gaps))
         return (
-            f"{percent(100 * (1 - 1 / found.gaps))} of a step lies between its operations: look for what the hosts do meanwhile, such as"
-            " loading data."
+            f"{share} of a step lies between its operations: look at what the hosts do meanwhile, such as loading data."
         )
     if found.slowdown < MIN_SLOWDOWN:
-        return "No stragglers: nothing that varies between ranks, stages or microbatches makes steps much longer."
+        return "No stragglers: with usual durations everywhere, steps would take about as long."
     cause = found.causes[0]
-    back = f"That would give back {percent(100 * cause.gives_back)} of the slowdown."
     match cause.name:
         case "stages":
             stage = max(range(len(found.stage_pace)), key=found.stage_pace.__getitem__)
-            pace = f"{found.stage_pace[stage]:.1f} times as long as the mean of the others"
-            return f"Stages are unevenly cut, stage {stage} computes {pace}: move layers away from it. {back}"
+            pace = _longer(found.stage_pace[stage])
+            text = f"Stages are unevenly cut, stage {stage} computes {pace} the mean of the others: move layers away from it."
         case "workers":
-            return f"{_slow_workers(found)} than the others of the same stage: check their GPUs and hosts. {back}"
+            text = _slow_workers(found)
+        case "microbatches" if found.correlation >= ALIKE:
+            text = (
+                f"Forward and backward passes vary with the microbatch, both alike (correlation {found.correlation:.2f}), as with"
+                " sequences of different lengths: balance the tokens of microbatches."
+            )
         case "microbatches":
-            from analysis.traces.replay import ALIKE
-
-            if found.correlation >= ALIKE:
-                return (
-                    "Forward and backward passes vary with the microbatch, both alike"
-                    f" (correlation {found.correlation:.2f}), as with sequences of different lengths: balance the tokens of microbatches. {back}"
-                )
-            return (
+            text = (
                 "Passes vary from microbatch to microbatch, but not forward and backward alike: look for pauses of the hosts, such as"
-                f" garbage collection, and for GPUs whose clocks change. {back}"
+                " garbage collection, and for GPUs that change their clocks."
             )
         case "communication":
-            return f"{_dearest(found, communication=True)} takes longer than usual at times: check the network. {back}"
-    return f"{_dearest(found, communication=False)} takes longer than usual at times. {back}"
+            text = f"Unusually long {_longest(found, of_communication=True)}: check the network."
+        case _:
+            text = f"Unusually long {_longest(found, of_communication=False)}: look at what it does on the ranks that are slow."
+    return f"{text} That would give back {percent(100 * cause.gives_back)} of the slowdown."
+
+
+def _longer(pace: float) -> str:
+    return f"{pace:.1f} times as long as" if pace >= 1.15 else f"{percent(100 * (pace - 1))} longer than"
 
 
 def _slow_workers(found: Replay) -> str:
     by_pace = sorted(found.workers, key=lambda worker: -worker.pace)
-    slow = [worker for worker in by_pace if worker.pace - 1 >= (by_pace[0].pace - 1) / 2]
-    named = ", ".join(map(name_of, slow[:MAX_NAMED])) + (f" and {len(slow) - MAX_NAMED} more" if len(slow) > MAX_NAMED else "")
-    verb = "computes" if len(slow) == 1 else "compute"
-    return f"{named[0].upper()}{named[1:]} {verb} up to {by_pace[0].pace:.1f} times as long"
+    pace = by_pace[0].pace
+    slow = [name_of(worker) for worker in by_pace if worker.pace - 1 >= (pace - 1) / 2]
+    named = _listed(slow, MAX_NAMED)
+    named = named[0].upper() + named[1:]
+    if len(slow) == 1:
+        return f"{named} computes {_longer(pace)} the others of its stage: check its GPU and host."
+    return f"{named} compute up to {_longer(pace)} the others of their stage: check their GPUs and hosts."
 
 
-def _dearest(found: Replay, *, communication: bool) -> str:
+def _longest(found: Replay, *, of_communication: bool) -> str:
     from analysis.traces.replay import COMMUNICATION, COMPUTE, TYPE_OF
 
     kinds = {TYPE_OF.get(kind, kind) for kind in COMMUNICATION}
-    rows = [row for row in found.by_type if row.name not in COMPUTE and (row.name in kinds) == communication]
+    rows = [row for row in found.by_type if row.name not in COMPUTE and (row.name in kinds) == of_communication]
     return max(rows, key=lambda row: row.slowdown).name
 
 
@@ -105,47 +118,65 @@ def name_of(worker: Worker) -> str:
 
 
 def lines_of(found: Replay, name: str) -> list[str]:
-    measured_s, replayed_s = found.measured_s.mean(), found.replayed_s.mean()
     steps, dp_ranks, stages = len(found.steps), len(found.by_dp_rank), len(found.by_stage)
-    worst = ", ".join(map(name_of, found.slowest[:MAX_NAMED])) + ", ..." * (len(found.slowest) > MAX_NAMED)
+    shares = [(GONE[cause.name], cause.gives_back) for cause in found.causes]
+    slowest = _listed(list(map(name_of, found.slowest)), MAX_NAMED)
+    alone = [
+        (f"usual durations on the slowest 3% of workers: {slowest}", found.slowest_share),
+        (f"usual durations on the last stage, {stages - 1}", found.last_stage_share),
+    ]
     lines = [
-        f"{name}: {steps:,} step{'s' * (steps != 1)} of {time_of(measured_s)} on {dp_ranks * stages:,} workers"
-        f" ({dp_ranks:,} dp rank{'s' * (dp_ranks != 1)}, {stages:,} stage{'s' * (stages != 1)})",
+        f"{name}: {_counted(steps, 'step')} on {_counted(dp_ranks * stages, 'worker')}"
+        f" ({_counted(dp_ranks, 'dp rank')} of {_counted(stages, 'stage')})",
         "",
         sentence_of(found),
         "",
-        f"Slowdown {found.slowdown:.3f}: the operations of a step take {time_of(replayed_s)}, with usual durations {time_of(found.ideal_s)}."
-        f" Between operations lie {percent(100 * (1 - 1 / found.gaps))} of a measured step.",
-        "Gives back, each alone: "
-        + ", ".join(f"{cause.name} {percent(100 * cause.gives_back)}" for cause in found.causes)
-        + f"; the slowest 3% of workers ({worst}) {percent(100 * found.slowest_share)}, the last stage"
-        f" {percent(100 * found.last_stage_share)}",
+        f"  {time_of(found.measured_s.mean()):>8}  measured",
+        f"  {time_of(found.replayed_s.mean()):>8}  replayed: an operation starts as soon as what it waits for has ended",
+        f"  {time_of(found.ideal_s):>8}  ideal: each operation takes the usual time of its kind; the slowdown is {found.slowdown:.3f}",
         "",
-        "Slowdown where only these have their own durations:",
-        _row("stage", found.by_stage),
-        _row("dp rank", found.by_dp_rank),
-        "  worker     " + _listed([f"{name_of(worker)} {worker.slowdown:.3f}" for worker in found.workers]),
-        _row("operation", found.by_type),
+        "Share of the slowdown that is given back, by one after the other:",
+        *(f"  {percent(100 * share):>8}  {what}" for what, share in shares),
+        "or by one of these alone:",
+        *(f"  {percent(100 * share):>8}  {what}" for what, share in alone),
+        "",
+        "Slowdown where only one has its own durations, and all others have usual ones:",
+        *_table("stage", [(row.name, row.slowdown) for row in found.by_stage]),
+        *_table("dp rank", [(row.name, row.slowdown) for row in found.by_dp_rank]),
+        *_table("worker", [(name_of(worker), worker.slowdown) for worker in found.workers]),
+        *_table("operation", [(row.name, row.slowdown) for row in found.by_type]),
     ]
+    notes = []
     if found.gaps < TOO_LONG:
-        lines.append(
-            f"The replay is {percent(100 * (1 / found.gaps - 1))} longer than the steps that were measured: operations do not wait for each"
-            " other as is assumed, so these numbers are rough."
+        notes.append(
+            f"The replay takes {percent(100 * (1 / found.gaps - 1))} longer than was measured: operations do not wait for each other as"
+            " is assumed, so these numbers are rough."
         )
     elif found.gaps > MAX_GAPS:
-        lines.append("So much lies between operations that these numbers are rough.")
-    if found.left_out:
-        lines.append("Left out: " + _listed([f"{one.what} ({one.why})" for one in found.left_out]))
-    return lines
+        notes.append(
+            f"{percent(100 * (1 - 1 / found.gaps))} of a step lies between its operations, so these numbers are rough."
+        )
+    notes += [f"Left out: {one.what}, since {one.why}." for one in found.left_out]
+    return [*lines, *([""] if notes else []), *notes]
 
 
-def _row(name: str, rows: Sequence[Slowdown]) -> str:
-    ordered = sorted(rows, key=lambda row: -row.slowdown)
-    return f"  {name:10} " + _listed([f"{row.name} {row.slowdown:.3f}" for row in ordered])
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
-def _listed(texts: list[str]) -> str:
-    return ", ".join(texts[:MAX_SHOWN]) + (f" and {len(texts) - MAX_SHOWN:,} more" if len(texts) > MAX_SHOWN else "")
+def _table(title: str, rows: Sequence[tuple[str, float]]) -> list[str]:
+    """The slowest first."""
+    ordered = sorted(rows, key=lambda row: -row[1])
+    width = max(len(name) for name, _ in ordered[:MAX_SHOWN])
+    lines = [
+        f"  {title if not place else '':10} {name:{width}}  {slowdown:.3f}"
+        for place, (name, slowdown) in enumerate(ordered[:MAX_SHOWN])
+    ]
+    return lines + [f"  {'':10} and {len(rows) - MAX_SHOWN:,} more"] * (len(rows) > MAX_SHOWN)
+
+
+def _listed(texts: list[str], shown: int) -> str:
+    return ", ".join(texts[:shown]) + (f" and {len(texts) - shown:,} more" if len(texts) > shown else "")
 
 
 def json_of(found: Replay, name: str) -> dict[str, Any]:
