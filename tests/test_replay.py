@@ -295,8 +295,8 @@ def in_a_circle() -> Job:
     ("job", "said"),
     [
         (without("backward-compute", dp_rank=1), "has no backward-compute 0 of stage 0 for dp rank 1"),
-        (without("forward-send", stage=0, seq_id=1), "which should be the same"),
-        (without("forward-compute", stage=1, seq_id=1), "has 2 forward-send of stage 0"),
+        (without("forward-send", stage=0, seq_id=1), "which should be as many"),
+        (without("forward-compute", stage=1, seq_id=1), "has 2 forward-send behind a pass of stage 0"),
         (in_a_circle(), "wait for each other in a circle"),
     ],
 )

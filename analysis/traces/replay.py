@@ -46,7 +46,7 @@ WORST_PCT = 3  # of the workers
 MIN_SLOWDOWN = 1.03  # below it nothing holds the job up
 ALIKE = 0.9  # correlation of the forward and backward passes of the same microbatches
 MAX_TIME_S = 1e12
-MAX_STAGES, MAX_WORKERS = 1_024, 131_072
+MAX_STEPS, MAX_STAGES, MAX_WORKERS = 1_000_000, 1_024, 131_072
 MAX_OPERATIONS = 200_000  # of one replica of the model in one step
 MAX_BY_STEP = 1_000_000  # numbers by step that are given
 CLOSE = 1 << 22
@@ -194,6 +194,8 @@ def _job_of(table: Operations) -> tuple[_Job, tuple[LeftOut, ...]]:
     steps, step_of = _numbered(table.step[kept])
     dp_ranks, dp_of = _numbered(table.dp_rank[kept])
     sequences, sequence_of = _numbered(table.sequence[kept])
+    if len(steps) > MAX_STEPS:
+        raise ReplayError(f"has {len(steps):,} steps; at most {MAX_STEPS:,} are replayed")
     stages = min(int(table.stage[kept].max()), MAX_STAGES - 1) + 1
     if stages * len(dp_ranks) > MAX_WORKERS:
         raise ReplayError(
@@ -460,7 +462,8 @@ def _pair(job: _Job, links: _Links, sides: dict[tuple[str, int], list[int]]) -> 
             sent, received = sides[send, stage], sides[receive, peer]
             if len(sent) != len(received):
                 raise ReplayError(
-                    f"has {len(sent)} {send} of stage {stage} and {len(received)} {receive} of stage {peer}, which should be the same"
+                    f"has {len(sent)} {send} behind a pass of stage {stage} and {len(received)} {receive} before one of stage {peer},"
+                    " which should be as many"
                 )
             links.groups += zip(sent, received, strict=True)
             grouped |= {*sent, *received}
