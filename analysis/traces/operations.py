@@ -16,7 +16,7 @@ import numpy as np
 
 from collectors.arrays import Floats, Ints
 
-from .replay import Operations, Replay, ReplayError, Small, replay_of
+from .replay import NONE, Operations, Replay, ReplayError, Small, printable, replay_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,18 +103,18 @@ def _csv(path: Path) -> pd.DataFrame:
 
 def _short(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    return printable(lines[0]) if lines else type(error).__name__
 
 
 def _whole(column: pd.Series) -> Small:
     if column.dtype.kind in "iu" and isinstance(column.dtype, np.dtype):
         values = column.to_numpy()
-        small = values if values.dtype.itemsize < 8 else np.where((values >= 0) & (values <= MAX_WHOLE), values, -1)
+        small = values if values.dtype.itemsize < 8 else np.where((values >= 0) & (values <= MAX_WHOLE), values, NONE)
         found: Ints = small.astype(np.int32) if small.dtype.itemsize == 8 else small
         return found
     numbers = _times(column)
     is_whole = (numbers >= 0) & (numbers <= MAX_WHOLE) & (numbers == np.floor(numbers))
-    return np.where(is_whole, numbers, -1).astype(np.int32)
+    return np.where(is_whole, numbers, NONE).astype(np.int32)
 
 
 def _times(column: pd.Series) -> Floats:

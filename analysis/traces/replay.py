@@ -4,10 +4,11 @@ holds it up, and what is to be fixed.
     found = replay_of(operations)        # analysis.traces.operations reads them from a file
     found.slowdown, found.by_stage, found.causes[0]
 
-An operation begins when all that it waits for has ended. That gives a graph, and a forward pass through it gives the end of a step for
-any set of durations. The method and its definitions are those of J. Lin et al., "Understanding Stragglers in Large Model Training Using
-What-if Analysis" (OSDI 2025, arXiv:2505.05713) and its artifact (github.com/ByteDance-Seed/StragglerAnalysis); each is stated where it is
-computed, and what is not theirs is said to be ours. Steps are independent: memory and time grow with the number of rows.
+An operation begins when all that it waits for has ended. That gives a graph, and a pass through it in topological order gives the end of a
+step for any set of durations. The method and its definitions are those of J. Lin et al., "Understanding Stragglers in Large Model Training
+Using What-if Analysis" (OSDI 2025, arXiv:2505.05713), in the details those of its artifact (github.com/ByteDance-Seed/StragglerAnalysis,
+named below by its files). Each is stated where it is computed; what is not theirs is said to be ours. Steps are independent: memory and
+time grow with the number of rows.
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ MAX_TIME_S = 1e12
 MAX_STEPS, MAX_STAGES, MAX_WORKERS = 1_000_000, 1_024, 131_072
 MAX_OPERATIONS = 200_000  # of one replica of the model in one step
 MAX_BY_STEP = 1_000_000  # numbers by step that are given
-CLOSE = 1 << 22
-MAX_NAMED = 5
+CLOSE = 1 << 22  # of what is numbered: the greatest less the least
+MAX_NAMED, MAX_TEXT = 5, 200
+NONE = -1
 BLOCK = 1 << 17  # durations that are replayed at once, of each operation
 
 Small: TypeAlias = npt.NDArray[np.integer]
@@ -130,7 +132,7 @@ class Replay(NamedTuple):
     slowest_share: float  # of the slowdown, that their usual durations give back (M_W)
     last_stage_share: float  # of the slowdown, that usual durations of the last stage give back (M_S)
     stage_pace: tuple[float, ...]  # computation of each stage, in that of the mean of the others (ours)
-    correlation: float  # of forward and backward passes of the same microbatches of a worker; NaN where not known
+    correlation: float  # of the forward and the backward passes of the same microbatches; NaN where not known
     causes: tuple[Cause, ...]  # in the order of what each gives back alone
     left_out: tuple[LeftOut, ...]
 
@@ -173,14 +175,97 @@ class _Job(NamedTuple):
         return found[np.argsort(self.sequence[found], kind="stable")]
 
 
+class _Cells(NamedTuple):
+    """Rows in the order of step, operation and dp rank. Operations and dp ranks are places in `operations` and `dp_ranks`."""
+
+    steps: Ints
+    operations: Ints  # of a stage, kind and number each, as one number
+    dp_ranks: Ints
+    rows: Ints
+    within: Ints  # the operation and the dp rank of each row, as one number
+    firsts: Ints  # places of each step
+    counts: Ints
+    is_twice: Bools  # the row before is the same operation
+
+    def of(self, within: int) -> tuple[int, int]:
+        """The operation and the dp rank."""
+        operation, dp = divmod(within, len(self.dp_ranks))
+        return int(self.operations[operation]), int(self.dp_ranks[dp])
+
+
 def _job_of(table: Operations) -> tuple[_Job, tuple[LeftOut, ...]]:
-    """Only steps that have the operations that most steps have are replayed, each once and with a time."""
+    """Steps that have the operations that most steps have; the others are left out."""
+    kept, left_out = _usable(table)
+    sequences, sequence_of = _numbered(table.sequence[kept])
+    kind_of, stage_of = table.kind[kept].astype(np.int64), np.clip(table.stage[kept], 0, MAX_STAGES - 1)
+    cells = _cells(table, kept, (stage_of * len(table.kinds) + kind_of) * len(sequences) + sequence_of)
+    faults = _faults(table, cells)
+    whole = faults == ""
+    if not whole.any():
+        raise ReplayError(f"has no step that can be replayed; step {cells.steps[0]} cannot, since {faults[0]}")
+    sums = np.add.reduceat(_hashed(cells.within), cells.firsts)
+    sets, set_of, times = np.unique(
+        np.stack([cells.counts.astype(np.uint64), sums], axis=1)[whole], axis=0, return_inverse=True, return_counts=True
+    )  # of operations in a step
+    usual = max(range(len(sets)), key=lambda place: (times[place], sets[place][0]))
+    chosen = np.zeros(len(whole), bool)
+    chosen[np.flatnonzero(whole)[set_of.ravel() == usual]] = True
+    faults[whole & ~chosen] = "it has other operations than most steps, or not of all ranks"
+    left_out += [LeftOut(_named("step", cells.steps[faults == why]), why) for why in sorted(set(faults[~chosen]))]
+
+    rows = cells.rows[np.repeat(chosen, cells.counts)]
+    at = int(cells.firsts[np.argmax(chosen)])  # the first step that is replayed
+    reference = cells.within[at : at + int(sets[usual][0])]
+    operations, dp_ranks = np.unique(reference // len(cells.dp_ranks)), np.unique(reference % len(cells.dp_ranks))
+    if len(reference) != len(operations) * len(dp_ranks):
+        all_ = (operations[:, None] * len(cells.dp_ranks) + dp_ranks).ravel()
+        operation, dp_rank = cells.of(int(np.setdiff1d(all_, reference)[0]))
+        place, number = divmod(operation, len(sequences))
+        stage, kind = divmod(place, len(table.kinds))
+        raise ReplayError(
+            f"has no {table.kinds[kind]} {sequences[number]} of stage {stage} for dp rank {dp_rank}, which other dp ranks have:"
+            " the operations of all ranks are needed"
+        )
+    shape = int(chosen.sum()), len(operations), len(dp_ranks)
+
+    def block(values: npt.NDArray[np.floating]) -> Floats:
+        return np.ascontiguousarray(values[rows].astype(np.float64).reshape(shape).transpose(1, 0, 2))
+
+    of_step = rows[: len(reference)].reshape(shape[1:])  # of the first step
+    first = of_step[:, 0]  # of its first dp rank
+    stage_of = table.stage[first].astype(np.int64)
+    stages = int(stage_of.max()) + 1
+    if len(without := np.setdiff1d(np.arange(stages), stage_of)):
+        raise ReplayError(f"has no operation of stage {without[0]}, but of later ones")
+    ranks = np.full((stages, len(dp_ranks)), NONE, np.int64)
+    ranks[stage_of] = table.rank[of_step]
+    chunk, model_chunk = table.chunk[first].astype(np.int64), table.model_chunk[first].astype(np.int64)
+    job = _Job(
+        cells.steps[chosen].astype(np.int64),
+        cells.dp_ranks[dp_ranks].astype(np.int64),
+        stage_of,
+        np.array([table.kinds[kind] for kind in table.kind[first]], np.str_),
+        table.sequence[first].astype(np.int64),
+        chunk,
+        np.where(model_chunk >= 0, model_chunk, np.maximum(chunk, 0) * stages + stage_of),
+        table.microbatch[first].astype(np.int64),
+        ranks,
+        block(table.start_s),
+        block(table.duration_s),
+    )
+    return job, tuple(left_out)
+
+
+def _usable(table: Operations) -> tuple[Ints, list[LeftOut]]:
+    """Rows of kinds that are known, with a step."""
     if not len(table.step):
         raise ReplayError("has no operations")
     left_out = []
     known = np.array([kind in KINDS for kind in table.kinds] + [False])[table.kind]
     if not known.all():
-        named = [table.kinds[place] for place in np.unique(table.kind[~known]) if place >= 0]
+        named = [
+            printable(table.kinds[place]) for place in np.unique(table.kind[~known])[: MAX_NAMED + 1] if place >= 0
+        ]
         said = f"of a kind that is not known, {', '.join(named[:MAX_NAMED])}" if named else "without a kind"
         left_out.append(_rows_left_out(~known, said))
     if not known.any():
@@ -190,102 +275,54 @@ def _job_of(table: Operations) -> tuple[_Job, tuple[LeftOut, ...]]:
     kept = np.flatnonzero(known & (table.step >= 0))
     if not len(kept):
         raise ReplayError("has no operation with a step")
+    return kept, left_out
 
+
+def _cells(table: Operations, kept: Ints, operation: Ints) -> _Cells:
     steps, step_of = _numbered(table.step[kept])
     dp_ranks, dp_of = _numbered(table.dp_rank[kept])
-    sequences, sequence_of = _numbered(table.sequence[kept])
-    if len(steps) > MAX_STEPS:
-        raise ReplayError(f"has {len(steps):,} steps; at most {MAX_STEPS:,} are replayed")
-    stages = min(int(table.stage[kept].max()), MAX_STAGES - 1) + 1
-    if stages * len(dp_ranks) > MAX_WORKERS:
-        raise ReplayError(
-            f"has {len(dp_ranks):,} dp ranks of {stages:,} stages; at most {MAX_WORKERS:,} workers are replayed"
-        )
-    key = (np.clip(table.stage[kept].astype(np.int64), 0, MAX_STAGES - 1) * len(table.kinds) + table.kind[kept]) * len(
-        sequences
-    )
-    keys, operation_of = _numbered(key + sequence_of)
-    if len(keys) > MAX_OPERATIONS:
-        raise ReplayError(
-            f"has {len(keys):,} different operations in one replica of the model; at most {MAX_OPERATIONS:,} are replayed"
-        )
-    cell = (step_of.astype(np.int64) * len(keys) + operation_of) * len(dp_ranks) + dp_of
+    operations, operation_of = _numbered(operation)
+    stages = len(np.unique(np.clip(table.stage[kept], 0, MAX_STAGES)))
+    for count, most, what in (
+        (len(steps), MAX_STEPS, "steps"),
+        (stages * len(dp_ranks), MAX_WORKERS, "workers, which are its dp ranks times its stages"),
+        (len(operations), MAX_OPERATIONS, "different operations in one replica of the model"),
+    ):
+        if count > most:
+            raise ReplayError(f"has {count:,} {what}; at most {most:,} are replayed")
+    replica = len(operations) * len(dp_ranks)
+    cell = step_of.astype(np.int64) * replica + operation_of.astype(np.int64) * len(dp_ranks) + dp_of
     order = np.argsort(cell)
-    cell, rows = cell[order], kept[order]
-    firsts = np.searchsorted(step_of[order], np.arange(len(steps)))  # of each step
-    counts = np.diff(np.append(firsts, len(rows)))
+    cell = cell[order]
+    firsts = np.searchsorted(cell, np.arange(len(steps)) * replica)
+    counts = np.diff(np.append(firsts, len(cell)))
+    is_twice = np.append(False, cell[1:] == cell[:-1])
+    cell %= replica
+    return _Cells(steps, operations, dp_ranks, kept[order], cell, firsts, counts, is_twice)
 
-    faults = np.full(len(steps), "", object)
-    start_s, duration_s = table.start_s[rows].astype(np.float64), table.duration_s[rows].astype(np.float64)
-    for is_wrong, why in (
-        (np.append(False, cell[1:] == cell[:-1]), "the same operation twice"),
+
+def _faults(table: Operations, cells: _Cells) -> npt.NDArray[np.object_]:
+    """Why each step is left out; "" where it has no odd row."""
+    rows = cells.rows
+    start_s, duration_s = table.start_s[rows], table.duration_s[rows]
+    is_nowhere = (table.dp_rank[rows] < 0) | (table.stage[rows] < 0) | (table.stage[rows] >= MAX_STAGES)
+    faults = np.full(len(cells.steps), "", object)
+    for is_odd, why in (
+        (cells.is_twice, "the same operation twice"),
         (
-            (table.dp_rank[rows] < 0)
-            | (table.stage[rows] < 0)
-            | (table.stage[rows] >= MAX_STAGES)
-            | (table.sequence[rows] < 0),
-            f"an operation without a dp rank, a stage below {MAX_STAGES:,}, or a number",
+            is_nowhere | (table.sequence[rows] < 0),
+            f"an operation without a dp rank, a stage below {MAX_STAGES:,} or a number",
         ),
         (~(np.abs(start_s) < MAX_TIME_S), "an operation without a start"),
         (~((duration_s >= 0) & (duration_s < MAX_TIME_S)), "an operation without a duration, or with a negative one"),
     ):
-        faults[np.maximum.reduceat(is_wrong, firsts)] = f"it has {why}"
-    whole = faults == ""
-    if not whole.any():
-        raise ReplayError(f"has no step that can be replayed; step {steps[0]} cannot, since {faults[0]}")
+        faults[np.logical_or.reduceat(is_odd, cells.firsts)] = f"it has {why}"
+    return faults
 
-    replica = len(keys) * len(dp_ranks)
-    within = cell % replica
-    sums = np.add.reduceat(_hashed(within), firsts)  # of a step's operations
-    shapes, shape_of, times = np.unique(
-        np.stack([counts.astype(np.uint64), sums], axis=1)[whole], axis=0, return_inverse=True, return_counts=True
-    )
-    usual = max(range(len(shapes)), key=lambda place: (times[place], shapes[place][0]))
-    chosen = np.zeros(len(steps), bool)
-    chosen[np.flatnonzero(whole)[shape_of.ravel() == usual]] = True
-    faults[whole & ~chosen] = "it has other operations than most steps, or not of all ranks"
-    left_out += [LeftOut(_named("step", steps[faults == why]), why) for why in sorted(set(faults[~chosen]))]
 
-    taken = np.repeat(chosen, counts)
-    within, rows = within[taken], rows[taken]
-    reference = within[: int(shapes[usual][0])]
-    own_ops, own_dp = np.unique(reference // len(dp_ranks)), np.unique(reference % len(dp_ranks))
-    if len(reference) != len(own_ops) * len(own_dp):
-        missing = np.setdiff1d((own_ops[:, None] * len(dp_ranks) + own_dp).ravel(), reference)[0]
-        lacking = keys[missing // len(dp_ranks)]
-        place, number = divmod(int(lacking), len(sequences))
-        stage, kind = divmod(place, len(table.kinds))
-        raise ReplayError(
-            f"has no {table.kinds[kind]} {sequences[number]} of stage {stage} for dp rank {dp_ranks[missing % len(dp_ranks)]},"
-            " which other dp ranks have: the operations of all ranks are needed"
-        )
-    shape = int(chosen.sum()), len(own_ops), len(own_dp)
-
-    def block(values: Floats) -> Floats:
-        return np.ascontiguousarray(values.reshape(shape).transpose(1, 0, 2))
-
-    first = rows[: len(reference) : len(own_dp)]  # the first dp rank in the first step
-    ranks = np.full((stages, len(own_dp)), -1, np.int64)
-    in_first = rows[: len(reference)]
-    ranks[table.stage[in_first], np.searchsorted(own_dp, reference % len(dp_ranks))] = table.rank[in_first]
-    stage = table.stage[first].astype(np.int64)
-    if len(without := np.setdiff1d(np.arange(stage.max() + 1), stage)):
-        raise ReplayError(f"has no operation of stage {without[0]}, but of later ones")
-    chunk, model_chunk = table.chunk[first].astype(np.int64), table.model_chunk[first].astype(np.int64)
-    job = _Job(
-        steps[chosen].astype(np.int64),
-        dp_ranks[own_dp].astype(np.int64),
-        stage,
-        np.array(table.kinds, np.str_)[table.kind[first]],
-        table.sequence[first].astype(np.int64),
-        chunk,
-        np.where(model_chunk >= 0, model_chunk, np.maximum(chunk, 0) * (stage.max() + 1) + stage),
-        table.microbatch[first].astype(np.int64),
-        ranks[: stage.max() + 1],
-        block(start_s[taken]),
-        block(duration_s[taken]),
-    )
-    return job, tuple(left_out)
+def printable(text: str) -> str:
+    """As a part of a line."""
+    return "".join(character if character.isprintable() else "?" for character in text[:MAX_TEXT])
 
 
 def _rows_left_out(rows: Bools, why: str) -> LeftOut:
@@ -351,8 +388,8 @@ class _Links:
 
 
 def _graph_of(job: _Job) -> _Graph:
-    """The dependencies of the paper (section 3, figure 2) and its artifact, from the schedule of the first dp rank in the first step; all
-    dp ranks and steps have the same one.
+    """The dependencies of the artifact (`dependency_model.py`), from the schedule of the first dp rank in the first step: all dp ranks and
+    steps have the same one.
 
     - On a stage, forward and backward passes wait for the one before, and so do transfers of the same kind, and gathers and scatters.
     - A receive serves the pass that comes next: the pass waits for it, and it waits for the pass of that direction before. A send waits for
@@ -361,8 +398,8 @@ def _graph_of(job: _Job) -> _Graph:
     - The first forward pass of a chunk of the model waits for the last gather of its parameters. After the last pass of a stage come
       garbage collection, the all-reduces of layernorms and of embeddings, scatters of gradients, clipping, the optimizer. Where
       scatters overlap with passes (there is a `separate-grads-all-reduce`), each waits for the last backward pass of its chunk instead.
-    - Both sides of a transfer end together; so do the all-reduce of embeddings on the first and the last stage, gathers and scatters of all dp
-      ranks, and clipping of all ranks.
+    - What several do together begins on all of them when the last is there: a transfer on both sides, the all-reduce of embeddings on the
+      first and the last stage, gathers and scatters on all dp ranks of a stage, clipping on all ranks.
     """
     links = _Links(len(job.stage))
     end_s = job.start_s[:, 0, 0] + job.duration_s[:, 0, 0]
@@ -438,9 +475,8 @@ def _matched(
         )
     skipped = len(passes) - len(serving) if not is_send else 0
     last_chunk = int(job.model_chunk[np.isin(job.kind, COMPUTE)].max())
-    edge = (
-        last_chunk if (job.kind[passes[0]] == FORWARD) == is_send else 0
-    )  # where that is the model's own input or output
+    is_forth = job.kind[passes[0]] == FORWARD
+    edge = last_chunk if is_forth == is_send else 0  # its transfer would be the model's own input or output
     paired = []
     for number, transfer in enumerate(serving, skipped):
         own = passes[number]
@@ -540,8 +576,8 @@ def _ends(graph: _Graph, seconds: Callable[[int], Floats]) -> Floats:
 
 
 def _own_s(job: _Job, graph: _Graph) -> Floats:
-    """Durations without waiting (section 3.2): what several do together lasts from when the last of them began; a side that had ended well before
-    that was not there, and lasts nothing."""
+    """Durations without waiting for others (`wia.get_transfer_time`): what several do together lasts from when the last of them began; on a
+    side that had ended well before that, it lasts nothing."""
     own_s = job.duration_s.copy()
     for node in graph.nodes:
         if node.is_together:
@@ -555,7 +591,8 @@ def _own_s(job: _Job, graph: _Graph) -> Floats:
 
 
 def _usual_s(job: _Job, own_s: Floats) -> Floats:
-    """[operation]: the mean of all of its kind, of communication the median (section 3.2)."""
+    """[operation]: the mean of all of its kind in the job, of communication the median
+    (`analysis_util.simulation_analysis_reduce_dim_v4`)."""
     usual_s = np.zeros(len(job.kind))
     for kind in np.unique(job.kind):
         rows = job.kind == kind
@@ -579,7 +616,7 @@ class _WhatIf:
                     lambda operation, steps, part=part: np.where(  # type: ignore[misc]
                         part[:, operation, None], self.own_s[operation, steps], self.usual_s[operation]
                     ),
-                    len(part),
+                    len(part) * len(self.job.dp_ranks),
                 )
                 for part in _split(own, max(1, BLOCK // len(self.job.dp_ranks)))
             ]
@@ -593,18 +630,19 @@ class _WhatIf:
             own = self.own_s[operation, steps].T[:, :, None]
             return own if alone else np.concatenate([own, np.full(own.shape, self.usual_s[operation])], axis=2)
 
-        return self._steps(seconds, 2 * self.own_s.shape[2])
+        return self._steps(seconds, 2 * len(self.job.dp_ranks))
 
     def with_(self, seconds_s: Callable[[int, Floats], Floats]) -> Floats:
         """[step]: with durations that are made of each operation's own."""
         found: Floats = self._steps(
-            lambda operation, steps: seconds_s(operation, self.own_s[operation, steps])[None], 1
+            lambda operation, steps: seconds_s(operation, self.own_s[operation, steps])[None], len(self.job.dp_ranks)
         )[0]
         return found
 
     def _steps(self, seconds: Callable[[int, slice], Floats], width: int) -> Floats:
+        """`width`: durations of an operation in a step."""
         steps = len(self.job.steps)
-        size = max(1, BLOCK // (width * len(self.job.dp_ranks)))
+        size = max(1, BLOCK // width)
         parts = [slice(at, at + size) for at in range(0, steps, size)]
         return np.concatenate(
             [_ends(self.graph, lambda operation, part=part: seconds(operation, part)) for part in parts],  # type: ignore[misc]
@@ -641,13 +679,14 @@ def _replayed(job: _Job, graph: _Graph, left_out: tuple[LeftOut, ...]) -> Replay
     lost_s = replayed_s.mean() - ideal_s
 
     def share(step_s: float) -> float:
-        """Of the slowdown that is given back: (replayed - this) / (replayed - ideal), of means (equation 5)."""
+        """Of the slowdown that is given back: (replayed - this) / (replayed - ideal), of means (equation 5,
+        `explain_slowdown.py`: there it is `rem`)."""
         return float((replayed_s.mean() - step_s) / lost_s) if abs(lost_s) > 1e-9 * ideal_s else 0.0
 
     is_given = len(job.steps) * (len(dp_s) + len(stages_s) + len(types_s)) <= MAX_BY_STEP
 
     def slowdowns(names: Sequence[object], lengths_s: Floats) -> tuple[Slowdown, ...]:
-        """Equations 2 and 4: the mean length with only these durations, over the ideal one."""
+        """Equation 2: the mean length with only these durations, over the ideal one (`wia.decompose_by_opgroup`)."""
         by_step = (lengths_s / ideal_s).tolist() if is_given else [()] * len(lengths_s)
         rows = zip(names, (lengths_s.mean(axis=1) / ideal_s).tolist(), by_step, strict=True)
         return tuple(Slowdown(str(name), slowdown, tuple(each)) for name, slowdown, each in rows)
@@ -684,15 +723,16 @@ def _replayed(job: _Job, graph: _Graph, left_out: tuple[LeftOut, ...]) -> Replay
 def _workers(
     job: _Job, by_dp_rank: Sequence[Slowdown], by_stage: Sequence[Slowdown], parts: _Parts
 ) -> tuple[Worker, ...]:
-    """A worker is as slow as its dp rank and its stage both are: the lower of their slowdowns (equation 4 and the paper's heat maps).
+    """A worker is as slow as its dp rank and its stage both are: the lower of their slowdowns (equation 4, `compute_mw.get_rank_scores`).
     Among equal ones the lower rank comes first."""
+    pace = parts.worker_pace()
     found = [
         Worker(
             int(job.dp_ranks[dp]),
             stage,
             int(job.ranks[stage, dp]),
             min(by_dp_rank[dp].slowdown, by_stage[stage].slowdown),
-            float(parts.worker_pace[stage, dp]),
+            float(pace[stage, dp]),
         )
         for stage in range(job.stages)
         for dp in range(len(job.dp_ranks))
@@ -734,7 +774,6 @@ class _Parts:
     def stage_pace(self) -> tuple[float, ...]:
         return tuple(_beside_others(self._total_s.mean(axis=1)[None])[0].tolist())
 
-    @property
     def worker_pace(self) -> Floats:
         """[stage, dp rank]"""
         return _beside_others(self._total_s)
@@ -762,18 +801,18 @@ def _causes(share_without: Callable[[Collection[CauseName]], float]) -> tuple[Ca
 
 
 def _correlation(job: _Job, own_s: Floats) -> float:
-    """Pearson's, of the forward and the backward pass of a microbatch in a chunk, over all steps and microbatches of each stage; the mean
-    of the stages. Long sequences are slow in both (section 5.3)."""
+    """Pearson's, of the forward and the backward pass of a microbatch in a chunk, each less the mean of its kind in that step of that worker if
+    there are several; the mean over the stages (ours). Sequences that are long are slow in both; a worker that is slow for a step is in none."""
     found = []
     for stage in range(job.stages):
-        sides = [
+        forth, back = (
             {(int(job.model_chunk[one]), int(job.microbatch[one])): one for one in job.rows(kind, stage=stage)}
             for kind in COMPUTE
-        ]
-        both = [key for key in sides[0].keys() & sides[1].keys() if key[1] >= 0]
-        if not both:
-            continue
-        forth, back = (own_s[[side[key] for key in both]].ravel() for side in sides)
-        if forth.std() > 0 and back.std() > 0:
-            found.append(float(np.corrcoef(forth, back)[0, 1]))
+        )
+        both = sorted(key for key in forth.keys() & back.keys() if key[1] >= 0)
+        sides = [own_s[[side[key] for key in both]] for side in (forth, back)]
+        if len(both) > 1:
+            sides = [side - side.mean(axis=0) for side in sides]
+        if both and all(side.std() > 0 for side in sides):
+            found.append(float(np.corrcoef(sides[0].ravel(), sides[1].ravel())[0, 1]))
     return float(np.mean(found)) if found else float("nan")

@@ -26,7 +26,7 @@ GONE = {
     "communication": "usual durations of communication",
     "other": "usual durations of all other operations",
 }
-MAX_GAPS = 1.05  # the paper trusts no replay that is further from what was measured
+MAX_GAPS = 1.05  # measured / replayed: above it much is not in the operations
 TOO_LONG = 0.99  # measured / replayed
 
 
@@ -119,12 +119,8 @@ def name_of(worker: Worker) -> str:
 
 def lines_of(found: Replay, name: str) -> list[str]:
     steps, dp_ranks, stages = len(found.steps), len(found.by_dp_rank), len(found.by_stage)
-    shares = [(GONE[cause.name], cause.gives_back) for cause in found.causes]
-    slowest = _listed(list(map(name_of, found.slowest)), MAX_NAMED)
-    alone = [
-        (f"usual durations on the slowest 3% of workers: {slowest}", found.slowest_share),
-        (f"usual durations on the last stage, {stages - 1}", found.last_stage_share),
-    ]
+    from analysis.traces.replay import MIN_SLOWDOWN
+
     lines = [
         f"{name}: {_counted(steps, 'step')} on {_counted(dp_ranks * stages, 'worker')}"
         f" ({_counted(dp_ranks, 'dp rank')} of {_counted(stages, 'stage')})",
@@ -135,11 +131,7 @@ def lines_of(found: Replay, name: str) -> list[str]:
         f"  {time_of(found.replayed_s.mean()):>8}  replayed: an operation starts as soon as what it waits for has ended",
         f"  {time_of(found.ideal_s):>8}  ideal: each operation takes the usual time of its kind; the slowdown is {found.slowdown:.3f}",
         "",
-        "Share of the slowdown that is given back, by one after the other:",
-        *(f"  {percent(100 * share):>8}  {what}" for what, share in shares),
-        "or by one of these alone:",
-        *(f"  {percent(100 * share):>8}  {what}" for what, share in alone),
-        "",
+        *(_shares(found) if found.slowdown >= MIN_SLOWDOWN else ()),
         "Slowdown where only one has its own durations, and all others have usual ones:",
         *_table("stage", [(row.name, row.slowdown) for row in found.by_stage]),
         *_table("dp rank", [(row.name, row.slowdown) for row in found.by_dp_rank]),
@@ -158,6 +150,22 @@ def lines_of(found: Replay, name: str) -> list[str]:
         )
     notes += [f"Left out: {one.what}, since {one.why}." for one in found.left_out]
     return [*lines, *([""] if notes else []), *notes]
+
+
+def _shares(found: Replay) -> list[str]:
+    causes = [(GONE[cause.name], cause.gives_back) for cause in found.causes]
+    slowest = _listed(list(map(name_of, found.slowest)), MAX_NAMED)
+    alone = [
+        (f"usual durations on the slowest 3% of workers: {slowest}", found.slowest_share),
+        (f"usual durations on the last stage, {len(found.by_stage) - 1}", found.last_stage_share),
+    ]
+    return [
+        "Share of the slowdown that is given back, by one after the other:",
+        *(f"  {percent(100 * share):>8}  {what}" for what, share in causes),
+        "or by one of these alone:",
+        *(f"  {percent(100 * share):>8}  {what}" for what, share in alone),
+        "",
+    ]
 
 
 def _counted(count: int, what: str) -> str:
