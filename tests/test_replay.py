@@ -157,35 +157,67 @@ def test_a_collective_that_takes_longer_in_one_step_is_communication(tmp_path: P
     assert sentence_of(found).startswith("Unusually long grads-reduce-scatter")
 
 
-def many_microbatches(backward: Callable[[float, random.Random], float]) -> Job:
-    """Of two ranks, one after the other; a backward pass takes what is made of the forward pass."""
+def many_microbatches(
+    passes: Callable[[random.Random], tuple[float, float]], slow: Callable[[int, int], float] = lambda step, dp: 1.0
+) -> Job:
+    """Of two ranks: the passes of four microbatches in 20 steps, all forward ones first; `slow` multiplies those of a rank in a step."""
     job, luck = Job(), random.Random(1)
     for step in range(20):
         ends = []
         for dp in (0, 1):
-            forth = [luck.uniform(1, 3) for _ in range(4)]
-            back = [backward(seconds, luck) for seconds in forth]
+            both = [passes(luck) for _ in range(4)]
             at = 0.0
-            for kind, lengths in (("forward-compute", forth), ("backward-compute", back)):
+            for kind, lengths in zip(("forward-compute", "backward-compute"), zip(*both, strict=True), strict=True):
                 for number, seconds in enumerate(lengths):
-                    job.add(kind, at, at + seconds, dp, step=step, number=number)
-                    at += seconds
+                    end = at + seconds * slow(step, dp)
+                    job.add(kind, at, end, dp, step=step, number=number)
+                    at = end
             ends.append(at)
         for dp in (0, 1):
             job.add("grads-reduce-scatter", ends[dp], max(ends) + 1, dp, step=step)
     return job
 
 
+def of_one_length(luck: random.Random) -> tuple[float, float]:
+    seconds = luck.uniform(1, 3)
+    return seconds, 2 * seconds
+
+
 def test_microbatches_that_are_slow_in_both_passes_are_sequences_of_different_lengths(tmp_path: Path) -> None:
-    found = many_microbatches(lambda forth, _: 2 * forth).replayed(tmp_path)
+    found = many_microbatches(of_one_length).replayed(tmp_path)
     assert found.correlation == pytest.approx(1.0) and found.causes[0].name == "microbatches"
     assert "sequences of different lengths" in sentence_of(found)
 
 
 def test_passes_that_are_slow_by_themselves_are_pauses(tmp_path: Path) -> None:
-    found = many_microbatches(lambda _, luck: luck.uniform(1, 3)).replayed(tmp_path)
+    found = many_microbatches(lambda luck: (luck.uniform(1, 3), luck.uniform(1, 3))).replayed(tmp_path)
     assert abs(found.correlation) < 0.4 and found.causes[0].name == "microbatches"
     assert "pauses of the hosts" in sentence_of(found)
+
+
+def test_a_rank_that_is_slow_in_some_steps_is_named_and_its_passes_are_not_taken_for_long_sequences(
+    tmp_path: Path,
+) -> None:
+    job = many_microbatches(
+        lambda luck: (luck.uniform(0.95, 1.05), luck.uniform(0.95, 1.05)),
+        lambda step, dp: 3.0 if dp == 1 and step % 4 == 0 else 1.0,
+    )
+    found = job.replayed(tmp_path)
+    assert sentence_of(found).startswith("Rank 10 (dp rank 1, stage 0) computes 1.5 times as long as")
+    assert found.causes[0].gives_back > 0.9 and abs(found.correlation) < 0.4
+
+
+def test_two_slow_ranks_of_many_are_both_named(tmp_path: Path) -> None:
+    job = Job()
+    for dp in range(20):
+        seconds = 3.0 if dp in (4, 11) else 1.0
+        job.add("forward-compute", 0, seconds, dp)
+        job.add("grads-reduce-scatter", seconds, 4, dp)
+    found = job.replayed(tmp_path)
+    assert sentence_of(found).startswith(
+        "Rank 40 (dp rank 4, stage 0), rank 110 (dp rank 11, stage 0) compute up to 2.7 times as long as"
+    )
+    assert found.causes[0].gives_back == pytest.approx(1.0) and found.slowest_share == pytest.approx(0.0)
 
 
 def test_a_pipeline_whose_stages_hold_two_chunks_sends_from_the_last_stage_to_the_first(tmp_path: Path) -> None:

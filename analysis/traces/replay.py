@@ -102,6 +102,7 @@ class Worker(NamedTuple):
     rank: int  # -1 where it is not known
     slowdown: float
     pace: float  # its computation, in that of the other workers of its stage (ours)
+    is_slow: bool  # it computes longer than those, by at least half of what the slowest worker of all does (ours)
 
 
 CauseName: TypeAlias = Literal["stages", "workers", "microbatches", "communication", "other"]
@@ -713,7 +714,7 @@ def _replayed(job: _Job, graph: _Graph, left_out: tuple[LeftOut, ...]) -> Replay
         slowest,
         share(without_slowest_s),
         share(without_last_s),
-        parts.stage_pace(),
+        parts.stage_pace,
         _correlation(job, what_if.own_s),
         _causes(lambda gone: share(what_if.with_(parts.without(gone)).mean())),
         left_out,
@@ -725,7 +726,7 @@ def _workers(
 ) -> tuple[Worker, ...]:
     """A worker is as slow as its dp rank and its stage both are: the lower of their slowdowns (equation 4, `compute_mw.get_rank_scores`).
     Among equal ones the lower rank comes first."""
-    pace = parts.worker_pace()
+    pace = parts.worker_pace
     found = [
         Worker(
             int(job.dp_ranks[dp]),
@@ -733,6 +734,7 @@ def _workers(
             int(job.ranks[stage, dp]),
             min(by_dp_rank[dp].slowdown, by_stage[stage].slowdown),
             float(pace[stage, dp]),
+            bool(parts.is_slow[stage, dp]),
         )
         for stage in range(job.stages)
         for dp in range(len(job.dp_ranks))
@@ -742,19 +744,25 @@ def _workers(
 
 class _Parts:
     """The passes' durations as a product: of the mean of the kind, what the stage makes of it, what the worker makes of that, and what the
-    microbatch does (ours). A cause is gone where its factor is 1, and where communication, or all else, takes its usual time."""
+    microbatch does (ours). A cause is gone where its factor is 1, and where communication, or all else, takes its usual time. A slow worker,
+    which may be slow at times only, is replaced by one that always takes the mean of its stage."""
 
     def __init__(self, job: _Job, what_if: _WhatIf) -> None:
         own_s, self._usual_s = what_if.own_s, what_if.usual_s
         self._is_pass, self._is_communication = np.isin(job.kind, COMPUTE), np.isin(job.kind, COMMUNICATION)
         self._stage_s, self._worker_s = np.zeros((2, len(job.kind), len(job.dp_ranks)))  # means
-        self._total_s = np.zeros((job.stages, len(job.dp_ranks)))  # of the passes of a worker in a step
+        self._stage = job.stage
+        total_s = np.zeros((job.stages, len(job.dp_ranks)))  # of the passes of a worker in a step
         for kind in COMPUTE:
             for stage in range(job.stages):
                 if len(rows := job.rows(kind, stage=stage)):
                     worker_s = own_s[rows].mean(axis=(0, 1))
                     self._worker_s[rows], self._stage_s[rows] = worker_s, worker_s.mean()
-                    self._total_s[stage] += worker_s * len(rows)
+                    total_s[stage] += worker_s * len(rows)
+        self.worker_pace = _beside_others(total_s)  # [stage, dp rank]
+        self.stage_pace = tuple(_beside_others(total_s.mean(axis=1)[None])[0].tolist())
+        slower = self.worker_pace - 1
+        self.is_slow = (slower > 0) & (slower >= slower.max() / 2)
 
     def without(self, causes: Collection[CauseName]) -> Callable[[int, Floats], Floats]:
         def seconds(operation: int, own_s: Floats) -> Floats:
@@ -764,19 +772,13 @@ class _Parts:
             stage_s, worker_s = self._stage_s[operation], self._worker_s[operation]
             found_s = np.broadcast_to(worker_s, own_s.shape) if "microbatches" in causes else own_s
             if "workers" in causes:
-                found_s = found_s * _ratio(stage_s, worker_s)
+                is_slow = self.is_slow[self._stage[operation]]
+                found_s = np.where(is_slow, stage_s, found_s * _ratio(stage_s, worker_s))
             if "stages" in causes:
                 found_s = found_s * _ratio(self._usual_s[operation], stage_s)
             return found_s
 
         return seconds
-
-    def stage_pace(self) -> tuple[float, ...]:
-        return tuple(_beside_others(self._total_s.mean(axis=1)[None])[0].tolist())
-
-    def worker_pace(self) -> Floats:
-        """[stage, dp rank]"""
-        return _beside_others(self._total_s)
 
 
 def _beside_others(rows: Floats) -> Floats:

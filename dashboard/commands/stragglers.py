@@ -94,14 +94,12 @@ def _longer(pace: float) -> str:
 
 
 def _slow_workers(found: Replay) -> str:
-    by_pace = sorted(found.workers, key=lambda worker: -worker.pace)
-    pace = by_pace[0].pace
-    slow = [name_of(worker) for worker in by_pace if worker.pace - 1 >= (pace - 1) / 2]
-    named = _listed(slow, MAX_NAMED)
+    slow = sorted((worker for worker in found.workers if worker.is_slow), key=lambda worker: -worker.pace)
+    named, pace = _listed(list(map(name_of, slow)), MAX_NAMED), _longer(slow[0].pace)
     named = named[0].upper() + named[1:]
     if len(slow) == 1:
-        return f"{named} computes {_longer(pace)} the others of its stage: check its GPU and host."
-    return f"{named} compute up to {_longer(pace)} the others of their stage: check their GPUs and hosts."
+        return f"{named} computes {pace} the others of its stage: check its GPU and host."
+    return f"{named} compute up to {pace} the others of their stage: check their GPUs and hosts."
 
 
 def _longest(found: Replay, *, of_communication: bool) -> str:
@@ -161,9 +159,9 @@ def _shares(found: Replay) -> list[str]:
     ]
     return [
         "Share of the slowdown that is given back, by one after the other:",
-        *(f"  {percent(100 * share):>8}  {what}" for what, share in causes),
+        *(f"  {percent(round(100 * share, 2) + 0.0):>8}  {what}" for what, share in causes),
         "or by one of these alone:",
-        *(f"  {percent(100 * share):>8}  {what}" for what, share in alone),
+        *(f"  {percent(round(100 * share, 2) + 0.0):>8}  {what}" for what, share in alone),
         "",
     ]
 
