@@ -98,6 +98,8 @@ def _csv(path: Path) -> pd.DataFrame:
     except (pd.errors.ParserError, ValueError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
+        if "out of memory" in str(error):  # pandas's parser has no error of its own for it
+            raise MemoryError from None
         raise ReplayError(f"is not a CSV file that can be read ({_short(error)}): write it again") from None
 
 
