@@ -1,5 +1,5 @@
 """`deepseek-dashboard open run.zip`, `open rank0.pt.trace.json.gz`: the pages of a run that was exported elsewhere, or of traces that
-PyTorch's profiler wrote; nothing is collected and nothing changed."""
+PyTorch's profiler wrote; nothing is collected and nothing changed. `open operations.parquet` prints which rank held a job up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 from urllib.parse import quote
 
 from access.hosts import Access
@@ -23,6 +23,7 @@ from ..network import CannotListen, address_of, listen, port, public_address_of
 from .command import Command, UsageError
 from .run import free_port
 from .serve import leave, run_web
+from .stragglers import is_table, show_stragglers
 
 TRACE = re.compile(r"(?:\.pt)?(?:\.trace)?\.json(?:\.gz)?$")
 
@@ -42,7 +43,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="zip that `deepseek-dashboard export` has written, or traces of PyTorch's profiler (.json, .json.gz) of one run",
+        help="zip that `deepseek-dashboard export` has written, traces of PyTorch's profiler (.json, .json.gz) of one run, or a table of a"
+        " distributed job's operations (.parquet, .csv, .csv.gz)",
     )
     parser.add_argument(
         "--port", type=port, metavar="N", help="TCP port to serve on (default: 8080, or the next free one)"
@@ -54,6 +56,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="address to listen on; any but loopback asks for a link (default: 127.0.0.1)",
     )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
+    parser.add_argument(
+        "--json", action="store_true", help="of a table of operations: print what was found as JSON, also by step"
+    )
 
 
 class Opened(NamedTuple):
@@ -65,12 +70,22 @@ class Opened(NamedTuple):
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..archive import room_for
-
     for file in parsed.files:
         if not file.is_file():
-            made = "" if TRACE.search(file.name) else "; write one with: deepseek-dashboard export RUN"
+            made = (
+                "" if TRACE.search(file.name) or is_table(file) else "; write one with: deepseek-dashboard export RUN"
+            )
             raise UsageError(f"there is no file {file}{made}")
+    if any(map(is_table, parsed.files)):
+        return show_stragglers(parsed.files, as_json=parsed.json)
+    if parsed.json:
+        raise UsageError("--json is for a table of operations: a .parquet, .csv or .csv.gz")
+    return _show_pages(parsed)
+
+
+def _show_pages(parsed: argparse.Namespace) -> NoReturn:
+    from ..archive import room_for
+
     try:
         listener = listen(parsed.host, free_port() if parsed.port is None else parsed.port)
     except CannotListen as error:
@@ -159,5 +174,8 @@ def _traces(files: Sequence[Path], folder: Path) -> Opened:
 
 
 COMMAND = Command(
-    "open", "Show an exported run, or traces of PyTorch's profiler, without collecting anything.", arguments, run
+    "open",
+    "Show an exported run, traces of PyTorch's profiler, or what held a distributed job up, without collecting anything.",
+    arguments,
+    run,
 )

@@ -1,0 +1,216 @@
+"""What `deepseek-dashboard open operations.parquet` prints: which rank, stage or kind of operation held a distributed job up."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from collectors.message import percent, time_of
+
+from .command import UsageError
+
+if TYPE_CHECKING:
+    from analysis.traces.replay import Replay, Slowdown, Worker
+
+SUFFIXES = (".parquet", ".csv", ".csv.gz")
+MAX_MEMORY_BYTES, MAX_READ_S = 8 << 30, 300.0
+MAX_SHOWN, MAX_NAMED = 6, 3
+GONE = {
+    "stages": "stages that compute equally long",
+    "workers": "workers of a stage that compute equally long",
+    "microbatches": "microbatches that take equally long",
+    "communication": "usual durations of communication",
+    "other": "usual durations of all other operations",
+}
+MAX_GAPS = 1.05  # measured / replayed: above it much is not in the operations
+TOO_LONG = 0.99  # measured / replayed
+
+
+def is_table(file: Path) -> bool:
+    return file.name.endswith(SUFFIXES)
+
+
+def show_stragglers(files: Sequence[Path], *, as_json: bool) -> int:
+    from analysis.traces.operations import replay_of_file
+    from analysis.traces.replay import ReplayError
+    from collectors.untrusted import OverLimit, ReaderProcess
+
+    if len(files) > 1:
+        raise UsageError("one table of operations is opened at a time: it holds the operations of all ranks")
+    (file,) = files
+    with closing(ReaderProcess("operations", memory_bytes=MAX_MEMORY_BYTES, timeout_s=MAX_READ_S)) as process:
+        try:
+            found = process.read(replay_of_file, file)
+        except (ReplayError, OverLimit) as error:
+            raise UsageError(f"{file} is not opened: it {error}") from None
+        except OSError as error:
+            raise UsageError(f"{file} cannot be read ({error.strerror or error})") from None
+    print(json.dumps(json_of(found, file.name)) if as_json else "\n".join(lines_of(found, file.name)))
+    return 0
+
+
+def sentence_of(found: Replay) -> str:
+    """What is to be fixed first."""
+    from analysis.traces.replay import ALIKE, MIN_SLOWDOWN
+
+    if found.gaps >= MAX_GAPS and found.gaps > found.slowdown:
+        share = percent(100 * (1 - 1 / found.gaps))
+        return (
+            f"{share} of a step lies between its operations: look at what the hosts do meanwhile, such as loading data."
+        )
+    if found.slowdown < MIN_SLOWDOWN:
+        return "No stragglers: with usual durations everywhere, steps would take about as long."
+    cause = found.causes[0]
+    match cause.name:
+        case "stages":
+            stage = max(range(len(found.stage_pace)), key=found.stage_pace.__getitem__)
+            pace = _longer(found.stage_pace[stage])
+            text = f"Stages are unevenly cut, stage {stage} computes {pace} the mean of the others: move layers away from it."
+        case "workers":
+            text = _slow_workers(found)
+        case "microbatches" if found.correlation >= ALIKE:
+            text = (
+                f"Forward and backward passes vary with the microbatch, both alike (correlation {found.correlation:.2f}), as with"
+                " sequences of different lengths: balance the tokens of microbatches."
+            )
+        case "microbatches":
+            text = (
+                "Passes vary from microbatch to microbatch, but not forward and backward alike: look for pauses of the hosts, such as"
+                " garbage collection, and for GPUs that change their clocks."
+            )
+        case "communication":
+            text = f"Unusually long {_longest(found, of_communication=True)}: check the network."
+        case _:
+            text = f"Unusually long {_longest(found, of_communication=False)}: look at what it does on the ranks that are slow."
+    return f"{text} That would give back {percent(100 * cause.gives_back)} of the slowdown."
+
+
+def _longer(pace: float) -> str:
+    return f"{pace:.1f} times as long as" if pace >= 1.15 else f"{percent(100 * (pace - 1))} longer than"
+
+
+def _slow_workers(found: Replay) -> str:
+    slow = sorted((worker for worker in found.workers if worker.is_slow), key=lambda worker: -worker.pace)
+    named, pace = _listed(list(map(name_of, slow)), MAX_NAMED), _longer(slow[0].pace)
+    named = named[0].upper() + named[1:]
+    if len(slow) == 1:
+        return f"{named} computes {pace} the others of its stage: check its GPU and host."
+    return f"{named} compute up to {pace} the others of their stage: check their GPUs and hosts."
+
+
+def _longest(found: Replay, *, of_communication: bool) -> str:
+    from analysis.traces.replay import COMMUNICATION, COMPUTE, TYPE_OF
+
+    kinds = {TYPE_OF.get(kind, kind) for kind in COMMUNICATION}
+    rows = [row for row in found.by_type if row.name not in COMPUTE and (row.name in kinds) == of_communication]
+    return max(rows, key=lambda row: row.slowdown).name
+
+
+def name_of(worker: Worker) -> str:
+    place = f"dp rank {worker.dp_rank}, stage {worker.stage}"
+    return f"rank {worker.rank} ({place})" if worker.rank >= 0 else f"the worker of {place}"
+
+
+def lines_of(found: Replay, name: str) -> list[str]:
+    steps, dp_ranks, stages = len(found.steps), len(found.by_dp_rank), len(found.by_stage)
+    from analysis.traces.replay import MIN_SLOWDOWN
+
+    lines = [
+        f"{name}: {_counted(steps, 'step')} on {_counted(dp_ranks * stages, 'worker')}"
+        f" ({_counted(dp_ranks, 'dp rank')} of {_counted(stages, 'stage')})",
+        "",
+        sentence_of(found),
+        "",
+        f"  {time_of(found.measured_s.mean()):>8}  measured",
+        f"  {time_of(found.replayed_s.mean()):>8}  replayed: an operation starts as soon as what it waits for has ended",
+        f"  {time_of(found.ideal_s):>8}  ideal: each operation takes the usual time of its kind; the slowdown is {found.slowdown:.3f}",
+        "",
+        *(_shares(found) if found.slowdown >= MIN_SLOWDOWN else ()),
+        "Slowdown where only one has its own durations, and all others have usual ones:",
+        *_table("stage", [(row.name, row.slowdown) for row in found.by_stage]),
+        *_table("dp rank", [(row.name, row.slowdown) for row in found.by_dp_rank]),
+        *_table("worker", [(name_of(worker), worker.slowdown) for worker in found.workers]),
+        *_table("operation", [(row.name, row.slowdown) for row in found.by_type]),
+    ]
+    notes = []
+    if found.gaps < TOO_LONG:
+        notes.append(
+            f"The replay takes {percent(100 * (1 / found.gaps - 1))} longer than was measured: operations do not wait for each other as"
+            " is assumed, so these numbers are rough."
+        )
+    elif found.gaps > MAX_GAPS:
+        notes.append(
+            f"{percent(100 * (1 - 1 / found.gaps))} of a step lies between its operations, so these numbers are rough."
+        )
+    notes += [f"Left out: {one.what}, since {one.why}." for one in found.left_out]
+    return [*lines, *([""] if notes else []), *notes]
+
+
+def _shares(found: Replay) -> list[str]:
+    causes = [(GONE[cause.name], cause.gives_back) for cause in found.causes]
+    slowest = _listed(list(map(name_of, found.slowest)), MAX_NAMED)
+    alone = [
+        (f"usual durations on the slowest 3% of workers: {slowest}", found.slowest_share),
+        (f"usual durations on the last stage, {len(found.by_stage) - 1}", found.last_stage_share),
+    ]
+    return [
+        "Share of the slowdown that is given back, by one after the other:",
+        *(f"  {percent(round(100 * share, 2) + 0.0):>8}  {what}" for what, share in causes),
+        "or by one of these alone:",
+        *(f"  {percent(round(100 * share, 2) + 0.0):>8}  {what}" for what, share in alone),
+        "",
+    ]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+def _table(title: str, rows: Sequence[tuple[str, float]]) -> list[str]:
+    """The slowest first."""
+    ordered = sorted(rows, key=lambda row: -row[1])
+    width = max(len(name) for name, _ in ordered[:MAX_SHOWN])
+    lines = [
+        f"  {title if not place else '':10} {name:{width}}  {slowdown:.3f}"
+        for place, (name, slowdown) in enumerate(ordered[:MAX_SHOWN])
+    ]
+    return lines + [f"  {'':10} and {len(rows) - MAX_SHOWN:,} more"] * (len(rows) > MAX_SHOWN)
+
+
+def _listed(texts: list[str], shown: int) -> str:
+    return ", ".join(texts[:shown]) + (f" and {len(texts) - shown:,} more" if len(texts) > shown else "")
+
+
+def json_of(found: Replay, name: str) -> dict[str, Any]:
+    steps = [str(step) for step in found.steps.tolist()]
+
+    def by_step(rows: Sequence[Slowdown]) -> dict[str, Any]:
+        return {row.name: dict(zip(steps, row.by_step, strict=True)) for row in rows if row.by_step}
+
+    return {
+        "file": name,
+        "sentence": sentence_of(found),
+        "slowdown": found.slowdown,
+        "gaps": found.gaps,
+        "ideal_s": found.ideal_s,
+        "measured_s": dict(zip(steps, found.measured_s.tolist(), strict=True)),
+        "replayed_s": dict(zip(steps, found.replayed_s.tolist(), strict=True)),
+        "by_dp_rank": {row.name: row.slowdown for row in found.by_dp_rank},
+        "by_stage": {row.name: row.slowdown for row in found.by_stage},
+        "by_type": {row.name: row.slowdown for row in found.by_type},
+        "workers": [worker._asdict() for worker in found.workers],
+        "slowest": [worker._asdict() for worker in found.slowest],
+        "slowest_share": found.slowest_share,
+        "last_stage_share": found.last_stage_share,
+        "stage_pace": list(found.stage_pace),
+        "correlation": found.correlation if math.isfinite(found.correlation) else None,
+        "gives_back": {cause.name: cause.gives_back for cause in found.causes},
+        "left_out": [one._asdict() for one in found.left_out],
+        "by_dp_rank_by_step": by_step(found.by_dp_rank),
+        "by_stage_by_step": by_step(found.by_stage),
+        "by_type_by_step": by_step(found.by_type),
+    }
