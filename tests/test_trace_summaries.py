@@ -13,7 +13,7 @@ from analysis.traces.device import Work
 from analysis.traces.events import TraceError, read_trace
 from analysis.traces.idle import IdleCause
 from analysis.traces.summary import TraceSummary, summary_of, summary_of_file
-from tests.torch_traces import TraceWriter
+from tests.torch_traces import TraceWriter, recorded
 
 KINDS = {"gemm": Work.COMPUTE, "ncclDevKernel_AllReduce": Work.COMMUNICATION, "Memcpy HtoD": Work.MEMORY}
 
@@ -116,8 +116,13 @@ def test_names_of_tensor_cores_are_told_from_others() -> None:
     writer = TraceWriter()
     writer.launch(0, 10, 300, "volta_fp16_s884gemm_fp16_128x128_ldg8_f2f_nn")
     writer.launch(400, 410, 100, "volta_sgemm_128x64_nn")
+    writer.launch(600, 610, 100, "void cutlass::Kernel2<cutlass_80_tensorop_f16_s16816gemm>(Params)")
+    writer.launch(800, 810, 100, "Cijk_Alik_Bljk_SB_Bias_AS_SAV_UserArgs_MT64x16x32_MI16x16x1_SN")
+    writer.launch(
+        1_000, 1_010, 400, "void at::native::vectorized_elementwise_kernel<4, at::native::CUDAFunctor_add<float>>"
+    )
     (card,) = summed(writer).cards
-    assert card.tensor_cores == pytest.approx(0.75)
+    assert card.tensor_cores == pytest.approx(0.5)
 
 
 def written(folder: Path, data: bytes, name: str = "a.pt.trace.json") -> Path:
@@ -214,3 +219,59 @@ def test_kernels_without_any_call_are_those_of_a_card_and_why_it_was_idle_is_unk
     (card,) = summed(writer).cards
     assert card.shares.together_us[Work.COMPUTE] == 900
     assert card.idle_s[IdleCause.UNKNOWN] == pytest.approx(1_400e-6) == sum(card.idle_s)
+
+
+def test_each_step_of_a_card_has_its_own_shares_causes_and_launch_lead() -> None:
+    writer = TraceWriter()
+    for number in range(3):
+        at = 1_000 * number
+        writer.step(number, at, 1_000)
+        if number:
+            writer.add("user_annotation", "enumerate(DataLoader)#x.__next__", at, 400)
+        writer.launch(at + 400, at + 420 + 10 * number, 200, "volta_fp16_s884gemm_fp16" if number else "volta_sgemm")
+        writer.launch(at + 410, at + 520, 200, "ncclDevKernel_AllReduce")
+    (card,) = summed(writer).cards
+    first, second = card.steps
+    assert (first.number, second.number) == (0, 1)
+    assert first.shares.span_us == 1_010 and second.shares.span_us == 290
+    assert first.idle_s[IdleCause.DATA] == pytest.approx(280e-6 + 120e-6)
+    assert first.shares.overlap == pytest.approx(0.5) and second.shares.overlap == pytest.approx(110 / 200)
+    assert first.launch_lead_s == pytest.approx((20 + 110) / 2 * 1e-6)
+    assert (first.tensor_cores, second.tensor_cores) == (0, 1)
+
+
+def test_kernels_without_any_call_are_of_no_step() -> None:
+    writer = TraceWriter()
+    for number in range(3):
+        writer.step(number, 1_000 * number, 1_000)
+        writer.add("kernel", "gemm", 1_000 * number + 100, 300, thread=20, device=0, stream=7)
+    (card,) = summed(writer).cards
+    assert card.steps == () and card.launch_lead_s is None
+
+
+@pytest.mark.parametrize(
+    ("name", "idle", "compute", "overlap", "steps"),
+    [  # HolisticTraceAnalysis 0.5 gives the same shares: benchmarks/results/torch-traces_amd-epyc-2-cores_2026-12-02.md
+        ("a100_control", 16.20, 61.23, 47.03, 5),
+        ("a100_nccl", 77.23, 17.66, 14.76, 2),
+        ("mi250_toy", 98.33, 1.244, None, 1),
+        ("nccl128_rank0", 53.56, 17.71, 11.81, 1),
+        ("nccl128_rank1", 54.72, 22.57, 20.05, 1),
+        ("v100_resnet50_workers0", 39.43, 59.35, None, 5),
+        ("v100_test", 7.465, 68.31, 68.8, 5),
+    ],
+)
+def test_steps_of_real_cards_add_up_to_the_shares_of_their_trace(
+    name: str, idle: float, compute: float, overlap: float | None, steps: int
+) -> None:
+    file = recorded(name)
+    (card,) = summary_of_file(file, file.parent).cards
+    assert 100 * card.shares.idle == pytest.approx(idle, abs=0.006)
+    assert 100 * card.shares.compute == pytest.approx(compute, abs=0.006)
+    assert card.shares.overlap == (overlap if overlap is None else pytest.approx(overlap / 100, abs=6e-5))
+    assert len(card.steps) == steps
+    sums = [sum(step.shares.together_us[work] for step in card.steps) for work in range(8)]
+    assert sums == pytest.approx(card.shares.together_us)
+    for step in card.steps:
+        busy_us = sum(step.shares.together_us[1:])
+        assert busy_us + 1e6 * sum(step.idle_s) == pytest.approx(step.shares.span_us)

@@ -37,6 +37,13 @@ def three_steps() -> bytes:
 def shown(trace: dict[str, Any]) -> None:
     (card,) = trace["cards"]
     assert card["causes"][0]["cause"] == "data" and card["causes"][0]["share"] == pytest.approx(52, abs=3)
+    assert [step["step"] for step in card["steps"]] == [0, 1, 2]
+    for step in card["steps"]:
+        causes = sum(cause["share"] for cause in step["causes"])
+        assert causes == pytest.approx(step["idle"]) and step["compute"] == pytest.approx(100 - step["idle"])
+        assert (
+            step["seconds"] >= 0.0029 and step["launch_lead_s"] == pytest.approx(0.00096) and not step["tensor_cores"]
+        )
     assert (card["late"][0]["file"], card["late"][0]["line"], card["late"][0]["cause"]) == ("train.py", 12, "data")
     lines = {(line["file"], line["line"]): line["seconds"] for line in trace["lines"]}
     assert lines["train.py", 12] == pytest.approx(0.002)

@@ -8,6 +8,7 @@ stream. A kernel of a collective is communication, a copy or a memset is memory,
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import IntFlag
 from typing import NamedTuple
 
@@ -175,14 +176,20 @@ def _timeline(device: int, trace: Trace, rows: Whole, works: Whole) -> DeviceTim
     return DeviceTimeline(device, begun, ended, work, np.where(work == 0, rows[by_start][at], NONE))
 
 
-def step_of(trace: Trace, rows: Whole, steps: list[TraceStep], timeline: DeviceTimeline) -> Whole:
-    """The step of each piece, as a place in `steps`. On a card a step lasts from the first that it started until the first that the next
-    one started; what was started before the first step belongs to it."""
+def step_of_launched(trace: Trace, rows: Whole, steps: Sequence[TraceStep]) -> Whole:
+    """The step that started each of these rows of the card, as a place in `steps`; -1 where no call is known. What was started before the
+    first step belongs to it."""
     launches = launches_of(trace, rows)
-    known = (launches >= 0) & (trace.device[rows] == timeline.device)
     starts = np.array([step.start_us for step in steps])
-    of_row = np.maximum(np.searchsorted(starts, trace.start_us[launches[known]], side="right") - 1, 0)
-    firsts = np.full(len(steps), np.inf)
-    np.minimum.at(firsts, of_row, trace.start_us[rows[known]])
+    found = np.maximum(np.searchsorted(starts, trace.start_us[launches], side="right") - 1, 0)
+    return np.where(launches >= 0, found, NONE)
+
+
+def step_of(trace: Trace, rows: Whole, of_row: Whole, steps: int, timeline: DeviceTimeline) -> Whole:
+    """The step of each piece, by the steps of the card's rows. On a card a step lasts from the first that it started until the first that
+    the next one started."""
+    known = of_row >= 0
+    firsts = np.full(steps, np.inf)
+    np.minimum.at(firsts, of_row[known], trace.start_us[rows[known]])
     firsts = np.minimum.accumulate(firsts[::-1])[::-1]
     return np.maximum(np.searchsorted(firsts, timeline.start_us, side="right") - 1, 0)

@@ -66,11 +66,13 @@ class LateLaunch(NamedTuple):
 
 
 class CardStep(NamedTuple):
-    """A step as the card saw it."""
+    """A step as the card saw it: from the first that it started there to the first of the next step."""
 
     number: int
     shares: DeviceShares
-    idle_s: tuple[float, ...]  # by `IdleCause`
+    idle_s: tuple[float, ...]  # by `IdleCause`; they add up to the idle time of `shares`
+    launch_lead_s: float | None  # median time from the begin of a launch to that of what it started
+    tensor_cores: float | None  # as of the card
 
 
 class CardSummary(NamedTuple):
@@ -79,9 +81,10 @@ class CardSummary(NamedTuple):
     device: int
     shares: DeviceShares
     idle_s: tuple[float, ...]  # by `IdleCause`
-    steps: tuple[CardStep, ...]
+    steps: tuple[CardStep, ...]  # the first `MAX_STEPS`; none where no call is known
     late: tuple[LateLaunch, ...]  # those that cost most
     queued: float | None  # median of what had been launched and had not begun, when something began
+    launch_lead_s: float | None  # as of a step
     tensor_cores: float | None  # share of the computation in kernels whose names are those of tensor or matrix cores
 
 

@@ -24,20 +24,26 @@ from .device import (
     launches_of,
     step_names,
     step_of,
+    step_of_launched,
     steps_of,
     timelines_of,
     work_of,
 )
-from .events import Floats, Trace, TraceError, TraceKind, Whole, read_trace
+from .events import NONE, Floats, Trace, TraceError, TraceKind, Whole, read_trace
 from .host import HostStacks, caller_of, stacks_of, stacks_of_host
-from .idle import IdleCause, idle_of
+from .idle import IdleCause, IdlePieces, idle_of
 from .steps import BusySeconds, CardStep, CardSummary, KernelKind, LateLaunch, StepTrace, TracedKernel
 
 CUT = "is cut off or is no whole gzip file: have it written or copied again"
 HEAD_BYTES = 8 << 20  # that say when it began
 MAX_KERNELS, MAX_LATE = 5_000, 200  # rows that are kept: those that took longest
+MAX_STEPS = 1_000  # rows of a card, the first
+# Names of kernels that use tensor cores, or AMD's matrix cores: tiles of cuBLAS and cuDNN (`s884`, `h16816`, `tensor16x8x16`, `nvjet`), of
+# CUTLASS (`tensorop`, `hmma`), of Tensile (`_MI16x16x1`), and FlashAttention. A kernel whose name does not say so, as Triton's, is missed:
+# the share is the least that it can be.
 TENSOR_CORES = re.compile(
-    r"[hsitf]?(?:884|1688|16816|16832|8816|8832)(?!\d)|gmma|hmma|imma|tensorop|mfma", re.IGNORECASE
+    r"(?<!\d)(?:884|1688|16816|16832|8816|8832)(?!\d)|tensor\d+x\d+|gmma|hmma|imma|tensorop|nvjet|flash_(?:fwd|bwd)|mfma|_MI\d+x\d+",
+    re.IGNORECASE,
 )
 KIND_OF: dict[int, KernelKind] = {Work.COMPUTE: "compute", Work.COMMUNICATION: "communication", Work.MEMORY: "copy"}
 EPOCH_S = (1.0e9, 1.0e11)  # what may be a time of day
@@ -197,23 +203,33 @@ def _summed(trace: Trace, rows: Whole, stacks: HostStacks, works: Whole, us: Flo
 
 def _card(trace: Trace, rows: Whole, steps: Sequence[TraceStep], timeline: DeviceTimeline) -> CardSummary:
     idle = idle_of(trace, timeline)
-    by_step = step_of(trace, rows, list(steps), timeline) if steps else np.zeros(len(timeline.work), np.int64)
-    own = []
-    for place, step in enumerate(steps):
-        chosen = np.flatnonzero(by_step == place)
-        if len(chosen):
-            of_step = idle.by_cause[by_step[idle.places] == place].sum(axis=0)
-            own.append(CardStep(step.number, timeline.shares(chosen), _seconds(of_step)))
     mine = rows[trace.device[rows] == timeline.device]
     return CardSummary(
         timeline.device,
         timeline.shares(),
         _seconds(idle.by_cause.sum(axis=0)),
-        tuple(own),
+        _card_steps(trace, mine, steps, timeline, idle),
         _late(trace, timeline.next_row[idle.places], idle.by_cause),
         _queued(trace, mine),
+        _launch_lead_s(trace, mine),
         _tensor_cores(trace, mine),
     )
+
+
+def _card_steps(
+    trace: Trace, rows: Whole, steps: Sequence[TraceStep], timeline: DeviceTimeline, idle: IdlePieces
+) -> tuple[CardStep, ...]:
+    of_row = step_of_launched(trace, rows, steps) if steps else np.full(len(rows), NONE)
+    if not (of_row >= 0).any():
+        return ()
+    by_step = step_of(trace, rows, of_row, len(steps), timeline)
+    found = []
+    for place in np.unique(by_step)[:MAX_STEPS].tolist():
+        of_step = idle.by_cause[by_step[idle.places] == place].sum(axis=0)
+        shares, its_rows = timeline.shares(np.flatnonzero(by_step == place)), rows[of_row == place]
+        lead_s, tensor_cores = _launch_lead_s(trace, its_rows), _tensor_cores(trace, its_rows)
+        found.append(CardStep(steps[place].number, shares, _seconds(of_step), lead_s, tensor_cores))
+    return tuple(found)
 
 
 def _late(trace: Trace, rows: Whole, by_cause: np.ndarray) -> tuple[LateLaunch, ...]:
@@ -240,6 +256,13 @@ def _queued(trace: Trace, rows: Whole) -> float | None:
     launched = np.sort(trace.start_us[launches[known]])
     begun = np.sort(trace.start_us[rows[known]])
     return float(np.median(np.searchsorted(launched, begun, side="right") - np.arange(1, len(begun) + 1)))
+
+
+def _launch_lead_s(trace: Trace, rows: Whole) -> float | None:
+    launches = launches_of(trace, rows)
+    known = launches >= 0
+    leads_us = trace.start_us[rows[known]] - trace.start_us[launches[known]]
+    return float(np.median(leads_us)) / 1e6 if len(leads_us) else None
 
 
 def _tensor_cores(trace: Trace, rows: Whole) -> float | None:

@@ -11,6 +11,7 @@ import { clock, count, place, stepRange } from "../lib/format.js";
 const STEPS = 3;
 const LOOK_MS = 1000;
 const LINES = 12;
+const STEP_ROWS = 24;
 const KERNELS = 3; // of a line, those that took longest
 
 export class TraceBox {
@@ -100,7 +101,7 @@ const CAUSES = {
 };
 
 /** Why a card was idle, and which lines launch next. @param {import("../types/api").Row<"CardRow">} card @param {boolean} several */
-function cardTables({ device, seconds, idle, compute, exposed, causes, late, tensor_cores }, several) {
+function cardTables({ device, seconds, idle, compute, exposed, causes, late, tensor_cores, steps }, several) {
   const name = several ? `GPU ${device}` : "GPU";
   const parts = [`idle ${percent(idle / 100)}`, `compute ${percent(compute / 100)}`, exposed > 0 ? `exposed communication ${percent(exposed / 100)}` : "", tensor_cores === null ? "" : `tensor cores ${percent(tensor_cores / 100)} of compute`];
   const number = (/** @type {number} */ value) => [el("td", { class: "num strong" }, spent(value)), el("td", { class: "num" }, percent(value / seconds))];
@@ -111,9 +112,57 @@ function cardTables({ device, seconds, idle, compute, exposed, causes, late, ten
   });
   return [
     el("p", { class: "mid" }, `${name}: ${parts.filter(Boolean).join(", ")}.`),
+    ...stepTable(`Steps on ${name}`, steps),
     ...(why.length ? [table(`Why ${name} was idle`, `idle ${several ? `on ${name}` : "because"}`, why)] : []),
     ...(lines.length ? [table(`Lines that ended idle time of ${name}`, "idle before the line launched", lines)] : []),
   ];
+}
+
+/** What a step of a card is made of, in the order of its bar. */
+const PARTS = { compute: "compute", exposed: "communication", copies: "copies", data: "waiting for data" };
+
+/** One row a step: a bar of its time, and why the card was idle. @param {string} label @param {import("../types/api").Row<"CardStepRow">[]} steps */
+function stepTable(label, steps) {
+  if (!steps.length) return [];
+  const shown = steps.slice(0, STEP_ROWS);
+  const longest_s = Math.max(...shown.map(({ seconds }) => seconds));
+  const shares = shown.map(sharesOf);
+  const legend = Object.entries(PARTS).filter(([part]) => shares.some((of) => of[part] > 0));
+  const rows = shown.map((step, i) => {
+    const bar = el("div", { class: "step-bar", "aria-hidden": "true" }, ...legend.map(([part]) => segment(part, shares[i][part])), segment("idle", shares[i].idle));
+    bar.style.width = `${(100 * step.seconds) / longest_s}%`;
+    const said = stepSaid(step);
+    return el("tr", {}, el("td", { class: "step-number" }, count(step.step)), el("td", { title: said }, bar, el("div", { class: "dim step-said" }, said)), el("td", { class: "num strong" }, spent(step.seconds)));
+  });
+  const kinds = el("span", { class: "kinds" }, ...legend.flatMap(([part, words]) => [el("i", { class: part }), words]), el("i", { class: "idle" }), legend.length === 4 ? "idle otherwise" : "idle");
+  const head = el("tr", {}, el("th", { class: "step-number" }, "step"), el("th", {}, kinds), el("th", { class: "num" }, "lasts"));
+  const more = steps.length > shown.length ? [el("p", { class: "dim" }, `The first ${count(shown.length)} of ${count(steps.length)} steps.`)] : [];
+  return [el("table", { "aria-label": label, class: "trace-steps" }, el("thead", {}, head), el("tbody", {}, ...rows)), ...more];
+}
+
+/** @param {import("../types/api").Row<"CardStepRow">} step @returns {Record<string, number>} percent of its time; they add up to 100 */
+function sharesOf({ compute, exposed, copies, idle, causes }) {
+  const data = causes.find(({ cause }) => cause === "data")?.share ?? 0;
+  return { compute, exposed, copies, data, idle: idle - data };
+}
+
+/** @param {string} part @param {number} share percent */
+function segment(part, share) {
+  const drawn = el("i", { class: part });
+  drawn.style.width = `${share}%`;
+  return drawn;
+}
+
+/** `busy 57%; idle 43%: waiting for data 32%, the host was late 7.7%; launched 9.7 ms ahead` @param {import("../types/api").Row<"CardStepRow">} step */
+function stepSaid({ idle, causes, exposed, overlapped, launch_lead_s, tensor_cores }) {
+  const why = causes.filter(({ share }) => share >= 0.5).toSorted((a, b) => b.share - a.share).map(({ cause, share }) => `${CAUSES[cause]} ${percent(share / 100)}`);
+  return [
+    `busy ${percent(1 - idle / 100)}`,
+    `idle ${percent(idle / 100)}${why.length ? `: ${why.join(", ")}` : ""}`,
+    overlapped === null ? "" : `exposed communication ${percent(exposed / 100)}, ${percent(overlapped / 100)} of all communication behind compute`,
+    launch_lead_s === null ? "" : `launch queue ${spent(launch_lead_s)}`,
+    tensor_cores ? `tensor cores ${percent(tensor_cores / 100)} of compute` : "",
+  ].filter(Boolean).join("; ");
 }
 
 /** @param {string} label @param {string} first @param {HTMLElement[]} rows */

@@ -19,7 +19,7 @@ from analysis.stacks.spans import Interval, LastStack
 from analysis.stacks.threads import ThreadSelection, ThreadTime, View
 from analysis.traces.device import Work
 from analysis.traces.idle import IdleCause, IdleCauseName, name_of_cause
-from analysis.traces.steps import BusySeconds, CardSummary, KernelKind, LateLaunch, StepTrace
+from analysis.traces.steps import BusySeconds, CardStep, CardSummary, KernelKind, LateLaunch, StepTrace
 from collectors.records import Frame, Public, Searched
 from collectors.trace_requests import MAX_STEPS
 
@@ -171,6 +171,23 @@ class LateLineRow(TypedDict):
     cause: IdleCauseName
 
 
+class CardStepRow(TypedDict):
+    """A step as the card saw it, from the first that it started there to the first of the next one. `idle` is the sum of its causes;
+    `exposed`: communication without computation, both percent of `seconds`. `overlapped`: percent of the communication that ran beside
+    computation. `launch_lead_s`: the median time from a launch to the begin of its kernel. `tensor_cores`: percent of the computation."""
+
+    step: int
+    seconds: float
+    idle: float
+    causes: list[IdleRow]
+    compute: float
+    exposed: float
+    overlapped: float | None
+    copies: float
+    launch_lead_s: float | None
+    tensor_cores: float | None
+
+
 class CardRow(TypedDict):
     """Of the steps that count: shares are percent, by HolisticTraceAnalysis's definitions. Seconds are of one step."""
 
@@ -184,7 +201,9 @@ class CardRow(TypedDict):
     causes: list[IdleRow]
     late: list[LateLineRow]
     queued: float | None
+    launch_lead_s: float | None
     tensor_cores: float | None
+    steps: list[CardStepRow]
 
 
 class TraceRow(TypedDict):
@@ -441,15 +460,42 @@ def _card(card: CardSummary, steps: int, own_folder: str) -> CardRow:
         "communication": 100 * shares.of(Work.COMMUNICATION) / shares.span_us,
         "exposed": 100 * shares.exposed_communication,
         "memory": 100 * shares.of(Work.MEMORY) / shares.span_us,
-        "causes": [
-            {"cause": name_of_cause(cause), "seconds": s / steps, "share": 100 * s / span_s}
-            for cause, s in zip(IdleCause, card.idle_s, strict=True)
-            if s > 0
-        ],
+        "causes": _causes(card.idle_s, steps, span_s),
         "late": [_late(line, steps, span_s) for line in late_lines(card, own_folder)[:MAX_TRACED_LINES]],
         "queued": card.queued,
-        "tensor_cores": None if card.tensor_cores is None else 100 * card.tensor_cores,
+        "launch_lead_s": card.launch_lead_s,
+        "tensor_cores": _percent(card.tensor_cores),
+        "steps": [_card_step(step) for step in card.steps],
     }
+
+
+def _card_step(step: CardStep) -> CardStepRow:
+    shares, span_s = step.shares, step.shares.span_us / 1e6
+    return {
+        "step": step.number,
+        "seconds": span_s,
+        "idle": 100 * shares.idle,
+        "causes": _causes(step.idle_s, 1, span_s),
+        "compute": 100 * shares.compute,
+        "exposed": 100 * shares.exposed_communication,
+        "overlapped": _percent(shares.overlap),
+        "copies": 100 * shares.together_us[Work.MEMORY] / shares.span_us,
+        "launch_lead_s": step.launch_lead_s,
+        "tensor_cores": _percent(step.tensor_cores),
+    }
+
+
+def _causes(idle_s: tuple[float, ...], steps: int, span_s: float) -> list[IdleRow]:
+    """Of one step."""
+    return [
+        {"cause": name_of_cause(cause), "seconds": s / steps, "share": 100 * s / span_s}
+        for cause, s in zip(IdleCause, idle_s, strict=True)
+        if s > 0
+    ]
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def _late(line: LateLaunch, steps: int, span_s: float) -> LateLineRow:
