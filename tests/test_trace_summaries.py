@@ -5,14 +5,17 @@ from __future__ import annotations
 import gzip
 import io
 import random
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from analysis.ledger.shares import traced_lines, traced_modules
 from analysis.traces.device import Work
 from analysis.traces.events import TraceError, read_trace
 from analysis.traces.idle import IdleCause
-from analysis.traces.summary import TraceSummary, summary_of, summary_of_file
+from analysis.traces.steps import StepTrace
+from analysis.traces.summary import TraceSummary, step_trace_of, summary_of, summary_of_file
 from tests.torch_traces import TraceWriter, recorded
 
 KINDS = {"gemm": Work.COMPUTE, "ncclDevKernel_AllReduce": Work.COMMUNICATION, "Memcpy HtoD": Work.MEMORY}
@@ -92,6 +95,46 @@ def test_kernels_have_the_line_that_launched_them_and_backward_that_of_forward()
     assert kernel.seconds == pytest.approx(50e-6)
 
 
+def test_a_backward_is_that_of_the_last_forward_with_its_number_and_in_the_module_of_it() -> None:
+    """An optimizer's operators have the number that the next forward takes."""
+    writer = TraceWriter()
+    writer.add("python_function", "train.py(9): optimize", 0, 10)
+    writer.add("cpu_op", "aten::add_", 1, 5, **{"Sequence number": 3})
+    writer.add("python_function", "train.py(30): <module>", 20, 1_000)
+    writer.add("python_function", "nn.Module: GPT_0", 30, 100)
+    writer.add("python_function", "model.py(7): forward", 31, 98)
+    writer.add("python_function", "nn.Module: Linear_2", 40, 50)
+    writer.add("python_function", "torch/nn/modules/linear.py(130): forward", 41, 48)
+    writer.add("cpu_op", "aten::linear", 50, 20, **{"External id": 500, "Sequence number": 3})
+    writer.add("cuda_runtime", "cudaLaunchKernel", 51, 5, correlation=11, **{"External id": 500})
+    writer.add("kernel", "gemm", 60, 70, thread=20, device=0, correlation=11)
+    writer.add(
+        "cpu_op", "autograd::engine::evaluate_function: AddmmBackward0", 199, 30, thread=9, **{"Sequence number": 3}
+    )
+    writer.add("cpu_op", "aten::mm", 200, 15, thread=9, **{"External id": 501})
+    writer.add("cuda_runtime", "cudaLaunchKernel", 201, 5, thread=9, correlation=12, **{"External id": 501})
+    writer.add("kernel", "wgrad", 300, 50, thread=20, device=0, correlation=12)
+    writer.launch(400, 410, 30, "loss")
+    trace = step_trace_in(writer)
+    assert {(kernel.name, kernel.modules) for kernel in trace.kernels} == {
+        ("gemm", ("GPT_0", "Linear_2")),
+        ("wgrad", ("GPT_0", "Linear_2")),
+        ("loss", ()),
+    }
+    (linear, none) = traced_modules(trace)
+    assert (linear.path, linear.calls, linear.seconds) == (("GPT_0", "Linear_2"), 2, pytest.approx(120e-6))
+    assert (none.path, none.calls) == ((), 1)
+    (model, script) = traced_lines(trace, "")
+    assert model.frame is not None and (model.frame.file, model.frame.line, model.calls) == ("model.py", 7, 2)
+    assert script.frame is not None and script.frame.line == 30
+
+
+def test_a_trace_that_names_no_module_has_none() -> None:
+    writer = TraceWriter()
+    writer.launch(0, 10, 100, stack="train.py(12): step")
+    assert traced_modules(step_trace_in(writer)) == []
+
+
 def test_functions_of_python_give_the_stack_where_they_were_recorded() -> None:
     writer = TraceWriter()
     writer.add("python_function", "train.py(30): <module>", 0, 1_000)
@@ -123,6 +166,11 @@ def test_names_of_tensor_cores_are_told_from_others() -> None:
     )
     (card,) = summed(writer).cards
     assert card.tensor_cores == pytest.approx(0.5)
+
+
+def step_trace_in(writer: TraceWriter) -> StepTrace:
+    with tempfile.TemporaryDirectory() as folder:
+        return step_trace_of(written(Path(folder), writer.data()), Path(folder))
 
 
 def written(folder: Path, data: bytes, name: str = "a.pt.trace.json") -> Path:

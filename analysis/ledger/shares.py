@@ -167,6 +167,15 @@ class TracedLine(NamedTuple):
     kernels: list[KernelTime]  # the dearest first, at most 8
 
 
+class TracedModule(NamedTuple):
+    """What calls of a module launched, without those of the modules that it calls; in all traced steps together."""
+
+    path: tuple[str, ...]  # the outermost first; () for what no module launched
+    seconds: float
+    calls: int
+    kernels: list[KernelTime]  # the dearest first, at most 8
+
+
 class TracedSteps(NamedTuple):
     """Steps of a window that were traced, and their lines, the dearest first."""
 
@@ -193,12 +202,23 @@ def kinds_of_kernels(trace: StepTrace) -> dict[KernelKind, float]:
 
 def traced_lines(trace: StepTrace, own_folder: str) -> list[TracedLine]:
     """By the deepest frame of own code that launched them, the dearest first."""
-    kernels: dict[tuple[Frame | None, bool], dict[tuple[str, KernelKind], list[TracedKernel]]] = {}
+    kernels: dict[tuple[Frame | None, bool], KernelNames] = {}
     for kernel in trace.kernels:
         line = _own_line(kernel.stack, own_folder), kernel.backward
         kernels.setdefault(line, {}).setdefault((kernel.name, kernel.kind), []).append(kernel)
     found = [_line(frame, backward, names) for (frame, backward), names in kernels.items()]
     return sorted(found, key=lambda line: -line.seconds)
+
+
+def traced_modules(trace: StepTrace) -> list[TracedModule]:
+    """The dearest first; [] where the trace names no module."""
+    paths: dict[tuple[str, ...], KernelNames] = {}
+    for kernel in trace.kernels:
+        paths.setdefault(kernel.modules, {}).setdefault((kernel.name, kernel.kind), []).append(kernel)
+    if not any(paths):
+        return []
+    found = [TracedModule(path, *_times(names)) for path, names in paths.items()]
+    return sorted(found, key=lambda module: -module.seconds)
 
 
 def late_lines(card: CardSummary, own_folder: str) -> list[LateLaunch]:
@@ -219,14 +239,21 @@ def late_lines(card: CardSummary, own_folder: str) -> list[LateLaunch]:
     return sorted(lines, key=lambda late: -sum(late.idle_s))
 
 
-def _line(frame: Frame | None, backward: bool, names: dict[tuple[str, KernelKind], list[TracedKernel]]) -> TracedLine:
+KernelNames: TypeAlias = dict[tuple[str, KernelKind], list[TracedKernel]]
+
+
+def _line(frame: Frame | None, backward: bool, names: KernelNames) -> TracedLine:
+    return TracedLine(frame, backward, *_times(names))
+
+
+def _times(names: KernelNames) -> tuple[float, int, list[KernelTime]]:
+    """Seconds, calls, and the dearest kernels."""
     times = [
         KernelTime(name, kind, sum(kernel.seconds for kernel in same), sum(kernel.calls for kernel in same))
         for (name, kind), same in names.items()
     ]
     times.sort(key=lambda time: -time.seconds)
-    seconds, calls = sum(time.seconds for time in times), sum(time.calls for time in times)
-    return TracedLine(frame, backward, seconds, calls, times[:MAX_KERNELS])
+    return sum(time.seconds for time in times), sum(time.calls for time in times), times[:MAX_KERNELS]
 
 
 def _own_line(stack: Sequence[Frame], own_folder: str) -> Frame | None:

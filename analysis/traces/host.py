@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,13 +14,25 @@ from .device import launches_of, matched
 from .events import NONE, Trace, TraceKind, Whole
 
 FRAME = re.compile(r"(?P<file>.{1,1000}?)\((?P<line>\d{1,9})\): (?P<function>.{1,1000})", re.DOTALL)
+MODULE = "nn.Module: "
+# PyTorch cuts from paths what `sys.path` holds: `torch/nn/modules/linear.py`, `contextlib.py`, and the user's own `train.py`.
+OF_LIBRARY = re.compile(
+    r"(?:torch\w*|functorch|lightning\w*|pytorch_lightning|transformers|accelerate|deepspeed|megatron|apex|xformers|flash_attn|triton|peft"
+    r"|diffusers|timm|einops|numpy)/|(?:contextlib|functools|threading|enum|typing|copy|abc|logging|runpy|multiprocessing|concurrent)(?:\.py|/)"
+)
+INSTALLED = "/site-packages/"
+BACKWARD = re.compile(r"autograd::engine::|.*Backwards?\w*$", re.DOTALL)
+MAX_DEPTH = 500  # functions of a stack, the innermost
 
 
 class HostStacks(NamedTuple):
-    """`of_row` is a place in `stacks` for each row that was asked, -1 where the trace does not say; the outermost frame comes first."""
+    """`of_row` is a place in `stacks` for each row that was asked, -1 where the trace does not say; the outermost frame comes first.
+    `of_module` is a place in `modules`, paths of the modules that were called: the first is () for none."""
 
     of_row: Whole
     stacks: list[tuple[Frame, ...]]
+    of_module: Whole
+    modules: list[tuple[str, ...]]
 
 
 def stacks_of(trace: Trace, rows: Whole) -> HostStacks:
@@ -34,13 +46,35 @@ def stacks_of_host(trace: Trace, rows: Whole) -> HostStacks:
     return _stacks(trace, rows, rows)
 
 
+def modules_of(stack: Sequence[Frame]) -> tuple[str, ...]:
+    """`("GPT_0", "Linear_3")`: the modules that were called on the stack, the outermost first."""
+    return tuple(frame.name.removeprefix(MODULE) for frame in stack if frame.name.startswith(MODULE))
+
+
 def _stacks(trace: Trace, calls: Whole, operators: Whole) -> HostStacks:
     stacks: dict[tuple[Frame, ...], int] = {}
+    own = _own_stacks(trace, calls, operators, stacks)
+    forward = _forward_of(trace, operators)
+    by_forward = _own_stacks(trace, forward, forward, stacks)
+    named = [(), *map(modules_of, stacks)]  # the first for the stack -1
+    modules = {path: place for place, path in enumerate(dict.fromkeys(named))}
+    of_stack = np.array([modules[path] for path in named], np.int64)
+    of_module, in_forward = of_stack[own + 1], of_stack[by_forward + 1]
+    return HostStacks(
+        np.where(own >= 0, own, by_forward),
+        list(stacks),
+        np.where(of_module > 0, of_module, in_forward),
+        list(modules),
+    )
+
+
+def _own_stacks(trace: Trace, calls: Whole, operators: Whole, stacks: dict[tuple[Frame, ...], int]) -> Whole:
+    """By the functions of Python around each call, else by the text of its operator; -1 for neither."""
     found = np.full(len(calls), NONE, np.int64)
     if trace.rows(TraceKind.PYTHON).size:
         found = _by_functions(trace, calls, stacks)
-    _by_texts(trace, _stack_texts(trace, operators), found, stacks)
-    return HostStacks(found, list(stacks))
+    _by_texts(trace, np.where(operators >= 0, trace.stack[operators], NONE), found, stacks)
+    return found
 
 
 def caller_of(trace: Trace, rows: Whole) -> Whole:
@@ -54,14 +88,17 @@ def caller_of(trace: Trace, rows: Whole) -> Whole:
 def _by_texts(trace: Trace, texts: Whole, found: Whole, stacks: dict[tuple[Frame, ...], int]) -> None:
     """Of the rows that have no stack yet, those that have a text of one."""
     for text in np.unique(texts[(found < 0) & (texts >= 0)]):
-        frames = tuple(map(frame_of, reversed(trace.text(int(text)).split(";"))))
+        frames = tuple(map(frame_of, reversed(trace.text(int(text)).split(";")[:MAX_DEPTH])))
         found[(found < 0) & (texts == text)] = stacks.setdefault(frames, len(stacks))
 
 
 def frame_of(text: str) -> Frame:
     """`train.py(42): step` -> `("step", "train.py", 42)`; of what is no Python, such as a built-in, the file is "" and the line 0."""
     found = FRAME.fullmatch(text.strip())
-    return Frame(found["function"], found["file"], int(found["line"])) if found else Frame(text.strip(), "", 0)
+    if not found:
+        return Frame(text.strip(), "", 0)
+    file = found["file"]
+    return Frame(found["function"], f"{INSTALLED}{file}" if OF_LIBRARY.match(file) else file, int(found["line"]))
 
 
 def _operators(trace: Trace, rows: Whole, launches: Whole) -> Whole:
@@ -72,19 +109,16 @@ def _operators(trace: Trace, rows: Whole, launches: Whole) -> Whole:
     return matched(external, trace.external[operators], operators)
 
 
-def _stack_texts(trace: Trace, operators: Whole) -> Whole:
-    texts = np.where(operators >= 0, trace.stack[operators], NONE)
-    forward = np.flatnonzero((trace.stack >= 0) & (trace.sequence >= 0) & (trace.kind == TraceKind.OPERATOR))
-    sequence = np.where(operators >= 0, trace.sequence[operators], NONE)
-    sequence = np.where(sequence >= 0, sequence, _sequence_around(trace, operators))
-    by_forward = matched(sequence, trace.sequence[forward], forward)
-    return np.where((texts < 0) & (by_forward >= 0), trace.stack[by_forward], texts)
-
-
-def _sequence_around(trace: Trace, operators: Whole) -> Whole:
-    """The number of the innermost operator with one around each: `evaluate_function` of a backward, around what it calls."""
+def _forward_of(trace: Trace, operators: Whole) -> Whole:
+    """The operator of which each of these runs the backward, or a part of it; -1 for none. Operators that need no backward take the number
+    of the next one that does, so the last with a number is the one."""
     numbered = np.flatnonzero((trace.sequence >= 0) & (trace.kind == TraceKind.OPERATOR))
-    return np.where((around := enclosing(trace, numbered, operators)) >= 0, trace.sequence[around], NONE)
+    names = [id_ for id_, text in enumerate(trace.texts) if BACKWARD.match(text)]
+    is_backward = np.isin(trace.name[numbered], names)
+    around = enclosing(trace, numbered[is_backward], operators)
+    sequence = np.where(around >= 0, trace.sequence[around], NONE)
+    forward = numbered[~is_backward][::-1]
+    return matched(sequence, trace.sequence[forward], forward)
 
 
 def enclosing(trace: Trace, outer: Whole, rows: Whole) -> Whole:
@@ -122,9 +156,9 @@ def _by_functions(trace: Trace, launches: Whole, stacks: dict[tuple[Frame, ...],
     names, frames = trace.name.tolist(), dict[int, Frame]()
     kept = {}
     for row, opened in _opened(trace, trace.rows(TraceKind.PYTHON), launches):
-        for name in (names[one] for one in opened):
+        for name in (names[one] for one in opened[-MAX_DEPTH:]):
             if name not in frames:
                 frames[name] = frame_of(trace.text(name))
         if opened:
-            kept[row] = stacks.setdefault(tuple(frames[names[one]] for one in opened), len(stacks))
+            kept[row] = stacks.setdefault(tuple(frames[names[one]] for one in opened[-MAX_DEPTH:]), len(stacks))
     return np.array([kept.get(row, NONE) for row in launches.tolist()], np.int64)

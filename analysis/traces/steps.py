@@ -41,6 +41,7 @@ class TracedKernel(NamedTuple):
     seconds: float  # of all traced steps together
     calls: int
     backward: bool  # autograd ran it for what this stack ran forward
+    modules: tuple[str, ...] = ()  # the path of the module whose call launched it: `("GPT_0", "Linear_3")`
 
 
 class BusySeconds(NamedTuple):

@@ -183,7 +183,8 @@ def _summed(trace: Trace, rows: Whole, stacks: HostStacks, works: Whole, us: Flo
     """By stack, name and kind."""
     if not len(rows):
         return (), 0, 0.0
-    keys, of_row = np.unique(np.stack([stacks.of_row, trace.name[rows], works], axis=1), axis=0, return_inverse=True)
+    columns = np.stack([stacks.of_row, trace.name[rows], works, stacks.of_module], axis=1)
+    keys, of_row = np.unique(columns, axis=0, return_inverse=True)
     of_row = of_row.ravel()
     seconds, calls = np.bincount(of_row, us) / 1e6, np.bincount(of_row)
     order = np.argsort(-seconds, kind="stable")
@@ -195,8 +196,11 @@ def _summed(trace: Trace, rows: Whole, stacks: HostStacks, works: Whole, us: Flo
             float(seconds[place]),
             int(calls[place]),
             False,
+            stacks.modules[module],
         )
-        for place, (stack, name, work) in zip(order[:MAX_KERNELS], keys[order[:MAX_KERNELS]].tolist(), strict=True)
+        for place, (stack, name, work, module) in zip(
+            order[:MAX_KERNELS], keys[order[:MAX_KERNELS]].tolist(), strict=True
+        )
     )
     return kept, max(0, len(keys) - MAX_KERNELS), float(seconds[order[MAX_KERNELS:]].sum())
 

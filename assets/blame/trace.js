@@ -15,7 +15,11 @@ const STEP_ROWS = 24;
 const KERNELS = 3; // of a line, those that took longest
 
 export class TraceBox {
-  constructor() {
+  /** @param {() => void} changed how kernels are grouped, which is in the address */
+  constructor(changed) {
+    this.changed = changed;
+    /** @type {"line" | "module"} */
+    this.by = new URLSearchParams(location.search).get("kernels") === "module" ? "module" : "line";
     this.button = el("button", { class: "btn", type: "button", onclick: () => this.#trace() }, `Trace ${STEPS} steps`);
     this.said = el("p", { class: "dim", role: "status" });
     this.body = el("div", {});
@@ -31,6 +35,11 @@ export class TraceBox {
 
   /** @type {string | null} */
   run = null;
+
+  /** Its part of the address. */
+  address() {
+    return { kernels: this.by === "module" ? "module" : null };
+  }
 
   /** Of a run that has ended no further step can be traced. @param {string | null} run @param {boolean} alive */
   of(run, alive) {
@@ -72,7 +81,26 @@ export class TraceBox {
   /** @param {TraceRow | null} trace @param {string} sentence */
   #show(trace, sentence) {
     setText(this.said, [trace ? headOf(trace) : "", sentence].filter(Boolean).join(" "));
-    this.body.replaceChildren(...(trace ? [...trace.cards.flatMap((card) => cardTables(card, trace.cards.length > 1)), tableOf(trace)] : []));
+    this.body.replaceChildren(...(trace ? [...trace.cards.flatMap((card) => cardTables(card, trace.cards.length > 1)), this.#kernels(trace)] : []));
+  }
+
+  /** The dearest lines, or modules where the trace names them. @param {TraceRow} trace */
+  #kernels(trace) {
+    const what = trace.device === "CPU" ? "Operators" : "Kernels";
+    const table = el("div", {}, this.by === "module" && trace.modules.length ? modulesOf(trace, what) : linesOf(trace, what));
+    if (!trace.modules.length) return table;
+    /** @param {"line" | "module"} by @param {string} label */
+    const choice = (by, label) => el("button", { type: "button", "aria-pressed": String(this.by === by), onclick: () => this.#group(by, trace) }, label);
+    return el("div", {}, el("div", { class: "segments", role: "group", "aria-label": `${what} by` }, choice("line", "By line"), choice("module", "By module")), table);
+  }
+
+  /** @param {"line" | "module"} by @param {TraceRow} trace */
+  #group(by, trace) {
+    this.by = by;
+    this.changed();
+    const shown = this.#kernels(trace);
+    this.body.lastElementChild?.replaceWith(shown);
+    /** @type {HTMLElement} */ (shown.querySelector("[aria-pressed=true]")).focus();
   }
 }
 
@@ -171,21 +199,40 @@ function table(label, first, rows) {
   return el("table", { "aria-label": label }, el("thead", {}, head), el("tbody", {}, ...rows));
 }
 
-/** @param {TraceRow} trace */
-function tableOf({ lines, first_step, last_step, device }) {
+/** @param {TraceRow} trace @param {string} what */
+function linesOf({ lines, first_step, last_step }, what) {
   const steps = last_step - first_step + 1;
-  return table(device === "CPU" ? "Operators by line" : "Kernels by line", "line", lines.slice(0, LINES).map((line) => lineRow(line, steps)));
+  return table(`${what} by line`, "line", lines.slice(0, LINES).map((line) => lineRow(line, steps)));
+}
+
+/** @param {TraceRow} trace @param {string} what */
+function modulesOf({ modules, first_step, last_step }, what) {
+  const steps = last_step - first_step + 1;
+  const rows = modules.slice(0, LINES).map((module) => moduleRow(module, steps));
+  const more = modules.length > LINES ? [el("p", { class: "dim" }, `${count(modules.length - LINES)} more modules took less.`)] : [];
+  return el("div", {}, table(`${what} by module`, "module, forward and backward", rows), ...more);
 }
 
 /** @param {TracedLineRow} line @param {number} steps */
 function lineRow(line, steps) {
   const where = line.file ? [el("code", {}, place(line.file, line.line ?? 0)), ` ${line.function}`] : ["no line of the script"];
-  const kernels = line.kernels.slice(0, KERNELS).map(({ name, seconds, calls }) => `${name} × ${count(calls / steps)}, ${spent(seconds)}`);
+  return kernelRow(line, steps, line.file, [line.backward ? "backward of " : "", ...where]);
+}
+
+/** @param {import("../types/api").Row<"TracedModuleRow">} module @param {number} steps */
+function moduleRow(module, steps) {
+  const [name, above] = [module.path.at(-1), module.path.slice(0, -1).join(" › ")];
+  return kernelRow(module, steps, module.path.join(" › "), name ? [el("code", {}, name), above ? ` in ${above}` : ""] : ["no module"]);
+}
+
+/** @param {Pick<TracedLineRow, "kernels" | "seconds" | "share">} row @param {number} steps @param {string} title @param {(Node | string)[]} name */
+function kernelRow({ kernels, seconds, share }, steps, title, name) {
+  const dearest = kernels.slice(0, KERNELS).map((kernel) => `${kernel.name} × ${count(kernel.calls / steps)}, ${spent(kernel.seconds)}`);
   return el(
     "tr",
     {},
-    el("td", { title: line.file }, line.backward ? "backward of " : "", ...where, ...kernels.map((text) => el("div", { class: "dim", title: text }, text))),
-    el("td", { class: "num strong" }, spent(line.seconds)),
-    el("td", { class: "num" }, percent(line.share / 100)),
+    el("td", { title }, ...name, ...dearest.map((text) => el("div", { class: "dim", title: text }, text))),
+    el("td", { class: "num strong" }, spent(seconds)),
+    el("td", { class: "num" }, percent(share / 100)),
   );
 }

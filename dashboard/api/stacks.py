@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from typing_extensions import TypedDict
 
 from access.roles import EXPORTS, SOURCE, Role, needs
-from analysis.ledger.shares import KernelTime, TracedLine, kinds_of_kernels, late_lines
+from analysis.ledger.shares import KernelTime, TracedLine, TracedModule, kinds_of_kernels, late_lines, traced_modules
 from analysis.stacks import fold
 from analysis.stacks.fold import FlameTree
 from analysis.stacks.frames import Excerpt, SourceRefused
@@ -144,6 +144,17 @@ class TracedLineRow(TypedDict):
     kernels: list[KernelTime]
 
 
+class TracedModuleRow(TypedDict):
+    """What calls of an `nn.Module` launched, and the backward of them, without the modules that it calls. `path` from the outermost module
+    to this one, `Linear_3` being the fourth `Linear` that the profiler saw; [] for what no module launched."""
+
+    path: list[Searched]
+    seconds: float
+    share: float
+    calls: int
+    kernels: list[KernelTime]
+
+
 class KernelKindRow(TypedDict):
     kind: KernelKind
     seconds: float
@@ -219,6 +230,7 @@ class TraceRow(TypedDict):
     busy: BusySeconds | None
     kinds: list[KernelKindRow]
     lines: list[TracedLineRow]
+    modules: list[TracedModuleRow]
     left_out: int
     cards: list[CardRow]
     is_dated: bool
@@ -443,6 +455,7 @@ def _trace(trace: StepTrace, lines: list[TracedLine], own_folder: str) -> TraceR
             if seconds
         ],
         "lines": [_line(line, trace.steps, total_s) for line in lines[:MAX_TRACED_LINES]],
+        "modules": [_module(module, trace.steps, total_s) for module in traced_modules(trace)[:MAX_TRACED_LINES]],
         "left_out": trace.left_out,
         "cards": [_card(card, trace.steps, own_folder) for card in trace.cards],
         "is_dated": trace.is_dated,
@@ -523,5 +536,20 @@ def _line(line: TracedLine, steps: int, total_s: float) -> TracedLineRow:
         "seconds": line.seconds / steps,
         "share": 100 * line.seconds / total_s,
         "calls": line.calls,
-        "kernels": [kernel._replace(seconds=kernel.seconds / steps) for kernel in line.kernels],
+        "kernels": _kernels(line.kernels, steps),
     }
+
+
+def _module(module: TracedModule, steps: int, total_s: float) -> TracedModuleRow:
+    return {
+        "path": list(module.path),
+        "seconds": module.seconds / steps,
+        "share": 100 * module.seconds / total_s,
+        "calls": module.calls,
+        "kernels": _kernels(module.kernels, steps),
+    }
+
+
+def _kernels(kernels: list[KernelTime], steps: int) -> list[KernelTime]:
+    """With the seconds of a step."""
+    return [kernel._replace(seconds=kernel.seconds / steps) for kernel in kernels]

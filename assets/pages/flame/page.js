@@ -132,7 +132,7 @@ export default class FlamePage extends RunPage {
   }
 
   address() {
-    return { ...super.address(), ...addressOf(this.stage.choice) };
+    return { ...super.address(), ...addressOf(this.stage.choice), ...this.stage.side.trace.address() };
   }
 
   /** Whether there are stacks, none, or some on their way. */

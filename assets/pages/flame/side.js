@@ -15,8 +15,8 @@ const NEIGHBOURS = 8;
 const FUNCTIONS = 40;
 
 export class FlameSide {
-  /** @param {(name: string) => void} choose a function, as `nameOf` gives it */
-  constructor(choose) {
+  /** @param {(name: string) => void} choose a function, as `nameOf` gives it @param {() => void} changed something that is in the address */
+  constructor(choose, changed) {
     this.choose = choose;
     /** @type {"self" | "total"} */
     this.by = "self";
@@ -30,7 +30,7 @@ export class FlameSide {
     this.callees = el("table", {});
     this.functions = el("table", {});
     this.sorting = el("button", { class: "plain", type: "button", onclick: () => this.#sort() }, "self time ▾");
-    this.trace = new TraceBox();
+    this.trace = new TraceBox(changed);
     this.element = el(
       "aside",
       { class: "side flame-side bare", "aria-label": "The selected function" },

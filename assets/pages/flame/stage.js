@@ -38,7 +38,7 @@ export class FlameStage {
     this.graph = new FlameGraph({ row: ROW, chosen: (node) => this.choose({ frame: this.graph.tree?.name(node) ?? null }) });
     this.trouble = new TroubleBox(actions.profile);
     this.caption = el("p", { class: "graph-foot dim" });
-    this.side = new FlameSide((name) => this.choose({ frame: name }));
+    this.side = new FlameSide((name) => this.choose({ frame: name }), actions.chosen);
     this.place = el("div", { class: "graph-place" }, this.trouble.element, this.graph.element, this.caption);
     this.graph.addTools(() => `Flame graph of ${this.run}`);
   }

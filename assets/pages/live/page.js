@@ -29,6 +29,7 @@ export default class LivePage extends RunPage {
     super(session);
     this.panel = new Panel({
       clear: () => this.baseline.clear() || this.controller.clear(),
+      changed: () => this.keepAddress(),
       profile: (action) => this.steerProfile(action),
       hover: (time_s) => this.hoverTime(time_s),
       compare: () => this.baseline.toggle(),
@@ -96,7 +97,7 @@ export default class LivePage extends RunPage {
   }
 
   address() {
-    return { ...super.address(), ...this.further.address(), ...this.ledger.address(), ...this.tail.address() };
+    return { ...super.address(), ...this.further.address(), ...this.ledger.address(), ...this.tail.address(), ...this.panel.trace.address() };
   }
 
   /** Instead of lanes: how to get a run, or the existing runs. */

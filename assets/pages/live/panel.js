@@ -27,7 +27,7 @@ const LOUD = 30; // level of a warning: the first one comes into sight
 /** @typedef {import("../../data/view_range.js").Window} Window */
 
 export class Panel {
-  /** @param {{clear: () => void, profile: (action: "on" | "retry") => void, hover: (time_s: number | null) => void, compare: () => void, pin: () => void, report: () => import("../run_details.js").Reported | null}} actions */
+  /** @param {{clear: () => void, changed: () => void, profile: (action: "on" | "retry") => void, hover: (time_s: number | null) => void, compare: () => void, pin: () => void, report: () => import("../run_details.js").Reported | null}} actions */
   constructor(actions) {
     /** @type {Blame | null} */
     this.blame = null;
@@ -43,7 +43,7 @@ export class Panel {
     this.said = el("p", { class: "said", "aria-live": "polite" });
     this.aside = el("p", { class: "aside" });
     this.logDifference = new LogDifference();
-    this.trace = new TraceBox();
+    this.trace = new TraceBox(actions.changed);
     this.facts = el("tbody");
     this.against = el("th", { class: "num" }, "rest");
     this.table = el(
