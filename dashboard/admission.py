@@ -128,6 +128,7 @@ KINDS = {
     "/api/v1/sample": FILES,
     "/api/v1/checkpoints": FILES,
     "/api/v1/trace": FILES,
+    "/api/v1/trace/ranks": FILES,
 }
 CHANGE = "POST"  # is quick, and has a body
 BUSY = "the dashboard is busy with other questions; ask again in a moment"

@@ -56,12 +56,16 @@ class DeviceShares(NamedTuple):
         return self.of(Work.COMPUTE) / self.span_us
 
     @property
-    def exposed_communication(self) -> float:
-        """Share of the span in which a collective ran and no computation."""
-        return (
-            sum(us for work, us in enumerate(self.together_us) if work & Work.COMMUNICATION and not work & Work.COMPUTE)
-            / self.span_us
+    def exposed_us(self) -> float:
+        """In which a collective ran and no computation."""
+        return sum(
+            us for work, us in enumerate(self.together_us) if work & Work.COMMUNICATION and not work & Work.COMPUTE
         )
+
+    @property
+    def exposed_communication(self) -> float:
+        """Share of the span."""
+        return self.exposed_us / self.span_us
 
     @property
     def overlap(self) -> float | None:

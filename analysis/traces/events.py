@@ -86,6 +86,15 @@ KINDS = {
 }
 
 
+class Collectives(NamedTuple):
+    """Which collective some rows are of, as `torch.distributed` notes it at its operators, and the profiler at their kernels."""
+
+    row: Whole  # of the trace, in no order
+    name: Whole  # id of its text, such as `allreduce`; -1 where it is not noted, as below
+    group: Whole  # id of the text of the process group's name and ranks
+    sequence: Whole  # of the collective in its group
+
+
 class Trace(NamedTuple):
     """Events that have a duration, in the order of their start, of those that begin together the longest first; a row each. Ids are places in `texts`; -1 is none.
 
@@ -112,6 +121,7 @@ class Trace(NamedTuple):
     names: dict[tuple[int, int], str]  # of processes and threads, by the ids of both; a process has no thread (-1)
     left_out: int  # events without a time, or with one that is no number
     is_cut: bool  # the file ends in an event
+    collectives: Collectives
 
     @property
     def end_us(self) -> Floats:
@@ -135,6 +145,10 @@ class _Details(msgspec.Struct):
     graph: Any = msgspec.field(default=None, name="graph id")
     sequence: Any = msgspec.field(default=None, name="Sequence number")
     old_sequence: Any = msgspec.field(default=None, name="Sequence Number")
+    collective: Any = msgspec.field(default=None, name="Collective name")
+    group: Any = msgspec.field(default=None, name="Process Group Name")
+    ranks: Any = msgspec.field(default=None, name="Process Group Ranks")
+    number: Any = msgspec.field(default=None, name="Seq")
     name: Any = None  # of a thread or process
 
 
@@ -224,6 +238,7 @@ class _Columns:
         self._about: dict[str, Any] = {}
         self._names: dict[tuple[int, int], str] = {}
         self._left_out, self._is_cut = 0, False
+        self._taken, self._collectives = 0, bytearray()  # of four whole numbers: see `Collectives`
 
     def note(self, text: bytes) -> None:
         """What stands beside the events."""
@@ -291,6 +306,13 @@ class _Columns:
         )
         for (column, kind), part in zip(self._columns, columns, strict=True):
             column += part.astype(kind, copy=False).tobytes()
+        noted = [(place, one) for place, one in enumerate(details) if one.collective is not None]
+        if noted:
+            numbers = _whole([one.number for _, one in noted])
+            names, groups = [ids(one.collective) for _, one in noted], [ids(_group(one)) for _, one in noted]
+            places = np.array([place for place, _ in noted]) + self._taken
+            self._collectives += np.stack([places, names, groups, numbers], axis=1).astype(np.int64).tobytes()
+        self._taken += len(whole)
 
     def _id(self, text: Any) -> int:
         if not isinstance(text, str):
@@ -329,7 +351,11 @@ class _Columns:
         base_us = float(columns[START][0])
         columns[START] -= base_us
         left_out = self._left_out + sum(map(len, self._open.values()))
-        beside = [list(self._texts), base_us, self._about, self._names, left_out, self._is_cut]
+        places = np.empty(len(order), np.int64)
+        places[order] = np.arange(len(order))
+        noted = np.frombuffer(self._collectives, np.int64).reshape(-1, 4)
+        collectives = Collectives(places[noted[:, 0]], noted[:, 1], noted[:, 2], noted[:, 3])
+        beside = [list(self._texts), base_us, self._about, self._names, left_out, self._is_cut, collectives]
         return Trace._make([*columns, *beside])
 
 
@@ -338,6 +364,11 @@ def _kind(one: _Event) -> int:
         return KINDS[one.cat]
     except (KeyError, TypeError):
         return KINDS.get(one.cat.lower(), TraceKind.OTHER) if isinstance(one.cat, str) else TraceKind.OTHER
+
+
+def _group(one: _Details) -> str | None:
+    """Groups of other ranks may have the same name."""
+    return f"{one.group} {one.ranks}" if isinstance(one.group, str) and isinstance(one.ranks, str) else None
 
 
 def _numbers(values: list[Any]) -> Floats:

@@ -89,6 +89,16 @@ class CardSummary(NamedTuple):
     tensor_cores: float | None  # share of the computation in kernels whose names are those of tensor or matrix cores
 
 
+class Collective(NamedTuple):
+    """A kernel of a collective."""
+
+    name: str  # `allreduce`; the kernel's where it is not noted
+    group: str  # "" where it is not noted
+    sequence: int  # in its group; -1 where it is not noted
+    from_s: float  # on the clock of the trace
+    seconds: float
+
+
 @dataclass(frozen=True)
 class StepTrace:
     """`error` is one sentence on why there is nothing else, "" where there is."""
@@ -110,6 +120,9 @@ class StepTrace:
     cards: tuple[CardSummary, ...] = ()  # of a profiler's file
     is_dated: bool = True  # False: from_s is when the file was written, since its clock is no time of day
     said: str = ""  # what else is to be said of it, a sentence
+    is_ranked: bool = True  # False: nothing says which rank it is
+    world_size: int | None = None
+    collectives: tuple[Collective, ...] = ()  # of a profiler's file, in the order of their start: the first 20,000
 
     @property
     def steps(self) -> int:

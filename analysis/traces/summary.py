@@ -22,6 +22,7 @@ from .device import (
     Work,
     counted,
     launches_of,
+    matched,
     step_names,
     step_of,
     step_of_launched,
@@ -30,9 +31,9 @@ from .device import (
     work_of,
 )
 from .events import NONE, Floats, Trace, TraceError, TraceKind, Whole, read_trace
-from .host import HostStacks, caller_of, stacks_of, stacks_of_host
+from .host import HostStacks, caller_of, enclosing, stacks_of, stacks_of_host
 from .idle import IdleCause, IdlePieces, idle_of
-from .steps import BusySeconds, CardStep, CardSummary, KernelKind, LateLaunch, StepTrace, TracedKernel
+from .steps import BusySeconds, CardStep, CardSummary, Collective, KernelKind, LateLaunch, StepTrace, TracedKernel
 
 CUT = "is cut off or is no whole gzip file: have it written or copied again"
 HEAD_BYTES = 8 << 20  # that say when it began
@@ -46,7 +47,10 @@ TENSOR_CORES = re.compile(
     re.IGNORECASE,
 )
 KIND_OF: dict[int, KernelKind] = {Work.COMPUTE: "compute", Work.COMMUNICATION: "communication", Work.MEMORY: "copy"}
+RANK = re.compile(r"(?<![a-z])rank[-_.]?(\d{1,6})(?!\d)", re.IGNORECASE)
+MAX_COLLECTIVES = 20_000
 EPOCH_S = (1.0e9, 1.0e11)  # what may be a time of day
+MAX_BASE_NS = 1e20
 
 
 class TraceSummary(NamedTuple):
@@ -62,6 +66,7 @@ class TraceSummary(NamedTuple):
     left_out: int  # rows of kernels that took least
     left_out_s: float
     counts: dict[str, int]  # of events, by what they are
+    collectives: tuple[Collective, ...]
     events_left_out: int
     is_cut: bool
 
@@ -113,6 +118,7 @@ def summary_of(trace: Trace) -> TraceSummary:
         left_out,
         left_out_s,
         {kind.name.lower(): int((trace.kind == kind).sum()) for kind in TraceKind},
+        _collectives(trace),
         trace.left_out,
         trace.is_cut,
     )
@@ -123,10 +129,11 @@ def step_trace_of(path: Path, root: Path) -> StepTrace:
     found, written_s = summary_of_file(path, root), path.stat().st_mtime
     numbers = [step.number for step in found.steps[: max(1, len(found.steps) - 1)]] or [0]
     from_s = written_s - found.seconds if found.from_s is None else found.from_s
+    rank = _rank_in(path.name) if found.rank is None else found.rank
     said = "The file ends within an event: what stands before that is shown." if found.is_cut else ""
     return StepTrace(
         path.name,
-        found.rank or 0,
+        rank or 0,
         "",
         "",
         "GPU" if found.cards else "CPU",
@@ -142,6 +149,9 @@ def step_trace_of(path: Path, root: Path) -> StepTrace:
         found.cards,
         found.from_s is not None,
         said,
+        rank is not None,
+        found.ranks,
+        found.collectives,
     )
 
 
@@ -278,6 +288,31 @@ def _tensor_cores(trace: Trace, rows: Whole) -> float | None:
     return float(trace.duration_us[computes[np.isin(trace.name[computes], names)]].sum() / whole_us)
 
 
+def _collectives(trace: Trace) -> tuple[Collective, ...]:
+    """All of them, also of steps that do not count: which rank came last is known of each. Sends and receives are between two ranks, of
+    which each has its own, and left out."""
+    rows = trace.rows(TraceKind.KERNEL)
+    rows = rows[work_of(trace, rows) == Work.COMMUNICATION][:MAX_COLLECTIVES]
+    noted = trace.collectives
+    operators = noted.row[trace.kind[noted.row] == TraceKind.OPERATOR]
+    at = matched(rows, noted.row, np.arange(len(noted.row)))
+    around = matched(
+        enclosing(trace, np.sort(operators), launches_of(trace, rows)), noted.row, np.arange(len(noted.row))
+    )
+    at = np.where(at >= 0, at, around)
+    clock_s = _clock_s(trace)
+    found = []
+    for row, place in zip(rows.tolist(), at.tolist(), strict=True):
+        name = trace.text(int(noted.name[place])) if place >= 0 else trace.text(int(trace.name[row]))
+        group, sequence = (
+            (trace.text(int(noted.group[place])), int(noted.sequence[place])) if place >= 0 else ("", NONE)
+        )
+        if name not in ("send", "recv"):
+            start_s, seconds = float(trace.start_us[row]) / 1e6, float(trace.duration_us[row]) / 1e6
+            found.append(Collective(name, group, sequence, clock_s + start_s, seconds))
+    return tuple(found)
+
+
 def _seconds(us: np.ndarray) -> tuple[float, ...]:
     return tuple(float(one) / 1e6 for one in us)
 
@@ -293,6 +328,17 @@ def _ranks(trace: Trace) -> tuple[int | None, int | None]:
 
 def _epoch_s(trace: Trace) -> float | None:
     """PyTorch >= 2.3 writes times since `baseTimeNanoseconds`, older versions since 1970."""
-    base = trace.about.get("baseTimeNanoseconds", 0)
-    begun_s = trace.base_us / 1e6 + (base / 1e9 if isinstance(base, int | float) else 0.0)
+    begun_s = _clock_s(trace)
     return begun_s if EPOCH_S[0] < begun_s < EPOCH_S[1] else None
+
+
+def _clock_s(trace: Trace) -> float:
+    """When the trace begins, on its clock."""
+    base = trace.about.get("baseTimeNanoseconds", 0)
+    return trace.base_us / 1e6 + (base / 1e9 if isinstance(base, int | float) and abs(base) < MAX_BASE_NS else 0.0)
+
+
+def _rank_in(name: str) -> int | None:
+    """`model_rank_3.pt.trace.json` -> 3"""
+    found = RANK.search(name)
+    return int(found[1]) if found else None

@@ -17,8 +17,9 @@ from analysis.stacks.frames import Excerpt, SourceRefused
 from analysis.stacks.frames import FrameKind as FrameKind
 from analysis.stacks.spans import Interval, LastStack
 from analysis.stacks.threads import ThreadSelection, ThreadTime, View
-from analysis.traces.device import Work
+from analysis.traces.device import DeviceShares, Work
 from analysis.traces.idle import IdleCause, IdleCauseName, name_of_cause
+from analysis.traces.ranks import Match, RankComparison, RankRow
 from analysis.traces.steps import BusySeconds, CardStep, CardSummary, KernelKind, LateLaunch, StepTrace
 from collectors.records import Frame, Public, Searched
 from collectors.trace_requests import MAX_STEPS
@@ -242,6 +243,36 @@ class TraceAnswer(TypedDict):
     trace: TraceRow | None
 
 
+class TracedRankRow(TypedDict):
+    """One rank, all of its cards together. Shares are percent; `seconds` and `causes` of one step. Of the `matched` collectives, those found on another rank too:
+    `last`, at how many of them the others waited for this rank, `waited_for_s`, how long the one that waited longest did, in all, and
+    `waited_s`, how long this rank waited for others."""
+
+    rank: int
+    id: Public
+    seconds: float
+    idle: float
+    causes: list[IdleRow]
+    compute: float
+    exposed: float
+    overlapped: float | None
+    copies: float
+    collectives: int
+    matched: int
+    last: int
+    waited_s: float
+    waited_for_s: float
+
+
+class TracedRanksAnswer(TypedDict):
+    """`by`: how collectives of two ranks are known to be the same; null where none are. `rows` is empty where fewer than two ranks are."""
+
+    by: Match | None
+    matched: int
+    sentences: list[Searched]
+    rows: list[TracedRankRow]
+
+
 def add_routes(router: APIRouter, queries: Queries) -> None:
     known, compared = known_run(queries), known_baseline(queries)
 
@@ -353,6 +384,15 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         rank: Rank = None,
     ) -> Answer[TraceAnswer]:
         return Answer(trace_answer(queries.stacks.trace(run, name, rank)))
+
+    @router.get(
+        "/trace/ranks",
+        response_model=None,
+        summary="Traces of several ranks of one run, and which the others waited for",
+    )
+    @needs(Role.VIEWER)
+    def ranks(run: str = known) -> Answer[TracedRanksAnswer]:
+        return Answer(_ranks(queries.stacks.ranks(run)))
 
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
@@ -495,6 +535,38 @@ def _card_step(step: CardStep) -> CardStepRow:
         "copies": 100 * shares.together_us[Work.MEMORY] / shares.span_us,
         "launch_lead_s": step.launch_lead_s,
         "tensor_cores": _percent(step.tensor_cores),
+    }
+
+
+def _ranks(found: RankComparison | None) -> TracedRanksAnswer:
+    if found is None:
+        return {"by": None, "matched": 0, "sentences": [], "rows": []}
+    rows = [_rank(row) for row in found.rows]
+    return {"by": found.by, "matched": found.matched, "sentences": found.said, "rows": rows}
+
+
+def _rank(row: RankRow) -> TracedRankRow:
+    trace = row.trace
+    shares = DeviceShares(
+        tuple(map(sum, zip(*(card.shares.together_us for card in trace.cards), strict=True))) or (0.0,) * 8
+    )
+    idle_s = tuple(map(sum, zip(*(card.idle_s for card in trace.cards), strict=True))) or (0.0,) * len(IdleCause)
+    span_us = max(shares.span_us, 1e-3)
+    return {
+        "rank": trace.rank,
+        "id": trace.id,
+        "seconds": span_us / 1e6 / trace.steps,
+        "idle": 100 * shares.together_us[0] / span_us,
+        "causes": _causes(idle_s, trace.steps, span_us / 1e6),
+        "compute": 100 * shares.of(Work.COMPUTE) / span_us,
+        "exposed": 100 * shares.exposed_us / span_us,
+        "overlapped": _percent(shares.overlap),
+        "copies": 100 * shares.together_us[Work.MEMORY] / span_us,
+        "collectives": len(trace.collectives),
+        "matched": row.matched,
+        "last": row.last,
+        "waited_s": row.waited_s,
+        "waited_for_s": row.waited_for_s,
     }
 
 

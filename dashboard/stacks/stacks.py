@@ -23,6 +23,7 @@ from analysis.stacks.fold import PLAIN, PRUNE, FlameTree, FoldOptions, WindowSta
 from analysis.stacks.spans import Interval, LastStack, last_stacks, to_samples
 from analysis.stacks.threads import ThreadSelection
 from analysis.step_log import StepLog, read, with_lines
+from analysis.traces.ranks import RankComparison
 from analysis.units import Units
 from collectors.folders import LogTree
 from collectors.records import Public
@@ -182,6 +183,10 @@ class Stacks:
         found = self._traces.found(run, history.info, history.folder(), name, rank)
         self._seen.add(run, {line.frame.file for line in found.lines if line.frame is not None})
         return found
+
+    def ranks(self, run: str) -> RankComparison | None:
+        """As `StepTraces.ranks`."""
+        return self._traces.ranks(run)
 
     def chart(self, run: str, window: Interval, width: int, lanes: ThreadSelection) -> ChartResult:
         """The window in time order, `width` pixels wide."""

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from analysis.ledger.shares import TracedLine, traced_lines
 from analysis.stacks.spans import Interval
 from analysis.traces.events import TraceError
+from analysis.traces.ranks import RankComparison, compare_ranks
 from analysis.traces.steps import MalformedTrace, StepTrace, read_answer
 from analysis.traces.summary import step_trace_of
 from collectors.folders import LogTree, is_received
@@ -81,6 +82,10 @@ class StepTraces:
         """Why a file in the run's folder cannot be read; "" without one."""
         return next((f"{found}." for found in self._files(run) if isinstance(found, str)), "")
 
+    def ranks(self, run: str) -> RankComparison | None:
+        """The files of the run's folder that are of several ranks, side by side; None where they are not."""
+        return compare_ranks(found for found in self._files(run) if isinstance(found, StepTrace))
+
     def found(self, run: str, info: Mapping[str, Any], folder: str, name: str | None, rank: int | None) -> TraceResult:
         """What became of the request with this id; without one, the newest trace, of a rank or of any."""
         if self._logs is None:
@@ -131,7 +136,7 @@ def _touches(trace: StepTrace, window: Interval) -> bool:
 # The traces of runs, read from their entries when they are asked for, and remembered while their files stay as they are.
 
 MAX_KEPT, MAX_PROFILES = 4, 8  # of all runs: at most 15 MB each
-MAX_OF_A_RUN = 4  # of PyTorch's profiler, the newest
+MAX_OF_A_RUN = 8  # of PyTorch's profiler, the newest: one for each card of a host
 MAX_ENTRIES = 1_000  # files of an entry that are looked at
 MAX_MEMORY_BYTES, READ_WITHIN_S = 1 << 30, 5.0  # of one
 MAX_LARGE_BYTES, LARGE_WITHIN_S = 3 << 30, 60.0  # of one of PyTorch's profiler
