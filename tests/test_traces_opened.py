@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page
 
+from tests.axe import serious
 from tests.conftest import ROOT, Dashboard, dashboard, wait_for
 from tests.torch_traces import TraceWriter
 
@@ -104,6 +107,72 @@ def test_traces_are_opened_without_a_run(tmp_path: Path) -> None:
         base = address.partition("/flame")[0]
         with urllib.request.urlopen(f"{base}/api/v1/trace?run=rank0") as answer:
             shown(json.load(answer)["trace"])
+
+
+def rank_of_two(rank: int, arrival: float) -> bytes:
+    """Of 10 ms: a kernel of a module, and a collective to which the rank comes at this time in us."""
+    writer, begin = TraceWriter(distributedInfo={"rank": rank, "world_size": 2}), 1_700_000_000 * SECOND
+    for number in range(4):
+        at = begin + number * 10_000
+        writer.step(number, at, 10_000)
+        writer.add("python_function", "train.py(12): <module>", at, 9_000)
+        writer.add("python_function", "nn.Module: GPT_0", at + 100, 800)
+        writer.add("python_function", "nn.Module: Linear_3", at + 200, 500)
+        writer.launch(at + 300, at + 400, 1_000, "sgemm")
+        writer.launch(at + 2_000, at + arrival, 8_000 - arrival, "ncclDevKernel_AllReduce")
+        writer.events[-1]["args"] |= {
+            "Collective name": "allreduce",
+            "Process Group Name": "0",
+            "Process Group Ranks": "[0, 1]",
+            "Seq": number,
+        }
+    return writer.data()
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("pair")
+    files = [folder / "rank0.pt.trace.json", folder / "rank1.pt.trace.json"]
+    for rank, (file, arrival) in enumerate(zip(files, (3_000, 7_000), strict=True)):
+        file.write_bytes(rank_of_two(rank, arrival))
+        os.utime(file, (1_700_000_100, 1_700_000_100 + rank))
+    with opened(*files) as address:
+        yield address
+
+
+def test_ranks_that_are_opened_together_stand_side_by_side(pair: str) -> None:
+    base = pair.partition("/flame")[0]
+    with urllib.request.urlopen(f"{base}/api/v1/trace/ranks?run=rank0") as answer:
+        found = json.load(answer)
+    assert (found["by"], found["matched"], found["sentences"]) == ("sequence", 4, [])
+    first, second = found["rows"]
+    assert (first["rank"], first["last"], second["rank"], second["last"]) == (0, 0, 1, 4)
+    assert second["waited_for_s"] == pytest.approx(0.016) == first["waited_s"]
+    assert first["exposed"] > second["exposed"] > 0 and first["overlapped"] == 0
+    for row in found["rows"]:
+        assert sum(cause["share"] for cause in row["causes"]) == pytest.approx(row["idle"])
+        assert row["idle"] + row["compute"] + row["exposed"] == pytest.approx(100)
+
+
+def test_a_page_of_several_ranks_shows_each_and_its_steps_and_modules(pair: str, page: Page) -> None:
+    page.goto(pair)
+    box = page.locator("details.trace")
+    box.get_by_text("Rank 1 was last at 4 of 4 collectives; others waited 16 ms for it.").wait_for()
+    ranks = box.get_by_role("table", name="Ranks", exact=True)
+    assert ranks.get_by_role("row").count() == 3
+    assert "others waited 16 ms for it" in ranks.get_by_role("row").nth(2).inner_text()
+    steps = box.get_by_role("table", name="Steps on GPU")
+    assert [row.inner_text().split()[0] for row in steps.get_by_role("row").all()] == ["step", "0", "1", "2"]
+    box.get_by_role("button", name="By module").click()
+    modules = box.get_by_role("table", name="Kernels by module")
+    assert "Linear_3 in GPT_0" in modules.get_by_role("row").nth(1).inner_text()
+    ranks.get_by_role("button", name="0").click()
+    box.get_by_text("Rank 0.", exact=False).first.wait_for()
+    assert "kernels=module" in page.url and "traced=0" in page.url
+    page.reload()
+    box.get_by_text("Rank 0.", exact=False).first.wait_for()
+    assert modules.is_visible()
+    assert serious(page, "details.trace") == []
 
 
 @pytest.mark.parametrize("data", [b"{}", b"", b"\x1f\x8b\x08", b'{"traceEvents": [{}]}'])

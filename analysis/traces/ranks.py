@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import median
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -141,7 +142,7 @@ def _usual_gap_s(parts: Sequence[_Part]) -> float:
     gaps = []
     for rank in {part.rank for part in parts}:
         ends = [part.end_s for part in parts if part.rank == rank]
-        gaps += [median(b - a for a, b in zip(ends, ends[1:], strict=False))] if len(ends) > 1 else []
+        gaps += [median(b - a for a, b in pairwise(ends))] if len(ends) > 1 else []
     return min(gaps, default=ENDS_WITHIN_S * ENDS_APART)
 
 

@@ -7,6 +7,9 @@ import { clock, count, place, stepRange } from "../lib/format.js";
 
 /** @typedef {import("../types/api").Row<"TraceRow">} TraceRow */
 /** @typedef {import("../types/api").Row<"TracedLineRow">} TracedLineRow */
+/** @typedef {import("../types/api").Row<"CardStepRow">} CardStepRow */
+/** @typedef {import("../types/api").Row<"TracedRanksAnswer">} Ranks */
+/** @typedef {Pick<CardStepRow, "seconds" | "idle" | "causes" | "compute" | "exposed" | "overlapped" | "copies">} Shares of a step or a rank */
 
 const STEPS = 3;
 const LOOK_MS = 1000;
@@ -20,6 +23,8 @@ export class TraceBox {
     this.changed = changed;
     /** @type {"line" | "module"} */
     this.by = new URLSearchParams(location.search).get("kernels") === "module" ? "module" : "line";
+    /** @type {number | null} whose trace is shown, where several ranks were traced; null: the newest */
+    this.rank = /^\d{1,6}$/.test(new URLSearchParams(location.search).get("traced") ?? "") ? Number(new URLSearchParams(location.search).get("traced")) : null;
     this.button = el("button", { class: "btn", type: "button", onclick: () => this.#trace() }, `Trace ${STEPS} steps`);
     this.said = el("p", { class: "dim", role: "status" });
     this.body = el("div", {});
@@ -38,13 +43,14 @@ export class TraceBox {
 
   /** Its part of the address. */
   address() {
-    return { kernels: this.by === "module" ? "module" : null };
+    return { kernels: this.by === "module" ? "module" : null, traced: this.rank };
   }
 
   /** Of a run that has ended no further step can be traced. @param {string | null} run @param {boolean} alive */
   of(run, alive) {
     this.button.hidden = !alive;
     if (run === this.run) return;
+    if (this.run !== null) this.rank = null;
     this.run = run;
     this.element.hidden = run === null;
     this.#show(null, "");
@@ -70,18 +76,34 @@ export class TraceBox {
   async #loadTrace(id) {
     const { run } = this;
     while (run !== null && run === this.run) {
-      const answer = await get("trace", { run, id }).catch((error) => ({ state: "failed", sentence: sentenceOf(error), trace: null }));
+      const answer = await get("trace", { run, id, rank: id === null ? this.rank : null }).catch((error) => ({ state: "failed", sentence: sentenceOf(error), trace: null }));
       if (run !== this.run) return;
-      if (answer.state !== "asked") return this.#show(answer.trace, answer.sentence);
+      if (answer.state !== "asked") return this.#show(answer.trace, answer.sentence, await this.#ranks(run, answer.trace));
       setText(this.said, answer.sentence);
       await new Promise((done) => setTimeout(done, LOOK_MS));
     }
   }
 
-  /** @param {TraceRow | null} trace @param {string} sentence */
-  #show(trace, sentence) {
-    setText(this.said, [trace ? headOf(trace) : "", sentence].filter(Boolean).join(" "));
-    this.body.replaceChildren(...(trace ? [...trace.cards.flatMap((card) => cardTables(card, trace.cards.length > 1)), this.#kernels(trace)] : []));
+  /** The ranks beside this one, where the trace is a file of a profiler. @param {string} run @param {TraceRow | null} trace @returns {Promise<Ranks | null>} */
+  async #ranks(run, trace) {
+    if (!trace || !trace.id.endsWith(".json") && !trace.id.endsWith(".gz")) return null;
+    const found = await get("trace/ranks", { run }).catch(() => null);
+    return found?.rows.length ? found : null;
+  }
+
+  /** @param {TraceRow | null} trace @param {string} sentence @param {Ranks | null} ranks */
+  #show(trace, sentence, ranks = null) {
+    setText(this.said, [trace && ranks ? `Rank ${trace.rank}.` : "", trace ? headOf(trace) : "", sentence].filter(Boolean).join(" "));
+    const beside = trace && ranks ? rankTable(ranks, trace.rank, (rank) => void this.#choose(rank)) : [];
+    this.body.replaceChildren(...(trace ? [...beside, ...trace.cards.flatMap((card) => cardTables(card, trace.cards.length > 1)), this.#kernels(trace)] : []));
+  }
+
+  /** @param {number} rank */
+  async #choose(rank) {
+    this.rank = rank;
+    this.changed();
+    await this.#loadTrace(null);
+    /** @type {HTMLElement | null} */ (this.body.querySelector(".trace-steps [aria-pressed=true]"))?.focus();
   }
 
   /** The dearest lines, or modules where the trace names them. @param {TraceRow} trace */
@@ -146,29 +168,49 @@ function cardTables({ device, seconds, idle, compute, exposed, causes, late, ten
   ];
 }
 
-/** What a step of a card is made of, in the order of its bar. */
+/** What the time of a card is made of, in the order of its bar. */
 const PARTS = { compute: "compute", exposed: "communication", copies: "copies", data: "waiting for data" };
 
-/** One row a step: a bar of its time, and why the card was idle. @param {string} label @param {import("../types/api").Row<"CardStepRow">[]} steps */
+/** Bars of time, and what they are made of: one row each. @param {string} label @param {string} first @param {(Node | string)[]} names @param {Shares[]} parts @param {string[][]} said lines below each bar */
+function barTable(label, first, names, parts, said) {
+  const longest_s = Math.max(...parts.map(({ seconds }) => seconds));
+  const shares = parts.map(sharesOf);
+  const legend = Object.entries(PARTS).filter(([part]) => shares.some((of) => of[part] > 0));
+  const rows = parts.map(({ seconds }, i) => {
+    const bar = el("div", { class: "step-bar", "aria-hidden": "true" }, ...legend.map(([part]) => segment(part, shares[i][part])), segment("idle", shares[i].idle));
+    bar.style.width = `${(100 * seconds) / longest_s}%`;
+    return el("tr", {}, el("td", { class: "step-number" }, names[i]), el("td", {}, bar, ...said[i].map((line) => el("div", { class: "dim step-said" }, line))), el("td", { class: "num strong" }, spent(seconds)));
+  });
+  const kinds = el("span", { class: "kinds" }, ...legend.flatMap(([part, words]) => [el("i", { class: part }), words]), el("i", { class: "idle" }), shares.some(({ data }) => data > 0) ? "idle otherwise" : "idle");
+  const head = el("tr", {}, el("th", { class: "step-number" }, first), el("th", {}, kinds), el("th", { class: "num" }, "a step"));
+  return el("table", { "aria-label": label, class: "trace-steps" }, el("thead", {}, head), el("tbody", {}, ...rows));
+}
+
+/** The ranks of one job. @param {Ranks} ranks @param {number} shown @param {(rank: number) => void} choose */
+function rankTable({ rows, matched, sentences }, shown, choose) {
+  const names = rows.map(({ rank }) => el("button", { type: "button", class: "plain rank-choice", "aria-pressed": String(rank === shown), title: `Show rank ${rank}`, onclick: () => choose(rank) }, count(rank)));
+  const said = rows.map((row) => [sharesSaid(row), row.matched ? waitsSaid(row) : ""].filter(Boolean));
+  const late = rows.toSorted((a, b) => b.waited_for_s - a.waited_for_s)[0];
+  const verdict = matched && late.last ? [el("p", { class: "mid" }, `Rank ${count(late.rank)} was last at ${count(late.last)} of ${count(matched)} collectives; others waited ${spent(late.waited_for_s)} for it.`)] : [];
+  return [...verdict, barTable("Ranks", "rank", names, rows, said), ...sentences.map((sentence) => el("p", { class: "dim" }, sentence))];
+}
+
+/** @param {Ranks["rows"][number]} row */
+function waitsSaid({ last, matched, waited_s, waited_for_s }) {
+  const others = last ? `, others waited ${spent(waited_for_s)} for it` : "";
+  return `last at ${count(last)} of ${count(matched)} collectives${others}; it waited ${spent(waited_s)} for others`;
+}
+
+/** @param {string} label @param {CardStepRow[]} steps */
 function stepTable(label, steps) {
   if (!steps.length) return [];
   const shown = steps.slice(0, STEP_ROWS);
-  const longest_s = Math.max(...shown.map(({ seconds }) => seconds));
-  const shares = shown.map(sharesOf);
-  const legend = Object.entries(PARTS).filter(([part]) => shares.some((of) => of[part] > 0));
-  const rows = shown.map((step, i) => {
-    const bar = el("div", { class: "step-bar", "aria-hidden": "true" }, ...legend.map(([part]) => segment(part, shares[i][part])), segment("idle", shares[i].idle));
-    bar.style.width = `${(100 * step.seconds) / longest_s}%`;
-    const said = stepSaid(step);
-    return el("tr", {}, el("td", { class: "step-number" }, count(step.step)), el("td", { title: said }, bar, el("div", { class: "dim step-said" }, said)), el("td", { class: "num strong" }, spent(step.seconds)));
-  });
-  const kinds = el("span", { class: "kinds" }, ...legend.flatMap(([part, words]) => [el("i", { class: part }), words]), el("i", { class: "idle" }), legend.length === 4 ? "idle otherwise" : "idle");
-  const head = el("tr", {}, el("th", { class: "step-number" }, "step"), el("th", {}, kinds), el("th", { class: "num" }, "lasts"));
+  const said = shown.map((step) => [[sharesSaid(step), step.launch_lead_s === null ? "" : `launch queue ${spent(step.launch_lead_s)}`, step.tensor_cores ? `tensor cores ${percent(step.tensor_cores / 100)} of compute` : ""].filter(Boolean).join("; ")]);
   const more = steps.length > shown.length ? [el("p", { class: "dim" }, `The first ${count(shown.length)} of ${count(steps.length)} steps.`)] : [];
-  return [el("table", { "aria-label": label, class: "trace-steps" }, el("thead", {}, head), el("tbody", {}, ...rows)), ...more];
+  return [barTable(label, "step", shown.map(({ step }) => count(step)), shown, said), ...more];
 }
 
-/** @param {import("../types/api").Row<"CardStepRow">} step @returns {Record<string, number>} percent of its time; they add up to 100 */
+/** @param {Shares} shares @returns {Record<string, number>} percent of the time; they add up to 100 */
 function sharesOf({ compute, exposed, copies, idle, causes }) {
   const data = causes.find(({ cause }) => cause === "data")?.share ?? 0;
   return { compute, exposed, copies, data, idle: idle - data };
@@ -181,15 +223,13 @@ function segment(part, share) {
   return drawn;
 }
 
-/** `busy 57%; idle 43%: waiting for data 32%, the host was late 7.7%; launched 9.7 ms ahead` @param {import("../types/api").Row<"CardStepRow">} step */
-function stepSaid({ idle, causes, exposed, overlapped, launch_lead_s, tensor_cores }) {
+/** `busy 57%; idle 43%: waiting for data 32%, the host was late 7.7%` @param {Shares} shares */
+function sharesSaid({ idle, causes, exposed, overlapped }) {
   const why = causes.filter(({ share }) => share >= 0.5).toSorted((a, b) => b.share - a.share).map(({ cause, share }) => `${CAUSES[cause]} ${percent(share / 100)}`);
   return [
     `busy ${percent(1 - idle / 100)}`,
     `idle ${percent(idle / 100)}${why.length ? `: ${why.join(", ")}` : ""}`,
     overlapped === null ? "" : `exposed communication ${percent(exposed / 100)}, ${percent(overlapped / 100)} of all communication behind compute`,
-    launch_lead_s === null ? "" : `launch queue ${spent(launch_lead_s)}`,
-    tensor_cores ? `tensor cores ${percent(tensor_cores / 100)} of compute` : "",
   ].filter(Boolean).join("; ");
 }
 

@@ -193,6 +193,7 @@ export default class FlamePage extends RunPage {
 
   /** @param {import("../../flame/tree.js").Flame | null} flame @param {import("../../blame/requests.js").Question} question @param {{growing: boolean, trouble: import("../../blame/requests.js").Trouble | null}} about */
   showFlame(flame, question, { growing, trouble }) {
+    this.stage.folder = this.runs.current?.cwd ?? "";
     this.stage.show(flame, question, { growing, trouble });
     this.#drawStacks();
     this.#came("stacks");

@@ -52,10 +52,12 @@ export class FlameSide {
 
   /** @type {Tree | null} */
   tree = null;
+  folder = "";
 
-  /** @param {Tree | null} tree @param {number} frame the selected function's, or -1 @param {string} run */
-  draw(tree, frame, run) {
+  /** @param {Tree | null} tree @param {number} frame the selected function's, or -1 @param {string} run @param {string} folder the run's; "" if unknown */
+  draw(tree, frame, run, folder) {
     this.tree = tree;
+    this.folder = folder;
     const named = tree || frame >= 0 ? null : this.#named(run);
     setClass(this.element, "bare", tree === null && named === null);
     setClass(this.element, "only-source", named !== null);
@@ -84,7 +86,7 @@ export class FlameSide {
       this.#figure(tree, "Self", self_s, base_self_s),
       this.#share(tree, total_s, base_total_s),
     );
-    const own = tree.nodes.kind[tree.nodes.frame.indexOf(chosen.frame)] === "own"; // the server shows no other code
+    const own = tree.nodes.kind[tree.nodes.frame.indexOf(chosen.frame)] === "own" && (this.folder !== "" || !/^\w/.test(file)); // the server shows no other code, nor a path that is relative to an unknown folder
     const tone = tree.compared ? toneOf(excessOf(tree, total_s, base_total_s)) : "";
     return this.source.show(own ? { run, file, line, share: `${percent(total_s / tree.total_s)} in ${name}`, tone } : null);
   }

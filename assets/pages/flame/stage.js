@@ -26,6 +26,7 @@ export class FlameStage {
     this.choice = readChoice();
     this.filter = filterOf(this.choice);
     this.run = "";
+    this.folder = ""; // the run's
     /** @type {Flame | null} */
     this.flame = null;
     /** @type {Tree | null} of the whole, also while only callers are drawn */
@@ -117,7 +118,7 @@ export class FlameStage {
     graph.mark(frame);
     this.tools.showFound(graph.search(choice.q));
     this.tools.draw(choice, this.flame, tree?.compared ?? false);
-    this.side.draw(tree, this.#frameIndex(), this.run);
+    this.side.draw(tree, this.#frameIndex(), this.run, this.folder);
     setText(this.caption, tree ? this.#caption(tree) : "");
   }
 
