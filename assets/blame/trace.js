@@ -1,7 +1,7 @@
 /** Steps of a run that are traced on demand: the button, and which line of the script launched which kernels. Read once it is opened. */
 
 import { change, get, sentenceOf, traceOf } from "../lib/api.js";
-import { el, setText } from "../lib/dom.js";
+import { el, setClass, setText } from "../lib/dom.js";
 import { brief, percent } from "../lib/figures.js";
 import { clock, count, place, stepRange } from "../lib/format.js";
 
@@ -75,6 +75,7 @@ export class TraceBox {
   /** Until it is there. @param {string | null} id of one that was asked for; null: the newest */
   async #loadTrace(id) {
     const { run } = this;
+    setClass(this.body, "reading", run !== null && !this.body.hasChildNodes());
     while (run !== null && run === this.run) {
       const answer = await get("trace", { run, id, rank: id === null ? this.rank : null }).catch((error) => ({ state: "failed", sentence: sentenceOf(error), trace: null }));
       if (run !== this.run) return;
@@ -93,6 +94,7 @@ export class TraceBox {
 
   /** @param {TraceRow | null} trace @param {string} sentence @param {Ranks | null} ranks */
   #show(trace, sentence, ranks = null) {
+    setClass(this.body, "reading", false);
     setText(this.said, [trace && ranks ? `Rank ${trace.rank}.` : "", trace ? headOf(trace) : "", sentence].filter(Boolean).join(" "));
     const beside = trace && ranks ? rankTable(ranks, trace.rank, (rank) => void this.#choose(rank)) : [];
     this.body.replaceChildren(...(trace ? [...beside, ...trace.cards.flatMap((card) => cardTables(card, trace.cards.length > 1)), this.#kernels(trace)] : []));
