@@ -6,16 +6,20 @@ import gzip
 import io
 import random
 import tempfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from analysis.ledger.shares import traced_lines, traced_modules
+from analysis.traces import events
 from analysis.traces.device import Work
 from analysis.traces.events import TraceError, read_trace
 from analysis.traces.idle import IdleCause
 from analysis.traces.steps import StepTrace
 from analysis.traces.summary import TraceSummary, step_trace_of, summary_of, summary_of_file
+from collectors.untrusted import ReaderProcess
 from tests.torch_traces import TraceWriter, recorded
 
 KINDS = {"gemm": Work.COMPUTE, "ncclDevKernel_AllReduce": Work.COMMUNICATION, "Memcpy HtoD": Work.MEMORY}
@@ -200,7 +204,12 @@ def test_a_trace_that_is_cut_is_read_up_to_its_last_whole_event(tmp_path: Path) 
         (b'{"traceEvents": [{"ph": "X", "ts": "now", "dur": 3}]}', "no event with a duration"),
         (b'{"traceEvents": [{"ph": "X", "ts": 3, "dur": -3}]}', "no event with a duration"),
         (b'{"traceEvents": [{"ph": "X", "ts": NaN, "dur": 1e999}]}', "no event with a duration"),
-        (b'{"traceEvents": ' + b"[" * 100_000, "no event with a duration"),
+        (b'{"traceEvents": ' + b"[" * 100_000, "nested too deeply"),
+        (
+            b'{"traceEvents": [{"ph": "X", "ts": 1, "dur": 1, "pid": ' + b"[" * 9_000 + b"]" * 9_000 + b"}]}",
+            "nested too deeply",
+        ),
+        (b"MZ\x90\0" * 9_000, 'no "traceEvents"'),
         (gzip.compress(one_kernel().data())[:-20], "no whole gzip file"),
         (b"\x1f\x8b" + b"\0" * 100, "no whole gzip file"),
     ],
@@ -323,3 +332,101 @@ def test_steps_of_real_cards_add_up_to_the_shares_of_their_trace(
     for step in card.steps:
         busy_us = sum(step.shares.together_us[1:])
         assert busy_us + 1e6 * sum(step.idle_s) == pytest.approx(step.shares.span_us)
+
+
+def packed_bomb(folder: Path, piece: bytes, size: int = 10 << 30) -> Path:
+    """The head of a trace and 10 GB of this piece, in 10 MB; deflate packs 1 to 1,000 at most."""
+    packing = zlib.compressobj(9, wbits=31)
+    part = packing.compress(b'{"traceEvents": [{"ph": "X", "ts": 1, "dur": 1}') + packing.flush(zlib.Z_FULL_FLUSH)
+    repeated = packing.compress(piece * ((16 << 20) // len(piece))) + packing.flush(zlib.Z_FULL_FLUSH)
+    path = folder / "bomb.pt.trace.json.gz"
+    with path.open("wb") as file:
+        file.write(part)
+        for _ in range(size >> 24):
+            file.write(repeated)
+    return path
+
+
+@pytest.fixture(scope="module")
+def reader() -> Iterator[ReaderProcess]:
+    process = ReaderProcess("traces", memory_bytes=3 << 30, timeout_s=60.0)  # as the dashboard has one
+    yield process
+    process.close()
+
+
+@pytest.mark.parametrize(
+    ("piece", "said"),
+    [
+        (b" ", "an event of more than 64 MB"),
+        (b', {"ph": "M", "name": "' + b"x" * 1_000_000 + b'"}', "more than 100 times its size"),
+    ],
+)
+def test_a_gzip_bomb_costs_seconds_and_is_one_sentence(
+    piece: bytes, said: str, reader: ReaderProcess, tmp_path: Path
+) -> None:
+    bomb = packed_bomb(tmp_path, piece)
+    assert bomb.stat().st_size < 12 << 20
+    with pytest.raises(TraceError, match=said):
+        reader.read(summary_of_file, bomb, tmp_path, timeout_s=30.0)
+
+
+def test_more_events_than_a_trace_has_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = one_kernel()
+    for limit in ("MAX_EVENTS", "MAX_SEEN"):
+        with monkeypatch.context() as patch, pytest.raises(TraceError, match="has more than 2 events"):
+            patch.setattr(events, limit, 2)
+            summed(writer)
+
+
+def test_cards_that_no_process_has_are_one_sentence() -> None:
+    writer = TraceWriter()
+    for device in range(1_000):
+        writer.launch(device, device + 1, 5, device=device)
+    with pytest.raises(TraceError, match="names 1,000 cards"):
+        summed(writer)
+
+
+def test_names_of_a_megabyte_are_shortened_and_negative_times_are_taken_as_they_are(tmp_path: Path) -> None:
+    writer = TraceWriter()
+    for number in range(20):
+        writer.launch(-1e12 + 100 * number, -1e12 + 100 * number + 10, 50, chr(97 + number) * 1_000_000)
+    found = summary_of_file(written(tmp_path, writer.data()), tmp_path)
+    (card,) = found.cards
+    assert card.shares.span_us == pytest.approx(19 * 100 + 50) and found.from_s is None
+    assert {len(kernel.name) for kernel in found.kernels} == {2_000} and len(found.kernels) == 20
+
+
+def test_durations_that_are_no_time_cost_their_event(tmp_path: Path) -> None:
+    data = one_kernel().data()
+    for odd in (b"NaN", b"-5", b"1e999", b'"long"', b"null", b"[]", b"9" * 4_000):
+        event = b'{"ph": "X", "cat": "kernel", "name": "odd", "ts": 20, "dur": ' + odd + b', "args": {"device": 0}}, '
+        found = summary_of_file(
+            written(tmp_path, data.replace(b'"traceEvents": [', b'"traceEvents": [' + event)), tmp_path
+        )
+        assert [kernel.name for kernel in found.kernels] == ["gemm"], odd
+        assert found.events_left_out == 1
+
+
+def test_correlations_and_flows_in_circles_start_each_kernel_once() -> None:
+    writer = TraceWriter()
+    for number in range(60):
+        writer.launch(10 * number, 10 * number + 5, 4)
+    for number, event in enumerate(writer.events[:]):
+        if "correlation" in event["args"]:
+            event["args"]["correlation"] %= 3
+            for phase, of in (("s", number), ("t", number - 1), ("f", number + 1)):
+                writer.events.append(
+                    {"ph": phase, "id": of % 3, "ts": number, "pid": 7, "tid": 1, "cat": "ac2g", "name": "ac2g"}
+                )
+    found = summed(writer)
+    assert sum(kernel.calls for kernel in found.kernels) == 60
+    assert sum(found.cards[0].idle_s) == pytest.approx(found.cards[0].shares.together_us[0] / 1e6)
+
+
+def test_calls_within_calls_without_end_keep_the_innermost_lines(tmp_path: Path) -> None:
+    writer = TraceWriter()
+    for depth in range(20_000):
+        writer.add("python_function", f"deep.py({depth + 1}): f", depth, 100_000 - 2 * depth)
+    writer.launch(30_000, 30_100, 50)
+    (kernel,) = summed(writer).kernels
+    assert len(kernel.stack) == 500 and kernel.stack[-1].line == 20_000

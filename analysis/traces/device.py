@@ -14,8 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .events import NONE, ON_CARD, Floats, Trace, TraceKind, Whole
+from .events import NONE, ON_CARD, Floats, Trace, TraceError, TraceKind, Whole
 
+MAX_CARDS = 64
+MAX_NAME = 500  # characters in which a kernel's name says what it is
 STEP = re.compile(r"ProfilerStep\s?#\s?(\d+)")
 COLLECTIVE = re.compile(
     r"nccl|rccl|(?:all_?reduce|all_?gather|reduce_?scatter|all_?to_?all)_?(?:kernel|cross|one_?shot|two_?shot)",
@@ -117,7 +119,7 @@ def matched(wanted: Whole, keys: Whole, rows: Whole) -> Whole:
 
 def work_of(trace: Trace, rows: Whole) -> Whole:
     """The kind of each of these rows of the card, as a `Work`."""
-    collectives = [id_ for id_, text in enumerate(trace.texts) if COLLECTIVE.search(text)]
+    collectives = [id_ for id_, text in enumerate(trace.texts) if COLLECTIVE.search(text, 0, MAX_NAME)]
     is_kernel = trace.kind[rows] == TraceKind.KERNEL
     is_collective = is_kernel & np.isin(trace.name[rows], collectives)
     return np.where(is_collective, Work.COMMUNICATION, np.where(is_kernel, Work.COMPUTE, Work.MEMORY)).astype(np.int64)
@@ -152,10 +154,13 @@ class DeviceTimeline(NamedTuple):
 
 
 def timelines_of(trace: Trace, rows: Whole) -> list[DeviceTimeline]:
-    """Of each card that these rows ran on for any time."""
+    """Of each card that these rows ran on for any time. Raises TraceError for more than a process can have."""
     works = work_of(trace, rows)
     found = []
-    for device in np.unique(trace.device[rows]):
+    devices = np.unique(trace.device[rows])
+    if len(devices) > MAX_CARDS:
+        raise TraceError(f"names {len(devices):,} cards; a process has at most {MAX_CARDS}")
+    for device in devices:
         mine = trace.device[rows] == device
         timeline = _timeline(int(device), trace, rows[mine], works[mine])
         if len(timeline.start_us):
@@ -180,10 +185,9 @@ def _timeline(device: int, trace: Trace, rows: Whole, works: Whole) -> DeviceTim
     return DeviceTimeline(device, begun, ended, work, np.where(work == 0, rows[by_start][at], NONE))
 
 
-def step_of_launched(trace: Trace, rows: Whole, steps: Sequence[TraceStep]) -> Whole:
-    """The step that started each of these rows of the card, as a place in `steps`; -1 where no call is known. What was started before the
-    first step belongs to it."""
-    launches = launches_of(trace, rows)
+def step_of_launched(trace: Trace, launches: Whole, steps: Sequence[TraceStep]) -> Whole:
+    """The step of each of these calls, as a place in `steps`; -1 of a call that is -1. What was started before the first step belongs to
+    it."""
     starts = np.array([step.start_us for step in steps])
     found = np.maximum(np.searchsorted(starts, trace.start_us[launches], side="right") - 1, 0)
     return np.where(launches >= 0, found, NONE)

@@ -24,6 +24,8 @@ Ids: TypeAlias = npt.NDArray[np.int32]
 BLOCK_BYTES = 8 << 20
 MAX_EVENT_BYTES = 64 << 20  # between two places where a block can be cut
 MAX_BYTES = 8 << 30  # of a file, unpacked
+MAX_EVENTS = 10_000_000  # with a duration, 90 bytes each: 1 GB of JSON has about 4 million
+MAX_SEEN = 3 * MAX_EVENTS  # of any kind
 MAX_TEXT = 2_000  # characters of a name
 MAX_TEXTS = 1 << 20  # of a trace, that differ
 MAX_US = 1e18
@@ -167,6 +169,7 @@ _events_of = msgspec.json.Decoder(list[_Event])
 _CUT = re.compile(rb"\}\s{0,64},\s{0,64}\{")
 _BEGIN = re.compile(rb'"traceEvents"\s*:\s*\[')
 _NOTHING = _Details()
+NESTED = "has values that are nested too deeply for an event of a profiler"
 
 
 def read_trace(file: BinaryIO) -> Trace:
@@ -213,9 +216,13 @@ def _decoded(text: bytes) -> list[_Event] | None:
         return _events_of.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
+    except RecursionError:
+        raise TraceError(NESTED) from None
     try:
         return _plain(json.loads(text.decode("utf-8", "replace"), strict=False))
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise TraceError(NESTED) from None
+    except ValueError:
         return None
 
 
@@ -225,7 +232,10 @@ def _plain(found: Any) -> list[_Event]:
         for one in found
         if isinstance(one, dict)
     ]
-    return msgspec.convert(events, list[_Event])
+    try:
+        return msgspec.convert(events, list[_Event])
+    except RecursionError:
+        raise TraceError(NESTED) from None
 
 
 class _Columns:
@@ -238,6 +248,7 @@ class _Columns:
         self._about: dict[str, Any] = {}
         self._names: dict[tuple[int, int], str] = {}
         self._left_out, self._is_cut = 0, False
+        self._seen = 0  # events of any kind
         self._taken, self._collectives = 0, bytearray()  # of four whole numbers: see `Collectives`
 
     def note(self, text: bytes) -> None:
@@ -254,7 +265,9 @@ class _Columns:
         text = "[" + data.decode("utf-8", "replace")
         try:
             found, at = json.JSONDecoder(strict=False).raw_decode(text)
-        except (ValueError, RecursionError):
+        except RecursionError:
+            raise TraceError(NESTED) from None
+        except ValueError:
             self._is_cut = True
             cut = _last_cut(data)
             if cut is not None:
@@ -266,6 +279,9 @@ class _Columns:
             self.note(b"{" + behind.encode())
 
     def take(self, events: list[_Event]) -> None:
+        self._seen += len(events)
+        if self._seen > MAX_SEEN:
+            raise TraceError(f"has more than {MAX_SEEN:,} events: have fewer steps traced")
         whole = [one for one in events if one.ph == "X"]
         for one in events:
             if one.ph in ("B", "E"):
@@ -286,6 +302,8 @@ class _Columns:
             start, duration = start[is_good], duration[is_good]
         if not whole:
             return
+        if self._taken + len(whole) > MAX_EVENTS:
+            raise TraceError(f"has more than {MAX_EVENTS:,} events: have fewer steps traced")
         details = [one.args or _NOTHING for one in whole]
         ids = self._id
         columns: tuple[npt.NDArray[Any], ...] = (

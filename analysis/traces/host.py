@@ -130,9 +130,9 @@ def enclosing(trace: Trace, outer: Whole, rows: Whole) -> Whole:
 def _opened(trace: Trace, outer: Whole, rows: Whole) -> Iterator[tuple[int, list[int]]]:
     """Each of these rows that is one, with those of `outer` that were open on its thread when it began; the list is used again."""
     known = np.unique(rows[rows >= 0])
-    for process, thread in np.unique(np.stack([trace.process[known], trace.thread[known]]), axis=1).T.tolist():
-        around = outer[(trace.thread[outer] == thread) & (trace.process[outer] == process)]
-        inside = known[(trace.thread[known] == thread) & (trace.process[known] == process)]
+    around_of = _by_thread(trace, outer)
+    for thread, inside in _by_thread(trace, known).items():
+        around = around_of.get(thread, outer[:0])
         starts, ends, places = trace.start_us[around].tolist(), trace.end_us[around].tolist(), around.tolist()
         opened: list[int] = []
         ending: list[float] = []
@@ -149,6 +149,14 @@ def _opened(trace: Trace, outer: Whole, rows: Whole) -> Iterator[tuple[int, list
                 opened.pop()
                 ending.pop()
             yield row, opened
+
+
+def _by_thread(trace: Trace, rows: Whole) -> dict[int, Whole]:
+    """The rows of each thread, in their order."""
+    threads = (trace.process[rows].astype(np.int64) << 32) + trace.thread[rows]
+    order = np.argsort(threads, kind="stable")
+    found, firsts = np.unique(threads[order], return_index=True)
+    return dict(zip(found.tolist(), np.split(rows[order], firsts[1:]), strict=True)) if len(rows) else {}
 
 
 def _by_functions(trace: Trace, launches: Whole, stacks: dict[tuple[Frame, ...], int]) -> Whole:

@@ -66,11 +66,13 @@ def idle_of(trace: Trace, timeline: DeviceTimeline) -> IdlePieces:
     found = np.zeros((len(places), len(IdleCause)))
     found[:, IdleCause.UNKNOWN] = np.where(known, 0.0, ended - begun)
     found[:, IdleCause.LAUNCH] = np.where(known, ended - called, 0.0)
+    of_cause = {cause: _rows_of(trace, cause) for cause in ON_HOST}
     for thread in np.unique(trace.thread[launches[known]]):
         mine = np.flatnonzero(known & (trace.thread[launches] == thread))
         covered, cumulated = np.zeros(len(mine)), np.zeros((0, 2))
         for cause in ON_HOST:
-            spans = _spans(trace, cause, int(thread))
+            rows = of_cause[cause][trace.thread[of_cause[cause]] == thread]
+            spans = np.stack([trace.start_us[rows], trace.end_us[rows]], axis=1)
             cumulated = spans if not len(cumulated) else np.concatenate([cumulated, spans])
             now = _within(cumulated, begun[mine], called[mine])
             found[mine, cause] = now - covered
@@ -79,11 +81,10 @@ def idle_of(trace: Trace, timeline: DeviceTimeline) -> IdlePieces:
     return IdlePieces(places, np.maximum(found, 0.0))
 
 
-def _spans(trace: Trace, cause: IdleCause, thread: int) -> Floats:
-    """Start and end of what the thread did of this kind."""
+def _rows_of(trace: Trace, cause: IdleCause) -> Whole:
+    """What the host did of this kind."""
     names = [id_ for id_, text in enumerate(trace.texts) if NAMED[cause].match(text)]
-    rows = np.flatnonzero(np.isin(trace.name, names) & np.isin(trace.kind, KINDS[cause]) & (trace.thread == thread))
-    return np.stack([trace.start_us[rows], trace.end_us[rows]], axis=1)
+    return np.flatnonzero(np.isin(trace.name, names) & np.isin(trace.kind, KINDS[cause]))
 
 
 def _within(spans: Floats, begun: Floats, ended: Floats) -> Floats:

@@ -17,6 +17,7 @@ import numpy as np
 from collectors.logs.open_files import NotRead, open_file
 
 from .device import (
+    MAX_NAME,
     DeviceTimeline,
     TraceStep,
     Work,
@@ -36,6 +37,7 @@ from .idle import IdleCause, IdlePieces, idle_of
 from .steps import BusySeconds, CardStep, CardSummary, Collective, KernelKind, LateLaunch, StepTrace, TracedKernel
 
 CUT = "is cut off or is no whole gzip file: have it written or copied again"
+MAX_RATIO, MIN_BYTES = 100, 256 << 20  # unpacked of a packed byte, beyond that size; traces have about 12
 HEAD_BYTES = 8 << 20  # that say when it began
 MAX_KERNELS, MAX_LATE = 5_000, 200  # rows that are kept: those that took longest
 MAX_STEPS = 1_000  # rows of a card, the first
@@ -49,6 +51,7 @@ TENSOR_CORES = re.compile(
 KIND_OF: dict[int, KernelKind] = {Work.COMPUTE: "compute", Work.COMMUNICATION: "communication", Work.MEMORY: "copy"}
 RANK = re.compile(r"(?<![a-z])rank[-_.]?(\d{1,6})(?!\d)", re.IGNORECASE)
 MAX_COLLECTIVES = 20_000
+MAX_RANKS = 1_000_000
 EPOCH_S = (1.0e9, 1.0e11)  # what may be a time of day
 MAX_BASE_NS = 1e20
 
@@ -86,10 +89,29 @@ def _unpacked(file: BinaryIO) -> Iterator[BinaryIO]:
     is_packed = file.read(2) == b"\x1f\x8b"
     file.seek(0)
     try:
-        with gzip.GzipFile(fileobj=file) if is_packed else file as unpacked:
-            yield cast(BinaryIO, unpacked)
+        if not is_packed:
+            yield file
+            return
+        with gzip.GzipFile(fileobj=file) as unpacked:
+            most = max(MIN_BYTES, MAX_RATIO * os.fstat(file.fileno()).st_size)
+            yield cast(BinaryIO, _Bounded(unpacked, most))
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise TraceError(CUT) from None
+
+
+class _Bounded:
+    """A packed file from which no more is read than a trace can hold."""
+
+    def __init__(self, file: gzip.GzipFile, most: int) -> None:
+        self._file, self._left = file, most
+
+    def read(self, size: int) -> bytes:
+        """Raises TraceError, and what reading the file raises."""
+        data = self._file.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise TraceError(f"unpacks to more than {MAX_RATIO} times its size, so it is no trace")
+        return data
 
 
 def began_and_lasted_s(path: Path) -> tuple[float, float]:
@@ -217,7 +239,7 @@ def _summed(trace: Trace, rows: Whole, stacks: HostStacks, works: Whole, us: Flo
 
 def _card(trace: Trace, rows: Whole, steps: Sequence[TraceStep], timeline: DeviceTimeline) -> CardSummary:
     idle = idle_of(trace, timeline)
-    mine = rows[trace.device[rows] == timeline.device]
+    mine = _launched(trace, rows[trace.device[rows] == timeline.device])
     return CardSummary(
         timeline.device,
         timeline.shares(),
@@ -225,24 +247,44 @@ def _card(trace: Trace, rows: Whole, steps: Sequence[TraceStep], timeline: Devic
         _card_steps(trace, mine, steps, timeline, idle),
         _late(trace, timeline.next_row[idle.places], idle.by_cause),
         _queued(trace, mine),
-        _launch_lead_s(trace, mine),
-        _tensor_cores(trace, mine),
+        _launch_lead_s(mine),
+        _tensor_cores(mine),
     )
 
 
+class _Launched(NamedTuple):
+    """What ran on a card, a row each."""
+
+    rows: Whole  # of the trace
+    launches: Whole  # -1 where the trace does not have the call
+    lead_us: Floats  # from the begin of the call; NaN where it is not there
+    us: Floats  # of computation
+    tensor_us: Floats  # of it, on tensor cores
+
+    def of(self, chosen: np.ndarray) -> _Launched:
+        return _Launched(*(column[chosen] for column in self))
+
+
+def _launched(trace: Trace, rows: Whole) -> _Launched:
+    launches = launches_of(trace, rows)
+    lead_us = np.where(launches >= 0, trace.start_us[rows] - trace.start_us[launches], np.nan)
+    us = np.where(work_of(trace, rows) == Work.COMPUTE, trace.duration_us[rows], 0.0)
+    names = [id_ for id_, text in enumerate(trace.texts) if TENSOR_CORES.search(text, 0, MAX_NAME)]
+    return _Launched(rows, launches, lead_us, us, np.where(np.isin(trace.name[rows], names), us, 0.0))
+
+
 def _card_steps(
-    trace: Trace, rows: Whole, steps: Sequence[TraceStep], timeline: DeviceTimeline, idle: IdlePieces
+    trace: Trace, ran: _Launched, steps: Sequence[TraceStep], timeline: DeviceTimeline, idle: IdlePieces
 ) -> tuple[CardStep, ...]:
-    of_row = step_of_launched(trace, rows, steps) if steps else np.full(len(rows), NONE)
+    of_row = step_of_launched(trace, ran.launches, steps) if steps else np.full(len(ran.rows), NONE)
     if not (of_row >= 0).any():
         return ()
-    by_step = step_of(trace, rows, of_row, len(steps), timeline)
+    by_step = step_of(trace, ran.rows, of_row, len(steps), timeline)
     found = []
     for place in np.unique(by_step)[:MAX_STEPS].tolist():
         of_step = idle.by_cause[by_step[idle.places] == place].sum(axis=0)
-        shares, its_rows = timeline.shares(np.flatnonzero(by_step == place)), rows[of_row == place]
-        lead_s, tensor_cores = _launch_lead_s(trace, its_rows), _tensor_cores(trace, its_rows)
-        found.append(CardStep(steps[place].number, shares, _seconds(of_step), lead_s, tensor_cores))
+        shares, own = timeline.shares(np.flatnonzero(by_step == place)), ran.of(of_row == place)
+        found.append(CardStep(steps[place].number, shares, _seconds(of_step), _launch_lead_s(own), _tensor_cores(own)))
     return tuple(found)
 
 
@@ -261,31 +303,24 @@ def _late(trace: Trace, rows: Whole, by_cause: np.ndarray) -> tuple[LateLaunch, 
     )
 
 
-def _queued(trace: Trace, rows: Whole) -> float | None:
+def _queued(trace: Trace, ran: _Launched) -> float | None:
     """Median, over what began on the card, of what had been launched before that and had not begun."""
-    launches = launches_of(trace, rows)
-    known = launches >= 0
+    known = ran.launches >= 0
     if not known.any():
         return None
-    launched = np.sort(trace.start_us[launches[known]])
-    begun = np.sort(trace.start_us[rows[known]])
+    launched = np.sort(trace.start_us[ran.launches[known]])
+    begun = np.sort(trace.start_us[ran.rows[known]])
     return float(np.median(np.searchsorted(launched, begun, side="right") - np.arange(1, len(begun) + 1)))
 
 
-def _launch_lead_s(trace: Trace, rows: Whole) -> float | None:
-    launches = launches_of(trace, rows)
-    known = launches >= 0
-    leads_us = trace.start_us[rows[known]] - trace.start_us[launches[known]]
-    return float(np.median(leads_us)) / 1e6 if len(leads_us) else None
+def _launch_lead_s(ran: _Launched) -> float | None:
+    known = ran.lead_us[~np.isnan(ran.lead_us)]
+    return float(np.median(known)) / 1e6 if len(known) else None
 
 
-def _tensor_cores(trace: Trace, rows: Whole) -> float | None:
-    computes = rows[work_of(trace, rows) == Work.COMPUTE]
-    whole_us = trace.duration_us[computes].sum()
-    if not whole_us:
-        return None
-    names = [id_ for id_, text in enumerate(trace.texts) if TENSOR_CORES.search(text)]
-    return float(trace.duration_us[computes[np.isin(trace.name[computes], names)]].sum() / whole_us)
+def _tensor_cores(ran: _Launched) -> float | None:
+    whole_us = ran.us.sum()
+    return float(ran.tensor_us.sum() / whole_us) if whole_us else None
 
 
 def _collectives(trace: Trace) -> tuple[Collective, ...]:
@@ -323,7 +358,11 @@ def _ranks(trace: Trace) -> tuple[int | None, int | None]:
     if not isinstance(found, dict):
         return None, None
     rank, ranks = found.get("rank"), found.get("world_size")
-    return (rank if type(rank) is int else None), (ranks if type(ranks) is int else None)
+    return (rank if _is_count(rank) else None), (ranks if _is_count(ranks) else None)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < MAX_RANKS
 
 
 def _epoch_s(trace: Trace) -> float | None:
