@@ -249,7 +249,7 @@ def test_a_parameter_of_a_wrong_kind_is_named_with_what_it_may_be(
         ("logs?before=", "before must be a whole number from 0 to 4,611,686,018,427,387,904"),
         ("logs?limit=0", "limit must be a whole number from 1 to 5,000"),
         ("blame?run=steps&to=3", "from is missing"),
-        ("flame?run=steps&from=1&to=2&format=svg", "format must be 'tree', 'folded' or 'speedscope'"),
+        ("flame?run=steps&from=1&to=2&format=svg", "format must be 'tree', 'folded', 'speedscope' or 'perfetto'"),
         ("flame?run=steps&from=1&to=2&view=0x10", "view must be 'main', 'joined', 'threads' or 'kernels'"),
         ("logs/lines?rank=x", "rank must be a whole number from 0 to 2,147,483,647"),
         ("logs?q=" + "x" * 5000, "q must have at most 4,096 characters"),

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import websockets
 
+from analysis.traces.summary import summary_of_file
 from collectors.records import Frame, StackRecording, StackSpan
 from collectors.store.engines import open_store
 from dashboard.queries import Queries
@@ -170,6 +171,19 @@ def test_a_window_is_exported_for_other_programs(running: Dashboard) -> None:
     assert sum(speedscope["profiles"][0]["weights"]) == pytest.approx(60)
     with urllib.request.urlopen(f"{running.address}/api/v1/flame?{WINDOW}&format=folded") as answer:
         assert sum(int(line.rpartition(" ")[2]) for line in answer.read().decode().splitlines()) == pytest.approx(60e6)
+
+
+def test_a_window_is_exported_as_a_trace(running: Dashboard, tmp_path: Path) -> None:
+    trace = running.get(f"/api/v1/flame?{WINDOW}&format=perfetto")
+    slices = [event for event in trace["traceEvents"] if event["ph"] == "X"]
+    outer = [event for event in slices if event["name"].endswith(": step")]
+    assert sum(event["dur"] for event in outer) == pytest.approx(60e6, rel=0.02)
+    numbers = [event["name"] for event in slices if event["cat"] == "user_annotation"]
+    assert len(numbers) == pytest.approx(60, abs=2) and all(name.startswith("ProfilerStep#") for name in numbers)
+    (tmp_path / "window.trace.json").write_text(json.dumps(trace))
+    found = summary_of_file(tmp_path / "window.trace.json", tmp_path)
+    assert found.from_s == pytest.approx(T0 + 310, abs=1.01)
+    assert {"decode", "forward"} <= {kernel.stack[-1].name for kernel in found.kernels}
 
 
 def test_a_window_is_a_chart_in_time_order(running: Dashboard) -> None:

@@ -198,9 +198,12 @@ def _kernels(trace: Trace, rows: Whole) -> Kernels:
 
 
 def _operators(trace: Trace, steps: Sequence[TraceStep]) -> Kernels:
-    """Of a trace without cards: its operators, without the time of those that they call."""
+    """Of a trace without cards: its operators, without the time of those that they call; where it has none, as one of stacks alone, its
+    functions of Python."""
     rows = trace.rows(TraceKind.OPERATOR)
     rows = rows[~np.isin(trace.name[rows], step_names(trace))]
+    if not len(rows):
+        rows = trace.rows(TraceKind.PYTHON)
     if len(steps) > 1:
         rows = rows[trace.start_us[rows] < steps[-1].start_us]
     own_us = trace.duration_us[rows].copy()

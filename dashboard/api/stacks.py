@@ -302,10 +302,12 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         roll: fold.Roll = "function",
         invert: Annotated[bool, Query(description="callees first")] = False,
         prune: Annotated[float, Query(ge=0, le=1, description="leave out what is below this share")] = fold.PRUNE,
-        shape: Annotated[Literal["tree", "folded", "speedscope"], Query(alias="format")] = "tree",
+        shape: Annotated[Literal["tree", "folded", "speedscope", "perfetto"], Query(alias="format")] = "tree",
     ) -> Answer[FlameAnswer] | Response:
         if shape != "tree":
             check_grant(EXPORTS)
+        if shape == "perfetto":
+            return Response(dumps(queries.stacks.perfetto(run, window, rank)), media_type="application/json")
         reshaped = fold.FoldOptions(waits, focus, hide, roll, invert)
         if view == "kernels":
             traced = queries.stacks.kernels(run, window, rank, reshaped, prune)

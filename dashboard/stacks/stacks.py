@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from collectors.records import Public
 from collectors.store.store import StackColumns, Store, TooMuch, check, holding
 
 from ..visitors import sees_all, without_details
-from . import flame
+from . import flame, perfetto
 from .flame import SPANS_AT_ONCE, Chart, MinuteCache, Strip
 from .ledgers import READING_S, Ledgers
 from .step_traces import StepTraces, TraceResult
@@ -196,6 +196,33 @@ class Stacks:
         self._seen.add(run, {frame.file for frame in drawn.frames})
         return ChartResult(drawn, history.profiled_until())
 
+    def perfetto(self, run: str, window: Interval, rank: int | None) -> dict[str, Any]:
+        """The window as a trace for ui.perfetto.dev: the stacks of all threads, counters, steps and events. Raises TooMuch."""
+        history = History(self._store, run)
+        window = history.inside(window)
+        with self._turn(window):
+            stacks = history.stacks(window)
+            if rank is not None:
+                stacks = _of_rank(stacks, rank)
+            ranks = {process.rank for process in stacks.processes} or {rank or 0}
+            logs = {rank: read(history, window, rank, around_s=0.0) for rank in sorted(ranks)}
+            series = {one.id: one for one in history.machine_series() if one.name.startswith(("gpu/", "host/"))}
+            found = (
+                self._store.range(list(series), *window, buckets=perfetto.buckets_for(len(series))) if series else {}
+            )
+            steps = {rank: log.steps for rank, log in logs.items() if log.steps}
+            return perfetto.to_perfetto(
+                perfetto.PerfettoWindow(
+                    run,
+                    window,
+                    stacks,
+                    [perfetto.Counter(series[id_], buckets) for id_, buckets in found.items()],
+                    steps,
+                    history.unit_name,
+                    [event for event in self._store.events(run, *window) if rank is None or event.rank == rank],
+                )
+            )
+
     def step_log(self, run: str, window: Interval, rank: int | None = None) -> StepLog:
         """What one rank logs of its steps in the window. Raises TooMuch for millions of them."""
         history = History(self._store, run)
@@ -281,6 +308,19 @@ def strips(window: Interval, width: int, counts: Sequence[tuple[float, float, in
         end = max(first + 1, int(np.searchsorted(spans, before + SPANS_AT_ONCE, "right")))
         yield Strip(first, min(end, width))
         first = end
+
+
+def _of_rank(stacks: StackColumns, rank: int) -> StackColumns:
+    places = [i for i, process in enumerate(stacks.processes) if process.rank == rank]
+    pids = {stacks.processes[i].pid for i in places}
+    mine = np.isin(stacks.process, places)
+    columns = ("time_s", "duration_s", "tid", "stack", "resolved", "gil", "cpu_s")
+    return stacks._replace(
+        processes=[stacks.processes[i] for i in places],
+        threads={thread: name for thread, name in stacks.threads.items() if thread[0] in pids},
+        process=np.searchsorted(places, stacks.process[mine]).astype(np.int32),
+        **{column: getattr(stacks, column)[mine] for column in columns},
+    )
 
 
 def _step_log(history: History, window: Interval, rank: int, around_s: float) -> StepLog:

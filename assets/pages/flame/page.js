@@ -149,7 +149,7 @@ export default class FlamePage extends RunPage {
     super.pick(run);
   }
 
-  /** @param {"speedscope" | "folded"} format */
+  /** @param {keyof typeof ENDINGS} format */
   download(format) {
     if (this.requests.wanted) download(this.requests.wanted, format);
   }
@@ -229,7 +229,7 @@ export default class FlamePage extends RunPage {
 class FlameHead {
   /**
    * @param {HTMLElement} scope the page's place in the row of the scope @param {HTMLElement} findings the way from one to the next
-   * @param {{compare: () => void, download: (format: "speedscope" | "folded") => void, hasStacks: () => boolean, report: () => import("../run_details.js").Reported | null}} actions
+   * @param {{compare: () => void, download: (format: keyof typeof ENDINGS) => void, hasStacks: () => boolean, report: () => import("../run_details.js").Reported | null}} actions
    */
   constructor(scope, findings, actions) {
     this.actions = actions;
@@ -256,7 +256,8 @@ class FlameHead {
     const report = { label: "Report", about: "Everything about the window in one HTML file", run: () => void this.report.write() };
     const speedscope = { label: "speedscope", about: "The stacks, for speedscope.app", key: "e", run: () => download("speedscope") };
     const folded = { label: "Folded stacks", about: "One line a stack, for flamegraph.pl", key: "E", run: () => download("folded") };
-    return [{ title: "", items: [link, ...(mayExport ? [report, ...(hasStacks() ? [speedscope, folded] : [])] : [])] }];
+    const perfetto = { label: "Perfetto trace", about: "Stacks, counters, steps and events, for ui.perfetto.dev", run: () => download("perfetto") };
+    return [{ title: "", items: [link, ...(mayExport ? [report, ...(hasStacks() ? [speedscope, folded, perfetto] : [])] : [])] }];
   }
 
   /** @param {boolean} compares with another window or run @param {boolean} chosen a window is */
@@ -356,9 +357,9 @@ function stripLanes(metas) {
   return [...FIRST.flatMap((id) => lanes.filter((lane) => lane.id === id)), ...lanes].slice(0, 1);
 }
 
-// The stacks of a window as a file: speedscope's format, or folded lines.
+// A window as a file: its stacks in speedscope's format or as folded lines, or all of it as a trace.
 
-const ENDINGS = { speedscope: "speedscope.json", folded: "folded.txt" };
+const ENDINGS = { speedscope: "speedscope.json", folded: "folded.txt", perfetto: "trace.json" };
 
 /** @param {import("../../blame/requests.js").Question} question @param {keyof typeof ENDINGS} format */
 export function download(question, format) {
