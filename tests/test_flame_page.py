@@ -308,7 +308,7 @@ def test_what_is_searched_for_can_be_all_that_is_shown_or_be_left_out(run: Run, 
     wait_for(lambda: first_row(page).startswith("decode_image"), because="the frame does not come back")
 
 
-def test_the_window_is_exported_to_speedscope_and_folded(run: Run, page: Page) -> None:
+def test_the_window_is_exported_to_speedscope_folded_and_as_a_trace(run: Run, page: Page) -> None:
     open_starved(run, page)
     with page.expect_download() as waiting:
         page.keyboard.press("e")
@@ -321,6 +321,11 @@ def test_the_window_is_exported_to_speedscope_and_folded(run: Run, page: Page) -
     with page.expect_download() as waiting:
         pick(page, "Export", "speedscope")
     assert waiting.value.suggested_filename.endswith(".speedscope.json")
+    with page.expect_download() as waiting:
+        pick(page, "Export", "Perfetto trace")
+    assert waiting.value.suggested_filename.endswith(".trace.json")
+    told = json.loads(Path(waiting.value.path()).read_text())
+    assert any(event["name"].endswith(": decode_image") for event in told["traceEvents"])
 
 
 def test_the_verdict_has_the_width_of_the_page_and_its_actions_are_beside_it(run: Run, page: Page) -> None:

@@ -203,7 +203,14 @@ def _operators(trace: Trace, steps: Sequence[TraceStep]) -> Kernels:
     rows = trace.rows(TraceKind.OPERATOR)
     rows = rows[~np.isin(trace.name[rows], step_names(trace))]
     if not len(rows):
-        rows = trace.rows(TraceKind.PYTHON)
+        found, left_out, left_out_s = _own_times(trace, trace.rows(TraceKind.PYTHON), steps)
+        named = (kernel._replace(name=kernel.stack[-1].name) if kernel.stack else kernel for kernel in found)
+        return tuple(named), left_out, left_out_s
+    return _own_times(trace, rows, steps)
+
+
+def _own_times(trace: Trace, rows: Whole, steps: Sequence[TraceStep]) -> Kernels:
+    """Without the time of those of these rows that each calls."""
     if len(steps) > 1:
         rows = rows[trace.start_us[rows] < steps[-1].start_us]
     own_us = trace.duration_us[rows].copy()

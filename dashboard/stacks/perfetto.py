@@ -44,6 +44,11 @@ class PerfettoWindow(NamedTuple):
     events: Sequence[Event]
 
 
+def is_counter(series: Series, run: str) -> bool:
+    """Of a GPU or the host, and of no other run."""
+    return series.name.startswith(("gpu/", "host/")) and dict(series.labels).get("run", run) == run
+
+
 def buckets_for(counters: int) -> int:
     """In how many buckets so many counters are to be read."""
     return max(1, min(MAX_BUCKETS, MAX_COUNTS // max(1, counters)))
@@ -162,7 +167,7 @@ def _slice(category: str, name: str, start_us: float, end_us: float, pid: int, t
 
 
 def _counts(counter: Counter, clock: _Clock) -> Iterator[Entry]:
-    labels = " ".join(f"{name} {value}" for name, value in counter.series.labels)
+    labels = " ".join(f"{name} {value}" for name, value in counter.series.labels if name != "run")
     name = f"{counter.series.name} {labels}".strip()
     for time_s, value in zip(counter.buckets.t.tolist(), counter.buckets.mean.tolist(), strict=True):
         if np.isfinite(value):

@@ -206,7 +206,7 @@ class Stacks:
                 stacks = _of_rank(stacks, rank)
             ranks = {process.rank for process in stacks.processes} or {rank or 0}
             logs = {rank: read(history, window, rank, around_s=0.0) for rank in sorted(ranks)}
-            series = {one.id: one for one in history.machine_series() if one.name.startswith(("gpu/", "host/"))}
+            series = {one.id: one for one in history.machine_series() if perfetto.is_counter(one, run)}
             found = (
                 self._store.range(list(series), *window, buckets=perfetto.buckets_for(len(series))) if series else {}
             )

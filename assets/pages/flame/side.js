@@ -86,7 +86,7 @@ export class FlameSide {
       this.#figure(tree, "Self", self_s, base_self_s),
       this.#share(tree, total_s, base_total_s),
     );
-    const own = tree.nodes.kind[tree.nodes.frame.indexOf(chosen.frame)] === "own" && (this.folder !== "" || !/^\w/.test(file)); // the server shows no other code, nor a path that is relative to an unknown folder
+    const own = tree.nodes.kind[tree.nodes.frame.indexOf(chosen.frame)] === "own" && this.folder !== ""; // the server shows no other code, and none of a run whose folder is unknown
     const tone = tree.compared ? toneOf(excessOf(tree, total_s, base_total_s)) : "";
     return this.source.show(own ? { run, file, line, share: `${percent(total_s / tree.total_s)} in ${name}`, tone } : null);
   }
