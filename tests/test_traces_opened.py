@@ -154,6 +154,17 @@ def test_ranks_that_are_opened_together_stand_side_by_side(pair: str) -> None:
         assert row["idle"] + row["compute"] + row["exposed"] == pytest.approx(100)
 
 
+def test_of_more_ranks_than_are_read_the_others_are_counted(tmp_path: Path) -> None:
+    files = [tmp_path / f"rank{rank}.pt.trace.json" for rank in range(10)]
+    for rank, file in enumerate(files):
+        file.write_bytes(rank_of_two(rank, 3_000))
+    with opened(*files) as address:
+        base = address.partition("/flame")[0]
+        with urllib.request.urlopen(f"{base}/api/v1/trace/ranks?run=rank0") as answer:
+            found = json.load(answer)
+    assert len(found["rows"]) == 8 and found["sentences"][-1] == "2 older traces are not read."
+
+
 def test_a_page_of_several_ranks_shows_each_and_its_steps_and_modules(pair: str, page: Page) -> None:
     page.goto(pair)
     box = page.locator("details.trace")

@@ -84,7 +84,11 @@ class StepTraces:
 
     def ranks(self, run: str) -> RankComparison | None:
         """The files of the run's folder that are of several ranks, side by side; None where they are not."""
-        return compare_ranks(found for found in self._files(run) if isinstance(found, StepTrace))
+        found = compare_ranks(found for found in self._files(run) if isinstance(found, StepTrace))
+        if found is not None and self._logs is not None:
+            left_out = len(_profiles(LogTree.of(self._logs).path_of(run))) - MAX_OF_A_RUN
+            found.said += [f"{left_out:,} older traces are not read."] if left_out > 0 else []
+        return found
 
     def found(self, run: str, info: Mapping[str, Any], folder: str, name: str | None, rank: int | None) -> TraceResult:
         """What became of the request with this id; without one, the newest trace, of a rank or of any."""
@@ -209,7 +213,7 @@ class TraceReader:
 
     def profiles(self, folder: Path) -> Iterator[StepTrace | str]:
         """Those of PyTorch's profiler in a folder, or in one of its folders, the newest first; of one that cannot be read why."""
-        return (self._files.read(key, folder) for key in _profiles(folder))
+        return (self._files.read(key, folder) for key in _profiles(folder)[:MAX_OF_A_RUN])
 
     def close(self) -> None:
         self._answers.close()
@@ -233,7 +237,7 @@ def _profiles(folder: Path) -> list[_TraceFile]:
                     found.append(_TraceFile(file.path, status.st_ino, status.st_size, status.st_mtime_ns))
                 elif place == folders[0] and file.is_dir(follow_symlinks=False):
                     folders.append(file.path)
-    return sorted(found, key=lambda key: -key.modified_ns)[:MAX_OF_A_RUN]
+    return sorted(found, key=lambda key: -key.modified_ns)
 
 
 def _files(entry: Path) -> list[_TraceFile]:
