@@ -180,6 +180,9 @@ def test_a_window_is_exported_as_a_trace(running: Dashboard, tmp_path: Path) -> 
     assert sum(event["dur"] for event in outer) == pytest.approx(60e6, rel=0.02)
     numbers = [event["name"] for event in slices if event["cat"] == "user_annotation"]
     assert len(numbers) == pytest.approx(60, abs=2) and all(name.startswith("ProfilerStep#") for name in numbers)
+    of_ranks = [running.get(f"/api/v1/flame?{WINDOW}&format=perfetto&rank={rank}")["traceEvents"] for rank in (0, 5)]
+    stacks = [sum(event.get("cat") == "python_function" for event in events) for events in of_ranks]
+    assert stacks == [len(slices) - len(numbers), 0]
     (tmp_path / "window.trace.json").write_text(json.dumps(trace))
     found = summary_of_file(tmp_path / "window.trace.json", tmp_path)
     assert found.from_s == pytest.approx(T0 + 310, abs=1.01)

@@ -32,6 +32,7 @@ export default class FlamePage extends RunPage {
       compare: () => this.baseline.toggle(),
       download: (format) => this.download(format),
       hasStacks: () => this.stage.tree !== null,
+      isTraced: () => this.stage.kernels,
       report: () => this.reported(this.range.window ?? this.requests.wanted?.asked ?? null),
     });
     this.found = new FoundHere(this.findings);
@@ -229,7 +230,7 @@ export default class FlamePage extends RunPage {
 class FlameHead {
   /**
    * @param {HTMLElement} scope the page's place in the row of the scope @param {HTMLElement} findings the way from one to the next
-   * @param {{compare: () => void, download: (format: keyof typeof ENDINGS) => void, hasStacks: () => boolean, report: () => import("../run_details.js").Reported | null}} actions
+   * @param {{compare: () => void, download: (format: keyof typeof ENDINGS) => void, hasStacks: () => boolean, isTraced: () => boolean, report: () => import("../run_details.js").Reported | null}} actions
    */
   constructor(scope, findings, actions) {
     this.actions = actions;
@@ -251,13 +252,13 @@ class FlameHead {
 
   /** @returns {import("../../lib/menu.js").Section[]} */
   #exports() {
-    const { download, hasStacks } = this.actions;
+    const { download, hasStacks, isTraced } = this.actions;
     const link = { label: "Copy link", run: () => void copyText(location.href) };
     const report = { label: "Report", about: "Everything about the window in one HTML file", run: () => void this.report.write() };
     const speedscope = { label: "speedscope", about: "The stacks, for speedscope.app", key: "e", run: () => download("speedscope") };
     const folded = { label: "Folded stacks", about: "One line a stack, for flamegraph.pl", key: "E", run: () => download("folded") };
     const perfetto = { label: "Perfetto trace", about: "Stacks, counters, steps and events, for ui.perfetto.dev", run: () => download("perfetto") };
-    return [{ title: "", items: [link, ...(mayExport ? [report, ...(hasStacks() ? [speedscope, folded, perfetto] : [])] : [])] }];
+    return [{ title: "", items: [link, ...(mayExport ? [report, ...(hasStacks() ? [speedscope, folded, ...(isTraced() ? [] : [perfetto])] : [])] : [])] }];
   }
 
   /** @param {boolean} compares with another window or run @param {boolean} chosen a window is */
