@@ -186,7 +186,11 @@ def test_a_page_of_several_ranks_shows_each_and_its_steps_and_modules(pair: str,
     assert serious(page, "details.trace") == []
 
 
-@pytest.mark.parametrize("data", [b"{}", b"", b"\x1f\x8b\x08", b'{"traceEvents": [{}]}'])
+NESTED = b'{"traceEvents": [{"ph": "X", "ts": 1, "dur": 1, "pid": ' + b"[" * 9_000 + b"]" * 9_000 + b"}]}"
+BOMB = gzip.compress(b'{"traceEvents": [' + b" " * (64 << 20))
+
+
+@pytest.mark.parametrize("data", [b"{}", b"", b"\x1f\x8b\x08", b'{"traceEvents": [{}]}', NESTED, BOMB])
 def test_what_is_no_trace_is_not_opened(data: bytes, tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     file.write_bytes(data)

@@ -277,7 +277,7 @@ class _Launched(NamedTuple):
 
 def _launched(trace: Trace, rows: Whole) -> _Launched:
     launches = launches_of(trace, rows)
-    lead_us = np.where(launches >= 0, trace.start_us[rows] - trace.start_us[launches], np.nan)
+    lead_us = np.where(launches >= 0, np.maximum(trace.start_us[rows] - trace.start_us[launches], 0.0), np.nan)
     us = np.where(work_of(trace, rows) == Work.COMPUTE, trace.duration_us[rows], 0.0)
     names = [id_ for id_, text in enumerate(trace.texts) if TENSOR_CORES.search(text, 0, MAX_NAME)]
     return _Launched(rows, launches, lead_us, us, np.where(np.isin(trace.name[rows], names), us, 0.0))
