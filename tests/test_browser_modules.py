@@ -131,7 +131,7 @@ def test_lines_of_one_metric_are_named_by_their_labels_whatever_these_are(ask: A
       ...metas("host/load_1m", [{}]),
       ...metas("host/run_threads", [{ run: "b", rank: "1" }, { run: "b" }, { run: "a" }]),
     ];
-    return Object.fromEntries(gpuPageLanes(machine, new Map(), true).map(({ title, lines }) => [title, lines.map(({ label }) => label)]));"""
+    return Object.fromEntries(gpuPageLanes(machine, { lost: new Map(), waits: new Map() }, true).map(({ title, lines }) => [title, lines.map(({ label }) => label)]));"""
     found = ask(code)
     assert found["host/cpu_core_pct"] == ["core 0", "core 2", "core 10"]
     assert found["host/fan_pct"] == ["fan 0", "fan 1"]
