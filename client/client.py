@@ -582,6 +582,7 @@ USER_COLUMNS = (
     "kind",
     "used_memory_bytes",
     "utilization_pct",
+    "outside_pytorch_bytes",
     "name",
     "command",
     "user",

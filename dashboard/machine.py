@@ -61,12 +61,19 @@ class Machine:
 
 @dataclass(frozen=True)
 class GpuUser:
-    """A process with a context on a GPU; `owner` where it belongs to a run."""
+    """A process with a context on a GPU; `owner` where it belongs to a run. `reserved_bytes`: what PyTorch's allocator has of that GPU."""
 
     gpu: int
     mig: int | None
     process: dict[str, Any]
     owner: RunOfProcess | None
+    reserved_bytes: float | None = None
+
+    @property
+    def outside_bytes(self) -> float | None:
+        """Held beside PyTorch's allocator: CUDA's context, NCCL's buffers, cuDNN, other libraries. None where that is not known."""
+        used = self.process["used_memory_bytes"]
+        return None if used is None or self.reserved_bytes is None else max(0.0, used - self.reserved_bytes)
 
 
 def values_now(

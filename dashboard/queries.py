@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -65,6 +66,7 @@ NO_RUN = "no run {!r}; GET /api/v1/runs lists them"
 MAX_EVENTS = 20_000
 MAX_NOTES = 2000  # the newest, that are searched
 MAX_CHECKPOINTS = 2_000  # of a run, the newest
+RESERVED, RESERVED_FRESH_S = "memory/reserved_bytes", 120.0
 
 
 class NotFound(Exception):
@@ -393,7 +395,28 @@ class Queries:
         gpus = self._collector().get("gpu", {}).get("gpus", [])
         found = [(gpu, process) for gpu in gpus for process in gpu["processes"]]
         owners = self._owners() if found else {}
-        return [GpuUser(gpu["index"], gpu["mig"], process, owners.get(process["pid"])) for gpu, process in found]
+        cards = Counter(process["pid"] for _, process in found)
+        users = []
+        for gpu, process in found:
+            owner = owners.get(process["pid"])
+            alone = (
+                owner is not None and not owner.is_worker and cards[process["pid"]] == 1
+            )  # of several GPUs it says one number
+            users.append(
+                GpuUser(gpu["index"], gpu["mig"], process, owner, self._reserved(owner) if owner and alone else None)
+            )
+        return users
+
+    def _reserved(self, rank: RunOfProcess) -> float | None:
+        """Bytes that PyTorch's allocator holds, where the rank logs that and did so lately."""
+        mine = [
+            row
+            for row in self.series(rank.run)
+            if row.name == RESERVED and int(dict(row.labels).get("rank", "0")) == rank.rank
+        ]
+        last = self.last(mine[:1]).get(mine[0].id) if mine else None
+        is_fresh = last is not None and last.time_s is not None and time.time() - last.time_s < RESERVED_FRESH_S
+        return last.value if last is not None and is_fresh else None
 
     def host_processes(self) -> HostSnapshot:
         """The processes of this host that use most of it now."""

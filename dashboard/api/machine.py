@@ -83,6 +83,7 @@ class GpuUserRow(ProcessRow):
     mig: int | None
     run: Public | None
     rank: int | None
+    outside_pytorch_bytes: float | None  # of its memory; null where the run does not log what PyTorch reserves
     not_attachable: Searched
 
 
@@ -271,7 +272,15 @@ def gpu_user_row(user: GpuUser) -> GpuUserRow:
     reason = why_not(int(user.process["pid"])) if run is None else ""
     return cast(
         GpuUserRow,
-        {"gpu": user.gpu, "mig": user.mig, **user.process, "run": run, "rank": rank, "not_attachable": reason},
+        {
+            "gpu": user.gpu,
+            "mig": user.mig,
+            **user.process,
+            "run": run,
+            "rank": rank,
+            "outside_pytorch_bytes": user.outside_bytes,
+            "not_attachable": reason,
+        },
     )
 
 

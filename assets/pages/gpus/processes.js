@@ -61,6 +61,7 @@ const table = (processes) =>
 function process(uses) {
   const [{ pid, user, command, name, run, rank, kind }] = uses;
   const memory = sum(uses.map(({ used_memory_bytes }) => used_memory_bytes));
+  const outside = sum(uses.map(({ outside_pytorch_bytes }) => outside_pytorch_bytes));
   const busy = sum(uses.map(({ utilization_pct }) => utilization_pct));
   const title = command || name || "in another container, or gone";
   return el(
@@ -79,7 +80,7 @@ function process(uses) {
       "tr",
       {},
       el("td"),
-      el("td", { colspan: 4 }, el("code", { title }, title), run === null ? attachable(uses[0]) : flameLink(run, rank)),
+      el("td", { colspan: 4 }, el("code", { title }, title), run === null ? attachable(uses[0]) : flameLink(run, rank), outside === null ? null : el("p", { class: "dim", title: "CUDA's context, NCCL, cuDNN and other libraries" }, `${figure(outside * GIB, 1)} GiB outside PyTorch`)),
     ),
   );
 }
