@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ def asked(tmp_path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     process = {"pid": os.getpid(), "kind": "compute", "used_memory_bytes": USED, "utilization_pct": 90, "name": "python", "command": "train.py", "user": "me", "time_s": 0.0}  # fmt: skip
     cards: dict[str, Any] = {"gpus": [{"index": 0, "uuid": "A", "mig": None, "state": "ok", "processes": [process]}]}
     writer = open_store(tmp_path, write=True)
-    place = {"pid": os.getpid(), "pid_start_ticks": start_ticks(os.getpid()), "boot_id": boot_id(), "host": "box"}
+    place = {"pid": os.getpid(), "pid_start_ticks": start_ticks(os.getpid()), "boot_id": boot_id(), "host": socket.gethostname()}
     writer.append([Event("run", "start", time.time() - 10, rank=0, fields=place)])
     queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
     queries._collector = lambda: {"host": "box", "collectors": [], "gpu": cards}  # type: ignore[method-assign]
