@@ -411,7 +411,7 @@ class Queries:
         """Bytes that PyTorch's allocator holds, where the rank logs that and did so lately."""
         mine = [
             row
-            for row in self.series(rank.run)
+            for row in self._store.series(rank.run)
             if row.name == RESERVED and int(dict(row.labels).get("rank", "0")) == rank.rank
         ]
         last = self.last(mine[:1]).get(mine[0].id) if mine else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from collectors.machine.proc import boot_id, start_ticks
-from collectors.records import Event, Points, Record, labels_of
+from collectors.records import Points, Record, labels_of
 from collectors.store.engines import open_store
+from dashboard.machine import RunOfProcess
 from dashboard.queries import Queries
 from tests.conftest import wait_for
 from tests.serving import Web, served
@@ -28,10 +27,9 @@ def asked(tmp_path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     process = {"pid": os.getpid(), "kind": "compute", "used_memory_bytes": USED, "utilization_pct": 90, "name": "python", "command": "train.py", "user": "me", "time_s": 0.0}  # fmt: skip
     cards: dict[str, Any] = {"gpus": [{"index": 0, "uuid": "A", "mig": None, "state": "ok", "processes": [process]}]}
     writer = open_store(tmp_path, write=True)
-    place = {"pid": os.getpid(), "pid_start_ticks": start_ticks(os.getpid()), "boot_id": boot_id(), "host": socket.gethostname()}
-    writer.append([Event("run", "start", time.time() - 10, rank=0, fields=place)])
     queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
     queries._collector = lambda: {"host": "box", "collectors": [], "gpu": cards}  # type: ignore[method-assign]
+    queries._owners = lambda: {os.getpid(): RunOfProcess("run", 0)}  # type: ignore[method-assign]
     with served(queries) as web:
         yield lambda *records: _outside(writer, web, records), cards
     queries.close()
@@ -49,7 +47,7 @@ def reserved(gib: float, seconds_ago: float = 1.0) -> Points:
 
 def test_it_is_what_the_driver_counts_beyond_what_pytorch_reserves(asked: Any) -> None:
     ask, _ = asked
-    assert ask() == [None], "the run has not said"
+    assert ask(Points("run", labels_of(rank=0), ("train/loss",), (1.0,), time.time(), 0)) == [None], "it has not said"
     ask(reserved(8.5))
     wait_for(lambda: ask() == [pytest.approx(1.5 * GIB)], because="what the run logged is not taken off")
 
