@@ -67,7 +67,11 @@
   /** @type {any} */ (window).deepseek = library(component);
 
   // Packages of components that the first page of the dashboard does without: they are loaded when one of them is laid out. A component stays
-  // the same one when its package has come, else React would make it anew.
+  // the same one when its package has come, else React would make it anew. Before that Dash already asks what of it `persistence` keeps: the
+  // controls of Dash say so themselves later.
+
+  /** @type {Record<string, string[]>} what is not called `value` */
+  const KEPT = { AgGrid: ["selectedRows"], DatePickerRange: ["start_date", "end_date"], DatePickerSingle: ["date"] };
 
   for (const [name, sources] of Object.entries(JSON.parse(dataset.later ?? "{}"))) {
     /** @type {any} */
@@ -80,18 +84,23 @@
         const { Suspense, createElement, lazy } = /** @type {any} */ (window).React;
         const inner = lazy(() => load().then(() => ({ default: real[type] })));
         const Later = (/** @type {any} */ props) => createElement(Suspense, { fallback: null }, createElement(inner, props));
-        return Object.assign(Later, { _dashprivate_isLazyComponentReady: load() });
+        const dashPersistence = { get: () => real?.[type]?.defaultProps ?? real?.[type]?.dashPersistence ?? { persisted_props: KEPT[type] ?? ["value"], persistence_type: "local" } };
+        return Object.defineProperty(Object.assign(Later, { _dashprivate_isLazyComponentReady: load() }), "dashPersistence", dashPersistence);
       },
       () => real,
     );
     Object.defineProperty(window, name, { get: () => later, set: (found) => found === later || (real = found) }); // a package may set what it got
   }
 
-  /** @param {string} source */
+  /** @type {Record<string, Promise<unknown>>} */
+  const underWay = {};
+
+  /** Once, also where packages share a script, or the page has it from the first. @param {string} source */
   function loaded(source) {
-    return new Promise((done, failed) => {
+    if (!underWay[source] && document.querySelector(`script[src="${CSS.escape(source)}"]`)) return undefined;
+    return (underWay[source] ??= new Promise((done, failed) => {
       const script = Object.assign(document.createElement("script"), { src: source, async: false, onload: done, onerror: failed });
       document.head.append(script);
-    });
+    }));
   }
 })();

@@ -28,7 +28,7 @@ export function embed(place, height, props, make) {
   const [head, body, sentence] = [el("div", { class: "deepseek-head" }), el("div", { class: "deepseek-body" }), el("span")];
   const retry = el("button", { class: "btn", type: "button", onclick: () => again() }, "Try again");
   const said = el("div", { class: "deepseek-said", role: "alert", hidden: true }, sentence, retry);
-  const element = el("div", { class: "deepseek", style: `visibility: hidden; min-height: ${height}px` }, head, said, body);
+  const element = el("div", { class: "deepseek", style: "visibility: hidden" }, head, said, body);
   let again = () => {};
   const say = (/** @type {string} */ text, /** @type {(() => void) | undefined} */ action) => {
     said.hidden = !text;
@@ -44,6 +44,11 @@ export function embed(place, height, props, make) {
   const begin = () => {
     if (life.signal.aborted) return;
     element.style.visibility = "";
+    element.hidden = true;
+    const isSized = place.clientHeight > 0; // by the page: what stands below it is not covered
+    element.hidden = false;
+    element.classList.toggle("sized", isSized);
+    if (!isSized) element.style.minHeight = `${height}px`;
     part = living(life, () => {
       followTheme(element);
       listenToCharts();

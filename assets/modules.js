@@ -4,11 +4,13 @@ import { EmbeddedChart, LANE_PX } from "./curves/embedded_chart.js";
 import { embed } from "./embedding.js";
 import { EmbeddedGraph, GRAPH_PX } from "./flame/embedded_graph.js";
 import { part } from "./pages/session.js";
+import { mountGraph } from "./flame/page_graph.js";
 import { start } from "./shell.js";
 import { mountLanes } from "./timeline/time_chart.js";
 
 export { Moment, RulePreview, SecretField } from "./pages/alerts/form.js";
 export { RunNotify } from "./pages/notify.js";
+export { OwnComponent } from "./pages/own_component.js";
 export { Address, Selection } from "./pages/session.js";
 
 const isOurs = Boolean(document.documentElement.dataset.base); // the dashboard's own HTML (dashboard/pages/frame.py)
@@ -20,14 +22,8 @@ export const TimeChart = (place, props, setProps) =>
     : embed(place, LANE_PX * Math.max(1, props.series.length), props, (frame, given) => new EmbeddedChart(frame, given, setProps));
 
 /** Stacks of given data, or of a dashboard. @param {HTMLElement} place @param {any} props @param {(changed: Object) => void} setProps */
-export const FlameGraph = (place, props, setProps) => embed(place, GRAPH_PX, props, (frame, given) => new EmbeddedGraph(frame, given, setProps));
-
-/** A component of a page of one's own: the function of its name in a file of `--pages-dir`. @param {HTMLElement} place @param {any} props @param {(changed: Object) => void} setProps */
-export async function OwnComponent(place, props, setProps) {
-  const { [props.component]: make } = await import(`${document.documentElement.dataset.base}own-modules/${props.module}`);
-  if (typeof make !== "function") throw new Error(`${props.module} exports no function ${props.component}`);
-  return make(place, props, setProps);
-}
+export const FlameGraph = (place, props, setProps) =>
+  isOurs ? mountGraph(place, props, setProps) : embed(place, GRAPH_PX, props, (frame, given) => new EmbeddedGraph(frame, given, setProps));
 
 export const AlertChange = part("AlertChange");
 export const AlertsActive = part("AlertsActive");

@@ -26,7 +26,7 @@ from .auth import AuthMiddleware, policy_of, script_hash
 from .callbacks import CallbackMiddleware
 from .network import NONE, BasePathMiddleware, ProxyHeadersMiddleware, path_to
 from .pages import add_own, custom, frame, pages
-from .pages.page import DCC
+from .pages.page import OF_DASH
 from .queries import NotFound, Queries
 from .static_files import ASSETS
 from .visitors import visitor
@@ -113,7 +113,7 @@ def make_app(queries: Queries, access: Access | None = None, pages_dir: Path | N
     api.register(app, queries, tokens)
     auth.add_routes(app, access, tokens, audit, limit)
     app.include_router(live.routes(queries))
-    for package in sorted({name for page in pages() for name in page.packages} - {DCC}):
+    for package in sorted({name for page in pages() for name in page.packages} - {*OF_DASH}):
         import_module(package)  # Dash serves the browser code of what is imported before it starts
     _before_dash(app)
     if pages_dir:
@@ -170,9 +170,11 @@ def _page(request: Request, path: str = "") -> Response:
     page = next((page for page in pages() if page.path == f"/{path}"), None)
     if page is not None and page.owners and visitor().role is not Role.OWNER:
         return _sentence(page.name, "This page is for the owner. These are the pages of your link:", 403)
-    if page is not None:
+    shown = page or custom.missing(f"/{path}")
+    if shown is not None:
         dash = request.app.state.dash
-        return HTMLResponse(dash.page_index(page, request), headers={"Content-Security-Policy": dash.policy})
+        headers = {"Content-Security-Policy": dash.policy}
+        return HTMLResponse(dash.page_index(shown, request), 404 if page is None else 200, headers=headers)
     if (moved := MOVED.get(f"/{path}")) is not None:
         query = request.url.query
         return RedirectResponse(path_to(moved) + (f"?{query}" if query else ""), 308)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import logging
+import traceback
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import orjson
@@ -19,6 +22,7 @@ from access.roles import Role
 from collectors.records import Public
 
 from .api.answers import dumps, json_response
+from .pages.custom import reason_of
 from .viewing import searched_data
 from .visitors import sees_all, visitor
 
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 CALLBACK, LAYOUT, DEPENDENCIES = "/_dash-update-component", "/_dash-layout", "/_dash-dependencies"
 KEPT_S = 10  # `assets/shell.js` asks for them early, and Dash asks again
 OWNERS = "this page is the owner's"
+FAILED = "A part of this page has failed. What it shows is old; the owner's terminal says why."
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +75,11 @@ class CallbackMiddleware:
         if asked == ("POST", CALLBACK):
             body = _parsed(await _body_of(receive))
             status, sentence = self._refusal(body)
-            work = self._called(Request(scope, receive), body)
-            response = JSONResponse({"error": sentence}, status) if sentence else await self._answer(work)
+            if sentence:
+                response: Response = JSONResponse({"error": sentence}, status)
+            else:
+                function = self._dash.callback_map[body["output"]]["callback"]
+                response = await self._answer(self._called(Request(scope, receive), body), function)
         elif asked in (("GET", LAYOUT), ("GET", DEPENDENCIES)):
             response = await self._answer(lambda: self._asked(scope))
             response.headers["Cache-Control"] = f"private, max-age={KEPT_S}"
@@ -81,15 +89,15 @@ class CallbackMiddleware:
             return
         await response(scope, receive, send)
 
-    async def _answer(self, work: Callable[[], Coroutine[Any, Any, Response]]) -> Response:
-        """In a thread with a loop of its own."""
+    async def _answer(self, work: Callable[[], Coroutine[Any, Any, Response]], function: Any = None) -> Response:
+        """In a thread with a loop of its own. `function` is the callback that is called."""
         context = contextvars.copy_context()
         try:
             answered = await run_in_threadpool(context.run, lambda: asyncio.run(work()))
         except Exception as error:  # of a callback, or of a layout: what it was asked with is the browser's
-            log.exception("a page failed")
-            sentence = f"the page failed ({type(error).__name__}); the dashboard's output says where"
-            return JSONResponse({"error": sentence}, 400)
+            said = f"{where_of(error, function)}{reason_of(error)}"
+            log.error("%s", said, exc_info=error)
+            return JSONResponse({"error": said if visitor().role is Role.OWNER else FAILED}, 400)
         return answered if sees_all() else await run_in_threadpool(_for_viewer, answered)
 
     def _called(self, request: Request, body: Any) -> Callable[[], Coroutine[Any, Any, Response]]:
@@ -129,6 +137,17 @@ class CallbackMiddleware:
         if output in self._owners and visitor().role is not Role.OWNER:
             return 403, OWNERS
         return 400, _fault_of(asked, known)
+
+
+def where_of(error: BaseException, function: Any) -> str:
+    """`more.py, line 23: `: the innermost line of a file beside the callback's, else where the callback begins."""
+    frames = traceback.extract_tb(error.__traceback__)
+    code = getattr(inspect.unwrap(function), "__code__", None) if function else None
+    folder = Path(code.co_filename).parent if code else None
+    own = [(frame.filename, frame.lineno) for frame in frames if Path(frame.filename).parent == folder]
+    if code and not own:
+        own = [(code.co_filename, code.co_firstlineno)]
+    return f"{Path(own[-1][0]).name}, line {own[-1][1]}: " if own else ""
 
 
 def _parsed(body: bytes) -> Any:

@@ -100,3 +100,10 @@ def plotly_template(theme: Theme | None = None) -> dict[str, Any]:
             "yaxis": axis,
         }
     }
+
+
+def own_template() -> dict[str, Any]:
+    """Of figures on pages of one's own: what differs between the themes, the page's styles put in (`.own-page` in `assets/app.css`)."""
+    template = plotly_template("dark")
+    layout = {name: value for name, value in template["layout"].items() if name not in ("showlegend", "margin")}
+    return {"layout": layout | {"margin": {"l": 56, "r": 16, "t": 40, "b": 44}}}

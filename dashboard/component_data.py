@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+MAX_POINTS = 20_000  # of a line: more than a screen has columns
 BUCKETS = ("x_end", "step", "segment", "min", "max", "mean", "last", "count", "non_finite", "smooth", "superseded")
 
 
@@ -24,7 +25,12 @@ def chart_data(data: Any) -> dict[str, Any]:
     if {"series", "x", "x_end", "mean"} <= set(data.columns):
         return {"axis": str(data.attrs.get("x", {}).get("name", "step")), "curves": list(_buckets(data))}
     axis, places = _axis(data.index)
-    return {"axis": axis, "curves": list(_columns(data, places))}
+    curves = list(_columns(data, places))
+    return {"axis": axis, "curves": curves} | ({"note": _thinned(len(data))} if len(data) > MAX_POINTS else {})
+
+
+def _thinned(points: int) -> str:
+    return f"{points:,} points are drawn as at most {MAX_POINTS:,} a line: the least and the greatest of each stretch."
 
 
 def flame_data(data: Any) -> dict[str, Any]:
@@ -37,34 +43,50 @@ def flame_data(data: Any) -> dict[str, Any]:
     return dict(raw)
 
 
-def _axis(index: Any) -> tuple[str, list[float]]:
+def _axis(index: Any) -> tuple[str, Any]:
+    """Its name, and an array of places."""
     if index.dtype.kind == "M" or hasattr(index.dtype, "tz"):
         utc = index if index.tz is not None else index.tz_localize("UTC")
-        return "time", [moment / 1e6 for moment in utc.as_unit("us").asi8.tolist()]
+        return "time", utc.as_unit("us").asi8 / 1e6
     if index.dtype.kind not in "iuf":
         raise ValueError(f"the index of data is of type {index.dtype}; a TimeChart needs dates or numbers")
     is_step = index.dtype.kind in "iu" or index.name == "step"
-    return ("step" if is_step else str(index.name or "x")), [float(place) for place in index.tolist()]
+    return ("step" if is_step else str(index.name or "x")), index.to_numpy(dtype=float)
 
 
-def _columns(frame: Any, places: Sequence[float]) -> Iterator[dict[str, Any]]:
+def _columns(frame: Any, places: Any) -> Iterator[dict[str, Any]]:
     """A row for each column of numbers, without the places at which it has none. `loss {rank=1}` is a line of `loss`."""
     units = frame.attrs.get("unit", {})
     for number, column in enumerate(frame.columns):
         if frame.dtypes.iloc[number].kind not in "iufb":
             continue
-        values = [float(value) for value in frame.iloc[:, number].tolist()]
-        kept = [place for place, value in enumerate(values) if not math.isnan(value)]
+        column_values = frame.iloc[:, number].to_numpy(dtype=float, na_value=math.nan)
+        kept = _drawn(column_values)
+        shown, values = places[kept].tolist(), column_values[kept].tolist()
         name, _, label = str(column).partition(" {")
         yield {
             "name": name,
             "run": label.rstrip("}"),
             "unit": units.get(column, ""),
-            "x": [places[place] for place in kept],
-            "mean": [values[place] if math.isfinite(values[place]) else None for place in kept],
-            "last": [_told(values[place]) for place in kept],
-            "non_finite": [int(not math.isfinite(values[place])) for place in kept],
+            "x": shown,
+            "mean": [value if math.isfinite(value) else None for value in values],
+            "last": [_told(value) for value in values],
+            "non_finite": [int(not math.isfinite(value)) for value in values],
         }
+
+
+def _drawn(values: Any) -> Any:
+    """The places of what is drawn of an array: all that is a number, or, of many, the least and the greatest of each stretch and what is infinite."""
+    import numpy as np
+
+    kept = np.flatnonzero(~np.isnan(values))
+    if len(kept) <= MAX_POINTS:
+        return kept
+    finite = kept[np.isfinite(values[kept])]
+    stretches = np.array_split(finite, MAX_POINTS // 2)
+    ends = [stretch[f(values[stretch])] for stretch in stretches if len(stretch) for f in (np.argmin, np.argmax)]
+    infinite = kept[~np.isfinite(values[kept])][:MAX_POINTS]
+    return np.unique(np.concatenate([np.array(ends, dtype=int), infinite]))
 
 
 def _buckets(frame: Any) -> Iterator[dict[str, Any]]:

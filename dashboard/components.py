@@ -52,10 +52,11 @@ class BrowserComponent(Component):  # type: ignore[misc]  # Dash has no types
 class TimeChart(BrowserComponent):
     """Curves over time: a lane for each series, a line for each run, which follow the newest point.
 
-    On a page of the dashboard it shows the dashboard's own runs, and all charts of the page share their axis. In any other Dash app it draws
-    `data`, or the runs of the dashboard whose address is `source` (docs/components.md).
+    On a page of the dashboard it shows the dashboard's own runs, and all charts of the page share their axis and its range. In any other
+    Dash app it draws `data`, or the runs of the dashboard whose address is `source` (docs/components.md).
 
-    `window` comes out: `{"from": 1.0, "to": 2.0}` in Unix seconds or steps where a user has dragged, None where nothing is selected.
+    `window` comes out: `{"from": 1.0, "to": 2.0}` in Unix seconds or steps where a user has dragged, None where nothing is selected. Set,
+    it selects that window.
     """
 
     data_of = staticmethod(chart_data)
@@ -111,7 +112,8 @@ def _window(given: Mapping[str, float] | None) -> dict[str, float] | None:
 
 
 class FlameGraph(BrowserComponent):
-    """The Python stacks of a window as a flame graph: of `data`, or of a run of the dashboard whose address is `source`.
+    """The Python stacks of a window as a flame graph: of `data`, of a run of the dashboard whose address is `source`, or, on a page of the
+    dashboard, of a run of its own.
 
     `selected` comes out when a user selects a frame: `{"name", "file", "line", "share", "self_s", "total_s"}`.
     """
@@ -131,7 +133,7 @@ class FlameGraph(BrowserComponent):
         style: Mapping[str, Any] | None = None,
         className: str = "flame-graph",
     ) -> None:
-        """Without `run` the newest, without `window` all of it until it is shown. `data` is what `data_of` takes; a callback that sets it
+        """Without `run` the one that is selected on the page, of a `source` the newest; without `window` all of it until it is shown. `data` is what `data_of` takes; a callback that sets it
         returns `FlameGraph.data_of(graph)`. `baseline` is that of the API's `/flame`, "" for none."""
         super().__init__(
             id=id,

@@ -15,7 +15,7 @@ import { PLAIN } from "./training_view.js";
 /** @typedef {import("./training_view.js").Span} Span */
 /** @typedef {import("./curve.js").Curve} Curve */
 /** @typedef {{from: number, to: number}} Window */
-/** @typedef {{axis: string, curves: Partial<import("./curve.js").Row>[]}} Data as `chart_data` of `dashboard/component_data.py` makes it */
+/** @typedef {{axis: string, curves: Partial<import("./curve.js").Row>[], note?: string}} Data as `chart_data` of `dashboard/component_data.py` makes it */
 /** @typedef {{runs: string[], series: string[], axis: string, window?: Window | null, data?: Data, source?: string, token?: string}} Props */
 /** @typedef {{key: string, rows: object | null, curves: Curve[], chart: Chart, ylog: boolean}} Lane of one series */
 
@@ -210,11 +210,12 @@ export class EmbeddedChart {
 
   /** @param {string[]} lines */
   #legend(lines) {
-    const key = JSON.stringify(lines);
+    const note = this.props.data?.note ?? "";
+    const key = JSON.stringify([lines, note]);
     if (key === this.#legended) return;
     this.#legended = key;
     const shown = lines.length > 1 || lines[0] ? lines : [];
-    this.frame.head.replaceChildren(...shown.map((line) => el("span", {}, lineKey(this.colours.of(line), lines.length === 1), line)));
+    this.frame.head.replaceChildren(...shown.map((line) => el("span", {}, lineKey(this.colours.of(line), lines.length === 1), line)), note);
   }
 
   #legended = "";

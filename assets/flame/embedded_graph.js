@@ -15,14 +15,17 @@ import { Tree } from "./tree.js";
 /** @typedef {{name: string, file: string, line: number, share: number, self_s: number, total_s: number}} Selected `share` of the shown time, 0 to 1 */
 /** @typedef {{run?: string, window?: {from: number, to: number} | null, baseline: string, data?: Flame, source?: string, token?: string}} Props */
 
+/** @typedef {Pick<RemoteDashboard, "again" | "get" | "runs">} Asked a dashboard */
+
 export const GRAPH_PX = 360;
 
 export class EmbeddedGraph {
-  /** @param {import("../embedding.js").Frame} frame @param {Props} props @param {(changed: {selected: Selected}) => void} setProps */
-  constructor(frame, props, setProps) {
+  /** @param {import("../embedding.js").Frame} frame @param {Props} props @param {(changed: {selected: Selected}) => void} setProps @param {Asked | null} [home] the dashboard whose page this is */
+  constructor(frame, props, setProps, home = null) {
     this.frame = frame;
+    this.home = home;
     this.props = props;
-    /** @type {RemoteDashboard | null} */
+    /** @type {Asked | null} */
     this.dashboard = null;
     this.graph = new FlameGraph({ chosen: (node) => setProps({ selected: this.#describe(node) }) });
     this.graph.addTools(() => (this.props.run ? `Flame graph of ${this.props.run}` : "Flame graph"));
@@ -57,8 +60,8 @@ export class EmbeddedGraph {
     this.dashboard = null;
     this.retry.done();
     if (data) this.#show(data);
-    else if (source) {
-      this.dashboard = new RemoteDashboard(source, token);
+    else if (source || this.home) {
+      this.dashboard = source ? new RemoteDashboard(source, token) : this.home;
       this.#ask();
     } else this.frame.say("There is nothing to draw: pass data=, or source= with the address of a dashboard.");
   }
@@ -106,7 +109,7 @@ export class EmbeddedGraph {
   }
 }
 
-/** @param {RemoteDashboard} dashboard @param {string} run */
+/** @param {Asked} dashboard @param {string} run */
 async function extentOf(dashboard, run) {
   const { started_s, ended_s, last_time_s } = await dashboard.get("run", { run });
   return { from: started_s, to: last_time_s === null ? ended_s : Math.max(ended_s ?? 0, last_time_s) };

@@ -147,6 +147,14 @@ export class PageView {
   /** @type {(value?: unknown) => void} */
   markReady = () => {};
 
+  /** Of a page that says itself when callbacks of Dash fail. @type {import("../lib/dash_callbacks.js").Callbacks | null} */
+  callbacks = null;
+
+  /** A page of Dash components alone: no part of ours stands on it. */
+  get isPlain() {
+    return false;
+  }
+
   /** Called once the view is the one that is shown. */
   start() {}
 
@@ -304,6 +312,7 @@ export const part = (name) => (/** @type {HTMLElement} */ place, /** @type {Reco
   const take = () => {
     const { ahead, view } = session();
     const element = view?.parts[name];
+    if (view?.isPlain) place.replaceChildren(el("p", { class: "warn", role: "alert" }, `${name} is a part of one of the dashboard's own pages, and draws nothing on this one. TimeChart and FlameGraph draw on any page.`));
     if (!element || element.parentElement === place) return;
     move(element, place);
     ahead.replaceChildren();

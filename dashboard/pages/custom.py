@@ -9,7 +9,8 @@ import re
 import stat
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -22,8 +23,9 @@ from fastapi import FastAPI, Response
 
 from access.roles import Role, needs
 
+from ..colours import own_template
 from ..queries import NotFound
-from .page import Page
+from .page import OF_DASH, Page
 
 if TYPE_CHECKING:
     from dash import Dash
@@ -41,6 +43,9 @@ MODULE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}\.(js|css)", re.ASCII)
 PACKAGE = "deepseek_pages"  # of the modules that pages are
 MEDIA_TYPES = {"js": "text/javascript", "css": "text/css"}
 BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+RULE_OF_MODULES = "browser code of a page is named with letters, digits, - and _, and ends with .js or .css"
+OURS = frozenset({"deepseek", "dash_html_components"})  # namespaces of components that are always there
+BUILT_IN = ("deepseek.dashboard.components", "dash.html", "dash.dcc", "dash_ag_grid")  # as a sentence names them
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +55,14 @@ class BrokenPage(Exception):
 
 
 class CustomPage:
-    """A file with `layout`, a component or a function of the queries or of nothing, and perhaps `callbacks(dash, queries)`, NAME and PACKAGES.
+    """A file with `layout`, a component or a function that makes one, and perhaps `callbacks(dash, queries)`, NAME and PACKAGES.
 
     What is wrong with it stands on its page, and costs no other.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._filled: dict[str, str] = {}  # which file fills an output; that of all pages of one folder
         self._scope: Mapping[str, Any] = {}
         self._queries: Queries | None = None
         _, self._trouble = _tried(path, self._load)
@@ -81,20 +87,26 @@ class CustomPage:
         if "layout" not in scope:
             raise BrokenPage(f"{self._path.name} has no layout: a Dash component, or a function that makes one")
         for package in scope.get("PACKAGES", ()):  # Dash serves the browser code of what is imported before it starts
-            import_module(package)
+            if package not in OF_DASH:
+                import_module(package)
         self._scope = scope
 
-    def _layout(self, **_: Any) -> Any:
+    def sharing(self, filled: dict[str, str]) -> CustomPage:
+        """With the other pages of its folder."""
+        self._filled = filled
+        return self
+
+    def _layout(self, **query: Any) -> Any:
         """Made at each visit: one that failed, as on a log folder without runs, is tried again at the next."""
         from dash import html
 
-        made, trouble = (None, self._trouble) if self._trouble else _tried(self._path, self._made)
+        made, trouble = (None, self._trouble) if self._trouble else _tried(self._path, lambda: self._made(query))
         return html.Div(html.P(trouble, className="warn", role="alert") if trouble else made, className="own-page")
 
-    def _made(self) -> Any:
+    def _made(self, query: Mapping[str, Any]) -> Any:
         made = self._scope["layout"]
         if callable(made):
-            made = made(self._queries) if inspect.signature(made).parameters else made()
+            made = _called(made, self._queries, query)
         _check_shown(self._path.name, made)
         return made
 
@@ -102,7 +114,9 @@ class CustomPage:
         self._queries = queries
         register = self._scope.get("callbacks")
         if register is not None and not self._trouble:
-            _, self._trouble = _tried(self._path, lambda: _register(dash, lambda: register(dash, queries)))
+            _, self._trouble = _tried(
+                self._path, lambda: _register(dash, lambda: register(dash, queries), self._path.name, self._filled)
+            )
 
 
 def check_folder(folder: Path, others: Sequence[Path]) -> None:
@@ -155,7 +169,48 @@ def own_pages(folder: Path) -> tuple[Page, ...]:
     paths = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
-    return tuple(CustomPage(path).page for path in _named(paths))
+    if any(b"plotly" in _beginning(path) for path in folder.glob("*.py")):
+        _draw_figures_in_our_colours()
+    filled: dict[str, str] = {}
+    found = [CustomPage(path).sharing(filled).page for path in _named(paths)]
+    shared = {name for name, count in Counter(page.name.casefold() for page in found).items() if count > 1}
+    return tuple(
+        page._replace(name=f"{page.name} ({page.path.removeprefix(PREFIX)})")
+        if page.name.casefold() in shared
+        else page
+        for page in found
+    )
+
+
+def missing(path: str) -> Page | None:
+    """What is shown at a path where a page of one's own would be; None for a path of ours."""
+    if not path.startswith(PREFIX):
+        return None
+
+    def layout(**_: Any) -> Any:
+        from dash import html
+
+        said = f"There is no page {path}. The menu lists all pages; each is a Python file of the folder of --pages-dir."
+        return html.Div([html.H1("No such page"), html.P(said, role="alert")], className="own-page")
+
+    return Page("", "No such page", path, layout)
+
+
+def _beginning(path: Path) -> bytes:
+    """b"" of a file that is none of ours: whoever reads it later says why."""
+    try:
+        return _text(path)
+    except (BrokenPage, OSError):
+        return b""
+
+
+def _draw_figures_in_our_colours() -> None:
+    """Plotly's default template is ours from now on. Where no page names Plotly, that would only cost its import."""
+    import plotly.graph_objects as go
+    import plotly.io
+
+    plotly.io.templates["deepseek"] = go.layout.Template(own_template())
+    plotly.io.templates.default = "deepseek"
 
 
 def _named(paths: Sequence[Path]) -> Iterator[Path]:
@@ -174,9 +229,7 @@ def add_routes(app: FastAPI, folder: Path) -> None:
     @needs(Role.VIEWER)
     def module(name: str) -> Response:
         if not MODULE.fullmatch(name):
-            raise NotFound(
-                f"no file {name!r}: browser code of a page is named with letters, digits, - and _, and ends with .js or .css"
-            )
+            raise NotFound(f"no file {name!r}: {RULE_OF_MODULES}")
         try:
             text = _text(folder / name)
         except FileNotFoundError:
@@ -221,10 +274,21 @@ def _tried(path: Path, call: Callable[[], Any]) -> tuple[Any, str]:
     try:
         return call(), ""
     except (Exception, SystemExit) as error:
-        if isinstance(error, BrokenPage):
-            return None, str(error)
-        log.warning("%s failed", path, exc_info=error)
-        return None, _said(path, error)
+        said = str(error) if isinstance(error, BrokenPage) else _said(path, error)
+        log.warning("%s", said, exc_info=None if isinstance(error, BrokenPage) else error)
+        return None, said
+
+
+def _called(layout: Callable[..., Any], queries: Queries | None, query: Mapping[str, Any]) -> Any:
+    """`layout()`, `layout(queries)`, `layout(queries, layer="0")`, `layout(queries, **query)`: the parameters of the address that it takes."""
+    parameters = [*inspect.signature(layout).parameters.values()]
+    ordered = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    named = {one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+    named -= {one.name for one in ordered[:1]}
+    takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters)
+    first = {one.name for one in ordered[:1]}
+    given = {name: value for name, value in query.items() if name in named or (takes_all and name not in first)}
+    return layout(*([queries] if ordered else []), **given)
 
 
 def _check_shown(name: str, made: Any) -> None:
@@ -237,23 +301,51 @@ def _check_shown(name: str, made: Any) -> None:
             raise BrokenPage(
                 f"the layout of {name} is of type {type(item).__name__}; it is a Dash component, such as dcc.Graph(figure=...)"
             )
+        for part in [item, *item._traverse()] if isinstance(item, Component) else []:
+            if isinstance(part, Component) and part._namespace not in OURS | _served:
+                raise BrokenPage(_not_served(name, part))
     to_json_plotly(made)
 
 
-def _register(dash: Dash, register: Callable[[], Any]) -> None:
+_served = frozenset(OF_DASH) | {"dash_ag_grid"}  # packages of other components that the browser can load
+
+
+def serve(imported: Iterable[str]) -> None:
+    """Components of these packages can be shown, beside Dash's own: those that are imported when the application is made."""
+    global _served
+    _served = frozenset({*OF_DASH, "dash_ag_grid", *(name for name in imported if "." not in name)})
+
+
+def served() -> frozenset[str]:
+    return _served
+
+
+def _not_served(name: str, part: Any) -> str:
+    return (
+        f"{name} lays out {type(part).__name__} of the package {part._namespace}, which the browser has no code of: "
+        f'import the package at the top of the file and name it, PACKAGES = ("{part._namespace}",). '
+        f"Without that there are the components of {', '.join(BUILT_IN[:-1])} and {BUILT_IN[-1]}"
+    )
+
+
+def _register(dash: Dash, register: Callable[[], Any], name: str, filled: dict[str, str]) -> None:
     """Callbacks that are registered; none of them where one fills what another page's callback fills. Raises BrokenPage."""
     listed, known = list(dash._callback_list), dict(dash.callback_map)
-    filled = {part for output in known for part in _outputs(output)}
+    ours = {part for output in known for part in _outputs(output)}
     try:
         register()
         more = [part for callback in dash._callback_list[len(listed) :] for part in _outputs(str(callback["output"]))]
-        if taken := sorted(part for part in more if part in filled):
-            raise BrokenPage(f"the callback of {taken[0]} is another page's; give the component another id")
+        if taken := sorted(part for part in more if part in ours):
+            other = filled.get(taken[0], "the dashboard itself")
+            raise BrokenPage(
+                f"{name} and {other} both fill {taken[0]}: ids are unique among all pages; give the component of {name} another id"
+            )
     except BaseException:
         dash._callback_list[:] = listed
         dash.callback_map.clear()
         dash.callback_map.update(known)
         raise
+    filled.update(dict.fromkeys(more, name))
 
 
 def _outputs(output: str) -> list[str]:
@@ -266,5 +358,9 @@ def _said(path: Path, error: BaseException) -> str:
     line = (
         error.lineno if isinstance(error, SyntaxError) and error.filename == str(path) else lines[-1] if lines else None
     )
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_CHARS]
-    return f"{path.name} cannot be shown{f', line {line}' if line else ''}: {reason}"
+    return f"{path.name} cannot be shown{f', line {line}' if line else ''}: {reason_of(error)}"
+
+
+def reason_of(error: BaseException) -> str:
+    """`ValueError: no such layer`, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:MAX_CHARS]

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from dash import Dash, Input, Output, html, no_update
 from dash.backends._fastapi import get_current_request, reset_current_request, set_current_request
+from dash.development.base_component import ComponentRegistry
 from starlette.requests import Request
 
 from access.roles import Role
@@ -28,14 +29,13 @@ from ..network import path_to, strip_base_path
 from ..queries import NotFound, Queries
 from ..static_files import versioned
 from ..visitors import visitor
-from . import pages
-from .page import DCC, Page, PageRequest, query_of
+from . import custom, pages
+from .page import DCC, OF_DASH, Page, PageRequest, query_of
 
 STYLES, MODULES, COMPONENTS = "built/modules.css", "built/modules.js", "components.js"
 SOURCE = re.compile(r'<script[^>]* src="([^"]+)"')
 SUITE = re.compile(r"_dash-component-suites/(\w+)/")
-PARTS = {"/polyfill": DCC, "/dcc/": DCC, "/dash_table/": "dash_table"}  # of the package `dash`
-LATER = (DCC, "dash_ag_grid")
+PARTS = {"/polyfill": DCC, "/dcc/": DCC, "/dash_table/": OF_DASH[1]}  # of the package `dash`
 ALERTS = "/alerts"
 VIEWER = '<span class="tag-viewer" title="Changes, settings, alerts and what was not granted belong to the owner.">View only</span>'
 ADDRESS, CONTENT, SELECTION = "address", "content", "selection"  # ids in the outermost layout
@@ -113,6 +113,7 @@ def index(page: Page, time_zone: str = "") -> str:
 <div class="scope-middle" role="group" aria-label="The shown run" tabindex="0">{"".join(_tabs(entry, found) for entry, found in bar.items() if found[1:])}<div id="state" class="state"></div><div id="actions" class="scope-actions"></div></div>
 <div id="when" class="when"></div>
 </div>
+<div id="said" class="said" role="status" hidden></div>
 <div id="ahead" class="page"></div>
 {{%app_entry%}}
 <footer id="status" class="status"></footer>
@@ -191,16 +192,19 @@ class DashboardApp(Dash):  # type: ignore[misc]  # Dash has no types
 def _sorted_out(tags: str, page: Page) -> tuple[list[str], dict[str, list[str]]]:
     """Script tags that the page needs at first, and the addresses of the others by package.
 
-    Of Dash's own, `dcc` alone needs the polyfill.
+    Of Dash's own, `dcc` and `dash_table` need the polyfill.
     """
     now, later = list[str](), dict[str, list[str]]()
     for tag in tags.split("\n"):
         suite, source = SUITE.search(tag), SOURCE.search(tag)
         package = next((name for part, name in PARTS.items() if part in tag), suite[1] if suite else "")
-        if suite is None or package in ("dash", *page.packages):
+        is_needed = "/polyfill" in tag and set(OF_DASH).intersection(page.packages)
+        if suite is None or is_needed or package in ("dash", *page.packages):
             now.append(tag)
-        elif source and package in LATER:
+        elif source and package in custom.served():
             later.setdefault(package, []).append(source[1])
+    if table := later.get(OF_DASH[1]):
+        table[:0] = [source for source in SOURCE.findall(tags) if "/polyfill" in source]  # the browser loads it once
     return now, later
 
 
@@ -227,18 +231,22 @@ def register(app: DashboardApp, queries: Queries) -> frozenset[str]:
     app.questions = lambda page, request: early_questions(page, request, queries)
     app.time_zone = lambda: str(queries.settings().values["time_zone"])
     by_path = {page.path: page for page in pages()}
+    custom.serve(ComponentRegistry.registry)
+
+    def page_at(path: str) -> Page | None:
+        return by_path.get(path) or custom.missing(path)
 
     @app.callback(
         Output(CONTENT, "children"), Input(ADDRESS, "pathname"), Input(ADDRESS, "search"), prevent_initial_call=True
     )  # type: ignore[untyped-decorator]
     def show(pathname: object, search: object) -> object:
-        page = by_path.get(strip_base_path(pathname)) if isinstance(pathname, str) else None
+        page = page_at(strip_base_path(pathname)) if isinstance(pathname, str) else None
         return no_update if page is None else layout_of(page, search if isinstance(search, str) else "")
 
     def layout() -> html.Main:
         """Of the document that asks, so that its first picture waits for no callback."""
         shown = urlsplit(get_current_request().headers.get("referer", ""))
-        page = by_path.get(strip_base_path(shown.path))
+        page = page_at(strip_base_path(shown.path))
         search = f"?{shown.query}" if shown.query else ""
         content = None if page is None else layout_of(page, search)
         address = Address(ADDRESS) if page is None else Address(ADDRESS, shown.path, search)

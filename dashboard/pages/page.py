@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = "/api/v1/"
 DCC = "dash_core_components"  # Dash's controls, as one of the packages of a page
+OF_DASH = (DCC, "dash_table")  # packages of components that the package `dash` has
 
 
 class PageRequest:
