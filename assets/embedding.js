@@ -44,8 +44,11 @@ export function embed(place, height, props, make) {
   const begin = () => {
     if (life.signal.aborted) return;
     element.style.visibility = "";
+    const { minHeight } = place.style;
     element.hidden = true;
+    place.style.minHeight = "0";
     const isSized = place.clientHeight > 0; // by the page: what stands below it is not covered
+    place.style.minHeight = minHeight;
     element.hidden = false;
     element.classList.toggle("sized", isSized);
     if (!isSized) element.style.minHeight = `${height}px`;

@@ -8,7 +8,7 @@ const AWAY = [429, 502, 503, 504]; // a proxy's word for a server that is away, 
 export function watchCallbacks(shown) {
   const ask = window.fetch.bind(window);
   window.fetch = (input, request) => {
-    const isCallback = request?.method === "POST" && typeof input === "string" && input.endsWith(PATH);
+    const isCallback = request?.method === "POST" && typeof input === "string" && input.split("?")[0].endsWith(PATH);
     const callbacks = isCallback ? shown() : null;
     return callbacks ? callbacks.send(outputOf(request?.body), () => ask(input, request)) : ask(input, request);
   };

@@ -47,7 +47,9 @@ export default class PlainPage extends PageView {
 
   /** @param {import("../timeline/time_chart.js").TimeLanes} chart that Dash has laid out */
   add(chart) {
-    if (this.charts.length && this.range.axis !== chart.axis) {
+    const isOther = this.charts.length > 0 && this.range.axis !== chart.axis;
+    chart.timeline.element.classList.toggle("undrawn", isOther);
+    if (isOther) {
       this.others.push(chart);
       const [shown, wanted] = [this.range.axis, chart.axis].map(({ name }) => name);
       chart.timeline.say(`The charts of a page share one axis, here ${shown}: this chart is not drawn, its axis is ${wanted}. Give them all axis="${wanted}", or lay this one out on another page.`);

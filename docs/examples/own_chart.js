@@ -2,15 +2,17 @@
 export function RunBars(place, props, setProps) {
   const canvas = document.createElement("canvas");
   const resized = new ResizeObserver(() => draw());
+  const turned = new MutationObserver(() => draw()); // dark and light: a canvas keeps the colours that it was drawn with
   place.replaceChildren(canvas);
   resized.observe(place);
+  turned.observe(document.documentElement, { attributeFilter: ["data-theme"] });
 
   function draw() {
     const { width, height } = place.getBoundingClientRect();
     const scale = devicePixelRatio;
     Object.assign(canvas, { width: width * scale, height: height * scale });
     Object.assign(canvas.style, { display: "block", width: `${width}px`, height: `${height}px` });
-    const style = getComputedStyle(place); // the theme's colours: dark and light
+    const style = getComputedStyle(place); // the theme's colours
     const context = canvas.getContext("2d");
     context.scale(scale, scale);
     const most = Math.max(...props.values, 0);
@@ -33,6 +35,9 @@ export function RunBars(place, props, setProps) {
       props = changed;
       draw();
     },
-    close: () => resized.disconnect(),
+    close() {
+      resized.disconnect();
+      turned.disconnect();
+    },
   };
 }
