@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from dashboard.colours import tokens
 from dashboard.pages.custom import CustomPage, check_folder, own_pages
 from deepseek.log import RunLog
 from tests.conftest import ROOT, Dashboard, dashboard, wait_for
@@ -42,6 +43,10 @@ FILES = {
     "takes": "from dash import Input, Output, html\nlayout = html.P(id='a')\n"
     "def callbacks(dash, queries):\n    dash.callback(Output('content', 'children'), Input('a', 'children'))(lambda value: 1)",
     "packed": "PACKAGES = ('no_such_package',)\nlayout = 1",
+    "twice": "from dash import Input, Output, html\nlayout = html.P(id='own-said')\n"
+    "def callbacks(dash, queries):\n    dash.callback(Output('own-said', 'children'), Input('selection', 'data'))(lambda value: 1)",
+    "foreign": "from dash import html\nclass Other(html.P):\n    _namespace = 'not_imported'\nlayout = lambda: html.Div([Other('a')])",
+    "same": "NAME = 'Mine <b>&'\nlayout = 'the other'",
 }
 SAYS = {
     "syntax": "syntax.py cannot be shown, line 2: SyntaxError",
@@ -49,7 +54,9 @@ SAYS = {
     "exits": "line 1: SystemExit: no more",
     "empty": "empty.py has no layout",
     "late": "line 3: ZeroDivisionError",
-    "takes": "the callback of content.children is another page's",
+    "takes": "takes.py and the dashboard itself both fill content.children",
+    "twice": "twice.py and good.py both fill own-said.children",
+    "foreign": "foreign.py lays out Other of the package not_imported, which the browser has no code of",
     "packed": "No module named 'no_such_package'",
 }
 
@@ -81,8 +88,15 @@ class Lost(OwnComponent):
     module = "lost.js"
 class Escapes(OwnComponent):
     module = "../own/_words.py"
+class Torn(OwnComponent):
+    module = "torn.js"
+class Large(OwnComponent):
+    module = "large.js"
+class Hangs(Counts):
+    pass
 
-layout = html.Div([html.Button("More", id="more"), Counts(id="counts", value=0), *(kind(id=kind.__name__) for kind in (Throws, ThrowsLater, Nowhere, Lost, Escapes))])
+kinds = (Throws, ThrowsLater, Nowhere, Lost, Escapes, Torn, Large, Hangs)
+layout = html.Div([html.Button("More", id="more"), Counts(id="counts", value=0), *(kind(id=kind.__name__) for kind in kinds)])
 
 def callbacks(dash, queries):
     @dash.callback(Output("counts", "value"), Output("ThrowsLater", "value"), Input("more", "n_clicks"))
@@ -96,13 +110,58 @@ export const Counts = (place, { value }) => {
   return { update: (props) => (place.textContent = `${word} ${props.value}`) };
 };
 export const Throws = () => { throw new Error("no such colour"); };
+export const Hangs = () => new Promise(() => {});
 export const ThrowsLater = () => ({ update: ({ value }) => { if (value) throw new Error(`no ${value}`); } });
 """
 SCRIPTS = {
     "own_chart": (EXAMPLES / "own_chart.js").read_text(),
     "parts": PARTS,
     "_word": "export const word = 'Counted';",
+    "torn": "export const fine = 1;\nexport function Torn(place { return }",
+    "large": "//" + "x" * 1_000_000,
 }
+FILES["charted"] = """
+from dash import Input, Output, html
+from deepseek.dashboard.components import FlameGraph, TimeChart, TrainingCharts
+
+def layout(queries):
+    [stored] = [view.stored for view in queries.runs()]
+    half = {"from": stored.first_time_s, "to": (stored.first_time_s + stored.last_time_s) / 2}
+    return html.Div([
+        html.Button("Second half", id="ch-press"), html.P(id="ch-said"),
+        TimeChart("ch-mine", runs=["mine"], series=["train/loss"], window=half, style={"height": "200px"}),
+        TimeChart("ch-steps", series=["train/loss"], axis="step"), TimeChart("ch-none", series=[]),
+        TimeChart("ch-odd", series=["mean(train/loss"]), TimeChart("ch-norun", runs=["nope"], series=["train/loss"]),
+        TrainingCharts("ch-grid"), FlameGraph("ch-flame", run="mine", style={"height": "120px"}), html.P("below", id="ch-below"),
+    ])
+
+def callbacks(dash, queries):
+    @dash.callback(Output("ch-said", "children"), Input("ch-mine", "window"))
+    def said(window):
+        return f"{window['to'] - window['from']:.3f} s" if window else "nothing"
+
+    @dash.callback(Output("ch-mine", "window"), Input("ch-press", "n_clicks"), prevent_initial_call=True)
+    def press(clicks):
+        [last] = [view.stored.last_time_s for view in queries.runs()]
+        return {"from": last - 0.25 * clicks, "to": last}
+"""
+FILES["fails"] = """
+from dash import Input, Output, dcc, html
+
+def layout(queries, layer="none", **query):
+    controls = [dcc.Input("a", id="fa-typed", persistence=True), dcc.RadioItems(["x", "y"], "x", id="fa-radio", persistence=True)]
+    return html.Div([html.P(f"layer {layer}, {query.get('more')}", id="fa-query"), html.Button("Divide", id="fa-press"), html.P(id="fa-said"), *controls])
+
+def callbacks(dash, queries):
+    @dash.callback(Output("fa-said", "children"), Input("fa-press", "n_clicks"))
+    def said(clicks):
+        return 6 / (2 - (clicks or 0)) if (clicks or 0) < 3 else f"pressed {clicks}"
+"""
+FILES["figured"] = """
+import plotly.express as px
+from dash import dcc, html
+layout = html.Div([dcc.Graph(id="fi-figure", figure=px.bar(x=["a", "b"], y=[1, 2], color=["u", "v"])), html.Button("Plain", id="fi-plain")])
+"""
 EXPECTED_ERRORS = (
     "/own/_words",
     "/own-modules/",
@@ -111,6 +170,14 @@ EXPECTED_ERRORS = (
     "exports no function",
     "lost.js",
     "_words.py",
+    "torn.js",
+    "SyntaxError",
+    "Unexpected token",
+    "large.js",
+    "_dash-update-component",
+    "/own/nowhere",
+    "ERR_CONNECTION_REFUSED",
+    "ERR_INTERNET_DISCONNECTED",
 )
 
 
@@ -167,11 +234,129 @@ def test_a_chart_that_fails_says_so_and_costs_no_other(running: Dashboard, page:
     expect(page.locator("#Nowhere [role=alert]")).to_have_text(
         "Nowhere cannot be shown: parts.js exports no function Nowhere"
     )
-    for name in ("Lost", "Escapes"):
-        expect(page.locator(f"#{name} [role=alert]")).to_contain_text(f"{name} cannot be shown: ")
+    says = {
+        "Lost": "no file lost.js in the folder of --pages-dir",
+        "Escapes": 'module = "../own/_words.py" is not the name of a file beside the page',
+        "Torn": "torn.js, line 2: SyntaxError: ",
+        "Large": "large.js has more than 1,000,000 bytes",
+    }
+    for name, said in says.items():
+        expect(page.locator(f"#{name} [role=alert]")).to_contain_text(f"{name} cannot be shown: {said}")
     page.locator("#more").click()
     expect(page.locator("#counts")).to_have_text("Counted 1")
     expect(page.locator("#ThrowsLater [role=alert]")).to_have_text("ThrowsLater cannot be shown: no 1")
+    expect(page.locator("#Hangs [role=alert]")).to_contain_text("Hangs is not ready after 10 s")
+
+
+def test_a_chart_shows_its_own_run_and_says_what_it_lacks(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/own/charted")
+    says = {
+        "ch-steps": "The charts of a page share one axis, here time: this chart is not drawn, its axis is step.",
+        "ch-none": "There is nothing to draw: name series=[...].",
+        "ch-odd": "No series mean(train/loss in mine. It has train/loss.",
+        "ch-norun": "There is no run nope. The Runs page lists all of them.",
+    }
+    for name, said in says.items():
+        expect(page.locator(f"#{name} .notice")).to_contain_text(said)
+    expect(page.locator("#ch-grid [role=alert]")).to_contain_text(
+        "TrainingCharts is a part of one of the dashboard's own pages"
+    )
+    expect(page.locator("#ch-mine .vals b")).to_have_text(re.compile(r"0\.01"))
+    expect(page.locator("#ch-mine .notice")).to_be_hidden()
+
+
+def test_a_window_is_set_by_the_layout_and_by_a_callback(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/own/charted")
+    page.wait_for_url(re.compile(r"from=\d+.*to=\d+"))
+    page.locator("#ch-press").click()
+    expect(page.locator("#ch-said")).to_have_text("0.250 s")
+    expect(page.locator("#ch-mine .box")).to_be_visible()
+    page.locator("#ch-press").click()
+    expect(page.locator("#ch-said")).to_have_text("0.500 s")
+    page.keyboard.press("Escape")
+    expect(page.locator("#ch-said")).to_have_text("nothing")
+    page.locator("#ch-press").click()
+    expect(page.locator("#ch-said")).to_have_text("0.750 s")
+
+
+def test_a_flame_graph_is_of_this_dashboard_and_covers_nothing(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/own/charted")
+    expect(page.locator("#ch-flame .deepseek-said")).not_to_have_text(re.compile("nothing to draw|^$"))
+    covered = "() => { const { left, top } = document.querySelector('#ch-below').getBoundingClientRect(); return document.elementFromPoint(left + 5, top + 5)?.id; }"
+    page.locator("#ch-below").scroll_into_view_if_needed()
+    wait_for(lambda: page.evaluate(covered) == "ch-below", because="the flame graph lies over what stands below it")
+
+
+def test_a_callback_that_fails_says_so_above_the_page_until_it_answers(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/own/fails")
+    said, above = page.locator("#fa-said"), page.locator("#said")
+    expect(said).to_have_text("3")
+    page.locator("#fa-press").click()
+    expect(said).to_have_text("6")
+    expect(above).to_be_hidden()
+    page.locator("#fa-press").click()
+    expect(above).to_have_text("fails.py, line 11: ZeroDivisionError: division by zero")
+    expect(said).to_have_text("6")
+    page.locator("#fa-press").click()
+    expect(said).to_have_text("pressed 3")
+    expect(above).to_be_hidden()
+
+
+def test_a_callback_that_the_server_does_not_hear_is_asked_again(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/own/fails")
+    expect(page.locator("#fa-said")).to_have_text("3")
+    page.context.set_offline(True)
+    try:
+        page.locator("#fa-press").click()
+        expect(page.locator("#said")).to_contain_text("asked again")
+    finally:
+        page.context.set_offline(False)
+    expect(page.locator("#fa-said")).to_have_text("6")
+    expect(page.locator("#said")).to_be_hidden()
+
+
+def test_a_layout_gets_the_parameters_of_the_address(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/own/fails?layer=2&more=a&more=b")
+    expect(page.locator("#fa-query")).to_have_text("layer 2, ['a', 'b']")
+
+
+def test_controls_keep_what_persistence_keeps(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/own/fails")
+    page.locator("input#fa-typed").fill("typed")
+    page.locator("#fa-radio input").nth(1).check()
+    page.locator("#fa-press").click()  # the focus leaves the field
+    for way in ("another page", "loaded again"):
+        if way == "another page":
+            page.get_by_role("link", name="Hosts").click()
+            page.wait_for_url("**/hosts**")
+            page.go_back()
+        else:
+            page.reload()
+        expect(page.locator("input#fa-typed")).to_have_value("typed")
+        expect(page.locator("#fa-radio input").nth(1)).to_be_checked()
+
+
+def test_figures_and_controls_have_the_looks_of_the_page(running: Dashboard, page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{running.address}/own/figured")
+    bar = page.locator("#fi-figure .bars path").first
+    colour = tokens("dark")["c1"].removeprefix("#")
+    rgb = ", ".join(str(int(colour[i : i + 2], 16)) for i in (0, 2, 4))
+    expect(bar).to_have_css("fill", f"rgb({rgb})")
+    expect(page.locator("#fi-figure .legend")).to_be_visible()
+    expect(page.locator("#fi-plain")).to_have_css("border-top-style", "solid")
+    tools, figure = (page.locator(name).bounding_box() for name in ("#fi-figure .chart-tools", "#fi-figure"))
+    assert tools and figure and figure["y"] <= tools["y"] < figure["y"] + 40, "a figure's tools lie elsewhere"
+    page.get_by_role("button", name="Menu").click()
+    expect(page.locator("#menu")).to_be_visible()
+
+
+def test_pages_of_one_name_are_told_apart(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/own/same")
+    expect(page.locator("#menu a[aria-current]")).to_have_text("Mine <b>& (same)")
+    page.goto(f"{running.address}/own/nowhere")
+    expect(page.locator("#content h1")).to_have_text("No such page")
+    expect(page.locator("#bar")).to_be_visible()
 
 
 def test_only_browser_code_of_the_folder_is_served(running: Dashboard) -> None:
@@ -193,7 +378,7 @@ def test_a_page_shows_its_layout_and_its_callback_answers(running: Dashboard, pa
     expect(page.locator("#content h1")).to_have_text("Hello, 1 runs")
     page.locator("#own-press").click()
     expect(page.locator("#own-said")).to_have_text("pressed 1")
-    expect(page.locator("#menu a[aria-current]")).to_have_text("Mine <b>&")
+    expect(page.locator("#menu a[aria-current]")).to_have_text("Mine <b>& (good)")
 
 
 @pytest.mark.parametrize("name", SAYS)

@@ -80,12 +80,18 @@ export default class PlainPage extends PageView {
     }
   }
 
-  /** Select a window, or none, as a callback says. @param {import("../data/view_range.js").Window | null} window */
+  /** Select a window, or none, as a layout or a callback says; once the view fits what there is to see. @param {import("../data/view_range.js").Window | null} window */
   choose(window) {
+    this.#wished = window;
+    if (!this.#fitted) return;
     if (JSON.stringify(window) === JSON.stringify(this.range.window)) return;
     if (window) this.controller.show(window);
     else this.controller.clear();
   }
+
+  #fitted = false;
+  /** @type {import("../data/view_range.js").Window | null} */
+  #wished = null;
 
   /** @type {Set<() => void>} */
   #followers = new Set();
@@ -129,6 +135,10 @@ export default class PlainPage extends PageView {
       const { lo, hi } = this.#extent;
       this.range.fit(hi - lo, this.over);
       this.loadPoints();
+      if (!this.#fitted && lo <= hi) {
+        this.#fitted = true;
+        if (this.#wished) this.choose(this.#wished);
+      }
     } catch (error) {
       this.failed(error, chart);
     }
