@@ -270,7 +270,7 @@ def test_a_window_is_set_by_the_layout_and_by_a_callback(running: Dashboard, pag
     page.wait_for_url(re.compile(r"from=\d+.*to=\d+"))
     page.locator("#ch-press").click()
     expect(page.locator("#ch-said")).to_have_text("0.250 s")
-    expect(page.locator("#ch-mine .box")).to_be_visible()
+    expect(page.locator("#ch-mine .window")).to_be_visible()
     page.locator("#ch-press").click()
     expect(page.locator("#ch-said")).to_have_text("0.500 s")
     page.keyboard.press("Escape")
