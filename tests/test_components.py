@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -80,6 +82,18 @@ def points(first: int, last: int) -> list[Points]:
         Points("slow", labels, ("train/loss", "phase/data_s"), (1 / (1 + step), 0.1 + step % 7), T0 + step, step)
         for step in range(first, last)
     ]
+
+
+def test_a_line_of_many_points_keeps_its_extremes_and_says_that_it_is_thinned() -> None:
+    values = np.sin(np.arange(100_000) / 1000)
+    values[12_345], values[54_321], values[77_777], values[99_000] = 9.0, -9.0, np.inf, np.nan
+    made = TimeChart.data_of(pd.Series(values, name="walk"))
+    [curve] = made["curves"]
+    drawn = dict(zip(curve["x"], curve["last"], strict=True))
+    assert len(drawn) <= 20_001 and sorted(drawn) == curve["x"]
+    assert (drawn[12_345], drawn[54_321], drawn[77_777]) == (9.0, -9.0, "Infinity")
+    assert made["note"].startswith("100,000 points are drawn as at most 20,000 a line")
+    assert "note" not in TimeChart.data_of(pd.Series(values[:20_000]))
 
 
 @pytest.fixture

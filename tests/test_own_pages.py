@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from access.roles import Role
+from access.tokens import Tokens
 from dashboard.colours import tokens
 from dashboard.pages.custom import CustomPage, check_folder, own_pages
 from deepseek.log import RunLog
@@ -300,6 +303,32 @@ def test_a_callback_that_fails_says_so_above_the_page_until_it_answers(running: 
     page.locator("#fa-press").click()
     expect(said).to_have_text("pressed 3")
     expect(above).to_be_hidden()
+
+
+def test_the_terminal_names_file_and_line_and_a_viewer_gets_neither(running: Dashboard) -> None:
+    secret = Tokens(running.log_dir / ".deepseek").new("reader", Role.VIEWER, None, {})
+    press = {"id": "fa-press", "property": "n_clicks", "value": 2}
+    asked = {
+        "output": "fa-said.children",
+        "outputs": {"id": "fa-said", "property": "children"},
+        "inputs": [press],
+        "changedPropIds": ["fa-press.n_clicks"],
+    }
+    says = {}
+    for role, headers in (("owner", {}), ("viewer", {"Authorization": f"Bearer {secret}"})):
+        request = urllib.request.Request(
+            f"{running.address}/_dash-update-component",
+            json.dumps(asked).encode(),
+            {"Content-Type": "application/json", **headers},
+        )
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request)
+        says[role] = json.load(refused.value)["error"]
+    assert says["owner"] == "fails.py, line 11: ZeroDivisionError: division by zero"
+    assert "A part of this page has failed" in says["viewer"] and "fails.py" not in says["viewer"]
+    printed = running.errors.read_text()
+    assert printed.index(f"\n{says['owner']}\nTraceback") > 0
+    assert "twice.py and good.py both fill own-said.children" in printed
 
 
 def test_a_callback_that_the_server_does_not_hear_is_asked_again(running: Dashboard, page: Page) -> None:
