@@ -2,7 +2,6 @@
 
 import { askAhead } from "./lib/api.js";
 import { chartKeys, leaveFull, listenToCharts } from "./lib/chart_tools.js";
-import { watchCallbacks } from "./lib/dash_callbacks.js";
 import { el, setText } from "./lib/dom.js";
 import { helpDialog, listen } from "./lib/keys.js";
 import { addPlotlyTools } from "./lib/plotly_tools.js";
@@ -37,7 +36,6 @@ export function start() {
   linkPages();
   followPaper();
   mendDashParts();
-  watchCallbacks(() => session().view?.callbacks ?? null);
   document.addEventListener("click", follow);
   addEventListener("keydown", (event) => {
     if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;

@@ -292,7 +292,7 @@ def test_a_flame_graph_is_of_this_dashboard_and_covers_nothing(running: Dashboar
 
 def test_a_callback_that_fails_says_so_above_the_page_until_it_answers(running: Dashboard, page: Page) -> None:
     page.goto(f"{running.address}/own/fails")
-    said, above = page.locator("#fa-said"), page.locator("#said")
+    said, above = page.locator("#fa-said"), page.locator("#page-said")
     expect(said).to_have_text("3")
     page.locator("#fa-press").click()
     expect(said).to_have_text("6")
@@ -337,11 +337,11 @@ def test_a_callback_that_the_server_does_not_hear_is_asked_again(running: Dashbo
     page.context.set_offline(True)
     try:
         page.locator("#fa-press").click()
-        expect(page.locator("#said")).to_contain_text("asked again")
+        expect(page.locator("#page-said")).to_contain_text("asked again")
     finally:
         page.context.set_offline(False)
     expect(page.locator("#fa-said")).to_have_text("6")
-    expect(page.locator("#said")).to_be_hidden()
+    expect(page.locator("#page-said")).to_be_hidden()
 
 
 def test_a_layout_gets_the_parameters_of_the_address(running: Dashboard, page: Page) -> None:

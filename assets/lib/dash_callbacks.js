@@ -4,14 +4,16 @@ const PATH = "_dash-update-component";
 const [FIRST_MS, LAST_MS] = [500, 5000];
 const AWAY = [429, 502, 503, 504]; // a proxy's word for a server that is away, and ours for one that is busy
 
-/** Dash asks by `fetch`. @param {() => Callbacks | null} shown those of the shown page */
-export function watchCallbacks(shown) {
-  const ask = window.fetch.bind(window);
-  window.fetch = (input, request) => {
-    const isCallback = request?.method === "POST" && typeof input === "string" && input.split("?")[0].endsWith(PATH);
-    const callbacks = isCallback ? shown() : null;
-    return callbacks ? callbacks.send(outputOf(request?.body), () => ask(input, request)) : ask(input, request);
-  };
+/** Those of the page that is shown. @type {Callbacks | null} */
+let shown = null;
+/** @type {typeof window.fetch | null} */
+let plain = null;
+
+/** Dash asks by `fetch`: while a page listens, this stands in its place. @param {RequestInfo | URL} input @param {RequestInit} [request] */
+function watched(input, request) {
+  const ask = () => /** @type {typeof window.fetch} */ (plain)(input, request);
+  const isCallback = request?.method === "POST" && typeof input === "string" && input.split("?")[0].endsWith(PATH);
+  return isCallback && shown ? shown.send(outputOf(request?.body), ask) : ask();
 }
 
 /** What a callback fills, which is its name. @param {unknown} body */
@@ -25,6 +27,16 @@ export class Callbacks {
   constructor(signal, changed) {
     this.signal = signal;
     this.changed = changed;
+    shown = this;
+    if (!plain) {
+      plain = window.fetch.bind(window);
+      window.fetch = watched;
+    }
+    signal.addEventListener("abort", () => {
+      if (shown !== this) return; // the next page listens already
+      if (window.fetch === watched && plain) window.fetch = plain;
+      shown = plain = null;
+    });
     /** Sentences of those that failed, by what they fill. @type {Map<string, string>} */
     this.troubles = new Map();
     /** Those that the server has not heard. @type {Set<string>} */

@@ -256,7 +256,7 @@ export default class PlainPage extends PageView {
     const failed = [...new Set(troubles.values())];
     said.push(...failed.slice(0, MAX_SAID));
     if (failed.length > MAX_SAID) said.push(`${failed.length - MAX_SAID} more callbacks failed.`);
-    const place = /** @type {HTMLElement} */ (document.getElementById("said"));
+    const place = /** @type {HTMLElement} */ (document.getElementById("page-said"));
     const before = [...place.children].map(({ textContent }) => textContent);
     if (JSON.stringify(said) === JSON.stringify(before)) return;
     place.hidden = !said.length;
@@ -267,7 +267,7 @@ export default class PlainPage extends PageView {
 
   close() {
     super.close();
-    const place = /** @type {HTMLElement} */ (document.getElementById("said"));
+    const place = /** @type {HTMLElement} */ (document.getElementById("page-said"));
     place.hidden = true;
     place.replaceChildren();
   }

@@ -147,9 +147,6 @@ export class PageView {
   /** @type {(value?: unknown) => void} */
   markReady = () => {};
 
-  /** Of a page that says itself when callbacks of Dash fail. @type {import("../lib/dash_callbacks.js").Callbacks | null} */
-  callbacks = null;
-
   /** A page of Dash components alone: no part of ours stands on it. */
   get isPlain() {
     return false;

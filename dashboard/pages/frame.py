@@ -113,7 +113,7 @@ def index(page: Page, time_zone: str = "") -> str:
 <div class="scope-middle" role="group" aria-label="The shown run" tabindex="0">{"".join(_tabs(entry, found) for entry, found in bar.items() if found[1:])}<div id="state" class="state"></div><div id="actions" class="scope-actions"></div></div>
 <div id="when" class="when"></div>
 </div>
-<div id="said" class="page-said" role="status" hidden></div>
+<div id="page-said" class="page-said" role="status" hidden></div>
 <div id="ahead" class="page"></div>
 {{%app_entry%}}
 <footer id="status" class="status"></footer>
