@@ -40,6 +40,7 @@ SENT = re.compile(
     r"""(?:\b(?:pathTo|go)\(|\bsend\(|startsWith\(|^const [A-Z_]+ = )$""", re.MULTILINE
 )  # what may stand before it
 NO_ADDRESSES = {
+    "assets/pages/own_component.js": ["/own-modules/"],  # is looked for in an address
     "assets/data/runs.js": ["/${this.current?.run ?? "],  # the name of a run
     "assets/shell.js": [
         "/alerts",

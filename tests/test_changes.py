@@ -28,6 +28,8 @@ MAY_SEND = {
     "lib/api.js": {"POST", "fetch("},
     "data/feed.js": {"new WebSocket"},
     "data/remote.js": {"fetch("},  # reads of another dashboard
+    "lib/dash_callbacks.js": {"POST"},  # knows Dash's own questions by it
+    "pages/own_component.js": {"fetch("},  # reads why a module is not there
 }
 
 
