@@ -22,7 +22,8 @@ MAX_SHOWN, MAX_NAMED = 6, 3
 GONE = {
     "stages": "stages that compute equally long",
     "workers": "workers of a stage that compute equally long",
-    "microbatches": "microbatches that take equally long",
+    "lengths": "microbatches of equal lengths",
+    "pauses": "passes of a microbatch that take as long as its length and its worker say",
     "communication": "usual durations of communication",
     "other": "usual durations of all other operations",
 }
@@ -55,7 +56,7 @@ def show_stragglers(files: Sequence[Path], *, as_json: bool) -> int:
 
 def sentence_of(found: Replay) -> str:
     """What is to be fixed first."""
-    from analysis.traces.replay import ALIKE, MIN_SLOWDOWN
+    from analysis.traces.replay import MIN_SLOWDOWN
 
     if found.gaps >= MAX_GAPS and found.gaps > found.slowdown:
         share = percent(100 * (1 - 1 / found.gaps))
@@ -72,12 +73,17 @@ def sentence_of(found: Replay) -> str:
             text = f"Stages are unevenly cut, stage {stage} computes {pace} the mean of the others: move layers away from it."
         case "workers":
             text = _slow_workers(found)
-        case "microbatches" if found.correlation >= ALIKE:
+        case "lengths":
             text = (
                 f"Forward and backward passes vary with the microbatch, both alike (correlation {found.correlation:.2f}), as with"
                 " sequences of different lengths: balance the tokens of microbatches."
             )
-        case "microbatches":
+        case "pauses" if (most := max(row.slowdown for row in found.by_dp_rank)) < MIN_SLOWDOWN:
+            return (
+                "Noise: passes vary by chance, and a step waits for the slowest of all ranks; with usual durations on the others, none of them"
+                f" makes it more than {percent(100 * (most - 1))} longer."
+            )
+        case "pauses":
             text = (
                 "Passes vary from microbatch to microbatch, but not forward and backward alike: look for pauses of the hosts, such as"
                 " garbage collection, and for GPUs that change their clocks."
