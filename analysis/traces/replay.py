@@ -47,6 +47,7 @@ LATEST_S = 0.01  # a rank that ended this long before the last one began was not
 WORST_PCT = 3  # of the workers
 MIN_SLOWDOWN = 1.03  # below it nothing holds the job up
 BY_CHANCE = 0.01  # how likely a worker of a job without slow ones is said to be slow
+QUARTILES_APART = 1.349  # of a normal distribution, in its standard deviation
 MAX_TIME_S = 1e12
 MAX_STEPS, MAX_STAGES, MAX_WORKERS = 1_000_000, 1_024, 131_072
 MAX_OPERATIONS = 200_000  # of one replica of the model in one step
@@ -146,15 +147,22 @@ class Replay(NamedTuple):
     longest_at: dict[
         str, tuple[Place, ...]
     ]  # by operation: where it takes longest, by at least half of the most (ours)
+    is_noise: bool  # passes vary by chance, and neither a rank alone nor passes that are longer than chance gives make steps much longer (ours)
     gaps_at: tuple[Place, ...]  # where most time lies between operations, likewise (ours)
     left_out: tuple[LeftOut, ...]
 
 
 def replay_of(operations: Operations) -> Replay:
     """Raises ReplayError."""
-    job, left_out = _job_of(operations)
-    graph = _graph_of(job)
-    return _replayed(job, graph, left_out)
+    kept, rows_left_out = _usable(operations)
+    try:
+        job, steps_left_out = _job_of(operations, kept)
+        graph = _graph_of(job)
+    except ReplayError as error:
+        raise ReplayError(
+            "; ".join([str(error), *(f"{what} are left out, since {why}" for what, why in rows_left_out)])
+        ) from None
+    return _replayed(job, graph, (*rows_left_out, *steps_left_out))
 
 
 # The operations of a job as a block: each step and each replica of the model (dp rank) has the same ones.
@@ -206,9 +214,8 @@ class _Cells(NamedTuple):
         return int(self.operations[operation]), int(self.dp_ranks[dp])
 
 
-def _job_of(table: Operations) -> tuple[_Job, tuple[LeftOut, ...]]:
+def _job_of(table: Operations, kept: Ints) -> tuple[_Job, list[LeftOut]]:
     """Steps that have the operations that most steps have; the others are left out."""
-    kept, left_out = _usable(table)
     sequences, sequence_of = _numbered(table.sequence[kept])
     kind_of, stage_of = table.kind[kept].astype(np.int64), np.clip(table.stage[kept], 0, MAX_STAGES - 1)
     cells = _cells(table, kept, (stage_of * len(table.kinds) + kind_of) * len(sequences) + sequence_of)
@@ -223,22 +230,35 @@ def _job_of(table: Operations) -> tuple[_Job, tuple[LeftOut, ...]]:
     usual = max(range(len(sets)), key=lambda place: (times[place], sets[place][0]))
     chosen = np.zeros(len(whole), bool)
     chosen[np.flatnonzero(whole)[set_of.ravel() == usual]] = True
-    faults[whole & ~chosen] = "it has other operations than most steps, or not of all ranks"
-    left_out += [LeftOut(_named("step", cells.steps[faults == why]), why) for why in sorted(set(faults[~chosen]))]
-
     rows = cells.rows[np.repeat(chosen, cells.counts)]
     at = int(cells.firsts[np.argmax(chosen)])  # the first step that is replayed
     reference = cells.within[at : at + int(sets[usual][0])]
+
+    def said(within: int) -> str:
+        operation, dp_rank = cells.of(within)
+        place, number = divmod(operation, len(sequences))
+        stage, kind = divmod(place, len(table.kinds))
+        there = kept[(table.dp_rank[kept] == dp_rank) & (table.stage[kept] == stage)]
+        rank = int(table.rank[there].max()) if len(there) else NONE
+        worker = f"rank {rank} (dp rank {dp_rank}, stage {stage})" if rank >= 0 else f"dp rank {dp_rank}, stage {stage}"
+        return f"{table.kinds[kind]} {sequences[number]} of {worker}"
+
     operations, dp_ranks = np.unique(reference // len(cells.dp_ranks)), np.unique(reference % len(cells.dp_ranks))
     if len(reference) != len(operations) * len(dp_ranks):
         all_ = (operations[:, None] * len(cells.dp_ranks) + dp_ranks).ravel()
-        operation, dp_rank = cells.of(int(np.setdiff1d(all_, reference)[0]))
-        place, number = divmod(operation, len(sequences))
-        stage, kind = divmod(place, len(table.kinds))
         raise ReplayError(
-            f"has no {table.kinds[kind]} {sequences[number]} of stage {stage} for dp rank {dp_rank}, which other dp ranks have:"
+            f"has no {said(int(np.setdiff1d(all_, reference)[0]))} in step {cells.steps[np.argmax(chosen)]}, which other dp ranks have:"
             " the operations of all ranks are needed"
         )
+    faults[whole & ~chosen] = "it has other operations than most steps, or not of all ranks"
+    for place in np.flatnonzero(whole & ~chosen)[:MAX_NAMED]:
+        first = int(cells.firsts[place])
+        within = cells.within[first : first + int(cells.counts[place])]
+        if len(lost := np.setdiff1d(reference, within)):
+            faults[place] = f"it has no {said(int(lost[0]))}, which most steps have"
+        else:
+            faults[place] = f"it has {said(int(np.setdiff1d(within, reference)[0]))}, which most steps have not"
+    left_out = [LeftOut(_named("step", cells.steps[faults == why]), why) for why in sorted(set(faults[~chosen]))]
     shape = int(chosen.sum()), len(operations), len(dp_ranks)
 
     def block(values: npt.NDArray[np.floating]) -> Floats:
@@ -266,7 +286,7 @@ def _job_of(table: Operations) -> tuple[_Job, tuple[LeftOut, ...]]:
         block(table.start_s),
         block(table.duration_s),
     )
-    return job, tuple(left_out)
+    return job, left_out
 
 
 def _usable(table: Operations) -> tuple[Ints, list[LeftOut]]:
@@ -282,12 +302,14 @@ def _usable(table: Operations) -> tuple[Ints, list[LeftOut]]:
         said = f"of a kind that is not known, {', '.join(named[:MAX_NAMED])}" if named else "without a kind"
         left_out.append(_rows_left_out(~known, said))
     if not known.any():
-        raise ReplayError(f"has no operation of a kind that is known: {', '.join(KINDS)}")
+        raise ReplayError(
+            f"has no operation of a kind that is known, as {left_out[0].why}: known are {', '.join(KINDS)}"
+        )
     if (lost := known & (table.step < 0)).any():
-        left_out.append(_rows_left_out(lost, "without a step"))
+        left_out.append(_rows_left_out(lost, "without a step, or with one that is negative or no whole number"))
     kept = np.flatnonzero(known & (table.step >= 0))
     if not len(kept):
-        raise ReplayError("has no operation with a step")
+        raise ReplayError("has no operation with a step: each needs one that is a whole number from 0")
     return kept, left_out
 
 
@@ -317,17 +339,17 @@ def _cells(table: Operations, kept: Ints, operation: Ints) -> _Cells:
 def _faults(table: Operations, cells: _Cells) -> npt.NDArray[np.object_]:
     """Why each step is left out; "" where it has no odd row."""
     rows = cells.rows
-    start_s, duration_s = table.start_s[rows], table.duration_s[rows]
-    is_nowhere = (table.dp_rank[rows] < 0) | (table.stage[rows] < 0) | (table.stage[rows] >= MAX_STAGES)
+    start_s, duration_s, stage = table.start_s[rows], table.duration_s[rows], table.stage[rows]
     faults = np.full(len(cells.steps), "", object)
     for is_odd, why in (
         (cells.is_twice, "the same operation twice"),
-        (
-            is_nowhere | (table.sequence[rows] < 0),
-            f"an operation without a dp rank, a stage below {MAX_STAGES:,} or a number",
-        ),
-        (~(np.abs(start_s) < MAX_TIME_S), "an operation without a start"),
-        (~((duration_s >= 0) & (duration_s < MAX_TIME_S)), "an operation without a duration, or with a negative one"),
+        (stage >= MAX_STAGES, f"an operation of stage {MAX_STAGES:,} or above, which is more than any pipeline has"),
+        (table.dp_rank[rows] < 0, "an operation without a dp rank"),
+        (stage < 0, "an operation without a stage"),
+        (table.sequence[rows] < 0, "an operation without a number (seq_id)"),
+        (~(np.abs(start_s) < MAX_TIME_S), "an operation without a start that is a number of seconds"),
+        (duration_s < 0, "an operation with a negative duration"),
+        (~(duration_s < MAX_TIME_S), "an operation without a duration that is a number of seconds"),
     ):
         faults[np.logical_or.reduceat(is_odd, cells.firsts)] = f"it has {why}"
     return faults
@@ -509,6 +531,11 @@ def _pair(job: _Job, links: _Links, sides: dict[tuple[str, int], list[int]]) -> 
         for stage in range(job.stages):
             peer = (stage + forth) % job.stages
             sent, received = sides[send, stage], sides[receive, peer]
+            lacking = (receive, peer) if len(received) < len(sent) else (send, stage)
+            numbers = job.sequence[job.rows(lacking[0], stage=lacking[1])]
+            lost = np.setdiff1d(np.arange(numbers.max(initial=-1) + 1), numbers)
+            if len(sent) != len(received) and len(lost):
+                raise ReplayError(f"has no {lacking[0]} {lost[0]} of stage {lacking[1]} in any step, but later ones")
             if len(sent) != len(received):
                 raise ReplayError(
                     f"has {len(sent)} {send} behind a pass of stage {stage} and {len(received)} {receive} before one of stage {peer},"
@@ -713,6 +740,12 @@ def _replayed(job: _Job, graph: _Graph, left_out: tuple[LeftOut, ...]) -> Replay
     for worker in slowest:
         is_slowest[worker.stage, np.searchsorted(job.dp_ranks, worker.dp_rank)] = True
     without_slowest_s = what_if.with_own(~is_slowest[job.stage][None])[0].mean()
+    causes = _causes(lambda gone: float(replayed_s.mean() - what_if.with_(parts.without(gone)).mean()))
+    is_noise = (
+        causes[0].name == "pauses"
+        and max(one.slowdown for one in by_dp_rank) < MIN_SLOWDOWN
+        and float(replayed_s.mean()) < MIN_SLOWDOWN * float(what_if.with_(parts.without_outliers()).mean())
+    )
     return Replay(
         job.steps,
         measured_s,
@@ -729,11 +762,12 @@ def _replayed(job: _Job, graph: _Graph, left_out: tuple[LeftOut, ...]) -> Replay
         share(without_last_s),
         parts.stage_pace,
         correlation,
-        _causes(lambda gone: float(replayed_s.mean() - what_if.with_(parts.without(gone)).mean())),
+        causes,
         {
             name: _late(job, what_if.own_s[types == name] - what_if.usual_s[types == name, None, None], types == name)
             for name in type_names.tolist()
         },
+        is_noise,
         _late(job, _gaps_s(job, graph), np.ones(len(job.stage), bool)),
         left_out,
     )
@@ -771,7 +805,7 @@ class _Parts:
         own_s = what_if.own_s
         self._own_s, self._usual_s = own_s, what_if.usual_s
         self._is_pass, self._is_communication = np.isin(job.kind, COMPUTE), np.isin(job.kind, COMMUNICATION)
-        self._stage, self._microbatch = job.stage, job.microbatch
+        self._kind, self._stage, self._microbatch = job.kind, job.stage, job.microbatch
         self._stage_s = np.zeros(len(job.kind))  # means of workers that are not slow
         self.is_slow, self.slow_steps = _slow(job, own_s)  # [stage, dp rank]
         worker_s = np.zeros((job.stages, len(job.dp_ranks)))  # of the passes of a worker in a step
@@ -812,6 +846,31 @@ class _Parts:
             return found_s
 
         return seconds
+
+    def without_outliers(self) -> Callable[[int, slice], Floats]:
+        """Where no pass is longer than normally distributed noise gives, of the size that the quartiles of its kind and stage have."""
+        is_pass = np.flatnonzero(self._is_pass)
+        limit = NormalDist().inv_cdf(1 - BY_CHANCE / self._own_s[is_pass].size)
+        most = np.ones(len(self._stage))
+        for kind, stage in {(self._kind[one], self._stage[one]) for one in is_pass}:
+            rows = np.flatnonzero((self._kind == kind) & (self._stage == stage))
+            low, middle, high = np.percentile(
+                np.concatenate([self._times(one, slice(None)) for one in rows]), (25, 50, 75)
+            )
+            most[rows] = middle + limit * (high - low) / QUARTILES_APART
+
+        def seconds(operation: int, steps: slice) -> Floats:
+            own_s = self._own_s[operation, steps]
+            if not self._is_pass[operation]:
+                return own_s
+            return own_s * np.minimum(1.0, _ratio(most[operation], self._times(operation, steps)))
+
+        return seconds
+
+    def _times(self, operation: int, steps: slice) -> Floats:
+        """A pass in multiples of what its stage, its worker and its length make of it."""
+        length = self._length.get(int(self._microbatch[operation]), self._one)
+        return _ratio(self._own_s[operation, steps], (self._base_s[operation] * length)[steps])
 
 
 def _slow(job: _Job, own_s: Floats) -> tuple[Bools, Ints]:
