@@ -160,7 +160,7 @@ def replay_of(operations: Operations) -> Replay:
         graph = _graph_of(job)
     except ReplayError as error:
         raise ReplayError(
-            "; ".join([str(error), *(f"{what} are left out, since {why}" for what, why in rows_left_out)])
+            "; ".join([str(error), *(f"{what} left out, since {why}" for what, why in rows_left_out)])
         ) from None
     return _replayed(job, graph, (*rows_left_out, *steps_left_out))
 
@@ -302,14 +302,12 @@ def _usable(table: Operations) -> tuple[Ints, list[LeftOut]]:
         said = f"of a kind that is not known, {', '.join(named[:MAX_NAMED])}" if named else "without a kind"
         left_out.append(_rows_left_out(~known, said))
     if not known.any():
-        raise ReplayError(
-            f"has no operation of a kind that is known, as {left_out[0].why}: known are {', '.join(KINDS)}"
-        )
+        raise ReplayError(f"has no operation of a kind that is known: {left_out[0].why}; known are {', '.join(KINDS)}")
     if (lost := known & (table.step < 0)).any():
         left_out.append(_rows_left_out(lost, "without a step, or with one that is negative or no whole number"))
     kept = np.flatnonzero(known & (table.step >= 0))
     if not len(kept):
-        raise ReplayError("has no operation with a step: each needs one that is a whole number from 0")
+        raise ReplayError(f"has no operation with a step: {left_out[-1].what} need one that is a whole number from 0")
     return kept, left_out
 
 
@@ -827,7 +825,7 @@ class _Parts:
         self._one = np.ones(own_s.shape[1:])
         self._length = _lengths(job, own_s, self._base_s, max(0.0, float(np.nan_to_num(correlation))))
 
-    def without(self, causes: Collection[CauseName]) -> Callable[[int, Floats], Floats]:
+    def without(self, causes: Collection[CauseName]) -> Callable[[int, slice], Floats]:
         def seconds(operation: int, steps: slice) -> Floats:
             found_s = self._own_s[operation, steps]
             if not self._is_pass[operation]:
@@ -849,13 +847,13 @@ class _Parts:
 
     def without_outliers(self) -> Callable[[int, slice], Floats]:
         """Where no pass is longer than normally distributed noise gives, of the size that the quartiles of its kind and stage have."""
-        is_pass = np.flatnonzero(self._is_pass)
+        is_pass = np.flatnonzero(self._is_pass).tolist()
         limit = NormalDist().inv_cdf(1 - BY_CHANCE / self._own_s[is_pass].size)
         most = np.ones(len(self._stage))
         for kind, stage in {(self._kind[one], self._stage[one]) for one in is_pass}:
             rows = np.flatnonzero((self._kind == kind) & (self._stage == stage))
             low, middle, high = np.percentile(
-                np.concatenate([self._times(one, slice(None)) for one in rows]), (25, 50, 75)
+                np.concatenate([self._times(one, slice(None)) for one in rows.tolist()]), (25, 50, 75)
             )
             most[rows] = middle + limit * (high - low) / QUARTILES_APART
 
