@@ -16,7 +16,7 @@ import numpy as np
 
 from collectors.arrays import Floats, Ints
 
-from .replay import NONE, Operations, Replay, ReplayError, Small, printable, replay_of
+from .replay import NONE, Operations, Replay, ReplayError, Small, replay_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 COLUMNS = ("dp_rank", "stage", "rank", "step", "optype", "start_ts", "duration", "seq_id", "mc", "mb_id", "gmc")
 MAX_ROWS = 20_000_000
 MAX_WHOLE = 2**31 - 1
+DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}  # that are not read
 
 
 def replay_of_file(path: Path) -> Replay:
@@ -73,17 +74,19 @@ def _parquet(path: Path) -> pd.DataFrame:
 
     try:
         about = parquet.read_metadata(path)
-        if missing := [name for name in COLUMNS if name not in about.schema.names]:
+        named = {name.strip().lower(): name for name in reversed(about.schema.names)}
+        if missing := [name for name in COLUMNS if name not in named]:
             raise ReplayError(_missing(missing))
         if about.num_rows > MAX_ROWS:
             raise ReplayError(f"has {about.num_rows:,} rows: give fewer steps, at most {MAX_ROWS:,} rows")
-        return pd.read_parquet(path, engine="pyarrow", columns=list(COLUMNS))
+        table = pd.read_parquet(path, engine="pyarrow", columns=[named[name] for name in COLUMNS])
+        return table.rename(columns={named[name]: name for name in COLUMNS})
     except MemoryError:
         raise
     except (pyarrow.ArrowException, ValueError, KeyError, TypeError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise ReplayError(f"is not a Parquet file that can be read ({_short(error)}): write it again") from None
+        raise ReplayError("is not a Parquet file that can be read, or is cut off: write it again") from None
 
 
 def _csv(path: Path) -> pd.DataFrame:
@@ -92,7 +95,8 @@ def _csv(path: Path) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():  # of columns that hold texts and numbers
             warnings.simplefilter("ignore")
-            return pd.read_csv(path, usecols=lambda name: name in COLUMNS, index_col=False, nrows=MAX_ROWS + 1)
+            table = pd.read_csv(path, usecols=lambda name: _is_read(str(name)), index_col=False, nrows=MAX_ROWS + 1)
+            header = [] if len(table.columns) else pd.read_csv(path, nrows=0).columns.tolist()
     except pd.errors.EmptyDataError:
         raise ReplayError("is empty") from None
     except (pd.errors.ParserError, ValueError, EOFError, zlib.error, OSError) as error:
@@ -100,12 +104,16 @@ def _csv(path: Path) -> pd.DataFrame:
             raise
         if "out of memory" in str(error):  # pandas's parser has no error of its own for it
             raise MemoryError from None
-        raise ReplayError(f"is not a CSV file that can be read ({_short(error)}): write it again") from None
+        raise ReplayError("is not a CSV file that can be read, or is cut off: write it again") from None
+    for delimiter, name in DELIMITERS.items():
+        if sum(map(_is_read, ",".join(map(str, header)).split(delimiter))) > 1:
+            raise ReplayError(f"has {name} between its columns: write it with commas")
+    table.columns = table.columns.str.strip().str.lower()
+    return table.loc[:, ~table.columns.duplicated()]
 
 
-def _short(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return printable(lines[0]) if lines else type(error).__name__
+def _is_read(column: str) -> bool:
+    return column.strip().lower() in COLUMNS
 
 
 def _whole(column: pd.Series) -> Small:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
+from statistics import NormalDist
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
@@ -45,7 +46,8 @@ CLOCKS_APART_S = 5e-5  # of two ranks, where a transfer is matched with what it 
 LATEST_S = 0.01  # a rank that ended this long before the last one began was not in the same collective
 WORST_PCT = 3  # of the workers
 MIN_SLOWDOWN = 1.03  # below it nothing holds the job up
-ALIKE = 0.9  # correlation of the forward and backward passes of the same microbatches
+BY_CHANCE = 0.01  # how likely a worker of a job without slow ones is said to be slow
+QUARTILES_APART = 1.349  # of a normal distribution, in its standard deviation
 MAX_TIME_S = 1e12
 MAX_STEPS, MAX_STAGES, MAX_WORKERS = 1_000_000, 1_024, 131_072
 MAX_OPERATIONS = 200_000  # of one replica of the model in one step
@@ -101,19 +103,26 @@ class Worker(NamedTuple):
     stage: int
     rank: int  # -1 where it is not known
     slowdown: float
-    pace: float  # its computation, in that of the other workers of its stage (ours)
-    is_slow: bool  # it computes longer than those, by at least half of what the slowest worker of all does (ours)
+    pace: float  # its computation, in that of the workers of its stage that are not slow (ours)
+    is_slow: bool  # it computes longer than chance explains, and by at least half of what the slowest worker of all does (ours)
+    slow_steps: int  # in which it is, all of them if it is slow throughout
 
 
-CauseName: TypeAlias = Literal["stages", "workers", "microbatches", "communication", "other"]
+class Place(NamedTuple):
+    dp_rank: int
+    stage: int
+
+
+CauseName: TypeAlias = Literal["stages", "workers", "lengths", "pauses", "communication", "other"]
 CAUSES: Final[tuple[CauseName, ...]] = get_args(CauseName)
 
 
 class Cause(NamedTuple):
-    """`gives_back`: the share of the slowdown that is gone without this cause, once those before it are gone (ours). Together they are 1."""
+    """Shares of what is gone without all causes (ours)."""
 
     name: CauseName
-    gives_back: float
+    alone: float  # what is gone without this cause
+    gives_back: float  # the same, once those before it are gone: together they are 1
 
 
 class Replay(NamedTuple):
@@ -132,17 +141,28 @@ class Replay(NamedTuple):
     slowest: tuple[Worker, ...]  # the slowest 3 % of them
     slowest_share: float  # of the slowdown, that their usual durations give back (M_W)
     last_stage_share: float  # of the slowdown, that usual durations of the last stage give back (M_S)
-    stage_pace: tuple[float, ...]  # computation of each stage, in that of the mean of the others (ours)
-    correlation: float  # of the forward and the backward passes of the same microbatches; NaN where not known
+    stage_pace: tuple[float, ...]  # computation of each stage's usual workers, in that of the mean of the others (ours)
+    correlation: float  # of the ranks of forward and backward passes of the same microbatches; NaN where not known
     causes: tuple[Cause, ...]  # in the order of what each gives back alone
+    longest_at: dict[
+        str, tuple[Place, ...]
+    ]  # by operation: where it takes longest, by at least half of the most (ours)
+    is_noise: bool  # passes vary by chance, and neither a rank alone nor passes that are longer than chance gives make steps much longer (ours)
+    gaps_at: tuple[Place, ...]  # where most time lies between operations, likewise (ours)
     left_out: tuple[LeftOut, ...]
 
 
 def replay_of(operations: Operations) -> Replay:
     """Raises ReplayError."""
-    job, left_out = _job_of(operations)
-    graph = _graph_of(job)
-    return _replayed(job, graph, left_out)
+    kept, rows_left_out = _usable(operations)
+    try:
+        job, steps_left_out = _job_of(operations, kept)
+        graph = _graph_of(job)
+    except ReplayError as error:
+        raise ReplayError(
+            "; ".join([str(error), *(f"{what} left out, since {why}" for what, why in rows_left_out)])
+        ) from None
+    return _replayed(job, graph, (*rows_left_out, *steps_left_out))
 
 
 # The operations of a job as a block: each step and each replica of the model (dp rank) has the same ones.
@@ -194,9 +214,8 @@ class _Cells(NamedTuple):
         return int(self.operations[operation]), int(self.dp_ranks[dp])
 
 
-def _job_of(table: Operations) -> tuple[_Job, tuple[LeftOut, ...]]:
+def _job_of(table: Operations, kept: Ints) -> tuple[_Job, list[LeftOut]]:
     """Steps that have the operations that most steps have; the others are left out."""
-    kept, left_out = _usable(table)
     sequences, sequence_of = _numbered(table.sequence[kept])
     kind_of, stage_of = table.kind[kept].astype(np.int64), np.clip(table.stage[kept], 0, MAX_STAGES - 1)
     cells = _cells(table, kept, (stage_of * len(table.kinds) + kind_of) * len(sequences) + sequence_of)
@@ -211,22 +230,35 @@ def _job_of(table: Operations) -> tuple[_Job, tuple[LeftOut, ...]]:
     usual = max(range(len(sets)), key=lambda place: (times[place], sets[place][0]))
     chosen = np.zeros(len(whole), bool)
     chosen[np.flatnonzero(whole)[set_of.ravel() == usual]] = True
-    faults[whole & ~chosen] = "it has other operations than most steps, or not of all ranks"
-    left_out += [LeftOut(_named("step", cells.steps[faults == why]), why) for why in sorted(set(faults[~chosen]))]
-
     rows = cells.rows[np.repeat(chosen, cells.counts)]
     at = int(cells.firsts[np.argmax(chosen)])  # the first step that is replayed
     reference = cells.within[at : at + int(sets[usual][0])]
+
+    def said(within: int) -> str:
+        operation, dp_rank = cells.of(within)
+        place, number = divmod(operation, len(sequences))
+        stage, kind = divmod(place, len(table.kinds))
+        there = kept[(table.dp_rank[kept] == dp_rank) & (table.stage[kept] == stage)]
+        rank = int(table.rank[there].max()) if len(there) else NONE
+        worker = f"rank {rank} (dp rank {dp_rank}, stage {stage})" if rank >= 0 else f"dp rank {dp_rank}, stage {stage}"
+        return f"{table.kinds[kind]} {sequences[number]} of {worker}"
+
     operations, dp_ranks = np.unique(reference // len(cells.dp_ranks)), np.unique(reference % len(cells.dp_ranks))
     if len(reference) != len(operations) * len(dp_ranks):
         all_ = (operations[:, None] * len(cells.dp_ranks) + dp_ranks).ravel()
-        operation, dp_rank = cells.of(int(np.setdiff1d(all_, reference)[0]))
-        place, number = divmod(operation, len(sequences))
-        stage, kind = divmod(place, len(table.kinds))
         raise ReplayError(
-            f"has no {table.kinds[kind]} {sequences[number]} of stage {stage} for dp rank {dp_rank}, which other dp ranks have:"
+            f"has no {said(int(np.setdiff1d(all_, reference)[0]))} in step {cells.steps[np.argmax(chosen)]}, which other dp ranks have:"
             " the operations of all ranks are needed"
         )
+    faults[whole & ~chosen] = "it has other operations than most steps, or not of all ranks"
+    for place in np.flatnonzero(whole & ~chosen)[:MAX_NAMED]:
+        first = int(cells.firsts[place])
+        within = cells.within[first : first + int(cells.counts[place])]
+        if len(lost := np.setdiff1d(reference, within)):
+            faults[place] = f"it has no {said(int(lost[0]))}, which most steps have"
+        else:
+            faults[place] = f"it has {said(int(np.setdiff1d(within, reference)[0]))}, which most steps have not"
+    left_out = [LeftOut(_named("step", cells.steps[faults == why]), why) for why in sorted(set(faults[~chosen]))]
     shape = int(chosen.sum()), len(operations), len(dp_ranks)
 
     def block(values: npt.NDArray[np.floating]) -> Floats:
@@ -254,7 +286,7 @@ def _job_of(table: Operations) -> tuple[_Job, tuple[LeftOut, ...]]:
         block(table.start_s),
         block(table.duration_s),
     )
-    return job, tuple(left_out)
+    return job, left_out
 
 
 def _usable(table: Operations) -> tuple[Ints, list[LeftOut]]:
@@ -270,12 +302,12 @@ def _usable(table: Operations) -> tuple[Ints, list[LeftOut]]:
         said = f"of a kind that is not known, {', '.join(named[:MAX_NAMED])}" if named else "without a kind"
         left_out.append(_rows_left_out(~known, said))
     if not known.any():
-        raise ReplayError(f"has no operation of a kind that is known: {', '.join(KINDS)}")
+        raise ReplayError(f"has no operation of a kind that is known: {left_out[0].why}; known are {', '.join(KINDS)}")
     if (lost := known & (table.step < 0)).any():
-        left_out.append(_rows_left_out(lost, "without a step"))
+        left_out.append(_rows_left_out(lost, "without a step, or with one that is negative or no whole number"))
     kept = np.flatnonzero(known & (table.step >= 0))
     if not len(kept):
-        raise ReplayError("has no operation with a step")
+        raise ReplayError(f"has no operation with a step: {left_out[-1].what} need one that is a whole number from 0")
     return kept, left_out
 
 
@@ -305,17 +337,17 @@ def _cells(table: Operations, kept: Ints, operation: Ints) -> _Cells:
 def _faults(table: Operations, cells: _Cells) -> npt.NDArray[np.object_]:
     """Why each step is left out; "" where it has no odd row."""
     rows = cells.rows
-    start_s, duration_s = table.start_s[rows], table.duration_s[rows]
-    is_nowhere = (table.dp_rank[rows] < 0) | (table.stage[rows] < 0) | (table.stage[rows] >= MAX_STAGES)
+    start_s, duration_s, stage = table.start_s[rows], table.duration_s[rows], table.stage[rows]
     faults = np.full(len(cells.steps), "", object)
     for is_odd, why in (
         (cells.is_twice, "the same operation twice"),
-        (
-            is_nowhere | (table.sequence[rows] < 0),
-            f"an operation without a dp rank, a stage below {MAX_STAGES:,} or a number",
-        ),
-        (~(np.abs(start_s) < MAX_TIME_S), "an operation without a start"),
-        (~((duration_s >= 0) & (duration_s < MAX_TIME_S)), "an operation without a duration, or with a negative one"),
+        (stage >= MAX_STAGES, f"an operation of stage {MAX_STAGES:,} or above, which is more than any pipeline has"),
+        (table.dp_rank[rows] < 0, "an operation without a dp rank"),
+        (stage < 0, "an operation without a stage"),
+        (table.sequence[rows] < 0, "an operation without a number (seq_id)"),
+        (~(np.abs(start_s) < MAX_TIME_S), "an operation without a start that is a number of seconds"),
+        (duration_s < 0, "an operation with a negative duration"),
+        (~(duration_s < MAX_TIME_S), "an operation without a duration that is a number of seconds"),
     ):
         faults[np.logical_or.reduceat(is_odd, cells.firsts)] = f"it has {why}"
     return faults
@@ -497,6 +529,11 @@ def _pair(job: _Job, links: _Links, sides: dict[tuple[str, int], list[int]]) -> 
         for stage in range(job.stages):
             peer = (stage + forth) % job.stages
             sent, received = sides[send, stage], sides[receive, peer]
+            lacking = (receive, peer) if len(received) < len(sent) else (send, stage)
+            numbers = job.sequence[job.rows(lacking[0], stage=lacking[1])]
+            lost = np.setdiff1d(np.arange(numbers.max(initial=-1) + 1), numbers)
+            if len(sent) != len(received) and len(lost):
+                raise ReplayError(f"has no {lacking[0]} {lost[0]} of stage {lacking[1]} in any step, but later ones")
             if len(sent) != len(received):
                 raise ReplayError(
                     f"has {len(sent)} {send} behind a pass of stage {stage} and {len(received)} {receive} before one of stage {peer},"
@@ -633,11 +670,11 @@ class _WhatIf:
 
         return self._steps(seconds, 2 * len(self.job.dp_ranks))
 
-    def with_(self, seconds_s: Callable[[int, Floats], Floats]) -> Floats:
-        """[step]: with durations that are made of each operation's own."""
-        found: Floats = self._steps(
-            lambda operation, steps: seconds_s(operation, self.own_s[operation, steps])[None], len(self.job.dp_ranks)
-        )[0]
+    def with_(self, seconds_s: Callable[[int, slice], Floats]) -> Floats:
+        """[step]: with these durations of an operation in some steps, [step, dp rank]."""
+        found: Floats = self._steps(lambda operation, steps: seconds_s(operation, steps)[None], len(self.job.dp_ranks))[
+            0
+        ]
         return found
 
     def _steps(self, seconds: Callable[[int, slice], Floats], width: int) -> Floats:
@@ -693,13 +730,20 @@ def _replayed(job: _Job, graph: _Graph, left_out: tuple[LeftOut, ...]) -> Replay
         return tuple(Slowdown(str(name), slowdown, tuple(each)) for name, slowdown, each in rows)
 
     by_dp_rank, by_stage = slowdowns(job.dp_ranks.tolist(), dp_s), slowdowns(range(job.stages), stages_s)
-    parts = _Parts(job, what_if)
+    correlation = _correlation(job, what_if.own_s)
+    parts = _Parts(job, what_if, correlation)
     workers = _workers(job, by_dp_rank, by_stage, parts)
     slowest = workers[: -(-len(workers) * WORST_PCT // 100)]
     is_slowest = np.zeros((job.stages, len(job.dp_ranks)), bool)
     for worker in slowest:
         is_slowest[worker.stage, np.searchsorted(job.dp_ranks, worker.dp_rank)] = True
     without_slowest_s = what_if.with_own(~is_slowest[job.stage][None])[0].mean()
+    causes = _causes(lambda gone: float(replayed_s.mean() - what_if.with_(parts.without(gone)).mean()))
+    is_noise = (
+        causes[0].name == "pauses"
+        and max(one.slowdown for one in by_dp_rank) < MIN_SLOWDOWN
+        and float(replayed_s.mean()) < MIN_SLOWDOWN * float(what_if.with_(parts.without_outliers()).mean())
+    )
     return Replay(
         job.steps,
         measured_s,
@@ -715,8 +759,14 @@ def _replayed(job: _Job, graph: _Graph, left_out: tuple[LeftOut, ...]) -> Replay
         share(without_slowest_s),
         share(without_last_s),
         parts.stage_pace,
-        _correlation(job, what_if.own_s),
-        _causes(lambda gone: share(what_if.with_(parts.without(gone)).mean())),
+        correlation,
+        causes,
+        {
+            name: _late(job, what_if.own_s[types == name] - what_if.usual_s[types == name, None, None], types == name)
+            for name in type_names.tolist()
+        },
+        is_noise,
+        _late(job, _gaps_s(job, graph), np.ones(len(job.stage), bool)),
         left_out,
     )
 
@@ -735,6 +785,7 @@ def _workers(
             min(by_dp_rank[dp].slowdown, by_stage[stage].slowdown),
             float(pace[stage, dp]),
             bool(parts.is_slow[stage, dp]),
+            int(parts.slow_steps[stage, dp]),
         )
         for stage in range(job.stages)
         for dp in range(len(job.dp_ranks))
@@ -743,42 +794,142 @@ def _workers(
 
 
 class _Parts:
-    """The passes' durations as a product: of the mean of the kind, what the stage makes of it, what the worker makes of that, and what the
-    microbatch does (ours). A cause is gone where its factor is 1, and where communication, or all else, takes its usual time. A slow worker,
-    which may be slow at times only, is replaced by one that always takes the mean of its stage."""
+    """The passes' durations as a product: of the mean of the kind, what the stage makes of it, what a slow worker makes of that, what the
+    length of the microbatch does, and what is left, such as pauses (ours). A cause is gone where its factor is 1, and where communication, or
+    all else, takes its usual time. A slow worker, which may be slow at times only, is replaced by one that always takes what is usual in its
+    stage."""
 
-    def __init__(self, job: _Job, what_if: _WhatIf) -> None:
-        own_s, self._usual_s = what_if.own_s, what_if.usual_s
+    def __init__(self, job: _Job, what_if: _WhatIf, correlation: float) -> None:
+        own_s = what_if.own_s
+        self._own_s, self._usual_s = own_s, what_if.usual_s
         self._is_pass, self._is_communication = np.isin(job.kind, COMPUTE), np.isin(job.kind, COMMUNICATION)
-        self._stage_s, self._worker_s = np.zeros((2, len(job.kind), len(job.dp_ranks)))  # means
-        self._stage = job.stage
-        total_s = np.zeros((job.stages, len(job.dp_ranks)))  # of the passes of a worker in a step
+        self._kind, self._stage, self._microbatch = job.kind, job.stage, job.microbatch
+        self._stage_s = np.zeros(len(job.kind))  # means of workers that are not slow
+        self.is_slow, self.slow_steps = _slow(job, own_s)  # [stage, dp rank]
+        worker_s = np.zeros((job.stages, len(job.dp_ranks)))  # of the passes of a worker in a step
+        self._base_s = np.zeros((len(job.kind), *own_s.shape[1:]))  # of a slow worker its mean in each step
         for kind in COMPUTE:
             for stage in range(job.stages):
                 if len(rows := job.rows(kind, stage=stage)):
-                    worker_s = own_s[rows].mean(axis=(0, 1))
-                    self._worker_s[rows], self._stage_s[rows] = worker_s, worker_s.mean()
-                    total_s[stage] += worker_s * len(rows)
-        self.worker_pace = _beside_others(total_s)  # [stage, dp rank]
-        self.stage_pace = tuple(_beside_others(total_s.mean(axis=1)[None])[0].tolist())
-        slower = self.worker_pace - 1
-        self.is_slow = (slower > 0) & (slower >= slower.max() / 2)
+                    means_s = own_s[rows].mean(axis=(0, 1))
+                    worker_s[stage] += means_s * len(rows)
+                    self._stage_s[rows] = means_s[~self.is_slow[stage]].mean()
+                    self._base_s[rows] = np.where(self.is_slow[stage], own_s[rows].mean(axis=0), self._stage_s[rows][0])
+        usual_s = np.array([times[~slow].mean() for times, slow in zip(worker_s, self.is_slow, strict=True)])
+        self.worker_pace = _ratio(worker_s, np.broadcast_to(usual_s[:, None], worker_s.shape))
+        self.stage_pace = tuple(_beside_others(usual_s[None])[0].tolist())
+        self._goal_s = np.zeros(len(job.kind))  # where stages are even
+        for kind in COMPUTE:
+            if (rows_of := job.kind == kind).any():
+                self._goal_s[rows_of] = self._stage_s[rows_of].mean()
+        self._one = np.ones(own_s.shape[1:])
+        self._length = _lengths(job, own_s, self._base_s, max(0.0, float(np.nan_to_num(correlation))))
 
-    def without(self, causes: Collection[CauseName]) -> Callable[[int, Floats], Floats]:
-        def seconds(operation: int, own_s: Floats) -> Floats:
+    def without(self, causes: Collection[CauseName]) -> Callable[[int, slice], Floats]:
+        def seconds(operation: int, steps: slice) -> Floats:
+            found_s = self._own_s[operation, steps]
             if not self._is_pass[operation]:
                 is_usual = ("communication" if self._is_communication[operation] else "other") in causes
-                return np.full(own_s.shape, self._usual_s[operation]) if is_usual else own_s
-            stage_s, worker_s = self._stage_s[operation], self._worker_s[operation]
-            found_s = np.broadcast_to(worker_s, own_s.shape) if "microbatches" in causes else own_s
+                return np.full(found_s.shape, self._usual_s[operation]) if is_usual else found_s
+            length = self._length.get(int(self._microbatch[operation]), self._one)[steps]
+            base_s = self._base_s[operation, steps]
+            if "pauses" in causes:
+                found_s = base_s * length
+            if "lengths" in causes:
+                found_s = found_s / length
             if "workers" in causes:
-                is_slow = self.is_slow[self._stage[operation]]
-                found_s = np.where(is_slow, stage_s, found_s * _ratio(stage_s, worker_s))
+                found_s = np.where(self.is_slow[self._stage[operation]], self._stage_s[operation], found_s)
             if "stages" in causes:
-                found_s = found_s * _ratio(self._usual_s[operation], stage_s)
+                found_s = found_s * _ratio(self._goal_s[operation], self._stage_s[operation])
             return found_s
 
         return seconds
+
+    def without_outliers(self) -> Callable[[int, slice], Floats]:
+        """Where no pass is longer than normally distributed noise gives, of the size that the quartiles of its kind and stage have."""
+        is_pass = np.flatnonzero(self._is_pass).tolist()
+        limit = NormalDist().inv_cdf(1 - BY_CHANCE / self._own_s[is_pass].size)
+        most = np.ones(len(self._stage))
+        for kind, stage in {(self._kind[one], self._stage[one]) for one in is_pass}:
+            rows = np.flatnonzero((self._kind == kind) & (self._stage == stage))
+            low, middle, high = np.percentile(
+                np.concatenate([self._times(one, slice(None)) for one in rows.tolist()]), (25, 50, 75)
+            )
+            most[rows] = middle + limit * (high - low) / QUARTILES_APART
+
+        def seconds(operation: int, steps: slice) -> Floats:
+            own_s = self._own_s[operation, steps]
+            if not self._is_pass[operation]:
+                return own_s
+            return own_s * np.minimum(1.0, _ratio(most[operation], self._times(operation, steps)))
+
+        return seconds
+
+    def _times(self, operation: int, steps: slice) -> Floats:
+        """A pass in multiples of what its stage, its worker and its length make of it."""
+        length = self._length.get(int(self._microbatch[operation]), self._one)
+        return _ratio(self._own_s[operation, steps], (self._base_s[operation] * length)[steps])
+
+
+def _slow(job: _Job, own_s: Floats) -> tuple[Bools, Ints]:
+    """Workers that are slow, [stage, dp rank], and in how many steps. The fastest half of a stage is usual, and the slowest of these is what
+    the others are compared with: a worker is slow where the mean of its microbatches is higher by more than chance gives, and by at least half
+    of what that is for the slowest worker. Chance is the standard error, from how the microbatches of a step differ on the same worker, so that
+    a worker with a few long sequences is not slow, and one that is slow in some steps is. Of one pass nothing is known, so there is no chance.
+    """
+    shape = job.stages, len(job.dp_ranks)
+    slower, steps_of = np.zeros(shape), np.full(shape, len(job.steps), np.int64)
+    limit = NormalDist().inv_cdf(1 - BY_CHANCE / (job.stages * len(job.dp_ranks)))
+    for stage in range(job.stages):
+        rows = job.rows(*COMPUTE, stage=stage)
+        known = job.microbatch[rows] >= 0
+        _, microbatch_of = np.unique(np.where(known, job.microbatch[rows], job.sequence[rows]), return_inverse=True)
+        spent_s = np.zeros((microbatch_of.max() + 1, *own_s.shape[1:]))
+        for row, microbatch in zip(rows, microbatch_of.ravel(), strict=True):
+            spent_s[microbatch] += own_s[row]
+        step_s = spent_s.mean(axis=0)
+        mean_s = step_s.mean(axis=0)
+        place = np.argsort(mean_s, kind="stable")[max(0, len(mean_s) // 2 - 1)]
+        variance = _variance(spent_s)
+        variance = np.maximum(variance, variance.mean()) / (spent_s.shape[0] * spent_s.shape[1])
+        error_s = np.sqrt(variance + variance[place])
+        more_s = mean_s - mean_s[place]
+        is_more = more_s > np.maximum(limit * error_s, 1e-9 * mean_s)
+        slower[stage] = np.where(is_more, more_s / max(float(mean_s[place]), 1e-300), 0.0)
+        more_by_step_s = step_s - mean_s[place]
+        is_step = more_by_step_s >= more_by_step_s.max(axis=0) / 2
+        count = is_step.sum(axis=0)
+        others = len(job.steps) - count
+        rest_s = np.where(is_step, 0.0, more_by_step_s).sum(axis=0) / np.maximum(others, 1)
+        is_at_times = (others > 0) & (rest_s <= limit * error_s * np.sqrt(len(job.steps) / np.maximum(others, 1)))
+        steps_of[stage] = np.where(is_at_times, count, len(job.steps))
+    return (slower > 0) & (slower >= slower.max() / 2), steps_of
+
+
+def _variance(spent_s: Floats) -> Floats:
+    """[dp rank]: of microbatches of a step, or where there is one in each, of steps. [microbatch, step, dp rank]"""
+    if len(spent_s) == 1:
+        spent_s = spent_s.transpose(1, 0, 2)
+    if len(spent_s) == 1:
+        return np.zeros(spent_s.shape[2])
+    found: Floats = spent_s.var(axis=0, ddof=1).mean(axis=0)
+    return found
+
+
+def _lengths(job: _Job, own_s: Floats, base_s: Floats, alike: float) -> dict[int, Floats]:
+    """By microbatch, [step, dp rank]: how long its sequences are, as a multiple of the usual. All passes of the microbatch share that, on all
+    stages, so it is the lower median of their durations in multiples of what their worker takes, which a pause in one of them leaves alone. As
+    in a regression, it counts as far as forward and backward passes go together."""
+    found = {}
+    rows = job.rows(*COMPUTE)
+    for microbatch in np.unique(job.microbatch[rows]).tolist():
+        if microbatch >= 0:
+            own = rows[job.microbatch[rows] == microbatch]
+            middle = (len(own) - 1) // 2
+            times = np.partition(_ratio(own_s[own], base_s[own]), middle, axis=0)[middle]
+            found[microbatch] = 1 + alike * (times - 1)
+    mean = float(np.mean([each.mean() for each in found.values()])) if found else 1.0
+    return {microbatch: np.maximum(each / mean, 1e-9) for microbatch, each in found.items()}
 
 
 def _beside_others(rows: Floats) -> Floats:
@@ -793,18 +944,49 @@ def _ratio(one: Floats | float, other: Floats) -> Floats:
     return found
 
 
-def _causes(share_without: Callable[[Collection[CauseName]], float]) -> tuple[Cause, ...]:
-    alone = {cause: share_without({cause}) for cause in CAUSES}
+def _causes(saved_s: Callable[[Collection[CauseName]], float]) -> tuple[Cause, ...]:
+    """`saved_s`: by how much a step is shorter without some causes."""
+    all_s = saved_s(CAUSES)
+
+    def share(causes: Collection[CauseName]) -> float:
+        return saved_s(causes) / all_s if abs(all_s) > 1e-12 else 0.0
+
+    alone = {cause: share({cause}) for cause in CAUSES}
     ordered = sorted(CAUSES, key=lambda cause: -alone[cause])
-    shares = [0.0, alone[ordered[0]], *(share_without(ordered[:count]) for count in range(2, len(ordered))), 1.0]
+    shares = [0.0, alone[ordered[0]], *(share(ordered[:count]) for count in range(2, len(ordered))), 1.0]
     return tuple(
-        Cause(cause, after - before) for cause, before, after in zip(ordered, shares, shares[1:], strict=False)
+        Cause(cause, alone[cause], after - before)
+        for cause, before, after in zip(ordered, shares, shares[1:], strict=False)
     )
 
 
+def _late(job: _Job, late_s: Floats, rows: Bools) -> tuple[Place, ...]:
+    """Workers where operations are late, [operation, step, dp rank], by at least half of what they are where they are most."""
+    by_worker = np.zeros((job.stages, len(job.dp_ranks)))
+    np.add.at(by_worker, job.stage[rows], late_s.sum(axis=1))
+    most = by_worker.max()
+    return tuple(
+        Place(int(job.dp_ranks[dp]), int(stage)) for stage, dp in np.argwhere((by_worker >= most / 2) & (most > 0))
+    )
+
+
+def _gaps_s(job: _Job, graph: _Graph) -> Floats:
+    """Seconds between the end of what an operation of one rank waits for and its start."""
+    gaps_s = np.zeros_like(job.start_s)
+    end_s = job.start_s + job.duration_s
+    begun_s = job.start_s.min(axis=(0, 2))[:, None]
+    for node in graph.nodes:
+        if not node.is_together:
+            for member in node.members:
+                ready_s = end_s[list(node.waits_for)].max(axis=0) if node.waits_for else begun_s
+                gaps_s[member] = np.maximum(0.0, job.start_s[member] - ready_s)
+    return gaps_s
+
+
 def _correlation(job: _Job, own_s: Floats) -> float:
-    """Pearson's, of the forward and the backward pass of a microbatch in a chunk, each less the mean of its kind in that step of that worker if
-    there are several; the mean over the stages (ours). Sequences that are long are slow in both; a worker that is slow for a step is in none."""
+    """Of ranks (Spearman's), so that a few pauses hide nothing: of the forward and the backward pass of a microbatch in a chunk, each less the
+    mean of its kind in that step of that worker if there are several; the mean over the stages (ours). Sequences that are long are slow in both;
+    a worker that is slow for a step is in none."""
     found = []
     for stage in range(job.stages):
         forth, back = (
@@ -816,5 +998,12 @@ def _correlation(job: _Job, own_s: Floats) -> float:
         if len(both) > 1:
             sides = [side - side.mean(axis=0) for side in sides]
         if both and all(side.std() > 0 for side in sides):
-            found.append(float(np.corrcoef(sides[0].ravel(), sides[1].ravel())[0, 1]))
+            found.append(float(np.corrcoef(_ranks(sides[0]), _ranks(sides[1]))[0, 1]))
     return float(np.mean(found)) if found else float("nan")
+
+
+def _ranks(values: Floats) -> Floats:
+    """Places in order, of equal ones their mean."""
+    _, place_of, counts = np.unique(values.ravel(), return_inverse=True, return_counts=True)
+    found: Floats = (np.cumsum(counts) - (counts - 1) / 2)[place_of]
+    return found

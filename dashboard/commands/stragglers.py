@@ -14,7 +14,7 @@ from collectors.message import percent, time_of
 from .command import UsageError
 
 if TYPE_CHECKING:
-    from analysis.traces.replay import Replay, Slowdown, Worker
+    from analysis.traces.replay import Place, Replay, Slowdown, Worker
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 MAX_MEMORY_BYTES, MAX_READ_S = 8 << 30, 300.0
@@ -22,10 +22,12 @@ MAX_SHOWN, MAX_NAMED = 6, 3
 GONE = {
     "stages": "stages that compute equally long",
     "workers": "workers of a stage that compute equally long",
-    "microbatches": "microbatches that take equally long",
+    "lengths": "microbatches of equal lengths",
+    "pauses": "passes of a microbatch that take as long as its length and its worker say",
     "communication": "usual durations of communication",
     "other": "usual durations of all other operations",
 }
+SAID = {"forward-pp-comm": "transfers of the forward pass", "backward-pp-comm": "transfers of the backward pass"}
 MAX_GAPS = 1.05  # measured / replayed: above it much is not in the operations
 TOO_LONG = 0.99  # measured / replayed
 
@@ -55,13 +57,11 @@ def show_stragglers(files: Sequence[Path], *, as_json: bool) -> int:
 
 def sentence_of(found: Replay) -> str:
     """What is to be fixed first."""
-    from analysis.traces.replay import ALIKE, MIN_SLOWDOWN
+    from analysis.traces.replay import MIN_SLOWDOWN
 
     if found.gaps >= MAX_GAPS and found.gaps > found.slowdown:
-        share = percent(100 * (1 - 1 / found.gaps))
-        return (
-            f"{share} of a step lies between its operations: look at what the hosts do meanwhile, such as loading data."
-        )
+        share, at = percent(100 * (1 - 1 / found.gaps)), _at(found.gaps_at, found)
+        return f"{share} of a step lies between its operations{at and f', most of it {at}'}: look at what the hosts do meanwhile, such as loading data."
     if found.slowdown < MIN_SLOWDOWN:
         return "No stragglers: with usual durations everywhere, steps would take about as long."
     cause = found.causes[0]
@@ -72,12 +72,17 @@ def sentence_of(found: Replay) -> str:
             text = f"Stages are unevenly cut, stage {stage} computes {pace} the mean of the others: move layers away from it."
         case "workers":
             text = _slow_workers(found)
-        case "microbatches" if found.correlation >= ALIKE:
+        case "lengths":
             text = (
                 f"Forward and backward passes vary with the microbatch, both alike (correlation {found.correlation:.2f}), as with"
                 " sequences of different lengths: balance the tokens of microbatches."
             )
-        case "microbatches":
+        case "pauses" if found.is_noise:
+            return (
+                "Noise: passes vary by chance, and a step waits for the slowest of all ranks; with usual durations on the others, none of them"
+                f" makes it more than {percent(100 * (max(row.slowdown for row in found.by_dp_rank) - 1))} longer."
+            )
+        case "pauses":
             text = (
                 "Passes vary from microbatch to microbatch, but not forward and backward alike: look for pauses of the hosts, such as"
                 " garbage collection, and for GPUs that change their clocks."
@@ -86,7 +91,7 @@ def sentence_of(found: Replay) -> str:
             text = f"Unusually long {_longest(found, of_communication=True)}: check the network."
         case _:
             text = f"Unusually long {_longest(found, of_communication=False)}: look at what it does on the ranks that are slow."
-    return f"{text} That would give back {percent(100 * cause.gives_back)} of the slowdown."
+    return f"{text} That would give back {percent(100 * cause.gives_back)} of the time lost."
 
 
 def _longer(pace: float) -> str:
@@ -98,7 +103,9 @@ def _slow_workers(found: Replay) -> str:
     named, pace = _listed(list(map(name_of, slow)), MAX_NAMED), _longer(slow[0].pace)
     named = named[0].upper() + named[1:]
     if len(slow) == 1:
-        return f"{named} computes {pace} the others of its stage: check its GPU and host."
+        steps = len(found.steps)
+        times = f", most of it in {slow[0].slow_steps:,} of {steps:,} steps" if slow[0].slow_steps < steps else ""
+        return f"{named} computes {pace} the others of its stage{times}: check its GPU and host."
     return f"{named} compute up to {pace} the others of their stage: check their GPUs and hosts."
 
 
@@ -107,7 +114,28 @@ def _longest(found: Replay, *, of_communication: bool) -> str:
 
     kinds = {TYPE_OF.get(kind, kind) for kind in COMMUNICATION}
     rows = [row for row in found.by_type if row.name not in COMPUTE and (row.name in kinds) == of_communication]
-    return max(rows, key=lambda row: row.slowdown).name
+    name = max(rows, key=lambda row: row.slowdown).name
+    at = _at(found.longest_at.get(name, ()), found)
+    return f"{SAID.get(name, name)}{at and f' {at}'}"
+
+
+def _at(places: Sequence[Place], found: Replay) -> str:
+    """ "" where it is everywhere."""
+    if len(places) in (0, len(found.workers)):
+        return ""
+    dp_ranks, stages = sorted({one.dp_rank for one in places}), sorted({one.stage for one in places})
+    if len(places) < len(dp_ranks) * len(stages):
+        ranks = {(worker.dp_rank, worker.stage): worker for worker in found.workers}
+        return f"on {_listed([name_of(ranks[place]) for place in places], MAX_NAMED)}"
+    parts = [
+        f"{what}{'s' * (len(numbers) > 1)} {_listed(list(map(str, numbers)), MAX_NAMED)}"
+        for what, numbers, count in (
+            ("dp rank", dp_ranks, len(found.by_dp_rank)),
+            ("stage", stages, len(found.by_stage)),
+        )
+        if len(numbers) < count
+    ]
+    return f"on {', '.join(parts)}"
 
 
 def name_of(worker: Worker) -> str:
@@ -134,7 +162,7 @@ def lines_of(found: Replay, name: str) -> list[str]:
         *_table("stage", [(row.name, row.slowdown) for row in found.by_stage]),
         *_table("dp rank", [(row.name, row.slowdown) for row in found.by_dp_rank]),
         *_table("worker", [(name_of(worker), worker.slowdown) for worker in found.workers]),
-        *_table("operation", [(row.name, row.slowdown) for row in found.by_type]),
+        *_table("operation", [(SAID.get(row.name, row.name), row.slowdown) for row in found.by_type]),
     ]
     notes = []
     if found.gaps < TOO_LONG:
@@ -151,19 +179,24 @@ def lines_of(found: Replay, name: str) -> list[str]:
 
 
 def _shares(found: Replay) -> list[str]:
-    causes = [(GONE[cause.name], cause.gives_back) for cause in found.causes]
+    """The first is what the sentence says."""
     slowest = _listed(list(map(name_of, found.slowest)), MAX_NAMED)
-    alone = [
+    usual = [
         (f"usual durations on the slowest 3% of workers: {slowest}", found.slowest_share),
         (f"usual durations on the last stage, {len(found.by_stage) - 1}", found.last_stage_share),
     ]
     return [
-        "Share of the slowdown that is given back, by one after the other:",
-        *(f"  {percent(round(100 * share, 2) + 0.0):>8}  {what}" for what, share in causes),
-        "or by one of these alone:",
-        *(f"  {percent(round(100 * share, 2) + 0.0):>8}  {what}" for what, share in alone),
+        "Share of the time lost to all of these that each gives back, alone and after those before it:",
+        f"  {'alone':>8}  {'after':>8}",
+        *(f"  {_share(cause.alone):>8}  {_share(cause.gives_back):>8}  {GONE[cause.name]}" for cause in found.causes),
+        f"Share of the slowdown of {found.slowdown:.3f} that is given back by one of these alone:",
+        *(f"  {_share(share):>8}  {what}" for what, share in usual),
         "",
     ]
+
+
+def _share(share: float) -> str:
+    return percent(round(100 * share, 2) + 0.0)
 
 
 def _counted(count: int, what: str) -> str:
@@ -209,6 +242,10 @@ def json_of(found: Replay, name: str) -> dict[str, Any]:
         "stage_pace": list(found.stage_pace),
         "correlation": found.correlation if math.isfinite(found.correlation) else None,
         "gives_back": {cause.name: cause.gives_back for cause in found.causes},
+        "gives_back_alone": {cause.name: cause.alone for cause in found.causes},
+        "is_noise": found.is_noise,
+        "longest_at": {name: [place._asdict() for place in places] for name, places in found.longest_at.items()},
+        "gaps_at": [place._asdict() for place in found.gaps_at],
         "left_out": [one._asdict() for one in found.left_out],
         "by_dp_rank_by_step": by_step(found.by_dp_rank),
         "by_stage_by_step": by_step(found.by_stage),
