@@ -106,7 +106,7 @@ def test_what_a_card_does_not_tell_is_unknown_and_never_zero(machine: AmdMachine
     )
     gpu = only(collector)
     assert (gpu.name, gpu.uuid, gpu.power_limit_w) == ("AMD GPU 0x744c", f"GPU-{device.name}", None)
-    assert "does not name the processes" in gpu.processes_note
+    assert "are not known" in gpu.processes_note
 
 
 def test_a_card_that_is_powered_down_is_not_woken(machine: AmdMachine) -> None:

@@ -70,7 +70,9 @@ def test_the_page_shows_a_falling_loss_moving_host_lanes_and_the_trainers_frames
     wait_for(lambda: drawn(page, "train/loss")["v"] < first["v"] - 0.5, 60, "the loss does not fall")
     wait_for(lambda: drawn(page, "host/cpu_pct")["t"] > host["t"], because="the host lane stands still")
     wait_for(lambda: {"train", "GPT.forward"} & set(flame_names(page)), because="no frame of the trainer")
-    wait_for(lambda: "No driver of a GPU found" in page.inner_text("body"), because="nothing said of the missing GPU")
+    wait_for(
+        lambda: "No NVIDIA or AMD driver found" in page.inner_text("body"), because="nothing said of the missing GPU"
+    )
 
 
 def test_a_dragged_window_shows_the_flame_graph_and_the_log_lines_of_exactly_that_window(

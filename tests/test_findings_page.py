@@ -105,13 +105,13 @@ def test_a_card_that_only_waits_is_hatched_and_its_finding_leads_the_strip(scene
     wait_for(
         lambda: len(scene.web.ask("/api/v1/series").json["series"]) == len(cards), because="no series of the cards"
     )
-    said = "GPU 1 counts as 100% busy at 118 W, but no step has ended for 40 s: it waits."
+    said = "GPU 1 reports 100% busy at 118 W, but no step has ended for 40 s: it is waiting."
     waits = scene.find("waits", "spinning", -40, -1, over=False, said=said, gpus=["GPU-1"])
     scene.open(page, run="waits")
     expect(page.locator(".finding-said")).to_contain_text(said)
     values = page.locator('.lane[data-lane="heat"] .vals')
-    expect(values).to_have_text("GPU 0100%GPU 1waits")
-    expect(page.locator('.lane[data-lane="busy"] .vals')).to_have_text("busywaits")
+    expect(values).to_have_text("GPU 0100%GPU 1waiting")
+    expect(page.locator('.lane[data-lane="busy"] .vals')).to_have_text("busywaiting")
     scene.find("waits", "spinning", -40, -1, said=said, gpus=["GPU-1"], id_=waits)
     expect(values).to_have_text("GPU 0100%GPU 1100%")
 

@@ -62,8 +62,8 @@ def judged(
 def test_cards_that_wait_in_a_collective_are_said_with_the_rank_that_is_late(store: Store) -> None:
     found = judged(store, [118, 121, 117, 95], [100, 100, 100, 0], [WAITS, WAITS, WAITS, LOADS])
     (spins,) = found.of("spinning")
-    assert spins.sentence.startswith("GPUs 0, 1, 2 count as 100% busy at 118 W of 700 W, but no step has ended for ")
-    assert spins.sentence.endswith(": they wait for rank 3, which is at data.py:88 decode_image.")
+    assert spins.sentence.startswith("GPUs 0, 1, 2 report 100% busy at 118 W of 700 W, but no step has ended for ")
+    assert spins.sentence.endswith(": they are waiting for rank 3, which is at data.py:88 decode_image.")
     assert spins.rank == 3 and spins.fields["place"] == {"function": "decode_image", "file": "/job/data.py", "line": 88}
     assert found.first_s[spins.id] - T0 - TRAINED_S < 30
 

@@ -453,8 +453,8 @@ def spins(subject: RunSubject) -> Iterator[Detection]:
     frame = first.stand.frame if first else None
     yield Detection(
         counted(
-            "GPU {gpus} counts as {busy_pct:percent} busy{power}, but no step has ended for {silent_s:spoken}: {waits}.",
-            "GPUs {gpus} count as {busy_pct:percent} busy{power}, but no step has ended for {silent_s:spoken}: {waits}.",
+            "GPU {gpus} reports {busy_pct:percent} busy{power}, but no step has ended for {silent_s:spoken}: {waits}.",
+            "GPUs {gpus} report {busy_pct:percent} busy{power}, but no step has ended for {silent_s:spoken}: {waits}.",
             len(gpus),
             gpus=[gpu.index for gpu in gpus[:8]],
             busy_pct=100 * sum(stretch.busy for stretch in stretches) / len(stretches),
@@ -491,16 +491,16 @@ def _power(power_w: float, limit_w: float) -> Message | None:
 def _waits(late: Sequence[RankStackState], ranks: Sequence[RankStackState], cards: int) -> Message:
     if late:
         each = [phrase("rank {rank}, which is at {place}", rank=rank.rank, place=rank.where) for rank in late[:4]]
-        return counted("it waits for {each: and }", "they wait for {each: and }", cards, each=each)
+        return counted("it is waiting for {each: and }", "they are waiting for {each: and }", cards, each=each)
     if ranks:
         return counted(
-            "rank {rank} waits at {place}",
-            "they wait, rank {rank} at {place}",
+            "rank {rank} is waiting at {place}",
+            "they are waiting, rank {rank} at {place}",
             cards,
             place=ranks[0].where,
             rank=ranks[0].rank,
         )
-    return counted("it waits", "they wait", cards)
+    return counted("it is waiting", "they are waiting", cards)
 
 
 def silent(subject: RunSubject) -> Iterator[Detection]:

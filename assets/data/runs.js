@@ -21,7 +21,7 @@ const DOINGS = {
   compiling: ["Compiling", "acc", "Its main thread compiles."],
   validating: ["Validating", "acc", "Its main thread is in a validation."],
   checkpointing: ["Saving a checkpoint", "acc", "Its main thread writes a checkpoint."],
-  waiting: ["Waiting", "warn", "Its GPUs count as busy, but poll in a collective, and no step ends."],
+  waiting: ["Waiting", "warn", "Its GPUs report that they are busy, but only poll in a collective: no step has ended."],
   idle: ["Idle", "dim", "The process lives, and its main thread sleeps or waits for input: the training loop was left."],
   silent: ["Silent", "warn", "The process lives and writes nothing."],
   hung: ["Hung", "bad", "Nothing moves: no line, no byte, no work."],

@@ -514,7 +514,7 @@ function valueText({ digits, unit }, value) {
 const each = (lane, values, mark) =>
   lane.lines.map(({ label, colour, lost_s, waiting }, i) => {
     const gone = lost_s !== undefined && values[i] === null;
-    return { label, value: gone ? "lost" : waiting ? "waits" : valueText(lane, values[i]), colour, mark };
+    return { label, value: gone ? "lost" : waiting ? "waiting" : valueText(lane, values[i]), colour, mark };
   });
 
 /** @param {Lane} lane @param {(number | null)[]} values @returns {Row[]} */

@@ -22,7 +22,9 @@ LOOK_S, PLUG_CHECK_S = 1.0, 10.0
 BUDGET_S = 0.05  # of one collect(); further due sources wait for the next
 SLEEPS = "suspended"
 GENERATIONS: Final = {"2.5": 1, "5.0": 2, "8.0": 3, "16.0": 4, "32.0": 5, "64.0": 6}  # GT/s of PCIe
-NO_DEVICES = "An AMD GPU is there, but this process was given none: start the container with --device=/dev/kfd --device=/dev/dri."
+NO_DEVICES = (
+    "This machine has an AMD GPU that the container was not given: start it with --device=/dev/kfd --device=/dev/dri."
+)
 IN_USE_BYTES = 2**30  # a card without processes has less of its memory in use
 
 
@@ -177,9 +179,7 @@ class AmdCard(PolledCard):
 
     def processes_note(self) -> str:
         if self.folders.kfd is None:
-            return (
-                "The driver does not name the processes of this GPU: it does no compute, or /sys/class/kfd is hidden."
-            )
+            return "The processes on this GPU are not known: it is no compute device, or /sys/class/kfd is hidden."
         in_use = self.latest.get("gpu/memory_used_bytes", 0) >= IN_USE_BYTES
         return HIDDEN_PROCESSES if in_use and PROCESSES in self.answered and not self.users else ""
 

@@ -102,7 +102,7 @@ NO_PROCESSES = "The driver does not name the processes of this GPU."
 HIDDEN_PROCESSES = (
     "The driver names no process, though memory of this GPU is in use: in a container, start it with --pid=host."
 )
-NO_DRIVER = "No driver of a GPU found, neither NVIDIA's nor AMD's: showing the host."
+NO_DRIVER = "No NVIDIA or AMD driver found: showing the host."
 NO_GPU = "The NVIDIA driver sees no GPU: showing the host."
 NO_DEVICES = "The NVIDIA driver is loaded, but this process was given no GPU: start the container with --gpus all."
 

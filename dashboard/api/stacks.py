@@ -183,12 +183,10 @@ class LateLineRow(TypedDict):
     cause: IdleCauseName
 
 
-class CardStepRow(TypedDict):
-    """A step as the card saw it, from the first that it started there to the first of the next one. `idle` is the sum of its causes;
-    `exposed`: communication without computation, both percent of `seconds`. `overlapped`: percent of the communication that ran beside
-    computation. `launch_lead_s`: the median time from a launch to the begin of its kernel. `tensor_cores`: percent of the computation."""
+class CardShares(TypedDict):
+    """What one card, or all of a rank's together, did in `seconds`. `idle` is the sum of its causes; `exposed`: communication without
+    computation, both percent of `seconds`. `overlapped`: percent of the communication that ran beside computation."""
 
-    step: int
     seconds: float
     idle: float
     causes: list[IdleRow]
@@ -196,6 +194,13 @@ class CardStepRow(TypedDict):
     exposed: float
     overlapped: float | None
     copies: float
+
+
+class CardStepRow(CardShares):
+    """A step as the card saw it, from the first that it started there to the first of the next one. `launch_lead_s`: the median time from a
+    launch to the begin of its kernel. `tensor_cores`: percent of the computation."""
+
+    step: int
     launch_lead_s: float | None
     tensor_cores: float | None
 
@@ -243,20 +248,13 @@ class TraceAnswer(TypedDict):
     trace: TraceRow | None
 
 
-class TracedRankRow(TypedDict):
-    """One rank, all of its cards together. Shares are percent; `seconds` and `causes` of one step. Of the `matched` collectives, those found on another rank too:
-    `last`, at how many of them the others waited for this rank, `waited_for_s`, how long the one that waited longest did, in all, and
+class TracedRankRow(CardShares):
+    """One rank, all of its cards together; `seconds` and `causes` are of one step. Of the `matched` collectives, those found on another rank
+    too: `last`, at how many of them the others waited for this rank, `waited_for_s`, how long the one that waited longest did, in all, and
     `waited_s`, how long this rank waited for others."""
 
     rank: int
     id: Public
-    seconds: float
-    idle: float
-    causes: list[IdleRow]
-    compute: float
-    exposed: float
-    overlapped: float | None
-    copies: float
     collectives: int
     matched: int
     last: int
@@ -525,18 +523,24 @@ def _card(card: CardSummary, steps: int, own_folder: str) -> CardRow:
 
 
 def _card_step(step: CardStep) -> CardStepRow:
-    shares, span_s = step.shares, step.shares.span_us / 1e6
     return {
         "step": step.number,
-        "seconds": span_s,
-        "idle": 100 * shares.idle,
-        "causes": _causes(step.idle_s, 1, span_s),
-        "compute": 100 * shares.compute,
-        "exposed": 100 * shares.exposed_communication,
-        "overlapped": _percent(shares.overlap),
-        "copies": 100 * shares.together_us[Work.MEMORY] / shares.span_us,
+        **_shares(step.shares, step.idle_s, 1),
         "launch_lead_s": step.launch_lead_s,
         "tensor_cores": _percent(step.tensor_cores),
+    }
+
+
+def _shares(shares: DeviceShares, idle_s: tuple[float, ...], steps: int) -> CardShares:
+    span_us = max(shares.span_us, 1e-3)
+    return {
+        "seconds": span_us / 1e6 / steps,
+        "idle": 100 * shares.together_us[0] / span_us,
+        "causes": _causes(idle_s, steps, span_us / 1e6),
+        "compute": 100 * shares.of(Work.COMPUTE) / span_us,
+        "exposed": 100 * shares.exposed_us / span_us,
+        "overlapped": _percent(shares.overlap),
+        "copies": 100 * shares.together_us[Work.MEMORY] / span_us,
     }
 
 
@@ -553,17 +557,10 @@ def _rank(row: RankRow) -> TracedRankRow:
         tuple(map(sum, zip(*(card.shares.together_us for card in trace.cards), strict=True))) or (0.0,) * 8
     )
     idle_s = tuple(map(sum, zip(*(card.idle_s for card in trace.cards), strict=True))) or (0.0,) * len(IdleCause)
-    span_us = max(shares.span_us, 1e-3)
     return {
         "rank": trace.rank,
         "id": trace.id,
-        "seconds": span_us / 1e6 / trace.steps,
-        "idle": 100 * shares.together_us[0] / span_us,
-        "causes": _causes(idle_s, trace.steps, span_us / 1e6),
-        "compute": 100 * shares.of(Work.COMPUTE) / span_us,
-        "exposed": 100 * shares.exposed_us / span_us,
-        "overlapped": _percent(shares.overlap),
-        "copies": 100 * shares.together_us[Work.MEMORY] / span_us,
+        **_shares(shares, idle_s, trace.steps),
         "collectives": len(trace.collectives),
         "matched": row.matched,
         "last": row.last,

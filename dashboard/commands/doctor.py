@@ -406,7 +406,7 @@ def _check_amd(place: CheckedHost) -> Symptom:
     if not devices:
         return Symptom(
             "ok",
-            "there is no GPU on this machine that we can read: the pages show the host.",
+            "no NVIDIA or AMD GPU found: the pages show the host.",
             "",
             {"cards_on_the_bus": 0},
         )
@@ -416,7 +416,7 @@ def _check_amd(place: CheckedHost) -> Symptom:
     driver = driver_of(place.root)
     facts: dict[str, Fact] = {"driver": driver, "cards": len(given), "cards_on_the_bus": len(devices), "names": said}
     if not given:
-        return Symptom("warning", f"{len(devices)} AMD card(s) are there, but this process was given none.", "Start the container with: docker run --device=/dev/kfd --device=/dev/dri ...", facts)  # fmt: skip
+        return Symptom("warning", f"this machine has {len(devices)} AMD card(s), but this process was given none.", "Start the container with: docker run --device=/dev/kfd --device=/dev/dri ...", facts)  # fmt: skip
     return Symptom("ok", f"driver {driver}: {said}.", "", facts)
 
 

@@ -89,7 +89,7 @@ class Tile {
     this.waits = waits !== "";
     const users = (card.processes ?? []).filter(({ kind }) => kind === "compute").length;
     setText(this.shared, users > 1 ? `shared by ${users}` : ""); // what each of them has of the card's time, no driver tells
-    this.element.title = trouble;
+    if (this.element.title !== trouble) this.element.title = trouble;
     setClass(this.element, "warned", Boolean(trouble));
     const tone = state === "lost" ? "bad" : trouble ? "warn" : "";
     if (this.sign.dataset.tone === tone) return;
@@ -105,7 +105,7 @@ class Tile {
     };
     const said = (/** @type {string} */ name, /** @type {number} */ scale, /** @type {string} */ unit) => (Number.isFinite(value(name)) ? `${figure(value(name) * scale, 0)}${unit}` : "–");
     const counter = series.has(UTILIZATION) ? UTILIZATION : ACTIVE;
-    setText(this.busy, this.waits && !window ? "waits" : said(counter, 1, "%"));
+    setText(this.busy, this.waits && !window ? "waiting" : said(counter, 1, "%"));
     setText(this.memory, said("gpu/memory_used_bytes", GIB, " GiB"));
     setText(this.heat, said("gpu/temperature_c", 1, " °C"));
     setText(this.power, said("gpu/power_w", 1, " W"));
