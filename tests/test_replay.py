@@ -132,7 +132,7 @@ def test_a_slow_rank_is_named_and_gives_the_whole_slowdown_back(tmp_path: Path) 
     assert found.causes[0].name == "workers" and sum(cause.gives_back for cause in found.causes) == pytest.approx(1)
     assert sentence_of(found) == (
         "Rank 10 (dp rank 1, stage 0) computes 3.0 times as long as the others of its stage: check its GPU and host."
-        " That would give back 100% of the time lost."
+        " This would recover 100% of the lost time."
     )
 
 
@@ -154,7 +154,7 @@ def test_a_collective_that_takes_longer_in_one_step_is_communication(tmp_path: P
     assert found.ideal_s == pytest.approx(4.5) and found.slowdown == pytest.approx((2 * 4.5 + 8.5) / 3 / 4.5)
     (scatter,) = [row for row in found.by_type if row.name == "grads-reduce-scatter"]
     assert scatter.by_step == pytest.approx((1.0, 1.0, 8.5 / 4.5))
-    assert sentence_of(found).startswith("Unusually long grads-reduce-scatter")
+    assert sentence_of(found).startswith("Communication is slow: grads-reduce-scatter")
 
 
 def many_microbatches(
@@ -192,7 +192,7 @@ def test_microbatches_that_are_slow_in_both_passes_are_sequences_of_different_le
 def test_passes_that_are_slow_by_themselves_are_pauses(tmp_path: Path) -> None:
     found = many_microbatches(lambda luck: (luck.uniform(1, 3), luck.uniform(1, 3))).replayed(tmp_path)
     assert abs(found.correlation) < 0.4 and found.causes[0].name == "pauses"
-    assert "pauses of the hosts" in sentence_of(found)
+    assert "pauses on the hosts" in sentence_of(found)
 
 
 def test_a_rank_that_is_slow_in_some_steps_is_named_and_its_passes_are_not_taken_for_long_sequences(
@@ -313,7 +313,7 @@ def test_the_slowest_of_many_ranks_is_noise_and_rare_long_pauses_are_not(tmp_pat
     found = pipeline(lambda *_: noisy(luck, 0.05), dp_ranks=32).replayed(tmp_path)
     assert found.slowdown > 1.03 and sentence_of(found).startswith("Noise: passes vary by chance")
     found = pipeline(lambda *_: noisy(luck) + (4.0 if luck.random() < 0.003 else 0.0), dp_ranks=32).replayed(tmp_path)
-    assert max(row.slowdown for row in found.by_dp_rank) < 1.2 and "pauses of the hosts" in sentence_of(found)
+    assert max(row.slowdown for row in found.by_dp_rank) < 1.2 and "pauses on the hosts" in sentence_of(found)
 
 
 def test_a_worker_that_is_slow_in_some_steps_and_slow_transfers_of_a_rank_say_where(tmp_path: Path) -> None:
@@ -322,8 +322,8 @@ def test_a_worker_that_is_slow_in_some_steps_and_slow_transfers_of_a_rank_say_wh
     assert "the others of its stage, most of it in 1 of 6 steps: check" in sentence_of(found)
     slow = pipeline(lambda *_: 1.0, 4, 2, transfer_s=lambda dp: 3.0 if dp == 2 else 0.01).replayed(tmp_path)
     assert sentence_of(slow).startswith(
-        "Unusually long transfers of the "
-    ) and " pass on dp rank 2: check" in sentence_of(slow)
+        "Communication is slow: transfers of the "
+    ) and " pass on dp rank 2. Check" in sentence_of(slow)
 
 
 def test_a_pipeline_whose_stages_hold_two_chunks_sends_from_the_last_stage_to_the_first(tmp_path: Path) -> None:
@@ -371,7 +371,7 @@ def test_time_between_operations_is_not_blamed_on_them(tmp_path: Path) -> None:
         row["start_ts"] += 6.0 * (row["optype"] != "forward-compute")
     found = job.replayed(tmp_path)
     assert found.slowdown == pytest.approx(1.0) and found.gaps == pytest.approx(10.5 / 4.5)
-    assert sentence_of(found).startswith("57% of a step lies between its operations")
+    assert sentence_of(found).startswith("57% of each step passes between operations")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from dashboard.stacks.step_traces import StepTraces, TraceReader
 from deepseek.log import trace_requests as request
 from deepseek.log.step_trace import summary_of
 from tests.test_trace_summary import Result
+from tests.torch_traces import TraceWriter
 
 ABOUT: dict[str, Any] = {"version": 1, "id": "0123abcd", "rank": 0, "torch": "2.13.0", "error": "", "device": "GPU"}
 ABOUT |= {"with_stacks": True, "from_s": 1_764_000_010.0, "to_s": 1_764_000_011.0, "first_step": 4, "last_step": 6}
@@ -221,6 +223,16 @@ def test_one_that_takes_too_long_is_a_sentence(tmp_path: Path, monkeypatch: pyte
     path.write_bytes(answer())
     assert kept.answer(tmp_path, "00000001") == f"{path} was not read within 0 s"
     kept.close()
+
+
+def test_those_who_ask_at_the_same_time_share_one_reading(tmp_path: Path, kept: TraceReader) -> None:
+    writer = TraceWriter()
+    for number in range(300):
+        writer.launch(1e9 * number, 1e9 * number + 10, 5.0)
+    (tmp_path / "a.pt.trace.json").write_bytes(writer.data())
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: next(kept.profiles(tmp_path)), range(4)))
+    assert not isinstance(found[0], str) and all(one is found[0] for one in found)
 
 
 def test_what_was_read_is_remembered_until_its_file_changes(tmp_path: Path, kept: TraceReader) -> None:

@@ -61,37 +61,39 @@ def sentence_of(found: Replay) -> str:
 
     if found.gaps >= MAX_GAPS and found.gaps > found.slowdown:
         share, at = percent(100 * (1 - 1 / found.gaps)), _at(found.gaps_at, found)
-        return f"{share} of a step lies between its operations{at and f', most of it {at}'}: look at what the hosts do meanwhile, such as loading data."
+        return f"{share} of each step passes between operations{at and f', most of it {at}'}: find out what the hosts do then, such as loading data."
     if found.slowdown < MIN_SLOWDOWN:
-        return "No stragglers: with usual durations everywhere, steps would take about as long."
+        return "No stragglers: steps would take about as long if every operation took its usual time."
     cause = found.causes[0]
     match cause.name:
         case "stages":
             stage = max(range(len(found.stage_pace)), key=found.stage_pace.__getitem__)
             pace = _longer(found.stage_pace[stage])
-            text = f"Stages are unevenly cut, stage {stage} computes {pace} the mean of the others: move layers away from it."
+            text = (
+                f"Pipeline stages are uneven: stage {stage} computes {pace} the others on average. Move layers off it."
+            )
         case "workers":
             text = _slow_workers(found)
         case "lengths":
             text = (
-                f"Forward and backward passes vary with the microbatch, both alike (correlation {found.correlation:.2f}), as with"
-                " sequences of different lengths: balance the tokens of microbatches."
+                "Microbatches differ in length: their forward and backward passes are slow together (correlation"
+                f" {found.correlation:.2f}), as with sequences of different lengths. Balance the tokens per microbatch."
             )
         case "pauses" if found.is_noise:
             return (
-                "Noise: passes vary by chance, and a step waits for the slowest of all ranks; with usual durations on the others, none of them"
-                f" makes it more than {percent(100 * (max(row.slowdown for row in found.by_dp_rank) - 1))} longer."
+                "Noise: passes vary by chance, and each step waits for the slowest rank. No rank alone makes a step more than"
+                f" {percent(100 * (max(row.slowdown for row in found.by_dp_rank) - 1))} longer."
             )
         case "pauses":
             text = (
-                "Passes vary from microbatch to microbatch, but not forward and backward alike: look for pauses of the hosts, such as"
-                " garbage collection, and for GPUs that change their clocks."
+                "Single passes stall, forward and backward independently: look for pauses on the hosts, such as garbage collection,"
+                " and for GPUs whose clocks change."
             )
         case "communication":
-            text = f"Unusually long {_longest(found, of_communication=True)}: check the network."
+            text = f"Communication is slow: {_longest(found, of_communication=True)}. Check the network."
         case _:
-            text = f"Unusually long {_longest(found, of_communication=False)}: look at what it does on the ranks that are slow."
-    return f"{text} That would give back {percent(100 * cause.gives_back)} of the time lost."
+            text = f"One operation is slow: {_longest(found, of_communication=False)}. Find out what it does on the slow ranks."
+    return f"{text} This would recover {percent(100 * cause.gives_back)} of the lost time."
 
 
 def _longer(pace: float) -> str:
@@ -158,7 +160,7 @@ def lines_of(found: Replay, name: str) -> list[str]:
         f"  {time_of(found.ideal_s):>8}  ideal: each operation takes the usual time of its kind; the slowdown is {found.slowdown:.3f}",
         "",
         *(_shares(found) if found.slowdown >= MIN_SLOWDOWN else ()),
-        "Slowdown where only one has its own durations, and all others have usual ones:",
+        "Slowdown if only this one keeps its own durations, and everything else takes its usual time:",
         *_table("stage", [(row.name, row.slowdown) for row in found.by_stage]),
         *_table("dp rank", [(row.name, row.slowdown) for row in found.by_dp_rank]),
         *_table("worker", [(name_of(worker), worker.slowdown) for worker in found.workers]),
@@ -172,7 +174,7 @@ def lines_of(found: Replay, name: str) -> list[str]:
         )
     elif found.gaps > MAX_GAPS:
         notes.append(
-            f"{percent(100 * (1 - 1 / found.gaps))} of a step lies between its operations, so these numbers are rough."
+            f"{percent(100 * (1 - 1 / found.gaps))} of each step passes between operations, so these numbers are rough."
         )
     notes += [f"Left out: {one.what}, since {one.why}." for one in found.left_out]
     return [*lines, *([""] if notes else []), *notes]
@@ -186,10 +188,10 @@ def _shares(found: Replay) -> list[str]:
         (f"usual durations on the last stage, {len(found.by_stage) - 1}", found.last_stage_share),
     ]
     return [
-        "Share of the time lost to all of these that each gives back, alone and after those before it:",
+        "Lost time recovered by fixing each of these, alone and after those above it:",
         f"  {'alone':>8}  {'after':>8}",
         *(f"  {_share(cause.alone):>8}  {_share(cause.gives_back):>8}  {GONE[cause.name]}" for cause in found.causes),
-        f"Share of the slowdown of {found.slowdown:.3f} that is given back by one of these alone:",
+        f"Share of the slowdown of {found.slowdown:.3f} recovered by one of these alone:",
         *(f"  {_share(share):>8}  {what}" for what, share in usual),
         "",
     ]

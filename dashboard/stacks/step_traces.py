@@ -8,6 +8,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -166,23 +167,27 @@ class _Reader:
         self._read, self._most = read, most
         self._lock = threading.Lock()
         self._kept: OrderedDict[_TraceFile, StepTrace | str] = OrderedDict()
+        self._under_way: dict[_TraceFile, Future[StepTrace]] = {}
 
     def read(self, key: _TraceFile, *below: Path) -> StepTrace | str:
-        """Why it cannot be read, if it cannot."""
+        """Why it cannot be read, if it cannot. Whoever asks while it is read waits for the same reading."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
+            if key not in self._under_way:
+                self._under_way[key] = self._process.submit(self._read, Path(key.path), *below)
+            future = self._under_way[key]
         found: StepTrace | str
         try:
-            found = self._process.read(self._read, Path(key.path), *below)
+            found = future.result()
         except (MalformedTrace, TraceError, OverLimit) as error:
             found = f"{key.path} {error}"
         except OSError as error:
             found = f"{key.path} cannot be read ({error.strerror})"
-        if isinstance(found, str):
-            log.warning("%s", found)
         with self._lock:
+            if self._under_way.pop(key, None) is not None and isinstance(found, str):
+                log.warning("%s", found)
             self._kept[key] = found
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
