@@ -110,8 +110,8 @@ def inverted(one: WeightedStacks) -> WeightedStacks:
 
 def module_of(file: str) -> str:
     """`torch.nn.modules.module` for a library's file, `data` for a file of the user's."""
-    inside = _LIBRARIES.sub("", file)
-    parts = inside if inside != file else file.rpartition("/")[2]
+    library = _LIBRARIES.match(file)
+    parts = file[library.end() :] if library else file.rpartition("/")[2]
     return parts.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
