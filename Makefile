@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --disable-pip-version-check --no-input
 SAMPLER := $(wildcard collectors/sampler/native/*.[ch])
 CHROMIUM := $(shell command -v chromium 2>/dev/null)
 HEADLESS := $(shell command -v chromium-headless-shell 2>/dev/null)
-unexport PYTHONDONTWRITEBYTECODE  # what was compiled once is kept (docs/decisions/0268)
+unexport PYTHONDONTWRITEBYTECODE  # what was compiled once is kept (docs/design/tests.md#0268-what-make-test-pays-for)
 SLURM := $(shell command -v slurmctld 2>/dev/null)
 
 .PHONY: run setup test test-again test-timed test-jobs test-trainer test-pages test-integrations test-models test-libraries-again test-long soak bench gpu gpu-wheels \

@@ -60,7 +60,7 @@ def test_other_losses_are_named_in_19_of_20_windows(tmp_path: Path, program: str
         assert right(runs[program], 5 if program == "one_step_of_twenty" else 3, SOME, *TO_BLAME[program]) >= 19
 
 
-LATER = {  # written when the rules stood; one of them, `cache_miss`, changed a rule (docs/decisions/0087)
+LATER = {  # written when the rules stood; one of them, `cache_miss`, changed a rule (docs/design/blame-evaluation.md#0087-losses-written-after-the-rules)
     "slow_tokenizer": ("merge", ""),
     "log_handler": ("write", LOCK),
     "slow_item": ("__getitem__", ""),

@@ -125,7 +125,7 @@ class ChargeTarget(NamedTuple):
 UNEXPLAINED, COPY = ChargeTarget("unexplained"), ChargeTarget("copy")
 
 
-# The thresholds of the ledger: one row each, with where it comes from. None is fitted to a run; docs/decisions/0240 has the numbers.
+# The thresholds of the ledger: one row each, with where it comes from. None is fitted to a run; docs/design/ledger.md#0240-idle-time-by-ordered-rules has the numbers.
 
 
 class Threshold(NamedTuple):

@@ -533,7 +533,7 @@ def _otherwise(change: LogChange, lines_before: int | None) -> str:
 #
 #     columns of all lines, a window -> LogDifference("retrying shard" 214 times in 8 s, never before; ..., rows)
 #
-# Pure: `analysis/logs/columns.py` says how chance is judged, docs/decisions/0214 how the limits were found.
+# Pure: `analysis/logs/columns.py` says how chance is judged, docs/design/log-lines.md#0214-what-a-log-says-otherwise how the limits were found.
 
 LOUD = 30  # a warning
 FEW_WINDOWS = 10  # a run with fewer besides the window is too short to say what is usual

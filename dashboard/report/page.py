@@ -952,7 +952,7 @@ def _log_note(found: ReportContents) -> str:
 
 # Findings as one HTML file of at most a megabyte: in less detail where it would be larger.
 #
-# Jinja2 writes it, with everything escaped (`docs/decisions/0244`): no text of a run becomes markup.
+# Jinja2 writes it, with everything escaped (`docs/design/sharing.md#0244-a-report-is-written-by-a-template-engine`): no text of a run becomes markup.
 
 MAX_BYTES = 1_000_000
 TEMPLATES = Path(__file__).parent / "templates"

@@ -286,9 +286,9 @@ STRETCHES = 20  # of consecutive steps: neighbouring steps are alike, stretches 
 MIN_STEPS = 2 * STRETCHES
 WITHIN = 2.09  # standard errors that hold 95 %, of 20 stretches
 MEDIAN_ERROR = 1.2533  # standard error of a median over that of a mean
-MIN_CHANGE = 0.05  # runs of one script differ by less for no reason that anything records (docs/decisions/0202)
+MIN_CHANGE = 0.05  # runs of one script differ by less for no reason that anything records (docs/design/run-time.md#0202-slower-than-the-last-run)
 CORES_TAKEN = 0.25  # by other programs, more than beside the other run: worth a word,
-FULL_PCT = 80.0  # and where all cores are so busy, the reason of all that follows (docs/decisions/0095)
+FULL_PCT = 80.0  # and where all cores are so busy, the reason of all that follows (docs/design/blame.md#0095-cores-that-others-took)
 BUSY, OF_RUN, OF_CORE = "host/cpu_pct", "host/run_cpu_pct", "host/cpu_core_pct"
 
 Floats = NDArray[np.float64]

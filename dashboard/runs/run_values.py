@@ -226,7 +226,7 @@ class RunComparer:
 #
 # The interval: Fisher's z of the rank correlation r with the variance (1 + r^2 / 2) / (n - 3), after D. G. Bonett and T. A. Wright,
 # "Sample size requirements for estimating Pearson, Kendall and Spearman correlations", Psychometrika 65 (2000), pages 23-28.
-# `docs/decisions/0201` has its measured coverage.
+# `docs/design/runs-table.md#0201-intervals-of-rank-correlations` has its measured coverage.
 
 NORMAL_975 = 1.959963984540054  # 95 % of a normal distribution lie within so many standard deviations
 MIN_RUNS = 10  # for an interval
