@@ -158,7 +158,7 @@ LOOP: Final = Threshold(
     0.98, "share", "of a CPU's samples that a function of the training loop itself is on: a fix leaves it"
 )
 REST: Final = Threshold(
-    0.8, "share", "of a row's share by which all else is faster without it: measured, benchmarks/savings"
+    0.8, "share", "of a row's share by which all else is faster without it, at most: measured, benchmarks/savings"
 )
 MIN_S: Final = Threshold(3.0, "s", "a shorter window has too few values of the counter: blame's job")
 SOON_S: Final = Threshold(10.0, "s", "below it confidence is low: 84% within 3 points, simulated")
