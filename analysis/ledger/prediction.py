@@ -102,11 +102,11 @@ def overlap(load_s: float, whole_s: float, cores: CoreSeconds, *, by_workers: bo
 
     A step then takes as long as its rest, or as the loading shared by the cores. At the longest it takes what the run used of cores, spread
     over all that others leave: threads of PyTorch that spin count as work, which is why that is a bound. Without the machine's counters
-    nothing is known but the rest.
+    there are taken to be cores enough, and the limit says so.
     """
     rest_s = whole_s - load_s
     if cores.all_s <= 0:
-        return Saving(0.0, load_s)
+        return Saving(load_s, load_s)
     number = max(1.0, cores.all_s / max(whole_s, 1e-9))
     soonest_s = rest_s if by_workers else max(rest_s, load_s / number)
     latest_s = max(soonest_s, whole_s * cores.run_s / max(cores.all_s - cores.others_s, 1e-9))
