@@ -301,6 +301,7 @@ class LineShare(NamedTuple):
     place: ChargeTarget
     share: float  # of the window, percent
     samples: int
+    prediction: Prediction | None = None  # if its function takes no time, of the training loop itself the line
 
 
 class RunCost(NamedTuple):
@@ -479,7 +480,14 @@ def _rest_of(kind: TimeKind | None, account: Account, without: Frame | None = No
 def _lines(places: list[tuple[ChargeTarget, float]], account: Account, total_s: float) -> list[LineShare]:
     dearest = sorted(places, key=lambda pair: -pair[1])[:MAX_LINES]
     return [
-        LineShare(place, 100 * s / total_s, int(account.samples.get(place, 0))) for place, s in dearest if place.frame
+        LineShare(
+            place,
+            100 * s / total_s,
+            int(account.samples.get(place, 0)),
+            removal_of(place.frame, account) if place.kind not in UNPREDICTED and not place.joined else None,
+        )
+        for place, s in dearest
+        if place.frame
     ]
 
 

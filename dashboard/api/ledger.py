@@ -47,6 +47,7 @@ class LedgerLine(TypedDict):
     leaf: Searched
     share: float
     samples: int
+    prediction: LedgerPrediction | None
 
 
 class LedgerPrediction(TypedDict):
@@ -329,6 +330,7 @@ def _line(line: LineShare) -> LedgerLine | None:
         "leaf": line.place.leaf,
         "share": line.share,
         "samples": line.samples,
+        "prediction": _prediction(line.prediction),
     }
 
 
