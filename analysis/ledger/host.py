@@ -234,7 +234,7 @@ def account_of(host: HostSpans) -> Account:
         computed={own: s for own, s in by_place.items() if own.kind == BUSY},
         bounds=bounds_of(entries, host.main, host.stands, host.cores, host.period_s),
         removals=removals_of(entries, host.main, host.own, host.period_s),
-        loaded_here_s=sum(s for own, s in by_place.items() if own.kind == "data" and not own.joined),
+        loaded_here_s=sum(s for own, s in by_place.items() if own.kind == "data" and not own.by_others),
         cores=host.cores.seconds,
         samples={own: float(n) for own, n in zip(places, samples.tolist(), strict=True) if n},
         lanes=(_lane(host, entries),),

@@ -121,6 +121,11 @@ class ChargeTarget(NamedTuple):
         """Whether the main thread waits there for worker processes, such as its loader's."""
         return self.joined == "workers"
 
+    @property
+    def by_others(self) -> bool:
+        """Whether it waits for other threads or processes, so that the line may be one of theirs."""
+        return self.joined not in ("", "sleep", "gpu")
+
 
 UNEXPLAINED, COPY = ChargeTarget("unexplained"), ChargeTarget("copy")
 

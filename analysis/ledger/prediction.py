@@ -71,16 +71,20 @@ class Prediction(NamedTuple):
         return 1 / max(1e-3, 1 - self.saves / 100)
 
 
-def prediction_of(fix: Fix, saving: Saving, whole_s: float, shares: Floats, limit: Message) -> Prediction:
-    """`shares` are percent that the cause had of each block of some seconds.
+def prediction_of(
+    fix: Fix, saving: Saving, whole_s: float, shares: Floats, limit: Message, pace_spread: float = 0.0
+) -> Prediction:
+    """`shares` are percent that the cause had of each block of some seconds, `pace_spread` is by what part the pace differs between blocks.
 
     The model's own range counts as 90 % of what may be. To it come the standard error of the blocks' mean, and what two runs of one program
-    differ by. These do not depend on each other, so that they add up in squares.
+    differ by; if other programs are at work, both runs meet others than these, which counts for the time that is left. None of these
+    depends on another, so that they add up in squares.
     """
     least, most = (min(100.0, max(0.0, 100 * s / whole_s)) for s in saving)
     saves = (least + most) / 2
     spread = float(np.std(shares, ddof=1) / np.sqrt(len(shares))) if len(shares) >= FEWEST else 0.0
-    half = float(np.sqrt(((most - least) / 2) ** 2 + (NORMAL.value * spread) ** 2 + AGAIN.value**2))
+    others = NORMAL.value * np.sqrt(2) * pace_spread * (100 - saves)
+    half = float(np.sqrt(((most - least) / 2) ** 2 + (NORMAL.value * spread) ** 2 + others**2 + AGAIN.value**2))
     return Prediction(fix, saves, max(0.0, saves - half), min(100.0, saves + half), limit)
 
 

@@ -442,7 +442,7 @@ def _predicted(
     if kind in OF_HOST and account.blocks and account.paced > kinds.WORKERS.value * account.blocks:
         # Workers set the pace: less work here lengthens the wait for them.
         saving, limit = Saving(0.0, min(saving.most_s, seconds)), phrase("the loader's workers set the pace")
-    return prediction_of(fix, saving, total_s, shares_of_blocks(kind, account), limit)
+    return prediction_of(fix, saving, total_s, shares_of_blocks(kind, account), limit, pace_spread(account))
 
 
 def removal_of(frame: Frame, account: Account) -> Prediction | None:
@@ -450,7 +450,15 @@ def removal_of(frame: Frame, account: Account) -> Prediction | None:
     found = account.removals.get(frame) or account.removals.get(frame._replace(line=0))
     if found is None or account.covered_s <= 0:
         return None
-    return prediction_of("removed", found, account.covered_s, np.zeros(0), _rest_of(None, account, frame))
+    return prediction_of(
+        "removed", found, account.covered_s, np.zeros(0), _rest_of(None, account, frame), pace_spread(account)
+    )
+
+
+def pace_spread(account: Account) -> float:
+    """By what part of it the pace differs between blocks since other programs took the cores: another run meets others."""
+    pace = 1 - shares_of_blocks("cpu_taken", account) / 100
+    return float(np.std(pace, ddof=1) / max(float(np.mean(pace)), 0.01)) if len(pace) > 1 else 0.0
 
 
 def shares_of_blocks(kind: TimeKind, account: Account) -> Floats:
@@ -484,7 +492,7 @@ def _lines(places: list[tuple[ChargeTarget, float]], account: Account, total_s: 
             place,
             100 * s / total_s,
             int(account.samples.get(place, 0)),
-            removal_of(place.frame, account) if place.kind not in UNPREDICTED and not place.joined else None,
+            removal_of(place.frame, account) if place.kind not in UNPREDICTED and not place.by_others else None,
         )
         for place, s in dearest
         if place.frame
