@@ -274,3 +274,17 @@ def test_the_wait_in_its_own_line_of_the_loop_is_no_share_of_what_the_loop_compu
         of_threads(store, [Part(30, (MODULE, LOOP), running=0.0), Part(70, (MODULE, LOOP._replace(line=44), LINEAR))])
     )
     assert holds(found["wait"], 30)
+
+
+def test_data_that_the_loop_loads_itself_is_predicted_to_be_loaded_ahead_by_the_cores_there_are(store: Store) -> None:
+    fetch = Frame("_MapDatasetFetcher.fetch", f"{SITE}/torch/utils/data/_utils/fetch.py", 54)
+    own = Frame("Images.__getitem__", "/job/images.py", 9)
+    parts = [Part(60, of_loop(fetch, own), gil=True), Part(40, of_loop(LINEAR))]
+    found = rows(of_threads(store, parts, busy_pct=50.0, run_pct=100.0))
+    fix = found["data"].prediction
+    assert fix is not None and fix.fix == "overlapped"
+    assert fix.least <= 50 and 60 <= fix.most < 70, (
+        "the rest takes 40 % of a step; all the work needs half of it on two cores"
+    )
+    assert found["data"].lines[0].prediction is not None, "and the line may go altogether"
+    assert found["busy"].prediction is None, "what PyTorch computes after a change is not known"
