@@ -34,7 +34,7 @@ BESIDE: Final[tuple[TimeKind, ...]] = (
 VICTIMS: Final[tuple[TimeKind, ...]] = ("gil", "cpu_own", "cpu_taken")  # their lines lost the time, and did not take it
 
 
-APART: Final = 3  # periods: a shorter stretch may lie between two samples
+APART: Final = 2  # periods: a shorter stretch may lie between two samples
 
 
 class PlaceSeconds(NamedTuple):

@@ -76,16 +76,16 @@ def prediction_of(
 ) -> Prediction:
     """`shares` are percent that the cause had of each block of some seconds, `pace_spread` is by what part the pace differs between blocks.
 
-    The model's own range counts as 90 % of what may be. To it come the standard error of the blocks' mean, and what two runs of one program
-    differ by; if other programs are at work, both runs meet others than these, which counts for the time that is left. None of these
-    depends on another, so that they add up in squares.
+    The model's range is of what it does not know, and most fixes are near its lower end, so that noise widens it at both ends: the standard
+    error of the blocks' mean, and what two runs of one program differ by; if other programs are at work, both runs meet others than these,
+    which counts for the time that is left. These three do not depend on each other, and add up in squares.
     """
     least, most = (min(100.0, max(0.0, 100 * s / whole_s)) for s in saving)
     saves = (least + most) / 2
     spread = float(np.std(shares, ddof=1) / np.sqrt(len(shares))) if len(shares) >= FEWEST else 0.0
     others = NORMAL.value * np.sqrt(2) * pace_spread * (100 - saves)
-    half = float(np.sqrt(((most - least) / 2) ** 2 + (NORMAL.value * spread) ** 2 + others**2 + AGAIN.value**2))
-    return Prediction(fix, saves, max(0.0, saves - half), min(100.0, saves + half), limit)
+    noise = float(np.sqrt((NORMAL.value * spread) ** 2 + others**2 + AGAIN.value**2))
+    return Prediction(fix, saves, max(0.0, least - noise), min(100.0, most + noise), limit)
 
 
 def removal(gone_s: float, beside_s: float, whole_s: float, stretches: int, seen_apart: bool, rest: float) -> Saving:

@@ -398,7 +398,7 @@ def _busy(account: Account, total_s: float, trusted: bool) -> list[KindRow]:
     share = 100 * account.busy_s / total_s
     bounds = account.bounds.get(BUSY, CostRange(account.busy_s, account.busy_s))
     least, most = 100 * bounds.least_s / total_s, 100 * bounds.most_s / total_s
-    lines = _lines(list(account.computed.items()), account, total_s)
+    lines = _lines(list(account.computed.items()), account, total_s, Saving())
     return [KindRow(BUSY, share, account.busy_s, least, most, None, lines, None, "high" if trusted else "low")]
 
 
@@ -418,7 +418,7 @@ def _row(
         least=least,
         most=most,
         prediction=_predicted(kind, places, bounds.saves, account, total_s),
-        lines=_lines(places, account, total_s),
+        lines=_lines(places, account, total_s, bounds.saves),
         exposed_by=_exposed_by(kind, account.exposed, seconds),
         confidence=sureness if trusted else "low",
     )
@@ -439,10 +439,36 @@ def _predicted(
         if here_s >= seconds / 2 or ahead.least_s > kinds.SMALL.value / 100 * total_s:
             fix, saving = "overlapped", ahead
             limit = limit_of_overlap(seconds, total_s, account.cores, limit)
+        else:
+            place, dearest_s = max(places, key=lambda pair: pair[1])
+            saving, limit = _of_others(place, dearest_s / seconds, saving, account, total_s)
     if kind in OF_HOST and account.blocks and account.paced > kinds.WORKERS.value * account.blocks:
         # Workers set the pace: less work here lengthens the wait for them.
         saving, limit = Saving(0.0, min(saving.most_s, seconds)), phrase("the loader's workers set the pace")
     return prediction_of(fix, saving, total_s, shares_of_blocks(kind, account), limit, pace_spread(account))
+
+
+def _line_removal(
+    place: ChargeTarget, part: float, saving: Saving, account: Account, total_s: float
+) -> Prediction | None:
+    """Of the function that has this part of its row. If it is another thread's or process's, the main thread waits for what that does else."""
+    if not place.by_others:
+        return removal_of(place.frame, account) if place.frame else None
+    found, limit = _of_others(place, part, saving, account, total_s)
+    return prediction_of("removed", found, total_s, shares_of_blocks(place.kind, account), limit, pace_spread(account))
+
+
+def _of_others(
+    place: ChargeTarget, part: float, saving: Saving, account: Account, total_s: float
+) -> tuple[Saving, Message]:
+    """What a line of others saves, and what then sets the pace. A loader's workers are ahead of the loop: what they still do takes its own
+    part of a step, and costs time only if that is longer than the rest."""
+    if not place.by_workers:
+        return Saving(part * saving.least_s, part * saving.most_s), _rest_of(place.kind, account)
+    most_s = part * total_s
+    if most_s >= saving.least_s:
+        return Saving(saving.least_s, max(saving.least_s, min(saving.most_s, most_s))), _rest_of(place.kind, account)
+    return Saving(most_s, most_s), phrase("the loader's workers then set the pace")
 
 
 def removal_of(frame: Frame, account: Account) -> Prediction | None:
@@ -485,14 +511,18 @@ def _rest_of(kind: TimeKind | None, account: Account, without: Frame | None = No
     return remains(f"`{frame.name}` ({file_name(frame.file)}:{frame.line})" if frame is not None else "")
 
 
-def _lines(places: list[tuple[ChargeTarget, float]], account: Account, total_s: float) -> list[LineShare]:
+def _lines(
+    places: list[tuple[ChargeTarget, float]], account: Account, total_s: float, saving: Saving
+) -> list[LineShare]:
+    """`saving`: if all of the row goes."""
+    row_s = sum(s for _, s in places)
     dearest = sorted(places, key=lambda pair: -pair[1])[:MAX_LINES]
     return [
         LineShare(
             place,
             100 * s / total_s,
             int(account.samples.get(place, 0)),
-            removal_of(place.frame, account) if place.kind not in UNPREDICTED and not place.by_others else None,
+            None if place.kind in UNPREDICTED else _line_removal(place, s / row_s, saving, account, total_s),
         )
         for place, s in dearest
         if place.frame
