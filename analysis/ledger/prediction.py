@@ -72,9 +72,9 @@ class Prediction(NamedTuple):
 
 
 def prediction_of(
-    fix: Fix, saving: Saving, whole_s: float, shares: Floats, limit: Message, pace_spread: float = 0.0
+    fix: Fix, saving: Saving, whole_s: float, shares: Floats, limit: Message, pace_range: float = 0.0
 ) -> Prediction:
-    """`shares` are percent that the cause had of each block of some seconds, `pace_spread` is by what part the pace differs between blocks.
+    """`shares` are percent that the cause had of each block of some seconds, `pace_range` is by what part another run may be faster or slower.
 
     The model's range is of what it does not know, and most fixes are near its lower end, so that noise widens it at both ends: the standard
     error of the blocks' mean, and what two runs of one program differ by; if other programs are at work, both runs meet others than these,
@@ -83,7 +83,7 @@ def prediction_of(
     least, most = (min(100.0, max(0.0, 100 * s / whole_s)) for s in saving)
     saves = (least + most) / 2
     spread = float(np.std(shares, ddof=1) / np.sqrt(len(shares))) if len(shares) >= FEWEST else 0.0
-    others = NORMAL.value * np.sqrt(2) * pace_spread * (100 - saves)
+    others = pace_range * (100 - saves)
     noise = float(np.sqrt((NORMAL.value * spread) ** 2 + others**2 + AGAIN.value**2))
     return Prediction(fix, saves, max(0.0, least - noise), min(100.0, most + noise), limit)
 

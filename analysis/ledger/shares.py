@@ -21,6 +21,7 @@ from . import kinds
 from .device import Signal
 from .kinds import BUSY, KINDS, NUMBER, ChargeTarget, TimeKind
 from .prediction import (
+    NORMAL,
     UNPREDICTED,
     CoreSeconds,
     Fix,
@@ -445,7 +446,7 @@ def _predicted(
     if kind in OF_HOST and account.blocks and account.paced > kinds.WORKERS.value * account.blocks:
         # Workers set the pace: less work here lengthens the wait for them.
         saving, limit = Saving(0.0, min(saving.most_s, seconds)), phrase("the loader's workers set the pace")
-    return prediction_of(fix, saving, total_s, shares_of_blocks(kind, account), limit, pace_spread(account))
+    return prediction_of(fix, saving, total_s, shares_of_blocks(kind, account), limit, pace_range(account))
 
 
 def _line_removal(
@@ -455,7 +456,7 @@ def _line_removal(
     if not place.by_others:
         return removal_of(place.frame, account) if place.frame else None
     found, limit = _of_others(place, part, saving, account, total_s)
-    return prediction_of("removed", found, total_s, shares_of_blocks(place.kind, account), limit, pace_spread(account))
+    return prediction_of("removed", found, total_s, shares_of_blocks(place.kind, account), limit, pace_range(account))
 
 
 def _of_others(
@@ -477,14 +478,19 @@ def removal_of(frame: Frame, account: Account) -> Prediction | None:
     if found is None or account.covered_s <= 0:
         return None
     return prediction_of(
-        "removed", found, account.covered_s, np.zeros(0), _rest_of(None, account, frame), pace_spread(account)
+        "removed", found, account.covered_s, np.zeros(0), _rest_of(None, account, frame), pace_range(account)
     )
 
 
-def pace_spread(account: Account) -> float:
-    """By what part of it the pace differs between blocks since other programs took the cores: another run meets others."""
-    pace = 1 - shares_of_blocks("cpu_taken", account) / 100
-    return float(np.std(pace, ddof=1) / max(float(np.mean(pace)), 0.01)) if len(pace) > 1 else 0.0
+def pace_range(account: Account) -> float:
+    """By what part of it the pace of another run may differ, since other programs take the cores: it may meet none of them, or as many again,
+    or, where the pace differs between blocks more than that, stretches such as these."""
+    taken = shares_of_blocks("cpu_taken", account) / 100
+    if len(taken) < 2:
+        return float(np.sum(taken))
+    pace = 1 - taken
+    spread = float(np.std(pace, ddof=1) / max(float(np.mean(pace)), 0.01))
+    return max(float(np.mean(taken)), NORMAL.value * float(np.sqrt(2)) * spread)
 
 
 def shares_of_blocks(kind: TimeKind, account: Account) -> Floats:

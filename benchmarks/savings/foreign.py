@@ -96,9 +96,9 @@ def predicted(ledger: Ledger, where: str, how: Fix) -> Prediction | None:
             named = frame.name.split(".")[-1] == where.split(".")[-1].removesuffix("()")
             if named or (frame.line and frame.file.endswith(file) and str(frame.line) == line):
                 return removal_of(frame, ledger.account)
-        for line in (line for row in ledger.rows for line in row.lines):
-            if line.prediction is not None and _is_at(line.place.frame, where):
-                return line.prediction
+        for its in (its for row in ledger.rows for its in row.lines):
+            if its.prediction is not None and _is_at(its.place.frame, where):
+                return its.prediction
     rows = [row for row in ledger.rows if row.prediction is not None and (row.prediction.fix == how)]
     rows.sort(key=lambda row: (not any(_is_at(line.place.frame, where) for line in row.lines), -row.share))
     return rows[0].prediction if rows else None
