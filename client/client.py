@@ -396,7 +396,11 @@ EVENT_COLUMNS = ("run", "kind", "time_s", "rank", "step", "seconds", "text")
 PROCESS_COLUMNS = ("pid", "rank", "local_rank", "world_size", "job_id", "restarts", "gpus", "gpus_from")
 FRAME_COLUMNS = ("name", "file", "line")
 COLLECTOR_COLUMNS = ("name", "state", "lag_s", "last_error", "waiting")
-LEDGER_COLUMNS = ("label", "share", "least", "most", "saves_at_most", "seconds", "confidence", "place")
+LEDGER_COLUMNS = (
+    *("label", "share", "least", "most", "saves", "saves_least", "saves_most"),
+    *("seconds", "confidence", "place"),
+)
+SAVING = {"": "saves", "_least": "least", "_most": "most"}
 EVIDENCE_COLUMNS = ("name", "unit", "window", "normal")
 
 
@@ -494,6 +498,10 @@ class Blame:
         return f"{_table(self.sentence, shown)}{self.evidence.to_html(escape=True)}"
 
 
+def _saving(prediction: dict[str, Any] | None) -> dict[str, Any]:
+    return {f"saves{part}": prediction and prediction[name] for part, name in SAVING.items()}
+
+
 @dataclass(frozen=True)
 class LedgerCard:
     """`raw` is the answer of `/ledger` (docs/http-api.md): shares are percent of the device's time."""
@@ -506,8 +514,11 @@ class LedgerCard:
 
     @property
     def rows(self) -> pd.DataFrame:
-        """A row a kind of time on an index `kind`, which add up to 100; `place` is the dearest line."""
-        found = [{**row, "place": _place(row["lines"][0]) if row["lines"] else ""} for row in self.raw["rows"]]
+        """A row a kind of time on an index `kind`, which add up to 100; `place` is the dearest line, `saves` what a fix saves, in percent."""
+        found = [
+            {**row, **_saving(row["prediction"]), "place": _place(row["lines"][0]) if row["lines"] else ""}
+            for row in self.raw["rows"]
+        ]
         frame = rows(found, LEDGER_COLUMNS)
         frame.index = pd.Index([row["kind"] for row in found], name="kind", dtype=object)
         return frame

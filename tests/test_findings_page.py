@@ -322,11 +322,11 @@ def test_a_crash_for_want_of_memory_shows_what_held_it(scene: FindingsScene, pag
 
 def test_bounds_have_the_unit_of_what_they_bound(scene: FindingsScene, page: Page) -> None:
     scene.run("bound")
-    numbers = {"share": 31.0, "least": 20.0, "most": 40.0, "saves_at_most": 38.0}
+    numbers = {"share": 31.0, "least": 20.0, "most": 40.0, "saves": 36.0, "saves_least": 30.0, "saves_most": 42.0}
     scene.find("bound", "data_stall", -20, said="It waits.", id_="bounds", numbers=numbers)
     scene.open(page, run="bound", finding="bounds")
     expect(page.locator(".found-numbers div")).to_have_text(
-        ["Share31%", "At least20%", "At most40%", "Potential saving up to38%"]
+        ["Share31%", "At least20%", "At most40%", "A fix saves36%", "A fix saves at least30%", "A fix saves at most42%"]
     )
 
 

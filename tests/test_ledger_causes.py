@@ -80,9 +80,12 @@ def of_threads(
     return ledger(History(store, "run"), (T0, T0 + SECONDS), line_of=line_of)
 
 
-def at_most(gone_pct: float) -> float:
-    """What is left is faster, too."""
-    return gone_pct + kinds.REST.value * gone_pct * (1 - gone_pct / 100)
+def holds(row: KindRow, gone_pct: float, most_pct: float | None = None) -> bool:
+    """Whether the prediction reaches from what surely goes to what may go, and little beyond: what is left may be faster, too."""
+    fix, most = row.prediction, gone_pct if most_pct is None else most_pct
+    assert fix is not None
+    faster = kinds.REST.value * most * (1 - most / 100)
+    return gone_pct - 8 <= fix.least <= gone_pct and most <= fix.most <= most + faster + 8
 
 
 def rows(found: Ledger) -> dict[str, KindRow]:
@@ -242,12 +245,12 @@ def test_a_fix_saves_what_the_same_function_has_in_all_rows(store: Store) -> Non
     parts = [Part(30, of_loop(CLIP), gil=True), Part(40, of_loop(CLIP, NORM)), Part(30, of_loop(MASK, LINEAR))]
     found = rows(of_threads(store, parts))
     assert found["python"].share == pytest.approx(30, abs=1)
-    assert found["python"].saves_at_most == pytest.approx(at_most(70), abs=1)
+    assert holds(found["python"], 70)
 
 
 def test_a_fix_of_a_wait_saves_what_its_write_computes_as_well(store: Store) -> None:
     found = rows(of_threads(store, [Part(60, of_loop(APPEND), running=0.3), Part(40, of_loop(LINEAR))]))
-    assert found["wait"].saves_at_most == pytest.approx(at_most(60), abs=1)
+    assert holds(found["wait"], 60)
 
 
 def test_a_fix_of_workers_that_slow_the_main_thread_saves_more_than_the_wait_for_them(store: Store) -> None:
@@ -262,12 +265,26 @@ def test_a_fix_of_workers_that_slow_the_main_thread_saves_more_than_the_wait_for
             run_pct=150.0,
         )
     )
-    taken, computed = found["cpu_own"].share, found["busy"].share
-    assert found["data"].saves_at_most == pytest.approx(at_most(40 + taken + computed / 2), abs=2)
+    fix = found["data"].prediction
+    assert fix is not None and fix.most >= 40 + found["cpu_own"].share
 
 
 def test_the_wait_in_its_own_line_of_the_loop_is_no_share_of_what_the_loop_computes(store: Store) -> None:
     found = rows(
         of_threads(store, [Part(30, (MODULE, LOOP), running=0.0), Part(70, (MODULE, LOOP._replace(line=44), LINEAR))])
     )
-    assert found["wait"].saves_at_most == pytest.approx(at_most(30), abs=1)
+    assert holds(found["wait"], 30)
+
+
+def test_data_that_the_loop_loads_itself_is_predicted_to_be_loaded_ahead_by_the_cores_there_are(store: Store) -> None:
+    fetch = Frame("_MapDatasetFetcher.fetch", f"{SITE}/torch/utils/data/_utils/fetch.py", 54)
+    own = Frame("Images.__getitem__", "/job/images.py", 9)
+    parts = [Part(60, of_loop(fetch, own), gil=True), Part(40, of_loop(LINEAR))]
+    found = rows(of_threads(store, parts, busy_pct=50.0, run_pct=100.0))
+    fix = found["data"].prediction
+    assert fix is not None and fix.fix == "overlapped"
+    assert fix.least <= 50 and 60 <= fix.most < 70, (
+        "the rest takes 40 % of a step; all the work needs half of it on two cores"
+    )
+    assert found["data"].lines[0].prediction is not None, "and the line may go altogether"
+    assert found["busy"].prediction is None, "what PyTorch computes after a change is not known"

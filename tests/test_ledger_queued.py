@@ -102,7 +102,7 @@ def test_what_the_daemon_writes_is_what_is_read(follower: Follower) -> None:
 def test_the_table_has_a_row_without_a_share(ask: Ask) -> None:
     code = """
     const { LedgerTable } = await load("ledger/ledger_view.js");
-    const row = { kind: "busy", label: "computing", share: 100, seconds: 9, least: 100, most: 100, saves_at_most: 0, confidence: "high", exposed_by: null, lines: [] };
+    const row = { kind: "busy", label: "computing", share: 100, seconds: 9, least: 100, most: 100, prediction: null, confidence: "high", exposed_by: null, lines: [] };
     const said = (queued_s) => {
       const place = document.createElement("div");
       new LedgerTable(place).show({ rows: [row], sentence: "", basis: "", window: [0, 9], communication: null, queued_s, rank: 0, ranks: 1, device: "CPU", tier: "A", covered_share: 1 }, { run: "a" });

@@ -73,7 +73,7 @@ def test_what_made_a_line_cost_time_is_named() -> None:
     (row,) = [row for row in of_job("slow writer after .item()", "A").ledger.rows if row.kind == "log"]
     assert row.exposed_by is not None and row.exposed_by.frame == Frame("loss.item()", "train.py", 118)
     assert row.lines[0].place.frame == Frame("write_log", "train.py", 120)
-    assert row.saves_at_most >= row.share
+    assert row.prediction is not None and row.prediction.least <= row.share <= row.prediction.most
 
 
 def test_copies_are_unexplained_until_the_link_shows_them() -> None:
@@ -156,7 +156,8 @@ def test_for_any_input_shares_add_up_and_lie_in_their_range(seed: int, samples: 
     assert not ledger.rows or sum(row.share for row in ledger.rows) == pytest.approx(100, abs=1e-6)
     for row in ledger.rows:
         assert -1e-9 <= row.least <= row.share + 1e-9 <= row.most + 2e-9 <= 100 + 1e-6
-        assert 0 <= row.saves_at_most <= 100 + 1e-6
+        fix = row.prediction
+        assert fix is None or 0 <= fix.least <= fix.saves <= fix.most <= 100
         assert sum(line.share for line in row.lines) <= row.share + 1e-6
     assert text_of(sentence_of(ledger)) and len(lines_of(ledger, "run")) <= 10
     lane = lane_of(account, 4)

@@ -13,6 +13,7 @@ from analysis.baseline import MIN_LOST_S, SLOWEST, slowest_stretch
 from analysis.ledger.contrast import LedgerSide, contrast
 from analysis.ledger.kinds import KINDS as ALL_KINDS
 from analysis.ledger.kinds import SPENT, ChargeTarget, TimeKind
+from analysis.ledger.prediction import Saving
 from analysis.ledger.shares import Account, CostRange, Ledger, LedgerDevice, ledger_of
 from analysis.stacks.fold import WindowStacks, tree_of
 from analysis.stacks.tree import WeightedStacks
@@ -43,7 +44,7 @@ KINDS: tuple[TimeKind, ...] = ("data", "python", "log", "checkpoint", "unexplain
 
 def ledger(busy_s: float, given: dict[ChargeTarget, float], device: LedgerDevice = "CPU") -> Ledger:
     covered_s = busy_s + sum(given.values())
-    bounds = {place.kind: CostRange(s, s, s) for place, s in given.items()}
+    bounds = {place.kind: CostRange(s, s, Saving(s, s)) for place, s in given.items()}
     account = Account(covered_s=covered_s, busy_s=busy_s, given=given, bounds=bounds)
     return ledger_of(account, covered_s, "none", "B", device)
 

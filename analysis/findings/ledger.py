@@ -171,6 +171,18 @@ def _steps_on(subject: RunSubject) -> bool:
     )
 
 
+def _saving(row: KindRow) -> dict[str, float]:
+    """What a fix saves, in percent; empty where nothing is predicted."""
+    found = row.prediction
+    if found is None:
+        return {}
+    return {
+        "saves": round(found.saves, 1),
+        "saves_least": round(found.least, 1),
+        "saves_most": round(found.most, 1),
+    }
+
+
 def _held(subject: RunSubject, ledger: Ledger, row: KindRow, spent_on: TimeShareRule) -> Detection:
     line = next((line.place for line in row.lines if line.place.frame is not None), None)
     frame = line.frame if line is not None else None
@@ -189,7 +201,7 @@ def _held(subject: RunSubject, ledger: Ledger, row: KindRow, spent_on: TimeShare
             "share": round(row.share, 1),
             "least": round(row.least, 1),
             "most": round(row.most, 1),
-            "saves_at_most": round(row.saves_at_most, 1),
-        },
+        }
+        | _saving(row),
         place=CodeLocation(frame.name, frame.file, frame.line) if frame is not None else None,
     )

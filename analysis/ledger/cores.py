@@ -11,6 +11,7 @@ from collectors.store.store import Series
 
 from ..history import History
 from ..stacks.spans import Interval, TrustedSpans
+from .prediction import CoreSeconds
 
 WAITS = "host/run_core_wait_pct"
 PERIOD_S = 1.0  # a value stands for the time since the one before, and for no more than three periods
@@ -65,6 +66,7 @@ class CoreUse(NamedTuple):
     )
     beside_share: float  # of all cores, what the run's other Python threads, processes and ranks had,
     others_share: float  # ... and what other programs had
+    seconds: CoreSeconds = CoreSeconds()  # of the window; none where the machine's counters are not known
 
 
 ALONE = CoreUse(0.0, 0.0, 0.0)
@@ -92,7 +94,10 @@ def core_use(history: History, window: Interval, everything: TrustedSpans, main:
     own_beside = max(0.0, own - main_s / length_s)
     together = own_beside + others
     return CoreUse(
-        own_beside / together if together > SOME else 0.0, min(1.0, beside / cores), min(1.0, others / cores)
+        own_beside / together if together > SOME else 0.0,
+        min(1.0, beside / cores),
+        min(1.0, others / cores),
+        CoreSeconds(cores * length_s, own * length_s, others * length_s),
     )
 
 

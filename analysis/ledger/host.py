@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from collectors.arrays import Bools, Floats, Ints
+from collectors.records import Frame
 
 from ..stacks.spans import TrustedSpans
 from .cores import ALONE, CoreUse, CoreWaits
 from .evidence import StackState
 from .kinds import BLOCK, BUSY, KINDS, LOOP, NUMBER, REST, SMALL, ChargeTarget, TimeKind
+from .prediction import Saving, removal
 from .shares import EMPTY, Account, BlockTimes, CostRange
 
-# What a fix saves at most, where the device is the CPU: all that may go with a row, wherever else the ledger has counted it.
+# What a fix saves, where the device is the CPU: all that goes with a row, wherever else the ledger has counted it.
 #
 # A function's calls into C are computing, and where it was without the GIL or a core, its lines are in the rows of these. Threads and
 # processes of the run that a wait is for take cores from its main thread, and from PyTorch's threads, which slows what that computes.
@@ -30,6 +32,9 @@ BESIDE: Final[tuple[TimeKind, ...]] = (
     "cpu_own",
 )  # whose causes are at work beside the main thread
 VICTIMS: Final[tuple[TimeKind, ...]] = ("gil", "cpu_own", "cpu_taken")  # their lines lost the time, and did not take it
+
+
+APART: Final = 2  # periods: a shorter stretch may lie between two samples
 
 
 class PlaceSeconds(NamedTuple):
@@ -68,19 +73,49 @@ def bounds_of(
             gone |= _of_same_units(entries, gone, units, main, covered_s)
         gone_s = float(entries.seconds[gone].sum())
         computed_s = float(entries.seconds[(kind == NUMBER[BUSY]) & ~gone].sum())
+        surely_s, beside_s = gone_s, 0.0
         if own in BESIDE:
-            gone_s += sum(float(entries.seconds[(kind == NUMBER[its]) & ~gone].sum()) for its in ("cpu_own", "gil"))
-            gone_s += cores.beside_share * computed_s
+            beside_s += sum(float(entries.seconds[(kind == NUMBER[its]) & ~gone].sum()) for its in ("cpu_own", "gil"))
+            beside_s += cores.beside_share * computed_s
         elif own == "cpu_taken":
-            gone_s += min(gone_s, cores.others_share * computed_s)
-        share = min(1.0, gone_s / covered_s)
-        missed_s = _missed_s(entries.span[(kind == number) & (entries.seen_s > 0)], len(main.start_s), period_s)
+            beside_s += min(gone_s, cores.others_share * computed_s)
+        spans = entries.span[(kind == number) & (entries.seen_s > 0)]
+        missed_s = _missed_s(spans, len(main.start_s), period_s)
         found[own] = CostRange(
             max(0.0, float(min(sums[number], seen[number])) - missed_s),
             min(covered_s, float(max(sums[number], seen[number])) + missed_s),
-            covered_s * (share + REST.value * share * (1 - share)),
+            removal(surely_s, beside_s, covered_s, *_stretches(spans, main, period_s), rest=REST.value),
         )
     return found
+
+
+def removals_of(entries: PlaceSeconds, main: TrustedSpans, own: Sequence[bool], period_s: float) -> dict[Frame, Saving]:
+    """Of each function of own code with a part worth a row, and what it calls; of the training loop, whose function is line 0, each line."""
+    covered_s = float(main.seconds.sum())
+    loops = _loops(main)
+    of_span = np.bincount(entries.span, entries.seconds, len(main.start_s))
+    of_stack = np.bincount(main.stack, of_span, len(main.stacks))
+    stacks: dict[Frame, set[int]] = {}
+    for number in np.flatnonzero(of_stack > 0).tolist():
+        for frame in {main.frames[place] for place in main.stacks[number] if own[place]}:
+            unit = frame if frame[:2] in loops else frame._replace(line=0)
+            stacks.setdefault(unit, set()).add(number)
+    found = {}
+    for frame, its in stacks.items():
+        gone_s = float(of_stack[list(its)].sum())
+        if SMALL.value / 100 * covered_s <= gone_s < LOOP.value * covered_s:
+            spans = np.flatnonzero(np.isin(main.stack, list(its)))
+            found[frame] = removal(gone_s, 0.0, covered_s, *_stretches(spans, main, period_s), rest=REST.value)
+    return found
+
+
+def _stretches(spans: Ints, main: TrustedSpans, period_s: float) -> tuple[int, bool]:
+    """How often these spans follow other work, and whether both last longer than samples are apart, so that none is missed."""
+    inside = np.zeros(len(main.start_s), bool)
+    inside[spans] = True
+    count = int(np.count_nonzero(inside & ~np.r_[False, inside[:-1]]))
+    its_s, all_s = float(main.seconds[inside].sum()), float(main.seconds.sum())
+    return count, min(its_s, all_s - its_s) > APART * period_s * max(count, 1)
 
 
 def _missed_s(spans: Ints, count: int, period_s: float) -> float:
@@ -160,6 +195,7 @@ class HostSpans(NamedTuple):
     period_s: float = 0.01  # between two samples
     ranks: int = 1  # with several, a backward pass and PyTorch's calls may wait for the others
     cores: CoreUse = ALONE
+    own: Sequence[bool] = ()  # of each frame: of the user's own code
 
 
 class LostTime(NamedTuple):
@@ -197,6 +233,9 @@ def account_of(host: HostSpans) -> Account:
         given={own: s for own, s in by_place.items() if own.kind != BUSY},
         computed={own: s for own, s in by_place.items() if own.kind == BUSY},
         bounds=bounds_of(entries, host.main, host.stands, host.cores, host.period_s),
+        removals=removals_of(entries, host.main, host.own, host.period_s),
+        loaded_here_s=sum(s for own, s in by_place.items() if own.kind == "data" and not own.by_others),
+        cores=host.cores.seconds,
         samples={own: float(n) for own, n in zip(places, samples.tolist(), strict=True) if n},
         lanes=(_lane(host, entries),),
     )

@@ -15,6 +15,7 @@ from . import kinds as rules
 from .device import CopyShares, DeviceUtilization, block_of
 from .evidence import FREE, LAUNCHES, WAITS_FOR_DEVICE, StepLeads, ThreadSamples, during, overlapping_s, standing
 from .kinds import BUSY, COPY, KINDS, NUMBER, UNEXPLAINED, ChargeTarget, TimeKind
+from .prediction import Saving
 from .shares import EMPTY, Account, BlockTimes, CostRange
 
 DRAINED: Final = 0.0  # free, after a wait for the device with no launch since
@@ -331,13 +332,17 @@ class IdleAttribution:
         least = np.clip(left_s[:, None] - (asked.sum(1, keepdims=True) - asked), 0.0, asked) + fixed
         saves = np.minimum(self.blocks.idle_s[:, None], np.maximum(could, fixed))
         found = {
-            KINDS[number]: CostRange(*(float(column[:, number].sum()) for column in (least, most, saves)))
+            KINDS[number]: CostRange(
+                float(least[:, number].sum()),
+                float(most[:, number].sum()),
+                Saving(float(least[:, number].sum()), float(saves[:, number].sum())),
+            )
             for number in np.flatnonzero(most.sum(0) > 0).tolist()
         }
         surplus_s = float(np.maximum(0.0, left_s - asked.sum(1)).sum())
         return found | {
-            "copy": CostRange(*(float(copied_s.sum()),) * 3),
-            "unexplained": CostRange(surplus_s, float(rest_s.sum()), float(rest_s.sum())),
+            "copy": CostRange(*(float(copied_s.sum()),) * 2),
+            "unexplained": CostRange(surplus_s, float(rest_s.sum())),
         }
 
     def _exposed(self, place: Ints, given_s: Floats) -> dict[tuple[ChargeTarget, ChargeTarget], float]:

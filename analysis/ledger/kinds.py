@@ -121,6 +121,11 @@ class ChargeTarget(NamedTuple):
         """Whether the main thread waits there for worker processes, such as its loader's."""
         return self.joined == "workers"
 
+    @property
+    def by_others(self) -> bool:
+        """Whether it waits for other threads or processes, so that the line may be one of theirs."""
+        return self.joined not in ("", "sleep", "gpu")
+
 
 UNEXPLAINED, COPY = ChargeTarget("unexplained"), ChargeTarget("copy")
 
@@ -158,7 +163,7 @@ LOOP: Final = Threshold(
     0.98, "share", "of a CPU's samples that a function of the training loop itself is on: a fix leaves it"
 )
 REST: Final = Threshold(
-    0.8, "share", "of a row's share by which all else is faster without it: measured, benchmarks/savings"
+    0.8, "share", "of a row's share by which all else is faster without it, at most: measured, benchmarks/savings"
 )
 MIN_S: Final = Threshold(3.0, "s", "a shorter window has too few values of the counter: blame's job")
 SOON_S: Final = Threshold(10.0, "s", "below it confidence is low: 84% within 3 points, simulated")

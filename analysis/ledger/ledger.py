@@ -11,6 +11,7 @@ from collectors.arrays import Bools, Floats, Ints
 from collectors.queue_events import PLACED
 
 from ..history import History
+from ..stacks.frames import are_own
 from ..stacks.spans import Interval, TrustedSpans
 from ..stacks.threads import laid_out, main_threads
 from ..stacks.trust import LineOf, no_source, trusted_spans
@@ -108,6 +109,7 @@ def account_in(
                 log.period_s,
                 subject.ranks,
                 core_use(history, window, everything.within([window]), main),
+                are_own(main.frames, subject.own_folder),
             )
         )
     return charged(account, below) if below is not None else account, tier, columns.hz

@@ -4,34 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
 from collectors.arrays import Floats
+from collectors.message import Message, phrase
 from collectors.queue_events import PLACED
 from collectors.records import Event, Frame, Searched
 
-from ..stacks.frames import are_own
+from ..stacks.frames import are_own, file_name
 from ..stacks.spans import Interval
 from ..traces.steps import KERNEL_KINDS, CardSummary, KernelKind, LateLaunch, StepTrace, TracedKernel
 from . import kinds
 from .device import Signal
-from .kinds import BUSY, KINDS, ChargeTarget, TimeKind
+from .kinds import BUSY, KINDS, NUMBER, ChargeTarget, TimeKind
+from .prediction import (
+    NORMAL,
+    UNPREDICTED,
+    CoreSeconds,
+    Fix,
+    Prediction,
+    Saving,
+    limit_of_overlap,
+    overlap,
+    prediction_of,
+    remains,
+)
 
 Key = TypeVar("Key")
 MAX_PLACES = 40
 
 
 class CostRange(NamedTuple):
-    """Of one kind, in seconds: what it surely cost, what it may have cost, and what a loop without it might save at most."""
+    """Of one kind, in seconds: what it surely cost, what it may have cost, and what a loop without it saves."""
 
     least_s: float = 0.0
     most_s: float = 0.0
-    saves_s: float = 0.0
+    saves: Saving = Saving()
 
     def plus(self, other: CostRange) -> CostRange:
-        return CostRange(*(mine + its for mine, its in zip(self, other, strict=True)))
+        return CostRange(self.least_s + other.least_s, self.most_s + other.most_s, self.saves.plus(other.saves))
 
 
 class BlockTimes(NamedTuple):
@@ -59,6 +73,9 @@ class Account(NamedTuple):
     blocks: int = 0
     paced: int = 0  # blocks in which the main thread waited for workers
     lanes: tuple[BlockTimes, ...] = ()
+    removals: Mapping[Frame, Saving] = {}  # of functions of own code, with line 0, and of lines of the training loop
+    loaded_here_s: float = 0.0  # of waiting for data, in the main thread itself
+    cores: CoreSeconds = CoreSeconds()
     sent_least_s: float = 0.0  # of the busy time, probably communication: surely, and at most
     sent_most_s: float = 0.0
 
@@ -82,6 +99,9 @@ def summed(accounts: Iterable[Account]) -> Account:
         blocks=sum(part.blocks for part in parts),
         paced=sum(part.paced for part in parts),
         lanes=tuple(lane for part in parts for lane in part.lanes),
+        removals=_savings(part.removals for part in parts),
+        loaded_here_s=sum(part.loaded_here_s for part in parts),
+        cores=reduce(CoreSeconds.plus, (part.cores for part in parts), CoreSeconds()),
         sent_least_s=sum(part.sent_least_s for part in parts),
         sent_most_s=sum(part.sent_most_s for part in parts),
     )
@@ -127,6 +147,14 @@ def _added(parts: Iterable[Mapping[Key, float]]) -> dict[Key, float]:
     for part in parts:
         for key, value in part.items():
             total[key] = total.get(key, 0.0) + value
+    return total
+
+
+def _savings(parts: Iterable[Mapping[Frame, Saving]]) -> dict[Frame, Saving]:
+    total: dict[Frame, Saving] = {}
+    for part in parts:
+        for frame, saving in part.items():
+            total[frame] = total.get(frame, Saving()).plus(saving)
     return total
 
 
@@ -261,7 +289,7 @@ def _own_line(stack: Sequence[Frame], own_folder: str) -> Frame | None:
     return next((frame for frame, is_own in zip(reversed(stack), reversed(own), strict=True) if is_own), None)
 
 
-# From seconds to the ledger of a window: rows that add up to 100 %, each with its line, its range and what a fix saves at most.
+# From seconds to the ledger of a window: rows that add up to 100 %, each with its line, its range and what a fix saves.
 
 Tier: TypeAlias = Literal["A", "B", "C"]
 Sureness: TypeAlias = Literal["high", "medium", "low"]
@@ -274,6 +302,7 @@ class LineShare(NamedTuple):
     place: ChargeTarget
     share: float  # of the window, percent
     samples: int
+    prediction: Prediction | None = None  # if its function takes no time, of the training loop itself the line
 
 
 class RunCost(NamedTuple):
@@ -292,7 +321,7 @@ class KindRow(NamedTuple):
     seconds: float
     least: float
     most: float
-    saves_at_most: float
+    prediction: Prediction | None  # of the obvious fix; None where nothing can be said without measuring
     lines: list[LineShare]  # the dearest first
     exposed_by: ChargeTarget | None  # the wait for the device that made it cost time
     confidence: Sureness
@@ -302,7 +331,7 @@ class KindRow(NamedTuple):
 def row_of(kind: TimeKind, seconds: float, whole_s: float, paid: RunCost) -> KindRow:
     """A row whose share is known exactly."""
     share = 100 * seconds / whole_s
-    return KindRow(kind, share, seconds, share, share, 0.0, [], None, "high", paid)
+    return KindRow(kind, share, seconds, share, share, None, [], None, "high", paid)
 
 
 @dataclass(frozen=True)
@@ -370,20 +399,18 @@ def _busy(account: Account, total_s: float, trusted: bool) -> list[KindRow]:
     share = 100 * account.busy_s / total_s
     bounds = account.bounds.get(BUSY, CostRange(account.busy_s, account.busy_s))
     least, most = 100 * bounds.least_s / total_s, 100 * bounds.most_s / total_s
-    lines = _lines(list(account.computed.items()), account, total_s)
-    return [KindRow(BUSY, share, account.busy_s, least, most, 0.0, lines, None, "high" if trusted else "low")]
+    lines = _lines(list(account.computed.items()), account, total_s, Saving())
+    return [KindRow(BUSY, share, account.busy_s, least, most, None, lines, None, "high" if trusted else "low")]
 
 
 def _row(
     kind: TimeKind, places: list[tuple[ChargeTarget, float]], account: Account, total_s: float, trusted: bool
 ) -> KindRow:
     seconds = sum(given_s for _, given_s in places)
-    bounds = account.bounds.get(kind, CostRange(seconds, seconds, seconds))
-    least, share, most, saves = (
-        100 * s / total_s for s in (min(bounds.least_s, seconds), seconds, max(bounds.most_s, seconds), bounds.saves_s)
+    bounds = account.bounds.get(kind, CostRange(seconds, seconds, Saving(seconds, seconds)))
+    least, share, most = (
+        100 * s / total_s for s in (min(bounds.least_s, seconds), seconds, max(bounds.most_s, seconds))
     )
-    if kind in OF_HOST and account.blocks and account.paced > kinds.WORKERS.value * account.blocks:
-        saves = min(saves, share)  # workers set the pace: less work here only lengthens the wait for them
     sureness: Sureness = "high" if most - least <= kinds.SURE.value else "medium" if most - least <= share else "low"
     return KindRow(
         kind=kind,
@@ -391,17 +418,120 @@ def _row(
         seconds=seconds,
         least=least,
         most=most,
-        saves_at_most=0.0 if kind in ("unexplained", "idle") else max(saves, share),
-        lines=_lines(places, account, total_s),
+        prediction=_predicted(kind, places, bounds.saves, account, total_s),
+        lines=_lines(places, account, total_s, bounds.saves),
         exposed_by=_exposed_by(kind, account.exposed, seconds),
         confidence=sureness if trusted else "low",
     )
 
 
-def _lines(places: list[tuple[ChargeTarget, float]], account: Account, total_s: float) -> list[LineShare]:
+def _predicted(
+    kind: TimeKind, places: list[tuple[ChargeTarget, float]], saving: Saving, account: Account, total_s: float
+) -> Prediction | None:
+    """Of the obvious fix of a row: data is loaded ahead, a thread gets a process of its own, all else goes."""
+    if kind in UNPREDICTED:
+        return None
+    seconds = sum(s for _, s in places)
+    fix: Fix = "process" if kind == "gil" else "removed"
+    limit = _rest_of(kind, account)
+    if kind == "data":
+        here_s = min(seconds, account.loaded_here_s)
+        ahead = overlap(seconds, total_s, account.cores, by_workers=here_s < seconds / 2)
+        if here_s >= seconds / 2 or ahead.least_s > kinds.SMALL.value / 100 * total_s:
+            fix, saving = "overlapped", ahead
+            limit = limit_of_overlap(seconds, total_s, account.cores, limit)
+        else:
+            place, dearest_s = max(places, key=lambda pair: pair[1])
+            saving, limit = _of_others(place, dearest_s / seconds, saving, account, total_s)
+    if kind in OF_HOST and account.blocks and account.paced > kinds.WORKERS.value * account.blocks:
+        # Workers set the pace: less work here lengthens the wait for them.
+        saving, limit = Saving(0.0, min(saving.most_s, seconds)), phrase("the loader's workers set the pace")
+    return prediction_of(fix, saving, total_s, shares_of_blocks(kind, account), limit, pace_range(account))
+
+
+def _line_removal(
+    place: ChargeTarget, part: float, saving: Saving, account: Account, total_s: float
+) -> Prediction | None:
+    """Of the function that has this part of its row. If it is another thread's or process's, the main thread waits for what that does else."""
+    if not place.by_others:
+        return removal_of(place.frame, account) if place.frame else None
+    found, limit = _of_others(place, part, saving, account, total_s)
+    return prediction_of("removed", found, total_s, shares_of_blocks(place.kind, account), limit, pace_range(account))
+
+
+def _of_others(
+    place: ChargeTarget, part: float, saving: Saving, account: Account, total_s: float
+) -> tuple[Saving, Message]:
+    """What a line of others saves, and what then sets the pace. A loader's workers are ahead of the loop: what they still do takes its own
+    part of a step, and costs time only if that is longer than the rest."""
+    if not place.by_workers:
+        return Saving(part * saving.least_s, part * saving.most_s), _rest_of(place.kind, account)
+    most_s = part * total_s
+    if most_s >= saving.least_s:
+        return Saving(saving.least_s, max(saving.least_s, min(saving.most_s, most_s))), _rest_of(place.kind, account)
+    return Saving(most_s, most_s), phrase("the loader's workers then set the pace")
+
+
+def removal_of(frame: Frame, account: Account) -> Prediction | None:
+    """What a function of own code, or a line of the training loop, saves if it takes no time; None where it is not known."""
+    found = account.removals.get(frame) or account.removals.get(frame._replace(line=0))
+    if found is None or account.covered_s <= 0:
+        return None
+    return prediction_of(
+        "removed", found, account.covered_s, np.zeros(0), _rest_of(None, account, frame), pace_range(account)
+    )
+
+
+def pace_range(account: Account) -> float:
+    """By what part of it the pace of another run may differ, since other programs take the cores: it may meet none of them, or as many again,
+    or, where the pace differs between blocks more than that, stretches such as these."""
+    taken = shares_of_blocks("cpu_taken", account) / 100
+    if len(taken) < 2:
+        return float(np.sum(taken))
+    pace = 1 - taken
+    spread = float(np.std(pace, ddof=1) / max(float(np.mean(pace)), 0.01))
+    return max(float(np.mean(taken)), NORMAL.value * float(np.sqrt(2)) * spread)
+
+
+def shares_of_blocks(kind: TimeKind, account: Account) -> Floats:
+    """Percent of each block that is seen for at least half of its time."""
+    if not account.lanes:
+        return np.zeros(0)
+    seconds = np.concatenate([lane.seconds for lane in account.lanes])
+    whole_s = seconds.sum(axis=1)
+    seen = whole_s >= kinds.SEEN.value * kinds.BLOCK.value
+    shares: Floats = 100 * seconds[seen, NUMBER[kind]] / whole_s[seen]
+    return shares
+
+
+def _rest_of(kind: TimeKind | None, account: Account, without: Frame | None = None) -> Message:
+    """The line that takes most of what a fix leaves."""
+    left = [
+        (s, place)
+        for costs in (account.given, account.computed)
+        for place, s in costs.items()
+        if place.kind != kind and place.frame is not None and (without is None or place.frame[:2] != without[:2])
+    ]
+    place = max(left, key=lambda pair: pair[0], default=(0.0, None))[1]
+    frame = place.frame if place is not None else None
+    return remains(f"`{frame.name}` ({file_name(frame.file)}:{frame.line})" if frame is not None else "")
+
+
+def _lines(
+    places: list[tuple[ChargeTarget, float]], account: Account, total_s: float, saving: Saving
+) -> list[LineShare]:
+    """`saving`: if all of the row goes."""
+    row_s = sum(s for _, s in places)
     dearest = sorted(places, key=lambda pair: -pair[1])[:MAX_LINES]
     return [
-        LineShare(place, 100 * s / total_s, int(account.samples.get(place, 0))) for place, s in dearest if place.frame
+        LineShare(
+            place,
+            100 * s / total_s,
+            int(account.samples.get(place, 0)),
+            None if place.kind in UNPREDICTED else _line_removal(place, s / row_s, saving, account, total_s),
+        )
+        for place, s in dearest
+        if place.frame
     ]
 
 
@@ -433,7 +563,9 @@ def _with_syncs(account: Account) -> Account:
     launch = account.bounds.get("launch", CostRange())
     bounds = dict(account.bounds)
     bounds["launch"] = launch._replace(least_s=max(0.0, launch.least_s - waited_s))
-    bounds["sync"] = CostRange(min(launch.least_s, waited_s), min(launch.most_s, waited_s), account.waited_saves_s)
+    bounds["sync"] = CostRange(
+        min(launch.least_s, waited_s), min(launch.most_s, waited_s), Saving(0.0, account.waited_saves_s)
+    )
     return account._replace(given={place: s for place, s in given.items() if s > 0}, bounds=bounds)
 
 

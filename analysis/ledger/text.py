@@ -9,6 +9,7 @@ from collectors.message import Message, Sentence, percent, phrase, text_of
 from ..stacks.frames import file_name
 from . import kinds
 from .kinds import BUSY, LABELS, LOST, SHORT, ChargeTarget, TimeKind
+from .prediction import spoken
 from .run_ledger import RunLedger
 from .shares import MIN_S, KindRow, Ledger
 
@@ -154,10 +155,10 @@ def lines_of(ledger: Ledger, run: str) -> list[str]:
     rows = [_line(row, ledger, width) for row in kept]
     other = [f"{percent(rest):>5}  {text_of(phrase('other'))}"] if rest >= 0.05 else []
     foot = [foot_of(ledger)]
-    if any(map(_saves_more, kept)):
+    if any(row.prediction for row in kept):
         foot.append(
             phrase(
-                "A potential saving is a share of the whole window, and the most that could be saved if the row took no time, with what it slows elsewhere."
+                "A fix saves so much of the window's time, for the same steps; nine in ten measured savings lie in the range."
             )
         )
     return [text_of(head), *rows, *other, *queued, " ".join(map(text_of, foot))]
@@ -167,17 +168,13 @@ def _line(row: KindRow, ledger: Ledger, width: int) -> str:
     notes = []
     if row.most - row.least > kinds.SURE.value:
         notes.append(phrase("{least_pct:.0f} to {most_pct:percent}", least_pct=row.least, most_pct=row.most))
-    if _saves_more(row):
-        notes.append(phrase("potential saving up to {saved_pct:percent}", saved_pct=row.saves_at_most))
+    if row.prediction is not None:
+        notes.append(spoken(row.prediction))
     if row.exposed_by is not None and (exposed := place_of(row.exposed_by)):
         notes.append(phrase("costs time since {place} waits for the GPU", place=exposed))
     noted = f" ({'; '.join(map(text_of, notes))})" if notes else ""
     label, about = text_of(label_of(row.kind, ledger)), text_of(_about(row, ledger))
     return f"{percent(row.share):>5}  {label:<{width}}  {about}{noted}".rstrip()
-
-
-def _saves_more(row: KindRow) -> bool:
-    return row.saves_at_most > row.share + kinds.SMALL.value
 
 
 def basis_of(ledger: Ledger) -> Message:

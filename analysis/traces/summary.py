@@ -15,7 +15,10 @@ from typing import BinaryIO, NamedTuple, TypeAlias, cast
 import numpy as np
 
 from collectors.logs.open_files import NotRead, open_file
+from collectors.message import text_of
 
+from ..ledger.kinds import SMALL
+from ..ledger.prediction import CoreSeconds, Prediction, limit_of_overlap, overlap, prediction_of, remains, spoken
 from .device import (
     MAX_NAME,
     DeviceTimeline,
@@ -153,6 +156,10 @@ def step_trace_of(path: Path, root: Path) -> StepTrace:
     from_s = written_s - found.seconds if found.from_s is None else found.from_s
     rank = _rank_in(path.name) if found.rank is None else found.rank
     said = "The file ends within an event: what stands before that is shown." if found.is_cut else ""
+    ahead = loaded_ahead(found.cards)
+    if ahead is not None:
+        text = text_of(spoken(ahead))
+        said = f"{said} {text[:1].upper()}{text[1:]}.".strip()
     return StepTrace(
         path.name,
         rank or 0,
@@ -174,6 +181,31 @@ def step_trace_of(path: Path, root: Path) -> StepTrace:
         rank is not None,
         found.ranks,
         found.collectives,
+    )
+
+
+def loaded_ahead(cards: Sequence[CardSummary]) -> Prediction | None:
+    """What loading ahead in workers saves of the card that waits longest for data; None where it hardly does, or fewer than two steps are
+    whole. The last step has no end on the card."""
+    by_card = [
+        (
+            sum(step.idle_s[IdleCause.DATA] for step in card.steps[:-1]),
+            [(step.idle_s[IdleCause.DATA], step.shares.span_us / 1e6) for step in card.steps[:-1]],
+        )
+        for card in cards
+        if len(card.steps) > 2
+    ]
+    waited_s, steps = max(by_card, default=(0.0, []))
+    whole_s = sum(step_s for _, step_s in steps)
+    if waited_s < SMALL.value / 100 * whole_s or not steps:
+        return None
+    cores = CoreSeconds()
+    return prediction_of(
+        "overlapped",
+        overlap(waited_s, whole_s, cores, by_workers=False),
+        whole_s,
+        np.array([100 * load_s / step_s for load_s, step_s in steps]),
+        limit_of_overlap(waited_s, whole_s, cores, remains("")),
     )
 
 

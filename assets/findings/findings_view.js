@@ -287,7 +287,7 @@ const furtherOf = ({ rule }) => (rule === "cpu_taken" && isOwner ? [el("p", { cl
 
 const MEASURED = ["share", "bytes_per_s"]; // numbers that may have bounds, in the same unit
 /** @type {Record<string, string>} */
-const BOUNDS = { least: "At least", most: "At most", saves_at_most: "Potential saving up to" };
+const BOUNDS = { least: "At least", most: "At most", saves: "A fix saves", saves_least: "A fix saves at least", saves_most: "A fix saves at most" };
 
 /** @param {Found} found */
 function numbersOf({ numbers }) {

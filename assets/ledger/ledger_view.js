@@ -218,7 +218,7 @@ class LedgerBar {
   }
 }
 
-// Where the time of the selected window went: a row per kind with its share, its bound of what a fix saves, its line and what exposes it.
+// Where the time of the selected window went: a row per kind with its share, what a fix saves, its line and what exposes it.
 
 /** @typedef {import("./schedule.js").Question} Question */
 
@@ -231,7 +231,7 @@ export class LedgerTable {
     this.rows = el("tbody");
     this.basis = el("p", { class: "dim" });
     this.why = el("p", { class: "why" });
-    const saves = el("th", { class: "num", scope: "col", title: "A share of the whole window: what could be saved at most if it took no time, with what it slows elsewhere" }, "potential saving");
+    const saves = el("th", { class: "num", scope: "col", title: "Percent of the window’s time that the same steps would need less; nine in ten measured savings lie in the range" }, "a fix saves");
     const head = el("tr", {}, el("th", { scope: "col" }, "Where time went"), el("th", { class: "num", scope: "col" }, "share"), saves);
     this.table = el("table", {}, el("thead", {}, head), this.rows);
     this.element.append(this.table, this.why, this.basis);
@@ -279,13 +279,13 @@ export class LedgerTable {
 function tableRow(part, inside, communication) {
   const { row, label, colour } = part;
   const range = row ? rangeOf(row) : "";
-  const saves = row && row.saves_at_most > 0 ? `up to ${percent(row.saves_at_most / 100)}` : "";
+  const fix = row?.prediction;
   return el(
     "tr",
     {},
     el("th", { scope: "row" }, keyOf(colour), label, ...(row ? notes(row, inside, communication) : [])),
     el("td", { class: "num" }, el("b", {}, shareOf(part)), range ? el("small", { title: `confidence ${row?.confidence}` }, range) : null),
-    el("td", { class: "num mid" }, saves),
+    el("td", { class: "num mid", title: fix?.sentence ?? "" }, ...(fix ? [percent(fix.saves / 100), el("small", {}, `${fix.least.toFixed(0)} to ${percent(fix.most / 100)}`)] : [])),
   );
 }
 

@@ -1,1 +1,1 @@
-"""What the ledger says a fix saves at most, beside what it saves: trainings that always have a cause, and the same without it."""
+"""What the ledger says a fix saves, beside what it saves: trainings that always have a cause, and the same without it."""

@@ -1,4 +1,4 @@
-"""Of each cause: what its row of the ledger says that a fix saves at most, and how much faster the same training is without it.
+"""Of each cause: what its row of the ledger says that a fix saves, and how much faster the same training is without it.
 
 python -m benchmarks.savings     about twenty minutes; SAVINGS_CAUSES="fsync loader" are some of the causes, SAVINGS_FOLDER keeps what was recorded,
 SAVINGS_THREADS=1 is for a machine that is busy, where PyTorch's threads wait for each other
@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 from analysis.ledger import kinds
-from analysis.ledger.kinds import BUSY
-from analysis.ledger.shares import KindRow, Ledger
+from analysis.ledger.prediction import Prediction, short
+from analysis.ledger.shares import KindRow, Ledger, removal_of
 from analysis.ledger.text import sentence_of
 from analysis.stacks.spans import Interval
 from collectors.message import text_of
@@ -38,7 +38,6 @@ ROOT = Path(__file__).parents[2]
 SECONDS = float(os.environ.get("SAVINGS_SECONDS", "15"))
 LED_IN_S = 3.0  # of a run, which are not looked at
 TURNS = int(os.environ.get("SAVINGS_TURNS", "2"))  # of each, in turns: the machine's other work is part of both
-NOISE = 3.0  # points by which two runs of the same program differ
 NAMED = {  # the function that is slow
     "fsync": "append",
     "regex": "split_sentences",
@@ -69,24 +68,17 @@ class Measured(NamedTuple):
         return 100 * (1 - float(np.mean(self.step_s["never"])) / float(np.mean(self.step_s["always"])))
 
     @property
-    def most(self) -> float:
-        """Percent that a fix was said to save at most."""
-        return float(
-            np.mean(
-                [
-                    max((_said(self.cause, row) for row in _rows_of(self.cause, ledger)), default=0.0)
-                    for ledger, _ in self.said
-                ]
-            )
-        )
+    def outside(self) -> float:
+        """Points by which the saving is outside what was predicted of the last turn; all of it where nothing was."""
+        found = self.prediction
+        return max(0.0, found.least - self.saved, self.saved - found.most) if found else abs(self.saved)
 
-
-def _said(cause: str, row: KindRow) -> float:
-    """Of what computes, the lines of the cause: the row itself is not said to be lost."""
-    if row.kind != BUSY:
-        return row.saves_at_most
-    share = _of_cause(cause, row) / 100
-    return 100 * (share + kinds.REST.value * share * (1 - share))
+    @property
+    def prediction(self) -> Prediction | None:
+        """Of the cause's function if it goes, else of its row."""
+        ledger, row = self.said[-1]
+        its = [frame for frame in ledger.account.removals if frame.name.endswith(NAMED.get(self.cause, "?"))]
+        return removal_of(its[0], ledger.account) if its else row.prediction if row else None
 
 
 def measure() -> list[Row]:
@@ -100,10 +92,11 @@ def measure() -> list[Row]:
 
 def _as_row(found: Measured) -> Row:
     ledger, row = found.said[-1]
-    said = f"{row.kind} {row.share:.0f} %, at most {found.most:.0f} %" if row else "no row of the cause"
+    said = f"{row.kind} {row.share:.0f} %" if row else "no row of the cause"
+    fix = short(found.prediction) if found.prediction else "nothing predicted"
     before_ms, after_ms = (1e3 * float(np.mean(found.step_s[when])) for when in ("always", "never"))
-    text = f"{before_ms:.1f} to {after_ms:.1f} ms; said {said}; {text_of(sentence_of(ledger))}"
-    return Row(found.cause, found.saved, "% saved", round(found.most + NOISE, 1), spread=text)
+    text = f"{found.saved:.0f} % saved, {fix}; {before_ms:.1f} to {after_ms:.1f} ms; {said}; {text_of(sentence_of(ledger))}"
+    return Row(found.cause, found.outside, "points outside", 0.0, spread=text)
 
 
 def record(causes: Sequence[str], folder: Path) -> None:

@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from analysis.blame.verdict import Verdict
 from analysis.ledger.contrast import LedgerContrast
 from analysis.ledger.kinds import BUSY, KINDS
+from analysis.ledger.prediction import short
 from analysis.ledger.shares import KindRow, Ledger, lane_of
 from analysis.ledger.text import basis_of, label_of, large_rows, place_of, sentence_of, share_of
 from analysis.logs.crash import Crash, Fault
@@ -575,7 +576,7 @@ def _row(row: KindRow, ledger: Ledger, characters: int) -> LedgerTableRow:
         percent(row.share),
         length_of(row.seconds),
         f"{row.least:.1f} to {percent(row.most)}" if wide and row.most > row.least else "",
-        f"up to {percent(row.saves_at_most)}" if row.saves_at_most >= 0.5 else "",
+        short(row.prediction) if row.prediction is not None else "",
         shortened(
             ", ".join([*dict.fromkeys(filter(None, (place_of(line.place) for line in row.lines)))][:2]), characters
         ),
