@@ -47,6 +47,12 @@ LOG: tuple[Source, ...] = (
         Metric("phase/*_s", "s", "Step phase", "Seconds of one phase of a step, on the host's clock"),
         Metric("gpu_phase/*_s", "s", "Step phase on the GPU", "Seconds of one phase of a step, on the GPU's clock"),
     )),
+    Source("log.nccl", 0, 0, "the files of NCCL's Inspector", "runs without NCCL_INSPECTOR_ENABLE=1", (
+        Metric("nccl/collective_s", "s", "Time in collectives",
+               "Seconds that a rank spent in collectives of one communicator, of those written in the same second; waiting for the last rank is part of it"),
+        Metric("nccl/bus_bytes_per_s", "B/s", "Bus bandwidth of collectives", "Mean bus bandwidth of these collectives, weighted by their time"),
+        Metric("nccl/dropped", "", "Collectives not recorded", "Collectives that NCCL's Inspector dropped since it wrote last: its ring was full"),
+    )),
 )
 
 HOST: tuple[Source, ...] = (

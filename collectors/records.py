@@ -56,6 +56,7 @@ def labels_of(**labels: object) -> Labels:
     return tuple(sorted((key, str(value)) for key, value in labels.items() if value is not None))
 
 
+COLLECTIVE_S = "nccl/collective_s"  # a rank's time in collectives, by the label `communicator`
 TEXT_SOURCE = "text"  # the label `source` of what was read from lines of text
 ITEMS, ITEMS_PER_S = "progress/item", "progress/items_per_s"
 PROGRESS_NAMES = ("progress/step", "progress/batch", ITEMS, ITEMS_PER_S)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 
+import pytest
+
 from analysis.findings.rules import BY_NAME
-from collectors.records import Event, Frame, Record
+from collectors.records import COLLECTIVE_S, Event, Frame, Points, Record, labels_of
 from collectors.store.store import Store
 from tests.judged import T0, JudgedRuns, card_labels, gpu, machine_point, point
 from tests.judged_stacks import (
@@ -197,6 +199,56 @@ def test_a_rank_that_comes_last_is_found(store: Store) -> None:
     judged = ranks(store, late, other)
     assert [found.rank for found in judged.of("straggler")] == [2]
     assert judged.first_s[judged.of("straggler")[0].id] <= T0 + BY_NAME["straggler"].needs_s + 15
+
+
+def timed(store: Store, seconds: Callable[[int, int], float | None], ranks: int, groups: int = 1) -> JudgedRuns:
+    """A run of which only NCCL's Inspector knows: `seconds(rank, second)` in collectives; None where the rank wrote nothing."""
+    judged = JudgedRuns(store)
+    judged.begin("run")
+
+    def second(now_s: float) -> Iterable[Record]:
+        passed = int(now_s - T0)
+        yield point("run", now_s, passed, {"loss": 1.0})
+        for rank in range(ranks):
+            took_s = seconds(rank, passed)
+            if took_s is not None:
+                offset_s = 0.3 * (rank % 3)  # of its clock
+                labels = labels_of(host="far", rank=rank or None, communicator=f"0x{rank % groups}")
+                yield Points("run", labels, (COLLECTIVE_S,), (took_s,), now_s - offset_s, None)
+
+    judged.go_on(100.0, second)
+    return judged
+
+
+@pytest.mark.parametrize("size", [2, 8, 64])
+def test_a_rank_that_comes_last_is_found_by_the_times_of_its_collectives(store: Store, size: int) -> None:
+    judged = timed(store, lambda rank, second: 0.05 if rank == 1 else 0.25, size)
+    (found,) = judged.of("straggler")
+    assert found.rank == 1 and "wait 20% of the time for it" in found.sentence
+
+
+def test_a_late_rank_is_found_when_others_wrote_nothing_or_began_anew(store: Store) -> None:
+    judged = timed(store, lambda rank, second: None if rank == 5 and second > 30 else 0.05 if rank == 2 else 0.25, 8)
+    assert [found.rank for found in judged.of("straggler")] == [2]
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        lambda rank, second: 0.2 + 0.001 * ((rank * 7 + second * 3) % 5),  # healthy
+        lambda rank, second: 0.9 + 0.001 * ((rank * 7 + second * 3) % 5),  # a slow link: all are long
+        lambda rank, second: 0.05 if rank == second // 3 % 8 else 0.25,  # each is late at times
+    ],
+)
+def test_collectives_that_no_one_rank_holds_up_have_no_straggler(
+    store: Store, seconds: Callable[[int, int], float]
+) -> None:
+    assert not timed(store, seconds, 8).of("straggler")
+
+
+def test_ranks_are_compared_within_a_communicator(store: Store) -> None:
+    """The even ranks are a group with little to send."""
+    assert not timed(store, lambda rank, second: 0.25 if rank % 2 else 0.05, 8, groups=2).of("straggler")
 
 
 def test_ranks_that_come_together_have_no_straggler(store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import random
 import tempfile
 import zlib
@@ -376,6 +377,22 @@ def test_more_events_than_a_trace_has_are_one_sentence(monkeypatch: pytest.Monke
         with monkeypatch.context() as patch, pytest.raises(TraceError, match="has more than 2 events"):
             patch.setattr(events, limit, 2)
             summed(writer)
+
+
+def test_more_characters_of_names_than_a_trace_has_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "MAX_CHARACTERS", 1 << 20)
+    writer = TraceWriter()
+    for number in range(1_000):
+        writer.launch(100 * number, 100 * number + 10, 50, f"{number} {'x' * 1_900}")
+    with pytest.raises(TraceError, match="names of more than 1 million characters"):
+        summed(writer)
+
+
+def test_events_that_never_end_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "MAX_OPEN", 2)
+    begun = [{"ph": "B", "name": "step", "ts": number, "pid": 1, "tid": number} for number in range(3)]
+    with pytest.raises(TraceError, match="more than 2 events that begin and do not end"):
+        read_trace(io.BytesIO(json.dumps({"traceEvents": begun}).encode()))
 
 
 def test_cards_that_no_process_has_are_one_sentence() -> None:

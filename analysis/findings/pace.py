@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from collectors.arrays import Bools, Floats
 from collectors.message import Message, phrase
-from collectors.records import Event, Frame
-from collectors.store.store import TooMuch
+from collectors.records import COLLECTIVE_S, Event, Frame
+from collectors.store.store import RawPoints, Series, TooMuch
 
 from ..blame.blame import blame_window
 from ..ledger.evidence import stands_of
@@ -479,14 +479,17 @@ MIN_S = 0.5  # of a window with stacks, of each rank
 
 
 def straggler(subject: RunSubject) -> Iterator[Detection]:
-    """Who comes last into the collectives waits least in them: the same rank nearly always, and the others for it."""
-    if len({process.rank for process in subject.processes}) < 2:
-        return
+    """Who comes last into the collectives waits least in them: the same rank nearly always, and the others for it.
+
+    How long each rank is in collectives is what NCCL's Inspector timed, where it did; else what stacks say.
+    """
     window = subject.now_s - RANK_WINDOW_S, subject.now_s
-    try:
-        waited, ranks = _waited(subject, window)
-    except TooMuch:
-        return
+    waited, ranks = _timed(subject, window)
+    if len(ranks) < 2 and len({process.rank for process in subject.processes}) >= 2:
+        try:
+            waited, ranks = _waited(subject, window)
+        except TooMuch:
+            return
     if len(ranks) < 2:
         return
     ordered = np.sort(waited, axis=0)
@@ -511,6 +514,42 @@ def straggler(subject: RunSubject) -> Iterator[Detection]:
         rank=ranks[late],
         numbers={"cost": round(cost, 1), "of_blocks": round(100 * float(counts[late]) / waited.shape[1], 0)},
     )
+
+
+def _timed(subject: RunSubject, window: Interval) -> tuple[Floats, list[int]]:
+    """`[rank, block]`: seconds in collectives of that communicator which most ranks wrote of, and of these most time.
+
+    A rank that wrote nothing in a block was not the last one there; one that wrote in few is left out.
+    """
+    by_communicator: dict[str, dict[int, list[Series]]] = {}
+    for row in subject.history.series():
+        if row.name == COLLECTIVE_S and (row.last_time_s or 0.0) >= window[0]:
+            labels = dict(row.labels)
+            ranks = by_communicator.setdefault(labels.get("communicator", ""), {})
+            ranks.setdefault(int(labels.get("rank", "0")), []).append(row)
+    best: tuple[Floats, list[int]] = np.zeros((0, 0)), []
+    for by_rank in by_communicator.values():
+        points = subject.history.points([row for rows in by_rank.values() for row in rows], window)
+        blocks = {
+            rank: _sums([points[row.id] for row in rows if row.id in points], window) for rank, rows in by_rank.items()
+        }
+        known = sorted(rank for rank, seconds in blocks.items() if np.isfinite(seconds).mean() >= LAST)
+        if len(known) < 2:
+            continue
+        seconds = np.array([blocks[rank] for rank in known])
+        seconds = np.where(np.isfinite(seconds), seconds, np.nanmax(seconds, axis=0, initial=0.0))
+        if (len(known), seconds.sum()) > (len(best[1]), best[0].sum()):
+            best = seconds, known
+    return best
+
+
+def _sums(points: Sequence[RawPoints], window: Interval) -> Floats:
+    """The sum of each block; NaN without a point."""
+    count = round((window[1] - window[0]) / RANK_BLOCK_S)
+    times = np.concatenate([one.place for one in points]) if points else np.zeros(0)
+    values = np.concatenate([one.value for one in points]) if points else np.zeros(0)
+    block = np.clip(((times - window[0]) / RANK_BLOCK_S).astype(np.int64), 0, count - 1)
+    return np.where(np.bincount(block, minlength=count) > 0, np.bincount(block, values, count), np.nan)
 
 
 def _waited(subject: RunSubject, window: tuple[float, float]) -> tuple[Floats, list[int]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
@@ -24,10 +25,12 @@ Ids: TypeAlias = npt.NDArray[np.int32]
 BLOCK_BYTES = 8 << 20
 MAX_EVENT_BYTES = 64 << 20  # between two places where a block can be cut
 MAX_BYTES = 8 << 30  # of a file, unpacked
-MAX_EVENTS = 10_000_000  # with a duration, 90 bytes each: 1 GB of JSON has about 4 million
+MAX_EVENTS = 3_500_000  # with a duration, 73 bytes each, 256 MB in all: 1 GB of JSON has about 2.5 million
 MAX_SEEN = 3 * MAX_EVENTS  # of any kind
 MAX_TEXT = 2_000  # characters of a name
-MAX_TEXTS = 1 << 20  # of a trace, that differ
+MAX_TEXTS = 1 << 18  # of a trace, that differ
+MAX_CHARACTERS = 32 << 20  # of these together; traces with stacks have a tenth of that
+MAX_OPEN = 100_000  # events that began and did not end yet
 MAX_US = 1e18
 NONE = -1
 COLUMNS = [
@@ -136,7 +139,7 @@ class Trace(NamedTuple):
         return self.texts[id_] if id_ >= 0 else ""
 
 
-class _Details(msgspec.Struct):
+class _Details(msgspec.Struct, gc=False):
     stream: Any = None
     device: Any = None
     correlation: Any = None
@@ -154,7 +157,7 @@ class _Details(msgspec.Struct):
     name: Any = None  # of a thread or process
 
 
-class _Event(msgspec.Struct):
+class _Event(msgspec.Struct, gc=False):
     ph: Any = None
     name: Any = None
     cat: Any = None
@@ -212,18 +215,24 @@ def _last_cut(data: bytes) -> re.Match[bytes] | None:
 
 def _decoded(text: bytes) -> list[_Event] | None:
     """None where it is no list of JSON. Line breaks in names and NaN, which are no JSON, are taken."""
-    try:
-        return _events_of.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    except RecursionError:
-        raise TraceError(NESTED) from None
+    events = _strict(text)
+    if events is not None:
+        return events
     try:
         return _plain(json.loads(text.decode("utf-8", "replace"), strict=False))
     except RecursionError:
         raise TraceError(NESTED) from None
     except ValueError:
         return None
+
+
+def _strict(text: bytes) -> list[_Event] | None:
+    try:
+        return _events_of.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    except RecursionError:
+        raise TraceError(NESTED) from None
 
 
 def _plain(found: Any) -> list[_Event]:
@@ -238,13 +247,33 @@ def _plain(found: Any) -> list[_Event]:
         raise TraceError(NESTED) from None
 
 
+class _Texts(dict[str, int]):
+    """The id of each text, which a new one gets; -1 for those beyond MAX_TEXTS. Raises TraceError."""
+
+    characters = 0
+
+    def __missing__(self, text: str) -> int:
+        if len(text) > MAX_TEXT:
+            return self[text[:MAX_TEXT]]
+        if len(self) >= MAX_TEXTS:
+            return NONE
+        self.characters += len(text)
+        if self.characters > MAX_CHARACTERS:
+            raise TraceError(
+                f"has names of more than {MAX_CHARACTERS >> 20} million characters: have fewer steps traced"
+            )
+        self[text] = found = len(self)
+        return found
+
+
 class _Columns:
     def __init__(self) -> None:
-        self._texts: dict[str, int] = {}
+        self._texts = _Texts()
         self._columns = [
             (bytearray(), np.dtype(kind)) for kind in COLUMNS
         ]  # they grow where they are: parts leave holes
         self._open: dict[tuple[str, str], list[_Event]] = {}  # by process and thread
+        self._opened = 0  # of all of them
         self._about: dict[str, Any] = {}
         self._names: dict[tuple[int, int], str] = {}
         self._left_out, self._is_cut = 0, False
@@ -262,6 +291,11 @@ class _Columns:
 
     def end(self, data: bytes) -> None:
         """The last events, and what stands behind them; a file that is cut off ends with its last whole event."""
+        cut = _last_cut(data)
+        events = None if cut is None else _strict(b"[" + data[: cut.start() + 1] + b"]")
+        if cut is not None and events is not None:
+            self.take(events)
+            data = data[cut.end() - 1 :]
         text = "[" + data.decode("utf-8", "replace")
         try:
             found, at = json.JSONDecoder(strict=False).raw_decode(text)
@@ -308,11 +342,11 @@ class _Columns:
         ids = self._id
         columns: tuple[npt.NDArray[Any], ...] = (
             np.array([_kind(one) for one in whole], np.int8),
-            np.array([ids(one.name) for one in whole], np.int32),
+            _ids([one.name for one in whole], ids),
             start,
             duration,
-            np.array([ids(str(one.pid)) for one in whole], np.int32),
-            np.array([ids(str(one.tid)) for one in whole], np.int32),
+            _ids([one.pid for one in whole], self._id_of_number),
+            _ids([one.tid for one in whole], self._id_of_number),
             _small([one.device for one in details]),
             _small([one.stream for one in details]),
             _whole([one.correlation for one in details]),
@@ -333,25 +367,28 @@ class _Columns:
         self._taken += len(whole)
 
     def _id(self, text: Any) -> int:
-        if not isinstance(text, str):
-            return NONE
-        found = self._texts.get(text)
-        if found is None:
-            if len(self._texts) >= MAX_TEXTS:
-                return NONE
-            found = self._texts.setdefault(text[:MAX_TEXT], len(self._texts))
-        return found
+        return self._texts[text] if isinstance(text, str) else NONE
+
+    def _id_of_number(self, value: Any) -> int:
+        return self._texts[str(value)]
 
     def _closed(self, one: _Event) -> list[_Event]:
         """What this event ends; one that only begins is open until another of its thread ends."""
-        opened = self._open.setdefault((str(one.pid), str(one.tid)), [])
+        thread = str(one.pid)[:MAX_TEXT], str(one.tid)[:MAX_TEXT]
         if one.ph == "B":
-            opened.append(one)
+            self._opened += 1
+            if self._opened > MAX_OPEN:
+                raise TraceError(f"has more than {MAX_OPEN:,} events that begin and do not end: have it written again")
+            self._open.setdefault(thread, []).append(one)
             return []
+        opened = self._open.get(thread)
         if not opened:
             self._left_out += 1
             return []
         begun = opened.pop()
+        self._opened -= 1
+        if not opened:
+            del self._open[thread]
         if isinstance(one.ts, int | float) and isinstance(begun.ts, int | float):
             begun.dur = one.ts - begun.ts
         return [begun]
@@ -368,7 +405,7 @@ class _Columns:
             columns.insert(0, np.frombuffer(*self._columns.pop())[order])
         base_us = float(columns[START][0])
         columns[START] -= base_us
-        left_out = self._left_out + sum(map(len, self._open.values()))
+        left_out = self._left_out + self._opened
         places = np.empty(len(order), np.int64)
         places[order] = np.arange(len(order))
         noted = np.frombuffer(self._collectives, np.int64).reshape(-1, 4)
@@ -387,6 +424,15 @@ def _kind(one: _Event) -> int:
 def _group(one: _Details) -> str | None:
     """Groups of other ranks may have the same name."""
     return f"{one.group} {one.ranks}" if isinstance(one.group, str) and isinstance(one.ranks, str) else None
+
+
+def _ids(values: list[Any], id_of: Callable[[Any], int]) -> Ids:
+    """Few values differ."""
+    try:
+        known = {value: id_of(value) for value in dict.fromkeys(values)}
+        return np.array([known[value] for value in values], np.int32)
+    except TypeError:  # a list, which no dictionary has
+        return np.array([id_of(value) for value in values], np.int32)
 
 
 def _numbers(values: list[Any]) -> Floats:

@@ -17,6 +17,7 @@ from .formats import (
     lightning,
     lm_eval,
     mlflow,
+    nccl_inspector,
     run_json,
     samples,
     tables,
@@ -227,6 +228,10 @@ def _beside_checkpoints(path: Path) -> Path:
     return path.parent.parent / path.name if hugging_face.CHECKPOINT.fullmatch(path.parent.name) else path
 
 
+def _nccl_inspector(origin: Origin, state: State) -> Format:
+    return nccl_inspector.InspectorFile(origin.run.name, state)
+
+
 def _text(origin: Origin, state: State) -> Format:
     run, file = origin.run, escape_control(origin.name)
     early = PendingPoints(
@@ -342,6 +347,14 @@ FORMATS: tuple[
         "whole",
         _lm_eval,
         without_suffix=True,
+    ),
+    FileFormat(
+        "NCCL Inspector",
+        lambda name: nccl_inspector.FILE.fullmatch(name) is not None,
+        "lines",
+        _nccl_inspector,
+        within=nccl_inspector.FOLDER,
+        run_folder=nccl_inspector.run_folder,
     ),
     FileFormat("text", is_text, "lines", _text, without_suffix=True, has_bars=True),
 )

@@ -67,6 +67,7 @@ class Opened(NamedTuple):
     where: str  # it came from
     note: str  # on every page
     page: str = ""  # that is opened first
+    traced: str = ""  # the run of traces
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -118,6 +119,7 @@ def _show_pages(parsed: argparse.Namespace) -> NoReturn:
                 ends=False,
                 access=access,
                 page=opened.page,
+                prepare=lambda queries: queries.stacks.begin_traces(opened.traced) if opened.traced else None,
             )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -170,6 +172,7 @@ def _traces(files: Sequence[Path], folder: Path) -> Opened:
         f"{said}",
         f"Traces of {said}: nothing is collected or changed here.",
         f"/flame?run={quote(run)}&view=kernels&from={from_s:.3f}&to={to_s:.3f}",
+        run,
     )
 
 

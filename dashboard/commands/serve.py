@@ -17,7 +17,7 @@ import webbrowser
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from access.files import Unwritable
 from access.hosts import Access
@@ -42,6 +42,9 @@ from .command import ROOT, Command, UsageError, make_folder, typeable
 from .demo import Demo
 from .lease import Lease
 from .missing_folder import PendingFolder
+
+if TYPE_CHECKING:
+    from ..queries import Queries
 
 BESIDE_S = 0.5
 LAST_LINES_S = 3.0
@@ -311,19 +314,21 @@ def run_web(
     pages_dir: Path | None = None,
     access: Access,
     page: str = "",
+    prepare: Callable[[Queries], None] = lambda queries: None,
 ) -> None:
-    """`page` is the path of the page that is opened first."""
+    """`page` is the path of the page that is opened first; `prepare` begins what it will ask for, while the rest is loaded."""
     gc.disable()  # what is loaded now stays: to look for garbage in it meanwhile is a fifth of the start
     from collectors.store.engines import open_store
 
     from ..queries import Queries
 
+    store = open_store(options.data_dir, write=False)
+    queries = Queries(store, options.tree, options.data_dir, lambda: collector.read_only, collector.note)
+    prepare(queries)
     with without("IPython"):  # Dash loads it where it is installed, for notebooks: another fifth
         from ..app import make_app
         from ..http_server import server_of
 
-    store = open_store(options.data_dir, write=False)
-    queries = Queries(store, options.tree, options.data_dir, lambda: collector.read_only, collector.note)
     server = server_of(make_app(queries, access, pages_dir), access)
     gc.freeze()
     gc.enable()

@@ -95,6 +95,10 @@ class Stacks:
     def close(self) -> None:
         self._traces.close()
 
+    def begin_traces(self, run: str) -> None:
+        """As `StepTraces.begin`."""
+        self._traces.begin(run)
+
     def fold(
         self,
         run: str,

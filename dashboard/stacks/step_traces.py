@@ -51,6 +51,11 @@ class StepTraces:
         """Ends the process that reads traces."""
         self._kept.close()
 
+    def begin(self, run: str) -> None:
+        """Begins to read the files of PyTorch's profiler in the run's folder, without waiting for them."""
+        if self._logs is not None and not is_received(run):
+            self._kept.begin_profiles(LogTree.of(self._logs).path_of(run))
+
     def within(self, run: str, info: Mapping[str, Any], rank: int, window: Interval) -> StepTrace | None:
         """The newest one of this rank that RunLog traced and whose steps lie in the window."""
         return next((trace for trace in self._answers(run, info, rank) if _touches(trace, window)), None)
@@ -169,15 +174,21 @@ class _Reader:
         self._kept: OrderedDict[_TraceFile, StepTrace | str] = OrderedDict()
         self._under_way: dict[_TraceFile, Future[StepTrace]] = {}
 
-    def read(self, key: _TraceFile, *below: Path) -> StepTrace | str:
-        """Why it cannot be read, if it cannot. Whoever asks while it is read waits for the same reading."""
+    def begin(self, key: _TraceFile, *below: Path) -> Future[StepTrace] | StepTrace | str:
+        """What is kept of it, or its reading, which begins with the first call."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
             if key not in self._under_way:
                 self._under_way[key] = self._process.submit(self._read, Path(key.path), *below)
-            future = self._under_way[key]
+            return self._under_way[key]
+
+    def read(self, key: _TraceFile, *below: Path) -> StepTrace | str:
+        """Why it cannot be read, if it cannot. Whoever asks while it is read waits for the same reading."""
+        future = self.begin(key, *below)
+        if not isinstance(future, Future):
+            return future
         found: StepTrace | str
         try:
             found = future.result()
@@ -219,6 +230,11 @@ class TraceReader:
     def profiles(self, folder: Path) -> Iterator[StepTrace | str]:
         """Those of PyTorch's profiler in a folder, or in one of its folders, the newest first; of one that cannot be read why."""
         return (self._files.read(key, folder) for key in _profiles(folder)[:MAX_OF_A_RUN])
+
+    def begin_profiles(self, folder: Path) -> None:
+        """Begins to read what `profiles` gives, without waiting for it."""
+        for key in _profiles(folder)[:MAX_OF_A_RUN]:
+            self._files.begin(key, folder)
 
     def close(self) -> None:
         self._answers.close()
