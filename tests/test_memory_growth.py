@@ -105,8 +105,8 @@ def recorded(growing: int) -> tuple[StackColumns, ResidentMemory]:
     grows = np.array([stack[-1].line == growing for stack in order])
     window = columns(*((0, 7, SECONDS, stack) for stack in order))
     changed = np.flatnonzero(np.append(True, grows[1:]))
-    size = 1e8 + np.cumsum(grows)[changed] * 4096.0
-    return window, ResidentMemory(time_s[changed] + 1e-4, size)
+    size = (1e8 + np.cumsum(grows)[changed] * 4096.0).astype(np.float64)
+    return window, ResidentMemory((time_s[changed] + 1e-4).astype(np.float64), size)
 
 
 @pytest.mark.parametrize("growing", [3, 10])
@@ -121,6 +121,7 @@ def test_a_leak_is_named_and_memory_that_is_steady_is_none() -> None:
     leak = host_leak(window, {process: memory}, "/home/me", line_of)
     assert leak is not None and leak.process == process and [line.line for line in leak.lines] == [4]
     assert leak.bytes_per_s == pytest.approx(4096 / (4 * SECONDS), rel=0.05)
-    steady = ResidentMemory(memory.time_s, 1e8 + 1e7 * (np.arange(len(memory.time_s)) % 7))
+    saw = (1e8 + 1e7 * (np.arange(len(memory.time_s)) % 7)).astype(np.float64)
+    steady = ResidentMemory(memory.time_s, saw)
     assert host_leak(window, {process: steady}, "/home/me", line_of) is None
     assert host_leak(window, {}, "/home/me", line_of) is None, "py-spy knows no memory"

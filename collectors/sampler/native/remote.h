@@ -23,8 +23,8 @@ Address remote_word(const Remote *remote, Address at); // 0 where it cannot be r
 // Scattered reads in one call, each whole or not at all, in order, up to the first that fails; bytes read, or -1.
 ssize_t remote_gather(const Remote *remote, const struct iovec *to, const struct iovec *from, int count);
 
-// Resident memory in KiB, -1 where it is not known. About 2 us: the kernel adds up its counts of each core, on Linux 6.2 to 6.15 only the
-// common one, which each core may be behind by 32 pages or twice the number of cores.
+// Resident memory in KiB, -1 where it is not known. Some kernels from 6.2 on keep a count per core, and may be behind by some pages of
+// each.
 int64_t remote_resident_kib(const Remote *remote);
 
 // When a process started, in clock ticks since boot; 0 where it is gone or a zombie.
