@@ -4,14 +4,14 @@
 import itertools
 import os
 import time
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
 history = []
 
 
-@lru_cache(maxsize=None)
+@cache
 def features(index):
     return np.repeat(np.random.rand(100), 300)
 
