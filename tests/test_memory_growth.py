@@ -91,6 +91,11 @@ def test_a_cache_without_a_bound_keeps_what_its_function_returns() -> None:
     assert kept("@lru_cache(maxsize=64)\ndef item(i):\n    return load(i)\n", 3) == []
 
 
+def test_what_is_emptied_or_has_a_length_is_not_kept() -> None:
+    assert kept("def step():\n    last.append(x)\n    if len(last) > 9:\n        last.pop(0)\n", 2) == []
+    assert kept("losses, last = [], deque(maxlen=9)\ndef step():\n    last.append(x)\n    losses.append(x)\n", 3) == [4]
+
+
 def test_a_file_that_is_no_python_keeps_nothing() -> None:
     assert kept("def step(:\n", 1) == []
 

@@ -28,7 +28,7 @@ JOINS = frozenset(
 )  # of arrays, tensors and tables
 SCALARS = frozenset(["item", "float", "int", "len", "bool", "round", "perf_counter", "time", "monotonic"])
 FIXED = frozenset(["zeros", "empty", "ones", "full", "deque"])  # with a length that does not grow
-CACHES = frozenset(("cache", "lru_cache"))
+TAKES_OUT = frozenset(["pop", "popleft", "popitem", "clear"])
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Loop = ast.For | ast.AsyncFor | ast.While
@@ -43,12 +43,7 @@ class Retention:
         except (SyntaxError, ValueError, RecursionError):
             self._tree = ast.Module([], [])
         self._functions = [node for node in ast.walk(self._tree) if isinstance(node, Function)]
-        self._fixed = {
-            _root(target)
-            for node in ast.walk(self._tree)
-            if isinstance(node, ast.Assign) and _is_fixed(node.value)
-            for target in node.targets
-        }
+        self._fixed = {name for node in ast.walk(self._tree) for name in (*_of_fixed_length(node), *_emptied(node))}
 
     def lines(self, line: int, stays: bool) -> list[int]:
         """First lines of the keeping statements of the function that `line` is in, in order.
@@ -139,6 +134,24 @@ def _join_of(node: ast.Assign) -> str:
         if any(ast.unparse(each) == name for arg in value.args for each in ast.walk(arg) if isinstance(each, ast.expr))
         else ""
     )
+
+
+def _of_fixed_length(node: ast.AST) -> Iterator[str]:
+    """`newest` of `losses, newest = [], deque(maxlen=9)`."""
+    if not isinstance(node, ast.Assign):
+        return
+    for target in node.targets:
+        together = isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple)
+        pairs = zip(target.elts, node.value.elts, strict=False) if together else [(target, node.value)]  # type: ignore[attr-defined]
+        yield from (_root(each) for each, value in pairs if _is_fixed(value))
+
+
+def _emptied(node: ast.AST) -> Iterator[str]:
+    """What something is taken out of."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in TAKES_OUT:
+        yield _root(node.func.value)
+    if isinstance(node, ast.Delete):
+        yield from (_root(target.value) for target in node.targets if isinstance(target, ast.Subscript))
 
 
 def _is_new_key(key: ast.expr) -> bool:
