@@ -14,7 +14,17 @@ from collectors.arrays import Bools, Floats
 from collectors.machine.run_state import SEEN
 from collectors.records import Event, LogLine, SourceText
 from collectors.rights import claims_count
-from collectors.store.store import LineColumns, LogQuery, RawPoints, Run, Series, StackColumns, Store
+from collectors.store.store import (
+    LineColumns,
+    LogQuery,
+    Process,
+    RawPoints,
+    ResidentMemory,
+    Run,
+    Series,
+    StackColumns,
+    Store,
+)
 
 from .stacks.spans import Interval
 
@@ -187,6 +197,10 @@ class History:
     def stack_counts(self, window: Interval) -> list[tuple[float, float, int]]:
         """Stretches (from, to, spans) of the window: how much `stacks` would have to read of each."""
         return self._store.stack_counts(*window, self.run)
+
+    def resident(self, window: Interval) -> dict[Process, ResidentMemory]:
+        """The resident memory of its processes, as the sampler of their stacks saw it."""
+        return self._store.resident(*window, self.run)
 
     def profiled_from(self) -> float | None:
         return self._store.profiled_from(self.run)

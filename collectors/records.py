@@ -14,7 +14,7 @@ Stacks have these names on their way:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypedDict
 
@@ -217,6 +217,13 @@ class StackSpan(NamedTuple):
     resolved: bool = True  # False: the lower part may mix two moments, or was cut
 
 
+class Resident(NamedTuple):
+    """The memory of a process that is in RAM, from a moment on."""
+
+    mono_ns: int  # CLOCK_MONOTONIC
+    kib: int
+
+
 class StackRecording(NamedTuple):
     """The samples of one process over one window of time, as one recorder delivered them."""
 
@@ -234,6 +241,9 @@ class StackRecording(NamedTuple):
     samples: list[StackSpan]
     count: int  # type: ignore[assignment]  # samples taken, before equal neighbours were merged
     errors: int = 0
+    resident: Sequence[
+        Resident
+    ] = ()  # at its first sample, then where it had changed; () where the sampler does not know
 
 
 ONE_AFTER_THE_OTHER_S = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from analysis.findings import memory, pace
 from analysis.findings.rules import BY_NAME
-from collectors.records import Event, Record, labels_of
+from collectors.records import Event, Frame, Record, Resident, StackRecording, StackSpan, labels_of
 from collectors.store.store import Store
 from tests.judged import GIB, HOSTS, T0, JudgedRuns, card_labels, gpu, gpu_process, machine_point, point
 from tests.planted_findings import ENOUGH, PlantedRun, all_silent, found_in_time, healthy
@@ -253,6 +254,54 @@ def test_a_slope_is_robust() -> None:
     assert memory.slope_of(time_s, np.where(time_s % 2, np.nan, saw)) is not None
     assert memory.slope_of(np.full(600, 5.0), saw) is None
     assert pace.RHYTHM > 20
+
+
+LEAKY = """\
+losses = []
+def step(batch):
+    losses.append(model(batch))
+for batch in batches:
+    step(batch)
+    log(batch)
+"""
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+def test_a_leak_is_said_with_the_line_that_keeps_the_memory_where_the_sampler_reads_it(
+    store: Store, sampled: bool
+) -> None:
+    def line_of(file: str, line: int | None) -> str:
+        lines = LEAKY.splitlines()
+        return lines[line - 1] if file == "/job/train.py" and line is not None and 0 < line <= len(lines) else ""
+
+    judged = JudgedRuns(store, stored=False, line_of=line_of)
+    judged.begin("run")
+    stacks = [
+        (Frame("<module>", "/job/train.py", 5), Frame("step", "/job/train.py", 3)),
+        (Frame("<module>", "/job/train.py", 6),),
+    ]
+
+    def second(now_s: float) -> list[Record]:
+        passed = now_s - T0
+        leaked = max(0.0, passed - 120) * 2e6
+        begun_ns = round((passed - 1) * 1e9)
+        spans = [StackSpan(begun_ns + i * 10**7, 10**7, os.getpid(), stacks[i % 2]) for i in range(100)]
+        sizes = [Resident(span.mono_ns, round((2e9 + leaked + i // 2 * 4e4) / 1024)) for i, span in enumerate(spans)]
+        looks = StackRecording(
+            "run", 0, os.getpid(), "main", "box", "native", 100.0, now_s - 1, begun_ns, begun_ns + 10**9,
+            {os.getpid(): "MainThread"}, spans, 100, resident=sizes if sampled else (),
+        )  # fmt: skip
+        return [
+            host(now_s),
+            of_run("run", now_s, 2e9 + leaked),
+            point("run", now_s, int(passed) * 20, {"loss": 1.0}),
+            looks,
+        ]
+
+    judged.go_on(120 + BY_NAME["memory_creep"].needs_s + 5, second)
+    (found,) = judged.of("memory_creep")
+    said = "The line that keeps it is probably `losses.append(model(batch))` (train.py:3)."
+    assert found.sentence.endswith(said) == sampled and ("place" in found.fields) == sampled
 
 
 def test_a_leak_of_a_fast_run_is_found_though_its_first_steps_are_no_longer_at_hand(store: Store) -> None:

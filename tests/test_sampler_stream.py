@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.records import Frame, StackSpan
+from collectors.records import Frame, Resident, StackSpan
 from collectors.sampler.native import (
     KINDS,
     LONGEST_LINE,
@@ -23,7 +23,7 @@ from collectors.sampler.native import (
 )
 
 LINES: list[list[Any]] = [
-    ["native", 1],
+    ["native", 2],
     ["attached", 7, "3.11.7", 327],
     ["n", 1, "train.py"],
     ["n", 2, "<module>"],
@@ -68,6 +68,13 @@ def written(lines: list[list[Any]]) -> bytes:
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
+def test_sizes_of_memory_come_with_the_window_that_they_are_in() -> None:
+    sizes = [["m", 7, 950, 2048], ["m", 7, 1_600, 4096]]
+    _, first, second, *_ = StreamReader().feed(written([*LINES[:-5], *sizes, *LINES[-5:]]))
+    assert isinstance(first, SampleBatch) and first.resident == (Resident(950, 2048), Resident(1_600, 4096))
+    assert isinstance(second, SampleBatch) and second.resident == ()
+
+
 def test_lines_become_windows_of_spans() -> None:
     assert StreamReader().feed(written(LINES)) == MESSAGES
 
@@ -109,7 +116,7 @@ def test_after_a_reset_numbers_mean_something_else_and_spans_without_a_window_ar
 @pytest.mark.parametrize(
     "line",
     [
-        ["native", 1],  # again
+        ["native", 2],  # again
         ["native", 2],
         ["unheard", 1],
         ["s", 7, 4711, 1_000, 500, 99, 1, 400],  # a stack that was not explained

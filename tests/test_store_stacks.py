@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from collectors.records import Frame, SourceText, StackRecording, StackSpan
+from collectors.records import Frame, Resident, SourceText, StackRecording, StackSpan
 from collectors.store.store import Store
 from tests.stored import START_S, Open, profile, text_of
 from tests.stored import opened as opened  # a fixture
@@ -30,6 +30,22 @@ def test_stacks_of_a_window_are_cut_to_it(store: Store) -> None:
     assert found.processes == [("a", 0, 99, "main")] and found.threads == {(99, 7): "MainThread", (99, 8): "loader"}
     assert found.covered == [(START_S + 0.5, START_S + 1.5)] and found.hz == 100.0 and found.samples == 75
     assert store.profiled_until("a") == START_S + 4 and store.profiled_until("b") is None
+
+
+def test_resident_memory_is_kept_with_the_stacks_of_its_process(store: Store) -> None:
+    def window(pid: int, second: int, *sizes: Resident) -> StackRecording:
+        sample = StackSpan(second * 10**9, 10**9, pid, (Frame("main", "train.py", 1),))
+        span = {"start_s": START_S + second, "start_mono_ns": second * 10**9, "end_mono_ns": (second + 1) * 10**9}
+        return profile([sample], pid=pid)._replace(resident=sizes, **span)
+
+    store.append(
+        [window(1, 0, Resident(0, 100), Resident(500_000_000, 300)), window(2, 0, Resident(0, 7)), window(3, 0)]
+    )
+    store.append([window(1, 1, Resident(1_250_000_000, 200))])
+    found = {process.pid: memory for process, memory in store.resident(START_S + 0.25, START_S + 2, "a").items()}
+    assert found[1].time_s.tolist() == pytest.approx([START_S + 0.5, START_S + 1.25], abs=2e-6)
+    assert found[1].bytes.tolist() == [300 * 1024, 200 * 1024] and 3 not in found
+    assert store.resident(START_S, START_S + 2, "b") == {}
 
 
 def test_the_profile_reaches_as_far_as_all_processes_that_were_lately_looked_at(store: Store) -> None:

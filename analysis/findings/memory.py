@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 
 from collectors.arrays import Floats
-from collectors.message import phrase
+from collectors.message import Message, phrase
+from collectors.records import Frame
+from collectors.store.store import Process, ResidentMemory, StackColumns, TooMuch
 
+from ..stacks.frames import file_name
+from ..stacks.memory_growth import keeping_lines
+from ..stacks.trust import LineOf
 from . import rule
-from .rule import STEPS, Detection, MachineSubject, RecentPoints, RunSubject, on_rank
+from .rule import STEPS, CodeLocation, Detection, MachineSubject, RecentPoints, RunSubject, on_rank
 
 MIN_S = 300.0  # of data before a slope is believed
 PARTS, POINTS = 8, 3  # of the time, the least of each must rise; and of each part: the disk is looked at every 10 s
@@ -24,6 +30,11 @@ END_S = MIN_S + 3.0
 CREEP = 0.02  # of the memory that is used, by which it has to have grown
 STEADY_SHARE, STEADY_STEPS = 0.1, 1000  # of the planned steps, or so many: before, caches fill
 STEADY_S = 600.0  # where no steps are known
+STACKS_S, KEEPS_S = (
+    MIN_S + 10.0,
+    120.0,
+)  # whose stacks are looked at for the line that keeps the memory; how long that holds
+MAX_TEXT = 100  # characters of a line
 HOUR_S, DAY_S = 3600.0, 86_400.0
 FULL_SHARE, FULL_BYTES = 0.02, 1 << 30
 HIGH = 0.7  # of the host's memory, below which no slope is worth a word
@@ -52,7 +63,7 @@ def rising(time_s: Floats, value: Floats) -> Slope | None:
     return slope_of(time_s, value) or slope_of(time_s[late], value[late])
 
 
-def slope_of(time_s: Floats, value: Floats) -> Slope | None:
+def slope_of(time_s: Floats, value: Floats, min_s: float = MIN_S) -> Slope | None:
     """Theil and Sen's, over the least values of parts of the time: None for what does not rise all the time, or levels out.
 
     Memory rises and falls within a step; what is never given back is in the least value of each stretch.
@@ -60,7 +71,7 @@ def slope_of(time_s: Floats, value: Floats) -> Slope | None:
     finite = np.isfinite(time_s) & np.isfinite(value)
     order = np.argsort(time_s[finite], kind="stable")
     time_s, value = time_s[finite][order], value[finite][order]
-    if len(time_s) < POINTS * PARTS or time_s[-1] - time_s[0] < MIN_S:
+    if len(time_s) < POINTS * PARTS or time_s[-1] - time_s[0] < min_s:
         return None
     part = np.minimum(((time_s - time_s[0]) / (time_s[-1] - time_s[0]) * PARTS).astype(int), PARTS - 1)
     if len(np.unique(part)) < PARTS:
@@ -78,6 +89,37 @@ def slope_of(time_s: Floats, value: Floats) -> Slope | None:
     rest = (lows[-1] - lows[half]) * half / (half - 1) * slower / (1 - slower) if slower < STEADY else math.inf
     per_s, least, most = np.median(slopes), np.quantile(slopes, 0.05), np.quantile(slopes, 0.95)
     return Slope(float(per_s), float(least), float(most), float(value[-1]), float(value[-1] + rest), float(time_s[0]))
+
+
+class HostLeak(NamedTuple):
+    """A process whose memory grows, and the lines that keep it: one, two or three that cannot be told apart, or none that is known."""
+
+    process: Process
+    bytes_per_s: float
+    lines: list[Frame]
+
+
+def host_leak(
+    stacks: StackColumns,
+    resident: Mapping[Process, ResidentMemory],
+    own_folder: str,
+    line_of: LineOf,
+    min_s: float = MIN_S,
+) -> HostLeak | None:
+    """Of the process that grows fastest; None where none has grown all the time, for so many seconds."""
+    slopes = {process: slope_of(memory.time_s, memory.bytes, min_s) for process, memory in resident.items()}
+    grown = [
+        (slope.per_s, process)
+        for process, slope in slopes.items()
+        if slope is not None and slope.now - float(resident[process].bytes.min()) >= CREEP * slope.now
+    ]
+    if not grown:
+        return None
+    per_s, process = max(grown)
+    if process not in stacks.processes:
+        return HostLeak(process, per_s, [])
+    number = stacks.processes.index(process)
+    return HostLeak(process, per_s, keeping_lines(stacks, number, resident[process], own_folder, line_of))
 
 
 def memory_creep(subject: RunSubject) -> Iterator[Detection]:
@@ -99,23 +141,52 @@ def memory_creep(subject: RunSubject) -> Iterator[Detection]:
 
 
 def _creep(subject: RunSubject, name: str, rank: int, track: RecentPoints, slope: Slope, left_s: float) -> Detection:
+    lines = _keeping_lines(subject, rank) if name.startswith("host/") else []
     what = phrase("The memory of the processes") if name.startswith("host/") else name
     return Detection(
         phrase(
-            "{what} grows by {per_min_bytes:.0f}B per minute ({least_bytes:.0f}B to {most_bytes:.0f}B) and is never given back: it runs out in {left_s:spoken}.",
+            "{what} grows by {per_min_bytes:.0f}B per minute ({least_bytes:.0f}B to {most_bytes:.0f}B) and is never given back: it runs out in {left_s:spoken}.{kept}",
             what=on_rank(what, rank, subject.ranks()),
             per_min_bytes=slope.per_s * 60,
             least_bytes=slope.least * 60,
             most_bytes=slope.most * 60,
             left_s=left_s,
+            kept=_kept_at(lines, subject.line_of),
         ),
         slope.since_s,
         float(track.time_s[-1]),
         key=f"{name} {rank}",
         rank=rank,
         numbers={"bytes_per_s": slope.per_s, "least": slope.least, "most": slope.most, "left_s": left_s},
+        place=CodeLocation(*lines[0]) if len(lines) == 1 else None,
         weight="alert" if left_s < HOUR_S else "note",
     )
+
+
+def _keeping_lines(subject: RunSubject, rank: int) -> list[Frame]:
+    """Of the rank's process that grows; looked for every few minutes, since it takes the stacks of minutes."""
+    looked_s, lines = subject.memory.get(key := f"keeping lines {rank}", (-math.inf, []))
+    if subject.now_s - looked_s < KEEPS_S:
+        return list(lines)
+    window = (subject.now_s - STACKS_S, subject.now_s)
+    of_rank = {process: memory for process, memory in subject.history.resident(window).items() if process.rank == rank}
+    found = None
+    if of_rank:
+        with suppress(TooMuch):
+            stacks = subject.history.stacks(window)
+            found = host_leak(stacks, of_rank, subject.history.folder(), subject.line_of)
+    subject.memory[key] = subject.now_s, found.lines if found else lines
+    return found.lines if found else list(lines)
+
+
+def _kept_at(lines: Sequence[Frame], line_of: LineOf) -> Message | None:
+    places = [f"{file_name(line.file)}:{line.line}" for line in lines]
+    if len(lines) == 1:
+        text = line_of(lines[0].file, lines[0].line).strip()[:MAX_TEXT]
+        return phrase(" The line that keeps it is probably {text} ({place}).", text=f"`{text}`", place=places[0])
+    if lines:
+        return phrase(" One of these lines probably keeps it: {places}.", places=places)
+    return None
 
 
 def _is_bytes(name: str) -> bool:

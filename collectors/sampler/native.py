@@ -17,11 +17,11 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from ..records import Frame, StackRecording, StackSpan
+from ..records import Frame, Resident, StackRecording, StackSpan
 from . import Target, Trouble, refusal
 from .build import find_program
 
-VERSION = 1
+VERSION = 2
 LONGEST_LINE = 65536  # bytes
 MAX_NUMBERS = 1 << 20  # texts, frames or stacks; the sampler restarts numbering at 65,536
 MAX_SPANS = 1 << 20  # that wait for the end of their windows
@@ -56,6 +56,7 @@ class SampleBatch(NamedTuple):
     hz: float
     threads: dict[int, str]  # names, by id, of those that have a span
     spans: list[StackSpan]
+    resident: Sequence[Resident] = ()
 
 
 class StreamError(Exception):
@@ -78,6 +79,7 @@ class StreamReader:
         self._threads: dict[int, dict[int, str]] = defaultdict(dict)  # by target
         self._spans: dict[int, list[StackSpan]] = defaultdict(list)  # by target
         self._waiting = 0  # spans in all
+        self._resident: dict[int, list[Resident]] = defaultdict(list)  # by target
         self._faults: dict[int, int] = {}  # by target: impossible lines, since it was first named
         self._lost: dict[int, int] = {}  # the same, since its last window
         self._garbage = 0
@@ -138,6 +140,7 @@ class StreamReader:
     def _drop(self, target: int) -> None:
         self._waiting -= len(self._spans.pop(target, ()))
         self._threads.pop(target, None)
+        self._resident.pop(target, None)
         self._lost.pop(target, None)
 
     def _native(self, version: int) -> None:
@@ -198,6 +201,13 @@ class StreamReader:
         self._spans[target].append(StackSpan(start_ns, duration_ns, tid, self._frames_of(stack), gil, cpu, whole))
         self._waiting += 1
 
+    def _memory(self, target: int, mono_ns: int, kib: int) -> None:
+        _bound(self._resident, MAX_TARGETS)
+        track = self._resident[target]
+        if not (0 <= mono_ns < LATEST_NS and 0 <= kib < LATEST_NS) or len(track) >= MAX_SPANS:
+            raise _MalformedLine(f"the native sampler sends an impossible size of memory: {mono_ns} {kib}")
+        track.append(Resident(mono_ns, kib))
+
     def _frames_of(self, stack: int) -> tuple[Frame, ...]:
         known = self._stacks.get(stack)
         if known is None:
@@ -215,13 +225,24 @@ class StreamReader:
         self._waiting -= len(spans)
         errors += self._lost.pop(target, 0)
         self._messages.append(
-            SampleBatch(target, start_ns, end_ns, samples, errors, hz, self._threads.pop(target, {}), spans)
+            SampleBatch(
+                target,
+                start_ns,
+                end_ns,
+                samples,
+                errors,
+                hz,
+                self._threads.pop(target, {}),
+                spans,
+                tuple(self._resident.pop(target, ())),
+            )
         )
 
     def _reset(self) -> None:
         self._texts, self._frames, self._callers, self._stacks = {}, {}, {}, {}
         self._spans.clear()
         self._threads.clear()
+        self._resident.clear()
         self._waiting = 0
 
 
@@ -254,10 +275,11 @@ KINDS: dict[str, tuple[tuple[type, ...], Callable[..., None]]] = {
     "k": ((int, int, int), StreamReader._stack),
     "t": ((int, int, int), StreamReader._thread),
     "s": ((int, int, int, int, int, int, int), StreamReader._span),
+    "m": ((int, int, int), StreamReader._memory),
     "w": ((int, int, int, int, int, float), StreamReader._window),
     "reset": ((), StreamReader._reset),
 }
-OF_A_TARGET = frozenset(("attached", "refused", "gone", "t", "s", "w"))  # its number comes first
+OF_A_TARGET = frozenset(("attached", "refused", "gone", "t", "s", "m", "w"))  # its number comes first
 ENDS = frozenset(("refused", "gone"))  # also of a target whose other lines are skipped
 
 
@@ -606,4 +628,5 @@ def _profile(target: Target, window: SampleBatch, host: str, wall_s: float) -> S
         samples=window.spans,
         count=window.samples,
         errors=window.errors,
+        resident=window.resident,
     )

@@ -145,6 +145,7 @@ def part_of(profile: StackRecording, from_s: float, until_s: float) -> StackReco
         end_mono_ns=end_ns,
         threads={tid: name for tid, name in profile.threads.items() if tid in tids},
         samples=samples,
+        resident=[size for size in profile.resident if start_ns <= size.mono_ns < end_ns],
         count=round(profile.count * share),
         errors=round(profile.errors * share),
     )

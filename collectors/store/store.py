@@ -365,6 +365,13 @@ class StackColumns(NamedTuple):
     serves: bool = False  # the run is a service, whose work is in all of its threads
 
 
+class ResidentMemory(NamedTuple):
+    """The memory of one process that is in RAM, from each time on: one entry where a look at its stacks found it changed."""
+
+    time_s: NDArray[np.float64]
+    bytes: NDArray[np.float64]
+
+
 class LivePoints(NamedTuple):
     """New points of one series, by arrival."""
 
@@ -537,6 +544,9 @@ class Store(Protocol):
 
     def stack_counts(self, lo: float, hi: float, run: str) -> list[tuple[float, float, int]]:
         """Stretches of the window and the number of stored spans in each, which `stacks` would have to read."""
+
+    def resident(self, lo: float, hi: float, run: str) -> dict[Process, ResidentMemory]:
+        """Of each process whose sampler knows it, in order of time."""
 
     def profiled_from(self, run: str) -> float | None:
         """Wall time from which on the run's stacks are stored."""

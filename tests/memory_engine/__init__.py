@@ -44,7 +44,9 @@ from collectors.store.store import (
     LogQuery,
     Maintenance,
     Outcomes,
+    Process,
     RawPoints,
+    ResidentMemory,
     Run,
     SampleNames,
     SampleQuery,
@@ -323,6 +325,9 @@ class MemoryStore:
 
     def stack_counts(self, lo: float, hi: float, run: str) -> list[tuple[float, float, int]]:
         return [(*stacks.span(profile), len(profile.samples)) for profile in self._profiles_within(lo, hi, run)]
+
+    def resident(self, lo: float, hi: float, run: str) -> dict[Process, ResidentMemory]:
+        return stacks.resident(self._profiles_within(lo, hi, run), lo, hi)
 
     def _profiles_within(self, lo: float, hi: float, run: str) -> list[StackRecording]:
         return [

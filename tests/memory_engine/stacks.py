@@ -13,7 +13,7 @@ from collectors.records import (
     Frame,
     StackRecording,
 )
-from collectors.store.store import Process, StackColumns
+from collectors.store.store import Process, ResidentMemory, StackColumns
 
 
 def columns(profiles: Sequence[StackRecording], lo: float, hi: float) -> StackColumns:
@@ -44,6 +44,18 @@ def columns(profiles: Sequence[StackRecording], lo: float, hi: float) -> StackCo
     covered = _union([(max(span(profile)[0], lo), min(span(profile)[1], hi)) for profile in profiles])
     tables = list(frames), list(stacks), list(processes), threads
     return StackColumns(*tables, *arrays, samples, max((one.hz for one in profiles), default=0.0), covered)
+
+
+def resident(profiles: Sequence[StackRecording], lo: float, hi: float) -> dict[Process, ResidentMemory]:
+    """`profiles`: those of a run that are within the window."""
+    rows: dict[Process, list[tuple[float, float]]] = {}
+    for profile in profiles:
+        for size in profile.resident:
+            time_s = profile.start_s + (size.mono_ns - profile.start_mono_ns) / 1e9
+            if lo <= time_s < hi:
+                process = Process(profile.run, profile.rank, profile.pid, profile.role)
+                rows.setdefault(process, []).append((time_s, size.kib * 1024.0))
+    return {process: ResidentMemory(*np.array(sorted(sizes)).T) for process, sizes in rows.items()}
 
 
 def reach(profiles: Sequence[StackRecording]) -> float | None:

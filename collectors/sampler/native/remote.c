@@ -12,12 +12,24 @@ bool remote_open(Remote *remote, int pid) {
     snprintf(path, sizeof path, "/proc/%d/mem", pid);
     remote->pid = pid;
     remote->memory = open(path, O_RDONLY | O_CLOEXEC);
-    return remote->memory >= 0;
+    if (remote->memory < 0) return false;
+    snprintf(path, sizeof path, "/proc/%d/statm", pid);
+    remote->sizes = open(path, O_RDONLY | O_CLOEXEC);
+    return true;
 }
 
 void remote_close(Remote *remote) {
     if (remote->memory >= 0) close(remote->memory);
-    remote->memory = -1;
+    if (remote->sizes >= 0) close(remote->sizes);
+    remote->memory = remote->sizes = -1;
+}
+
+int64_t remote_resident_kib(const Remote *remote) {
+    char text[128];
+    ssize_t length = pread(remote->sizes, text, sizeof text - 1, 0);
+    text[length > 0 ? length : 0] = 0;
+    const char *resident = strchr(text, ' '); // after the size of the address space, both in pages
+    return resident ? strtoll(resident, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024) : -1;
 }
 
 bool remote_read(const Remote *remote, Address at, void *to, size_t length) {

@@ -10,6 +10,7 @@ typedef struct {
     // /proc/<pid>/mem belongs to the program for which it was opened: once that has ended or was replaced by exec,
     // it reads nothing, even if another process has the pid by then. It keeps none of the memory alive.
     int memory;
+    int sizes; // /proc/<pid>/statm, opened with it
 } Remote;
 
 bool remote_open(Remote *remote, int pid); // false: errno says why
@@ -21,6 +22,10 @@ Address remote_word(const Remote *remote, Address at); // 0 where it cannot be r
 
 // Scattered reads in one call, each whole or not at all, in order, up to the first that fails; bytes read, or -1.
 ssize_t remote_gather(const Remote *remote, const struct iovec *to, const struct iovec *from, int count);
+
+// Resident memory in KiB, -1 where it is not known. Some kernels from 6.2 on keep a count per core, and may be behind by some pages of
+// each.
+int64_t remote_resident_kib(const Remote *remote);
 
 // When a process started, in clock ticks since boot; 0 where it is gone or a zombie.
 uint64_t process_start_ticks(int pid);

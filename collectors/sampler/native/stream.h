@@ -1,6 +1,6 @@
 // What the sampler sends its reader: lines of JSON on standard output, which never make it wait.
 //
-//   ["native", 1]                                     the first line: the version of this format
+//   ["native", 2]                                     the first line: the version of this format
 //   ["attached", target, "3.11.7", us]                how long finding the runtime took
 //   ["refused", target, "reason", "detail"]           it is let go; reason: permission, python, version, free-threaded, crowd
 //   ["gone", target]                                  it has ended or was let go; its last window came before
@@ -10,6 +10,7 @@
 //   ["t", target, tid, text]                          a thread's name, in each window that has a span of it
 //   ["s", target, tid, ns, ns, stack, flags, cpu_ns]  a span: start (CLOCK_MONOTONIC) and length; flags: 1 it held the GIL,
 //                                                     2 the inner part of the stack is missing; cpu -1 where it is not known
+//   ["m", target, ns, kib]                            resident memory: at a window's first sample, and at each that finds it changed
 //   ["w", target, ns, ns, samples, errors, hz]        ends a window, from and to, of which the target's spans since the last
 //                                                     one are; windows of one target touch
 //   ["again", number]                                 another reader begins here, and next comes the first line
@@ -21,7 +22,7 @@
 
 #include "base.h"
 
-enum { STREAM_VERSION = 1 };
+enum { STREAM_VERSION = 2 };
 
 void stream_open(void);
 void stream_again(uint64_t reader); // begins anew for a reader that knows itself by this number

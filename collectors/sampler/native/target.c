@@ -20,9 +20,10 @@ enum {
 Target *target_new(int id, int pid, uint64_t start_ticks, double hz, uint64_t now_ns) {
     Target *target = allocate(sizeof *target);
     target->process.id = id;
-    target->process.remote = (Remote){ .pid = pid, .memory = -1 };
+    target->process.remote = (Remote){ .pid = pid, .memory = -1, .sizes = -1 };
     target->start_ticks = start_ticks;
     target->since_ns = target->due_ns = now_ns;
+    target->resident_kib = -1;
     target->hz = hz;
     target->process.period_ns = (uint64_t)(SECOND / hz);
     return target;
@@ -51,6 +52,7 @@ void target_cut(Target *target, uint64_t now_ns) {
     // What was dropped is counted as errors of the first window that comes through.
     target->errors = stream_is_cut() ? target->errors + target->samples : 0;
     target->samples = 0;
+    target->resident_kib = -1;
     target->window_ns = now_ns;
     target->first = false;
 }
@@ -187,6 +189,14 @@ static void drop_unseen(Target *target, uint64_t now_ns) {
     target->threads = kept;
 }
 
+// After its threads, so that the stacks that were just seen are those at the time that is sent.
+static void sample_memory(Target *target) {
+    int64_t kib = remote_resident_kib(&target->process.remote);
+    if (kib < 0 || kib == target->resident_kib) return;
+    target->resident_kib = kib;
+    stream_line("[\"m\",%d,%" PRIu64 ",%" PRId64 "]\n", target->process.id, clock_ns(), kib);
+}
+
 // False where the program is no longer there.
 static bool sample(Target *target, uint64_t now_ns) {
     bool due = now_ns - target->listed_ns >= LIST_EVERY_NS || !target->interpreters || !target->threads;
@@ -198,6 +208,7 @@ static bool sample(Target *target, uint64_t now_ns) {
     if (!seen && !list_interpreters(target, now_ns)) return false;
     if (whole) drop_unseen(target, now_ns);
     if (!target->window_ns && target->threads) target->window_ns = now_ns;
+    if (target->window_ns) sample_memory(target);
     return true;
 }
 

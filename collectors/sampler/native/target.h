@@ -20,6 +20,7 @@ typedef struct {
     uint64_t window_ns;          // when the window at hand began; 0: none has
     bool first;                  // window since it was attached: a short one
     uint64_t samples, errors;    // in it
+    int64_t resident_kib;        // as it was last sent in it, -1 where it was not
 } Target;
 
 Target *target_new(int id, int pid, uint64_t start_ticks, double hz, uint64_t now_ns);

@@ -29,7 +29,9 @@ from ..store import (
     LogPage,
     LogQuery,
     Outcomes,
+    Process,
     RawPoints,
+    ResidentMemory,
     Run,
     SampleNames,
     SampleQuery,
@@ -323,6 +325,10 @@ class SqliteStore:
     @store_errors(UNREADABLE, AGAIN)
     def stack_counts(self, lo: float, hi: float, run: str) -> list[tuple[float, float, int]]:
         return [row for _, db in self._readers.machine(lo, hi) for row in stacks.counted(db, lo, hi, run)]
+
+    @store_errors(UNREADABLE, AGAIN)
+    def resident(self, lo: float, hi: float, run: str) -> dict[Process, ResidentMemory]:
+        return stacks.resident([db for _, db in self._readers.machine(lo, hi)], lo, hi, run)
 
     @store_errors(UNREADABLE, AGAIN)
     def profiled_from(self, run: str) -> float | None:

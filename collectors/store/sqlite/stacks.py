@@ -14,7 +14,7 @@ import orjson
 from numpy.typing import NDArray
 
 from ...records import ONE_AFTER_THE_OTHER_S, WITHOUT_A_GAP_S, Frame, StackRecording
-from ..store import MAX_SPANS, Process, StackColumns, TooMuch, check, holding
+from ..store import MAX_SPANS, Process, ResidentMemory, StackColumns, TooMuch, check, holding
 from . import codec
 from .codec import decoded
 
@@ -48,6 +48,16 @@ class ProcessSpans(NamedTuple):
     gil: NDArray[np.int64]
     cpu_ns: NDArray[np.int64]
     resolved: NDArray[np.int64]
+
+
+class ResidentSizes(NamedTuple):
+    """The resident memory of one process, from each time on."""
+
+    time_ns: NDArray[np.int64]  # wall clock
+    kib: NDArray[np.int64]
+
+
+_NO_SIZES = ResidentSizes(_NONE, _NONE)
 
 
 class ProfileRow(NamedTuple):
@@ -115,7 +125,7 @@ class StackWriter:
             end_s = profile.start_s + (profile.end_mono_ns - profile.start_mono_ns) / NS
             about = (profile.run, profile.rank, profile.pid, profile.role, profile.host, profile.sampler, profile.hz)
             threads = orjson.dumps({str(tid): name for tid, name in profile.threads.items()}).decode()
-            data = encode(_spans(profile, stacks))
+            data = encode(_spans(profile, stacks), _sizes(profile))
             counts = (profile.count, profile.errors, threads, len(stacks))
             db.execute(_INSERT, (*about, profile.start_s, end_s, *counts, data, 0))
 
@@ -159,10 +169,13 @@ def merged(chain: Sequence[ProfileRow]) -> tuple[object, ...] | None:
     if len(parts) < len(chain):
         return None
     spans = ProcessSpans._make(np.concatenate(column) for column in zip(*parts, strict=True))
+    sizes = ResidentSizes._make(
+        np.concatenate(column) for column in zip(*(decode_sizes(row.data) for row in chain), strict=True)
+    )
     first, last = chain[0], chain[-1]
     threads = orjson.dumps({tid: name for row in chain for tid, name in orjson.loads(row.threads).items()}).decode()
     counts = (sum(row.samples for row in chain), sum(row.errors for row in chain), threads, len(spans.tid))
-    return (*first[1:8], first.start_s, last.end_s, *counts, encode(spans), 0)
+    return (*first[1:8], first.start_s, last.end_s, *counts, encode(spans, sizes), 0)
 
 
 def replace(db: sqlite3.Connection, chain: Sequence[ProfileRow], *rows: tuple[object, ...]) -> None:
@@ -188,7 +201,7 @@ def _continues(chain: Sequence[ProfileRow], row: ProfileRow) -> bool:
     return touches and row[1:8] == last[1:8] and row.end_s - first.start_s <= MERGED_S
 
 
-def encode(spans: ProcessSpans) -> bytes:
+def encode(spans: ProcessSpans, sizes: ResidentSizes = _NO_SIZES) -> bytes:
     """In whole microseconds. A thread's spans stand together, each with the gap to the next one's start instead of its length: mostly 0."""
     order = np.lexsort((spans.start_ns, spans.tid))
     spans = ProcessSpans(*(column[order] for column in spans))
@@ -197,7 +210,8 @@ def encode(spans: ProcessSpans) -> bytes:
     cpu = np.where(spans.cpu_ns == UNKNOWN, UNKNOWN, spans.cpu_ns // US)
     stacks, index = np.unique(spans.stack, return_inverse=True)
     columns = [start, gap, spans.tid, index.astype(np.int64), spans.gil, cpu, spans.resolved]
-    return codec.encode([*columns, stacks, np.array([US])])
+    memory = [sizes.time_ns // US, sizes.kib] if len(sizes.kib) else []
+    return codec.encode([*columns, stacks, np.array([US]), *memory])
 
 
 def decode(data: bytes) -> ProcessSpans:
@@ -212,6 +226,12 @@ def decode(data: bytes) -> ProcessSpans:
     return spans._replace(stack=stacks[spans.stack])
 
 
+def decode_sizes(data: bytes) -> ResidentSizes:
+    """Empty where the sampler did not know them, or what is stored is older than they are."""
+    columns = [column.view(np.int64) for column in codec.decode(data)[9:11]]
+    return ResidentSizes(columns[0] * US, columns[1]) if columns else _NO_SIZES
+
+
 def _next(start: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.append(start[1:], start[-1:])
 
@@ -219,6 +239,25 @@ def _next(start: NDArray[np.int64]) -> NDArray[np.int64]:
 def counted(db: sqlite3.Connection, lo: float, hi: float, run: str) -> list[tuple[float, float, int]]:
     """From when to when each row of a window reaches, and how many spans it has, without reading them."""
     return db.execute(f"SELECT start_s, end_s, spans {_IN}", {"run": run, "lo": lo, "hi": hi}).fetchall()
+
+
+def resident(files: Sequence[sqlite3.Connection], lo: float, hi: float, run: str) -> dict[Process, ResidentMemory]:
+    """The sizes of each process in a window, from all files of the machine."""
+    found: dict[Process, list[ResidentSizes]] = {}
+    for db in files:
+        for row in map(ProfileRow._make, db.execute(_TOUCHING, {"run": run, "lo": lo, "hi": hi})):
+            check()
+            sizes = decoded("profile", row.id, decode_sizes, row.data)
+            if sizes is not None and len(sizes.kib):
+                found.setdefault(row.process(), []).append(sizes)
+    return {process: _resident(parts, lo, hi) for process, parts in found.items()}
+
+
+def _resident(parts: Sequence[ResidentSizes], lo: float, hi: float) -> ResidentMemory:
+    time_ns, kib = (np.concatenate(column) for column in zip(*parts, strict=True))
+    inside = (time_ns >= _ns(lo)) & (time_ns < _ns(hi))
+    order = np.argsort(time_ns[inside], kind="stable")
+    return ResidentMemory(time_ns[inside][order] / NS, kib[inside][order] * 1024.0)
 
 
 def profiled_from(db: sqlite3.Connection, run: str) -> float | None:
@@ -347,6 +386,12 @@ def _spans(profile: StackRecording, stacks: list[int]) -> ProcessSpans:
         for sample, stack in zip(profile.samples, stacks, strict=True)
     ]
     return ProcessSpans(*np.array(rows, np.int64).reshape(-1, len(ProcessSpans._fields)).T)
+
+
+def _sizes(profile: StackRecording) -> ResidentSizes:
+    wall_ns = round(profile.start_s * NS) - profile.start_mono_ns
+    rows = [(size.mono_ns + wall_ns, size.kib) for size in profile.resident]
+    return ResidentSizes(*np.array(rows, np.int64).reshape(-1, 2).T)
 
 
 def _ns(time_s: float) -> int:
