@@ -158,7 +158,7 @@ def lines_of(ledger: Ledger, run: str) -> list[str]:
     if any(row.prediction for row in kept):
         foot.append(
             phrase(
-                "A fix saves so much of the window's time, for the same steps; nine in ten measured savings lie in the range."
+                "A fix saves so much of the window's time, for the same steps; the range is meant to hold nine in ten measured savings."
             )
         )
     return [text_of(head), *rows, *other, *queued, " ".join(map(text_of, foot))]

@@ -231,7 +231,7 @@ export class LedgerTable {
     this.rows = el("tbody");
     this.basis = el("p", { class: "dim" });
     this.why = el("p", { class: "why" });
-    const saves = el("th", { class: "num", scope: "col", title: "Percent of the window’s time that the same steps would need less; nine in ten measured savings lie in the range" }, "a fix saves");
+    const saves = el("th", { class: "num", scope: "col", title: "Percent of the window’s time that the same steps would need less; the range is meant to hold nine in ten measured savings" }, "a fix saves");
     const head = el("tr", {}, el("th", { scope: "col" }, "Where time went"), el("th", { class: "num", scope: "col" }, "share"), saves);
     this.table = el("table", {}, el("thead", {}, head), this.rows);
     this.element.append(this.table, this.why, this.basis);

@@ -51,7 +51,7 @@ class LedgerLine(TypedDict):
 
 
 class LedgerPrediction(TypedDict):
-    """What the obvious fix saves, in percent of the window's time; nine in ten measured savings lie from `least` to `most`."""
+    """What the obvious fix saves, in percent of the window's time; `least` to `most` is meant to hold nine in ten measured savings."""
 
     fix: Fix
     saves: float
