@@ -298,13 +298,10 @@ GAPS_S, NUMBERS = st.sampled_from([0.0, 1e-6, 0.05, 1.0, 60.0]), st.sampled_from
 
 
 class NoHistory:
-    """Of a run that is no service, and has no series."""
+    """Of a run that is no service."""
 
     info: ClassVar[dict[str, object]] = {"config": {"p99_target_s": 0.1}}
     is_service, last_step = False, None
-
-    def series(self) -> list[object]:
-        return []
 
 
 @settings(max_examples=200)
