@@ -173,16 +173,20 @@ def test_a_dragged_window_is_the_same_on_the_flame_page(node: Node, page: Page) 
 
 
 def test_the_api_tells_the_latest_values_and_the_run_of_a_process(node: Node) -> None:
-    gpus = node.running.get("/api/v1/gpus")["gpus"]
-    assert [gpu["index"] for gpu in gpus] == list(range(8))
-    wait_for(lambda: len(node.running.get("/api/v1/gpus")["gpus"][7]["latest"]) > 40, because="too few metrics")
-    assert gpus[0]["latest"]["gpu/memory_used_bytes"] == 66e9
-    assert set(gpus[0]["clock_reasons"]) <= set(catalog.CLOCK_EVENT_REASONS.values())
-    processes = node.running.get("/api/v1/processes")["processes"]
-    assert {(one["gpu"], one["pid"], one["run"], one["rank"]) for one in processes} == {
-        *((gpu, node.trainer_pid, "on-gpus", 0) for gpu in range(8)),
-        (6, os.getpid(), None, None),
-    }
+    def gpus() -> list[Any]:
+        found: list[Any] = node.running.get("/api/v1/gpus")["gpus"]
+        return found
+
+    def processes() -> set[tuple[Any, ...]]:
+        found = node.running.get("/api/v1/processes")["processes"]
+        return {(one["gpu"], one["pid"], one["run"], one["rank"]) for one in found}
+
+    assert [gpu["index"] for gpu in gpus()] == list(range(8))
+    wait_for(lambda: min(len(gpu["latest"]) for gpu in gpus()) > 40, because="too few metrics")
+    assert gpus()[0]["latest"]["gpu/memory_used_bytes"] == 66e9
+    assert set(gpus()[0]["clock_reasons"]) <= set(catalog.CLOCK_EVENT_REASONS.values())
+    wanted = {*((gpu, node.trainer_pid, "on-gpus", 0) for gpu in range(8)), (6, os.getpid(), None, None)}
+    wait_for(lambda: processes() == wanted, because="the processes have not all their run")
 
 
 def test_prometheus_reads_every_metric_of_all_cards(node: Node) -> None:

@@ -58,7 +58,7 @@ def test_it_tells_its_version_first_and_ends_with_its_input(tmp_path: Path) -> N
     if not program.exists():
         build(program)
     assert (
-        subprocess.run([program], input=b"", stdout=subprocess.PIPE, timeout=60, check=True).stdout == b'["native",1]\n'
+        subprocess.run([program], input=b"", stdout=subprocess.PIPE, timeout=60, check=True).stdout == b'["native",2]\n'
     )
 
 
@@ -69,7 +69,7 @@ def test_commands_that_are_none_are_passed_over(tmp_path: Path) -> None:
         pytest.skip("the native sampler is not built")
     commands = b"+ 1\n- 7\n\n+ a b c d\nw -5\n\x00\xff\n+ 1 2 3 nan\n+ 1 999999999 1 100\n"
     assert subprocess.run([program], input=commands, stdout=subprocess.PIPE, timeout=60).stdout.startswith(
-        b'["native",1]\n'
+        b'["native",2]\n'
     )
 
 
@@ -111,7 +111,7 @@ def test_a_program_that_is_older_than_its_sources_is_not_current(
 @pytest.mark.long
 @pytest.mark.parametrize("with_compiler", [True, False])
 def test_the_wheel_carries_the_sampler_where_there_is_a_compiler(with_compiler: bool, tmp_path: Path) -> None:
-    not_built = shutil.ignore_patterns(".*", "_sampler", "logs", "dist", "node_modules", "__pycache__")
+    not_built = shutil.ignore_patterns(".git", ".venv", ".*_cache", "_sampler", "logs", "dist", "node_modules", "__pycache__")
     tree = shutil.copytree(ROOT, tmp_path / "tree", ignore=not_built)
     environment = dict(os.environ) if with_compiler else {**os.environ, "CC": "there-is-no-such-compiler"}
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path / "dist"), str(tree)]
