@@ -111,8 +111,12 @@ def test_a_program_that_is_older_than_its_sources_is_not_current(
 @pytest.mark.long
 @pytest.mark.parametrize("with_compiler", [True, False])
 def test_the_wheel_carries_the_sampler_where_there_is_a_compiler(with_compiler: bool, tmp_path: Path) -> None:
-    not_built = shutil.ignore_patterns(".git", ".venv", ".*_cache", "_sampler", "logs", "dist", "node_modules", "__pycache__")
-    tree = shutil.copytree(ROOT, tmp_path / "tree", ignore=not_built)
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    tree = tmp_path / "tree"
+    for name in filter(None, tracked.split("\0")):
+        if (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tree / name)
     environment = dict(os.environ) if with_compiler else {**os.environ, "CC": "there-is-no-such-compiler"}
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path / "dist"), str(tree)]
     subprocess.run(command, check=True, env=environment, capture_output=True)
