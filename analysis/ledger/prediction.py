@@ -31,7 +31,10 @@ COLD: Final = Threshold(
     "s",
     "of a stretch by which the rest is faster at most: 3.9 to 1.8 ms of rescan, benchmarks/savings, 30 November",
 )
-AGAIN: Final = Threshold(3.0, "points", "by which two runs of the same program differ, benchmarks/savings")
+AGAIN: Final = Threshold(3.0, "points", "by which two runs of a program that waits differ, benchmarks/savings")
+PACE: Final = Threshold(
+    0.1, "of computing", "on CPUs, by which two runs of a program differ, benchmarks/savings/foreign.py, 3 December"
+)
 NORMAL: Final = Threshold(1.645, "standard deviations", "hold 90 % of a normal distribution")
 FEWEST: Final = 3  # blocks that show how much they differ
 
@@ -104,7 +107,8 @@ def removal(gone_s: float, beside_s: float, whole_s: float, stretches: int, seen
 def overlap(load_s: float, whole_s: float, cores: CoreSeconds, *, by_workers: bool) -> Saving:
     """Of data that is loaded ahead of the loop by as many workers as there are cores.
 
-    A step then takes as long as its rest, or as the loading shared by the cores. At the longest it takes what the run used of cores, spread
+    A step then takes as long as its rest, or as the loading shared by the cores; where workers load already, at the longest as with twice
+    as many of them. At the longest it takes what the run used of cores, spread
     over all that others leave: threads of PyTorch that spin count as work, which is why that is a bound. Without the machine's counters
     there are taken to be cores enough, and the limit says so.
     """
@@ -113,7 +117,8 @@ def overlap(load_s: float, whole_s: float, cores: CoreSeconds, *, by_workers: bo
         return Saving(load_s, load_s)
     number = max(1.0, cores.all_s / max(whole_s, 1e-9))
     soonest_s = rest_s if by_workers else max(rest_s, load_s / number)
-    latest_s = max(soonest_s, whole_s * cores.run_s / max(cores.all_s - cores.others_s, 1e-9))
+    fewest_s = load_s / 2 if by_workers else 0.0
+    latest_s = max(soonest_s, fewest_s, whole_s * cores.run_s / max(cores.all_s - cores.others_s, 1e-9))
     return Saving(max(0.0, whole_s - latest_s), max(0.0, whole_s - soonest_s))
 
 

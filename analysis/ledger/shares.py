@@ -22,6 +22,7 @@ from .device import Signal
 from .kinds import BUSY, KINDS, NUMBER, ChargeTarget, TimeKind
 from .prediction import (
     NORMAL,
+    PACE,
     UNPREDICTED,
     CoreSeconds,
     Fix,
@@ -483,14 +484,14 @@ def removal_of(frame: Frame, account: Account) -> Prediction | None:
 
 
 def pace_range(account: Account) -> float:
-    """By what part of it the pace of another run may differ, since other programs take the cores: it may meet none of them, or as many again,
-    or, where the pace differs between blocks more than that, stretches such as these."""
+    """By what part of it the pace of another run may differ: its computing on CPUs does even alone; and where other programs take the cores,
+    it may meet none of them, or as many again, or, where the pace differs between blocks more than that, stretches such as these."""
+    alone = PACE.value * sum(account.computed.values()) / max(account.covered_s, 1e-9)
     taken = shares_of_blocks("cpu_taken", account) / 100
-    if len(taken) < 2:
-        return float(np.sum(taken))
     pace = 1 - taken
-    spread = float(np.std(pace, ddof=1) / max(float(np.mean(pace)), 0.01))
-    return max(float(np.mean(taken)), NORMAL.value * float(np.sqrt(2)) * spread)
+    spread = float(np.std(pace, ddof=1) / max(float(np.mean(pace)), 0.01)) if len(taken) > 1 else 0.0
+    others = float(np.mean(taken)) if len(taken) else 0.0
+    return max(alone, others, NORMAL.value * float(np.sqrt(2)) * spread)
 
 
 def shares_of_blocks(kind: TimeKind, account: Account) -> Floats:

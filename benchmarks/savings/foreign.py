@@ -35,6 +35,7 @@ from tests import leash
 ROOT = Path(__file__).parents[2]
 FIX = re.compile(r"^#\s*fix:\s*(?P<where>.+?)[\s,]+(?P<how>removed|overlapped|process)\b", re.MULTILINE)
 LED_IN_S, LED_OUT_S = 3.0, 0.5  # of a run, which are not looked at
+WAITS = ("wait", "lock")
 TARGET, WIDTH = 0.9, 20.0  # share of savings inside, and points from least to most
 
 
@@ -89,7 +90,8 @@ def judged(program: Path, logs: Path, data: Path, seconds: float) -> Judged:
 
 
 def predicted(ledger: Ledger, where: str, how: Fix) -> Prediction | None:
-    """Of this fix: of the named function or line if it goes, else of the row whose fix it is, that with the named line first."""
+    """Of this fix: of the named function or line if it goes, else of the row whose fix it is, that with the named line first. A wait that
+    overlaps with the loop is one that its row says goes."""
     file, _, line = where.rpartition(":")
     if how == "removed":
         for frame in ledger.account.removals:
@@ -100,6 +102,8 @@ def predicted(ledger: Ledger, where: str, how: Fix) -> Prediction | None:
             if its.prediction is not None and _is_at(its.place.frame, where):
                 return its.prediction
     rows = [row for row in ledger.rows if row.prediction is not None and (row.prediction.fix == how)]
+    if not rows:
+        rows = [row for row in ledger.rows if row.prediction is not None and row.kind in WAITS]
     rows.sort(key=lambda row: (not any(_is_at(line.place.frame, where) for line in row.lines), -row.share))
     return rows[0].prediction if rows else None
 
