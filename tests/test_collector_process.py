@@ -22,13 +22,13 @@ from typing import Any
 
 import pytest
 
+from access.program import UsageError
 from collectors import VERSION, collector_process, folders
 from collectors import writer_lock as writer_module
 from collectors.collector_process import CollectorProcess
 from collectors.control import MAX_CONNECTIONS, ControlError, ControlServer, ask, short_path
 from collectors.machine.proc import boot_id, pid_namespace, start_ticks
 from collectors.options import CollectorOptions
-from dashboard.commands.command import UsageError
 from dashboard.commands.serve import prepare
 from tests.conftest import ROOT, Dashboard, dashboard, wait_for
 

@@ -23,7 +23,7 @@ MAY_IMPORT = {  # beside `deepseek.log`, which all may
     "analysis": {"collectors"},
     "collectors": {"access"},
     "access": set(),  # who may ask, and small files of users: the lowest part
-    "jobs": {"collectors"},  # never of the web process, which may show it
+    "jobs": {"access", "collectors"},  # never of the web process, which may show it
     "models": {"access"},
     "trainer": set(),
     "deepseek.log": set(),
