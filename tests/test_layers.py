@@ -209,6 +209,7 @@ def test_what_users_say_knows_neither_dash_nor_the_store() -> None:
             }
             known = {
                 "access.files",
+                "collectors.yaml_tree",
                 "collectors.user_files",
                 "collectors.options",
                 "analysis.directions",
@@ -217,6 +218,4 @@ def test_what_users_say_knows_neither_dash_nor_the_store() -> None:
             }
             if module == "dashboard.user_files.alerts":
                 known |= {"alerts.config", "alerts.routing", "analysis.findings.rules"}
-            if module == "dashboard.user_files.yaml_lines":
-                known |= {"collectors.yaml_tree"}
             assert others <= known | {"collectors.user_files"}, module

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
@@ -17,15 +16,16 @@ from typing import Literal, NamedTuple, TypeAlias
 import yaml
 
 from access.files import SETTLED_NS, FileStamp, Unwritable, bytes_of, stamp_of, write_bytes
+from collectors.yaml_tree import tree_of, why_unread
 
 from ..user_files.yaml_file import ODD_BREAK, SUFFIX
 from . import board as board_module
-from .board import Board, BoardError, plain_board, tree_of
+from .board import Board, plain_board
 
 
 def board_of(text: str) -> Board:
-    """Raises BoardError."""
-    return Board(**board_module.read_table(tree_of(text), board_module.BOARD_FIELDS, "a board"))
+    """Raises YamlError."""
+    return Board(**board_module.read_table(tree_of(text, "a board"), board_module.BOARD_FIELDS, "a board"))
 
 
 # The files of boards.
@@ -171,14 +171,8 @@ def _read(source: BoardSource, file_name: str, folder: int, before: BoardFile | 
             return before
         text = data.decode("utf-8-sig")
         return BoardFile(name, source, text, version, board_of(text))
-    except BoardError as error:
-        why = str(error)
-    except UnicodeDecodeError:
-        why = "it is not UTF-8"
-    except OSError as error:
-        why = "it is a link" if error.errno == errno.ELOOP else f"it cannot be read ({error.strerror})"
-    except ValueError as error:
-        why = f"it {error}"
+    except (OSError, ValueError) as error:
+        why = why_unread(error)
     return BoardFile(name, source, text, version or version_of(why.encode()), last_good, why)
 
 
