@@ -18,7 +18,7 @@ import yaml
 from access.files import SETTLED_NS, FileStamp, Unwritable, bytes_of, stamp_of, write_bytes
 from collectors.yaml_tree import tree_of, why_unread
 
-from ..user_files.yaml_file import ODD_BREAK, SUFFIX
+from ..user_files.yaml_file import SUFFIX, text_node
 from . import board as board_module
 from .board import Board, plain_board
 
@@ -209,11 +209,6 @@ class _BoardDumper(yaml.SafeDumper):
         return True
 
 
-def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = '"' if ODD_BREAK.search(text) else "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
 def _list_node(dumper: yaml.SafeDumper, items: list[object]) -> yaml.SequenceNode:
     short = all(isinstance(item, str | int | float) and len(str(item)) < 30 for item in items) and len(items) <= 4
     return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=short)
@@ -224,7 +219,7 @@ def _table_node(dumper: yaml.SafeDumper, table: dict[object, object]) -> yaml.Ma
     return dumper.represent_mapping("tag:yaml.org,2002:map", list(table.items()), flow_style=tones)
 
 
-_BoardDumper.add_representer(str, _text_node)
+_BoardDumper.add_representer(str, text_node)
 _BoardDumper.add_representer(list, _list_node)
 _BoardDumper.add_representer(dict, _table_node)
 

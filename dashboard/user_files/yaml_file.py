@@ -89,9 +89,10 @@ class _Dumper(yaml.SafeDumper):
     """Text of several lines stands there line by line."""
 
 
-def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+def text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """Text of several lines line by line."""
     style = '"' if ODD_BREAK.search(text) else "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-_Dumper.add_representer(str, _text_node)
+_Dumper.add_representer(str, text_node)
