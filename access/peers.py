@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
+from .unix_socket import peer_of
+
 PEER = "deepseek.peer"  # the extension of a scope that holds a Peer
 ADDRESSES = 4  # numbers of a socket address, at most
 LOCALHOST = ("127.0.0.1", "::1")  # RFC 6761; gRPC's own resolver finds both, whatever /etc/hosts says
 PROC_NET = Path("/proc/net")
-CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
 NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, NLMSG_ERROR = 20, 1, 2
@@ -220,7 +221,7 @@ def _is_open(descriptor: int) -> bool:
 def _uid_of_unix(descriptor: int) -> int:
     """Of the process that has connected. Raises OSError."""
     with socket.socket(fileno=os.dup(descriptor)) as copy:
-        return int(CREDENTIALS.unpack(copy.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))[1])
+        return peer_of(copy).uid
 
 
 @cache

@@ -187,10 +187,13 @@ class TokenError(Exception):
 
 
 class Tokens:
-    """Of a data folder. From many threads, and beside other processes that change the file."""
+    """Of a data folder. From many threads, and beside other processes that change the file. `command` is the one that users have for them."""
 
-    def __init__(self, data_dir: Path, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, data_dir: Path, now: Callable[[], float] = time.time, command: str = "deepseek-dashboard token"
+    ) -> None:
         self.path = data_dir / FILE
+        self._command = command
         self._now = now
         self._lock = Lock()
         self._stamp: tuple[int, ...] | None = None
@@ -257,7 +260,7 @@ class Tokens:
             if any(name == found.name for found in credentials):
                 raise TokenError(f"there is a token {name!r} already; give another name, or rotate it")
             credentials.append(made)
-            _bound(credentials)
+            self._bound(credentials)
         return secret
 
     def revoke(self, name: str) -> int:
@@ -265,7 +268,7 @@ class Tokens:
         with self._changing() as credentials:
             found = [each for each in credentials if name in (each.name, each.of)]
             if not any(each.name == name for each in found):
-                raise TokenError(f"there is no token {name!r}; deepseek-dashboard token list names them")
+                raise TokenError(f"there is no token {name!r}; {self._command} list names them")
             credentials[:] = [each for each in credentials if name not in (each.name, each.of)]
         return sum(each.kind == "session" for each in found)
 
@@ -275,7 +278,7 @@ class Tokens:
         with self._changing() as credentials:
             old = next((each for each in credentials if each.name == name and each.kind == "token"), None)
             if old is None:
-                raise TokenError(f"there is no token {name!r}; deepseek-dashboard token list names them")
+                raise TokenError(f"there is no token {name!r}; {self._command} list names them")
             credentials[:] = [each for each in credentials if name not in (each.name, each.of)]
             credentials.append(old._replace(hash=hash_of(secret), created_s=self._now()))
         return secret
@@ -299,13 +302,27 @@ class Tokens:
             if begun.kind == "code":
                 credentials.remove(begun)
             credentials.append(session)
-            _bound(credentials)
+            self._bound(credentials)
         return session_secret, session
 
     def end(self, key: str) -> None:
         """A session, by its hash. Raises DamagedTokens, Unwritable."""
         with self._changing() as credentials:
             credentials[:] = [each for each in credentials if each.hash != key or each.kind != "session"]
+
+    def _bound(self, credentials: list[Credential]) -> None:
+        """The oldest sessions make room: those of a token for each other, not for those of others. Raises TokenError where tokens would have to."""
+        sessions = sorted((each for each in credentials if each.kind == "session"), key=lambda each: each.created_s)
+        of_a_token: dict[str, list[Credential]] = {}
+        for each in sessions:
+            if each.of:
+                of_a_token.setdefault(each.of, []).append(each)
+        over = [each for group in of_a_token.values() for each in group[:-MAX_BROWSERS]]
+        rest = [each for each in sessions if each not in over]
+        for each in [*over, *rest[: max(0, len(rest) - MAX_SESSIONS)]]:
+            credentials.remove(each)
+        if sum(each.kind != "session" for each in credentials) > MAX_TOKENS:
+            raise TokenError(f"there are {MAX_TOKENS} tokens; revoke some: {self._command} list names them")
 
     @contextmanager
     def _changing(self) -> Iterator[list[Credential]]:
@@ -358,21 +375,6 @@ def read(path: Path) -> list[Credential]:
 
 def _damaged(path: Path, why: str) -> DamagedTokens:
     return DamagedTokens(f"{path} {why}, so that no token is taken; correct or delete it")
-
-
-def _bound(credentials: list[Credential]) -> None:
-    """The oldest sessions make room: those of a token for each other, not for those of others. Raises TokenError where tokens would have to."""
-    sessions = sorted((each for each in credentials if each.kind == "session"), key=lambda each: each.created_s)
-    of_a_token: dict[str, list[Credential]] = {}
-    for each in sessions:
-        if each.of:
-            of_a_token.setdefault(each.of, []).append(each)
-    over = [each for group in of_a_token.values() for each in group[:-MAX_BROWSERS]]
-    rest = [each for each in sessions if each not in over]
-    for each in [*over, *rest[: max(0, len(rest) - MAX_SESSIONS)]]:
-        credentials.remove(each)
-    if sum(each.kind != "session" for each in credentials) > MAX_TOKENS:
-        raise TokenError(f"there are {MAX_TOKENS} tokens; revoke some: deepseek-dashboard token list names them")
 
 
 @contextmanager

@@ -141,20 +141,18 @@ def save_mute(
 
 def mutes_in(path: Path) -> list[Mute]:
     """Raises ValueError: one sentence with the file and the line."""
-    from collectors.yaml_tree import YamlError, tree_of
+    from collectors.yaml_tree import YamlError, malformed, read_tree
 
+    root = read_tree(path, MAX_MUTES_BYTES)
+    listed = root.value.get("mutes") if isinstance(root.value, dict) else None
+    if listed is None or listed.empty:
+        return []
     try:
-        root = tree_of(bytes_of(path, most=MAX_MUTES_BYTES).decode("utf-8-sig"), MUTES_FILE, MAX_MUTES_BYTES)
-        listed = root.value.get("mutes") if isinstance(root.value, dict) else None
-        if listed is None or listed.empty:
-            return []
         if not isinstance(listed.value, list):
             raise YamlError(listed.line, "mutes is a list")
         return [_mute(item.line, item.value) for item in listed.value[:MAX_MUTES]]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: {error}; correct or delete it") from None
+    except YamlError as error:
+        raise malformed(path, str(error)) from None
 
 
 def _mute(line: int, value: object) -> Mute:
@@ -237,24 +235,19 @@ def save_acknowledged(data_dir: Path, findings: Collection[str], on: bool, now_s
 
 def _read(path: Path) -> dict[str, str]:
     """By id, when it was acknowledged. Raises ValueError: one sentence with the file."""
-    from collectors.yaml_tree import YamlError, tree_of
+    from collectors.yaml_tree import malformed, read_tree
 
-    try:
-        root = tree_of(bytes_of(path, most=MAX_BYTES).decode("utf-8-sig"), ACKNOWLEDGED_FILE, MAX_BYTES)
-        listed = root.value.get("acknowledged") if isinstance(root.value, dict) else None
-        rows = listed.value if listed is not None and isinstance(listed.value, list) else []
-        found = dict[str, str]()
-        for row in rows[-MAX_FINDINGS:]:
-            if not isinstance(row.value, dict) or not isinstance(
-                id_ := getattr(row.value.get("finding"), "value", None), str
-            ):
-                raise YamlError(row.line, "each entry names a finding")
-            found[id_] = str(getattr(row.value.get("at"), "value", ""))
-        return found
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: {error}; correct or delete it") from None
+    root = read_tree(path, MAX_BYTES)
+    listed = root.value.get("acknowledged") if isinstance(root.value, dict) else None
+    rows = listed.value if listed is not None and isinstance(listed.value, list) else []
+    found = dict[str, str]()
+    for row in rows[-MAX_FINDINGS:]:
+        if not isinstance(row.value, dict) or not isinstance(
+            id_ := getattr(row.value.get("finding"), "value", None), str
+        ):
+            raise malformed(path, f"line {row.line}: each entry names a finding")
+        found[id_] = str(getattr(row.value.get("at"), "value", ""))
+    return found
 
 
 def _written(found: dict[str, str]) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import socket
 import socketserver
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from access import unix_socket
+from access.unix_socket import short_path
 
 FILE = "control.sock"
 TIMEOUT_S = 2.0
@@ -34,7 +34,7 @@ class ControlServer:
     def __init__(self, data_dir: Path, verbs: Mapping[str, Verb]) -> None:
         path = data_dir / FILE
         path.unlink(missing_ok=True)  # left behind by a killed writer; we hold its lock
-        with short_path(data_dir) as address:
+        with short_path(path) as address:
             self._server = _Server(address, _Handler)
             Path(address).chmod(0o600)
         self._server.verbs = verbs
@@ -54,33 +54,19 @@ class ControlServer:
 def ask(data_dir: Path, verb: str, **arguments: object) -> Any:
     """One question to the live collector. Raises ControlError."""
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, short_path(data_dir) as address:
-            connection.settimeout(TIMEOUT_S)
-            connection.connect(address)
-            connection.sendall(json.dumps({"verb": verb, **arguments}).encode() + b"\n")
-            with connection.makefile("rb") as stream:
-                answer = json.loads(stream.readline(MAX_ANSWER_BYTES) or b"{}")
+        with unix_socket.connect(data_dir / FILE, TIMEOUT_S) as connection:
+            answer = unix_socket.ask(connection, {"verb": verb, **arguments}, MAX_ANSWER_BYTES)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise ControlError(
             "no collector is at work: the dashboard starts it again, so try again in a moment"
         ) from error
     except (OSError, ValueError) as error:
         raise ControlError("the collector does not answer: try again in a moment") from error
-    if not isinstance(answer, dict):
+    if not isinstance(answer, dict) or not answer.keys() & {"error", "ok"}:
         raise ControlError("the collector answers as no version of it does")
-    if "error" in answer or "ok" not in answer:
-        raise ControlError(str(answer.get("error", "the collector closed the connection")))
+    if "error" in answer:
+        raise ControlError(str(answer["error"]))
     return answer["ok"]
-
-
-@contextmanager
-def short_path(data_dir: Path) -> Iterator[str]:
-    """A socket's path may have 107 bytes, a data folder's more: it is opened through its descriptor."""
-    descriptor = os.open(data_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{descriptor}/{FILE}"
-    finally:
-        os.close(descriptor)
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from access.program import positive
 from deepseek.log.redaction import redacted
 
 from .folders import LogTree
@@ -38,16 +39,6 @@ def size_bytes(text: str) -> int:
 def size_or_none(text: str) -> int:
     """`20GB -> 20000000000`, `none -> NO_SIZE`"""
     return NO_SIZE if text.strip().lower() == "none" else size_bytes(text)
-
-
-def positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return number
 
 
 def written_seconds(value: float) -> str:

@@ -36,7 +36,6 @@ from collectors.untrusted import OverLimit, ReaderProcess
 
 from .samples import RunPlaces, small
 from .user_files.run_notes import NOTHING, about_run, save_about
-from .user_files.yaml_file import MalformedFile
 
 # A run's points as TensorBoard event files, one folder a rank: what TensorBoard and its readers show as scalars.
 #
@@ -269,7 +268,7 @@ def unpack(source: Path, folder: Path) -> Manifest:
         raise BadArchive(f"{source.name} is no zip that can be read ({reason}); export the run once more") from error
     _check_store(source, folder, manifest.run)
     with suppress(
-        ValueError, TypeError, AttributeError, MalformedFile, Unwritable
+        ValueError, TypeError, AttributeError, Unwritable
     ):  # what others say about their run is not worth refusing it
         if manifest.about:
             save_about(folder, manifest.run, manifest.about)

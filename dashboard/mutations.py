@@ -46,7 +46,6 @@ from .user_files.directions import Direction, save_direction
 from .user_files.events import add_event
 from .user_files.run_notes import RunNotes, about_run, of_program, save_about
 from .user_files.settings import Settings, save_settings
-from .user_files.yaml_file import MalformedFile
 
 T = TypeVar("T")
 DELETING_S, LOOK_S = 10.0, 0.05  # how long the collector may take for it, and how often that is looked at
@@ -316,7 +315,7 @@ class Changes:
             return saved
         except WrongField as error:
             raise BadField(str(error), error.field) from error
-        except (ValueError, MalformedFile) as error:
+        except ValueError as error:
             raise BadRequest(str(error)) from error
 
     def _check(self) -> None:

@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 from access.hosts import HOST, Access, RawHeaders, bracketed, is_loopback
 from access.peers import PEER, Peer
+from access.program import port
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -422,12 +423,6 @@ def origin(text: str) -> str:
     if not ORIGIN.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no origin; write it as in https://proxy.example:8443")
     return text.lower()
-
-
-def port(text: str) -> int:
-    if not text.isdecimal() or not 0 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port between 0 (any free one) and 65535")
-    return int(text)
 
 
 def _typed(read: Callable[[str], T]) -> Callable[[str], T]:

@@ -10,16 +10,12 @@ NoAnswer where one runs and does not answer, and QueueError with the daemon's se
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import struct
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from access import unix_socket
 from collectors.machine.proc import user_of
 
 from .request import JobRequest
@@ -28,7 +24,6 @@ from .state_folder import SOCKET, NoAnswer, NoDaemon, QueueError, daemon_of, req
 ANSWER_S = 10.0
 BUSY_S = 10.0  # that a daemon is tried for which more ask than the kernel keeps waiting
 MAX_BYTES = 4 << 20  # of a question or an answer
-CREDENTIALS = struct.Struct("=iII")  # struct ucred
 START_IT = "start one with: deepseek-jobs daemon"
 
 
@@ -71,10 +66,9 @@ class QueueClient:
 
     def ask(self, what: str, **fields: object) -> dict[str, Any]:
         require_own(self._folder)
-        with connected(self._folder) as daemon:
+        with connect(self._folder) as daemon:
             try:
-                daemon.sendall(json.dumps({"do": what, **fields}).encode() + b"\n")
-                answer = json.loads(_line(daemon))
+                answer = unix_socket.ask(daemon, {"do": what, **fields}, MAX_BYTES)
             except TimeoutError:
                 pid = daemon_of(self._folder)
                 raise NoAnswer(
@@ -94,56 +88,17 @@ class QueueClient:
         return answer
 
 
-@contextmanager
-def connected(folder: Path) -> Iterator[socket.socket]:
-    """The socket of the daemon of this queue, which must be this user's. Its path may be longer than the 107 bytes of an address."""
+def connect(folder: Path) -> socket.socket:
+    """To the daemon of this queue, which must be this user's."""
     try:
-        inside = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        daemon = unix_socket.connect(folder / SOCKET, ANSWER_S, BUSY_S)
+    except BlockingIOError:
+        raise NoDaemon(f"the daemon of {folder} is asked too much at once; try again in a moment") from None
+    except PermissionError:
+        raise QueueError(f"the daemon of {folder} is another user's; each user has a queue of their own") from None
     except OSError:
         raise NoDaemon(f"no daemon runs for {folder}; {START_IT}") from None
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as daemon:
-        daemon.settimeout(ANSWER_S)
-        try:
-            _connect(daemon, f"/proc/self/fd/{inside}/{SOCKET}")
-        except BlockingIOError:
-            raise NoDaemon(f"the daemon of {folder} is asked too much at once; try again in a moment") from None
-        except PermissionError:
-            raise QueueError(f"the daemon of {folder} is another user's; each user has a queue of their own") from None
-        except OSError:
-            raise NoDaemon(f"no daemon runs for {folder}; {START_IT}") from None
-        finally:
-            os.close(inside)
-        if (uid := peer_uid(daemon)) != os.geteuid():
-            raise QueueError(f"the daemon of {folder} is run by {user_of(uid)}; each user has a queue of their own")
-        yield daemon
-
-
-def _connect(daemon: socket.socket, address: str) -> None:
-    """Tried again for as long as too many others are about to ask. Raises OSError."""
-    until_s, pause_s = time.monotonic() + BUSY_S, 0.01
-    while True:
-        try:
-            return daemon.connect(address)
-        except BlockingIOError:
-            if time.monotonic() >= until_s:
-                raise
-        time.sleep(pause_s)
-        pause_s = min(0.2, 2 * pause_s)
-
-
-def peer_uid(connection: socket.socket) -> int:
-    """Of the process at the other end, as the kernel says."""
-    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-    return int(CREDENTIALS.unpack(found)[1])
-
-
-def _line(connection: socket.socket) -> bytes:
-    data = b""
-    while not data.endswith(b"\n"):
-        part = connection.recv(1 << 16)
-        if not part:
-            raise ConnectionResetError
-        if len(data) > MAX_BYTES:
-            raise ValueError(f"it is longer than {MAX_BYTES >> 20} MiB")
-        data += part
-    return data
+    if (uid := unix_socket.peer_of(daemon).uid) != os.geteuid():
+        daemon.close()
+        raise QueueError(f"the daemon of {folder} is run by {user_of(uid)}; each user has a queue of their own")
+    return daemon

@@ -16,7 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .client import MAX_BYTES, peer_uid
+from access.unix_socket import peer_of, short_path
+
+from .client import MAX_BYTES
 from .queue import FileError, cannot_keep
 from .state_folder import SOCKET, QueueError
 
@@ -39,15 +41,14 @@ class RequestSocket:
             socket.socket, bytes
         ] = {}  # what each has said so far; the one that was silent for longest first
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        inside = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         unheard = folder / f"{SOCKET}.new"
         before = os.umask(0o177)
         try:
             unheard.unlink(missing_ok=True)
-            self._listener.bind(f"/proc/self/fd/{inside}/{unheard.name}")
+            with short_path(unheard) as address:
+                self._listener.bind(address)
         finally:
             os.umask(before)
-            os.close(inside)
         self._inode = unheard.stat().st_ino
         self._listener.listen(BACKLOG)
         unheard.replace(self._path)  # now that it answers; over that of a daemon that was killed: the lock is ours
@@ -71,7 +72,7 @@ class RequestSocket:
             logger.warning("cannot hear who asks: %s", error)
             time.sleep(FULL_S)
             return False
-        if peer_uid(client) != os.geteuid():
+        if peer_of(client).uid != os.geteuid():
             self._send(client, {"error": "this queue is another user's; each user has a queue of their own"})
             client.close()
             return False

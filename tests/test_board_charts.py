@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 
 from collectors.records import Points, Record, labels_of
+from collectors.yaml_tree import tree_of
 from dashboard.api.boards import exprs_of_board
-from dashboard.boards.board import Board, BoardRow, exprs_of, series_of, tree_of
+from dashboard.boards.board import Board, BoardRow, exprs_of, series_of
 from dashboard.boards.files import TEMPLATES, board_of
 from tests.board_texts import charts
 from tests.fake_nvml import BUSY

@@ -7,10 +7,10 @@ import re
 import pytest
 from hypothesis import given, settings
 
+from collectors.yaml_tree import YamlError
 from dashboard.boards.board import (
     Board,
     BoardEdit,
-    BoardError,
     BoardRow,
     SeriesChoice,
     ValueRange,
@@ -91,7 +91,7 @@ def test_what_the_page_sets_is_what_is_read(board: Board) -> None:
 def test_any_text_is_a_board_or_one_sentence_with_a_line(text: str) -> None:
     try:
         board = board_of(text)
-    except BoardError as error:
+    except YamlError as error:
         assert re.fullmatch(r"line \d+: [^\n]+", str(error)), str(error)
         assert (
             1
@@ -114,7 +114,7 @@ def test_any_text_is_a_board_or_one_sentence_with_a_line(text: str) -> None:
 
 @pytest.mark.parametrize("text", MISTAKES, ids=lambda text: repr(text[:40]))
 def test_a_mistake_is_one_sentence_with_the_line(text: str) -> None:
-    with pytest.raises(BoardError) as error:
+    with pytest.raises(YamlError) as error:
         board_of(text)
     assert str(error.value).startswith(MISTAKES[text])
 

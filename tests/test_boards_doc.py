@@ -6,15 +6,14 @@ import re
 
 import pytest
 
+from collectors.yaml_tree import YamlError, tree_of
 from dashboard.boards.board import (
     BOARD_FIELDS,
     CHART_FIELDS,
     KINDS,
     ROW_FIELDS,
     SERIES_FIELDS,
-    BoardError,
     chart_of,
-    tree_of,
 )
 from dashboard.boards.files import board_of
 from tests.running import ROOT
@@ -44,7 +43,7 @@ def test_every_key_is_in_the_doc() -> None:
 def test_the_mistake_of_the_doc_is_said_like_that() -> None:
     sentence = re.search(r"`(line 7: [^`]+)`", DOC)
     assert sentence is not None
-    with pytest.raises(BoardError) as error:
+    with pytest.raises(YamlError) as error:
         board_of(
             "title: a\nrows:\n  - charts:\n      - kind: line\n        title: x\n        series:\n          - {name: a, colr: 1}\n"
         )

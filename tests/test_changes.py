@@ -222,7 +222,7 @@ def test_an_odd_file_is_reported_and_kept(web: Web, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     path = file_of(tmp_path, "plain")
     path.write_text("name: a: b")
-    assert "plain.yaml is not YAML (line 1" in about(web, "plain")["trouble"]
+    assert "plain.yaml: line 1: it is not YAML" in about(web, "plain")["trouble"]
     answer = post(web, "runs/plain/about", {"name": "x"})
     assert answer.status == 400 and "correct or delete it" in answer.json["error"]
     assert path.read_text() == "name: a: b"

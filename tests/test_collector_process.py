@@ -22,13 +22,14 @@ from typing import Any
 
 import pytest
 
+from access.program import UsageError
+from access.unix_socket import short_path
 from collectors import VERSION, collector_process, folders
 from collectors import writer_lock as writer_module
 from collectors.collector_process import CollectorProcess
-from collectors.control import MAX_CONNECTIONS, ControlError, ControlServer, ask, short_path
+from collectors.control import FILE, MAX_CONNECTIONS, ControlError, ControlServer, ask
 from collectors.machine.proc import boot_id, pid_namespace, start_ticks
 from collectors.options import CollectorOptions
-from dashboard.commands.command import UsageError
 from dashboard.commands.serve import prepare
 from tests.conftest import ROOT, Dashboard, dashboard, wait_for
 
@@ -348,7 +349,7 @@ def control(tmp_path: Path) -> Iterator[Path]:
     [b"\n", b"nonsense\n", b"[]\n", b'{"verb": 1}\n', b'{"verb": "none"}\n', b"[" * 60000 + b"\n", b"x" * 100_000],
 )
 def test_a_question_that_makes_no_sense_gets_a_sentence_and_harms_no_other(line: bytes, control: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as asker, short_path(control) as address:
+    with socket.socket(socket.AF_UNIX) as asker, short_path(control / FILE) as address:
         asker.settimeout(60)
         asker.connect(address)
         asker.sendall(line)
@@ -367,7 +368,7 @@ def test_a_fault_in_one_answer_is_told_to_whoever_asked(control: Path) -> None:
 
 def test_askers_that_say_nothing_are_cut_off_and_no_more_than_so_many_are_heard_at_a_time(control: Path) -> None:
     silent = [socket.socket(socket.AF_UNIX) for _ in range(MAX_CONNECTIONS + 8)]
-    with short_path(control) as address:
+    with short_path(control / FILE) as address:
         for asker in silent:
             asker.connect(address)
     wait_for(lambda: answers(control), because="they keep everybody out")

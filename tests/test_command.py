@@ -41,8 +41,8 @@ def mistake(*flags: str, cwd: Path) -> str:
     ("flags", "remedy"),
     [
         (["--prot", "8080"], "--help lists the options"),
-        (["--port", "eighty"], "is no port"),
-        (["--port", "70000"], "is no port"),
+        (["--port", "eighty"], "is not a port number"),
+        (["--port", "70000"], "is not a port number"),
         (["--log-dir", __file__], f"is a file; name its folder instead: --log-dir {Path(__file__).parent}"),
         (["--log-dir", ".", "--host", "192.0.2.1"], "leave --host out"),
         (["--log-dir", ".", "--allow-host", "http://x"], "is no name of a host"),
@@ -78,7 +78,7 @@ def test_a_mistake_gets_one_sentence_with_the_remedy(
 
 
 def test_a_mistake_ends_the_program_with_its_sentence_and_code_2(tmp_path: Path) -> None:
-    assert "is no port" in mistake("--port", "eighty", cwd=tmp_path)
+    assert "is not a port number" in mistake("--port", "eighty", cwd=tmp_path)
 
 
 def test_a_taken_port_gets_one_sentence(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.commands import OTHERS
-from jobs.commands import NAMES as OF_JOBS
-from models.commands import NAMES as OF_MODELS
+from dashboard.commands import COMMANDS as OF_DASHBOARD
+from jobs.commands import COMMANDS as OF_JOBS
+from models.commands import COMMANDS as OF_MODELS
 from tests.conftest import ROOT
 
 GOLDEN = ROOT / "tests" / "golden" / "help"
@@ -31,10 +31,13 @@ DEAR = (
     "yaml",
     "mcp",
 )  # 0.02 to 2 s each
-PROGRAMS = {"jobs": OF_JOBS, "models": OF_MODELS}  # `deepseek-jobs`, `deepseek-models`, and their commands
+PROGRAMS = {
+    "jobs": OF_JOBS.commands,
+    "models": OF_MODELS.commands,
+}  # `deepseek-jobs`, `deepseek-models`, and their commands
 NAMES = [
     "",
-    *OTHERS,
+    *OF_DASHBOARD.commands,
     *(f"{program}-{name}".rstrip("-") for program, names in PROGRAMS.items() for name in ("", *names)),
 ]
 CODE = """

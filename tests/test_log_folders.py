@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import pytest
 
+from access.program import Parser
 from collectors import writer_lock
 from collectors.log_folders import LogFolders, add_place, last_used, of_folders, place_of
-from dashboard.commands.command import CommandParser
 from tests.conftest import ROOT, wait_for
 
 TRAINER = '''"""Steps that can be traced, until it is killed."""
@@ -151,7 +151,7 @@ def why(folder: Path) -> str:
 @pytest.mark.parametrize("flags", FLAGS)
 def test_each_way_to_name_the_folders_finds_it(place: Place, flags: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place.folder)
-    parser = CommandParser()
+    parser = Parser()
     add_place(parser)
     expected = LogFolders(place.folder, ("logs", "runs"), place.folder / "logs/.deepseek")
     assert place_of(parser.parse_args(flags)) == expected

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
+from access.program import Parser, UsageError
 from models import errors
 from models.artifact.artifact import FORMAT_VERSION, ModelManifest, manifest_from
-from models.commands.command import ModelsParser
 from models.runtimes.pick import quantile, ratio, time_in_rounds
 from models.runtimes.session import TensorSpec
 from tests.running import ROOT
@@ -106,5 +106,5 @@ def test_a_quantile_is_a_value_that_was_there() -> None:
 
 
 def test_a_parser_raises_instead_of_exiting() -> None:
-    with pytest.raises(errors.WrongOption, match="--help lists the options"):
-        ModelsParser(prog="x").parse_args(["--nothing"])
+    with pytest.raises(UsageError, match="--help lists the options"):
+        Parser(prog="x").parse_args(["--nothing"])

@@ -19,7 +19,7 @@ from collectors.records import Offset, Points, labels_of
 from collectors.store.engines import maintenance, open_store
 from collectors.store.sqlite import files
 from collectors.store.store import series_id
-from dashboard.commands import OTHERS, command_in, parser_of
+from dashboard.commands import COMMANDS
 from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -104,7 +104,7 @@ def test_the_unit_is_one(tmp_path: Path, name: str) -> None:
 
 
 def test_the_flags_of_unit_and_image_exist() -> None:
-    flags = set(parser_of(command_in("serve"))._option_string_actions)
+    flags = set(COMMANDS.parser(COMMANDS.command("serve"))._option_string_actions)
     unit = re.search(r"ExecStart=\S+ (.*)", (EXAMPLES / "deepseek-dashboard.service").read_text())
     image = re.search(r"^CMD (.*)$", (EXAMPLES / "Dockerfile").read_text(), re.MULTILINE)
     assert unit and image
@@ -139,8 +139,8 @@ def test_every_command_of_the_page_is_one() -> None:
     assert len(named) >= 8
     for line in named:
         words = shlex.split(line.partition("#")[0])[1:]
-        name = words[0] if words and words[0] in OTHERS else "serve"
-        parser_of(command_in(name)).parse_args(words[1:] if name != "serve" else words)
+        name = words[0] if words and words[0] in COMMANDS.commands else "serve"
+        COMMANDS.parser(COMMANDS.command(name)).parse_args(words[1:] if name != "serve" else words)
 
 
 def test_the_page_names_every_check_of_the_doctor() -> None:

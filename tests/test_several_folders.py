@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from access.program import Parser
 from collectors.log_folders import common_root, default_log_folders
 from collectors.logs.tail import Tail
 from collectors.options import CollectorOptions, add_flags, options_of
 from collectors.store.engines import open_store
-from dashboard.commands.command import CommandParser
 from tests.conftest import ROOT, wait_for
 from tests.ingesting import Ingest
 
@@ -42,7 +42,7 @@ def test_the_usual_folders_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_collector_is_given_the_same_folders(tmp_path: Path) -> None:
     options = CollectorOptions(tmp_path, tmp_path / "data", only=("logs", "b/runs"), front="logs")
-    parser = CommandParser()
+    parser = Parser()
     add_flags(parser)
     parsed = parser.parse_args(options.flags())
     assert options_of(parsed, parsed.log_dir, parsed.data_dir) == options

@@ -15,10 +15,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from access.files import MAX_BYTES, Unwritable
-from collectors import folders
+from collectors import folders, yaml_tree
 from collectors.user_files import file_name
+from collectors.yaml_tree import MalformedFile
 from dashboard.user_files import settings as settings_file
-from dashboard.user_files import yaml_file
 from dashboard.user_files.run_notes import (
     MAX_NAME,
     MAX_NOTE,
@@ -31,7 +31,7 @@ from dashboard.user_files.run_notes import (
     save_about,
 )
 from dashboard.user_files.settings import SETTINGS, Settings, retention_s, save_settings, settings_of
-from dashboard.user_files.yaml_file import MalformedFile, is_seen, parsed, read, written
+from dashboard.user_files.yaml_file import is_seen, parsed, read, written
 
 TEXT = st.text(max_size=60) | st.sampled_from(
     ["no", "null", "~", "1e3", "2026-11-25", "- a", "# b", " a\n\n  b: c\n", "\n", "x: |", "😀", "\u2028", "\x85\n "]
@@ -209,7 +209,7 @@ def test_no_bytes_raise_anything_else(data: bytes) -> None:
         path = Path(folder) / "a.yaml"
         path.write_bytes(data)
         try:
-            assert isinstance(read(path), dict)
+            assert isinstance(read(path, dict), dict)
         except MalformedFile as error:
             assert str(path) in str(error)
 
@@ -249,7 +249,7 @@ def test_an_edit_is_seen_at_the_next_look_also_one_that_leaves_size_and_time(tmp
 
 def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[Path] = []
-    monkeypatch.setattr(yaml_file, "bytes_of", lambda path: (reads.append(path), path.read_bytes())[1])
+    monkeypatch.setattr(yaml_tree, "bytes_of", lambda path, **_: (reads.append(path), path.read_bytes())[1])
     said = RunNotesReader(tmp_path)
     for run in ("a", "b"):
         save_about(tmp_path, run, {"name": run})

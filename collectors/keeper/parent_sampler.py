@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import struct
 from contextlib import suppress
 from pathlib import Path
 
+from access.unix_socket import peer_of
+
 ADDRESS = "\0deepseek-keeper.{pid}"
-CREDENTIALS = struct.Struct("=iII")  # struct ucred
 HERE = b"1"  # what comes with the descriptors
 START_OVER = b"r 0\n"  # the sampler lets go of all that it samples
 TURN_BYTES = 16
@@ -42,8 +42,7 @@ class SamplerLender:
 
     def _lend(self) -> None:
         borrower, _ = self._listener.accept()
-        _, uid, _ = CREDENTIALS.unpack(borrower.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))
-        if self._lent or uid not in (0, os.getuid()):
+        if self._lent or peer_of(borrower).uid not in (0, os.getuid()):
             borrower.close()
             return
         socket.send_fds(borrower, [HERE], self._descriptors)

@@ -10,7 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ..keeper.parent_sampler import ADDRESS, CREDENTIALS
+from access.unix_socket import peer_of
+
+from ..keeper.parent_sampler import ADDRESS
 from ..machine.proc import PROC, ancestors, uid_of
 from ..records import StackRecording
 from . import Sampler, Target, Trouble, native, pyspy
@@ -56,11 +58,8 @@ class BorrowedSampler(RunningSampler):
         self._connection.settimeout(ANSWER_S)
         try:
             self._connection.connect(ADDRESS.format(pid=keeper))
-            pid, peer, _ = CREDENTIALS.unpack(
-                self._connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-            )
-            if (pid, peer) != (keeper, uid):
-                raise PermissionError(f"process {pid} is not the keeper {keeper}")
+            if (peer := peer_of(self._connection)) != (keeper, uid):
+                raise PermissionError(f"process {peer.pid} is not the keeper {keeper}")
             _, descriptors, _, _ = socket.recv_fds(self._connection, 1, DESCRIPTORS)
             if len(descriptors) != DESCRIPTORS:
                 raise ConnectionError("it is lent to another dashboard")

@@ -13,14 +13,11 @@ import re2
 
 from analysis.expressions.evaluation import compile
 from analysis.expressions.language import ExpressionError, regex_of
-from collectors import options, yaml_tree
+from collectors import options
 from collectors.records import Labels
-from collectors.yaml_tree import HALF_CHARACTER, YamlError, YamlNode, YamlValue
+from collectors.yaml_tree import YamlError, YamlNode
 
 from ..series.subscription import is_glob
-
-__all__ = ["HALF_CHARACTER", "YamlNode", "YamlValue", "tree_of"]
-
 
 ChartAxis: TypeAlias = Literal["time", "step"]
 ChoiceOfSeries: TypeAlias = Literal["name", "glob", "regex", "expr"]
@@ -98,14 +95,6 @@ class Board(NamedTuple):
 # What is wrong with a board's file, with the line.
 
 
-class BoardError(ValueError):
-    """One sentence that begins with the line, counted from 1: `line 7: unknown key colr; is it colour?`"""
-
-    def __init__(self, line: int, what: str) -> None:
-        super().__init__(f"line {line}: {what}")
-        self.line, self.what = line, what
-
-
 # A change of a board's text, at a place.
 
 EditKind: TypeAlias = Literal["set", "remove", "insert", "move"]
@@ -124,17 +113,6 @@ class BoardEdit(NamedTuple):
     place: EditPlace
     value: Any = None
     to: EditPlace = ()
-
-
-# The tree of a board's YAML text.
-
-
-def tree_of(text: str) -> YamlNode:
-    """An empty text is an empty table. Raises BoardError."""
-    try:
-        return yaml_tree.tree_of(text, "a board")
-    except YamlError as error:
-        raise BoardError(error.line, error.what) from None
 
 
 # Values of a board's file: each is read from a node and written as plain data.
@@ -167,33 +145,33 @@ def listed(values: Any) -> Any:
 
 
 def read_table(node: YamlNode, fields: Mapping[str, BoardField], what: str) -> dict[str, Any]:
-    """By key. Raises BoardError for a key that is none of these."""
+    """By key. Raises YamlError for a key that is none of these."""
     table = table_of(node, what)
     for key, value in table.items():
         if key not in fields:
-            raise BoardError(value.line, f"{what} has no key {key[:80]!r}{meant(key, fields)}")
+            raise YamlError(value.line, f"{what} has no key {key[:80]!r}{meant(key, fields)}")
     return {key: fields[key].read(value) for key, value in table.items() if not value.empty}
 
 
 def table_of(node: YamlNode, what: str) -> dict[str, YamlNode]:
     if not isinstance(node.value, dict):
-        raise BoardError(node.line, f"{what} is a table of lines such as `title: GPUs`")
+        raise YamlError(node.line, f"{what} is a table of lines such as `title: GPUs`")
     return node.value
 
 
 def items_of(node: YamlNode, most: int, what: str) -> list[YamlNode]:
     if not isinstance(node.value, list):
-        raise BoardError(node.line, f"{what} is a list: each begins with a dash")
+        raise YamlError(node.line, f"{what} is a list: each begins with a dash")
     if len(node.value) > most:
-        raise BoardError(node.value[most].line, f"{what} has at most {most}")
+        raise YamlError(node.value[most].line, f"{what} has at most {most}")
     return node.value
 
 
 def text_of(node: YamlNode, most: int = MAX_TEXT) -> str:
     if not isinstance(node.value, str):
-        raise BoardError(node.line, "this is text, not a list or a table")
+        raise YamlError(node.line, "this is text, not a list or a table")
     if len(node.value) > most:
-        raise BoardError(node.line, f"this has at most {most:,} characters")
+        raise YamlError(node.line, f"this has at most {most:,} characters")
     return node.value
 
 
@@ -219,7 +197,7 @@ def number_of(node: YamlNode) -> float:
     except ValueError:
         value = math.nan
     if not abs(value) <= MAX_VALUE or "_" in text:
-        raise BoardError(node.line, f"{text[:40]!r} is not a number")
+        raise YamlError(node.line, f"{text[:40]!r} is not a number")
     return value
 
 
@@ -227,7 +205,7 @@ def whole_of(least: int, most: int) -> Read:
     def read(node: YamlNode) -> int:
         text = text_of(node)
         if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
-            raise BoardError(node.line, f"{text[:40]!r} is no whole number from {least} to {most:,}")
+            raise YamlError(node.line, f"{text[:40]!r} is no whole number from {least} to {most:,}")
         return int(text)
 
     return read
@@ -236,7 +214,7 @@ def whole_of(least: int, most: int) -> Read:
 def flag_of(node: YamlNode) -> bool:
     text = text_of(node).lower()
     if text not in (*TRUE, *FALSE):
-        raise BoardError(node.line, f"{text[:40]!r} is neither true nor false")
+        raise YamlError(node.line, f"{text[:40]!r} is neither true nor false")
     return text in TRUE
 
 
@@ -246,7 +224,7 @@ def among(allowed: Iterable[str]) -> Read:
     def read(node: YamlNode) -> str:
         text = text_of(node)
         if text not in known:
-            raise BoardError(node.line, f"{text[:40]!r} is none of {', '.join(known)}{meant(text, known)}")
+            raise YamlError(node.line, f"{text[:40]!r} is none of {', '.join(known)}{meant(text, known)}")
         return text
 
     return read
@@ -256,7 +234,7 @@ def window_of(node: YamlNode) -> str:
     """`"15 min"` or `"all"`."""
     text = text_of(node)
     if text != "all" and seconds_of(node, text) > MAX_WINDOW_D * options.SECONDS["d"]:
-        raise BoardError(node.line, f"a window has at most {MAX_WINDOW_D:,} d; all is the shown run from its start")
+        raise YamlError(node.line, f"a window has at most {MAX_WINDOW_D:,} d; all is the shown run from its start")
     return text
 
 
@@ -264,14 +242,14 @@ def seconds_of(node: YamlNode, text: str) -> float:
     try:
         return options.seconds(text)
     except (argparse.ArgumentTypeError, OverflowError):
-        raise BoardError(node.line, f"{text[:40]!r} is no duration such as 15 min, and not all") from None
+        raise YamlError(node.line, f"{text[:40]!r} is no duration such as 15 min, and not all") from None
 
 
 def smooth_of(node: YamlNode) -> str:
     text = text_of(node)
     found = SMOOTH.fullmatch(text)
     if found is None or float(found[1]) == 0:
-        raise BoardError(node.line, f"{text[:40]!r} is no half-life such as 10 s or 20 steps")
+        raise YamlError(node.line, f"{text[:40]!r} is no half-life such as 10 s or 20 steps")
     return text
 
 
@@ -336,11 +314,11 @@ def series_of(node: YamlNode) -> SeriesChoice:
     table = table_of(node, "a series")
     given = [key for key in CHOICES if key in table]
     if len(given) != 1:
-        raise BoardError(node.line, f"a series has one of {', '.join(CHOICES)}")
+        raise YamlError(node.line, f"a series has one of {', '.join(CHOICES)}")
     read = read_table(node, SERIES_FIELDS, "a series")
     (by,) = given
     if not read.get(by):
-        raise BoardError(node.line, f"{by} is empty")
+        raise YamlError(node.line, f"{by} is empty")
     text = read.pop(by)
     return _checked(SeriesChoice(by, text, **read), node)  # type: ignore[arg-type]  # of CHOICES
 
@@ -360,20 +338,20 @@ def plain_series(series: SeriesChoice) -> str | dict[str, Any]:
 def _checked(series: SeriesChoice, node: YamlNode) -> SeriesChoice:
     line = node.value[series.by].line if isinstance(node.value, dict) else node.line
     if not series.text:
-        raise BoardError(line, "a series is empty")
+        raise YamlError(line, "a series is empty")
     if series.by == "expr":
         try:
             compile(series.text)
         except ExpressionError as error:
-            raise BoardError(line, str(error)) from None
+            raise YamlError(line, str(error)) from None
     if series.by == "regex":
         try:
             regex_of(series.text)
         except ValueError as error:
-            raise BoardError(line, str(error)) from None
+            raise YamlError(line, str(error)) from None
     if series.by == "expr" and (series.labels or series.runs):
         key = "labels" if series.labels else "runs"
-        raise BoardError(line, f'an expression names its own {key}: gpu/power_w{{gpu="0"}}, train/loss{{run="a"}}')
+        raise YamlError(line, f'an expression names its own {key}: gpu/power_w{{gpu="0"}}, train/loss{{run="a"}}')
     return series
 
 
@@ -403,7 +381,7 @@ def _quoted(text: str) -> str:
 def labels_read(node: YamlNode) -> tuple[tuple[str, str], ...]:
     table = table_of(node, "labels")
     if len(table) > MAX_LABELS:
-        raise BoardError(node.line, f"at most {MAX_LABELS} labels")
+        raise YamlError(node.line, f"at most {MAX_LABELS} labels")
     return tuple((key[:MAX_TEXT], text_of(value)) for key, value in table.items())
 
 
@@ -411,10 +389,10 @@ def range_of(node: YamlNode) -> ValueRange:
     """`[0, 100]`; `auto` at an end that the values decide."""
     ends = items_of(node, 2, "a range")
     if len(ends) != 2:
-        raise BoardError(node.line, "a range has two ends, such as [0, 100] or [0, auto]")
+        raise YamlError(node.line, "a range has two ends, such as [0, 100] or [0, auto]")
     low, high = (None if end.value == "auto" else number_of(end) for end in ends)
     if low is not None and high is not None and not low < high:
-        raise BoardError(node.line, "the first end of a range is below the second")
+        raise YamlError(node.line, "the first end of a range is below the second")
     return ValueRange(low, high)
 
 
@@ -422,12 +400,12 @@ def thresholds_of(node: YamlNode) -> tuple[Threshold, ...]:
     """`{80: warn, 90: bad}`, by value."""
     table = table_of(node, "thresholds")
     if len(table) > MAX_THRESHOLDS:
-        raise BoardError(node.line, f"at most {MAX_THRESHOLDS} thresholds")
+        raise YamlError(node.line, f"at most {MAX_THRESHOLDS} thresholds")
     found = [
         Threshold(number_of(YamlNode(tone.line, at)), among(("ok", "warn", "bad"))(tone)) for at, tone in table.items()
     ]
     if len({threshold.at for threshold in found}) < len(found):
-        raise BoardError(node.line, "a threshold is there twice")
+        raise YamlError(node.line, "a threshold is there twice")
     return tuple(sorted(found))
 
 
@@ -435,14 +413,14 @@ def chart_of(node: YamlNode) -> BoardChart:
     read = read_table(node, CHART_FIELDS, "a chart")
     table = table_of(node, "a chart")
     if "kind" not in read:
-        raise BoardError(node.line, f"a chart has a kind: one of {', '.join(BY_NAME)}")
+        raise YamlError(node.line, f"a chart has a kind: one of {', '.join(BY_NAME)}")
     kind = BY_NAME[read["kind"]]
     for key in read:
         if key not in SHARED and key not in kind.fields:
-            raise BoardError(table[key].line, f"a chart of the kind {kind.name} has no {key}")
+            raise YamlError(table[key].line, f"a chart of the kind {kind.name} has no {key}")
     for key in kind.needed:
         if not read.get(key):
-            raise BoardError(node.line, f"a chart of the kind {kind.name} has {key}")
+            raise YamlError(node.line, f"a chart of the kind {kind.name} has {key}")
     return BoardChart(**read)
 
 
@@ -453,7 +431,7 @@ def row_of(node: YamlNode) -> BoardRow:
 def rows_of(node: YamlNode) -> tuple[BoardRow, ...]:
     rows = tuple(row_of(item) for item in items_of(node, MAX_ROWS, "rows"))
     if sum(len(row.charts) for row in rows) > MAX_CHARTS:
-        raise BoardError(node.line, f"a board has at most {MAX_CHARTS} charts")
+        raise YamlError(node.line, f"a board has at most {MAX_CHARTS} charts")
     return rows
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
@@ -17,15 +16,16 @@ from typing import Literal, NamedTuple, TypeAlias
 import yaml
 
 from access.files import SETTLED_NS, FileStamp, Unwritable, bytes_of, stamp_of, write_bytes
+from collectors.yaml_tree import tree_of, why_unread
 
-from ..user_files.yaml_file import ODD_BREAK, SUFFIX
+from ..user_files.yaml_file import SUFFIX, text_node
 from . import board as board_module
-from .board import Board, BoardError, plain_board, tree_of
+from .board import Board, plain_board
 
 
 def board_of(text: str) -> Board:
-    """Raises BoardError."""
-    return Board(**board_module.read_table(tree_of(text), board_module.BOARD_FIELDS, "a board"))
+    """Raises YamlError."""
+    return Board(**board_module.read_table(tree_of(text, "a board"), board_module.BOARD_FIELDS, "a board"))
 
 
 # The files of boards.
@@ -171,14 +171,8 @@ def _read(source: BoardSource, file_name: str, folder: int, before: BoardFile | 
             return before
         text = data.decode("utf-8-sig")
         return BoardFile(name, source, text, version, board_of(text))
-    except BoardError as error:
-        why = str(error)
-    except UnicodeDecodeError:
-        why = "it is not UTF-8"
-    except OSError as error:
-        why = "it is a link" if error.errno == errno.ELOOP else f"it cannot be read ({error.strerror})"
-    except ValueError as error:
-        why = f"it {error}"
+    except (OSError, ValueError) as error:
+        why = why_unread(error)
     return BoardFile(name, source, text, version or version_of(why.encode()), last_good, why)
 
 
@@ -215,11 +209,6 @@ class _BoardDumper(yaml.SafeDumper):
         return True
 
 
-def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = '"' if ODD_BREAK.search(text) else "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
 def _list_node(dumper: yaml.SafeDumper, items: list[object]) -> yaml.SequenceNode:
     short = all(isinstance(item, str | int | float) and len(str(item)) < 30 for item in items) and len(items) <= 4
     return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=short)
@@ -230,7 +219,7 @@ def _table_node(dumper: yaml.SafeDumper, table: dict[object, object]) -> yaml.Ma
     return dumper.represent_mapping("tag:yaml.org,2002:map", list(table.items()), flow_style=tones)
 
 
-_BoardDumper.add_representer(str, _text_node)
+_BoardDumper.add_representer(str, text_node)
 _BoardDumper.add_representer(list, _list_node)
 _BoardDumper.add_representer(dict, _table_node)
 

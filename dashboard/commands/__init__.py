@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from importlib import import_module
 
+from access.program import Program
 from collectors import VERSION
 
-from .command import PROGRAM, Command, CommandParser, UsageError, typeable
+from .command import PROGRAM, typeable
 
-MAIN, *OTHERS = FILES = (
-    "serve",
+OTHERS = (
     "run",
     "attach",
     "profile",
@@ -28,7 +25,16 @@ MAIN, *OTHERS = FILES = (
     "url",
     "token",
     "mcp",
-)  # the first one is a command without a name
+)
+COMMANDS = Program(
+    PROGRAM,
+    __name__,
+    {name: name for name in OTHERS},
+    default="serve",
+    version=VERSION,
+    shown=typeable,
+    interrupted=0,  # Ctrl-C is how a dashboard is ended
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,37 +43,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["--"]:  # deepseek-dashboard -- python train.py
         words = ["run", *words]
-    named = bool(words) and words[0] in OTHERS
-    command = command_in(words[0] if named else MAIN)
-    try:
-        code = command.run(parser_of(command).parse_args(words[1:] if named else words))
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what Python would write at its end
-        return 0
-    except UsageError as mistake:
-        print(f"{PROGRAM}: {typeable(str(mistake))}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 0
-
-
-def command_in(file: str) -> Command:
-    found: Command = import_module(f".{file}", __name__).COMMAND
-    return found
-
-
-def parser_of(command: Command) -> CommandParser:
-    parser = CommandParser(prog=f"{PROGRAM} {command.name}".strip(), description=command.help)
-    if not command.name:
-        width = max(map(len, OTHERS))
-        others = [
-            f"  {other.name:<{width}}  {other.help[0].lower()}{other.help[1:].rstrip('.')}"
-            for other in map(command_in, OTHERS)
-        ]
-        parser.formatter_class = RawDescriptionHelpFormatter
-        parser.epilog = "\n".join(["other commands, each with a --help of its own:", *others])
-        parser.add_argument("--version", action="version", version=f"{PROGRAM} {VERSION}")
-    command.arguments(parser)
-    return parser
+    return COMMANDS.main(words)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from access.program import Command, UsageError
 from collectors.keeper.linked_folders import USUAL
-
-from .command import Command, UsageError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,16 +1,15 @@
-"""A command: its name, help, arguments and function."""
+"""How this command is named in what it prints, and the folders that it makes."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+
+from access.program import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]  # of the checkout, or the folder `deepseek` where it is installed
 
@@ -19,24 +18,6 @@ PROGRAM = "deepseek-dashboard"
 NAMED = re.compile(
     rf"(?<![\w./-]){PROGRAM}(?= (?:-|[a-z])|`|\.?$)", re.MULTILINE
 )  # in a sentence, as a command; not `deepseek-dashboard 1.0`
-
-
-class UsageError(Exception):
-    """A user error; the text is one sentence with the remedy."""
-
-
-class CommandParser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; {self.prog} --help lists the options")
-
-
-class Command(NamedTuple):
-    """Its file imports neither Dash nor pandas before `run` needs them: `--help` is fast."""
-
-    name: str
-    help: str
-    arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]  # the exit code; raises UsageError
 
 
 def typeable(text: str) -> str:

@@ -23,6 +23,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from access.program import Command
+from access.program import port as port_number
 from collectors import VERSION, folders
 from collectors.folders import INSIDE, REMOTE, file_system_of
 from collectors.log_folders import LogFolders, add_place, default_log_folders, place_of
@@ -36,8 +38,7 @@ from collectors.writer_lock import UnreadableWriter, Writer, writer_of
 from deepseek.log.redaction import redacted
 
 from .. import address
-from ..network import port as port_number
-from .command import ROOT, Command, typeable
+from .command import ROOT, typeable
 
 USUAL_PORT = 8080
 

@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from access.program import Command, UsageError
 from collectors.log_folders import LogFolders, add_place, place_of
 
-from .command import Command, UsageError, typeable
+from .command import typeable
 
 if TYPE_CHECKING:
     from collectors.store.store import Store

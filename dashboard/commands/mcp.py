@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .command import Command, UsageError
+from access.program import Command, UsageError
 
 if TYPE_CHECKING:
     from deepseek.client import Dashboard, OpenLogs

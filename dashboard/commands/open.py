@@ -16,11 +16,11 @@ from typing import NamedTuple, NoReturn
 from urllib.parse import quote
 
 from access.hosts import Access
+from access.program import Command, UsageError, port
 from collectors.options import CollectorOptions
 
 from .. import address
-from ..network import CannotListen, address_of, listen, port, public_address_of
-from .command import Command, UsageError
+from ..network import CannotListen, address_of, listen, public_address_of
 from .run import free_port
 from .serve import leave, run_web
 from .stragglers import is_table, show_stragglers

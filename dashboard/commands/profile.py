@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from linecache import getline
 
-from collectors.options import add_flags, positive
+from access.program import Command, UsageError, positive
+from collectors.options import add_flags
 from collectors.records import Frame
-
-from .command import Command, UsageError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

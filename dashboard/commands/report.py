@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from access.program import Command, UsageError
 from collectors.log_folders import LogFolders, add_place, place_of
 
-from .command import Command, UsageError
 from .why import moment, rank
 
 if TYPE_CHECKING:

@@ -19,12 +19,13 @@ import tty
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from access.program import Command, UsageError
 from collectors.keeper import keeper
 from collectors.keeper.keeper import ENDED, FAILED, INPUT, NUMBER, RESIZE, SIGNAL, STARTED, STOPPED, Program
 from collectors.keeper.linked_folders import USUAL
 from collectors.keeper.output import open_terminal
 
-from .command import ROOT, Command, UsageError, typeable
+from .command import ROOT, typeable
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP)
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # exit codes of a shell

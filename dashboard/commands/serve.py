@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from access.files import Unwritable
 from access.hosts import Access
+from access.program import Command, UsageError
 from collectors import folders, rights
 from collectors.collector_process import CollectorProcess
 from collectors.keeper.linked_folders import USUAL
@@ -38,7 +39,7 @@ from ..network import (
     open_listeners,
     public_address_of,
 )
-from .command import ROOT, Command, UsageError, make_folder, typeable
+from .command import ROOT, make_folder, typeable
 from .demo import Demo
 from .lease import Lease
 from .missing_folder import PendingFolder

@@ -8,10 +8,11 @@ import shutil
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
+from access.program import Command, UsageError
 from collectors import VERSION, writer_lock
 from collectors.log_folders import add_place, place_of
 
-from .command import Command, UsageError, make_folder
+from .command import make_folder
 
 OF_A_PROCESS = re.compile(
     r"writer\.lock|control\.sock|\.?web\.json.*|programs|dashboard\.log|\.writable|\.new-.*|.*\.sqlite(-wal|-shm)?"

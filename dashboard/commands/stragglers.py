@@ -9,9 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from access.program import UsageError
 from collectors.message import percent, time_of
-
-from .command import UsageError
 
 if TYPE_CHECKING:
     from analysis.traces.replay import Place, Replay, Slowdown, Worker

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from access.files import Unwritable
+from access.program import Command, UsageError
 from collectors.log_folders import add_place, place_of
 
 from .. import address
-from .command import Command, UsageError, make_folder, typeable
+from .command import make_folder, typeable
 
 DAY_S = 86400.0
 MAX_DAYS = 3650.0

@@ -7,10 +7,10 @@ import shlex
 import time
 from typing import TYPE_CHECKING
 
+from access.program import Command, UsageError
 from collectors.log_folders import LogFolders, add_place, place_of
 from collectors.message import percent
 
-from .command import Command, UsageError
 from .why import rank
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import argparse
 import shlex
 
 from access.files import Unwritable
+from access.program import Command, UsageError
 from collectors.log_folders import add_place
 
 from .. import address
-from .command import Command, UsageError
 from .token import data_dir
 
 

@@ -7,9 +7,8 @@ import datetime
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from access.program import Command, UsageError
 from collectors.log_folders import LogFolders, add_place, place_of
-
-from .command import Command, UsageError
 
 if TYPE_CHECKING:
     from analysis.stacks.spans import Interval

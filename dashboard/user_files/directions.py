@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import cast
 
 from analysis.directions import Direction as Direction
+from collectors.yaml_tree import MalformedFile
 
 from . import yaml_file
-from .yaml_file import MalformedFile
 
 FILE = "directions.yaml"
 MAX_DIRECTIONS, MAX_NAME = 200, 200
@@ -53,7 +53,4 @@ def checked(table: Mapping[str, object]) -> dict[str, Direction]:
 
 def _strict(path: Path) -> dict[str, Direction]:
     """Raises MalformedFile."""
-    try:
-        return checked(yaml_file.read(path))
-    except ValueError as error:
-        raise yaml_file.malformed(path, f"is wrong ({error})") from error
+    return yaml_file.read(path, checked)

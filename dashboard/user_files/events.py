@@ -16,8 +16,7 @@ from typing import Any
 from access.files import FOLDER_MODE, Unwritable
 from collectors.records import Event
 from collectors.user_files import ADDED_MOST_BYTES, FOLDER, RESERVED, SUFFIX, file_name
-
-from .run_notes import HALF_CHARACTER
+from collectors.yaml_tree import HALF_CHARACTER
 
 MAX_TEXT, MAX_KIND = 4000, 100  # characters
 LATEST_S = 1e11  # the year 5138: a later time is one in milliseconds, or none

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,9 +15,10 @@ from typing import Any, NamedTuple
 from access.files import SETTLED_NS, FileStamp, stamp_of
 from collectors.records import Searched
 from collectors.user_files import ABOUT_FOLDER, days_of, file_name
+from collectors.yaml_tree import HALF_CHARACTER, MalformedFile
 
 from . import yaml_file
-from .yaml_file import SUFFIX, MalformedFile, Table, is_seen
+from .yaml_file import SUFFIX, Table, is_seen
 
 MAX_NAME, MAX_TAGS, MAX_TAG, MAX_NOTE = (
     200,
@@ -26,7 +26,6 @@ MAX_NAME, MAX_TAGS, MAX_TAG, MAX_NOTE = (
     50,
     4000,
 )  # characters; escaped and all together they fit into a file
-HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # which no file of UTF-8 can hold
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "": False}
 log = logging.getLogger(__name__)
 
@@ -152,10 +151,7 @@ def _about_in(path: Path) -> RunNotes:
 
 def _strict(path: Path) -> RunNotes:
     """Raises MalformedFile."""
-    try:
-        return checked(_typed(yaml_file.read(path)))
-    except ValueError as error:
-        raise yaml_file.malformed(path, f"is wrong ({error})") from error
+    return yaml_file.read(path, lambda table: checked(_typed(table)))
 
 
 def _typed(table: Table) -> dict[str, Any]:

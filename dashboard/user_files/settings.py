@@ -12,9 +12,10 @@ from typing import NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
 from collectors import options
+from collectors.yaml_tree import MalformedFile
 
 from . import yaml_file
-from .yaml_file import MalformedFile, Table
+from .yaml_file import Table
 
 SettingValue: TypeAlias = float | str
 
@@ -101,10 +102,7 @@ def _checked(key: str, value: object) -> SettingValue:
 
 def _strict(path: Path) -> dict[str, SettingValue]:
     """Those that the file has. Raises MalformedFile."""
-    try:
-        return checked(_typed(yaml_file.read(path)))
-    except ValueError as error:
-        raise yaml_file.malformed(path, f"is wrong ({error})") from error
+    return yaml_file.read(path, lambda table: checked(_typed(table)))
 
 
 def _typed(table: Table) -> dict[str, SettingValue]:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from collectors.yaml_tree import PARSER, YamlNode, tree_of
+from collectors.yaml_tree import PARSER, plain, tree_of
 
 Table: TypeAlias = dict[str, Any]
 BLANK_OR_COMMENT = re.compile(r"\s*(?:#.*)?$")
@@ -37,16 +37,10 @@ def changed(text: str, name: str, change: Callable[[Table], None], most_bytes: i
 
 def data_of(text: str, name: str, most_bytes: int, most_nodes: int) -> Table:
     """All values are text. Raises ValueError: it is not YAML, or not a table."""
-    found = _plain(tree_of(text, name, most_bytes, most_nodes))
+    found = plain(tree_of(text, name, most_bytes, most_nodes))
     if not isinstance(found, dict):
         raise ValueError(f"line 1: {name} is a table of lines; correct it as YAML first")
     return found
-
-
-def _plain(node: YamlNode) -> Any:
-    if isinstance(node.value, dict):
-        return {key: _plain(value) for key, value in node.value.items()}
-    return [_plain(value) for value in node.value] if isinstance(node.value, list) else node.value
 
 
 def _spliced(text: str, before: Table, after: Table) -> str:

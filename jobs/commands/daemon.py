@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from .command import JobsCommand, count
+from access.program import Command, count
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,4 +59,4 @@ def _flags(parsed: argparse.Namespace) -> list[str]:
     return [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
 
 
-DAEMON = JobsCommand("daemon", "Look after the queue, in the foreground.", arguments, run)
+COMMAND = Command("daemon", "Look after the queue, in the foreground.", arguments, run)

@@ -7,8 +7,10 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from access.program import Command
+
 from ..plan import high_slots
-from .command import JobsCommand, job_argument
+from .command import job_argument
 from .text import amount, clock, counted, listed, noun, placed_on, resources, spoken
 
 if TYPE_CHECKING:
@@ -104,4 +106,4 @@ def _first_in_first_out(view: QueueView, row: JobRow) -> str:
     )
 
 
-EXPLAIN = JobsCommand("explain", "Say why a job waits, and what would start it.", job_argument, run)
+COMMAND = Command("explain", "Say why a job waits, and what would start it.", job_argument, run)

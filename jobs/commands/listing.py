@@ -6,7 +6,8 @@ import argparse
 import json
 import time
 
-from .command import JobsCommand
+from access.program import Command
+
 from .text import ago, placed_on, resources, table, terminal_width
 
 LAST = 5  # jobs that are over, unless --all
@@ -48,4 +49,4 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-QUEUE = JobsCommand("queue", "List what runs, what waits and why.", arguments, run)
+COMMAND = Command("queue", "List what runs, what waits and why.", arguments, run)

@@ -8,8 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+from access.program import Command
+
 from ..state_folder import QueueError, open_plain
-from .command import JobsCommand, job_argument
+from .command import job_argument
 
 LOOK_S = 0.2
 PART_BYTES = 1 << 16
@@ -73,4 +75,4 @@ def _write(data: bytes) -> None:
         data = data[os.write(1, data) :]
 
 
-LOGS = JobsCommand("logs", "Print what a job prints.", arguments, run)
+COMMAND = Command("logs", "Print what a job prints.", arguments, run)

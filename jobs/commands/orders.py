@@ -8,8 +8,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from access.program import Command
+
 from ..state_folder import NoDaemon, QueueError
-from .command import IS_JOB, JobsCommand
+from .command import IS_JOB
 
 if TYPE_CHECKING:
     from ..client import QueueClient
@@ -51,8 +53,8 @@ def _release(asking: QueueClient, job: int) -> str:
     return f"job {job} is released"
 
 
-def _order(name: str, help: str, order: Callable[[QueueClient, int], str]) -> JobsCommand:
-    return JobsCommand(name, help, arguments, partial(_for_each, order=order))
+def _order(name: str, help: str, order: Callable[[QueueClient, int], str]) -> Command:
+    return Command(name, help, arguments, partial(_for_each, order=order))
 
 
 CANCEL = _order("cancel", "End jobs, or take them out of the queue.", _cancel)

@@ -8,7 +8,9 @@ import shlex
 import time
 from pathlib import Path
 
-from .command import JobsCommand, job_argument
+from access.program import Command
+
+from .command import job_argument
 from .text import amount, clock, end_of, placed_on, resources, spoken, table
 
 
@@ -55,4 +57,4 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-SHOW = JobsCommand("show", "Show all about one job.", arguments, run)
+COMMAND = Command("show", "Show all about one job.", arguments, run)

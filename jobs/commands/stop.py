@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from .command import JobsCommand
+from access.program import Command
 
 END_S = 10.0
 
@@ -29,4 +29,4 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-STOP = JobsCommand("stop", "End the daemon; jobs run on.", arguments, run)
+COMMAND = Command("stop", "End the daemon; jobs run on.", arguments, run)

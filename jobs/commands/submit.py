@@ -8,8 +8,9 @@ import shlex
 import sys
 from pathlib import Path
 
+from access.program import Command, count
+
 from ..state_folder import NoDaemon, QueueError
-from .command import JobsCommand, count
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,4 +112,4 @@ def working_folder() -> Path:
         raise QueueError("the folder that this was called from is not there any more; cd into one that is") from None
 
 
-SUBMIT = JobsCommand("submit", "Put a command into the queue.", arguments, run)
+COMMAND = Command("submit", "Put a command into the queue.", arguments, run)

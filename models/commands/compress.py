@@ -6,8 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from access.program import Command, amount, count, positive
+
 from ..errors import WrongOption
-from .command import ModelsCommand, count
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,23 +109,6 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def amount(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
-    return value
-
-
-def positive(text: str) -> float:
-    value = amount(text)
-    if not value:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
 def bits(text: str) -> tuple[int, ...]:
     words = text.split(",")
     if not set(words) <= {"8", "32"}:
@@ -132,6 +116,6 @@ def bits(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(word) for word in words}))
 
 
-COMMAND = ModelsCommand(
+COMMAND = Command(
     "compress", "Compress a classifier of images until it passes gates of size, accuracy and latency.", arguments, run
 )

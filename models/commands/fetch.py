@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .command import ModelsCommand
+from access.program import Command
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,4 +47,4 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = ModelsCommand("fetch", "Download a model; its first fetch is recorded in zoo.lock.", arguments, run)
+COMMAND = Command("fetch", "Download a model; its first fetch is recorded in zoo.lock.", arguments, run)

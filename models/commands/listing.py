@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from .command import ModelsCommand, number
+from access.program import Command, positive
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default="", metavar="TASK", help="only of this task, such as image-classification")
-    parser.add_argument("--max-mb", type=number, metavar="MB", help="weights of at most this size")
+    parser.add_argument("--max-mb", type=positive, metavar="MB", help="weights of at most this size")
     parser.add_argument(
-        "--max-ms", type=number, metavar="MS", help="median latency on this host, of those that suggest has timed"
+        "--max-ms", type=positive, metavar="MS", help="median latency on this host, of those that suggest has timed"
     )
     parser.add_argument("--licence", default="", metavar="NAME", help="only under this licence, such as apache-2.0")
     parser.add_argument("--here", action="store_true", help="only what is on this host")
@@ -76,4 +76,4 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = ModelsCommand("list", "List the models of the zoo.", arguments, run)
+COMMAND = Command("list", "List the models of the zoo.", arguments, run)

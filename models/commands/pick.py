@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .command import ModelsCommand, count
+from access.program import Command, count
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +34,6 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = ModelsCommand(
+COMMAND = Command(
     "pick", "Time a model in every runtime and precision of this host, and name the fastest.", arguments, run
 )

@@ -6,10 +6,10 @@ import argparse
 import os
 from pathlib import Path
 
-from ..errors import WrongOption
-from .command import ModelsCommand, count
+from access.program import Command, count, port, positive
 
-MAX_PORT = 65535
+from ..errors import WrongOption
+
 MIN_THREADS = 64  # allowed on any host
 
 
@@ -66,13 +66,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--most-wait",
-        type=milliseconds,
+        type=positive,
         metavar="MS",
         help="a request that would wait longer is refused (default: 50, or three full batches)",
     )
     parser.add_argument(
         "--target",
-        type=milliseconds,
+        type=positive,
         metavar="MS",
         help="of p99: it is a finding of the run where that is missed (default: none)",
     )
@@ -131,20 +131,4 @@ def side_by_side(text: str) -> int:
     return int(text)
 
 
-def port(text: str) -> int:
-    if not text.isdecimal() or int(text) > MAX_PORT:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port number")
-    return int(text)
-
-
-def milliseconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds")
-    return value
-
-
-COMMAND = ModelsCommand("serve", "Serve models over REST and gRPC, with batches, limits and reload.", arguments, run)
+COMMAND = Command("serve", "Serve models over REST and gRPC, with batches, limits and reload.", arguments, run)

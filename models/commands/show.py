@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from .command import ModelsCommand
+from access.program import Command
+
 from .suggest import counted
 
 
@@ -67,4 +68,4 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = ModelsCommand("show", "Show what the zoo knows of a model, and where it was read.", arguments, run)
+COMMAND = Command("show", "Show what the zoo knows of a model, and where it was read.", arguments, run)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .command import ModelsCommand, count, number
+from access.program import Command, count, positive
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", required=True, metavar="TASK", help="such as image-classification")
-    parser.add_argument("--max-ms", type=number, required=True, metavar="MS", help="median time of a call on this host")
-    parser.add_argument("--max-mb", type=number, required=True, metavar="MB", help="size of the weights")
+    parser.add_argument(
+        "--max-ms", type=positive, required=True, metavar="MS", help="median time of a call on this host"
+    )
+    parser.add_argument("--max-mb", type=positive, required=True, metavar="MB", help="size of the weights")
     parser.add_argument("--top", type=count, default=3, metavar="N", help="stop when this many pass (default: 3)")
     parser.add_argument(
         "--seconds",
-        type=number,
+        type=positive,
         default=60.0,
         metavar="S",
         help="begin no further timing after this long (default: 60)",
@@ -61,4 +63,4 @@ def counted(threads: int) -> str:
     return "1 thread" if threads == 1 else f"{threads} threads"
 
 
-COMMAND = ModelsCommand("suggest", "Suggest models that are fast and small enough on this host.", arguments, run)
+COMMAND = Command("suggest", "Suggest models that are fast and small enough on this host.", arguments, run)

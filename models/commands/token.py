@@ -6,7 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
-from .command import ModelsCommand
+from access.program import Command, amount
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,16 +59,4 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def amount(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
-    return value
-
-
-COMMAND = ModelsCommand(
-    "token", "Make, list and end the tokens by which others reach a server of models.", arguments, run
-)
+COMMAND = Command("token", "Make, list and end the tokens by which others reach a server of models.", arguments, run)

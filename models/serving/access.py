@@ -173,7 +173,7 @@ def open_tokens(folder: Path) -> Tokens:
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     except OSError as error:
         raise ModelsError(f"{folder} cannot be made ({error.strerror}); give another --tokens folder") from error
-    tokens: Tokens = needed("access.tokens").Tokens(folder)
+    tokens: Tokens = needed("access.tokens").Tokens(folder, command="deepseek-models token")
     return tokens
 
 
@@ -218,6 +218,6 @@ def _changed(folder: Path, method: str, *arguments: Any) -> Any:
     try:
         return getattr(open_tokens(folder), method)(*arguments)
     except tokens.TokenError as error:
-        raise WrongOption(str(error).replace("deepseek-dashboard token", "deepseek-models token")) from error
+        raise WrongOption(str(error)) from error
     except (tokens.DamagedTokens, files.Unwritable) as error:
         raise ModelsError(str(error)) from error

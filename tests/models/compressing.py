@@ -314,7 +314,7 @@ def test_a_work_folder_that_was_begun_on_a_full_disk_is_taken_later(small_disk: 
         (["--bits", "4"], "'4' is not 8, 32 or 8,32", 2),
         (["--data", "DATA", "--width", "1e9"], "width is 1e+09; give a number from 0.05 to 4", 2),
         (["--data", "DATA", "--temperature", "1e-300"], "temperature is 1e-300; give a number from 0.1 to 100", 2),
-        (["--data", "DATA", "--threads", "1000000000"], "threads is 1e+09; give a number from 1 to 1024", 2),
+        (["--data", "DATA", "--threads", "100000000"], "threads is 1e+08; give a number from 1 to 1024", 2),
         (["--data", "DATA", "--images", "1"], "1 images are too few to train with; give 100 or more", 1),
         (["--kept", "much"], "'much' is not a number from 0", 2),
         (["--out", "DATA"], "is already there: choose another folder", 1),
