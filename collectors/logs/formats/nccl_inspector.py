@@ -7,11 +7,11 @@ https://github.com/NVIDIA/nccl/blob/master/plugins/profiler/inspector/inspector_
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...records import COLLECTIVE_S, Points, Record, labels_of
+from ...records import COLLECTIVE_S, SAMPLED_S, SAMPLED_SEQUENCE, Points, Record, labels_of
 from . import Arrival, Tally
 from .jsonl import objects
 from .values import as_count, as_number, as_time, escape_control
@@ -23,6 +23,14 @@ FILE = re.compile(r".+-pid\d+\.log")
 BUS_BYTES_PER_S, DROPPED = "nccl/bus_bytes_per_s", "nccl/dropped"
 INTERVAL_S = 1.0
 MAX_COMMUNICATORS = 64  # of a process
+MAX_SAMPLED = 4  # collectives of one communicator and interval
+SYMMETRIC = (
+    "AllReduce",
+    "AllGather",
+    "AllGatherV",
+    "ReduceScatter",
+    "All2All",
+)  # ranks end together: each needs all others
 MAX_ID, MAX_RANKS, MAX_US, MAX_GB_PER_S = 64, 10_000_000, 1e12, 1e6
 
 
@@ -41,10 +49,29 @@ class _Sum:
 
     def __init__(self) -> None:
         self.seconds, self.bytes, self.timed_s, self.dropped, self.count = 0.0, 0.0, 0.0, 0, 0
+        self._sampled: list[tuple[int, str, int, float]] = []
+        self._limit = 1 << 32
+
+    def sample(self, name: str, sequence: int, seconds: float) -> None:
+        """Keeps it where the hash of its sequence number is below a limit, which is halved when there are too many.
+
+        So two ranks keep the same collectives, and one that is at another limit keeps a part of these or more.
+        """
+        place = _mixed(sequence)
+        if place < self._limit:
+            self._sampled.append((place, name, sequence, seconds))
+            while len(self._sampled) > MAX_SAMPLED:
+                self._limit >>= 1
+                self._sampled = [one for one in self._sampled if one[0] < self._limit]
+
+    def sampled(self) -> Iterator[tuple[str, int, float]]:
+        """Kind, sequence number and seconds."""
+        return (one[1:] for one in self._sampled)
 
 
 class InspectorFile:
-    """One process's file. Jobs have thousands of collectives a second: what is kept is sums of about a second, by communicator.
+    """One process's file. Jobs have thousands of collectives a second: what is kept is sums of about a second, by communicator, and a sample
+    of collectives, the same of each rank.
 
     The rank of the process is that in its largest communicator: in a smaller one ranks are counted anew.
     """
@@ -65,7 +92,7 @@ class InspectorFile:
         sums: dict[tuple[str, str, float], _Sum] = {}
         for fields in objects(lines, self.tally):
             self._take(fields, sums)
-        return [self._points(*key, found) for key, found in sums.items()]
+        return [points for key, found in sums.items() for points in self._points(*key, found)]
 
     def _take(self, fields: Mapping[str, Any], sums: dict[tuple[str, str, float], _Sum]) -> None:
         statistics, collective = fields.get("dump_stats"), fields.get("coll_perf")
@@ -95,21 +122,37 @@ class InspectorFile:
         if us is None or not 0 <= us < MAX_US:
             self.tally.skip_field("coll_exec_time_us", "is not a time in microseconds")
             return
+        name, sequence = collective.get("coll"), as_count(collective.get("coll_sn"), most=1 << 53)
+        if sequence is not None and name in SYMMETRIC:
+            into.sample(name, sequence, us / 1e6)
         into.count += 1
         into.seconds += us / 1e6
         if speed is not None and 0 <= speed < MAX_GB_PER_S:
             into.timed_s += us / 1e6
             into.bytes += speed * 1e9 * us / 1e6
 
-    def _points(self, communicator: str, host: str, time_s: float, found: _Sum) -> Points:
+    def _points(self, communicator: str, host: str, time_s: float, found: _Sum) -> Iterator[Points]:
         values: dict[str, float] = {}
         if found.count:
             values[COLLECTIVE_S] = found.seconds
         if found.timed_s:
             values[BUS_BYTES_PER_S] = found.bytes / found.timed_s
         values |= {DROPPED: float(found.dropped)} if found.dropped or not found.count else {}
-        labels = labels_of(host=host, rank=self._rank or None, communicator=communicator)
-        return Points(self._run, labels, tuple(values), tuple(values.values()), time_s, None)
+        about = {"host": host, "rank": self._rank or None, "communicator": communicator}
+        yield Points(self._run, labels_of(**about), tuple(values), tuple(values.values()), time_s, None)
+        names = SAMPLED_SEQUENCE, SAMPLED_S
+        for name, sequence, seconds in found.sampled():
+            yield Points(
+                self._run, labels_of(**about, collective=name), names, (float(sequence), seconds), time_s, None
+            )
+
+
+def _mixed(sequence: int) -> int:
+    """A hash of 32 bits, by the last steps of MurmurHash3: no rhythm of a step's collectives shows in what is sampled."""
+    mixed = (sequence ^ sequence >> 16) & 0xFFFFFFFF
+    mixed = mixed * 0x85EBCA6B & 0xFFFFFFFF
+    mixed = (mixed ^ mixed >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
+    return mixed ^ mixed >> 16
 
 
 def _dump_of(fields: Mapping[str, Any]) -> _Dump | None:
