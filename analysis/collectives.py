@@ -7,6 +7,7 @@ rank needs data of all others, as in an all-reduce, and not where one rank sends
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from typing import NamedTuple
 MIN_LEAD_S = 1e-5  # a rank whose time is not so much shorter was not last: all came together
 MIN_COLLECTIVES = 20  # that are compared, to say who is late
 LATE_SHARE = 0.8  # of all waiting, that is for one rank
+KNOWN_SHARE = 0.8  # of the ranks: the shortest time of a few says nothing of the others
+SYMMETRIC = re.compile(r"(?i)all_?reduce|all_?gather|reduce_?scatter|all_?to_?all")
 
 
 class CollectiveWait(NamedTuple):
@@ -30,6 +33,16 @@ class LateRank(NamedTuple):
     rank: int
     last: int  # of the collectives that were compared: the others waited for this rank
     compared: int
+
+
+def is_symmetric(name: str) -> bool:
+    """Whether each rank needs data of all others in an operation with such a name, as PyTorch calls it: `nccl:_all_gather_base`."""
+    return SYMMETRIC.search(name) is not None
+
+
+def is_comparable(seconds: Mapping[int, float], ranks: int) -> bool:
+    """Whether enough of so many ranks are known."""
+    return len(seconds) >= max(2.0, KNOWN_SHARE * ranks)
 
 
 def wait_of(seconds: Mapping[int, float]) -> CollectiveWait:

@@ -15,7 +15,7 @@ from collectors.records import COLLECTIVE_S, SAMPLED_S, SAMPLED_SEQUENCE, Event,
 from collectors.store.store import Series, TooMuch
 
 from ..blame.blame import blame_window
-from ..collectives import MIN_COLLECTIVES, late_rank, most_waited_for, wait_of
+from ..collectives import MIN_COLLECTIVES, is_comparable, late_rank, most_waited_for, wait_of
 from ..ledger.evidence import stands_of
 from ..stacks.frames import file_name
 from ..stacks.spans import Interval, TrustedSpans
@@ -519,13 +519,12 @@ class _Communicator:
     @cached_property
     def _compared(self) -> list[tuple[float, dict[int, float]]]:
         """When, and seconds by rank, in order of time: of those collectives that nearly all ranks sampled."""
-        enough = max(2.0, LAST * len(self._seconds))
         found = [
             (min(time_s for time_s, _ in by_rank.values()), sequence, {rank: s for rank, (_, s) in by_rank.items()})
             for (_, sequence), by_rank in self._sampled.items()
-            if len(by_rank) >= enough
         ]
-        known = [one for one in found if np.isfinite(list(one[2].values())).all()]
+        ranks = len(self._seconds)
+        known = [one for one in found if is_comparable(one[2], ranks) and np.isfinite(list(one[2].values())).all()]
         return [(time_s, seconds) for time_s, _, seconds in sorted(known, key=lambda one: one[:2])]
 
     def is_known(self, window: Interval) -> bool:
