@@ -228,7 +228,7 @@ def timed(store: Store, ranks: int, of_second: Callable[[int, int], Iterable[Col
         passed = int(now_s - T0)
         yield point("run", now_s, passed, {"loss": 1.0})
         for rank, file in enumerate(files):
-            at_us = int((now_s - 0.3 * (rank % 3)) * 1e6)  # by its clock
+            at_us = int((now_s - 2.0 * (rank % 3)) * 1e6)  # by its clock
             yield from file.parse([inspector_line(one, at_us) for one in of_second(rank, passed)], None)
 
     judged.go_on(100.0, second)

@@ -52,21 +52,28 @@ class _Sum:
         self._sampled: list[tuple[int, str, int, float]] = []
         self._limit = 1 << 32
 
-    def sample(self, name: str, sequence: int, seconds: float) -> None:
+    def sample(self, collective: Mapping[str, Any], seconds: float) -> None:
         """Keeps it where the hash of its sequence number is below a limit, which is halved when there are too many.
 
         So two ranks keep the same collectives, and one that is at another limit keeps a part of these or more.
         """
-        place = _mixed(sequence)
-        if place < self._limit:
-            self._sampled.append((place, name, sequence, seconds))
+        sequence = collective.get("coll_sn")
+        if type(sequence) is not int:
+            return
+        mixed = sequence * 0x85EBCA6B & 0xFFFFFFFF
+        place = (mixed ^ mixed >> 13) * 0xC2B2AE35 & 0xFFFFFFFF  # no rhythm of a step's collectives shows in it
+        if place < self._limit and 0 <= sequence < 1 << 53 and (kind := collective.get("coll")) in SYMMETRIC:
+            self._sampled.append((place, kind, sequence, seconds))
             while len(self._sampled) > MAX_SAMPLED:
                 self._limit >>= 1
                 self._sampled = [one for one in self._sampled if one[0] < self._limit]
 
-    def sampled(self) -> Iterator[tuple[str, int, float]]:
-        """Kind, sequence number and seconds."""
-        return (one[1:] for one in self._sampled)
+    def sampled(self) -> dict[str, list[tuple[float, float]]]:
+        """By kind, sequence numbers and seconds."""
+        found: dict[str, list[tuple[float, float]]] = {}
+        for _, kind, sequence, seconds in self._sampled:
+            found.setdefault(kind, []).append((float(sequence), seconds))
+        return found
 
 
 class InspectorFile:
@@ -122,14 +129,13 @@ class InspectorFile:
         if us is None or not 0 <= us < MAX_US:
             self.tally.skip_field("coll_exec_time_us", "is not a time in microseconds")
             return
-        name, sequence = collective.get("coll"), as_count(collective.get("coll_sn"), most=1 << 53)
-        if sequence is not None and name in SYMMETRIC:
-            into.sample(name, sequence, us / 1e6)
+        seconds = us / 1e6
+        into.sample(collective, seconds)
         into.count += 1
-        into.seconds += us / 1e6
+        into.seconds += seconds
         if speed is not None and 0 <= speed < MAX_GB_PER_S:
-            into.timed_s += us / 1e6
-            into.bytes += speed * 1e9 * us / 1e6
+            into.timed_s += seconds
+            into.bytes += speed * 1e9 * seconds
 
     def _points(self, communicator: str, host: str, time_s: float, found: _Sum) -> Iterator[Points]:
         values: dict[str, float] = {}
@@ -140,19 +146,10 @@ class InspectorFile:
         values |= {DROPPED: float(found.dropped)} if found.dropped or not found.count else {}
         about = {"host": host, "rank": self._rank or None, "communicator": communicator}
         yield Points(self._run, labels_of(**about), tuple(values), tuple(values.values()), time_s, None)
-        names = SAMPLED_SEQUENCE, SAMPLED_S
-        for name, sequence, seconds in found.sampled():
-            yield Points(
-                self._run, labels_of(**about, collective=name), names, (float(sequence), seconds), time_s, None
-            )
-
-
-def _mixed(sequence: int) -> int:
-    """A hash of 32 bits, by the last steps of MurmurHash3: no rhythm of a step's collectives shows in what is sampled."""
-    mixed = (sequence ^ sequence >> 16) & 0xFFFFFFFF
-    mixed = mixed * 0x85EBCA6B & 0xFFFFFFFF
-    mixed = (mixed ^ mixed >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
-    return mixed ^ mixed >> 16
+        for kind, pairs in found.sampled().items():
+            labels = labels_of(**about, collective=kind)
+            for pair in pairs:
+                yield Points(self._run, labels, (SAMPLED_SEQUENCE, SAMPLED_S), pair, time_s, None)
 
 
 def _dump_of(fields: Mapping[str, Any]) -> _Dump | None:
