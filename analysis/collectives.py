@@ -40,9 +40,9 @@ def is_symmetric(name: str) -> bool:
     return SYMMETRIC.search(name) is not None
 
 
-def is_comparable(seconds: Mapping[int, float], ranks: int) -> bool:
+def is_comparable(by_rank: Mapping[int, object], ranks: int) -> bool:
     """Whether enough of so many ranks are known."""
-    return len(seconds) >= max(2.0, KNOWN_SHARE * ranks)
+    return len(by_rank) >= max(2.0, KNOWN_SHARE * ranks)
 
 
 def wait_of(seconds: Mapping[int, float]) -> CollectiveWait:

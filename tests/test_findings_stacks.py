@@ -316,7 +316,10 @@ QUIET: dict[str, Callable[[int, int, int], float | None]] = {
     "at random": lambda rank, sequence, size: late(rank, sequence, some(sequence, size)),
     "the late one is missing": lambda rank, sequence, size: late(rank, sequence, 1) if rank != 1 else None,
     "not worth a word": lambda rank, sequence, size: late(rank, sequence, 1, wait_us=300),
-    "for a second": lambda rank, sequence, size: late(rank, sequence, 1, wait_us=90_000 * (sequence // A_SECOND == 60)),
+    "once, for long": lambda rank, sequence, size: late(
+        rank, sequence, 1, wait_us=80_000 * (60 <= sequence // A_SECOND < 63)
+    ),
+    "seven times of ten": lambda rank, sequence, size: late(rank, sequence, int(some(sequence, 10) < 7)),
 }
 
 

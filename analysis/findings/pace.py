@@ -512,9 +512,8 @@ class _Communicator:
         self._seconds[rank] += seconds
 
     def sample(self, rank: int, kind: str, sequence: int, time_s: float, seconds: float) -> None:
-        """Of a number that a rank has twice, since its counter began anew, nothing is compared."""
-        by_rank = self._sampled.setdefault((kind, sequence), {})
-        by_rank[rank] = time_s, np.nan if rank in by_rank else seconds
+        """In the order of arrival: of a number that a rank has twice, since its counter began anew, the later one counts."""
+        self._sampled.setdefault((kind, sequence), {})[rank] = time_s, seconds
 
     @cached_property
     def _compared(self) -> list[tuple[float, dict[int, float]]]:
@@ -522,10 +521,9 @@ class _Communicator:
         found = [
             (min(time_s for time_s, _ in by_rank.values()), sequence, {rank: s for rank, (_, s) in by_rank.items()})
             for (_, sequence), by_rank in self._sampled.items()
+            if is_comparable(by_rank, len(self._seconds))
         ]
-        ranks = len(self._seconds)
-        known = [one for one in found if is_comparable(one[2], ranks) and np.isfinite(list(one[2].values())).all()]
-        return [(time_s, seconds) for time_s, _, seconds in sorted(known, key=lambda one: one[:2])]
+        return [(time_s, seconds) for time_s, _, seconds in sorted(found, key=lambda one: one[:2])]
 
     def is_known(self, window: Interval) -> bool:
         """Whether enough collectives can be compared, all over the window."""
