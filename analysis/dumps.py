@@ -142,9 +142,7 @@ class FlightRank(NamedTuple):
     done: int  # ... that is complete
     operation: str
     place: str
-    timed: tuple[
-        tuple[int, float], ...
-    ] = ()  # number and seconds, of its newest that were timed and in which ranks end together
+    timed: tuple[tuple[int, float], ...] = ()  # number and seconds of its newest that end together on all ranks
 
 
 def flight_ranks(dumps: Mapping[int, Any]) -> list[FlightRank]:

@@ -485,7 +485,7 @@ MIN_S = 0.5  # of a window with stacks, of each rank
 def straggler(subject: RunSubject) -> Iterator[Detection]:
     """Who comes last into the collectives waits least in them: the same rank nearly always, and the others for it.
 
-    How long each rank was in the same collective is what NCCL's Inspector timed, where it did; else what stacks say of all that end in a block.
+    How long each rank was in the same collective is what NCCL's Inspector timed, where it did; else what stacks say.
     """
     window = subject.now_s - RANK_WINDOW_S, subject.now_s
     if sum(is_timed(name) for name, _ in subject.tracks) >= 2:  # all series of a run with 10,000 take 0.2 s
@@ -502,16 +502,16 @@ def is_timed(name: str) -> bool:
 
 
 class _Communicator:
-    """What ranks of one communicator did in a window: seconds in all collectives, and by rank in those that all sampled."""
+    """What ranks of one communicator did in a window: their seconds in all collectives, and in each that they sampled."""
 
     def __init__(self) -> None:
         self._seconds = defaultdict[int, float](float)  # in all collectives, by rank
-        self._sampled: dict[tuple[str, int], dict[int, tuple[float, float]]] = {}  # time and seconds, by rank
+        self._sampled: dict[tuple[str, float], dict[int, tuple[float, float]]] = {}  # time and seconds, by rank
 
     def add(self, rank: int, seconds: float) -> None:
         self._seconds[rank] += seconds
 
-    def sample(self, rank: int, kind: str, sequence: int, time_s: float, seconds: float) -> None:
+    def sample(self, rank: int, kind: str, sequence: float, time_s: float, seconds: float) -> None:
         """In the order of arrival: of a number that a rank has twice, since its counter began anew, the later one counts."""
         self._sampled.setdefault((kind, sequence), {})[rank] = time_s, seconds
 
@@ -573,6 +573,7 @@ class _Communicator:
 
 
 def _communicators(subject: RunSubject, window: Interval) -> Iterable[_Communicator]:
+    """What the Inspector's files say of the window."""
     series: dict[tuple[Labels, str], Series] = {
         (row.labels, row.name): row
         for row in subject.history.series()
@@ -587,9 +588,11 @@ def _communicators(subject: RunSubject, window: Interval) -> Iterable[_Communica
             into.add(rank, float(points[row.id].value.sum()))
         elif name == SAMPLED_S and (labels, SAMPLED_SEQUENCE) in series:
             sequences, seconds = points[series[labels, SAMPLED_SEQUENCE].id], points[row.id]
+            if not np.array_equal(sequences.place, seconds.place):
+                continue  # not of the Inspector
             columns = sequences.value.tolist(), seconds.place.tolist(), seconds.value.tolist()
             for sequence, time_s, s in zip(*columns, strict=True):
-                into.sample(rank, known.get("collective", ""), int(sequence), time_s, s)
+                into.sample(rank, known.get("collective", ""), sequence, time_s, s)
     return found.values()
 
 

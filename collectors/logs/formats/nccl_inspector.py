@@ -23,14 +23,8 @@ FILE = re.compile(r".+-pid\d+\.log")
 BUS_BYTES_PER_S, DROPPED = "nccl/bus_bytes_per_s", "nccl/dropped"
 INTERVAL_S = 1.0
 MAX_COMMUNICATORS = 64  # of a process
-MAX_SAMPLED = 4  # collectives of one communicator and interval
-SYMMETRIC = (
-    "AllReduce",
-    "AllGather",
-    "AllGatherV",
-    "ReduceScatter",
-    "All2All",
-)  # ranks end together: each needs all others
+MAX_SAMPLED = 4  # collectives of one communicator and interval, of those that are read at once
+SYMMETRIC = ("AllReduce", "AllGather", "AllGatherV", "ReduceScatter", "All2All")  # each rank needs all others
 MAX_ID, MAX_RANKS, MAX_US, MAX_GB_PER_S = 64, 10_000_000, 1e12, 1e6
 
 
