@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -10,6 +10,8 @@ from typing_extensions import TypedDict
 
 from collectors.message import Message, counted, phrase
 from collectors.records import Searched
+
+from .collectives import is_comparable, is_symmetric, late_rank, wait_of
 
 # What held the memory of a card, by the line that allocated it: from the snapshot of PyTorch's caching allocator.
 #
@@ -127,6 +129,8 @@ LIBRARY = "/torch/"  # part of the path of frames that are not the user's own
 MAX_NAME = 100
 MAX_NUMBER = 2**63
 MAX_GROUPS = 1_000  # of a rank; a job has some dozens
+MAX_TIMED = 200  # collectives of a group, the newest
+MAX_MS = 1e9
 
 
 class FlightRank(NamedTuple):
@@ -138,6 +142,7 @@ class FlightRank(NamedTuple):
     done: int  # ... that is complete
     operation: str
     place: str
+    timed: tuple[tuple[int, float], ...] = ()  # number and seconds of its newest that end together on all ranks
 
 
 def flight_ranks(dumps: Mapping[int, Any]) -> list[FlightRank]:
@@ -149,6 +154,7 @@ def flight_ranks(dumps: Mapping[int, Any]) -> list[FlightRank]:
             continue
         newest: dict[str, dict[str, Any]] = {}
         done: Counter[str] = Counter()
+        timed: dict[str, deque[tuple[int, float]]] = {}
         for entry in entries:
             group = _group(entry)
             number = _number(entry) if group is not None else -1
@@ -160,10 +166,20 @@ def flight_ranks(dumps: Mapping[int, Any]) -> list[FlightRank]:
                 newest[group] = entry
             if _word(entry.get("state")) == "completed" or entry.get("retired"):
                 done[group] = max(done[group], number)
+            ms = entry.get("duration_ms")  # with TORCH_NCCL_ENABLE_TIMING=1
+            is_time = isinstance(ms, (int, float)) and not isinstance(ms, bool) and 0 <= ms < MAX_MS
+            if is_time and is_symmetric(_word(entry.get("profiling_name"))):
+                timed.setdefault(group, deque(maxlen=MAX_TIMED)).append((number, ms / 1e3))
         for group, entry in newest.items():
             found.append(
                 FlightRank(
-                    rank, group, _number(entry), done[group], _word(entry.get("profiling_name")), _place_of_entry(entry)
+                    rank,
+                    group,
+                    _number(entry),
+                    done[group],
+                    _word(entry.get("profiling_name")),
+                    _place_of_entry(entry),
+                    tuple(timed.get(group, ())),
                 )
             )
     return found
@@ -199,6 +215,22 @@ def flight_sentence(ranks: list[FlightRank]) -> Message | None:
                 operation=odd.operation,
                 at=_at(odd),
                 usual=usual,
+            )
+    return None
+
+
+def flight_late_sentence(ranks: list[FlightRank]) -> Message | None:
+    """Which rank usually came last into the collectives that were timed; None where none does, or nothing was timed."""
+    for group, _ in Counter(row.group for row in ranks if row.timed).most_common():
+        rows = [row for row in ranks if row.group == group]
+        collectives: dict[int, dict[int, float]] = {}
+        for row in rows:
+            for number, seconds in row.timed:
+                collectives.setdefault(number, {})[row.rank] = seconds
+        late = late_rank([wait_of(one) for one in collectives.values() if is_comparable(one, len(rows))])
+        if late is not None:
+            return phrase(
+                "Before that, rank {rank} came last into {last:,} of {compared:,} collectives.", **late._asdict()
             )
     return None
 

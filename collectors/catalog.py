@@ -51,6 +51,9 @@ LOG: tuple[Source, ...] = (
         Metric("nccl/collective_s", "s", "Time in collectives",
                "Seconds that a rank spent in collectives of one communicator, of those written in the same second; waiting for the last rank is part of it"),
         Metric("nccl/bus_bytes_per_s", "B/s", "Bus bandwidth of collectives", "Mean bus bandwidth of these collectives, weighted by their time"),
+        Metric("nccl/sampled_sequence", "", "Sampled collective",
+               "Sequence number of a collective in its communicator, of those of its kind; all ranks sample the same ones, about four of a communicator a second"),
+        Metric("nccl/sampled_s", "s", "Time in the sampled collective", "Seconds that the rank was in this collective; the shortest of all ranks is the work, the rest is waiting for the last one"),
         Metric("nccl/dropped", "", "Collectives not recorded", "Collectives that NCCL's Inspector dropped since it wrote last: its ring was full"),
     )),
 )

@@ -57,6 +57,10 @@ def labels_of(**labels: object) -> Labels:
 
 
 COLLECTIVE_S = "nccl/collective_s"  # a rank's time in collectives, by the label `communicator`
+SAMPLED_SEQUENCE, SAMPLED_S = (
+    "nccl/sampled_sequence",
+    "nccl/sampled_s",
+)  # of one collective, by the label `collective` too
 TEXT_SOURCE = "text"  # the label `source` of what was read from lines of text
 ITEMS, ITEMS_PER_S = "progress/item", "progress/items_per_s"
 PROGRESS_NAMES = ("progress/step", "progress/batch", ITEMS, ITEMS_PER_S)

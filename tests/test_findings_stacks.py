@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import pytest
 
 from analysis.findings.rules import BY_NAME
-from collectors.records import COLLECTIVE_S, Event, Frame, Points, Record, labels_of
+from collectors.logs.formats.nccl_inspector import InspectorFile
+from collectors.records import Event, Frame, Record
 from collectors.store.store import Store
 from tests.judged import T0, JudgedRuns, card_labels, gpu, machine_point, point
 from tests.judged_stacks import (
@@ -201,54 +205,141 @@ def test_a_rank_that_comes_last_is_found(store: Store) -> None:
     assert judged.first_s[judged.of("straggler")[0].id] <= T0 + BY_NAME["straggler"].needs_s + 15
 
 
-def timed(store: Store, seconds: Callable[[int, int], float | None], ranks: int, groups: int = 1) -> JudgedRuns:
-    """A run of which only NCCL's Inspector knows: `seconds(rank, second)` in collectives; None where the rank wrote nothing."""
+A_SECOND = 12  # collectives of a described job
+
+
+class Collective(NamedTuple):
+    """One of a rank, as NCCL's Inspector writes it."""
+
+    communicator: str
+    rank: int
+    ranks: int
+    sequence: int
+    us: float
+
+
+def timed(store: Store, ranks: int, of_second: Callable[[int, int], Iterable[Collective]]) -> JudgedRuns:
+    """A run of which only NCCL's Inspector knows: `of_second(rank, second)` is what the file of a process has more."""
     judged = JudgedRuns(store)
     judged.begin("run")
+    files = [InspectorFile("run", {}) for _ in range(ranks)]
 
     def second(now_s: float) -> Iterable[Record]:
         passed = int(now_s - T0)
         yield point("run", now_s, passed, {"loss": 1.0})
-        for rank in range(ranks):
-            took_s = seconds(rank, passed)
-            if took_s is not None:
-                offset_s = 0.3 * (rank % 3)  # of its clock
-                labels = labels_of(host="far", rank=rank or None, communicator=f"0x{rank % groups}")
-                yield Points("run", labels, (COLLECTIVE_S,), (took_s,), now_s - offset_s, None)
+        for rank, file in enumerate(files):
+            at_us = int((now_s - 2.0 * (rank % 3)) * 1e6)  # by its clock
+            yield from file.parse([inspector_line(one, at_us) for one in of_second(rank, passed)], None)
 
     judged.go_on(100.0, second)
     return judged
 
 
+def inspector_line(one: Collective, at_us: int) -> bytes:
+    header = {"id": one.communicator, "rank": one.rank, "n_ranks": one.ranks}
+    timing = {"coll": "AllReduce", "coll_sn": one.sequence, "coll_exec_time_us": one.us, "coll_busbw_gbs": 10.0}
+    metadata = {"dump_timestamp_us": at_us, "hostname": "far"}
+    return json.dumps({"header": header, "metadata": metadata, "coll_perf": timing}).encode()
+
+
+def described(
+    us: Callable[[int, int], float | None], ranks: int, begins: Sequence[int] = (0,), same_name: bool = False
+) -> Callable[[int, int], Iterator[Collective]]:
+    """`us(rank, sequence)`: how long the rank is in it; None where its file says nothing. A new communicator begins at each of these seconds."""
+
+    def of_second(rank: int, second: int) -> Iterator[Collective]:
+        begun = max((begin for begin in begins if begin <= second), default=0)
+        for sequence in range((second - begun) * A_SECOND, (second - begun + 1) * A_SECOND):
+            took_us = us(rank, sequence)
+            if took_us is not None:
+                yield Collective("0x0" if same_name else f"0x{begun}", rank, ranks, sequence, took_us)
+
+    return of_second
+
+
+def late(rank: int, sequence: int, last: int, work_us: float = 4_000, wait_us: float = 16_000) -> float:
+    """Some jitter, and the others wait."""
+    return work_us + 100 * ((rank * 7 + sequence * 3) % 5) + (wait_us if rank != last else 0)
+
+
+def some(sequence: int, ranks: int) -> int:
+    """One of the ranks, without a pattern."""
+    return random.Random(sequence).randrange(ranks)
+
+
 @pytest.mark.parametrize("size", [2, 8, 64])
 def test_a_rank_that_comes_last_is_found_by_the_times_of_its_collectives(store: Store, size: int) -> None:
-    judged = timed(store, lambda rank, second: 0.05 if rank == 1 else 0.25, size)
+    judged = timed(store, size, described(lambda rank, sequence: late(rank, sequence, 1), size))
     (found,) = judged.of("straggler")
-    assert found.rank == 1 and "wait 20% of the time for it" in found.sentence
+    assert found.rank == 1
+    numbers = found.fields["numbers"]
+    assert f"Rank 1 came last into {numbers['last']:.0f} of {numbers['last']:.0f} collectives" in found.sentence
+    assert numbers["last"] == numbers["compared"] > 50
+    assert numbers["cost"] == pytest.approx(19.2, abs=1) and numbers["work"] == pytest.approx(4.9, abs=0.3), "percent"
 
 
-def test_a_late_rank_is_found_when_others_wrote_nothing_or_began_anew(store: Store) -> None:
-    judged = timed(store, lambda rank, second: None if rank == 5 and second > 30 else 0.05 if rank == 2 else 0.25, 8)
-    assert [found.rank for found in judged.of("straggler")] == [2]
+def test_a_rank_that_is_late_once_a_step_is_found(store: Store) -> None:
+    """The first of six all-reduces of a step waits for it; after that ranks come together."""
+    step = described(
+        lambda rank, sequence: late(
+            rank, sequence, 3 if sequence % 6 == 0 else -1, wait_us=60_000 * (sequence % 6 == 0)
+        ),
+        8,
+    )
+    (found,) = timed(store, 8, step).of("straggler")
+    assert found.rank == 3
 
 
 @pytest.mark.parametrize(
-    "seconds",
+    "us",
     [
-        lambda rank, second: 0.2 + 0.001 * ((rank * 7 + second * 3) % 5),  # healthy
-        lambda rank, second: 0.9 + 0.001 * ((rank * 7 + second * 3) % 5),  # a slow link: all are long
-        lambda rank, second: 0.05 if rank == second // 3 % 8 else 0.25,  # each is late at times
+        lambda rank, sequence: None if rank == 5 else late(rank, sequence, 2),
+        lambda rank, sequence: None if rank == 5 and sequence > 30 * A_SECOND else late(rank, sequence, 2),
+        lambda rank, sequence: None if some(sequence * 8 + rank, 50) == 0 else late(rank, sequence, 2),
     ],
+    ids=["a missing rank", "a rank that ends", "dropped collectives"],
 )
-def test_collectives_that_no_one_rank_holds_up_have_no_straggler(
-    store: Store, seconds: Callable[[int, int], float]
-) -> None:
-    assert not timed(store, seconds, 8).of("straggler")
+def test_a_late_rank_is_found_when_others_wrote_nothing(store: Store, us: Callable[[int, int], float | None]) -> None:
+    assert [found.rank for found in timed(store, 8, described(us, 8)).of("straggler")] == [2]
+
+
+@pytest.mark.parametrize("same_name", [False, True], ids=["a new communicator", "the same number again"])
+def test_a_late_rank_is_found_again_after_a_restart(store: Store, same_name: bool) -> None:
+    restarted = described(lambda rank, sequence: late(rank, sequence, 2), 8, (0, 40), same_name)
+    assert {found.rank for found in timed(store, 8, restarted).of("straggler")} == {2}
+
+
+QUIET: dict[str, Callable[[int, int, int], float | None]] = {
+    "healthy": lambda rank, sequence, size: late(rank, sequence, -1, wait_us=0),
+    "a slow link": lambda rank, sequence, size: late(rank, sequence, -1, work_us=70_000, wait_us=0),
+    "in turn": lambda rank, sequence, size: late(rank, sequence, sequence % size),
+    "at random": lambda rank, sequence, size: late(rank, sequence, some(sequence, size)),
+    "the late one is missing": lambda rank, sequence, size: late(rank, sequence, 1) if rank != 1 else None,
+    "not worth a word": lambda rank, sequence, size: late(rank, sequence, 1, wait_us=300),
+    "once, for long": lambda rank, sequence, size: late(
+        rank, sequence, 1, wait_us=80_000 * (60 <= sequence // A_SECOND < 63)
+    ),
+    "seven times of ten": lambda rank, sequence, size: late(rank, sequence, int(some(sequence, 10) < 7)),
+}
+
+
+@pytest.mark.parametrize(
+    ("size", "kind"), [*itertools.product((2, 8), QUIET), (64, "healthy"), (64, "in turn"), (64, "at random")]
+)
+def test_collectives_that_no_one_rank_holds_up_have_no_straggler(store: Store, size: int, kind: str) -> None:
+    quiet = described(lambda rank, sequence: QUIET[kind](rank, sequence, size), size)
+    assert not timed(store, size, quiet).of("straggler")
 
 
 def test_ranks_are_compared_within_a_communicator(store: Store) -> None:
     """The even ranks are a group with little to send."""
-    assert not timed(store, lambda rank, second: 0.25 if rank % 2 else 0.05, 8, groups=2).of("straggler")
+
+    def of_second(rank: int, second: int) -> Iterator[Collective]:
+        for sequence in range(second * A_SECOND, (second + 1) * A_SECOND):
+            us = late(rank, sequence, -1, 4_000 if rank % 2 else 20_000, 0)
+            yield Collective(f"0x{rank % 2}", rank, 8, sequence, us)
+
+    assert not timed(store, 8, of_second).of("straggler")
 
 
 def test_ranks_that_come_together_have_no_straggler(store: Store) -> None:

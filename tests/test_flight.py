@@ -8,7 +8,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.dumps import MAX_GROUPS, FlightRank, flight_ranks, flight_sentence
+from analysis.dumps import MAX_GROUPS, FlightRank, flight_late_sentence, flight_ranks, flight_sentence
 from analysis.findings.dumps import DumpReader, open_plain_file
 from collectors.machine.run_state import RunProcess
 from collectors.message import text_of
@@ -109,6 +109,46 @@ def test_a_rank_that_calls_another_collective_is_named() -> None:
     assert flight_sentence(flight_ranks({0: {"entries": [entry(1)]}, 1: {"entries": [entry(1)]}})) is None
 
 
+def timed(ms: Callable[[int, int], object], ranks: int, operation: str = "nccl:all_reduce") -> str:
+    """What is said of a job whose collectives of each rank take so long, by rank and number."""
+    dumps = {
+        rank: {"entries": [{**entry(number, operation), "duration_ms": ms(rank, number)} for number in range(50)]}
+        for rank in range(ranks)
+    }
+    return text_of(flight_late_sentence(flight_ranks(dumps)))
+
+
+@pytest.mark.parametrize("ranks", [2, 8, 64])
+def test_the_rank_that_came_last_before_is_named_where_collectives_were_timed(ranks: int) -> None:
+    said = timed(lambda rank, number: 2.0 if rank == 1 else 9.0 + rank, ranks)
+    assert said == "Before that, rank 1 came last into 50 of 50 collectives."
+
+
+@pytest.mark.parametrize(
+    "ms",
+    [
+        lambda rank, number: None,
+        lambda rank, number: 5.0,
+        lambda rank, number: 2.0 if rank == number % 8 else 9.0,
+        lambda rank, number: 2.0 if rank == 1 and number > 40 else None if number < 40 else 9.0,
+        lambda rank, number: 2.0 if rank == 1 else 9.0 if rank == 2 else None,
+        lambda rank, number: [float("nan"), float("inf"), -1.0, 10**4000, "2", True][number % 6] if rank == 1 else 9.0,
+    ],
+    ids=["untimed", "equal", "in turn", "few", "two of eight ranks", "no times"],
+)
+def test_nobody_is_named_where_no_one_rank_comes_last(ms: Callable[[int, int], object]) -> None:
+    assert timed(ms, 8) == ""
+
+
+def test_times_are_read_from_a_dump(tmp_path: Path, reader: DumpReader) -> None:
+    (tmp_path / "a").write_bytes(pickle.dumps({"entries": [{**entry(1), "duration_ms": 2.5}, entry(2)]}))
+    assert [row.timed for row in read(reader, tmp_path / "a")] == [((1, 0.0025),)]
+
+
+def test_a_broadcast_says_nothing_of_who_came_last() -> None:
+    assert timed(lambda rank, number: 2.0 if rank == 1 else 9.0, 8, "nccl:broadcast") == ""
+
+
 def test_a_file_that_would_run_something_is_not_read(tmp_path: Path, reader: DumpReader) -> None:
     class Evil:
         def __reduce__(self) -> tuple[Any, ...]:
@@ -180,7 +220,7 @@ ANY = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["entries", "process_group", "collective_seq_id", "frames", "state", "x"]),
+            st.sampled_from(["entries", "process_group", "collective_seq_id", "frames", "state", "duration_ms", "x"]),
             inner,
             max_size=4,
         )
@@ -191,7 +231,8 @@ ANY = st.recursive(
 
 @given(st.dictionaries(st.integers(0, 3), ANY, max_size=3))
 def test_odd_dumps_are_left_out(dumps: dict[int, Any]) -> None:
-    assert isinstance(text_of(flight_sentence(flight_ranks(dumps))), str)
+    ranks = flight_ranks(dumps)
+    assert isinstance(text_of(flight_sentence(ranks)) + text_of(flight_late_sentence(ranks)), str)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80\x02", b"not a pickle", pickle.dumps(7)])

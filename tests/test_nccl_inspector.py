@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from collectors.logs.formats.nccl_inspector import InspectorFile
-from collectors.records import LogLine, Points
+from collectors.records import SAMPLED_S, SAMPLED_SEQUENCE, LogLine, Points
 from tests.following import Follower, until
 
 AT_US = 1_764_000_000_000_000
@@ -61,10 +61,10 @@ def lines(rows: Iterator[dict[str, Any]]) -> list[bytes]:
 
 
 def values(records: list[Any]) -> list[tuple[str, str, dict[str, float]]]:
-    """Rank, communicator and what was measured."""
+    """Rank, communicator and the sums that were measured."""
     found = []
     for one in records:
-        if isinstance(one, Points):
+        if isinstance(one, Points) and SAMPLED_S not in one.names:
             labels = dict(one.labels)
             found.append(
                 (labels.get("rank", "0"), labels["communicator"], dict(zip(one.names, one.values, strict=True)))
@@ -75,12 +75,60 @@ def values(records: list[Any]) -> list[tuple[str, str, dict[str, float]]]:
 @pytest.mark.parametrize("version", ["v4.0", "v4.1", "v4.2", "v4.3"])
 def test_collectives_of_a_second_are_one_point_in_each_version(version: str) -> None:
     file = InspectorFile("a", {})
-    (point,) = file.parse(lines(dump(version, header(3), [1_000, 3_000])), None)
+    point, *_ = file.parse(lines(dump(version, header(3), [1_000, 3_000])), None)
     assert isinstance(point, Points) and point.time_s == AT_US / 1e6 and point.step is None
     assert dict(point.labels) == {"host": "far", "rank": "3", "communicator": WORLD}
     assert dict(zip(point.names, point.values, strict=True)) == pytest.approx(
         {"nccl/collective_s": 0.004, "nccl/bus_bytes_per_s": 100e9}
     )
+
+
+def sampled(records: list[Any]) -> dict[tuple[str, int], float]:
+    """Seconds by kind and sequence number."""
+    found = {}
+    for one in records:
+        if isinstance(one, Points) and one.names == (SAMPLED_SEQUENCE, SAMPLED_S):
+            found[dict(one.labels)["collective"], int(one.values[0])] = one.values[1]
+    return found
+
+
+def test_ranks_sample_the_same_collectives_however_many_each_wrote_in_a_second() -> None:
+    first = sampled(InspectorFile("a", {}).parse(lines(dump("v4.3", header(0), [1_000] * 2_000)), None))
+    later = [row for second in range(4) for row in dump("v4.3", header(1), [3_000] * 500, AT_US + second * 1_000_000)]
+    for place, row in enumerate(row for row in later if "coll_perf" in row):
+        row["coll_perf"]["coll_sn"] = place
+    second = sampled(InspectorFile("a", {}).parse(lines(iter(later)), None))
+    assert 1 <= len(first) <= 4 and 4 <= len(second) <= 16
+    assert first.keys() <= second.keys(), "half as many a second: a part of those"
+    assert set(first.values()) == {0.001} and set(second.values()) == {0.003}
+
+
+def test_a_sample_has_each_place_of_a_step() -> None:
+    """Sixteen collectives a step: not always the same of them."""
+    file, places = InspectorFile("a", {}), set[int]()
+    for second in range(50):
+        rows = list(dump("v4.3", header(0), [1_000] * 160, AT_US + second * 1_000_000))
+        for row in rows[1:]:
+            row["coll_perf"]["coll_sn"] += second * 160
+        places |= {sequence % 16 for _, sequence in sampled(file.parse(lines(iter(rows)), None))}
+    assert places == set(range(16))
+
+
+def test_only_collectives_in_which_each_rank_needs_all_others_are_sampled() -> None:
+    rows = list(dump("v4.3", header(0), [1_000]))
+    rows += [{"coll_perf": {**collective(7, 5), "coll": kind}} for kind in ("Broadcast", "Reduce", "AllGather", [])]
+    rows += [{"coll_perf": {**collective(7, 5), "coll_sn": number}} for number in (-1, "x", None, 1 << 60)]
+    assert sampled(InspectorFile("a", {}).parse(lines(iter(rows)), None)).keys() == {("AllReduce", 0), ("AllGather", 7)}
+
+
+def test_a_file_that_begins_in_the_middle_of_a_dump_is_read_from_the_next_one() -> None:
+    """As a rotation leaves it: the communicator of the first lines is in the file before."""
+    before = lines(dump("v4.3", header(3), [1_000, 2_000, 4_000]))
+    after = lines(dump("v4.3", header(3), [500], AT_US + 1_000_000))
+    file = InspectorFile("a", {})
+    found = file.parse([before[2][40:], before[3], *after], None)
+    assert [measured["nccl/collective_s"] for _, _, measured in values(found)] == pytest.approx([0.0005])
+    assert file.tally.lines_skipped == 2
 
 
 def test_a_file_that_is_cut_anywhere_goes_on_where_it_was_cut() -> None:

@@ -15,7 +15,7 @@ from collectors.message import Message, Value, counted, phrase
 from collectors.records import Frame
 from collectors.store.store import StackColumns, TooMuch
 
-from ..dumps import MemorySnapshot, flight_sentence
+from ..dumps import MemorySnapshot, flight_late_sentence, flight_sentence
 from ..ledger.evidence import StackState, stands_of
 from ..logs.crash import AROUND_S, XIDS, Fault, crash_of
 from ..stacks.frames import are_own, file_name
@@ -391,11 +391,12 @@ def hung(subject: RunSubject) -> Iterator[Detection]:
     step = last_step(subject)
     yield Detection(
         phrase(
-            "The run hangs: no line for {silent_s:spoken}{since}, and nothing moves. {where}{flight}",
+            "The run hangs: no line for {silent_s:spoken}{since}, and nothing moves. {where}{flight}{late}",
             silent_s=silent_s,
             since=phrase(" since step {step:,}", step=step) if step is not None else None,
             where=_where(ranks, inside),
-            flight=phrase(" {flight}", flight=late) if (late := flight_sentence(flight)) else None,
+            flight=phrase(" {flight}", flight=absent) if (absent := flight_sentence(flight)) else None,
+            late=phrase(" {late}", late=late) if (late := flight_late_sentence(flight)) else None,
         ),
         subject.now_s - silent_s,
         subject.now_s,

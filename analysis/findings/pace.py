@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from collectors.arrays import Bools, Floats
 from collectors.message import Message, phrase
-from collectors.records import COLLECTIVE_S, Event, Frame
-from collectors.store.store import RawPoints, Series, TooMuch
+from collectors.records import COLLECTIVE_S, SAMPLED_S, SAMPLED_SEQUENCE, Event, Frame, Labels
+from collectors.store.store import Series, TooMuch
 
 from ..blame.blame import blame_window
+from ..collectives import MIN_COLLECTIVES, is_comparable, late_rank, most_waited_for, wait_of
 from ..ledger.evidence import stands_of
 from ..stacks.frames import file_name
 from ..stacks.spans import Interval, TrustedSpans
@@ -473,6 +476,7 @@ def _held_by_stacks(new: _FunctionGrowth, window: Interval) -> Detection:
 # One rank that makes the others wait.
 
 RANK_WINDOW_S, RANK_BLOCK_S = 50.0, 2.5
+BLOCKS = round(RANK_WINDOW_S / RANK_BLOCK_S)  # of as many collectives each
 LAST = 0.8  # of the blocks in which one rank waits least
 COSTS = 3.0  # percent of the others' time
 MIN_S = 0.5  # of a window with stacks, of each rank
@@ -481,15 +485,124 @@ MIN_S = 0.5  # of a window with stacks, of each rank
 def straggler(subject: RunSubject) -> Iterator[Detection]:
     """Who comes last into the collectives waits least in them: the same rank nearly always, and the others for it.
 
-    How long each rank is in collectives is what NCCL's Inspector timed, where it did; else what stacks say.
+    How long each rank was in the same collective is what NCCL's Inspector timed, where it did; else what stacks say.
     """
     window = subject.now_s - RANK_WINDOW_S, subject.now_s
-    waited, ranks = _timed(subject, window)
-    if len(ranks) < 2 and len({process.rank for process in subject.processes}) >= 2:
-        try:
-            waited, ranks = _waited(subject, window)
-        except TooMuch:
+    if sum(is_timed(name) for name, _ in subject.tracks) >= 2:  # all series of a run with 10,000 take 0.2 s
+        communicators = [found for found in _communicators(subject, window) if found.is_known(window)]
+        if communicators:
+            late = [found for one in communicators if (found := one.straggler(window)) is not None]
+            yield from sorted(late, key=lambda found: -found.numbers["cost"])[:1]
             return
+    yield from _straggler_by_stacks(subject, window)
+
+
+def is_timed(name: str) -> bool:
+    return name == COLLECTIVE_S
+
+
+class _Communicator:
+    """What ranks of one communicator did in a window: their seconds in all collectives, and in each that they sampled."""
+
+    def __init__(self) -> None:
+        self._seconds = defaultdict[int, float](float)  # in all collectives, by rank
+        self._sampled: dict[tuple[str, float], dict[int, tuple[float, float]]] = {}  # time and seconds, by rank
+
+    def add(self, rank: int, seconds: float) -> None:
+        self._seconds[rank] += seconds
+
+    def sample(self, rank: int, kind: str, sequence: float, time_s: float, seconds: float) -> None:
+        """In the order of arrival: of a number that a rank has twice, since its counter began anew, the later one counts."""
+        self._sampled.setdefault((kind, sequence), {})[rank] = time_s, seconds
+
+    @cached_property
+    def _compared(self) -> list[tuple[float, dict[int, float]]]:
+        """When, and seconds by rank, in order of time: of those collectives that nearly all ranks sampled."""
+        found = [
+            (min(time_s for time_s, _ in by_rank.values()), sequence, {rank: s for rank, (_, s) in by_rank.items()})
+            for (_, sequence), by_rank in self._sampled.items()
+            if is_comparable(by_rank, len(self._seconds))
+        ]
+        return [(time_s, seconds) for time_s, _, seconds in sorted(found, key=lambda one: one[:2])]
+
+    def is_known(self, window: Interval) -> bool:
+        """Whether enough collectives can be compared, all over the window."""
+        times = [time_s for time_s, _ in self._compared]
+        return len(times) >= MIN_COLLECTIVES and times[-1] - times[0] >= LAST * (window[1] - window[0])
+
+    def straggler(self, window: Interval) -> Detection | None:
+        collectives = [seconds for _, seconds in self._compared]
+        waits = [wait_of(seconds) for seconds in collectives]
+        late = late_rank(waits)
+        if late is None:
+            return None
+        blocks = np.array_split(np.arange(len(waits)), BLOCKS)
+        held = sum(most_waited_for([waits[place] for place in block])[0] == late.rank for block in blocks)
+        inside = defaultdict[int, float](float)  # seconds in these collectives, by rank
+        waited = defaultdict[int, float](float)  # ... until the late rank came
+        for seconds, wait in zip(collectives, waits, strict=True):
+            for rank, s in seconds.items():
+                inside[rank] += s
+                waited[rank] += s - wait.work_s if wait.last == late.rank else 0.0
+        scale = {rank: 100 * self._seconds[rank] / (window[1] - window[0]) / s for rank, s in inside.items() if s > 0}
+        others = [waited[rank] * scale[rank] for rank in scale if rank != late.rank]
+        cost = float(np.median(others)) if others else 0.0
+        if held < LAST * len(blocks) or cost < COSTS:
+            return None
+        work_s = sum(wait.work_s for wait in waits)
+        work = float(np.median([work_s * percent for rank, percent in scale.items() if rank != late.rank]))
+        return Detection(
+            phrase(
+                "Rank {rank} came last into {last:,} of {compared:,} collectives that were compared: the other ranks wait {cost_pct:percent} of the time for it. Without waiting, collectives take {work_pct:percent}.",
+                rank=late.rank,
+                last=late.last,
+                compared=late.compared,
+                cost_pct=cost,
+                work_pct=work,
+            ),
+            *window,
+            key=str(late.rank),
+            rank=late.rank,
+            numbers={
+                "cost": round(cost, 1),
+                "work": round(work, 1),
+                "last": float(late.last),
+                "compared": float(late.compared),
+            },
+        )
+
+
+def _communicators(subject: RunSubject, window: Interval) -> Iterable[_Communicator]:
+    """What the Inspector's files say of the window."""
+    series: dict[tuple[Labels, str], Series] = {
+        (row.labels, row.name): row
+        for row in subject.history.series()
+        if row.name in (COLLECTIVE_S, SAMPLED_SEQUENCE, SAMPLED_S) and (row.last_time_s or 0.0) >= window[0]
+    }
+    points = subject.history.points(series.values(), window)
+    found: dict[str, _Communicator] = {}
+    for (labels, name), row in series.items():
+        known = dict(labels)
+        rank, into = int(known.get("rank", "0")), found.setdefault(known.get("communicator", ""), _Communicator())
+        if name == COLLECTIVE_S:
+            into.add(rank, float(points[row.id].value.sum()))
+        elif name == SAMPLED_S and (labels, SAMPLED_SEQUENCE) in series:
+            sequences, seconds = points[series[labels, SAMPLED_SEQUENCE].id], points[row.id]
+            if not np.array_equal(sequences.place, seconds.place):
+                continue  # not of the Inspector
+            columns = sequences.value.tolist(), seconds.place.tolist(), seconds.value.tolist()
+            for sequence, time_s, s in zip(*columns, strict=True):
+                into.sample(rank, known.get("collective", ""), sequence, time_s, s)
+    return found.values()
+
+
+def _straggler_by_stacks(subject: RunSubject, window: Interval) -> Iterator[Detection]:
+    if len({process.rank for process in subject.processes}) < 2:
+        return
+    try:
+        waited, ranks = _waited(subject, window)
+    except TooMuch:
+        return
     if len(ranks) < 2:
         return
     ordered = np.sort(waited, axis=0)
@@ -514,48 +627,6 @@ def straggler(subject: RunSubject) -> Iterator[Detection]:
         rank=ranks[late],
         numbers={"cost": round(cost, 1), "of_blocks": round(100 * float(counts[late]) / waited.shape[1], 0)},
     )
-
-
-def is_timed(name: str) -> bool:
-    return name == COLLECTIVE_S
-
-
-def _timed(subject: RunSubject, window: Interval) -> tuple[Floats, list[int]]:
-    """`[rank, block]`: seconds in collectives of that communicator which most ranks wrote of, and of these most time.
-
-    A rank that wrote nothing in a block was not the last one there; one that wrote in few is left out.
-    """
-    if sum(is_timed(name) for name, _ in subject.tracks) < 2:  # all series of a run with 10,000 take 0.2 s
-        return np.zeros((0, 0)), []
-    by_communicator: dict[str, dict[int, list[Series]]] = {}
-    for row in subject.history.series():
-        if row.name == COLLECTIVE_S and (row.last_time_s or 0.0) >= window[0]:
-            labels = dict(row.labels)
-            ranks = by_communicator.setdefault(labels.get("communicator", ""), {})
-            ranks.setdefault(int(labels.get("rank", "0")), []).append(row)
-    best: tuple[Floats, list[int]] = np.zeros((0, 0)), []
-    for by_rank in by_communicator.values():
-        points = subject.history.points([row for rows in by_rank.values() for row in rows], window)
-        blocks = {
-            rank: _sums([points[row.id] for row in rows if row.id in points], window) for rank, rows in by_rank.items()
-        }
-        known = sorted(rank for rank, seconds in blocks.items() if np.isfinite(seconds).mean() >= LAST)
-        if len(known) < 2:
-            continue
-        seconds = np.array([blocks[rank] for rank in known])
-        seconds = np.where(np.isfinite(seconds), seconds, np.nanmax(seconds, axis=0, initial=0.0))
-        if (len(known), seconds.sum()) > (len(best[1]), best[0].sum()):
-            best = seconds, known
-    return best
-
-
-def _sums(points: Sequence[RawPoints], window: Interval) -> Floats:
-    """The sum of each block; NaN without a point."""
-    count = round((window[1] - window[0]) / RANK_BLOCK_S)
-    times = np.concatenate([one.place for one in points]) if points else np.zeros(0)
-    values = np.concatenate([one.value for one in points]) if points else np.zeros(0)
-    block = np.clip(((times - window[0]) / RANK_BLOCK_S).astype(np.int64), 0, count - 1)
-    return np.where(np.bincount(block, minlength=count) > 0, np.bincount(block, values, count), np.nan)
 
 
 def _waited(subject: RunSubject, window: tuple[float, float]) -> tuple[Floats, list[int]]:

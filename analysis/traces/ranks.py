@@ -1,7 +1,6 @@
 """Traces of several ranks of one job: rank by rank, and which rank the others waited for.
 
-A collective ends at about the same moment on all ranks, and begins on each when that rank comes: its kernel is shortest on the rank that
-came last, and the others waited for it. Durations are compared, so clocks may differ.
+The kernel of a collective is shortest on the rank that came last (`analysis/collectives.py`).
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from itertools import pairwise
 from statistics import median
 from typing import Literal, NamedTuple, TypeAlias
 
+from ..collectives import wait_of
 from .steps import Collective, StepTrace
 
 ENDS_WITHIN_S = 5e-4  # of each other: kernels of one collective on cards with one clock
 ENDS_APART = 10  # times the tolerance, at least: collectives of a rank, half of them
 MIN_FOUND = 0.4  # of the collectives of the rank with the fewest, to believe that they are the same
 CLOCKS_AGREE_S = 1e-3
-MIN_LEAD_S = 1e-5  # a rank whose kernel is not so much shorter was not last: all came together
 
 Match: TypeAlias = Literal["sequence", "end"]
 
@@ -88,15 +87,14 @@ def compare_ranks(traces: Iterable[StepTrace]) -> RankComparison | None:
 
 
 def _count(parts: Sequence[_Part], rows: dict[int, RankRow]) -> None:
-    shortest, second, *_ = sorted(part.collective.seconds for part in parts)
-    longest_s = max(part.collective.seconds for part in parts)
+    wait = wait_of({part.rank: part.collective.seconds for part in parts})
     for part in parts:
-        row, its_s = rows[part.rank], part.collective.seconds
+        row = rows[part.rank]
         row.matched += 1
-        row.waited_s += its_s - shortest
-        if its_s == shortest and second - shortest >= MIN_LEAD_S:
+        row.waited_s += part.collective.seconds - wait.work_s
+        if part.rank == wait.last:
             row.last += 1
-            row.waited_for_s += longest_s - shortest
+            row.waited_for_s += wait.longest_s
 
 
 def _by_sequence(traces: dict[int, StepTrace]) -> Iterator[list[_Part]]:

@@ -7,11 +7,11 @@ https://github.com/NVIDIA/nccl/blob/master/plugins/profiler/inspector/inspector_
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...records import COLLECTIVE_S, Points, Record, labels_of
+from ...records import COLLECTIVE_S, SAMPLED_S, SAMPLED_SEQUENCE, Points, Record, labels_of
 from . import Arrival, Tally
 from .jsonl import objects
 from .values import as_count, as_number, as_time, escape_control
@@ -23,6 +23,8 @@ FILE = re.compile(r".+-pid\d+\.log")
 BUS_BYTES_PER_S, DROPPED = "nccl/bus_bytes_per_s", "nccl/dropped"
 INTERVAL_S = 1.0
 MAX_COMMUNICATORS = 64  # of a process
+MAX_SAMPLED = 4  # collectives of one communicator and interval, of those that are read at once
+SYMMETRIC = ("AllReduce", "AllGather", "AllGatherV", "ReduceScatter", "All2All")  # each rank needs all others
 MAX_ID, MAX_RANKS, MAX_US, MAX_GB_PER_S = 64, 10_000_000, 1e12, 1e6
 
 
@@ -41,10 +43,36 @@ class _Sum:
 
     def __init__(self) -> None:
         self.seconds, self.bytes, self.timed_s, self.dropped, self.count = 0.0, 0.0, 0.0, 0, 0
+        self._sampled: list[tuple[int, str, int, float]] = []
+        self._limit = 1 << 32
+
+    def sample(self, collective: Mapping[str, Any], seconds: float) -> None:
+        """Keeps it where the hash of its sequence number is below a limit, which is halved when there are too many.
+
+        So two ranks keep the same collectives, and one that is at another limit keeps a part of these or more.
+        """
+        sequence = collective.get("coll_sn")
+        if type(sequence) is not int:
+            return
+        mixed = sequence * 0x85EBCA6B & 0xFFFFFFFF
+        place = (mixed ^ mixed >> 13) * 0xC2B2AE35 & 0xFFFFFFFF  # no rhythm of a step's collectives shows in it
+        if place < self._limit and 0 <= sequence < 1 << 53 and (kind := collective.get("coll")) in SYMMETRIC:
+            self._sampled.append((place, kind, sequence, seconds))
+            while len(self._sampled) > MAX_SAMPLED:
+                self._limit >>= 1
+                self._sampled = [one for one in self._sampled if one[0] < self._limit]
+
+    def sampled(self) -> dict[str, list[tuple[float, float]]]:
+        """By kind, sequence numbers and seconds."""
+        found: dict[str, list[tuple[float, float]]] = {}
+        for _, kind, sequence, seconds in self._sampled:
+            found.setdefault(kind, []).append((float(sequence), seconds))
+        return found
 
 
 class InspectorFile:
-    """One process's file. Jobs have thousands of collectives a second: what is kept is sums of about a second, by communicator.
+    """One process's file. Jobs have thousands of collectives a second: what is kept is sums of about a second, by communicator, and a sample
+    of collectives, the same of each rank.
 
     The rank of the process is that in its largest communicator: in a smaller one ranks are counted anew.
     """
@@ -65,7 +93,7 @@ class InspectorFile:
         sums: dict[tuple[str, str, float], _Sum] = {}
         for fields in objects(lines, self.tally):
             self._take(fields, sums)
-        return [self._points(*key, found) for key, found in sums.items()]
+        return [points for key, found in sums.items() for points in self._points(*key, found)]
 
     def _take(self, fields: Mapping[str, Any], sums: dict[tuple[str, str, float], _Sum]) -> None:
         statistics, collective = fields.get("dump_stats"), fields.get("coll_perf")
@@ -95,21 +123,27 @@ class InspectorFile:
         if us is None or not 0 <= us < MAX_US:
             self.tally.skip_field("coll_exec_time_us", "is not a time in microseconds")
             return
+        seconds = us / 1e6
+        into.sample(collective, seconds)
         into.count += 1
-        into.seconds += us / 1e6
+        into.seconds += seconds
         if speed is not None and 0 <= speed < MAX_GB_PER_S:
-            into.timed_s += us / 1e6
-            into.bytes += speed * 1e9 * us / 1e6
+            into.timed_s += seconds
+            into.bytes += speed * 1e9 * seconds
 
-    def _points(self, communicator: str, host: str, time_s: float, found: _Sum) -> Points:
+    def _points(self, communicator: str, host: str, time_s: float, found: _Sum) -> Iterator[Points]:
         values: dict[str, float] = {}
         if found.count:
             values[COLLECTIVE_S] = found.seconds
         if found.timed_s:
             values[BUS_BYTES_PER_S] = found.bytes / found.timed_s
         values |= {DROPPED: float(found.dropped)} if found.dropped or not found.count else {}
-        labels = labels_of(host=host, rank=self._rank or None, communicator=communicator)
-        return Points(self._run, labels, tuple(values), tuple(values.values()), time_s, None)
+        about = {"host": host, "rank": self._rank or None, "communicator": communicator}
+        yield Points(self._run, labels_of(**about), tuple(values), tuple(values.values()), time_s, None)
+        for kind, pairs in found.sampled().items():
+            labels = labels_of(**about, collective=kind)
+            for pair in pairs:
+                yield Points(self._run, labels, (SAMPLED_SEQUENCE, SAMPLED_S), pair, time_s, None)
 
 
 def _dump_of(fields: Mapping[str, Any]) -> _Dump | None:
