@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 COLUMNS, MARGIN = 80, 2  # of help
 MAX_DIGITS = 9  # of a count
 MAX_PORT = 65535
+OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
 
 
 class UsageError(Exception):
@@ -81,6 +83,8 @@ class Program:
             _drop_output()
             return 0
         except OSError as error:
+            if not error.filename and error.errno not in OF_DISKS:
+                raise  # of a connection, or of ours
             _drop_output()
             place = f"{error.filename}: " if error.filename else ""
             self._say(f"{place}{error.strerror or error}; look at its rights, and at the room on its disk")
