@@ -101,7 +101,9 @@ MAX_LINES, MAX_BLANK_LINES = (
 OF_IMPORTS = re.compile(r"^<frozen (importlib|zipimport)|/importlib/(__init__|_bootstrap\w*)\.py$")
 _MODULE = re.compile(r".*/(?:(?:site|dist)-packages|lib(?:64)?/python\d[\d.]*)/(.+?)(?:/__init__)?\.\w+$")
 _SLEEPS = re.compile(r"\bsleep\(")
-_TAKES_LOCK = re.compile(r"\.acquire\(|\bwith\b.*(lock|mutex|semaphore|condition)\w*\b", re.IGNORECASE)
+_TAKES_LOCK = re.compile(
+    r"\.acquire\(|^(?>.*?\bwith\b).*(?:lock|mutex|semaphore|condition)", re.IGNORECASE | re.MULTILINE
+)
 _ENTERS = re.compile(r"\s*with\b\s*\(?(.*?)\)?\s*:")
 _NAMED = re.compile(r"(?:[\w.]+\.)?(\w+)(?:\[[^\]]*\])?(?:\s+as\s+\w+)?")
 _DEFINES_LOCK = re.compile(
