@@ -274,7 +274,7 @@ MAX_LOOKED_AT = 5_000  # entries of the run's folder
 SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
 FOLDER = re.compile(r"(checkpoint|ckpt|step|epoch|global_step)[-_=]?\d+")
 HOLD_THEM = ("checkpoints", "ckpts", "weights")  # folders of such files
-STEP = re.compile(r"(\d+)(?!.*\d)")
+STEP = re.compile(r"\d+")
 REPLACED = "A later one was written under the same name."
 NOT_HERE = "Its file is not in the run's folder."
 
@@ -356,5 +356,5 @@ def _size_of(folder: str) -> int:
 
 def _step_in(name: str) -> int | None:
     """`checkpoint-500 -> 500`, `epoch=3-step=1200.ckpt -> 1200`"""
-    found = STEP.search(name.rpartition(".")[0] if "." in name else name)
-    return int(found[1]) if found and len(found[1]) < 16 else None
+    numbers = STEP.findall(name.rpartition(".")[0] if "." in name else name)
+    return int(numbers[-1]) if numbers and len(numbers[-1]) < 16 else None

@@ -71,7 +71,7 @@ XIDS = {
     95: phrase("an uncontained ECC error: the GPU needs a reset"),
     119: phrase("the GPU's firmware (GSP) did not answer in time"),
 }
-XID = re.compile(r"NVRM: Xid \((?P<place>[^)]+)\): (?P<number>\d+)")
+XID = re.compile(r"NVRM: Xid \((?P<place>[^()]+)\): (?P<number>\d+)")
 
 _ROWS: tuple[tuple[FaultKind, str, str], ...] = (
     ("out_of_memory", r"(?:Memory cgroup o|O)ut of memory: Killed process (?P<pid>\d+) \((?P<name>[^)]*)\)(?:.{0,400}?anon-rss:(?P<rss>\d+)kB)?",

@@ -97,15 +97,18 @@ MAX_LINES, MAX_BLANK_LINES = (
     20_000,
     400,
 )  # of a source file: how far it is read; where so many lines are blank it has ended
+MAX_LINE_LENGTH = 1_000  # characters of a line in which a lock's definition is looked for: the search is quadratic
 
 OF_IMPORTS = re.compile(r"^<frozen (importlib|zipimport)|/importlib/(__init__|_bootstrap\w*)\.py$")
 _MODULE = re.compile(r".*/(?:(?:site|dist)-packages|lib(?:64)?/python\d[\d.]*)/(.+?)(?:/__init__)?\.\w+$")
 _SLEEPS = re.compile(r"\bsleep\(")
-_TAKES_LOCK = re.compile(r"\.acquire\(|\bwith\b.*(lock|mutex|semaphore|condition)\w*\b", re.IGNORECASE)
+_TAKES_LOCK = re.compile(
+    r"\.acquire\(|^(?>.*?\bwith\b).*(?:lock|mutex|semaphore|condition)", re.IGNORECASE | re.MULTILINE
+)
 _ENTERS = re.compile(r"\s*with\b\s*\(?(.*?)\)?\s*:")
 _NAMED = re.compile(r"(?:[\w.]+\.)?(\w+)(?:\[[^\]]*\])?(?:\s+as\s+\w+)?")
 _DEFINES_LOCK = re.compile(
-    r"(\w+)(?:\[[^\]]*\])?\s*(?::[^=]*)?=.*?\b\w*(?:Lock|Semaphore|Condition|Mutex)\b|(\w+)\s*:\s*[\w.\"']*\b\w*(?:Lock|Semaphore|Condition)\b"
+    r"\b(\w++)(?:\[[^\]]*\])?\s*(?::[^=]*)?=.*?\b\w*(?:Lock|Semaphore|Condition|Mutex)\b|\b(\w++)\s*:\s*[\w.\"']*\b\w*(?:Lock|Semaphore|Condition)\b"
 )
 _FUNCTION = re.compile(r"\s*(async\s+)?(def|class)\b")
 _READS_GPU = re.compile(r"\.(item|cpu|tolist|numpy|synchronize)\(|\.to\(\s*[\"']cpu")
@@ -180,7 +183,7 @@ def lock_names(files: Iterable[str], line_of: Callable[[str, int], str]) -> set[
     for file in files:
         blank = 0
         for number in range(1, MAX_LINES):
-            text = line_of(file, number)
+            text = line_of(file, number)[:MAX_LINE_LENGTH]
             blank = 0 if text.strip() else blank + 1
             if blank > MAX_BLANK_LINES:
                 break

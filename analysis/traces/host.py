@@ -21,7 +21,7 @@ OF_LIBRARY = re.compile(
     r"|diffusers|timm|einops|numpy)/|(?:contextlib|functools|threading|enum|typing|copy|abc|logging|runpy|multiprocessing|concurrent)(?:\.py|/)"
 )
 INSTALLED = "/site-packages/"
-BACKWARD = re.compile(r"autograd::engine::|.*Backwards?\w*$", re.DOTALL)
+BACKWARD = re.compile(r"autograd::engine::|(?>.*Backward)\w*$", re.DOTALL)
 MAX_DEPTH = 500  # functions of a stack, the innermost
 
 

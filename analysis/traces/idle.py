@@ -37,7 +37,9 @@ def name_of_cause(cause: IdleCause) -> IdleCauseName:
 
 ON_HOST = (IdleCause.DATA, IdleCause.COLLECTIVE, IdleCause.SYNC, IdleCause.COPY)
 NAMED = {
-    IdleCause.DATA: re.compile(r"enumerate\(DataLoader\)|.*\bdataloader\.py\(\d+\): __next__|.*DataLoader.*__next__"),
+    IdleCause.DATA: re.compile(
+        r"enumerate\(DataLoader\)|.*\bdataloader\.py\(\d+\): __next__|(?>.*?DataLoader).*__next__"
+    ),
     IdleCause.COLLECTIVE: re.compile(r"gloo:|c10d::|mpi:|record_param_comms"),
     IdleCause.SYNC: re.compile(r"(?:cuda|hip)(?:Device|Stream|Event)Synchronize|cu(?:Ctx|Stream|Event)Synchronize"),
     IdleCause.COPY: re.compile(r"(?:cuda|hip)Memcpy|cuMemcpy"),
