@@ -8,6 +8,7 @@ import sys
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
 
 from collectors import VERSION
 
@@ -19,6 +20,7 @@ MAIN, *OTHERS = FILES = (
     "attach",
     "profile",
     "why",
+    "try",
     "report",
     "trace",
     "store",
@@ -54,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def command_in(file: str) -> Command:
-    found: Command = import_module(f".{file}", __name__).COMMAND
+    found: Command = import_module(f".{file}{'_' if iskeyword(file) else ''}", __name__).COMMAND
     return found
 
 
