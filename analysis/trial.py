@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from collectors.arrays import Floats
-from collectors.message import Message, phrase
+from collectors.message import Message, Value, phrase
 
 from .units import Units
 
@@ -132,7 +132,7 @@ def compare(before: Sequence[Pace], after: Sequence[Pace], samples: tuple[float,
 
 def sentence_of(found: Comparison) -> Message:
     """`B takes 41% less per step (38 to 44%): 88 ms in place of 150 ms; A against A differs by 2.0%.`"""
-    values = {
+    values: dict[str, Value] = {
         "unit": found.unit,
         "after": _time(found.after_s),
         "before": _time(found.before_s),

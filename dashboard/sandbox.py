@@ -132,8 +132,8 @@ def _make_root(scratch: Path) -> Path:
         except OSError:
             _mount(path, target, flags=MS_BIND | MS_REC)
             _mount("none", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
-    for path in VIRTUAL[1:]:
-        _bind(Path(path), root)
+    for name in VIRTUAL[1:]:
+        _bind(Path(name), root)
     _mount("proc", root / "proc", "proc")
     return root
 

@@ -76,6 +76,9 @@ class Turn(NamedTuple):
 def run(parsed: argparse.Namespace) -> int:
     from analysis.trial import compare, sentence_of
     from collectors.message import text_of
+    from deepseek.log.redaction import without_secrets
+
+    from ..runs.trials import keep_trial
 
     after: list[str] = parsed.words[1:] if parsed.words[:1] == ["--"] else parsed.words
     place = place_of(parsed)
@@ -94,13 +97,17 @@ def run(parsed: argparse.Namespace) -> int:
     result = {
         "run": parsed.run,
         "time_s": time.time(),
-        "A": before,
-        "B": after,
+        "A": without_secrets(before),
+        "B": without_secrets(after),
         "said": said,
         **found._asdict(),
         "tells": found.tells,
         "turns": {name: [turn.pace._asdict() for turn in its] for name, its in turns.items()},
     }
+    try:
+        keep_trial(place.data_dir, result)
+    except OSError as error:
+        _say(f"the result is not kept: cannot write to {place.data_dir} ({error.strerror})")
     print(json.dumps(result) if parsed.json else "\n".join(said))
     return 0
 
