@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -97,7 +97,7 @@ def main(told: str) -> int:
     words: dict[str, Any] = dict(zip(Inside._fields, json.loads(told), strict=True))
     shared = Path(words["shared"])
     try:
-        root = _make_root(shared / "scratch")
+        root = _make_root(shared / "scratch", Path(words["folder"]))
         _bind(shared, root)
         if words["logs"]:
             source, seen = map(Path, words["logs"])
@@ -113,37 +113,82 @@ def main(told: str) -> int:
         return FAILED
 
 
-def _make_root(scratch: Path) -> Path:
-    """The host's file systems below overlays, in a file system in memory. Raises OSError."""
-    mounts = _mount_points()
+def _make_root(scratch: Path, working: Path) -> Path:
+    """The host's file systems below overlays, in a file system in memory. Raises OSError.
+
+    The working folder has an overlay of its own: in a user namespace, nothing can be written below a folder of another user's otherwise.
+    """
+    folders = sorted({*_mount_points(), working} - {Path("/")}, key=lambda path: (len(path.parts), path))
     scratch.mkdir()
     _mount("tmpfs", scratch, "tmpfs")
     root = scratch / "root"
     root.mkdir()
-    _overlay(Path("/"), root, scratch / "0")
-    for number, path in enumerate(mounts, 1):
-        target = _below(root, path)
-        if any(path.is_relative_to(top) for top in VIRTUAL) or not (path.exists() and target.exists()):
-            continue
-        try:
-            if not path.is_dir():
-                raise NotADirectoryError
-            _overlay(path, target, scratch / str(number))
-        except OSError:
-            _mount(path, target, flags=MS_BIND | MS_REC)
-            _mount("none", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
+    layers = Layers(root, scratch / "layers", frozenset(folders))
+    for path in (Path("/"), *folders):
+        if layers.holds(path):
+            layers.show(path)
     for name in VIRTUAL[1:]:
         _bind(Path(name), root)
     _mount("proc", root / "proc", "proc")
     return root
 
 
-def _mount_points() -> list[Path]:
-    """Of this namespace without the root, those that hold others first."""
+class Layers:
+    """What the root shows of the host. `apart` are folders that are shown by themselves, after those that hold them."""
+
+    def __init__(self, root: Path, folder: Path, apart: Collection[Path]) -> None:
+        self._root, self._folder, self._apart, self._count = root, folder, apart, 0
+
+    def holds(self, path: Path) -> bool:
+        """Whether there is a place for it, and it is a file system of files."""
+        return not _is_virtual(path) and path.exists() and _below(self._root, path).exists()
+
+    def show(self, path: Path) -> None:
+        """Below an overlay; a file read-only, and a folder of which no overlay can be made. Raises OSError.
+
+        In a user namespace, a folder that holds mounts has none: then each entry is shown by itself.
+        """
+        target = _below(self._root, path)
+        if path.is_dir():
+            try:
+                self._count += 1
+                _overlay(path, target, self._folder / str(self._count))
+            except OSError:
+                if any(path in other.parents for other in self._apart):
+                    self._show_entries(path)
+                else:
+                    _bind_read_only(path, target)
+        else:
+            _bind_read_only(path, target)
+
+    def _show_entries(self, folder: Path) -> None:
+        for path in folder.iterdir():
+            target = _below(self._root, path)
+            if path.is_symlink():
+                target.symlink_to(path.readlink())
+            elif path.is_dir():
+                target.mkdir()
+            else:
+                target.touch()
+            if not path.is_symlink() and not _is_virtual(path) and path not in self._apart:
+                self.show(path)
+
+
+def _is_virtual(path: Path) -> bool:
+    return any(path.is_relative_to(top) for top in VIRTUAL)
+
+
+def _bind_read_only(path: Path, target: Path) -> None:
+    _mount(path, target, flags=MS_BIND | MS_REC)
+    kept = os.statvfs(target).f_flag & (os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC)  # which a user may not take away
+    _mount("none", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY | kept)
+
+
+def _mount_points() -> set[Path]:
+    """Of this namespace."""
     with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="surrogateescape") as file:
         fields = [line.split()[4] for line in file]
-    paths = {Path(re.sub(r"\\(\d{3})", lambda found: chr(int(found[1], 8)), field)) for field in fields}
-    return sorted(paths - {Path("/")}, key=lambda path: (len(path.parts), path))
+    return {Path(re.sub(r"\\(\d{3})", lambda found: chr(int(found[1], 8)), field)) for field in fields}
 
 
 def _overlay(lower: Path, target: Path, folder: Path) -> None:

@@ -36,6 +36,7 @@ BATCH_SIZES: Final = ("batch_size", "train_batch_size", "per_device_train_batch_
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s [options] RUN -- PROGRAM ..."
     parser.add_argument("run", metavar="RUN", help="name of the run, as the dashboard shows it: its command is A")
     parser.add_argument("--as", dest="before", metavar="COMMAND", help="A, in place of the command that RUN names")
     parser.add_argument("--turns", type=_turns, default=1, metavar="N", help="of B, each between two of A (default: 1)")
@@ -49,7 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--even-if-busy", action="store_true", help="measure beside other programs, too")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     add_place(parser)
-    parser.add_argument("words", nargs="+", metavar="-- PROGRAM ...", help="B, the command to try")
+    parser.add_argument("words", nargs="+", metavar="PROGRAM", help="B, the command to try")
 
 
 def _turns(text: str) -> int:
