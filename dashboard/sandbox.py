@@ -25,6 +25,7 @@ VIRTUAL: Final = ("/proc", "/sys", "/dev")
 FAILED: Final = 97  # the exit code where no sandbox can be made
 GRACE_S: Final = (3.0, 2.0)  # that a program gets after SIGINT, and after SIGTERM
 ASK_S: Final = 0.05
+SAID: Final = "sandbox.log"  # in the shared folder, what is printed inside
 INITIAL_USERS: Final = (
     0xEFFFFFFD  # the inode of the host's user namespace: PROC_USER_INIT_INO of include/linux/proc_ns.h
 )
@@ -56,19 +57,19 @@ class Sandbox:
         told = json.dumps(inside, default=str)
         command = ["setpriv", "--pdeathsig", "KILL", "unshare", *user, "--mount", "--pid", "--fork", "--kill-child"]
         command += ["--propagation", "private", sys.executable, "-P", __file__, told]
-        self._said = inside.shared / "sandbox.log"
+        self._said = inside.shared / SAID
         with self._said.open("wb") as said:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
             )
 
-    def ended(self) -> bool:
-        """Raises SandboxError where it could not be made."""
+    def exit_code(self) -> int | None:
+        """Of the program; None while it runs. Raises SandboxError where there is no sandbox."""
         code = self._process.poll()
         said = self._said.read_text(errors="replace").strip().rpartition("\n")[2] if code else ""
         if code == FAILED or (code and said.startswith("unshare:")):
             raise SandboxError(f"this host allows no sandbox ({said}): allow user namespaces, or run this as root")
-        return code is not None
+        return code
 
     def close(self) -> None:
         """SIGINT, then SIGTERM to the program; SIGKILL to all."""

@@ -33,7 +33,8 @@ for step in range(1, steps + 1):
         with open("checkpoint.pt", "w") as file:
             file.write(f"{pause} {step}")
 if fail:
-    sys.exit("no memory for this batch")
+    print("no memory for this batch", flush=True)
+    os.kill(os.getpid(), 9) if sys.argv[3] == "killed" else sys.exit(1)
 """
 
 
@@ -201,10 +202,11 @@ def test_a_trial_measures_and_changes_no_file(tried: Tried) -> None:
 
 
 @needs_sandbox
-def test_a_program_that_fails_shows_its_last_lines(tried: Tried) -> None:
-    command = tried.command("--as", shlex.join(tried.script(0.001, 3, "fail")), tried=tried.script(0.01))
+@pytest.mark.parametrize(("how", "code"), [("failed", 1), ("killed", 137)])
+def test_a_program_that_fails_shows_its_last_lines(tried: Tried, how: str, code: int) -> None:
+    command = tried.command("--as", shlex.join(tried.script(0.001, 3, how)), tried=tried.script(0.01))
     done = subprocess.run(command, env=tried.environment, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 2 and "A (" in done.stderr and "exit code 1" in done.stderr
+    assert done.returncode == 2 and "A (" in done.stderr and f"exit code {code}," in done.stderr
     assert "no memory for this batch" in done.stderr and tried.traces() == []
 
 

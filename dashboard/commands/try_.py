@@ -31,6 +31,7 @@ WITHIN_PCT: Final = 2.0  # of a step, each way: a pace that is known this well n
 BUSY_PCT: Final = 10.0  # of all cores, used by other programs
 BUSY_S: Final = 1.0  # for which that is measured
 LAST_LINES: Final = 8  # of a program that fails
+UNSEEN: Final = ("--no-dashboard", "--quiet")  # of `run`
 QUICK: Final = ("--no-profile", "--no-findings")  # of the collector: only steps are read
 BATCH_SIZES: Final = ("batch_size", "train_batch_size", "per_device_train_batch_size", "micro_batch_size", "bs")
 
@@ -243,7 +244,8 @@ def _core_ticks() -> tuple[int, int]:
 def _measure(name: str, command: Sequence[str], folder: Path, place: LogFolders, seconds: float) -> Turn:
     """Run the command until its pace is known. Raises UsageError."""
     from analysis.trial import is_enough, pace_of
-    from collectors.store.engines import maintenance, open_store
+    from collectors.store.engines import open_store
+    from collectors.store.store import StoreError
 
     from ..sandbox import Inside, Sandbox, SandboxError
 
@@ -253,18 +255,7 @@ def _measure(name: str, command: Sequence[str], folder: Path, place: LogFolders,
         log_dir, data_dir = (seen if hidden else shared / "logs"), shared / "data"
         at = ["--log-dir", str(log_dir)]
         inside = Inside(
-            [
-                sys.executable,
-                str(ROOT / "app.py"),
-                "run",
-                "--no-dashboard",
-                "--quiet",
-                *at,
-                "--name",
-                NAME,
-                "--",
-                *command,
-            ],
+            [sys.executable, str(ROOT / "app.py"), "run", *UNSEEN, *at, "--name", NAME, "--", *command],
             [sys.executable, str(ROOT / "collector.py"), *at, "--data-dir", str(data_dir), *QUICK],
             folder,
             shared,
@@ -278,24 +269,27 @@ def _measure(name: str, command: Sequence[str], folder: Path, place: LogFolders,
         with closing(sandbox):
             while True:
                 try:
-                    ended = sandbox.ended()
+                    code = sandbox.exit_code()
                 except SandboxError as error:
                     raise UsageError(str(error)) from None
                 units: Units | None = None
                 size: float | None = None
-                if maintenance(data_dir).exists():
-                    with closing(open_store(data_dir, write=False)) as store:
-                        units, size = _steps(store, command)
+                with (
+                    suppress(StoreError),
+                    closing(open_store(data_dir, write=False)) as store,
+                ):  # it may not be made yet
+                    units, size = _steps(store, command)
                 pace = pace_of(units) if units is not None else None
                 if is_enough(pace, seconds, WITHIN_PCT):
                     break
                 first_s = units.start_s[0] if units is not None and len(units.end_s) else None
                 if first_s is not None and pace is not None and time.time() - first_s > LONGEST * seconds:
                     break
-                if ended or (pace is None and time.monotonic() - begun_s > FIRST_STEP_S + LONGEST * seconds):
+                if code is not None or (pace is None and time.monotonic() - begun_s > FIRST_STEP_S + LONGEST * seconds):
                     break
                 time.sleep(LOOK_S)
-        code = _exit_code(shared) if ended else None
+        if code == 0:
+            code = _signal_code(shared)
         if pace is None or code:
             raise UsageError(_why_none(f"{name} ({shlex.join(command)})", shared, code, units))
         return Turn(pace, size)
@@ -320,20 +314,23 @@ def _steps(store: Store, command: Sequence[str]) -> tuple[Units | None, float | 
     return most, float(size) if size else None
 
 
-def _exit_code(shared: Path) -> int | None:
-    """Of a program that has ended by itself; 128 and the number where a signal ended it, as in a shell. None where that is not known."""
+def _signal_code(shared: Path) -> int:
+    """128 and the number of the signal that ended the program, as a shell says it; 0 without one. Process 1 cannot end like that itself."""
     try:
-        said = json.loads((shared / "logs" / NAME / "exit.json").read_text())
+        number = json.loads((shared / "logs" / NAME / "exit.json").read_text()).get("signal")
     except (OSError, ValueError):
-        return None
-    return 128 + int(said["signal"]) if said.get("signal") else said.get("code")
+        return 0
+    return 128 + number if number else 0
 
 
 def _why_none(what: str, shared: Path, code: int | None, units: Units | None) -> str:
     """One sentence, and the last lines that the program printed where they help."""
+    from ..sandbox import SAID
+
     said = ""
-    with suppress(OSError):
-        said = (shared / "logs" / NAME / "output.log").read_text(errors="replace")
+    for file in (shared / "logs" / NAME / "errors.log", shared / "logs" / NAME / "output.log", shared / SAID):
+        with suppress(OSError):
+            said = said or file.read_text(errors="replace")
     lines = "".join(f"\n  {line}" for line in said.splitlines()[-LAST_LINES:])
     printed = f"; it printed:{lines}" if lines else ""
     if code:
