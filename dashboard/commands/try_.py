@@ -197,17 +197,24 @@ def _refuse_living(store: Store, place: LogFolders, run: str) -> None:
 def _predicted(store: Store, place: LogFolders, run: str) -> list[str]:
     """The largest saving that the ledger of the run predicts."""
     from analysis.ledger.prediction import spoken
+    from analysis.ledger.text import label_of
+    from analysis.ledger.text import place_of as place_of_line
     from collectors.message import text_of
 
     from ..stacks.stacks import Stacks
+    from .why import READING_S
 
     stacks = Stacks(store, place.tree)
     extent = stacks.ledgers.profiled(run)
     if extent is None:
         return []
-    found = [row.prediction for row in stacks.ledger(run, extent, None, 0.5).rows if row.prediction is not None]
-    best = max(found, key=lambda prediction: prediction.saves, default=None)
-    return [f"The ledger of {run} predicts: {text_of(spoken(best))}."] if best is not None else []
+    ledger = stacks.ledger(run, extent, None, READING_S)
+    found = [(row.prediction.saves, row, row.prediction) for row in ledger.rows if row.prediction is not None]
+    if not found:
+        return []
+    _, row, best = max(found, key=lambda one: one[0])
+    where = f" ({place_of_line(row.lines[0].place)})" if row.lines else ""
+    return [f"The ledger of {run} predicts of {text_of(label_of(row.kind, ledger))}{where}: {text_of(spoken(best))}."]
 
 
 def _refuse_busy() -> None:
