@@ -61,7 +61,7 @@ def compared(first: Floats, tried: Floats, again: Floats) -> Comparison:
 def test_steady_turns_give_a_saving_within_its_interval() -> None:
     found = compared(steady(0.150, 0), steady(0.088, 1), steady(0.150, 2))
     assert found.tells and found.settled
-    assert found.least < 100 * (1 - 88 / 150) < found.most and found.most - found.least < 4
+    assert found.least < 100 * (1 - 88 / 150) < found.most and found.most - found.least < 6
     assert text_of(sentence_of(found)).startswith("B takes 41% less per step (")
 
 
@@ -103,6 +103,24 @@ def test_nothing_is_said_where_a_differs_from_itself_by_more() -> None:
 def test_batches_of_different_sizes_are_compared_per_sample() -> None:
     found = compare([pace(steady(0.1, 0))] * 2, [pace(steady(0.15, 1))], (32.0, 64.0))
     assert found.unit == "sample" and found.least < 25 < found.most
+
+
+@pytest.mark.parametrize("run_sd", [0.0, 0.01, 0.03])
+@pytest.mark.parametrize("turns", [1, 2])
+def test_nine_in_ten_intervals_hold_the_saving(run_sd: float, turns: int) -> None:
+    """Turns of one program differ by `run_sd`, have a warm-up, and a checkpoint each 25 steps. Of 300 trials 255 are 3 sigma below."""
+    random = np.random.default_rng(RANDOM)
+
+    def turn(step_s: float) -> Pace:
+        seconds: Floats = step_s * (1 + run_sd * random.normal()) * random.normal(1.0, 0.1, 300)
+        seconds[:30] *= np.linspace(5.0, 1.0, 30)
+        seconds[::25] += 3 * step_s
+        return pace(seconds)
+
+    saves = []
+    for _ in range(300):
+        saves.append(compare([turn(1.0) for _ in range(turns + 1)], [turn(0.6) for _ in range(turns)]))
+    assert sum(found.least <= 40 <= found.most for found in saves) >= 255
 
 
 def test_too_few_steps_have_no_pace() -> None:
