@@ -117,9 +117,7 @@ def test_nine_in_ten_intervals_hold_the_saving(run_sd: float, turns: int) -> Non
         seconds[::25] += 3 * step_s
         return pace(seconds)
 
-    saves = []
-    for _ in range(300):
-        saves.append(compare([turn(1.0) for _ in range(turns + 1)], [turn(0.6) for _ in range(turns)]))
+    saves = [compare([turn(1.0) for _ in range(turns + 1)], [turn(0.6) for _ in range(turns)]) for _ in range(300)]
     assert sum(found.least <= 40 <= found.most for found in saves) >= 255
 
 
