@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
+from keyword import iskeyword
 
 from access.program import Program
 from collectors import VERSION
@@ -16,6 +17,7 @@ OTHERS = (
     "attach",
     "profile",
     "why",
+    "try",
     "report",
     "trace",
     "store",
@@ -29,7 +31,7 @@ OTHERS = (
 COMMANDS = Program(
     PROGRAM,
     __name__,
-    {name: name for name in OTHERS},
+    {name: f"{name}_" if iskeyword(name) else name for name in OTHERS},
     default="serve",
     version=VERSION,
     shown=typeable,

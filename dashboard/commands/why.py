@@ -74,11 +74,13 @@ def _lines(parsed: argparse.Namespace, store: Store, place: LogFolders) -> list[
     from analysis.ledger.text import lines_of, run_line_of
 
     from ..runs.run_ledgers import RunLedgers
+    from ..runs.trials import last_trial
     from ..stacks.stacks import Stacks, compare_windows
 
     stacks = Stacks(store, place.tree)
     whole = RunLedgers(store, stacks.ledgers, place.tree, place.data_dir).account(parsed.run).ledger
-    in_all = [run_line_of(whole)] if whole else []
+    tried = last_trial(place.data_dir, parsed.run)
+    in_all = [*([run_line_of(whole)] if whole else []), *([tried] if tried else [])]
     if parsed.against is None and whole and stacks.ledgers.profiled(parsed.run) is None:
         return [f"{parsed.run}: no stacks of it are stored, so which lines took the time is not known.", *in_all]
     window = window_of(parsed, _profiled(stacks, parsed.run))
