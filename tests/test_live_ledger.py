@@ -205,7 +205,7 @@ def test_a_window_is_blamed_first_and_what_fails_leaves_the_bar_as_it_was(live: 
     held.pop().continue_()
     assert live.rows() == [
         ["GPU busy", "75%", ""],
-        ["waiting for data data.py:88 decode_image", "about 25% 0 to 25%", "up to 25%"],
+        ["waiting for data data.py:88 decode_image", "about 25% 0 to 25%", "25% 22 to 28%"],
     ]
     (blamed,) = live.asked("blame")
     assert [asked["from"] for asked in live.asked()].count(blamed["from"]) == 1
