@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 COLUMNS, MARGIN = 80, 2  # of help
 MAX_DIGITS = 9  # of a count
 MAX_PORT = 65535
-OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
+OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class UsageError(Exception):

@@ -36,6 +36,7 @@ PACE: Final = Threshold(
     0.1, "of computing", "on CPUs, by which two runs of a program differ, benchmarks/savings/foreign.py, 3 December"
 )
 NORMAL: Final = Threshold(1.645, "standard deviations", "hold 90 % of a normal distribution")
+MANY_TIMES: Final = 20.0  # as fast: beyond it the figure says how short the rest was measured
 FEWEST: Final = 3  # blocks that show how much they differ
 
 
@@ -147,8 +148,9 @@ FIXES: Final[dict[Fix, Message]] = {
 
 def spoken(found: Prediction) -> Message:
     """`loading ahead in workers saves 62% (57 to 68%), 2.6 times as fast: the loader's workers then set the pace: 2 cores`"""
+    times = ", {times:.1f} times as fast" if found.times_as_fast < MANY_TIMES else ""
     return phrase(
-        "{fix} saves {saves_pct:percent} ({least_pct:.0f} to {most_pct:percent}), {times:.1f} times as fast: {limit}",
+        f"{{fix}} saves {{saves_pct:percent}} ({{least_pct:.0f}} to {{most_pct:percent}}){times}: {{limit}}",
         fix=FIXES[found.fix],
         saves_pct=found.saves,
         least_pct=found.least,
