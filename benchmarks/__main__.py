@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests import leash
+from tests.support import leash
 
 NOT_BENCHMARKS = {
     "__init__",

@@ -22,8 +22,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.jobs_house import OVER, QUICK, JobsHouse, as_user
-from tests.running import ROOT
+from tests.support.jobs_house import OVER, QUICK, JobsHouse, as_user
+from tests.support.running import ROOT
 
 from .report import Row, run
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from collectors.message import text_of
-from tests.recording import Plan, Recording, recorded
-from tests.test_blame import TO_BLAME, named, truth
+from tests.analysis.test_blame import TO_BLAME, named, truth
+from tests.support.recording import Plan, Recording, recorded
 
 from .report import Row, run
 

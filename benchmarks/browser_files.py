@@ -19,7 +19,7 @@ from benchmarks.report import Row, run
 from collectors.store.engines import open_store
 from dashboard import static_files
 from dashboard.queries import Queries
-from tests.serving import served
+from tests.support.serving import served
 
 FILES = {
     "a module of ours": f"{static_files.versioned()}/lib/dom.js",

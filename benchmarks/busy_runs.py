@@ -18,8 +18,8 @@ from analysis.findings.collector import SHARE
 from analysis.findings.rules import BY_NAME
 from collectors.records import Record
 from collectors.store.engines import open_store
-from tests.judged import GIB, HOSTS, T0, JudgedRuns, machine_point, point
 from tests.planted.replays import recorded
+from tests.support.judged import GIB, HOSTS, T0, JudgedRuns, machine_point, point
 
 from .report import Row, run
 

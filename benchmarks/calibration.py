@@ -24,9 +24,9 @@ from analysis.stacks.fold import FlameTree
 from analysis.stacks.threads import ThreadSelection
 from dashboard.api.blame import verdict_answer
 from dashboard.stacks.stacks import NORMAL
-from tests import leash
-from tests.plain import PROGRAMS, long_stretches, record, stretches
-from tests.plain_truth import Drawn, PlainRecording, is_right
+from tests.support import leash
+from tests.support.plain import PROGRAMS, long_stretches, record, stretches
+from tests.support.plain_truth import Drawn, PlainRecording, is_right
 
 from .report import hardware
 

@@ -21,7 +21,7 @@ from collectors.runtime import return_freed_memory
 from collectors.store.engines import open_store
 from collectors.store.sqlite.engine import SqliteStore
 from dashboard.queries import Queries
-from tests.serving import Web, served
+from tests.support.serving import Web, served
 
 from .report import Row, run
 from .store import HOST, START_S, append, median_ms, seconds

@@ -23,10 +23,10 @@ from typing import NamedTuple
 
 from collectors.records import Finding
 from collectors.store.engines import open_store
-from tests import healthy_recordings
-from tests.healthy_recordings import HealthyRun, by_second, drawn_anew
-from tests.judged import LOOK_S, T0, JudgedRuns
 from tests.programs.good_runs import KINDS
+from tests.support import healthy_recordings
+from tests.support.healthy_recordings import HealthyRun, by_second, drawn_anew
+from tests.support.judged import LOOK_S, T0, JudgedRuns
 
 from .report import Row, run
 

@@ -24,7 +24,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.report import Row, run
 from tests.conftest import CHROMIUM, QUIET, ROOT, dashboard, wait_for
-from tests.slow_line import slow_line
+from tests.support.slow_line import slow_line
 
 CHECKOUT = Path(os.environ.get("FIRST_LOAD_CHECKOUT", ROOT))
 BEFORE = os.environ.get("FIRST_LOAD_BEFORE")

@@ -12,8 +12,8 @@ from typing import Any
 from playwright.sync_api import Browser, Page, Response, Route, ViewportSize, sync_playwright
 
 from benchmarks.report import Row, run
-from tests import long_run
 from tests.conftest import CHROMIUM, QUIET, dashboard, wait_for
+from tests.support import long_run
 
 ASSETS = Path(__file__).parents[1] / "assets"
 ORIGIN = "http://assets.test"

@@ -16,7 +16,7 @@ import numpy as np
 from collectors.records import Event, Points, Record
 from collectors.store.engines import open_store
 from dashboard.queries import Queries
-from tests.many_runs import fill
+from tests.support.many_runs import fill
 
 from .report import Row, run
 

@@ -47,7 +47,7 @@ PEER_BATCH = 50_000
 START_S = 1_764_000_000.0
 POLL_S = 0.02
 TEXT_LINES, TEXT_BATCH = int(200_000 * SCALE), 2000
-TRAINER_LOG = Path(__file__).parents[1] / "tests" / "recorded" / "run" / "train.log"
+TRAINER_LOG = Path(__file__).parents[1] / "tests" / "data" / "recorded" / "run" / "train.log"
 
 
 class Done(NamedTuple):

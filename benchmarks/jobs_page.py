@@ -21,8 +21,8 @@ from benchmarks.report import Row, run
 from collectors.store.engines import open_store
 from jobs.state_folder import VARIABLE
 from tests.conftest import CHROMIUM, QUIET, ROOT, wait_for
-from tests.many_jobs import fill_queue
-from tests.serving import Web
+from tests.support.many_jobs import fill_queue
+from tests.support.serving import Web
 
 JOBS = int(os.environ.get("JOBS_BENCH_JOBS", "10000"))
 LOADS, ASKED = 9, 9
@@ -32,7 +32,7 @@ import sys, time
 from pathlib import Path
 from collectors.store.engines import open_store
 from dashboard.queries import Queries
-from tests.serving import served
+from tests.support.serving import served
 folder = Path(sys.argv[1])
 with served(Queries(open_store(folder / "data", write=False), folder / "logs", folder / "data")) as web:
     print(web.port, flush=True)

@@ -5,7 +5,7 @@ LEDGER_TRACES=FOLDER python -m benchmarks.ledger_traces             of another f
 
 Each row is how far the ledger is from the trace, in points of the window, and what both say. What a row cannot show: spans are of a second,
 so a minute of them is more regular than a training; profiling stretches idle time; of traces without stacks the main thread's stack is
-the usual one of what it was at, so a line means nothing there. Tests of `tests/test_ledger_traces.py` use the same.
+the usual one of what it was at, so a line means nothing there. Tests of `tests/analysis/test_ledger_traces.py` use the same.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from analysis.ledger.shares import Ledger
 from analysis.traces.idle import IdleCause
 from benchmarks.report import Row, run
 from collectors.store.engines import open_store
-from tests.judged import T0
-from tests.tiled_traces import RUN, TiledRun, read, tiled
+from tests.support.judged import T0
+from tests.support.tiled_traces import RUN, TiledRun, read, tiled
 
 FOLDER = Path(os.environ.get("LEDGER_TRACES", Path(__file__).parents[2] / "shared" / "traces" / "pytorch"))
 SECONDS, EDGES_S, SEEDS = 60.0, (5.0, 2.0), (1, 2, 3)

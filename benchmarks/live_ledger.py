@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.report import Row, run
-from tests import long_run
 from tests.conftest import CHROMIUM, QUIET, dashboard, wait_for
+from tests.support import long_run
 
 STORED_S, VIEW_S = 3 * 3600.0, 600.0
 DRAGS = 12  # of each kind, in turn

@@ -18,8 +18,8 @@ import numpy as np
 from analysis.logs.columns import LogColumns, MaskedTemplate
 from analysis.logs.difference import difference
 from benchmarks.report import Row, run
-from tests import planted_logs
-from tests.planted_logs import PLANTINGS, draw_window, is_first, judged, matches, plant, recorded
+from tests.support import planted_logs
+from tests.support.planted_logs import PLANTINGS, draw_window, is_first, judged, matches, plant, recorded
 
 SCALE = float(os.environ.get("LOG_DIFFERENCE_SCALE", "1"))
 PLANTED_A_KIND, HEALTHY_A_LOG = max(1, round(6 * SCALE)), max(1, round(40 * SCALE))

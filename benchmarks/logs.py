@@ -23,7 +23,7 @@ from typing import Any
 from collectors.records import LogLine
 from collectors.store.engines import open_store
 from dashboard.queries import Queries
-from tests.serving import Web, served
+from tests.support.serving import Web, served
 
 from .report import Row, run
 
@@ -33,7 +33,7 @@ BATCH = 20_000
 RARE = 20_000  # of so many lines one is rare
 DIFFERENT = 100_000  # lines, which come again and again
 T0 = 1_764_000_000.0
-RECORDED = Path(__file__).parents[1] / "tests" / "recorded"
+RECORDED = Path(__file__).parents[1] / "tests" / "data" / "recorded"
 LOGS = (
     RECORDED / "run" / "train.log",
     RECORDED / "run" / "train.rank1.log",

@@ -24,7 +24,7 @@ from collectors.records import Points, labels_of
 from collectors.store.engines import open_store
 from dashboard.queries import Queries
 from tests.conftest import CHROMIUM, QUIET, wait_for
-from tests.serving import served
+from tests.support.serving import served
 
 SCALE = float(os.environ.get("PAGES_BENCH_SCALE", "1"))
 LONG = int(10_000_000 * SCALE)

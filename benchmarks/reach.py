@@ -16,7 +16,7 @@ from access.peers import PEER
 from benchmarks.access import HEADERS, best_us
 from benchmarks.report import Row, run
 from dashboard.network import BasePathMiddleware, ProxyHeadersMiddleware
-from tests.proxies import make_certificate
+from tests.support.proxies import make_certificate
 
 HANDSHAKES = 20
 

@@ -1,11 +1,11 @@
-"""All pages over a line of 80 ms round trip and 20 Mbit/s, as through ssh from elsewhere (`tests/slow_line.py`): from the address to the content.
+"""All pages over a line of 80 ms round trip and 20 Mbit/s, as through ssh from elsewhere (`tests/support/slow_line.py`): from the address to the content.
 
 python -m benchmarks.remote                                  of this checkout: about 3 minutes
 REMOTE_CHECKOUT=FOLDER python -m benchmarks.remote           of another one, with the same browser
 REMOTE_PAGES=Live,Runs REMOTE_LOADS=1 python -m benchmarks.remote
 
 The first load has nothing in the browser's cache, the second one all that the first one may leave there; both open new connections. A chain is of
-requests that wait for each other until the content is drawn, as `tests/request_chains.py` counts: never less than what is needed. The baseline is the
+requests that wait for each other until the content is drawn, as `tests/support/request_chains.py` counts: never less than what is needed. The baseline is the
 same without the line, in turn: on a busy machine it says what is the machine's.
 """
 
@@ -26,10 +26,10 @@ from urllib.parse import urlencode, urlsplit
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from benchmarks.report import Row, run
-from tests import long_run
 from tests.conftest import CHROMIUM, QUIET, ROOT, dashboard, wait_for
-from tests.request_chains import LANES, Asked, Requests, longest_chain, shown, watch
-from tests.slow_line import SlowLine, slow_line
+from tests.support import long_run
+from tests.support.request_chains import LANES, Asked, Requests, longest_chain, shown, watch
+from tests.support.slow_line import SlowLine, slow_line
 
 CHECKOUT = Path(os.environ.get("REMOTE_CHECKOUT", ROOT))
 LOADS = int(os.environ.get("REMOTE_LOADS", "5"))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tests import leash
+from tests.support import leash
 
 RESAMPLES = 2_000
 

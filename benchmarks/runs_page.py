@@ -24,8 +24,8 @@ from dashboard.queries import Queries
 from dashboard.runs.columns import SHOWN
 from dashboard.runs.table import TableQuery
 from tests.conftest import CHROMIUM, QUIET, ROOT, wait_for
-from tests.many_runs import fill
-from tests.serving import Web
+from tests.support.many_runs import fill
+from tests.support.serving import Web
 
 RUNS = int(os.environ.get("RUNS_BENCH_RUNS", "10000"))
 POINTS = 24
@@ -41,7 +41,7 @@ import sys, time
 from pathlib import Path
 from collectors.store.engines import open_store
 from dashboard.queries import Queries
-from tests.serving import served
+from tests.support.serving import served
 folder = Path(sys.argv[1])
 with served(Queries(open_store(folder, write=False), folder, folder)) as web:
     print(web.port, flush=True)

@@ -29,7 +29,7 @@ from collectors.sampler.native import NativeSampler
 from collectors.sampler.pyspy import find_program as find_pyspy
 from collectors.sampler.pyspy import parse
 from tests.programs import running
-from tests.soak import soak
+from tests.support.soak import soak
 
 SCALE = float(os.environ.get("SAMPLER_BENCH_SCALE", "1"))
 MEASURED_S = 20 * SCALE

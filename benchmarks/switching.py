@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from benchmarks.first_load import write_run
 from benchmarks.report import Row, run
 from tests.conftest import CHROMIUM, QUIET, dashboard, wait_for
-from tests.slow_line import slow_line
+from tests.support.slow_line import slow_line
 
 ROUNDS = int(os.environ.get("SWITCHING_ROUNDS", "5"))
 CHARTS = {  # what is there when the page shows something, by its path

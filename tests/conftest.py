@@ -28,13 +28,15 @@ from playwright.sync_api import Browser, BrowserContext, Error, FloatRect, Locat
 
 from collectors.store.engines import open_store
 from collectors.store.store import Store
-from tests import leash, longest_first
-from tests.following import Follower
-from tests.running import ROOT, pauses, script, wait_for
+from tests import longest_first
+from tests.support import leash
+from tests.support.following import Follower
+from tests.support.running import ROOT, pauses, script, wait_for
 
 if TYPE_CHECKING:
     from tests.poisons.house import Houses
 
+TESTS = ROOT / "tests"
 CHROMIUM = "/usr/bin/chromium"
 SHELL = (
     shutil.which("chromium-headless-shell") or CHROMIUM
@@ -42,21 +44,6 @@ SHELL = (
 QUIET = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
 ONE_RENDERER = "--renderer-process-limit=1"  # of a profile, whose pages find compiled what the ones before them ran: a third of a load
 __all__ = ["ROOT", "script", "wait_for"]
-OF_JOBS = ("test_job", "test_plan.", "test_slurm")  # files
-OF_TRAINER = (
-    "test_trainer",
-    "test_tasks",
-    "test_precision",
-    "test_checkpoint",
-    "test_ddp",
-    "test_places",
-    "test_instruments",
-    "test_flight",
-    "test_trace.",
-    "test_trace_requests",
-    "test_tracing",
-    "test_gpu_check",
-)
 OF_TIME = (
     "test_blame.",
     "test_bounds",
@@ -68,7 +55,12 @@ OF_TIME = (
     "test_thousands_of_runs",
     "test_viewer_canaries",
 )
-KINDS = {"pages": (), "jobs": OF_JOBS, "trainer": OF_TRAINER, "timed": OF_TIME}  # markers, by how names of files begin
+KINDS = (
+    "pages",
+    "jobs",
+    "trainer",
+    "timed",
+)  # markers; what needs no browser has that of its folder, or the last one by its name
 OF_BROWSER = re.compile(r"\b(Page|Ask|Browser|BrowserContext)\b")  # types of fixtures
 START_S = 60.0
 ASSETS_ORIGIN = "http://assets.test"
@@ -112,7 +104,9 @@ def may_choose(expression: str, kind: str) -> bool:
 
 def kind_of(path: Path) -> str:
     """The marker of a file's tests that need no browser; "" for none."""
-    return next((kind for kind, starts in KINDS.items() if path.name.startswith(starts)), "")
+    if path.name.startswith(OF_TIME):
+        return "timed"
+    return path.parent.name if path.parent in (TESTS / "jobs", TESTS / "trainer") else ""
 
 
 @pytest.hookimpl(tryfirst=True)  # before what `-m` chooses is chosen

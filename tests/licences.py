@@ -33,7 +33,7 @@ LONG = 60  # a text in place of a name
 HEAD = """# Licences
 
 What an installed dashboard brings along, by `make lock` and `python -m tests.licences`: packages of `requirements.lock`, under the licences that their own
-metadata name. Ours is MIT (`LICENSE`). `tests/test_locked.py` fails where a package, or its licence, differs from what is installed.
+metadata name. Ours is MIT (`LICENSE`). `tests/project/test_locked.py` fails where a package, or its licence, differs from what is installed.
 
 | package | licence |
 |---|---|

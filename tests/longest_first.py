@@ -1,6 +1,6 @@
 """The files of tests that take longest are begun first, so that in the end no worker is left alone with one of them.
 
-What they took is kept in recorded/seconds.txt; a plugin of pytest writes it anew: `pytest -m "not long" -n 3 --dist loadfile -p tests.longest_first`.
+What they took is kept in data/recorded/seconds.txt; a plugin of pytest writes it anew: `pytest -m "not long" -n 3 --dist loadfile -p tests.longest_first`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-KEPT = Path(__file__).parent / "recorded" / "seconds.txt"
+KEPT = Path(__file__).parent / "data" / "recorded" / "seconds.txt"
 MIN_S = 2.0  # of a file that has a line
 
 

@@ -1,4 +1,4 @@
-"""Record what Lightning and Hugging Face's Trainer write, for tests/test_other_formats.py.
+"""Record what Lightning and Hugging Face's Trainer write, for tests/logs/test_other_formats.py.
 
 python -m tests.record_formats        about a minute; needs requirements-dev.txt
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-RECORDED = Path(__file__).parent / "recorded" / "formats"
+RECORDED = Path(__file__).parent / "data" / "recorded" / "formats"
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Record what the programs of tests/programs/logging_runs, and the project's own trainer, print: python -m tests.record_logs [NAME...]
 
-`tests/recorded/logs/<name>.log.gz` has a line a line: seconds since the start, a tab, the text.
+`tests/data/recorded/logs/<name>.log.gz` has a line a line: seconds since the start, a tab, the text.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
-FOLDER, PROGRAMS = HERE / "recorded" / "logs", HERE / "programs" / "logging_runs"
+FOLDER, PROGRAMS = HERE / "data" / "recorded" / "logs", HERE / "programs" / "logging_runs"
 
 
 class Recorded(NamedTuple):

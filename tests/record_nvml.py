@@ -1,6 +1,6 @@
 """Record this machine's GPUs as a description that the fake NVML replays: python -m tests.record_nvml FILE --seconds 60
 
-The file opens with card, driver and date; keep it in tests/recorded/ under <card>_<date>.nvml.
+The file opens with card, driver and date; keep it in tests/data/recorded/ under <card>_<date>.nvml.
 """
 
 from __future__ import annotations

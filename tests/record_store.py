@@ -1,6 +1,6 @@
 """Record a small store of today's schema version, which every later version must be able to read:
 
-    python -m tests.record_store        writes tests/recorded/store/v<version>-{runs,machine}.sql
+    python -m tests.record_store        writes tests/data/recorded/store/v<version>-{runs,machine}.sql
 
 Once recorded, a version's files stay as they are.
 """
@@ -31,7 +31,7 @@ from collectors.store.engines import open_store
 from collectors.store.sqlite import files, schema
 from collectors.store.sqlite.chunks import ROWS
 
-RECORDED = Path(__file__).parent / "recorded" / "store"
+RECORDED = Path(__file__).parent / "data" / "recorded" / "store"
 START_S = 1_764_000_000.0
 HOST = labels_of(host="box")
 GPU = labels_of(gpu=0, host="box", uuid="GPU-1")
@@ -53,7 +53,7 @@ def run_records(start: int, stop: int) -> list[Record]:
 
 
 def write(data_dir: Path) -> None:
-    """What `check_content` of tests/test_store_versions.py expects."""
+    """What `check_content` of tests/store/test_store_versions.py expects."""
     store = open_store(data_dir, write=True)
     store.append(
         [

@@ -1,7 +1,7 @@
 """Record what the writers of TensorBoard's event files make, and what TensorBoard itself reads back.
 
-pip install tensorboard tensorboardX pillow && python -m tests.record_tensorboard          tests/recorded/tensorboard
-                                                python -m tests.record_tensorboard media    tests/recorded/tensorboard_media
+pip install tensorboard tensorboardX pillow && python -m tests.record_tensorboard          tests/data/recorded/tensorboard
+                                                python -m tests.record_tensorboard media    tests/data/recorded/tensorboard_media
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-RECORDED = Path(__file__).parent / "recorded" / "tensorboard"
+RECORDED = Path(__file__).parent / "data" / "recorded" / "tensorboard"
 MEDIA = RECORDED.with_name("tensorboard_media")
 START_S = 1_764_000_000.0
 STEPS = 120

@@ -1,6 +1,6 @@
 """Record how a main thread stands in each wait of tests/programs/waits.py: python -m tests.record_waits FILE
 
-The file opens with what recorded it; of each situation it keeps the stacks that stood for a twentieth of it. Keep it in tests/recorded/.
+The file opens with what recorded it; of each situation it keeps the stacks that stood for a twentieth of it. Keep it in tests/data/recorded/.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     make screens                                    # writes docs/screens/: a sweep of 12 runs and a running one, about six minutes
     python -m tests.screens --png FOLDER [PAGE...]  # of some pages, as PNG
 
-The GPUs are simulated, as in the tests of the GPUs page (tests/fake_nvml), and the queue of jobs is that of its tests (tests/jobs_scene.py); everything else is measured.
+The GPUs are simulated, as in the tests of the GPUs page (tests/fake_nvml), and the queue of jobs is that of its tests (tests/support/jobs_scene.py); everything else is measured.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dashboard.pages import pages
 from jobs.state_folder import VARIABLE
 from tests import fake_nvml
 from tests.conftest import CHROMIUM, QUIET, ROOT, dashboard, wait_for
-from tests.jobs_scene import JobsScene, an_afternoon, answering
+from tests.support.jobs_scene import JobsScene, an_afternoon, answering
 from trainer import sweep
 
 SCREENS = ROOT / "docs" / "screens"

@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests import leash
+from tests.support import leash
 
 from .catalogue import ACCEPTANCE, FRESH, PROGRAMS, ROWS
 from .evaluation import evaluate

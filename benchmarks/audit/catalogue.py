@@ -9,7 +9,7 @@ import hashlib
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from tests.plain import Stretch
+from tests.support.plain import Stretch
 
 FOLDER = Path(__file__).parent
 QUIET = "{python} {name}.py > {logs}/{name}/train.log"

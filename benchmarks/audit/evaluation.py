@@ -17,7 +17,7 @@ from collectors.message import text_of
 from collectors.records import Frame
 from collectors.store.engines import open_store
 from dashboard.queries import Queries
-from tests.plain import Stretch
+from tests.support.plain import Stretch
 
 from .catalogue import ROWS, Row, folder_of, set_of
 from .recording import units_of

@@ -18,7 +18,17 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from tests.plain import SOURCES, Program, Stretch, collector, commit, launched, plan_file, wait_for_profiles, write
+from tests.support.plain import (
+    SOURCES,
+    Program,
+    Stretch,
+    collector,
+    commit,
+    launched,
+    plan_file,
+    wait_for_profiles,
+    write,
+)
 
 from .catalogue import FOLDER, ROWS, Row, folder_of, plan_of
 

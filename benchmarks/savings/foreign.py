@@ -30,7 +30,7 @@ from analysis.stacks.spans import Interval
 from collectors.message import text_of
 from collectors.store.engines import open_store
 from dashboard.stacks.stacks import Stacks
-from tests import leash
+from tests.support import leash
 
 ROOT = Path(__file__).parents[2]
 FIX = re.compile(r"^#\s*fix:\s*(?P<where>.+?)[\s,]+(?P<how>removed|overlapped|process)\b", re.MULTILINE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests import leash
+from tests.support import leash
 
 from .lines import Report
 from .plan import CHECKS, Setting

@@ -82,7 +82,7 @@ class Running:
         append(self._folder, line)
 
     def _wait(self) -> int | None:
-        """Its exit code; None where it had to be ended, with all that it started (tests/leash.py)."""
+        """Its exit code; None where it had to be ended, with all that it started (tests/support/leash.py)."""
         try:
             return self._process.wait(max(0.0, self._begun_s + self._most_s - time.monotonic()))
         except subprocess.TimeoutExpired:

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from collectors.records import Event, RunInfo
-from tests.adapter_examples import example_of_an_adapter_runs
-from tests.following import Follower, series_of, until
 from tests.integrations.environment import PYTHON, ROOT, SKIPPED, is_ready, plain_environment
-from tests.running import script
+from tests.support.adapter_examples import example_of_an_adapter_runs
+from tests.support.following import Follower, series_of, until
+from tests.support.running import script
 
 PROGRAMS = Path(__file__).parent / "programs"
 ADAPTERS = ("transformers", "lightning", "accelerate", "wandb")

@@ -17,8 +17,8 @@ import pytest
 from collectors.records import LogLine, Points
 from collectors.store.engines import open_store
 from dashboard.archive import write_event_files
-from tests.following import Follower, check_told, count_of
 from tests.integrations.environment import PYTHON, SKIPPED, is_ready, plain_environment
+from tests.support.following import Follower, check_told, count_of
 
 PROGRAMS = Path(__file__).parent / "programs"
 SHORT = ("torch_tensorboard", "tensorboardx_scalars", "hf_trainer", "lightning_csv", "pandas_csv", "trackio_log")

@@ -16,12 +16,17 @@ import pytest
 from tests.conftest import dashboard
 from tests.integrations.environment import SKIPPED, UNREACHABLE, plain_environment
 from tests.interpreters import RUN_LOGS, Interpreter, interpreters
-from tests.logged import COUNT, write_logs
-from tests.running import ROOT, wait_for
+from tests.support.logged import COUNT, write_logs
+from tests.support.running import ROOT, wait_for
 
 LOG_WHEEL = ROOT / "deepseek-log"
 PLACE = ROOT / ".integrations" / "pythons"
-TESTS = ("test_run_log", "test_log_file", "test_phases", "test_ptracer")
+TESTS = (
+    "deepseek_log/test_run_log",
+    "deepseek_log/test_log_file",
+    "deepseek_log/test_phases",
+    "deepseek_log/test_ptracer",
+)
 ENVIRONMENTS = (((3, 9), "1.26"), ((3, 10), "1.26"), ((3, 10), "2"), ((3, 14), "2"))
 BEFORE_3_11 = (
     "exceptiongroup",

@@ -28,7 +28,7 @@ from models.compression.data import Views
 from models.compression.recipe import CompressionRecipe, Gates
 from models.errors import ModelsError
 from tests.models.toys import images_file
-from tests.running import ROOT
+from tests.support.running import ROOT
 
 LOW = Gates(smaller=2, kept=0.5, faster=0.1)  # what a tiny student passes beside a tiny teacher
 NEVER = Gates(smaller=1e6)

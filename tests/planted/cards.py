@@ -22,9 +22,9 @@ from collectors.machine.nvml import NvmlCollector
 from collectors.machine.run_state import RunProcess
 from collectors.records import Finding, Record
 from tests import fake_nvml
-from tests.judged import GIB, T0, JudgedRuns, point
 from tests.planted.moved_time import moved
 from tests.planted.windows import JudgedWindow, PlantedResult, PlantedWindow, judge
+from tests.support.judged import GIB, T0, JudgedRuns, point
 
 MAX_CARDS = 8
 WARM_S = (40.0, 60.0)

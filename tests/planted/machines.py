@@ -19,8 +19,8 @@ from collectors.records import Finding, Record, labels_of
 from collectors.store.engines import open_store
 from collectors.store.store import Store
 from collectors.supervisor import Supervisor
-from tests.judged import GIB, HOST, T0, JudgedRuns, PartHealth, machine_point
 from tests.planted.windows import JudgedWindow, PlantedResult, PlantedWindow, judge
+from tests.support.judged import GIB, HOST, T0, JudgedRuns, PartHealth, machine_point
 
 WARM_S = (5.0, 120.0)
 MEMORY_S, DISK_S = 2, 10  # as often as they are judged, and read

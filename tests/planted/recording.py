@@ -25,7 +25,7 @@ from collectors.records import Event, Frame, Points, Record, StackRecording, Sta
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / "tests" / "programs"
-FOLDER = ROOT / "tests" / "recorded" / "planted"
+FOLDER = ROOT / "tests" / "data" / "recorded" / "planted"
 AT_ONCE = (  # they are not to take each other's cores
     ("data_stall", "sync_every_step", "lock_bound", "checkpoint_share"),
     ("gil_bound", "straggler"),

@@ -12,9 +12,9 @@ from typing import Final, NamedTuple, TypeVar
 
 from analysis.findings.rules import BY_NAME
 from collectors.records import Points, Record, StackRecording, StackSpan, labels_of
-from tests.judged import GIB, HOST, HOSTS, T0, JudgedRuns, card_labels, gpu, machine_point
 from tests.planted.recording import PlantedRecording, read
 from tests.planted.windows import GRACE_S, PlantedResult, PlantedWindow, judge, names
+from tests.support.judged import GIB, HOST, HOSTS, T0, JudgedRuns, card_labels, gpu, machine_point
 
 AnyRow = TypeVar("AnyRow")
 BLOCK_S = 25.0  # of the healthy part, that is repeated backwards

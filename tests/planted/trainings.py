@@ -20,8 +20,8 @@ from collectors.arrays import Floats
 from collectors.logs.tail import Tail
 from collectors.records import Event, Points, Record, RunInfo
 from deepseek.log import RunLog
-from tests.judged import T0
 from tests.planted.windows import GRACE_S, PlantedResult, PlantedWindow, judge, names
+from tests.support.judged import T0
 
 WIDTH, BATCH = 16, 32
 HEALTHY_S = (45.0, 90.0)

@@ -17,7 +17,7 @@ from analysis.findings.rules import BY_NAME
 from analysis.stacks.trust import LineOf, no_source
 from collectors.records import Finding, Record
 from collectors.store.engines import open_store
-from tests.judged import T0, JudgedRuns
+from tests.support.judged import T0, JudgedRuns
 
 GRACE_S = 5.0
 ENOUGH = 0.95  # of the windows: 19 of 20
