@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import http.client
 import json
 import time
@@ -67,6 +68,8 @@ class Beating:
 
 @pytest.fixture(scope="module")
 def beating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beating]:
+    gc.collect()
+    gc.freeze()  # what other tests of this process left: to look at it holds every thread up for half a second
     folder = tmp_path_factory.mktemp("beating")
     writer = open_store(folder, write=True)
     writer.append([RunInfo("a", {"kind": "training"})])

@@ -1,6 +1,6 @@
 """What a page loads: only the components that it names, inside its budget, and Plotly behind everything else.
 
-Sizes are compressed, as the server sends them. `python -m pytest -s tests/programs/pages/test_bundles.py` prints them.
+Sizes are compressed, as the server sends them. `python -m pytest -s tests/pages/test_bundles.py` prints them.
 """
 
 from __future__ import annotations

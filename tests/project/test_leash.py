@@ -31,7 +31,7 @@ def test_a_benchmark_that_is_killed_leaves_nothing_running() -> None:
 
 
 def test_one_that_ends_by_itself_leaves_nothing_beside_it() -> None:
-    code = "from tests import leash; leash.fasten(); import subprocess, os; print(*subprocess.run(['pgrep', '-P', str(os.getpid())], capture_output=True, text=True).stdout.split())"
+    code = "from tests.support import leash; leash.fasten(); import subprocess, os; print(*subprocess.run(['pgrep', '-P', str(os.getpid())], capture_output=True, text=True).stdout.split())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     pids = [int(word) for word in done.stdout.split()]
     assert pids
