@@ -22,7 +22,7 @@ from dashboard.queries import Queries
 from tests.support.serving import Web, run, served_app
 
 T0 = 1_764_000_000.0
-LINES = 800
+LINES = 1500
 SHARE, NOISE_S = 0.35, 0.15  # of the time of an answer; what a busy machine takes from any thread
 
 
