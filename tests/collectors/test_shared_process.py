@@ -127,7 +127,7 @@ def has_what_a_run_has(running: Dashboard, run: str) -> None:
     )
 
 
-def started_by(log_dir: Path) -> tuple[str, ...]:
+def started_by(log_dir: Path, name: str = "whole") -> tuple[str, ...]:
     return (
         sys.executable,
         str(ROOT / "app.py"),
@@ -137,7 +137,7 @@ def started_by(log_dir: Path) -> tuple[str, ...]:
         "--log-dir",
         str(log_dir),
         "--name",
-        "whole",
+        name,
         "--",
     )
 
@@ -254,9 +254,9 @@ def test_a_traceback_in_the_log_of_one_run_is_why_the_other_one_failed_too(tmp_p
 ENDS = """
 import os, sys, time
 from deepseek.log import RunLog
-logs, ending = sys.argv[1:3]
-closed, *left_open = [RunLog(logs, name) for name in ("closed", "a", *"bcdefgh", "z")]  # more than may share a process
-for step in range(int(sys.argv[3])):
+logs, case, ending = sys.argv[1:4]
+closed, *left_open = [RunLog(logs, f"{case}-{name}") for name in ("closed", "a", *"bcdefgh", "z")]  # more than may share a process
+for step in range(int(sys.argv[4])):
     for log in (closed, *left_open):
         log.scalars(step, loss=1.0)
     time.sleep(0.05)
@@ -275,29 +275,50 @@ ENDED = {  # by whether a keeper saw it and how the script ends: the state of th
 }
 
 
+def case_of(how: str, ending: str, seen: str) -> str:
+    return f"{how}-{ending}-{seen.replace(' ', '-')}"
+
+
+def train_all(folder: Path, seen: str) -> None:
+    """A script for each way to end, side by side, until all have ended."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    started = []
+    for how, ending in ENDED:
+        case, log_dir = case_of(how, ending, seen), folder / "logs"
+        command = [sys.executable, "ends.py", str(log_dir), case, ending, "60" if seen == "seen" else "1"]
+        command = [*started_by(log_dir, f"{case}-whole"), *command] if how == "run" else command
+        started.append(
+            subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        )
+    for process in started:
+        process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    """All of them, before the dashboard came and while it was there."""
+    folder = tmp_path_factory.mktemp("ended")
+    (folder / "ends.py").write_text(ENDS)
+    train_all(folder, "before the dashboard")
+    with dashboard(folder / "logs") as running:
+        for seen in ("too short to be seen", "seen"):
+            train_all(folder, seen)
+        yield running
+
+
 @pytest.mark.parametrize(("how", "ending"), ENDED)
 @pytest.mark.parametrize("seen", ["seen", "too short to be seen", "before the dashboard"])
-def test_logs_that_a_script_left_open_end_as_its_process_does(how: str, ending: str, seen: str, tmp_path: Path) -> None:
-    log_dir = tmp_path / "logs"
-    (tmp_path / "train.py").write_text(ENDS)
-    command = [sys.executable, "train.py", str(log_dir), ending, "60" if seen == "seen" else "1"]
-    command = [*started_by(log_dir), *command] if how == "run" else command
-
-    def trained() -> None:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=60)
-
-    if seen == "before the dashboard":
-        trained()
-    with dashboard(log_dir) as running:
-        if seen != "before the dashboard":
-            trained()
-        state, *reasons = ENDED[how, ending]
-        for run, reason in (("a", reasons[0]), ("h", reasons[0]), ("z", reasons[1])):
-            wait_for(
-                lambda: running.run(run).get("state") == state and reason in running.run(run)["state_reason"],  # noqa: B023
-                because=f"{run} is {running.run(run).get('state')} ({running.run(run).get('state_reason')}) and not {state}",
-            )
-        assert running.run("closed")["state"] == "finished", "the script closed it before"
-        if how == "run":
-            wait_for(lambda: running.run("whole").get("state") == ("finished" if ending == "zero" else "failed"))
+def test_logs_that_a_script_left_open_end_as_its_process_does(
+    how: str, ending: str, seen: str, ended: Dashboard
+) -> None:
+    case = case_of(how, ending, seen)
+    state, *reasons = ENDED[how, ending]
+    for name, reason in (("a", reasons[0]), ("h", reasons[0]), ("z", reasons[1])):
+        run = f"{case}-{name}"
+        wait_for(
+            lambda: ended.run(run).get("state") == state and reason in ended.run(run)["state_reason"],  # noqa: B023
+            because=f"{run} is {ended.run(run).get('state')} ({ended.run(run).get('state_reason')}) and not {state}",
+        )
+    assert ended.run(f"{case}-closed")["state"] == "finished", "the script closed it before"
+    if how == "run":
+        wait_for(lambda: ended.run(f"{case}-whole").get("state") == ("finished" if ending == "zero" else "failed"))
