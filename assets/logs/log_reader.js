@@ -48,10 +48,10 @@ export class LogReader {
   #seeks = false; // the first hit is to come into view
   #turns = false; // the other way, where there is none
 
-  /** Show the lines of a question; nothing happens if it is the same one. @param {Question} question @param {Goal} goal */
+  /** Show the lines of a question, and whether it is another one than before. @param {Question} question @param {Goal} goal @returns {boolean} */
   ask(question, goal) {
     const key = JSON.stringify(question);
-    if (key === this.#asked) return;
+    if (key === this.#asked) return false;
     this.#asked = key;
     const sought = (/** @type {Question | null} */ of) => JSON.stringify([of?.q, of?.regex, of?.case]);
     const isNew = sought(question) !== sought(this.question);
@@ -61,6 +61,7 @@ export class LogReader {
     } else if (this.search.progress && !this.search.progress.done) this.search.begin();
     this.page.said("");
     this.#begin(question, goal);
+    return true;
   }
 
   /** @param {Question} question @param {Goal} goal */

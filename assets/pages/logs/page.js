@@ -178,7 +178,7 @@ export default class LogsPage extends TimePage {
     const linked = this.#linked;
     this.#linked = null;
     if (linked) this.reader.ask(this.#question, { kind: "line", ...linked, show: true });
-    else this.reader.ask(this.#question, goal ?? (window && !held ? { kind: "start" } : this.reader.here));
+    else if (!this.reader.ask(this.#question, goal ?? (window && !held ? { kind: "start" } : this.reader.here)) && goal) this.reader.go(goal); // the lines of a window are asked for before its drag ends
   }
 
   /** Lines over time, by level. */
