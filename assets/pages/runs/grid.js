@@ -104,8 +104,9 @@ export class Grid {
     });
   }
 
-  /** @returns {string[]} */
+  /** @returns {string[]} none of a grid that has left the page, whose last events may still be on their way */
   #columns() {
+    if (this.api.isDestroyed()) return [];
     return this.api.getAllGridColumns().map((/** @type {any} */ column) => column.getColId());
   }
 
