@@ -61,7 +61,7 @@ def _fifo(kept: Mapping[str, Any]) -> Fifo:
 
 # The file of a queue, in SQLite with synchronous FULL: its tables, and a job as the plan sees it, read and written.
 
-VERSION = 1
+VERSION = 2
 BESIDE = ("-wal", "-shm")  # what SQLite writes there is a part of the file
 MAX_INTEGER = 2**63 - 1  # an INTEGER of SQLite
 MAX_S = 1e12
@@ -80,13 +80,22 @@ CREATE INDEX job_state ON job (state);
 CREATE TABLE attempt (
     job INTEGER NOT NULL REFERENCES job, number INTEGER NOT NULL, slots TEXT NOT NULL, intended_s REAL NOT NULL,
     started_s REAL, pid INTEGER, start_ticks INTEGER, boot_id TEXT, stop_s REAL, because INTEGER, ended_s REAL, exit_code INTEGER, why TEXT,
-    said TEXT NOT NULL DEFAULT '', peak_mib REAL, PRIMARY KEY (job, number));
+    said TEXT NOT NULL DEFAULT '', peak_mib REAL, slurm_id INTEGER, slurm_restarts INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (job, number));
 CREATE INDEX attempt_ended ON attempt (ended_s);
 CREATE UNIQUE INDEX attempt_open ON attempt (job) WHERE ended_s IS NULL;
 CREATE TABLE family (name TEXT PRIMARY KEY, record TEXT NOT NULL);
 CREATE TABLE pair (first TEXT NOT NULL, second TEXT NOT NULL, first_speed REAL NOT NULL, second_speed REAL NOT NULL, PRIMARY KEY (first, second));
 CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+# By the version that a file has, what makes the next one of it. The first one had Slurm's numbers in the columns of processes.
+UPGRADES = {
+    1: """
+ALTER TABLE attempt ADD COLUMN slurm_id INTEGER;
+ALTER TABLE attempt ADD COLUMN slurm_restarts INTEGER NOT NULL DEFAULT 0;
+UPDATE attempt SET slurm_id = pid, slurm_restarts = coalesce(start_ticks, 0), pid = NULL, start_ticks = NULL, boot_id = NULL
+    WHERE job IN (SELECT id FROM job WHERE place = 'slurm');
+"""
+}
 OF_A_REQUEST = ", ".join(JobRequest._fields)  # columns: each is called as the field
 OF_A_JOB = ", ".join("on_slots" if each.name == "on" else each.name for each in fields(Job))
 
@@ -102,7 +111,10 @@ ASKED = "asked of job {}"  # of what is kept
 
 
 class OpenAttempt(NamedTuple):
-    """An attempt that has not ended; `pid` None: it was intended, and nothing says that it was started."""
+    """An attempt that has not ended.
+
+    `pid` and `slurm_id` None: it was intended, and nothing says that it was started.
+    """
 
     job: int
     number: int
@@ -116,6 +128,8 @@ class OpenAttempt(NamedTuple):
     run: str = ""  # its name in
     log_dir: str = ""
     place: str = LOCAL
+    slurm_id: int | None = None  # the job's number at Slurm
+    slurm_restarts: int = 0  # how often Slurm had restarted the job when this attempt began
 
 
 class JobQueue:
@@ -123,9 +137,6 @@ class JobQueue:
 
     What is to be done is written before it is done (`intend`), with synchronous FULL: after a kill or a power cut each job is in one state, and
     an attempt that was intended and never started is seen (`intended`). No job has two attempts at once.
-
-    Of a job that another scheduler plans, that scheduler's number is kept in the attempt as `pid`, how often it has restarted the job as
-    `start_ticks`, and its name as `boot_id`.
 
     Raises QueueError where a request cannot be, or the file is not a queue of this version.
     """
@@ -138,9 +149,11 @@ class JobQueue:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version == 0:
             self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-        elif version != VERSION:
+        elif not 0 < version <= VERSION:
             self._db.close()
             raise QueueError(f"{path} is a queue of version {version}; this program reads version {VERSION}")
+        for old in range(version, VERSION) if version else ():
+            self._db.executescript(f"BEGIN IMMEDIATE; {UPGRADES[old]} PRAGMA user_version = {old + 1}; COMMIT;")
         self._inodes = {path: path.stat().st_ino}
 
     @property
@@ -287,7 +300,7 @@ class JobQueue:
         with self._transaction():
             placed = self._job(job)
             row = self._db.execute(
-                "SELECT number, pid FROM attempt WHERE job = ? AND ended_s IS NULL", (job,)
+                "SELECT number, coalesce(pid, slurm_id) FROM attempt WHERE job = ? AND ended_s IS NULL", (job,)
             ).fetchone()
             if row is None:
                 raise QueueError(f"job {job} has no attempt that runs")
@@ -322,8 +335,8 @@ class JobQueue:
     def intended(self) -> list[OpenAttempt]:
         """All attempts that have not ended, for who starts anew: which of them run is for the kernel to say."""
         rows = self._db.execute(
-            "SELECT job, number, attempt.slots, pid, start_ticks, boot_id, intended_s, attempt.started_s, stop_s, run, log_dir, place "
-            "FROM attempt JOIN job ON job = id WHERE attempt.ended_s IS NULL ORDER BY job"
+            "SELECT job, number, attempt.slots, pid, start_ticks, boot_id, intended_s, attempt.started_s, stop_s, run, log_dir, place, "
+            "slurm_id, slurm_restarts FROM attempt JOIN job ON job = id WHERE attempt.ended_s IS NULL ORDER BY job"
         )
         return [OpenAttempt(job, number, _words(slots), *process) for job, number, slots, *process in rows]
 
@@ -417,27 +430,26 @@ class JobQueue:
             self._db.execute("UPDATE job SET reason = ? WHERE id = ?", (reason, job))
             return int(number)
 
-    def numbered(self, job: int, number: int, scheduler: str) -> None:
-        """Its open attempt is job `number` of that scheduler."""
+    def numbered(self, job: int, slurm_id: int) -> None:
+        """Slurm knows its open attempt by this number."""
         self._db.execute(
-            "UPDATE attempt SET pid = ?, start_ticks = 0, boot_id = ? WHERE job = ? AND ended_s IS NULL AND pid IS NULL",
-            (number, scheduler, job),
+            "UPDATE attempt SET slurm_id = ? WHERE job = ? AND ended_s IS NULL AND slurm_id IS NULL", (slurm_id, job)
         )
 
     def restarted(self, job: int, restarts: int, said: str, now_s: float) -> None:
-        """The other scheduler has taken it back into its queue for the `restarts`th time: another attempt, under the same number there."""
+        """Slurm has put it back into its queue for the `restarts`th time: another attempt, under the same number there."""
         with self._transaction():
             placed = self._job(job)
-            number, there, name = self._db.execute(
-                "SELECT number, pid, boot_id FROM attempt WHERE job = ? AND ended_s IS NULL", (job,)
+            number, slurm_id = self._db.execute(
+                "SELECT number, slurm_id FROM attempt WHERE job = ? AND ended_s IS NULL", (job,)
             ).fetchone()
             self._db.execute(
                 "UPDATE attempt SET ended_s = ?, why = 'requeued', said = ? WHERE job = ? AND number = ?",
                 (now_s, said, job, number),
             )
             self._db.execute(
-                "INSERT INTO attempt (job, number, slots, intended_s, pid, start_ticks, boot_id) VALUES (?, ?, '[]', ?, ?, ?, ?)",
-                (job, number + 1, now_s, there, restarts, name),
+                "INSERT INTO attempt (job, number, slots, intended_s, slurm_id, slurm_restarts) VALUES (?, ?, '[]', ?, ?, ?)",
+                (job, number + 1, now_s, slurm_id, restarts),
             )
             if placed.state != "stopping":
                 self._save(replace(queued_again(placed, now_s, placed.ran_s), stops=placed.stops + 1))

@@ -120,8 +120,8 @@ class SlurmDriver:
             stops = self._queue.state_of(attempt.job) == "stopping" and attempt.stop_s is None
             wish = "cancel" if stops else self._queue.asked(attempt.job)
             tried = (attempt.job, attempt.number) not in self._fresh
-            request = self._request(attempt.job) if attempt.pid is None else None
-            found.append(SlurmOrder(attempt.job, attempt.number, attempt.pid, run, attempt.run, request, tried, wish))  # type: ignore[arg-type]
+            request = self._request(attempt.job) if attempt.slurm_id is None else None
+            found.append(SlurmOrder(attempt.job, attempt.number, attempt.slurm_id, run, attempt.run, request, tried, wish))  # type: ignore[arg-type]
         return found
 
     def _request(self, job: int) -> JobRequest:
@@ -172,8 +172,8 @@ class SlurmDriver:
     def _follow(self, attempt: OpenAttempt, answer: SlurmAnswer, wish: str | None, now_s: float) -> None:
         job = attempt.job
         self._blocked.pop(job, None)
-        if answer.number is not None and attempt.pid is None:
-            self._queue.numbered(job, answer.number, SLURM)
+        if answer.number is not None and attempt.slurm_id is None:
+            self._queue.numbered(job, answer.number)
             logger.info("job %d is job %d of Slurm", job, answer.number)
         if answer.done == "cancel" and answer.number is None:  # it never came to Slurm
             self._forget(job)
@@ -184,7 +184,7 @@ class SlurmDriver:
             self._queue.asked_to_end(job, now_s)
         elif answer.done:
             self._queue.was_done(job, answer.done)
-        if answer.done or (answer.number is not None and attempt.pid is None):
+        if answer.done or (answer.number is not None and attempt.slurm_id is None):
             self._look_due_s = min(self._look_due_s, time.monotonic() + min(SOON_S, self._look_s))
         if answer.seen:
             self._see(attempt, answer.seen, now_s)
@@ -208,7 +208,7 @@ class SlurmDriver:
 
     def _see(self, attempt: OpenAttempt, seen: SlurmJob, now_s: float) -> None:
         job, run = attempt.job, self._queue.run_of(attempt.job)
-        if seen.restarts > (attempt.start_ticks or 0):
+        if seen.restarts > attempt.slurm_restarts:
             said = "Slurm put it back into its queue"
             self._queue.restarted(job, seen.restarts, said, now_s)
             write_queue_event(run, REQUEUED, now_s, said, job=job)

@@ -203,8 +203,7 @@ class QueueView:
                 if db is None
                 else db.execute(
                     "SELECT job, number, attempt.slots, intended_s, attempt.started_s, attempt.ended_s, exit_code, coalesce(why, ''), because, said, "
-                    f"peak_mib, run, log_dir, CASE place WHEN '{SLURM}' THEN pid END "
-                    f"FROM attempt JOIN job ON job = id WHERE {where} ORDER BY intended_s DESC, job DESC LIMIT ?",
+                    f"peak_mib, run, log_dir, {_slurm_id(db)} FROM attempt JOIN job ON job = id WHERE {where} ORDER BY intended_s DESC, job DESC LIMIT ?",
                     [*values, limit],
                 ).fetchall()
             )
@@ -290,7 +289,7 @@ class QueueView:
         db.row_factory = sqlite3.Row
         try:
             (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version not in (0, VERSION):
+            if not 0 <= version <= VERSION:
                 raise QueueError(f"{path} is a queue of version {version}; this program reads version {VERSION}")
             yield db if version else None
         except sqlite3.DatabaseError as error:
@@ -307,6 +306,12 @@ def neighbours(on: dict[int, set[str]], job: int) -> tuple[int, ...]:
 
 def row_as_json(row: JobRow | JobAttemptRow | SlotRow) -> dict[str, object]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in row._asdict().items()}
+
+
+def _slurm_id(db: sqlite3.Connection) -> str:
+    """The column of an attempt's number at Slurm: until the next start of the daemon a file may be of the first version."""
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return "slurm_id" if version > 1 else f"CASE place WHEN '{SLURM}' THEN pid END"
 
 
 def _row(row: sqlite3.Row, on: dict[int, set[str]]) -> JobRow:
