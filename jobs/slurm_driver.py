@@ -30,6 +30,7 @@ from .slurm import (
     SlurmOrder,
     SlurmSite,
     SlurmState,
+    SlurmWish,
     answers_from,
     as_json,
     has_no_cluster,
@@ -118,10 +119,11 @@ class SlurmDriver:
             if attempt.place != SLURM or not (run := self._queue.run_of(attempt.job)):
                 continue
             stops = self._queue.state_of(attempt.job) == "stopping" and attempt.stop_s is None
-            wish = "cancel" if stops else self._queue.asked(attempt.job)
+            wish: SlurmWish | None = "cancel" if stops else self._queue.asked(attempt.job)  # type: ignore[assignment]
             tried = (attempt.job, attempt.number) not in self._fresh
             request = self._request(attempt.job) if attempt.slurm_id is None else None
-            found.append(SlurmOrder(attempt.job, attempt.number, attempt.slurm_id, run, attempt.run, request, tried, wish))  # type: ignore[arg-type]
+            number = attempt.slurm_id
+            found.append(SlurmOrder(attempt.job, attempt.number, number, run, attempt.run, request, tried, wish))
         return found
 
     def _request(self, job: int) -> JobRequest:

@@ -13,19 +13,23 @@ MODELS_WORK keeps what is made, so that a stopped measurement goes on; MODELS_PA
 
 from __future__ import annotations
 
+import gzip
 import os
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from benchmarks import report
 from models.artifact import Artifact, ModelManifest, write
+from models.artifact.artifact import external_files
 from models.artifact.export import export
 from models.compression import data as images
 from models.compression import measure, networks
@@ -34,7 +38,6 @@ from models.compression.measure import ShareEstimate
 from models.compression.recipe import CompressionRecipe
 from models.runtimes import RUNTIMES, installed, open_session, pick
 from models.runtimes.pick import CallTimes, ratio, time_in_rounds
-from models.runtimes.torch_eager import TorchSession
 
 TINY = os.environ.get("MODELS_SCALE") == "tiny"
 PART = os.environ.get("MODELS_PART", "")
@@ -191,6 +194,22 @@ def example_shape() -> tuple[int, int, int]:
     return SHAPE.channels, SHAPE.side, SHAPE.side
 
 
+class TorchSession:
+    """A PyTorch module in eager mode, without gradients. The threads are the process's: give all sessions that are timed together the same number."""
+
+    def __init__(self, module: nn.Module, inputs: Sequence[str], outputs: Sequence[str], threads: int) -> None:
+        self._module, self._threads = module.eval(), threads
+        self._inputs, self._outputs = list(inputs), list(outputs)
+
+    def run(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+        if torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
+        with torch.inference_mode():
+            found = self._module(*(torch.from_numpy(inputs[name]) for name in self._inputs))
+        results = found if isinstance(found, (tuple, list)) else [found]
+        return {name: value.numpy() for name, value in zip(self._outputs, results, strict=True)}
+
+
 def of_times(name: str, times: CallTimes, threads: int) -> list[report.Row]:
     found = {"p50": times.p50_ms, "p99": times.p99_ms, "CPU": times.cpu_ms}
     return [
@@ -199,12 +218,18 @@ def of_times(name: str, times: CallTimes, threads: int) -> list[report.Row]:
     ]
 
 
+def gzipped(artifact: Artifact) -> int:
+    """Bytes of the ONNX file and of the weights beside it, each compressed by gzip."""
+    names = (artifact.model.name, *external_files(artifact.model))
+    return sum(len(gzip.compress((artifact.folder / name).read_bytes())) for name in names)
+
+
 def sizes(name: str, large: Artifact, small: Artifact, least: float | None) -> list[report.Row]:
     whole, part, zipped, zipped_part = (
         large.bytes / 1e6,
         small.bytes / 1e6,
-        measure.gzipped(large) / 1e6,
-        measure.gzipped(small) / 1e6,
+        gzipped(large) / 1e6,
+        gzipped(small) / 1e6,
     )
     return [
         report.Row(f"{name}: size", whole / part, "x", least, at_least=True, spread=f"{whole:.2f} by {part:.2f} MB"),

@@ -382,7 +382,7 @@ KNOWN = frozenset(
 )
 DISTRIBUTION = re.compile(r"([A-Za-z0-9][\w.]*)-([\w.+!]+)\.(dist|egg)-info")  # torch-2.9.0+cu128.dist-info
 OF_NVIDIA = re.compile(r"nvidia_(nccl|cuda_runtime|cudnn|cublas)(_cu\d+)?")
-FOLDER = re.compile(rb"(/[^\n]*?/(?:site|dist)-packages)/[^\n]*\.so")  # in /proc/<pid>/maps
+FOLDER = re.compile(rb"^[^/\n]*+((?>/[^\n]*?/(?:site|dist)-packages))/[^\n]*\.so", re.MULTILINE)  # in /proc/<pid>/maps
 CUDA = re.compile(r"^cuda\b[^=\n]*=\s*['\"]([\d.]+)['\"]", re.MULTILINE)
 OF_PYTHON = re.compile(r"/(?:lib|lib64)/python(\d\.\d+)t?(?:/|$)")
 VENV_VERSION = re.compile(r"^version(?:_info)?\s*=\s*(\d+\.\d+\.\d+)", re.MULTILINE)

@@ -29,7 +29,6 @@ from .command import ROOT, typeable
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP)
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # exit codes of a shell
-SCRIPT = re.compile(r"[^/]*\.(py|sh)$")
 NAME_LENGTH = 60
 FIRST_PORT = 8080
 ASK_S = 0.05  # how often a dashboard that is being started is asked whether it answers
@@ -217,7 +216,7 @@ def make_run(log_dir: Path, name: str) -> Path:
 def name_of(words: Sequence[str]) -> str:
     """`["python", "-m", "train.main"] -> "main-20261125-181500"`, else the script's name, else the program's."""
     module = next((words[place + 1] for place, word in enumerate(words[:-1]) if word in ("-m", "--module")), None)
-    script = next((Path(word).stem for word in words if SCRIPT.search(word)), None)
+    script = next((Path(word).stem for word in words if word.endswith((".py", ".sh"))), None)
     last = (script or (module.rpartition(".")[2] if module else None)) or Path(words[0]).name
     plain = re.sub(r"[^\w.-]+", "-", last).strip(".-")[:NAME_LENGTH] or "run"
     return f"{plain}-{time.strftime('%Y%m%d-%H%M%S')}"

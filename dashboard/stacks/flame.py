@@ -507,11 +507,9 @@ def _bars(rows: list[Ints], window: Interval, width: int, kinds: list[FrameKind]
     return bars
 
 
-# Flame trees as folded text and as speedscope's file format, and back.
+# Flame trees as folded text and as speedscope's file format.
 
 SCHEMA = "https://www.speedscope.app/file-format-schema.json"
-
-_LABEL = re.compile(r"(.*) \((.*):(\d+)\)", re.DOTALL)
 
 
 def to_folded(tree: FlameTree) -> str:
@@ -519,14 +517,6 @@ def to_folded(tree: FlameTree) -> str:
     names = [re.sub(r"[;\n]", ":", _label(frame)) for frame in tree.frames]
     lines = [f"{';'.join(names[frame] for frame in stack)} {us}" for stack, us in _stacks(tree) if us]
     return "\n".join([*lines, ""])
-
-
-def from_folded(text: str) -> WeightedStacks:
-    """What `to_folded` wrote."""
-    frames: dict[Frame, int] = {}
-    rows = [line.rpartition(" ")[::2] for line in text.splitlines()]
-    stacks = [tuple(frames.setdefault(_frame(name), len(frames)) for name in stack.split(";")) for stack, _ in rows]
-    return _weighed(list(frames), stacks, [int(us) / 1e6 for _, us in rows])
 
 
 def to_speedscope(tree: FlameTree, name: str = "profile") -> dict[str, Any]:
@@ -548,13 +538,6 @@ def to_speedscope(tree: FlameTree, name: str = "profile") -> dict[str, Any]:
     return {"$schema": SCHEMA, "name": name, "shared": {"frames": frames}, "profiles": [profile]}
 
 
-def from_speedscope(file: dict[str, Any]) -> WeightedStacks:
-    """The first profile of a file with sampled profiles."""
-    (profile, *_) = file["profiles"]
-    frames = [Frame(frame["name"], frame.get("file", ""), frame.get("line", 0)) for frame in file["shared"]["frames"]]
-    return _weighed(frames, [tuple(sample) for sample in profile["samples"]], profile["weights"])
-
-
 def _stacks(tree: FlameTree) -> Iterator[tuple[list[int], int]]:
     """Each node as its path of frames from the root, with its self time in microseconds."""
     paths: list[list[int]] = []
@@ -563,16 +546,5 @@ def _stacks(tree: FlameTree) -> Iterator[tuple[list[int], int]]:
         yield paths[-1], round(self_s * 1e6)
 
 
-def _weighed(frames: list[Frame], stacks: list[tuple[int, ...]], seconds: list[float]) -> WeightedStacks:
-    return WeightedStacks(
-        frames, stacks, np.array([len(stack) for stack in stacks], np.int64), np.array(seconds, np.float64)
-    )
-
-
 def _label(frame: Frame) -> str:
     return f"{frame.name} ({frame.file}:{frame.line})" if frame.file else frame.name
-
-
-def _frame(label: str) -> Frame:
-    found = _LABEL.fullmatch(label)
-    return Frame(found[1], found[2], int(found[3])) if found else Frame(label, "", 0)

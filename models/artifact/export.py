@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 OPSET = 18  # what ONNX Runtime's quantizer and OpenVINO both take
 REASON_CHARS = 300
 ADVICE = "The error above occurred when calling"  # PyTorch on other functions of its own
-PLACE = re.compile(r'^\s*File "(.+)", line (\d+), in ', re.MULTILINE)
+PLACE = re.compile(r'^[^\S\n]*File "(.+)", line (\d+), in ', re.MULTILINE)
 CAUSE = re.compile(r"^Caused by: .*?\(?([^\s(]+):(\d+) in ", re.MULTILINE)  # its first letters may be cut
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifact import Artifact
 from ..errors import CannotExport, ModelsError, needed, quietly
 from ..runtimes.onnx_runtime import reason_of
 from ..runtimes.session import ModelSession
@@ -80,17 +78,6 @@ def kept(teacher_N: np.ndarray[Any, Any], student_N: np.ndarray[Any, Any]) -> Sh
     of_teacher, of_student = drawn[:, 0] + drawn[:, 1], drawn[:, 0] + drawn[:, 2]
     low, high = np.quantile(of_student / np.maximum(of_teacher, 1), [0.025, 0.975])
     return ShareEstimate((cells[0] + cells[2]) / max(cells[0] + cells[1], 1), float(low), float(high), number)
-
-
-def gzipped(artifact: Artifact) -> int:
-    """Bytes of the ONNX file, and of weights beside it, compressed by gzip."""
-    return sum(len(gzip.compress(content)) for content in _contents(artifact))
-
-
-def _contents(artifact: Artifact) -> Iterable[bytes]:
-    from ..artifact.artifact import external_files
-
-    return ((artifact.folder / name).read_bytes() for name in (artifact.model.name, *external_files(artifact.model)))
 
 
 # Static int8 by ONNX Runtime's quantizer: weights int8 a channel, activations uint8, ranges from calibration images.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,11 @@ from analysis.units import Units
 from collectors.records import Event, Frame
 from collectors.store.store import Buckets, Series, StackColumns, TooMuch
 from dashboard.stacks import perfetto
-from dashboard.stacks.flame import from_folded, from_speedscope, to_folded, to_speedscope
+from dashboard.stacks.flame import to_folded, to_speedscope
 from dashboard.stacks.perfetto import Counter, PerfettoWindow, to_perfetto
 from tests.support.stacks import Span, columns, drawn, fold
+
+LABEL = re.compile(r"(.*) \((.*):(\d+)\)", re.DOTALL)
 
 names = st.sampled_from(["<module>", "Net.forward", "fetch.<locals>.<listcomp>", "f"])
 frames = st.builds(Frame, names, st.sampled_from(["/job/a b.py", "/job/(x).py"]), st.integers(1, 3))
@@ -36,6 +39,32 @@ spans = st.tuples(
     st.integers(1, 9).map(lambda ms: ms / 1000),
     st.lists(frames, min_size=1, max_size=5).map(tuple),
 )
+
+
+def from_folded(text: str) -> WeightedStacks:
+    """What `to_folded` wrote."""
+    frames: dict[Frame, int] = {}
+    rows = [line.rpartition(" ")[::2] for line in text.splitlines()]
+    stacks = [tuple(frames.setdefault(frame_of(name), len(frames)) for name in stack.split(";")) for stack, _ in rows]
+    return weighed(list(frames), stacks, [int(us) / 1e6 for _, us in rows])
+
+
+def from_speedscope(file: dict[str, Any]) -> WeightedStacks:
+    """The first profile of a file with sampled profiles."""
+    (profile, *_) = file["profiles"]
+    frames = [Frame(frame["name"], frame.get("file", ""), frame.get("line", 0)) for frame in file["shared"]["frames"]]
+    return weighed(frames, [tuple(sample) for sample in profile["samples"]], profile["weights"])
+
+
+def weighed(frames: list[Frame], stacks: list[tuple[int, ...]], seconds: list[float]) -> WeightedStacks:
+    return WeightedStacks(
+        frames, stacks, np.array([len(stack) for stack in stacks], np.int64), np.array(seconds, np.float64)
+    )
+
+
+def frame_of(label: str) -> Frame:
+    found = LABEL.fullmatch(label)
+    return Frame(found[1], found[2], int(found[3])) if found else Frame(label, "", 0)
 
 
 def again(weighed: WeightedStacks) -> FlameTree:
