@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import fnmatch
-import math
 import os
 import re
 import time
@@ -21,6 +19,7 @@ from access.files import SETTLED_NS, FileStamp, bytes_of, stamp_of
 from analysis.findings.rules import BY_NAME
 from collectors import options
 from collectors.records import FindingWeight
+from collectors.yaml_values import YamlError, YamlNode, flag_of, meant, needed, number_of, only, table_of
 from deepseek.log.redaction import LEFT_OUT, redacted
 
 ReceiverKind: TypeAlias = Literal["ntfy", "email", "slack", "webhook", "desktop", "apprise"]
@@ -220,6 +219,7 @@ def _read(reference: str) -> str:
 MAX_RULES_BYTES, MAX_NODES = 1 << 20, 60_000
 MAX_RULES, MAX_RECEIVERS, MAX_NAME, MAX_TEXT = 2000, 20, 80, 2000
 MAX_TROUBLES = 100
+EXAMPLE = "name: phone"  # a line of a table
 ALL = {"rules", "receivers", "quiet", "rate", "group_s", "link"}
 OF_RULE = {"name", "when", "absent", "anomaly", "finding", "for", "runs", "to", "severity", "times", "alert", "enabled"}
 NEEDS = {
@@ -254,12 +254,6 @@ BARE_SECONDS = re.compile(r"\d+(?:\.\d+)?")
 T = TypeVar("T")
 
 
-class _ConfigError(Exception):
-    def __init__(self, line: int, what: str, key: str = "") -> None:
-        super().__init__(what)
-        self.line, self.what, self.key = line, what, key
-
-
 @dataclass
 class _ParseContext:
     troubles: list[ConfigProblem] = field(default_factory=list)
@@ -268,16 +262,14 @@ class _ParseContext:
 
 def settings_of(text: str) -> AlertSettings:
     """Raises nothing: what cannot be read is in `troubles`; an unreadable text has no rules."""
-    from collectors.yaml_tree import YamlError, tree_of  # of those who have such a file
+    from collectors.yaml_tree import tree_of  # of those who have such a file
 
     found = _ParseContext()
     try:
         root = tree_of(text, "alerts.yaml", MAX_RULES_BYTES, MAX_NODES)
-        table = _table(root, "alerts.yaml")
-        for key, node in table.items():
-            if key not in ALL:
-                raise _ConfigError(node.line, f"there is no key {key[:80]!r}{_meant(key, ALL)}")
-    except (YamlError, _ConfigError) as error:
+        table = table_of(root, "alerts.yaml", "link: http://gpu-box:8080")
+        only(table, ALL, "alerts.yaml")
+    except YamlError as error:
         return AlertSettings(troubles=(ConfigProblem(error.line, error.what),))
     receivers = _each(table.get("receivers"), MAX_RECEIVERS, "receivers", lambda node: _receiver(node, found), found)
     names = [receiver.name for receiver in receivers]
@@ -298,7 +290,7 @@ def settings_of(text: str) -> AlertSettings:
     )
 
 
-def _each(node: Any, most: int, what: str, read: Callable[[Any], T], found: _ParseContext) -> list[T]:
+def _each(node: YamlNode | None, most: int, what: str, read: Callable[[Any], T], found: _ParseContext) -> list[T]:
     """Those of a list that can be read; names are there once."""
     if node is None or node.empty:
         return []
@@ -313,38 +305,38 @@ def _each(node: Any, most: int, what: str, read: Callable[[Any], T], found: _Par
                 getattr(entry, "name", "") and getattr(entry, "name", "") == getattr(known, "name", None)
                 for known in entries[-MAX_RULES:]
             ):
-                raise _ConfigError(item.line, f"the name {getattr(entry, 'name', '')!r} is there twice", "name")
+                raise YamlError(item.line, f"the name {getattr(entry, 'name', '')!r} is there twice", "name")
             entries.append(entry)
-        except _ConfigError as wrong:
+        except YamlError as wrong:
             found.troubles.append(ConfigProblem(wrong.line, wrong.what, what, _name_in(item), wrong.key))
     if len(node.value) > most:
         found.troubles.append(ConfigProblem(node.value[most].line, f"at most {most:,} {what} are read"))
     return entries
 
 
-def _one(node: Any, read: Callable[[Any], T], default: T, found: _ParseContext) -> T:
+def _one(node: YamlNode | None, read: Callable[[Any], T], default: T, found: _ParseContext) -> T:
     if node is None or node.empty:
         return default
     try:
         return read(node)
-    except _ConfigError as wrong:
+    except YamlError as wrong:
         found.troubles.append(ConfigProblem(wrong.line, wrong.what, key=wrong.key))
         return default
 
 
-def _receiver(node: Any, found: _ParseContext) -> Receiver:
-    table = _table(node, "a receiver")
-    name, kind = _name(table, node, "receiver"), _text(_needed(table, "kind", node, "a receiver"))
+def _receiver(node: YamlNode, found: _ParseContext) -> Receiver:
+    table = table_of(node, "a receiver", EXAMPLE)
+    name, kind = _name(table, node, "receiver"), _text(needed(table, "kind", node, "a receiver"))
     if kind not in MAY:
-        raise _ConfigError(
-            table["kind"].line, f"there is no kind {kind[:80]!r}{_meant(kind, MAY)}; kinds: {', '.join(MAY)}"
+        raise YamlError(
+            table["kind"].line, f"there is no kind {kind[:80]!r}{meant(kind, MAY)}; kinds: {', '.join(MAY)}"
         )
     values: dict[str, str] = {}
     for key, value in table.items():
         if key in ("name", "kind"):
             continue
         if key not in MAY[kind]:
-            raise _ConfigError(value.line, f"a receiver of kind {kind} has no key {key[:80]!r}{_meant(key, MAY[kind])}")
+            raise YamlError(value.line, f"a receiver of kind {kind} has no key {key[:80]!r}{meant(key, MAY[kind])}")
         text = ", ".join(_words(value)) if key == "to" else _text(value)
         if (kind, key) in SECRET or (key == "url" and kind != "apprise"):
             _check_secret(kind, key, text, value.line, found)
@@ -352,9 +344,9 @@ def _receiver(node: Any, found: _ParseContext) -> Receiver:
         values[key] = text
     for key in NEEDS[kind]:
         if not values.get(key):
-            raise _ConfigError(node.line, f"the receiver {name!r} of kind {kind} needs {key}", key)
+            raise YamlError(node.line, f"the receiver {name!r} of kind {kind} needs {key}", key)
     if "user" in values and "password" not in values:
-        raise _ConfigError(node.line, f"the receiver {name!r} has a user and no password", "password")
+        raise YamlError(node.line, f"the receiver {name!r} has a user and no password", "password")
     return Receiver(name, kind, node.line, values)  # type: ignore[arg-type]  # of MAY
 
 
@@ -363,12 +355,12 @@ def _check_secret(kind: str, key: str, text: str, line: int, found: _ParseContex
         return
     if (kind, key) in SECRET:
         found.literals.append(text)
-        raise _ConfigError(
+        raise YamlError(
             line, f"{key} is a secret: write env:NAME of a variable, or file:/path of a file that holds it", key
         )
     if not is_plain(text) if web_address(text) else (redacted(text) != text or "@" in text):
         found.literals.append(text)
-        raise _ConfigError(
+        raise YamlError(
             line,
             f"there is a secret in {key}: write env:NAME of a variable, or file:/path of a file that holds it",
             key,
@@ -379,47 +371,45 @@ def _check_value(kind: str, key: str, text: str, line: int) -> None:
     if is_reference(text):
         return
     if key == "url" and kind != "apprise" and web_address(text) is None:
-        raise _ConfigError(line, "url is an address such as https://example.org/hook, or env:NAME, or file:/path", key)
+        raise YamlError(line, "url is an address such as https://example.org/hook, or env:NAME, or file:/path", key)
     if key == "topic" and not TOPIC.fullmatch(text):
-        raise _ConfigError(line, "topic has up to 64 letters, digits, - and _", key)
+        raise YamlError(line, "topic has up to 64 letters, digits, - and _", key)
     if key == "security" and text not in ("starttls", "ssl", "none"):
-        raise _ConfigError(line, "security is starttls, ssl or none", key)
+        raise YamlError(line, "security is starttls, ssl or none", key)
     if key in ("to", "from") and not all(ADDRESS.fullmatch(word) for word in text.split(", ")):
-        raise _ConfigError(line, f"{key} is an address such as anna@example.org, or a list of them", key)
+        raise YamlError(line, f"{key} is an address such as anna@example.org, or a list of them", key)
     if key == "server" and not (
         (server := SERVER.fullmatch(text)) and int(server[1] or server[2] or 1) in range(1, 1 << 16)
     ):
-        raise _ConfigError(line, "server is a host and a port such as smtp.example.org:587", key)
+        raise YamlError(line, "server is a host and a port such as smtp.example.org:587", key)
 
 
-def _rule(node: Any, receivers: list[str]) -> UserRule | FindingPolicy:
-    table = _table(node, "a rule")
-    for key, value in table.items():
-        if key not in OF_RULE:
-            raise _ConfigError(value.line, f"a rule has no key {key[:80]!r}{_meant(key, OF_RULE)}")
+def _rule(node: YamlNode, receivers: list[str]) -> UserRule | FindingPolicy:
+    table = table_of(node, "a rule", EXAMPLE)
+    only(table, OF_RULE, "a rule")
     kinds = [kind for kind in ("when", "absent", "anomaly", "finding") if kind in table]
     if len(kinds) != 1:
-        raise _ConfigError(node.line, "a rule has one of when, absent, anomaly and finding")
+        raise YamlError(node.line, "a rule has one of when, absent, anomaly and finding")
     kind = kinds[0]
     runs = _text(table["runs"]) if "runs" in table else "*"
     to = _to(table["to"], receivers) if "to" in table else None
     if kind == "finding":
-        _only(table, {"finding", "runs", "to", "alert", "name"}, "a rule about findings")
+        only(table, {"finding", "runs", "to", "alert", "name"}, "a rule about findings")
         return FindingPolicy(
-            _findings(table["finding"]), _truth(table["alert"]) if "alert" in table else True, node.line, runs, to
+            _findings(table["finding"]), flag_of(table["alert"]) if "alert" in table else True, node.line, runs, to
         )
-    _only(table, OF_RULE - {"alert", "finding"}, "a rule about series")
-    enabled = _truth(table["enabled"]) if "enabled" in table else True
+    only(table, OF_RULE - {"alert", "finding"}, "a rule about series")
+    enabled = flag_of(table["enabled"]) if "enabled" in table else True
     name = _name(table, node, "rule")
     text = _text(table[kind], MAX_TEXT)
     _check_expression(kind, text, table[kind].line)
     severity = _text(table["severity"]) if "severity" in table else "alert"
     if severity not in ("note", "alert"):
-        raise _ConfigError(table["severity"].line, "severity is alert, or note for a mark on the axis only")
+        raise YamlError(table["severity"].line, "severity is alert, or note for a mark on the axis only")
     for_s = _seconds(table["for"]) if "for" in table else 0.0
     if kind == "absent" and not for_s:
-        raise _ConfigError(node.line, f"the rule {name!r} needs for: the time without a point, such as 10 min")
-    times = _number(table["times"], 1.0, 1000.0) if "times" in table else 8.0
+        raise YamlError(node.line, f"the rule {name!r} needs for: the time without a point, such as 10 min")
+    times = number_of(table["times"], 1.0, 1000.0) if "times" in table else 8.0
     return UserRule(name, kind, text, for_s, node.line, runs, to, severity, times, enabled)  # type: ignore[arg-type]  # checked above
 
 
@@ -429,138 +419,98 @@ def _check_expression(kind: str, text: str, line: int) -> None:
     try:
         condition_of(kind, text)
     except ValueError as error:
-        raise _ConfigError(line, f"{kind}: {error}") from None
+        raise YamlError(line, f"{kind}: {error}") from None
 
 
-def _findings(node: Any) -> tuple[str, ...]:
+def _findings(node: YamlNode) -> tuple[str, ...]:
     words = _words(node)
     for word in words:
         if word != "*" and word not in BY_NAME:
-            raise _ConfigError(
-                node.line, f"there is no finding {word[:80]!r}{_meant(word, BY_NAME)}; docs/findings.md lists them"
+            raise YamlError(
+                node.line, f"there is no finding {word[:80]!r}{meant(word, BY_NAME)}; docs/findings.md lists them"
             )
     if not words:
-        raise _ConfigError(node.line, "finding names one, or a list of them")
+        raise YamlError(node.line, "finding names one, or a list of them")
     return tuple(words)
 
 
-def _to(node: Any, receivers: list[str]) -> tuple[str, ...]:
+def _to(node: YamlNode, receivers: list[str]) -> tuple[str, ...]:
     words = _words(node)
     for word in words:
         if word not in receivers:
-            raise _ConfigError(node.line, f"there is no receiver {word[:80]!r}{_meant(word, receivers)}")
+            raise YamlError(node.line, f"there is no receiver {word[:80]!r}{meant(word, receivers)}")
     return tuple(dict.fromkeys(words))
 
 
-def _quiet(node: Any) -> QuietHours:
-    table = _table(node, "quiet")
-    _only(table, {"from", "to", "zone", "but"}, "quiet")
+def _quiet(node: YamlNode) -> QuietHours:
+    table = table_of(node, "quiet", EXAMPLE)
+    only(table, {"from", "to", "zone", "but"}, "quiet")
     minutes = []
     for key in ("from", "to"):
-        text = _text(_needed(table, key, node, "quiet"))
+        text = _text(needed(table, key, node, "quiet"))
         clock = CLOCK.fullmatch(text)
         if clock is None:
-            raise _ConfigError(table[key].line, f"{key} is a time of the day such as 22:00", key)
+            raise YamlError(table[key].line, f"{key} is a time of the day such as 22:00", key)
         minutes.append(60 * int(clock[1]) + int(clock[2]))
-    zone = _text(_needed(table, "zone", node, "quiet"))
+    zone = _text(needed(table, "zone", node, "quiet"))
     try:
         found = ZoneInfo(zone)
     except (ValueError, OSError, KeyError):
-        raise _ConfigError(
+        raise YamlError(
             table["zone"].line, f"{zone[:80]!r} is not a time zone, such as Europe/Berlin", "zone"
         ) from None
     return QuietHours(minutes[0], minutes[1], found, tuple(_words(table["but"])) if "but" in table else ())
 
 
-def _rate(node: Any) -> tuple[int, float]:
+def _rate(node: YamlNode) -> tuple[int, float]:
     found = PER.fullmatch(_text(node))
     if found is None or not int(found[1]):
-        raise _ConfigError(node.line, "rate is a number of messages such as 30/h")
+        raise YamlError(node.line, "rate is a number of messages such as 30/h")
     return int(found[1]), float(options.SECONDS[found[2]])
 
 
-def _link(node: Any) -> str:
+def _link(node: YamlNode) -> str:
     text = _text(node)
     address = web_address(text)
     if address is None or address.username or re.search(r"[\s<>\"']", text):
-        raise _ConfigError(node.line, "link is the address of the dashboard, such as http://gpu-box:8080")
+        raise YamlError(node.line, "link is the address of the dashboard, such as http://gpu-box:8080")
     return text.rstrip("/")
 
 
-def _seconds(node: Any) -> float:
+def _seconds(node: YamlNode) -> float:
     text = _text(node)
     if BARE_SECONDS.fullmatch(text):
         return min(float(text), 30 * 86400.0)
     try:
         return min(options.seconds(re.sub(r"(?<=[\d ])m$", "min", text)), 30 * 86400.0)
     except argparse.ArgumentTypeError as error:
-        raise _ConfigError(node.line, str(error)) from None
+        raise YamlError(node.line, str(error)) from None
 
 
-def _number(node: Any, least: float, most: float) -> float:
-    try:
-        value = float(_text(node))
-    except ValueError:
-        value = math.nan
-    if not least <= value <= most:
-        raise _ConfigError(node.line, f"a number from {least:g} to {most:g}")
-    return value
-
-
-def _truth(node: Any) -> bool:
-    text = _text(node).lower()
-    if text not in ("true", "yes", "on", "false", "no", "off"):
-        raise _ConfigError(node.line, "true or false")
-    return text in ("true", "yes", "on")
-
-
-def _name(table: Mapping[str, Any], node: Any, what: str) -> str:
-    text = _text(_needed(table, "name", node, f"a {what}"))
+def _name(table: Mapping[str, YamlNode], node: YamlNode, what: str) -> str:
+    text = _text(needed(table, "name", node, f"a {what}"))
     if not 0 < len(text) <= MAX_NAME or not text.isprintable():
-        raise _ConfigError(table["name"].line, f"the name of a {what} has 1 to {MAX_NAME} printable characters", "name")
+        raise YamlError(table["name"].line, f"the name of a {what} has 1 to {MAX_NAME} printable characters", "name")
     return text
 
 
-def _name_in(node: Any) -> str:
+def _name_in(node: YamlNode) -> str:
     named = node.value.get("name") if isinstance(node.value, dict) else None
     return str(named.value)[:MAX_NAME] if named is not None and isinstance(named.value, str) else ""
 
 
-def _only(table: Mapping[str, Any], known: Iterable[str], what: str) -> None:
-    for key, value in table.items():
-        if key not in set(known):
-            raise _ConfigError(value.line, f"{what} has no key {key[:80]!r}{_meant(key, known)}")
-
-
-def _needed(table: Mapping[str, Any], key: str, node: Any, what: str) -> Any:
-    if key not in table or table[key].empty:
-        raise _ConfigError(node.line, f"{what} needs {key}", key)
-    return table[key]
-
-
-def _table(node: Any, what: str) -> dict[str, Any]:
-    if not isinstance(node.value, dict):
-        raise _ConfigError(node.line, f"{what} is a table of lines such as `name: phone`")
-    return node.value
-
-
-def _words(node: Any) -> list[str]:
+def _words(node: YamlNode) -> list[str]:
     """A word, or a list of them."""
     return [_text(item) for item in node.value] if isinstance(node.value, list) else [_text(node)]
 
 
-def _text(node: Any, most: int = 500) -> str:
+def _text(node: YamlNode, most: int = 500) -> str:
     if not isinstance(node.value, str):
-        raise _ConfigError(node.line, "text or a number belongs here")
+        raise YamlError(node.line, "text or a number belongs here")
     text = node.value.strip()
     if len(text) > most or not all(character.isprintable() or character in "\n\t" for character in text):
-        raise _ConfigError(node.line, f"at most {most} printable characters")
+        raise YamlError(node.line, f"at most {most} printable characters")
     return text
-
-
-def _meant(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word[:MAX_NAME], list(known), 1, 0.6)
-    return f"; is it {near[0]}?" if near else ""
 
 
 # `<data>/alerts.yaml`, read again where it has changed.

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from access.files import FileStamp, bytes_of, stamp_of, write_bytes
 from collectors.records import Finding
+from collectors.yaml_values import YamlError, items_of
 
 from .config import OWN, AlertSettings, Receiver, is_of
 from .delivery import FOLDER, Outbox
@@ -141,23 +142,19 @@ def save_mute(
 
 def mutes_in(path: Path) -> list[Mute]:
     """Raises ValueError: one sentence with the file and the line."""
-    from collectors.yaml_tree import YamlError, malformed, read_tree
+    from collectors.yaml_tree import malformed, read_tree
 
     root = read_tree(path, MAX_MUTES_BYTES)
     listed = root.value.get("mutes") if isinstance(root.value, dict) else None
     if listed is None or listed.empty:
         return []
     try:
-        if not isinstance(listed.value, list):
-            raise YamlError(listed.line, "mutes is a list")
-        return [_mute(item.line, item.value) for item in listed.value[:MAX_MUTES]]
+        return [_mute(item.line, item.value) for item in items_of(listed, MAX_MUTES_BYTES, "mutes")[:MAX_MUTES]]
     except YamlError as error:
         raise malformed(path, str(error)) from None
 
 
 def _mute(line: int, value: object) -> Mute:
-    from collectors.yaml_tree import YamlError
-
     if not isinstance(value, dict) or not value or set(value) - {"rule", "run", "until"}:
         raise YamlError(line, "a mute has rule, run and until")
     words = {key: node.value for key, node in value.items() if node.value != ""}

@@ -11,7 +11,8 @@ from access.files import bytes_of
 
 from .store.store import Run
 from .user_files import ABOUT_FOLDER, DAY_S, KEEP, days_of, file_name
-from .yaml_tree import YamlError, tree_of
+from .yaml_tree import tree_of
+from .yaml_values import YamlError
 
 MAX_BYTES = 256 << 10
 LOOK_S = 60.0

@@ -9,35 +9,19 @@ import errno
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import yaml
 
 from access.files import MAX_BYTES, bytes_of
+
+from .yaml_values import YamlError, YamlNode
 
 MAX_DEPTH = 12
 MAX_NODES = 20_000
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # which no file of UTF-8 can hold
 
 PARSER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # libyaml, where PyYAML was built with it
-
-YamlValue: TypeAlias = "str | list[YamlNode] | dict[str, YamlNode]"
-
-
-class YamlNode(NamedTuple):
-    """`line` counts from 1. `empty` is a value that is not there: `title:`."""
-
-    line: int
-    value: YamlValue
-    empty: bool = False
-
-
-class YamlError(ValueError):
-    """One sentence that begins with the line, counted from 1: `line 7: a key is a word`."""
-
-    def __init__(self, line: int, what: str) -> None:
-        super().__init__(f"line {line}: {what}")
-        self.line, self.what = line, what
 
 
 class MalformedFile(ValueError):

@@ -91,10 +91,10 @@ class NoSeries(ExpressionError):
 
 
 def meant(word: str, known: Collection[str], synonyms: Mapping[str, str] | None = None) -> str:
-    """`meant("avrage", ["mean"], {"average": "mean"}) -> "; is it mean?"`, and "" where nothing is like it."""
+    """`meant("avrage", ["mean"], {"average": "mean"}) -> "; did you mean mean?"`, and "" where nothing is like it."""
     lower = {name.lower(): name for name in list(known)[:MAX_COMPARED]} | dict(synonyms or {})
     near = difflib.get_close_matches(word.lower()[:200], lower, 1, 0.6)
-    return f"; is it {lower[near[0]]}?" if near else ""
+    return f"; did you mean {lower[near[0]]}?" if near else ""
 
 
 # Which series an expression is about: by name and by labels.
@@ -700,7 +700,7 @@ def _short(text: str) -> str:
 
 def _function_meant(name: str) -> str:
     other = SYNONYMS.get(name.lower())
-    return f"; is it {other}?" if other else meant(name, FUNCTIONS, SYNONYMS)
+    return f"; did you mean {other}?" if other else meant(name, FUNCTIONS, SYNONYMS)
 
 
 def _column(part: Any) -> int:

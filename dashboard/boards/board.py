@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import re2
@@ -15,7 +13,21 @@ from analysis.expressions.evaluation import compile
 from analysis.expressions.language import ExpressionError, regex_of
 from collectors import options
 from collectors.records import Labels
-from collectors.yaml_tree import YamlError, YamlNode
+from collectors.yaml_values import (
+    MAX_TEXT,
+    Read,
+    YamlError,
+    YamlNode,
+    among,
+    flag_of,
+    items_of,
+    number_of,
+    only,
+    table_of,
+    text_of,
+    whole_of,
+    words_of,
+)
 
 from ..series.subscription import is_glob
 
@@ -117,13 +129,11 @@ class BoardEdit(NamedTuple):
 
 # Values of a board's file: each is read from a node and written as plain data.
 
-MAX_TEXT, MAX_LONG_TEXT = 200, 10_000
-MAX_VALUE = 1e300
+MAX_LONG_TEXT = 10_000
 MAX_WINDOW_D = 10_000
-TRUE, FALSE = ("true", "yes", "on"), ("false", "no", "off")
+EXAMPLE = "title: GPUs"  # a line of a table
 SMOOTH = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h|d|steps?)")
 
-Read: TypeAlias = Callable[[YamlNode], Any]
 Write: TypeAlias = Callable[[Any], Any]
 
 
@@ -146,88 +156,13 @@ def listed(values: Any) -> Any:
 
 def read_table(node: YamlNode, fields: Mapping[str, BoardField], what: str) -> dict[str, Any]:
     """By key. Raises YamlError for a key that is none of these."""
-    table = table_of(node, what)
-    for key, value in table.items():
-        if key not in fields:
-            raise YamlError(value.line, f"{what} has no key {key[:80]!r}{meant(key, fields)}")
+    table = table_of(node, what, EXAMPLE)
+    only(table, fields, what)
     return {key: fields[key].read(value) for key, value in table.items() if not value.empty}
-
-
-def table_of(node: YamlNode, what: str) -> dict[str, YamlNode]:
-    if not isinstance(node.value, dict):
-        raise YamlError(node.line, f"{what} is a table of lines such as `title: GPUs`")
-    return node.value
-
-
-def items_of(node: YamlNode, most: int, what: str) -> list[YamlNode]:
-    if not isinstance(node.value, list):
-        raise YamlError(node.line, f"{what} is a list: each begins with a dash")
-    if len(node.value) > most:
-        raise YamlError(node.value[most].line, f"{what} has at most {most}")
-    return node.value
-
-
-def text_of(node: YamlNode, most: int = MAX_TEXT) -> str:
-    if not isinstance(node.value, str):
-        raise YamlError(node.line, "this is text, not a list or a table")
-    if len(node.value) > most:
-        raise YamlError(node.line, f"this has at most {most:,} characters")
-    return node.value
 
 
 def long_text_of(node: YamlNode) -> str:
     return text_of(node, MAX_LONG_TEXT)
-
-
-def words_of(most: int) -> Read:
-    """A word, or a list of words."""
-
-    def read(node: YamlNode) -> tuple[str, ...]:
-        items = [node] if isinstance(node.value, str) else items_of(node, most, "this list")
-        return tuple(text_of(item) for item in items)
-
-    return read
-
-
-def number_of(node: YamlNode) -> float:
-    """Finite. Whole numbers come back as such, so that 4 is written as 4."""
-    text = text_of(node)
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not abs(value) <= MAX_VALUE or "_" in text:
-        raise YamlError(node.line, f"{text[:40]!r} is not a number")
-    return value
-
-
-def whole_of(least: int, most: int) -> Read:
-    def read(node: YamlNode) -> int:
-        text = text_of(node)
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
-            raise YamlError(node.line, f"{text[:40]!r} is no whole number from {least} to {most:,}")
-        return int(text)
-
-    return read
-
-
-def flag_of(node: YamlNode) -> bool:
-    text = text_of(node).lower()
-    if text not in (*TRUE, *FALSE):
-        raise YamlError(node.line, f"{text[:40]!r} is neither true nor false")
-    return text in TRUE
-
-
-def among(allowed: Iterable[str]) -> Read:
-    known = tuple(allowed)
-
-    def read(node: YamlNode) -> str:
-        text = text_of(node)
-        if text not in known:
-            raise YamlError(node.line, f"{text[:40]!r} is none of {', '.join(known)}{meant(text, known)}")
-        return text
-
-    return read
 
 
 def window_of(node: YamlNode) -> str:
@@ -242,25 +177,20 @@ def seconds_of(node: YamlNode, text: str) -> float:
     try:
         return options.seconds(text)
     except (argparse.ArgumentTypeError, OverflowError):
-        raise YamlError(node.line, f"{text[:40]!r} is no duration such as 15 min, and not all") from None
+        raise YamlError(node.line, f"{text[:40]!r} is neither a duration such as 15 min nor all") from None
 
 
 def smooth_of(node: YamlNode) -> str:
     text = text_of(node)
     found = SMOOTH.fullmatch(text)
     if found is None or float(found[1]) == 0:
-        raise YamlError(node.line, f"{text[:40]!r} is no half-life such as 10 s or 20 steps")
+        raise YamlError(node.line, f"{text[:40]!r} is not a half-life such as 10 s or 20 steps")
     return text
 
 
 def plain_number(value: float) -> int | float:
     """`4.0 -> 4`"""
     return int(value) if value.is_integer() and abs(value) < 1e15 else value
-
-
-def meant(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    close = difflib.get_close_matches(word[:80], list(known), 1, cutoff)
-    return f"; is it {close[0]}?" if close else ""
 
 
 # The kinds of charts: a row a kind, with the fields that it has beside a title and a width.
@@ -311,7 +241,7 @@ def series_of(node: YamlNode) -> SeriesChoice:
     """A word is a name or an expression; a table has one of the keys of CHOICES."""
     if isinstance(node.value, str):
         return _checked(chosen_of(text_of(node, MAX_EXPRESSION)), node)
-    table = table_of(node, "a series")
+    table = table_of(node, "a series", EXAMPLE)
     given = [key for key in CHOICES if key in table]
     if len(given) != 1:
         raise YamlError(node.line, f"a series has one of {', '.join(CHOICES)}")
@@ -379,7 +309,7 @@ def _quoted(text: str) -> str:
 
 
 def labels_read(node: YamlNode) -> tuple[tuple[str, str], ...]:
-    table = table_of(node, "labels")
+    table = table_of(node, "labels", "rank: 0")
     if len(table) > MAX_LABELS:
         raise YamlError(node.line, f"at most {MAX_LABELS} labels")
     return tuple((key[:MAX_TEXT], text_of(value)) for key, value in table.items())
@@ -398,7 +328,7 @@ def range_of(node: YamlNode) -> ValueRange:
 
 def thresholds_of(node: YamlNode) -> tuple[Threshold, ...]:
     """`{80: warn, 90: bad}`, by value."""
-    table = table_of(node, "thresholds")
+    table = table_of(node, "thresholds", "83: warn")
     if len(table) > MAX_THRESHOLDS:
         raise YamlError(node.line, f"at most {MAX_THRESHOLDS} thresholds")
     found = [
@@ -411,7 +341,7 @@ def thresholds_of(node: YamlNode) -> tuple[Threshold, ...]:
 
 def chart_of(node: YamlNode) -> BoardChart:
     read = read_table(node, CHART_FIELDS, "a chart")
-    table = table_of(node, "a chart")
+    table = table_of(node, "a chart", EXAMPLE)
     if "kind" not in read:
         raise YamlError(node.line, f"a chart has a kind: one of {', '.join(BY_NAME)}")
     kind = BY_NAME[read["kind"]]

@@ -11,7 +11,8 @@ from typing import TypeAlias, TypeVar
 import yaml
 
 from access.files import write_bytes
-from collectors.yaml_tree import YamlError, YamlNode, malformed, plain, read_tree, tree_of
+from collectors.yaml_tree import malformed, plain, read_tree, tree_of
+from collectors.yaml_values import YamlError, YamlNode
 
 UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u206f\u2800\u3164\ufeff\uffa0\U000e0000-\U000e0fff]"

@@ -185,12 +185,12 @@ def test_each_mistake_is_one_sentence_with_its_line_and_the_rest_holds() -> None
     assert [rule.name for rule in found.rules] == ["good", "also good"]
     assert [receiver.name for receiver in found.receivers] == ["hook"]
     assert [str(trouble) for trouble in found.troubles] == [
-        "line 3: there is no kind 'webhok'; is it webhook?; kinds: ntfy, email, slack, webhook, desktop, apprise",
+        "line 3: there is no kind 'webhok'; did you mean webhook?; kinds: ntfy, email, slack, webhook, desktop, apprise",
         "line 6: when: column 13: the expression ends where a series, a number or a function should follow",
-        "line 7: a rule has no key 'wen'; is it when?",
+        "line 7: a rule has no key 'wen'; did you mean when?",
         "line 8: the name 'good' is there twice",
-        "line 9: there is no finding 'data_stal'; is it data_stall?; docs/findings.md lists them",
-        "line 10: there is no receiver 'hok'; is it hook?",
+        "line 9: there is no finding 'data_stal'; did you mean data_stall?; docs/findings.md lists them",
+        "line 10: there is no receiver 'hok'; did you mean hook?",
         "line 11: '5 parsecs' is no duration such as 30d (units: s, min, h, d, w)",
         "line 13: from is a time of the day such as 22:00",
         "line 14: rate is a number of messages such as 30/h",

@@ -7,7 +7,7 @@ import re
 import pytest
 from hypothesis import given, settings
 
-from collectors.yaml_tree import YamlError
+from collectors.yaml_values import YamlError
 from dashboard.boards.board import (
     Board,
     BoardEdit,
@@ -42,17 +42,17 @@ rows:
             of two lines
 """
 MISTAKES = {
-    "titel: x": "line 1: a board has no key 'titel'; is it title?",
+    "titel: x": "line 1: a board has no key 'titel'; did you mean title?",
     "title: a\ntitle: b": "line 2: title is there twice",
     "- a": "line 1: a board is a table of lines such as `title: GPUs`",
-    "rows:\n  - charts:\n      - kind: lin": "line 3: 'lin' is none of line, area,",
+    "rows:\n  - charts:\n      - kind: lin": "line 3: 'lin' is not one of line, area,",
     "rows:\n  - charts:\n      - kind: line": "line 3: a chart of the kind line has series",
     "rows:\n  - charts:\n      - kind: text\n        text: x\n        unit: W": "line 5: a chart of the kind text has no unit",
     "rows:\n  - charts:\n      - kind: line\n        series: [a,\n          sum(a]": "line 5: column 6: ",
     "rows:\n  - charts:\n      - kind: line\n        series: a\n        range: [2, 1]": "line 5: the first end of a range is below the second",
     "rows:\n  - charts:\n      - {kind: line, series: [{regex: '('}]}": "line 3: '(' is not a regular expression: missing ): (",
     "rows:\n  - charts:\n      - {kind: line, series: [{name: a, glob: b}]}": "line 3: a series has one of name, glob, regex, expr",
-    "window: 7 parsecs": "line 1: '7 parsecs' is no duration such as 15 min, and not all",
+    "window: 7 parsecs": "line 1: '7 parsecs' is neither a duration such as 15 min nor all",
     "window: 99999999999999999999999999 d": "line 1: a window has at most 10,000 d; all is the shown run from its start",
     "rows: &a []": "line 1: a board has no anchors (&name)",
     "title: *a": "line 1: ",

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from collectors.yaml_tree import YamlError, tree_of
+from collectors.yaml_tree import tree_of
+from collectors.yaml_values import YamlError
 from dashboard.boards.board import (
     BOARD_FIELDS,
     CHART_FIELDS,
@@ -47,5 +48,5 @@ def test_the_mistake_of_the_doc_is_said_like_that() -> None:
         board_of(
             "title: a\nrows:\n  - charts:\n      - kind: line\n        title: x\n        series:\n          - {name: a, colr: 1}\n"
         )
-    assert str(error.value) == "line 7: a series has no key 'colr'; is it colour?"
+    assert str(error.value) == "line 7: a series has no key 'colr'; did you mean colour?"
     assert sentence[1] == str(error.value)

@@ -107,7 +107,7 @@ def test_a_range_has_only_what_lies_in_it(web: Web) -> None:
 @pytest.mark.parametrize(
     ("parameters", "status", "words"),
     [
-        ({"expr": "avrage(train/loss)"}, 400, "column 1: unknown function avrage; is it mean?"),
+        ({"expr": "avrage(train/loss)"}, 400, "column 1: unknown function avrage; did you mean mean?"),
         ({"expr": "gpu/power_w + gpu/energy_j"}, 400, "column 13: cannot add W and J; the units differ"),
         ({"expr": "-gpu/power_w", "x": "step"}, 400, "column 2: the points of gpu/power_w have no step; ask with x=time"),
         ({"expr": "mean(train/loss) over 10 s", "x": "step"}, 400, "the axis is step: a width is written as 20 steps there"),
@@ -128,14 +128,14 @@ def test_a_mistake_is_a_sentence(web: Web, parameters: dict[str, object], status
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"expr": "train/los"}, "this run has no series train/los; is it train/loss?"),
+        ({"expr": "train/los"}, "this run has no series train/los; did you mean train/loss?"),
         (
             {"expr": "1 + train/loss/2"},
             "column 5: no series train/loss/2; a division has spaces around it: train/loss / 2",
         ),
         ({"expr": "train/*x"}, "no series of this run matches train/*x"),
         ({"expr": '{name=~"x*", gpu="0"}'}, 'no series of this run matches {name=~"x*", gpu="0"}'),
-        ({"expr": "gpu/power", "run": []}, "this machine has no series gpu/power; is it gpu/power_w?"),
+        ({"expr": "gpu/power", "run": []}, "this machine has no series gpu/power; did you mean gpu/power_w?"),
         ({"expr": "train/loss per step", "run": []}, "column 1: no series train/loss"),
         ({"expr": "gpu/power_w per step", "run": "no steps"}, "the points of these runs have no steps"),
     ],
