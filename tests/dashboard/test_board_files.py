@@ -70,7 +70,7 @@ def test_a_changed_file_is_taken_at_once_and_a_broken_one_keeps_its_last_good_st
     path.write_text("title: three\nrows: [{charts: [{kind: lin}]}]")
     broken = boards.named("mine")
     assert broken is not None and broken.board is not None
-    assert broken.board.title == "two" and broken.trouble.startswith("line 2: 'lin' is none of ")
+    assert broken.board.title == "two" and broken.trouble.startswith("line 2: 'lin' is not one of ")
     assert broken.text.startswith("title: three") and broken.version != saved.version
     path.write_bytes(b"title: \xff")
     found = boards.named("mine")
@@ -154,7 +154,7 @@ def test_boards_over_http(web: Web) -> None:
     assert status == 409 and other["version"] == saved["version"] and other["error"].count("\n") == 0
     assert post(web, "boards/mine", text="rows: 1", version=saved["version"]) == (
         400,
-        {"error": "line 1: rows is a list: each begins with a dash"},
+        {"error": "line 1: rows is a list: each entry begins with a dash"},
     )
     status, edited = post(
         web,

@@ -210,6 +210,7 @@ def test_what_users_say_knows_neither_dash_nor_the_store() -> None:
             known = {
                 "access.files",
                 "collectors.yaml_tree",
+                "collectors.yaml_values",
                 "collectors.user_files",
                 "collectors.options",
                 "analysis.directions",
