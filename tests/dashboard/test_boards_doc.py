@@ -20,7 +20,7 @@ from dashboard.boards.files import board_of
 from tests.support.running import ROOT
 
 DOC = (ROOT / "docs" / "boards.md").read_text()
-EXAMPLES = re.findall(r"```yaml\n(.*?)```", DOC, re.DOTALL)
+EXAMPLES = [*re.findall(r"```yaml\n(.*?)```", DOC, re.DOTALL), *re.findall(r"`(\{kind: .*?\})` \|", DOC)]
 
 
 @pytest.mark.parametrize("text", EXAMPLES, ids=lambda text: text.splitlines()[0])
@@ -32,7 +32,7 @@ def test_an_example_is_a_board_or_a_chart(text: str) -> None:
 
 
 def test_there_is_an_example_of_each_kind() -> None:
-    shown = {chart_of(tree_of(text)).kind for text in EXAMPLES if text.startswith("kind")}
+    shown = {chart_of(tree_of(text)).kind for text in EXAMPLES if text.startswith("{kind")}
     assert shown == {kind.name for kind in KINDS}
 
 
