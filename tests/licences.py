@@ -32,15 +32,14 @@ FREE = re.compile(
 LONG = 60  # a text in place of a name
 HEAD = """# Licences
 
-What an installed dashboard brings along, by `make lock` and `python -m tests.licences`: packages of `requirements.lock`, under the licences that their own
-metadata name. Ours is MIT (`LICENSE`). `tests/project/test_locked.py` fails where a package, or its licence, differs from what is installed.
+The licences of the packages in `requirements.lock`, as their own metadata state them; `make lock` or `python -m tests.licences` writes this page, and
+`tests/project/test_locked.py` fails if an installed package differs. Ours is MIT (`LICENSE`).
 
-| package | licence |
+| licence | packages |
 |---|---|
 """
 FOOT = """
-Beside them: {beside}. They are fetched from where they are published, and none is copied into this repository. torch is needed
-by the demo's trainer only.
+Also: {beside}. They are fetched from where they are published; none is copied into this repository. Only the demo's trainer needs torch.
 """
 
 
@@ -83,7 +82,10 @@ def licence_of(package: Distribution) -> str:
 
 
 def page() -> str:
-    rows = "".join(f"| {package} | {licence} |\n" for package, licence in licences())
+    packages: dict[str, list[str]] = {}
+    for package, licence in licences():
+        packages.setdefault(licence, []).append(package)
+    rows = "".join(f"| {licence} | {', '.join(named)} |\n" for licence, named in sorted(packages.items()))
     beside = ", ".join(f"[{name}]({where}) ({licence})" for name, (licence, where) in BESIDE.items())
     return HEAD + rows + FOOT.format(beside=beside)
 
