@@ -81,7 +81,7 @@ def _kept(path: list[Frame], always: set[tuple[str, str]], files: dict[str, Rete
             files[frame.file] = Retention(_source(frame.file, line_of))
         name = owner_of(frame.name) or frame.name
         stays = (name, frame.file) in always
-        found |= {Frame(name, frame.file, line) for line in files[frame.file].lines(frame.line, stays)}
+        found |= {Frame(function, frame.file, line) for function, line in files[frame.file].lines(frame.line, stays)}
     return found
 
 

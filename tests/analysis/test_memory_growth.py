@@ -36,7 +36,7 @@ def line_of(file: str, line: int) -> str:
 
 
 def kept(source: str, line: int, stays: bool = False) -> list[int]:
-    return Retention(textwrap.dedent(source)).lines(line, stays)
+    return [each.line for each in Retention(textwrap.dedent(source)).lines(line, stays)]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,11 @@ def kept(source: str, line: int, stays: bool = False) -> list[int]:
         "self.seen.add(key)",
         "cache[index] = decoded",
         "total += loss",
-        "frame = pd.concat([frame, row])",
+        "self.frame = pd.concat([self.frame, row])",
+        "self.mean = self.mean + loss",
+        "self.rows = [*self.rows, row]",
+        "self.rows = {**self.rows, key: row}",
+        "heapq.heappush(best, (score, image))",
         "parts.setdefault(key, []).append(value)",
     ],
 )
@@ -94,6 +98,68 @@ def test_a_cache_without_a_bound_keeps_what_its_function_returns() -> None:
 def test_what_is_emptied_or_has_a_length_is_not_kept() -> None:
     assert kept("def step():\n    last.append(x)\n    if len(last) > 9:\n        last.pop(0)\n", 2) == []
     assert kept("losses, last = [], deque(maxlen=9)\ndef step():\n    last.append(x)\n    losses.append(x)\n", 3) == [4]
+
+
+def test_a_local_that_is_bound_again_keeps_nothing_after_its_function() -> None:
+    for statement in ("x = x + attention(x)", "x = torch.cat([x, skip])", "x = [*x, skip]"):
+        assert kept(f"def forward(x):\n    {statement}\n", 2) == []
+
+
+def test_a_sum_of_losses_keeps_their_graphs() -> None:
+    source = "def train(counts):\n    total = torch.zeros(())\n    counts = np.zeros(9)\n    while True:\n        total = total + loss\n        counts += one\n"
+    assert kept(source, 5, stays=True) == [5]
+
+
+def test_a_call_is_what_its_function_keeps() -> None:
+    source = """\
+    class Hard:
+        def update(self, images):
+            self.remember(images)
+        def remember(self, images):
+            self.examples.append(images)
+    def train(hard):
+        for images in batches:
+            hard.update(images)
+    """
+    (line,) = Retention(textwrap.dedent(source)).lines(8, True)
+    assert line == ("Hard.remember", 5)
+
+
+def test_what_a_generator_keeps_lives_as_long_as_its_loop() -> None:
+    source = """\
+    def batches():
+        seen = []
+        while True:
+            seen.append(load())
+            yield seen[-1]
+    def train():
+        for batch in batches():
+            step(batch)
+    """
+    assert kept(source, 4) == [4] and kept(source, 8, stays=True) == [4]
+
+
+@pytest.mark.parametrize("hook", ["self.keep", "self.make(name)"])
+def test_a_hook_is_called_from_within_the_loop(hook: str) -> None:
+    source = f"""\
+    class Monitor:
+        def __init__(self, module):
+            module.register_forward_hook({hook})
+        def keep(self, module, inputs, output):
+            self.seen.append(output)
+        def make(self, name):
+            def hook(module, inputs, output):
+                self.keep(module, inputs, output)
+            return hook
+    def train(model):
+        for batch in batches:
+            model(batch)
+    """
+    assert kept(source, 12, stays=True) == [5]
+
+
+def test_functions_that_call_each_other_end() -> None:
+    assert kept("def f(x):\n    g(x)\ndef g(x):\n    seen.append(x)\n    f(x)\n", 2) == [4]
 
 
 def test_a_file_that_is_no_python_keeps_nothing() -> None:
