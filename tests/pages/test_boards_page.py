@@ -189,7 +189,7 @@ def test_a_changed_file_is_shown_and_a_broken_one_keeps_its_last_good_state(scen
     path.write_text(MINE.replace("title: Power", "title: Watts"))
     expect(chart(page, "Watts")).to_be_visible()
     path.write_text(MINE.replace("kind: line", "kind: lime", 1))
-    expect(page.locator(".notice")).to_contain_text("byhand.yaml is broken, line 5: 'lime' is none of ")
+    expect(page.locator(".notice")).to_contain_text("byhand.yaml is broken, line 5: 'lime' is not one of line, ")
     expect(chart(page, "Watts")).to_be_visible()
     path.write_text(MINE)
     expect(chart(page, "Power")).to_be_visible()
@@ -233,7 +233,7 @@ def test_a_chart_is_added_by_search_changed_undone_and_saved(scene: Scene, page:
     page.get_by_label("The board as YAML").fill(text.replace("title: Loss", "title: The loss"))
     expect(chart(page, "The loss")).to_be_visible()
     page.get_by_label("The board as YAML").fill(text.replace("kind: line", "kind: lyne", 1))
-    expect(page.locator(".board-edit-said")).to_contain_text("line 5: 'lyne' is none of")
+    expect(page.locator(".board-edit-said")).to_contain_text("line 5: 'lyne' is not one of line, ")
     expect(page.get_by_role("button", name="Save")).to_be_disabled()
 
 

@@ -301,7 +301,7 @@ export default class BoardsPage extends PageView {
     super.draw();
     const { lost_s, now_s } = this.runs;
     this.tools.draw({ list: this.list, name: this.name, runs: this.runs, window_s: this.board.window_s, fields: this.board.fields, held: this.board.span, editing: this.editor !== null, fresh: this.fresh });
-    const broken = this.file?.trouble && this.file.board ? `${this.file.name}.yaml is broken, ${this.file.trouble}. The charts are those of its last good state.` : "";
+    const broken = this.file?.trouble && this.file.board ? `The charts show the last good version. ${this.file.name}.yaml is broken, ${this.file.trouble}` : "";
     const sentence = lost_s === null ? this.trouble || (this.editor ? "" : broken) : `Connection lost ${duration(Math.max(1, Math.round(now_s - lost_s)))} ago, retrying. The charts stop at the last point.`;
     this.notice.hidden = !sentence;
     setText(this.notice, sentence);
