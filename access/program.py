@@ -119,7 +119,7 @@ class Program:
         commands = [self.command(name) for name in self.commands]
         width = max(map(len, self.commands))
         rows = [f"  {each.name:<{width}}  {each.help[0].lower()}{each.help[1:].rstrip('.')}" for each in commands]
-        return "\n".join([f"{'other ' if self._default else ''}commands, each with a --help of its own:", *rows])
+        return "\n".join([f"{'other ' if self._default else ''}commands (each has its own --help):", *rows])
 
     def _no_command(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("words", nargs="*", help=argparse.SUPPRESS, type=self._unknown)

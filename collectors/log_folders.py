@@ -45,13 +45,13 @@ def add_place(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         metavar="FOLDER",
-        help="log folder of the dashboard; may be repeated (default: those of the dashboard that ran last here)",
+        help="log folder of the dashboard; may be repeated (default: those of the dashboard last run here)",
     )
     parser.add_argument(
         "--data-dir",
         type=Path,
         metavar="FOLDER",
-        help="where its data is stored (default: <log-dir>/.deepseek, of several folders in the one that has it)",
+        help="where its data is stored (default: <log-dir>/.deepseek of the folder that has one)",
     )
 
 

@@ -207,10 +207,10 @@ FLAGS = {
         "PERCENT",
         positive,
     ),
-    "judge": Flag("--no-findings", "do not judge the runs and the machine while they run: no findings, no alerts"),
+    "judge": Flag("--no-findings", "do not look for problems while runs are live: no findings, no alerts"),
     "as_root": Flag(
         "--as-root",
-        "as root, look at other users' runs, too: at each with its owner's rights (default: at root's own only)",
+        "as root, also watch other users' runs, each with its owner's rights (default: only root's own)",
         turns_on=True,
     ),
     "scrape": Flag(

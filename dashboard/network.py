@@ -316,13 +316,13 @@ def add_reach_flags(parser: argparse.ArgumentParser) -> None:
         "--host",
         default="127.0.0.1",
         metavar="NAME",
-        help="address to listen on; any but loopback asks each browser for a link or token (default: 127.0.0.1)",
+        help="address to listen on; any but loopback requires a log-in link or token (default: 127.0.0.1)",
     )
     parser.add_argument(
         "--unix-socket",
         type=Path,
         metavar="PATH",
-        help="answer on this Unix socket, too, which is open to your user only",
+        help="also listen on this Unix socket, which only your user can open",
     )
     parser.add_argument(
         "--allow-host",
@@ -330,7 +330,7 @@ def add_reach_flags(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="another name under which it is reached; may be repeated",
+        help="another host name by which browsers reach it; may be repeated",
     )
     parser.add_argument(
         "--allow-origin",
@@ -338,7 +338,7 @@ def add_reach_flags(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ORIGIN",
-        help="an origin whose pages read its API with a viewer's token; with --allow-host of the same name that of a proxy in front, which links name; may be repeated",
+        help="origin whose pages may read the API with a viewer's token; for a proxy in front, also give its --allow-host; may be repeated",
     )
     parser.add_argument(
         "--frame-ancestors",
@@ -346,14 +346,14 @@ def add_reach_flags(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ORIGIN",
-        help="a site whose pages may show it in a frame; may be repeated",
+        help="site whose pages may embed the dashboard in a frame; may be repeated",
     )
     parser.add_argument(
         "--base-path",
         type=_typed(base_path_of),
         default=NONE,
         metavar="PATH",
-        help="path below which it stands, such as /gpu-box/",
+        help="URL path under which it is served, such as /gpu-box/",
     )
     parser.add_argument(
         "--trusted-proxy",
@@ -361,12 +361,14 @@ def add_reach_flags(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ADDRESS",
-        help="address or network of a proxy, or unix, whose X-Forwarded-For and -Proto are believed; may be repeated",
+        help="proxy to trust X-Forwarded-For and -Proto from: address, network or unix; may be repeated",
     )
     parser.add_argument(
-        "--tls-cert", type=Path, metavar="FILE", help="certificate in PEM, for https; read again when it is renewed"
+        "--tls-cert", type=Path, metavar="FILE", help="PEM certificate for https; renewals are picked up"
     )
-    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key in PEM, without a password")
+    parser.add_argument(
+        "--tls-key", type=Path, metavar="FILE", help="PEM private key of the certificate, without a password"
+    )
 
 
 def access_of(parsed: argparse.Namespace) -> Access:

@@ -1,4 +1,4 @@
-"""`deepseek-dashboard attach 4127`: make a run of a process that is already at work."""
+"""`deepseek-dashboard attach 4127`: turn a running process into a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-dir", type=Path, metavar="DIR", help=f"where the run's folder is made (default: {USUAL[0]})"
     )
-    parser.add_argument("--name", default="", metavar="NAME", help="of the run (default: the script's, with the pid)")
+    parser.add_argument("--name", default="", metavar="NAME", help="name of the run (default: script name and pid)")
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -43,4 +43,4 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command("attach", "Make a run of a process that is already at work.", arguments, run)
+COMMAND = Command("attach", "Turn a running process into a run.", arguments, run)

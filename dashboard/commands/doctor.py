@@ -45,9 +45,9 @@ USUAL_PORT = 8080
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_place(parser)
-    parser.add_argument("--port", type=port_number, metavar="N", help="TCP port to look at (default: that of the running dashboard, else 8080)")  # fmt: skip
+    parser.add_argument("--port", type=port_number, metavar="N", help="TCP port to check (default: the running dashboard's, else 8080)")  # fmt: skip
     parser.add_argument(
-        "--json", action="store_true", help="print all that was found as JSON, for a bug report; without secrets"
+        "--json", action="store_true", help="print all results as JSON for a bug report, without secrets"
     )
 
 
@@ -72,7 +72,7 @@ def usual_place(options: argparse.Namespace) -> LogFolders:
         return LogFolders(folder, (), folder / INSIDE)
 
 
-COMMAND = Command("doctor", "Look at this host and say what is wrong, with the remedy.", arguments, run)
+COMMAND = Command("doctor", "Check this host and explain how to fix what is wrong.", arguments, run)
 
 
 # What is diagnosed, and what a check answers.

@@ -18,19 +18,19 @@ TENSORBOARD = "tensorboard"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="name of the run, as the dashboard shows it")
+    parser.add_argument("run", metavar="RUN", help="run name, as shown by the dashboard")
     parser.add_argument(
         "--format",
         choices=["zip", TENSORBOARD],
         default="zip",
-        help="zip: all of the run, for `deepseek-dashboard open` (default); tensorboard: its curves as event files",
+        help="zip: the whole run, for `deepseek-dashboard open` (default); tensorboard: its curves as event files",
     )
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
         metavar="PATH",
-        help="file, or folder of event files, to write (default: ./<run>.zip, ./<run>)",
+        help="file, or folder for event files (default: ./<run>.zip, ./<run>)",
     )
     add_place(parser)
 
@@ -86,5 +86,5 @@ def _size(size_bytes: int) -> str:
 
 
 COMMAND = Command(
-    "export", "Write a run into one file that opens elsewhere, or as TensorBoard event files.", arguments, run
+    "export", "Save a run as one file that opens elsewhere, or as TensorBoard event files.", arguments, run
 )

@@ -19,9 +19,7 @@ URL = "http://127.0.0.1:8080"
 def arguments(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--url", default=URL, metavar="URL", help=f"of a dashboard that is running (default: {URL})")
-    where.add_argument(
-        "--log-dir", type=Path, metavar="DIR", help="a log folder: its dashboard, else one of our own is started"
-    )
+    where.add_argument("--log-dir", type=Path, metavar="DIR", help="log folder: uses its dashboard, or starts one")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="with --log-dir: where its data is stored")
 
 
@@ -69,4 +67,4 @@ class LazyDashboard:
                 self._logs.close()
 
 
-COMMAND = Command("mcp", "Answer an assistant's questions over MCP, read-only.", arguments, run)
+COMMAND = Command("mcp", "Serve an AI assistant over MCP, read-only.", arguments, run)

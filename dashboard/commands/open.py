@@ -43,8 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="zip that `deepseek-dashboard export` has written, traces of PyTorch's profiler (.json, .json.gz) of one run, or a table of a"
-        " distributed job's operations (.parquet, .csv, .csv.gz)",
+        help="zip written by `deepseek-dashboard export`, PyTorch profiler traces (.json, .json.gz) of one run, or a table of a distributed job's operations (.parquet, .csv, .csv.gz)",
     )
     parser.add_argument(
         "--port", type=port, metavar="N", help="TCP port to serve on (default: 8080, or the next free one)"
@@ -53,11 +52,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--host",
         default="127.0.0.1",
         metavar="NAME",
-        help="address to listen on; any but loopback asks for a link (default: 127.0.0.1)",
+        help="address to listen on; any but loopback requires a log-in link (default: 127.0.0.1)",
     )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     parser.add_argument(
-        "--json", action="store_true", help="of a table of operations: print what was found as JSON, also by step"
+        "--json", action="store_true", help="for a table of operations: print the result as JSON, also by step"
     )
 
 
@@ -178,7 +177,7 @@ def _traces(files: Sequence[Path], folder: Path) -> Opened:
 
 COMMAND = Command(
     "open",
-    "Show an exported run, traces of PyTorch's profiler, or what held a distributed job up, without collecting anything.",
+    "Show an exported run, PyTorch profiler traces, or what held up a distributed job, without collecting.",
     arguments,
     run,
 )

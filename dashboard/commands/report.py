@@ -21,15 +21,15 @@ LATEST_S = 1e11  # the year 5138
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="name of the run, as the dashboard shows it")
+    parser.add_argument("run", metavar="RUN", help="run name, as shown by the dashboard")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="HTML file to write (default: ./<run>.html)")
     when = "Unix seconds, or a time such as 2026-11-26T14:30"
     parser.add_argument(
         "--from", dest="from_s", type=moment, metavar="TIME", help=f"{when} (default: the run's beginning)"
     )
     parser.add_argument("--to", dest="to_s", type=moment, metavar="TIME", help=f"{when} (default: the run's end)")
-    parser.add_argument("--rank", type=rank, metavar="N", help="of several ranks (default: the lowest)")
-    parser.add_argument("--against", metavar="RUN2", help="compare its ledger and what it ran with with this run's")
+    parser.add_argument("--rank", type=rank, metavar="N", help="rank, if there are several (default: the lowest)")
+    parser.add_argument("--against", metavar="RUN2", help="compare with this run: time ledger, versions and settings")
     add_place(parser)
 
 
@@ -90,6 +90,4 @@ def window_of(parsed: argparse.Namespace) -> Interval | None:
     return lo, hi
 
 
-COMMAND = Command(
-    "report", "Write a run, or a window of it, into one HTML file to be attached to an issue.", arguments, run
-)
+COMMAND = Command("report", "Save a run, or a window of it, as one HTML file to attach to an issue.", arguments, run)

@@ -42,17 +42,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-dir", type=Path, metavar="DIR", help=f"where the run's folder is made (default: {USUAL[0]})"
     )
-    parser.add_argument("--name", metavar="NAME", help="of the run (default: the script's, with the time)")
+    parser.add_argument("--name", metavar="NAME", help="name of the run (default: script name and time)")
     parser.add_argument(
         "--port", type=int, metavar="N", help="TCP port of the dashboard (default: 8080, or the next free one)"
     )
     parser.add_argument("--open", action="store_true", help="open the dashboard in a browser")
-    parser.add_argument("--keep", action="store_true", help="leave the dashboard running when the program has ended")
-    parser.add_argument("--buffered", action="store_true", help="do not set PYTHONUNBUFFERED behind a pipe")
+    parser.add_argument("--keep", action="store_true", help="keep the dashboard running after the program ends")
+    parser.add_argument("--buffered", action="store_true", help="do not set PYTHONUNBUFFERED when output is piped")
     parser.add_argument(
-        "--no-dashboard", action="store_true", help="only write the run's files; a dashboard reads them later"
+        "--no-dashboard", action="store_true", help="only write the run's files, for a dashboard to read later"
     )
-    parser.add_argument("--quiet", action="store_true", help="print nothing of our own")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but the program's output")
     parser.add_argument(
         "words", nargs=argparse.REMAINDER, metavar="-- PROGRAM ...", help="the program and its arguments"
     )
@@ -347,4 +347,4 @@ def end_like(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-COMMAND = Command("run", "Watch a program: its output, its curves, its stacks.", arguments, run)
+COMMAND = Command("run", "Run a program and watch its output, curves and stacks.", arguments, run)

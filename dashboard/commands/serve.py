@@ -73,7 +73,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_flags(parser, [name for name in FLAGS if name not in ("log_dir", "only", "front", "pause")])
     parser.add_argument(
-        "--pages-dir", type=Path, metavar="DIR", help="folder with pages of your own: Python files with a Dash layout"
+        "--pages-dir", type=Path, metavar="DIR", help="folder with your own pages: Python files with a Dash layout"
     )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     parser.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)  # end when it is not needed any more

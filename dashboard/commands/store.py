@@ -23,12 +23,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
         choices=["check", "compact", "backup"],
-        help="check: name all that is damaged; compact: pack everything as dense as it gets; backup: copy the data folder while it is in use",
+        help="check: list damage; compact: shrink the files; backup: copy the data folder while it is in use",
     )
     add_place(parser)
-    parser.add_argument(
-        "--to", type=Path, metavar="FOLDER", help="where backup copies the data folder to: a new or an empty folder"
-    )
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="target of backup: a new or empty folder")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -101,4 +99,4 @@ def compact(data_dir: Path) -> None:
     print(f"{data_dir}: {before / 1e6:.1f} MB before, {store.size_bytes() / 1e6:.1f} MB now")
 
 
-COMMAND = Command("store", "Look after the store of a log folder.", arguments, run)
+COMMAND = Command("store", "Check, compact or back up the store of a log folder.", arguments, run)

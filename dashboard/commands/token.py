@@ -21,7 +21,7 @@ MAX_DAYS = 3650.0
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    new = actions.add_parser("new", help="make a token and print it, once")
+    new = actions.add_parser("new", help="create a token and print it once")
     new.add_argument("name", metavar="NAME", help="by which it is listed and revoked: letters, digits, dots, dashes")
     new.add_argument(
         "--role",
@@ -43,11 +43,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--runs", default="", metavar="PREFIX", help="of a writer: how the names of its runs begin (default: any)"
     )
     add_place(new)
-    listed = actions.add_parser("list", help="names, roles and ends of tokens and of the browsers that are logged in")
+    listed = actions.add_parser("list", help="list tokens and logged-in browsers, with roles and expiry")
     add_place(listed)
     for action, text in (
-        ("revoke", "end a token, and what is open with it, within two seconds"),
-        ("rotate", "print a new secret for a token; the old one ends"),
+        ("revoke", "revoke a token and close its connections within two seconds"),
+        ("rotate", "replace a token's secret and print the new one"),
     ):
         other = actions.add_parser(action, help=text)
         other.add_argument("name", metavar="NAME")
@@ -159,4 +159,4 @@ def user() -> str:
     return f"uid {os.geteuid()}"
 
 
-COMMAND = Command("token", "Make, list, revoke and rotate tokens by which others reach a dashboard.", arguments, run)
+COMMAND = Command("token", "Create, list, revoke and rotate access tokens for others.", arguments, run)

@@ -23,10 +23,10 @@ LONGEST_NAME = 60  # characters
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "run", metavar="RUN", help="name of the run, as the dashboard shows it; it uses RunLog or an adapter"
+        "run", metavar="RUN", help="run name, as shown by the dashboard; the run must use RunLog or an adapter"
     )
-    parser.add_argument("--steps", type=steps, default=3, metavar="N", help="how many, 1 to 20 (default: 3)")
-    parser.add_argument("--rank", type=rank, default=0, metavar="N", help="of several ranks (default: 0)")
+    parser.add_argument("--steps", type=steps, default=3, metavar="N", help="number of steps, 1 to 20 (default: 3)")
+    parser.add_argument("--rank", type=rank, default=0, metavar="N", help="rank, if there are several (default: 0)")
     add_place(parser)
 
 
@@ -105,6 +105,4 @@ def lines_of(found: TraceResult, run: str) -> list[str]:
     return [head, *split, *rows, *([found.sentence] if found.sentence else [])]
 
 
-COMMAND = Command(
-    "trace", "Trace a few steps of a run on demand: its kernels by the line that launched them.", arguments, run
-)
+COMMAND = Command("trace", "Trace a few steps of a live run: kernels by the line that launched them.", arguments, run)

@@ -39,20 +39,22 @@ BATCH_SIZES: Final = ("batch_size", "train_batch_size", "per_device_train_batch_
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [options] RUN -- PROGRAM ..."
-    parser.add_argument("run", metavar="RUN", help="name of the run, as the dashboard shows it: its command is A")
-    parser.add_argument("--as", dest="before", metavar="COMMAND", help="A, in place of the command that RUN names")
-    parser.add_argument("--turns", type=_turns, default=1, metavar="N", help="of B, each between two of A (default: 1)")
+    parser.add_argument("run", metavar="RUN", help="run name, as shown by the dashboard; its command is A")
+    parser.add_argument("--as", dest="before", metavar="COMMAND", help="command for A instead of the run's own")
+    parser.add_argument(
+        "--turns", type=_turns, default=1, metavar="N", help="runs of B, each between two runs of A (default: 1)"
+    )
     parser.add_argument(
         "--seconds",
         type=_seconds,
         default=20.0,
         metavar="S",
-        help="of steady steps in each turn, at least; at most four times as long (default: 20)",
+        help="minimum steady time per turn; a turn lasts at most four times as long (default: 20)",
     )
-    parser.add_argument("--even-if-busy", action="store_true", help="measure beside other programs, too")
+    parser.add_argument("--even-if-busy", action="store_true", help="measure even if other programs are busy")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     add_place(parser)
-    parser.add_argument("words", nargs="+", metavar="PROGRAM", help="B, the command to try")
+    parser.add_argument("words", nargs="+", metavar="PROGRAM", help="command for B, the one to try")
 
 
 def _turns(text: str) -> int:
@@ -360,6 +362,4 @@ def _fresh_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-COMMAND = Command(
-    "try", "Measure what a change gives: the command of a run against another, A, B and A again.", arguments, run
-)
+COMMAND = Command("try", "Measure a change: run a command (A), the changed one (B), and A again.", arguments, run)

@@ -54,4 +54,4 @@ def one_use_link(folder: object, url: str) -> str:
     return link_of(url, secret)
 
 
-COMMAND = Command("url", "Print a new link to the dashboard that runs, for one log-in as its owner.", arguments, run)
+COMMAND = Command("url", "Print a new log-in link to the running dashboard, for its owner.", arguments, run)

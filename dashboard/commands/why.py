@@ -20,7 +20,7 @@ READING_S = 0.5  # on minutes of stacks that nothing has added up yet
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="name of the run, as the dashboard shows it")
+    parser.add_argument("run", metavar="RUN", help="run name, as shown by the dashboard")
     when = "Unix seconds, or a time such as 2026-11-26T14:30"
     parser.add_argument(
         "--from", dest="from_s", type=moment, metavar="TIME", help=f"{when} (default: the beginning of its profile)"
@@ -28,8 +28,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", dest="to_s", type=moment, metavar="TIME", help=f"{when} (default: the end of its profile)"
     )
-    parser.add_argument("--rank", type=rank, metavar="N", help="of several ranks (default: the lowest)")
-    parser.add_argument("--against", metavar="RUN2", help="also say what it spends its time on otherwise than this run")
+    parser.add_argument("--rank", type=rank, metavar="N", help="rank, if there are several (default: the lowest)")
+    parser.add_argument("--against", metavar="RUN2", help="also explain the difference from this run")
     add_place(parser)
 
 
@@ -107,4 +107,4 @@ def window_of(parsed: argparse.Namespace, extent: Interval) -> Interval:
     return lo, hi
 
 
-COMMAND = Command("why", "Say in ten lines where every second of a run went, from what is stored.", arguments, run)
+COMMAND = Command("why", "Explain in ten lines where the time of a run went.", arguments, run)

@@ -27,7 +27,7 @@ COMMANDS = Program(
         "daemon": "daemon",
         "stop": "stop",
     },
-    about="A queue of jobs for your GPUs, or cores: it places them by what was measured.",
+    about="A job queue for your GPUs or cores that places jobs by what they were measured to need.",
     version=VERSION,
     mistake=QueueError,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-IS_JOB = "its number, or the name of its run"
+IS_JOB = "job number or run name"
 
 
 def job_argument(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`deepseek-jobs daemon`: look after the queue, in the foreground."""
+"""`deepseek-jobs daemon`: run the queue's daemon in the foreground."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--cores-a-slot",
         type=count,
         metavar="N",
-        help="cores of a slot on a host without GPUs (default: 4, or all of fewer); on one with GPUs: use its cores",
+        help="cores per slot on a host without GPUs (default: 4, or all if fewer); on a host with GPUs: use its cores",
     )
     parser.add_argument(
         "--idle-limit",
         metavar="SIZE",
-        help="processes of others that hold no more of a GPU idle for ten minutes do not count (default: all count)",
+        help="ignore other processes that hold at most this much of a GPU that has idled for ten minutes (default: ignore none)",
     )
     parser.add_argument(
-        "--rules", type=Path, metavar="FILE", help='JSON of rules to change, e.g. {"stop_s": 60} (docs/jobs.md)'
+        "--rules",
+        type=Path,
+        metavar="FILE",
+        help='JSON file with rules to override, e.g. {"stop_s": 60} (docs/jobs.md)',
     )
 
 
@@ -59,4 +62,4 @@ def _flags(parsed: argparse.Namespace) -> list[str]:
     return [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
 
 
-COMMAND = Command("daemon", "Look after the queue, in the foreground.", arguments, run)
+COMMAND = Command("daemon", "Run the queue's daemon in the foreground.", arguments, run)

@@ -106,4 +106,4 @@ def _first_in_first_out(view: QueueView, row: JobRow) -> str:
     )
 
 
-COMMAND = Command("explain", "Say why a job waits, and what would start it.", job_argument, run)
+COMMAND = Command("explain", "Explain why a job waits and what would start it.", job_argument, run)

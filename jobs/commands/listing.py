@@ -14,7 +14,7 @@ LAST = 5  # jobs that are over, unless --all
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--all", action="store_true", help="all jobs that are over, too, not only the last five")
+    parser.add_argument("--all", action="store_true", help="show all finished jobs, not only the last five")
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
@@ -49,4 +49,4 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command("queue", "List what runs, what waits and why.", arguments, run)
+COMMAND = Command("queue", "List running and queued jobs, and why they wait.", arguments, run)

@@ -19,7 +19,7 @@ PART_BYTES = 1 << 16
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-f", "--follow", action="store_true", help="go on until the job is over, through all its attempts"
+        "-f", "--follow", action="store_true", help="follow until the job finishes, through all its attempts"
     )
     job_argument(parser)
 
@@ -75,4 +75,4 @@ def _write(data: bytes) -> None:
         data = data[os.write(1, data) :]
 
 
-COMMAND = Command("logs", "Print what a job prints.", arguments, run)
+COMMAND = Command("logs", "Print a job's output.", arguments, run)

@@ -57,6 +57,6 @@ def _order(name: str, help: str, order: Callable[[QueueClient, int], str]) -> Co
     return Command(name, help, arguments, partial(_for_each, order=order))
 
 
-CANCEL = _order("cancel", "End jobs, or take them out of the queue.", _cancel)
-HOLD = _order("hold", "Let queued jobs wait until they are released.", _hold)
-RELEASE = _order("release", "Let held jobs wait for their turn again.", _release)
+CANCEL = _order("cancel", "Cancel jobs, queued or running.", _cancel)
+HOLD = _order("hold", "Hold queued jobs until they are released.", _hold)
+RELEASE = _order("release", "Release held jobs into the queue.", _release)

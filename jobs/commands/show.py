@@ -57,4 +57,4 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command("show", "Show all about one job.", arguments, run)
+COMMAND = Command("show", "Show the details of a job.", arguments, run)

@@ -1,4 +1,4 @@
-"""`deepseek-jobs stop`: end the daemon; jobs run on."""
+"""`deepseek-jobs stop`: stop the daemon; running jobs continue."""
 
 from __future__ import annotations
 
@@ -29,4 +29,4 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command("stop", "End the daemon; jobs run on.", arguments, run)
+COMMAND = Command("stop", "Stop the daemon; running jobs continue.", arguments, run)

@@ -1,4 +1,4 @@
-"""`deepseek-jobs submit --gpus 2 -- python train.py`: put a command into the queue."""
+"""`deepseek-jobs submit --gpus 2 -- python train.py`: queue a command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory",
         metavar="SIZE",
-        help="that it needs on each of them, e.g. 20GiB (default: any will do, until measured)",
+        help="GPU memory needed on each, e.g. 20GiB (default: unknown until measured)",
     )
     parser.add_argument(
         "--priority",
@@ -31,36 +31,36 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--share",
         action="store_true",
-        help="allow one other job that says so, too, on the same slot; for jobs that log their steps",
+        help="share the slot with one other job that also has --share; for jobs that log their steps",
     )
     parser.add_argument(
         "--resume-with",
         metavar="COMMAND",
-        help="how it goes on from its checkpoint; only such jobs are ever stopped for others",
+        help="command that resumes from the checkpoint; only jobs with one can be preempted",
     )
-    parser.add_argument("--name", metavar="NAME", help="of its run (default: the script's with the job's number)")
+    parser.add_argument("--name", metavar="NAME", help="name of the run (default: script name and job number)")
     parser.add_argument(
         "--log-dir",
         type=Path,
         default=Path("logs"),
         metavar="DIR",
-        help="where the run's folder is made (default: logs)",
+        help="folder in which the run's folder is created (default: logs)",
     )
     parser.add_argument(
         "--env",
         action="append",
         default=[],
         metavar="NAME",
-        help="pass this variable on, too, or NAME=VALUE; may be given several times",
+        help="also pass on this environment variable, or set NAME=VALUE; may be repeated",
     )
     parser.add_argument(
         "--place",
         choices=("local", "slurm"),
         default="local",
-        help="this host, or the cluster of Slurm that it belongs to (default: local)",
+        help="this host, or its Slurm cluster (default: local)",
     )
     parser.add_argument(
-        "--force", action="store_true", help="also where words look like a shell's, or a script is not there"
+        "--force", action="store_true", help="queue it even if it looks like shell syntax or its script is missing"
     )
     parser.add_argument(
         "words", nargs=argparse.REMAINDER, metavar="-- PROGRAM ...", help="the program and its arguments"
@@ -112,4 +112,4 @@ def working_folder() -> Path:
         raise QueueError("the folder that this was called from is not there any more; cd into one that is") from None
 
 
-COMMAND = Command("submit", "Put a command into the queue.", arguments, run)
+COMMAND = Command("submit", "Queue a command.", arguments, run)

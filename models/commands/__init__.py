@@ -22,7 +22,7 @@ COMMANDS = Program(
         "suggest": "suggest",
         "token": "token",
     },
-    about="Models as checked folders: a zoo, compression that passes gates, serving.",
+    about="Verified models: a zoo, compression with gates, serving.",
     mistake=ModelsError,
 )
 OUT_OF_MEMORY = "allocate memory"  # in PyTorch's RuntimeError

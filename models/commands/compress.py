@@ -17,18 +17,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FOLDER",
-        help="where the model that passes is written; must not exist",
+        help="folder for the model that passes; must not exist",
     )
     parser.add_argument(
         "--work",
         type=Path,
         metavar="FOLDER",
-        help="keeps what is made; a stopped compression goes on there (default: OUT.work)",
+        help="folder for intermediate results, from which a stopped compression resumes (default: OUT.work)",
     )
     parser.add_argument(
         "--data", default="fashion-mnist", metavar="NAME", help="fashion-mnist, or an .npz file with images and labels"
     )
-    parser.add_argument("--images", type=count, metavar="N", help="for training, at most (default: all)")
+    parser.add_argument("--images", type=count, metavar="N", help="maximum number of training images (default: all)")
     parser.add_argument(
         "--teacher",
         default="auto",
@@ -36,41 +36,49 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="a model's folder, or resnet50, resnet34, resnet18, resnet18x0.5; auto: the largest that reaches its plateau in time",
     )
     parser.add_argument(
-        "--minutes", type=positive, default=60.0, metavar="N", help="for training the teacher, at most (default: 60)"
+        "--minutes",
+        type=positive,
+        default=60.0,
+        metavar="N",
+        help="maximum time for training the teacher (default: 60)",
     )
-    parser.add_argument("--epochs", type=count, default=60, metavar="N", help="of each training, at most (default: 60)")
+    parser.add_argument("--epochs", type=count, default=60, metavar="N", help="maximum per training (default: 60)")
     parser.add_argument(
-        "--width", type=positive, default=0.5, metavar="W", help="of the student; 1 is ResNet-18 (default: 0.5)"
+        "--width", type=positive, default=0.5, metavar="W", help="width of the student; 1 is ResNet-18 (default: 0.5)"
     )
     parser.add_argument(
-        "--temperature", type=positive, default=4.0, metavar="T", help="softens the teacher's answers (default: 4)"
+        "--temperature", type=positive, default=4.0, metavar="T", help="softening of the teacher's outputs (default: 4)"
     )
     parser.add_argument("--bits", type=bits, default=(8, 32), metavar="LIST", help="8, 32 or both (default: 8,32)")
     parser.add_argument(
-        "--trials", type=count, metavar="N", help="search over width, bits and temperature, in so many trials"
+        "--trials", type=count, metavar="N", help="search width, bits and temperature in this many trials"
     )
     parser.add_argument(
-        "--smaller", type=amount, default=12.0, metavar="X", help="gate: times smaller than the teacher (default: 12)"
+        "--smaller",
+        type=amount,
+        default=12.0,
+        metavar="X",
+        help="gate: how many times smaller than the teacher (default: 12)",
     )
     parser.add_argument(
         "--kept",
         type=amount,
         default=97.0,
         metavar="PERCENT",
-        help="gate: of the teacher's accuracy, lower end of the interval (default: 97)",
+        help="gate: share of the teacher's accuracy kept, at the lower end of the interval (default: 97)",
     )
     parser.add_argument(
         "--faster",
         type=amount,
         default=6.7,
         metavar="X",
-        help="gate: times faster than the teacher in its fastest fp32 runtime here (default: 6.7)",
+        help="gate: how many times faster than the teacher in its fastest fp32 runtime on this host (default: 6.7)",
     )
-    parser.add_argument("--threads", type=count, default=1, metavar="N", help="of a call that is timed (default: 1)")
+    parser.add_argument("--threads", type=count, default=1, metavar="N", help="threads of a timed call (default: 1)")
     parser.add_argument(
-        "--logs", type=Path, default=Path("logs"), metavar="FOLDER", help="log folder of the run (default: logs)"
+        "--logs", type=Path, default=Path("logs"), metavar="FOLDER", help="log folder for the run (default: logs)"
     )
-    parser.add_argument("--run", metavar="NAME", help="of the run (default: compress and the time)")  # fmt: skip
+    parser.add_argument("--run", metavar="NAME", help="name of the run (default: compress and the time)")  # fmt: skip
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -117,5 +125,5 @@ def bits(text: str) -> tuple[int, ...]:
 
 
 COMMAND = Command(
-    "compress", "Compress a classifier of images until it passes gates of size, accuracy and latency.", arguments, run
+    "compress", "Compress an image classifier until it passes gates for size, accuracy and latency.", arguments, run
 )

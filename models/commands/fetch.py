@@ -9,20 +9,18 @@ from access.program import Command
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="NAME", help="a name that list prints")
+    parser.add_argument("model", metavar="NAME", help="model name, as printed by list")
     parser.add_argument(
         "--accept-licence",
         action="append",
         default=[],
         metavar="LICENCE",
-        help="a licence with terms that you have read",
+        help="confirm that you accept this licence",
     )
     parser.add_argument(
-        "--artifact", metavar="FOLDER", help="also write it as a folder with model.onnx, manifest and golden outputs"
+        "--artifact", metavar="FOLDER", help="also write a model folder: model.onnx, manifest and golden outputs"
     )
-    parser.add_argument(
-        "--update", action="store_true", help="take the newest revision, and record it in place of the one before"
-    )
+    parser.add_argument("--update", action="store_true", help="fetch the newest revision and pin that")
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -47,4 +45,4 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command("fetch", "Download a model; its first fetch is recorded in zoo.lock.", arguments, run)
+COMMAND = Command("fetch", "Download a model and pin it in zoo.lock.", arguments, run)

@@ -8,15 +8,19 @@ from access.program import Command, positive
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", default="", metavar="TASK", help="only of this task, such as image-classification")
-    parser.add_argument("--max-mb", type=positive, metavar="MB", help="weights of at most this size")
     parser.add_argument(
-        "--max-ms", type=positive, metavar="MS", help="median latency on this host, of those that suggest has timed"
+        "--task", default="", metavar="TASK", help="only models for this task, such as image-classification"
     )
-    parser.add_argument("--licence", default="", metavar="NAME", help="only under this licence, such as apache-2.0")
-    parser.add_argument("--here", action="store_true", help="only what is on this host")
+    parser.add_argument("--max-mb", type=positive, metavar="MB", help="maximum size of the weights")
     parser.add_argument(
-        "--non-commercial", action="store_true", help="also models whose licence forbids commercial use"
+        "--max-ms", type=positive, metavar="MS", help="maximum median latency on this host, as timed by suggest"
+    )
+    parser.add_argument(
+        "--licence", default="", metavar="NAME", help="only models under this licence, such as apache-2.0"
+    )
+    parser.add_argument("--here", action="store_true", help="only models downloaded to this host")
+    parser.add_argument(
+        "--non-commercial", action="store_true", help="include models whose licence forbids commercial use"
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
 

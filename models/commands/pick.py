@@ -14,10 +14,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="FOLDER",
-        help="a model; further ones compute the same, such as its int8 form",
+        help="model folder; further ones must compute the same, such as its int8 version",
     )
-    parser.add_argument("--threads", type=count, default=1, metavar="N", help="threads of one call (default: 1)")
-    parser.add_argument("--again", action="store_true", help="time anew, also where this host has an answer")
+    parser.add_argument("--threads", type=count, default=1, metavar="N", help="threads per call (default: 1)")
+    parser.add_argument("--again", action="store_true", help="time again even if this host has a result")
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -35,5 +35,5 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 COMMAND = Command(
-    "pick", "Time a model in every runtime and precision of this host, and name the fastest.", arguments, run
+    "pick", "Time a model in every runtime and precision available here and name the fastest.", arguments, run
 )

@@ -18,68 +18,73 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "models",
         nargs="+",
         metavar="NAME=FOLDER",
-        help="a model's folder, and the name that requests use (default: the folder's)",
+        help="model folder and the name used in requests (default: the folder's)",
     )
     parser.add_argument(
         "--host",
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="to listen on; any but loopback needs --tokens (default: 127.0.0.1)",
+        help="address to listen on; any but loopback needs --tokens (default: 127.0.0.1)",
     )
     parser.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="another name under which it is asked; may be repeated",
+        help="another host name by which clients reach it; may be repeated",
     )
-    parser.add_argument("--port", type=port, default=8100, metavar="N", help="of HTTP; 0: any (default: 8100)")
-    parser.add_argument("--grpc-port", type=port, default=8101, metavar="N", help="of gRPC; 0: any (default: 8101)")
+    parser.add_argument(
+        "--port", type=port, default=8100, metavar="N", help="HTTP port; 0 picks a free one (default: 8100)"
+    )
+    parser.add_argument(
+        "--grpc-port", type=port, default=8101, metavar="N", help="gRPC port; 0 picks a free one (default: 8101)"
+    )
     parser.add_argument("--no-grpc", action="store_true", help="serve HTTP only")
     parser.add_argument(
         "--tokens",
         type=Path,
         metavar="FOLDER",
-        help="answer only who has a token of this folder (deepseek-models token)",
+        help="require a token of this folder (deepseek-models token)",
     )
     parser.add_argument(
         "--runtime",
         choices=["onnxruntime", "openvino"],
         default="onnxruntime",
-        help="what runs the models (default: onnxruntime)",
+        help="inference runtime (default: onnxruntime)",
     )
     parser.add_argument(
-        "--precision", default="", metavar="NAME", help="of the computation, such as bf16 (default: the model's own)"
+        "--precision",
+        default="",
+        metavar="NAME",
+        help="precision to compute in, such as bf16 (default: the model's own)",
     )
+    parser.add_argument("--threads", type=side_by_side, default=1, metavar="N", help="threads per call (default: 1)")
     parser.add_argument(
-        "--threads", type=side_by_side, default=1, metavar="N", help="of one call of a model (default: 1)"
-    )
-    parser.add_argument(
-        "--workers", type=side_by_side, default=1, metavar="N", help="calls of a model side by side (default: 1)"
+        "--workers", type=side_by_side, default=1, metavar="N", help="concurrent calls per model (default: 1)"
     )
     parser.add_argument(
         "--most-rows",
         type=count,
         default=32,
         metavar="N",
-        help="of a batch, at most; the warm-up chooses less where more does not pay (default: 32)",
+        help="maximum batch size; the warm-up picks a smaller one if that is as fast (default: 32)",
     )
     parser.add_argument(
         "--most-wait",
         type=positive,
         metavar="MS",
-        help="a request that would wait longer is refused (default: 50, or three full batches)",
+        help="refuse requests that would wait longer (default: 50, or three full batches)",
     )
     parser.add_argument(
         "--target",
         type=positive,
         metavar="MS",
-        help="of p99: it is a finding of the run where that is missed (default: none)",
+        help="p99 target; missing it is a finding of the run (default: none)",
     )
     parser.add_argument(
-        "--logs", type=Path, default=Path("logs"), metavar="FOLDER", help="log folder of the run (default: logs)"
+        "--logs", type=Path, default=Path("logs"), metavar="FOLDER", help="log folder for the run (default: logs)"
     )
-    parser.add_argument("--run", metavar="NAME", help="of the run (default: serve and the time)")  # fmt: skip
+    parser.add_argument("--run", metavar="NAME", help="name of the run (default: serve and the time)")  # fmt: skip
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -131,4 +136,4 @@ def side_by_side(text: str) -> int:
     return int(text)
 
 
-COMMAND = Command("serve", "Serve models over REST and gRPC, with batches, limits and reload.", arguments, run)
+COMMAND = Command("serve", "Serve models over REST and gRPC with batching, limits and hot reload.", arguments, run)

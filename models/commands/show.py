@@ -10,7 +10,7 @@ from .suggest import counted
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="NAME", help="a name that list prints")
+    parser.add_argument("model", metavar="NAME", help="model name, as printed by list")
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
@@ -68,4 +68,4 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command("show", "Show what the zoo knows of a model, and where it was read.", arguments, run)
+COMMAND = Command("show", "Show what the zoo knows about a model, with sources.", arguments, run)

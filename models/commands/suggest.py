@@ -11,7 +11,7 @@ from access.program import Command, count, positive
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", required=True, metavar="TASK", help="such as image-classification")
     parser.add_argument(
-        "--max-ms", type=positive, required=True, metavar="MS", help="median time of a call on this host"
+        "--max-ms", type=positive, required=True, metavar="MS", help="maximum median latency on this host"
     )
     parser.add_argument("--max-mb", type=positive, required=True, metavar="MB", help="size of the weights")
     parser.add_argument("--top", type=count, default=3, metavar="N", help="stop when this many pass (default: 3)")
@@ -20,11 +20,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=positive,
         default=60.0,
         metavar="S",
-        help="begin no further timing after this long (default: 60)",
+        help="start no new timing after this long (default: 60)",
     )
-    parser.add_argument("--threads", type=count, default=1, metavar="N", help="cores that a model may use (default: 1)")
+    parser.add_argument("--threads", type=count, default=1, metavar="N", help="cores per model (default: 1)")
     parser.add_argument(
-        "--non-commercial", action="store_true", help="also models whose licence forbids commercial use"
+        "--non-commercial", action="store_true", help="include models whose licence forbids commercial use"
     )
 
 

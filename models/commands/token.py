@@ -11,7 +11,7 @@ from access.program import Command, amount
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    new = actions.add_parser("new", help="make a token and print it, once")
+    new = actions.add_parser("new", help="create a token and print it once")
     new.add_argument("name", metavar="NAME", help="by which it is listed and revoked: letters, digits, dots, dashes")
     new.add_argument(
         "--model", action="append", default=[], metavar="NAME", help="that it may ask; may be repeated (default: all)"
@@ -25,8 +25,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     new.add_argument("--manage", action="store_true", help="it may also have models loaded anew")
     others = [
         new,
-        actions.add_parser("list", help="names, models, rates and ends"),
-        actions.add_parser("revoke", help="end a token at once"),
+        actions.add_parser("list", help="list names, models, rates and expiry"),
+        actions.add_parser("revoke", help="revoke a token immediately"),
     ]
     others[-1].add_argument("name", metavar="NAME")
     for action in others:
@@ -59,4 +59,4 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command("token", "Make, list and end the tokens by which others reach a server of models.", arguments, run)
+COMMAND = Command("token", "Create, list and revoke access tokens of a model server.", arguments, run)
