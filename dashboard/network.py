@@ -338,7 +338,7 @@ def add_reach_flags(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ORIGIN",
-        help="origin whose pages may read the API with a viewer's token; for a proxy in front, also give its --allow-host; may be repeated",
+        help="origin whose pages may read the API with a viewer's token, or, with --allow-host, the origin of your proxy; may be repeated",
     )
     parser.add_argument(
         "--frame-ancestors",
