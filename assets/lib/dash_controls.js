@@ -9,6 +9,9 @@ import { listen } from "./life.js";
  * @property {(view: any) => Record<string, unknown>} valuesOf the value of each control that a key changes, by its id
  */
 
+/** Whether Dash can change a component: its element may be in the document a moment earlier. @param {string} id */
+const isLaidOut = (id) => (/** @type {any} */ (window).dash_stores ?? []).some((/** @type {any} */ store) => store.getState().paths?.strs?.[id]);
+
 const LIST = ".dash-dropdown-content"; // one that is open stands elsewhere in the document
 
 export class DashControls {
@@ -56,7 +59,7 @@ export class DashControls {
   /** Show in the controls what a key has changed. @param {any} view */
   set(view) {
     const { dash_clientside } = /** @type {any} */ (window);
-    if (!document.getElementById(this.about.search)) return; // not laid out yet
+    if (!isLaidOut(this.about.search)) return;
     const values = this.about.valuesOf(view);
     this.#awaited = JSON.stringify(values);
     for (const [id, value] of Object.entries(values)) dash_clientside.set_props(id, { value });
@@ -67,7 +70,7 @@ export class DashControls {
     const { dash_clientside } = /** @type {any} */ (window);
     for (const [id, text] of Object.entries(children)) {
       const shown = document.getElementById(id)?.textContent ?? text; // those that Dash has laid out anew say nothing yet
-      if (shown !== text) dash_clientside.set_props(id, { children: text });
+      if (shown !== text && isLaidOut(id)) dash_clientside.set_props(id, { children: text });
     }
   }
 
