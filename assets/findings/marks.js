@@ -174,8 +174,11 @@ export function looksOf({ weight, rule }) {
   return weight === "alert" ? { shape: "octagon", tone: "bad", word } : { shape: "triangle", tone: "warn", word };
 }
 
-/** Alerts first, then the newest. @param {Found} a @param {Found} b */
-export const byWeight = (a, b) => Number(b.weight === "alert") - Number(a.weight === "alert") || b.start - a.start;
+/** Alerts first and good news last; the newest first among equals. @param {Found} a @param {Found} b */
+export const byWeight = (a, b) => rank(a) - rank(b) || b.start - a.start;
+
+/** @param {Found} found */
+const rank = ({ weight, rule }) => (weight === "alert" ? 0 : GOOD.has(rule) ? 2 : 1);
 
 /** @param {Found} a @param {Found} b */
 export const byTime = (a, b) => a.start - b.start || (a.id < b.id ? -1 : 1);

@@ -38,7 +38,7 @@ export class Viewer {
     /** @type {Map<string, Card>} */
     this.cards = new Map();
     this.loader = new SampleLoader();
-    this.input = el("input", { type: "search", placeholder: "name", "aria-label": "Find a name", value: find, oninput: () => this.#found() });
+    this.input = el("input", { type: "search", placeholder: "Find a name", "aria-label": "Find a name", value: find, oninput: () => this.#found() });
     this.slider = el("input", { type: "range", min: "0", max: "0", "aria-label": "Step", oninput: () => this.#slid() });
     this.label = el("output", { class: "step-label" });
     this.newest = el("button", { class: "btn", type: "button", onclick: () => this.go(null) }, "Newest");

@@ -186,7 +186,7 @@ def access_of(tokens: Tokens) -> html.Section:
 def token_row(credential: Credential, browsers: int) -> html.Div:
     """`view  viewer  until 2026-12-04 14:30  Flame of a  2 browsers  [Revoke]`"""
     until = (
-        "never over"
+        "does not expire"
         if credential.expires_s is None
         else f"until {time.strftime('%Y-%m-%d %H:%M', time.localtime(credential.expires_s))}"
     )

@@ -485,7 +485,7 @@ COLUMNS = (
     TableColumn("loss", "Last loss", "number", 88, _by_role("loss", _LAST), shown=True, help="The last value of the training loss", direction="down"),
     TableColumn("best_step", "Best at step", "count", 96, _finite_step, help="The step of the best value"),
     TableColumn("judged", "Best of", "text", 112, lambda facts, setting: best_of(facts, setting)[0] or None, help="Which series the best value is of"),
-    TableColumn("steps", "Step", "count", 112, lambda facts, _: facts.view.stored.last_step, shown=True, help="The last step, and how far that is of the configured steps or epochs"),
+    TableColumn("steps", "Step", "count", 128, lambda facts, _: facts.view.stored.last_step, shown=True, help="The last step, and how far that is of the configured steps or epochs"),
     TableColumn("progress", "Progress", "share", 80, progress, "of 1"),
     TableColumn("eta", "Time left", "duration", 88, _eta, "s", shown=True),
     TableColumn("duration", "Duration", "duration", 80, lambda facts, _: facts.duration_s, "s", shown=True),

@@ -152,13 +152,13 @@ def _retention(value: SettingValue) -> None:
 
 
 SETTINGS = (
-    Setting("price_per_gpu_hour", 0.0, "currency per GPU-hour", "What one GPU costs per hour; 0: unknown.", _price),
-    Setting("currency", "USD", "ISO 4217 code", "The currency of the price.", _currency),
+    Setting("price_per_gpu_hour", 0.0, "currency per GPU-hour", "Cost of one GPU per hour; 0 if unknown.", _price),
+    Setting("currency", "USD", "ISO 4217 code", "The currency of that price, e.g. EUR.", _currency),
     Setting(
         "time_zone",
         "",
         "IANA name",
-        "The time zone of shown times, such as Europe/Berlin; empty: the browser's.",
+        "Times are shown in this zone, e.g. Europe/Berlin. Empty uses the browser's.",
         _time_zone,
     ),
     Setting(
