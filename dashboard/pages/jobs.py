@@ -71,7 +71,7 @@ def said_of(found: HistoryPage, is_filtered: bool) -> str:
             if len(found.jobs) > 1
             else ""
         )
-    return "No job that is over is like that." if is_filtered else "No job is over yet."
+    return "No finished job matches." if is_filtered else "No finished jobs yet."
 
 
 def row_of(job: JobRow) -> dict[str, Any]:

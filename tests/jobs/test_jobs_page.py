@@ -142,7 +142,7 @@ def test_a_job_is_submitted_from_the_form(shown: Page, jobs: JobsScene) -> None:
     expect(form.get_by_role("alert")).to_contain_text("'/home/me/vision' is no folder of this host")
     form.get_by_label("Folder in which it runs").fill("/tmp")
     form.get_by_label("Memory per GPU").fill("20GiB")
-    form.get_by_label("Class").select_option("high")
+    form.get_by_label("Priority").select_option("high")
     form.get_by_label("May share").check()
     assert serious(shown) == []
     form.get_by_role("button", name="Submit").click()
@@ -183,7 +183,7 @@ def test_history_is_found_and_a_row_opens_its_job(shown: Page) -> None:
     expect(dialog_of(shown)).to_contain_text("Job 3: prepare-3")
     shown.keyboard.press("Escape")
     shown.locator("#jobs-find").fill("nothing like it")
-    expect(shown.locator("#jobs-found")).to_have_text("No job that is over is like that.")
+    expect(shown.locator("#jobs-found")).to_have_text("No finished job matches.")
 
 
 def test_a_hidden_page_asks_for_nothing(shown: Page) -> None:
@@ -208,10 +208,10 @@ def test_an_empty_queue_says_what_to_type(tmp_path_factory: pytest.TempPathFacto
     with jobs_served(tmp_path_factory.mktemp("none"), lambda scene, now_s: None) as (_, web):
         page.goto(f"http://127.0.0.1:{web.port}/jobs")
         expect(page.locator(".jobs-empty pre")).to_have_text("deepseek-jobs submit -- python train.py")
-        expect(page.locator(".jobs-top > .warn")).to_contain_text("Start one with: deepseek-jobs daemon")
-        expect(page.locator("#jobs-found")).to_have_text("No job is over yet.")
+        expect(page.locator(".jobs-top > .warn")).to_contain_text("Start it with: deepseek-jobs daemon")
+        expect(page.locator("#jobs-found")).to_have_text("No finished jobs yet.")
         expect(page.locator(".jobs-page")).to_contain_text("there is nothing to compare")
-        expect(page.locator(".jobs-slots")).to_contain_text("No slots are known yet")
+        expect(page.locator(".jobs-slots")).to_contain_text("Slots appear once the queue has run.")
         assert serious(page) == []
 
 

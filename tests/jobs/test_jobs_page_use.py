@@ -171,7 +171,7 @@ def test_without_a_daemon_buttons_say_why_they_do_nothing(tmp_path_factory: pyte
         expect(hold).to_have_attribute("aria-disabled", "true")
         assert "deepseek-jobs daemon" in (hold.get_attribute("title") or "")
         hold.click(force=True)  # which Playwright holds to be disabled
-        expect(page.locator(".jobs-top > .jobs-said")).to_contain_text("No daemon runs")
+        expect(page.locator(".jobs-top > .jobs-said")).to_contain_text("The job queue is not running")
         assert scene.queue.state_of(9) == "queued"
 
 

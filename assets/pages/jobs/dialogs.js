@@ -32,7 +32,7 @@ export class SubmitForm {
     this.forced = el("label", { class: "jobs-check", hidden: true }, this.force, " Submit it as it is written");
     this.shared = el("span");
     /** Flags of `deepseek-jobs submit`, and what they are called here. @type {Record<string, string>} */
-    this.words = { "--log-dir": "Log folder", "--priority": "Class", "--name": "Name of the run", "--resume-with": "Command to resume", "--env": "Variables", "--share": "May share", "--force": "Submit it as it is written" };
+    this.words = { "--log-dir": "Log folder", "--priority": "Priority", "--name": "Name of the run", "--resume-with": "Command to resume", "--env": "Variables", "--share": "May share", "--force": "Submit it as it is written" };
     const field = (/** @type {string} */ label, /** @type {HTMLElement} */ control, /** @type {string} */ hint = "", wide = false) =>
       el("label", { class: wide ? "field wide" : "field" }, el("span", {}, label, hint ? el("small", { class: "dim" }, ` ${hint}`) : null), control);
     this.slotsField = field("Slots", this.slots);
@@ -45,7 +45,7 @@ export class SubmitForm {
       field("Log folder, in which its run is made", this.logDir, "", true),
       this.slotsField,
       this.memoryField,
-      field("Class", this.priority),
+      field("Priority", this.priority),
       field("Name of the run", this.name),
       field("Command to resume from its checkpoint", this.resume, "Optional. Only jobs that have one are ever stopped to make room.", true),
       field("Variables", this.env, "Optional. Names of the dashboard’s variables, or NAME=VALUE.", true),
@@ -68,7 +68,7 @@ export class SubmitForm {
     this.words["--memory"] = `Memory per ${slot}`;
     setText(this.slotsField.firstChild, this.words["--gpus"]);
     setText(this.memoryField.firstChild, this.words["--memory"]);
-    setText(this.shared, ` May share its ${slot}s with one other job that may, too: where both log their steps, so that their speeds can be checked`);
+    setText(this.shared, ` May share its ${slot}s with one other job that allows it. Both must log steps, so that their speed can be checked`);
     this.element.hidden = false;
     this.cwd.value ||= cwd;
     this.logDir.value ||= log_dir;

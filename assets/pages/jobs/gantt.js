@@ -78,7 +78,7 @@ export class Gantt {
     place(this.lanes, rows.map(([, { element }]) => element));
     const bars = this.#bars();
     if (!bars.some(({ tabIndex }) => tabIndex === 0)) bars.at(-1)?.setAttribute("tabindex", "0");
-    const nothing = lanes.length ? (bars.length ? "" : `No job ran in the last ${this.#word}.`) : "No slots are known yet: the daemon writes down what it sees when it starts.";
+    const nothing = lanes.length ? (bars.length ? "" : `No job ran in the last ${this.#word}.`) : "Slots appear once the queue has run.";
     this.note.hidden = !(nothing || answer.left_out);
     setText(this.note, nothing || "Older jobs of this time are left out: only the newest 5,000 starts are drawn.");
   }

@@ -56,6 +56,7 @@ export default class JobsPage extends PageView {
       },
     });
     this.empty = el("div", { class: "jobs-empty", hidden: true });
+    this.emptied = el("p");
     this.table = new QueueTable({ open: (job) => this.open(job), order: (order, job) => this.order(order, job), left: () => this.submit.focus() });
     this.gantt = new Gantt({ open: (job) => this.open(job), span: (seconds) => this.choose(seconds) });
     this.detail = new JobDetail({ order: (order, job) => this.order(order, job), slots: () => this.queue?.slots ?? [], followed: () => this.queue?.log_dir ?? "", blocked: () => this.blocked, closed: () => this.keepAddress() });
@@ -131,7 +132,7 @@ export default class JobsPage extends PageView {
 
   /** Why the daemon cannot be asked; "" where it can. */
   get blocked() {
-    return this.queue?.daemon === null ? `No daemon runs; start one with: ${DAEMON}` : "";
+    return this.queue?.daemon === null ? `The job queue is not running. Start it with: ${DAEMON}` : "";
   }
 
   /** @param {unknown} error */
@@ -149,10 +150,10 @@ export default class JobsPage extends PageView {
     if (!this.queue) return;
     const { jobs, over, daemon, trouble, folder } = this.queue;
     const now_s = this.now_s;
-    setText(this.summary, summary(jobs, over) || (trouble ? "" : "Nothing is queued."));
+    setText(this.summary, summary(jobs, over));
     this.#drawTrouble(trouble, daemon, jobs.length > 0, folder);
     this.table.element.hidden = !jobs.length;
-    this.#drawEmpty(!trouble && !jobs.length, over > 0);
+    this.#drawEmpty(!trouble && !jobs.length, over > 0, daemon !== null);
     this.table.draw(jobs, { now_s, passed_s: now_s - this.#read_s, followed: this.queue.log_dir, blocked: this.blocked });
     this.gantt.element.hidden = !this.attempts;
     if (this.attempts) this.gantt.draw(this.attempts, this.span_s, now_s);
@@ -160,18 +161,20 @@ export default class JobsPage extends PageView {
 
   /** @param {string} trouble @param {number | null} daemon @param {boolean} waiting @param {string} folder */
   #drawTrouble(trouble, daemon, waiting, folder) {
-    const sentence = trouble || (daemon === null ? `No daemon runs for ${folder}: ${waiting ? "nothing is started, and jobs can be neither submitted nor cancelled" : "jobs cannot be submitted"}. Start one with: ${DAEMON}` : "");
+    const sentence = trouble || (daemon === null ? `The job queue in ${folder} is not running${waiting ? ": no job starts, and none can be submitted or cancelled here" : ""}. Start it with: ${DAEMON}` : "");
     this.daemon.hidden = !sentence;
     setText(this.daemon, sentence);
     this.submit.hidden = Boolean(trouble) || daemon === null;
   }
 
-  /** @param {boolean} shown @param {boolean} before there were jobs */
-  #drawEmpty(shown, before) {
+  /** @param {boolean} shown @param {boolean} before there were jobs @param {boolean} running */
+  #drawEmpty(shown, before, running) {
     this.empty.hidden = !shown;
-    if (!shown || this.empty.childElementCount) return;
+    if (!shown) return;
+    setText(this.emptied, `${before ? "No jobs are queued or running." : "No jobs yet."} ${running ? "Submit one here or in a terminal:" : "Submit one in a terminal, which also starts the queue:"}`);
+    if (this.empty.childElementCount) return;
     this.empty.append(
-      el("p", {}, before ? "No job waits or runs. Submit the next one here, or type:" : "No job was submitted yet. Submit one here, or type:"),
+      this.emptied,
       el("pre", { tabindex: "0" }, FIRST),
       el("p", { class: "dim" }, "A job starts when a GPU, or a core slot on a host without GPUs, is free for it; until then it waits here, with the reason."),
     );
@@ -196,6 +199,7 @@ export default class JobsPage extends PageView {
   // What a user does
 
   async showForm() {
+    if (this.blocked) return this.say(this.blocked);
     if (this.form.open) return this.form.command.focus();
     this.submit.setAttribute("aria-expanded", "true");
     const newest = this.queue?.jobs.reduce((found, job) => (job.job > found.job ? job : found), this.queue.jobs[0]) ?? (await get("jobs/history", { limit: 1 }).catch(() => null))?.jobs[0];

@@ -9,7 +9,7 @@ import { pathTo } from "../../lib/url.js";
 /** @typedef {"hold" | "release" | "cancel"} Order */
 
 const MOST = 200; // rows: what waits behind them is counted
-const HEADS = ["Job", "State", "What runs", "Slots", "Class", "Submitted", "Waited", ""];
+const HEADS = ["Job", "State", "What runs", "Slots", "Priority", "Submitted", "Waited", ""];
 export const ORDERS = /** @type {Record<string, Order[]>} */ ({ queued: ["hold", "cancel"], held: ["release", "cancel"], running: ["cancel"], starting: ["cancel"] });
 export const ORDER_WORDS = { hold: "Hold", release: "Release", cancel: "Cancel" };
 const ALL = /** @type {Order[]} */ (Object.keys(ORDER_WORDS));
