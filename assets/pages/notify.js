@@ -22,28 +22,30 @@ export class NotifyButton {
   constructor(look = "btn") {
     /** @type {string | null} */
     this.run = null;
-    this.popover = el("div", { class: "notify-for", popover: "auto" });
+    this.popover = el("div");
     this.button = el("button", { class: look, type: "button", hidden: true, title: "Notify me when this run crashes or finishes", onclick: () => this.open() }, "Notify");
-    this.element = el("span", { class: "notify" }, this.button, this.popover);
+    this.element = el("span", { class: "notify" }, this.button);
   }
 
   /** @param {string | null} run the shown one; null where it is over */
   draw(run) {
-    if (run !== this.run && this.popover.matches(":popover-open")) this.popover.hidePopover();
     this.run = run;
     this.button.hidden = run === null || !isOwner;
   }
 
+  /** It lies in the document's body: what is being typed stays, although the run ends or the page shows another one. */
   async open() {
     const { run } = this;
     if (run === null) return;
-    fill(this.popover, el("p", { class: "dim" }, "Reading …"));
-    hang(this.popover, this.button);
+    const popover = el("div", { class: "notify-for", popover: "auto", ontoggle: (/** @type {ToggleEvent} */ { newState }) => newState === "closed" && popover.remove() }, el("p", { class: "dim" }, "Reading …"));
+    this.popover = popover;
+    document.body.append(popover);
+    hang(popover, this.button);
     try {
       const notice = await get("alerts/notify", { run });
-      if (run === this.run) this.#draw(run, notice);
+      if (popover === this.popover) this.#draw(run, notice);
     } catch (error) {
-      fill(this.popover, el("p", {}, sentenceOf(error)));
+      fill(popover, el("p", {}, sentenceOf(error)));
     }
   }
 
@@ -75,7 +77,7 @@ export class NotifyButton {
   /** There is no channel yet: the smallest form that makes one. @param {string} run */
   #drawFirst(run) {
     const kind = el("select", { class: "chip", "aria-label": "Kind", onchange: () => choose() }, ...[["ntfy", "Phone, by ntfy"], ["slack", "Slack"], ["webhook", "Webhook"], ["desktop", "This browser"], ["email", "Email"]].map(([value, name]) => el("option", { value }, name)));
-    const input = el("input", { class: "input", type: "text", autocomplete: "off" });
+    const input = el("input", { class: "input", type: "text", autocomplete: "off", onkeydown: (/** @type {KeyboardEvent} */ { key }) => key === "Enter" && !save.disabled && make() });
     const note = el("p", { class: "dim" });
     const said = el("p", { class: "bad", role: "status" });
     const choose = () => {

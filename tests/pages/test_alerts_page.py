@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, Response, expect
 from alerts.config import settings_of
 from alerts.delivery import Outbox
 from alerts.messages import AlertMessage
+from collectors.records import Event
 from dashboard.pages import pages
 from tests.conftest import tools_work, wait_for
 from tests.support.axe import serious
@@ -256,6 +257,26 @@ def test_a_run_notifies_in_two_clicks_also_without_a_channel(scene: FindingsScen
     expect(page.locator(".notify-for")).to_contain_text("Its end is sent to phone.")
     policy = settings_of((scene.data_dir / "alerts.yaml").read_text()).policies
     assert [(row.rules, row.runs, row.to) for row in policy] == [(("finished",), "vit", ("phone",))]
+
+
+def test_what_is_typed_into_notify_stays_though_the_run_ends(scene: FindingsScene, page: Page) -> None:
+    say(scene, "")
+    scene.run("ends", -30)
+    scene.open(page, "/", run="ends")
+    page.get_by_role("button", name="Notify", exact=True).click()
+    page.get_by_label("Kind").select_option("webhook")
+    page.get_by_label("URL", exact=True).press_sequentially("http:")
+    scene.store.append([Event("ends", "end", time.time(), fields={"status": "finished"})])
+    expect(page.get_by_role("button", name="Notify", exact=True)).to_be_hidden()
+    page.keyboard.type("//127.0.0.1/hook")
+    page.keyboard.press("Enter")
+    expect(page.locator(".notify-for")).to_contain_text("Crashes of all runs are sent to webhook.")
+    (receiver,) = settings_of((scene.data_dir / "alerts.yaml").read_text()).receivers
+    secret = next((scene.data_dir / "alerts" / "secrets").iterdir())
+    assert (receiver.kind, secret.read_text().strip()) == ("webhook", "http://127.0.0.1/hook")
+    assert "hook" not in page.url
+    page.keyboard.press("Escape")
+    expect(page.locator(".notify-for")).to_have_count(0)
 
 
 def test_a_mistake_of_the_text_shows_its_line_and_nothing_is_saved(scene: FindingsScene, page: Page) -> None:
