@@ -197,7 +197,6 @@ def text_of(pattern: re.Pattern[Any], begin: str, repeated: str, length: int) ->
 
 def test_patterns_are_found_wherever_they_are_written() -> None:
     patterns = every_pattern()
-    assert sum(map(len, patterns.values())) > 250
     for name in (
         "deepseek.log.redaction",
         "collectors.lines.structured_lines",
