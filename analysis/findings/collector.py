@@ -32,7 +32,7 @@ from ..ledger.shares import Ledger
 from ..stacks.trust import LineOf
 from .dumps import DumpReader
 from .ledger import SPENT_ON
-from .life import Activity, doing_of
+from .life import MISSED_S, Activity, doing_of
 from .rule import AnyRule, MachineSubject, RecentPoints, RunSubject
 from .rules import BY_NAME, MACHINE_RULES, RUN_RULES
 from .watch import FindingTracker
@@ -120,6 +120,7 @@ AWAITED_S = 10.0  # without a record, until what a run's files hold beyond the s
 DOING_S = 4.0  # between two looks at what a run is at
 KNOWN_S = 7 * 86400.0  # findings that are read at the start
 MAX_KNOWN = 20_000
+LAST_WORDS = tuple(BY_NAME[name] for name in ("script_alert", "crash", "finished"))
 
 log = logging.getLogger("collectors")
 
@@ -165,6 +166,7 @@ class FindingsCollector:
         self._dumps = DumpReader()
         self._watch = FindingTracker(found for found in known if found.rule in BY_NAME)
         self._begun_s = clock()
+        self._has_looked_back = False
         self._failed: dict[str, str] = {}  # rules that failed, and how
         self._trouble: dict[str, tuple[float, str]] = {}
         self._doings: dict[str, Activity] = {}  # by run, of those that do not make steps; replaced as a whole
@@ -209,6 +211,7 @@ class FindingsCollector:
         if now_s - self._begun_s > TAKE_OVER_S:
             for run in asleep:
                 news += self._end_of_asleep(run, activities.get(run), now_s)
+            news += self._look_back(machine, now_s)
         for run, known in list(self._known.runs.items()):
             news += self._judge(run, known, activities.get(run), machine, now_s)
         self._doings = {run: doing for run, doing in self._doings.items() if run in self._known.runs}
@@ -306,6 +309,30 @@ class FindingsCollector:
         elif over is not False and now_s - self._begun_s > AWAKE_S:
             return self._watch.end(run, with_run=over is True)
         return []
+
+    def _look_back(self, machine: MachineSubject, now_s: float) -> list[Finding]:
+        """Looks once at runs that ended shortly before the start: an earlier collector may have been stopped between storing an end and
+        judging it."""
+        if self._has_looked_back:
+            return []
+        self._has_looked_back = True
+        since_s = self._begun_s - MISSED_S
+        recent = {run.name for run in self._store.runs() if run.last_time_s is not None and run.last_time_s > since_s}
+        news: list[Finding] = []
+        for activity in self._live_runs(recent - self._known.runs.keys()):
+            run = activity.run
+            lives = self._store.events(run, kinds=OWN_LIFETIMES, most=MAX_EVENTS)
+            state = state_of(activity.with_lives(lives), now_s, host=self._host)
+            if not self._is_over(run, state) or state == SILENT:
+                continue
+            known, history = KnownRun(now_s), History(self._store, run)
+            self._known.runs[run] = known
+            self._known.warm(run, history, now_s)
+            subject = self._subject(run, known, history, machine, now_s, activity, state, ())
+            news += self._looked(LAST_WORDS, run, subject, now_s)
+            self._known.let_go(run)
+            self._paces.let_go(run)
+        return news
 
     def _subject(
         self,

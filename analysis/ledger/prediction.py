@@ -37,6 +37,7 @@ PACE: Final = Threshold(
 )
 NORMAL: Final = Threshold(1.645, "standard deviations", "hold 90 % of a normal distribution")
 MANY_TIMES: Final = 20.0  # as fast: beyond it the figure says how short the rest was measured
+WIDEST: Final = 50.0  # points from least to most: a wider range tells nobody which fix to try
 FEWEST: Final = 3  # blocks that show how much they differ
 
 
@@ -77,8 +78,10 @@ class Prediction(NamedTuple):
 
 def prediction_of(
     fix: Fix, saving: Saving, whole_s: float, shares: Floats, limit: Message, pace_range: float = 0.0
-) -> Prediction:
-    """`shares` are percent that the cause had of each block of some seconds, `pace_range` is by what part another run may be faster or slower.
+) -> Prediction | None:
+    """None where the range would be wider than `WIDEST`.
+
+    `shares` are percent that the cause had of each block of some seconds, `pace_range` is by what part another run may be faster or slower.
 
     The model's range is of what it does not know, and most fixes are near its lower end, so that noise widens it at both ends: the standard
     error of the blocks' mean, and what two runs of one program differ by; if other programs are at work, both runs meet others than these,
@@ -89,7 +92,8 @@ def prediction_of(
     spread = float(np.std(shares, ddof=1) / np.sqrt(len(shares))) if len(shares) >= FEWEST else 0.0
     others = pace_range * (100 - saves)
     noise = float(np.sqrt((NORMAL.value * spread) ** 2 + others**2 + AGAIN.value**2))
-    return Prediction(fix, saves, max(0.0, least - noise), min(100.0, most + noise), limit)
+    least, most = max(0.0, least - noise), min(100.0, most + noise)
+    return Prediction(fix, saves, least, most, limit) if most - least <= WIDEST else None
 
 
 def removal(gone_s: float, beside_s: float, whole_s: float, stretches: int, seen_apart: bool, rest: float) -> Saving:

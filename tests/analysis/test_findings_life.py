@@ -74,6 +74,18 @@ def test_ranks_that_fail_in_turn_are_one_crash(store: Store) -> None:
     assert len(judged.of("crash")) == 1
 
 
+def test_an_end_that_was_stored_and_not_judged_before_a_restart_is_found_once(store: Store) -> None:
+    """The dashboard was stopped between the two."""
+    judged = JudgedRuns(store)
+    judged.begin("run")
+    judged.go_on(90, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": 1.0})])
+    judged.take([Event("run", "end", judged.now_s, fields={"status": "failed", "reason": "no"})])
+    for _ in range(2):
+        judged.restart()
+        judged.go_on(30)
+        assert [found.sentence for found in judged.found.values()] == ["The run failed at step 90: no."]
+
+
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [
